@@ -1,0 +1,4 @@
+//! What an owner sees of their credit.
+
+pub mod get;
+pub mod history;

@@ -1,0 +1,130 @@
+//! The first organization of an empty deployment: its user, its super admin and its key. Owns: that
+//! this happens once.
+
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+/// Who to set up.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The organization's name.
+    pub organization: String,
+    /// The user's address.
+    pub email: String,
+    /// The user's wallet, which the admin role goes by.
+    pub wallet: String,
+    /// 32 random bytes: the key.
+    pub secret: [u8; 32],
+}
+
+/// What was set up.
+#[derive(Clone, Debug)]
+pub struct Bootstrapped {
+    /// The organization.
+    pub organization_id: Uuid,
+    /// The user.
+    pub user_id: Uuid,
+    /// The key, shown this once: only its digest is stored.
+    pub api_key: String,
+}
+
+/// Why nothing was set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// A field is missing or malformed.
+    #[error("bootstrap.{0}")]
+    Invalid(&'static str),
+    /// There is an admin, an organization of this name, or a user of this address or wallet.
+    #[error("this deployment has its first organization already")]
+    Exists,
+    /// The database failed.
+    #[error("the database did not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Sets up the first organization, with a balance of 0.
+///
+/// # Errors
+/// [`BootstrapError`]; then nothing was written.
+pub async fn bootstrap(
+    conn: &mut PgConnection,
+    request: &Bootstrap,
+) -> Result<Bootstrapped, BootstrapError> {
+    let (name, email, wallet) = validate(request)?;
+    let mut tx = conn.begin().await?;
+    sqlx::query!("LOCK TABLE admin_users IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
+    let organization_id = sqlx::query_scalar!(
+        "INSERT INTO organizations (name, slug, credit_balance)
+        SELECT $1, $2, 0 WHERE NOT EXISTS (SELECT FROM admin_users)
+        ON CONFLICT (slug) DO NOTHING RETURNING id",
+        name,
+        slug(name)
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(BootstrapError::Exists)?;
+    let user_id = sqlx::query_scalar!(
+        "INSERT INTO users (email, wallet_address, organization_id, role)
+        VALUES ($1, $2, $3, 'owner') ON CONFLICT DO NOTHING RETURNING id",
+        email,
+        wallet,
+        organization_id
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(BootstrapError::Exists)?;
+    sqlx::query!(
+        "INSERT INTO admin_users (user_id, wallet_address, role) VALUES ($1, $2, 'super_admin')",
+        user_id,
+        wallet
+    )
+    .execute(&mut *tx)
+    .await?;
+    let api_key = format!("eliza_{}", hex::encode(request.secret));
+    sqlx::query!(
+        "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
+        VALUES ('bootstrap', $1, $2, $3, $4)",
+        hex::encode(Sha256::digest(&api_key)),
+        &api_key[..12],
+        organization_id,
+        user_id
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
+        VALUES ($1, 0, billing_clock())",
+        organization_id
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Bootstrapped { organization_id, user_id, api_key })
+}
+
+fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapError> {
+    let name = request.organization.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        return Err(BootstrapError::Invalid("organization must be 1 to 100 printable characters"));
+    }
+    let email = request.email.trim().to_lowercase();
+    let address = email.split_once('@').filter(|(user, host)| !user.is_empty() && host.contains('.'));
+    if address.is_none() || email.len() > 254 || email.contains(char::is_whitespace) {
+        return Err(BootstrapError::Invalid("email must be a mail address"));
+    }
+    let wallet = request.wallet.trim().to_lowercase();
+    let printable = wallet.chars().all(|c| c.is_ascii_alphanumeric());
+    if !printable || !(20..=100).contains(&wallet.len()) {
+        return Err(BootstrapError::Invalid("wallet must be a wallet address"));
+    }
+    Ok((name, email, wallet))
+}
+
+/// Lower-case letters and digits, joined by single dashes.
+fn slug(name: &str) -> String {
+    let words = name.to_lowercase();
+    let words: Vec<&str> =
+        words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "organization".to_owned() } else { words.join("-") }
+}

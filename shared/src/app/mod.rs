@@ -1,0 +1,9 @@
+//! The use cases, one file each. Owns: transactions and the order of steps. Does not own: HTTP, the
+//! environment, SQL, rules.
+
+pub mod adopt;
+pub mod billing_tick;
+pub mod bootstrap;
+pub mod credit_summary;
+pub mod migrate;
+pub mod start_job;

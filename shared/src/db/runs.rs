@@ -1,0 +1,75 @@
+//! `billing_runs`: one row per tick. Owns: recording it.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+
+/// A tick's figures.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the columns as they are")]
+pub struct Counts {
+    pub organizations: i32,
+    pub agents_processed: i32,
+    pub agents_billed: i32,
+    pub slices: i32,
+    pub warned: i32,
+    pub suspended: i32,
+    pub errors: i32,
+    pub repaired_spans: i32,
+    pub revenue: Decimal,
+    pub owed: Decimal,
+    pub uncollected: Decimal,
+}
+
+/// Records that a tick began.
+///
+/// # Errors
+/// Database errors.
+pub async fn run_start(
+    conn: &mut PgConnection,
+    period_end: DateTime<Utc>,
+    source: &str,
+    started_at: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "INSERT INTO billing_runs (period_end, source, started_at) VALUES ($1, $2, $3) RETURNING id",
+        period_end,
+        source,
+        started_at
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Records how a tick ended. Answers billing's clock.
+///
+/// # Errors
+/// Database errors.
+pub async fn run_finish(
+    conn: &mut PgConnection,
+    id: i64,
+    complete: bool,
+    counts: &Counts,
+) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(
+        r#"UPDATE billing_runs SET finished_at = billing_clock(), complete = $2, organizations = $3,
+            agents_processed = $4, agents_billed = $5, slices = $6, warned = $7, suspended = $8,
+            errors = $9, repaired_spans = $10, revenue = $11, owed = $12, uncollected = $13
+        WHERE id = $1 RETURNING finished_at AS "finished_at!""#,
+        id,
+        complete,
+        counts.organizations,
+        counts.agents_processed,
+        counts.agents_billed,
+        counts.slices,
+        counts.warned,
+        counts.suspended,
+        counts.errors,
+        counts.repaired_spans,
+        counts.revenue,
+        counts.owed,
+        counts.uncollected
+    )
+    .fetch_one(conn)
+    .await
+}

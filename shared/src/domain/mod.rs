@@ -1,0 +1,9 @@
+//! The rules, pure. Owns: money, prices, what is metered time worth, what is charged, who is warned
+//! and suspended, who may start compute. Does not own: any I/O, the time, randomness.
+
+pub mod agent;
+pub mod billing;
+pub mod credit_gate;
+pub mod hour;
+pub mod money;
+pub mod pricing;

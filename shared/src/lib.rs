@@ -1,0 +1,29 @@
+//! The control plane's one library. Every Lambda function is a thin `main` over it.
+//!
+//! ```text
+//! functions -> lambda, api | app -> {db, fleet, cache, events} -> domain
+//! ```
+//! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
+//!
+//! - [`domain`]: the rules, pure: no I/O, no clock, no randomness.
+//! - [`db`]: Postgres, one module per table: no rules, no transactions.
+//! - [`app`]: the use cases: they begin and commit transactions.
+//! - [`api`]: what comes in and goes out: types, authentication, status codes.
+//! - [`lambda`]: the environment, the clients, the runtime loop.
+//!
+//! # Invariants
+//! 1. Money is a decimal, never a float. A balance never goes below zero, and each change we make to
+//!    it equals the sum of our ledger rows of that transaction.
+//! 2. No second of an agent's life is charged twice; none that was metered is silently dropped: it
+//!    is charged, owed, or written off in a row that says so.
+//! 3. Compute cannot start without a [`domain::credit_gate::Clearance`], which only the gate makes.
+//! 4. Intent is committed before any outside effect, and every outside effect can be repeated.
+//! 5. No transaction stays open across SSH or HTTP.
+//! 6. Every query on tenant data takes the organization's id.
+//! 7. Raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
+
+pub mod api;
+pub mod app;
+pub mod db;
+pub mod domain;
+pub mod lambda;
