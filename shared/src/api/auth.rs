@@ -32,7 +32,9 @@ pub async fn caller(pool: &PgPool, request: &Request) -> Result<Caller, Problem>
     let key = api_key(request.headers()).ok_or_else(unauthorized)?;
     let mut conn = pool.acquire().await?;
     let hash = hex::encode(Sha256::digest(key));
-    let owner = db::api_keys::key_find(&mut conn, &hash).await?.filter(|owner| owner.key_valid);
+    let owner = db::api_keys::key_find(&mut conn, &hash)
+        .await?
+        .filter(|owner| owner.key_valid);
     let owner = owner.ok_or_else(unauthorized)?;
     let Some(organization_id) = owner.organization_id.filter(|_| owner.owner_active) else {
         return Err(Problem::forbidden("This account is not active"));
@@ -41,10 +43,17 @@ pub async fn caller(pool: &PgPool, request: &Request) -> Result<Caller, Problem>
     if owner.touch_due {
         let touched = db::api_keys::key_touch(&mut conn, owner.key_id).await;
         if let Err(error) = touched {
-            warn!(error = db::error_class(&error), "the key's last use was not recorded");
+            warn!(
+                error = db::error_class(&error),
+                "the key's last use was not recorded"
+            );
         }
     }
-    Ok(Caller { user_id: owner.user_id, organization_id, wallet_address: owner.wallet_address })
+    Ok(Caller {
+        user_id: owner.user_id,
+        organization_id,
+        wallet_address: owner.wallet_address,
+    })
 }
 
 /// Lets the scheduler's caller pass, and nobody when no secret is configured.
@@ -53,9 +62,13 @@ pub async fn caller(pool: &PgPool, request: &Request) -> Result<Caller, Problem>
 /// 401.
 pub fn cron(secret: Option<&str>, request: &Request) -> Result<(), Problem> {
     let given = bearer(request.headers()).unwrap_or_default();
-    let known = secret.filter(|secret| !secret.is_empty()).is_some_and(|secret| {
-        Sha256::digest(secret).ct_eq(&Sha256::digest(given)[..]).into()
-    });
+    let known = secret
+        .filter(|secret| !secret.is_empty())
+        .is_some_and(|secret| {
+            Sha256::digest(secret)
+                .ct_eq(&Sha256::digest(given)[..])
+                .into()
+        });
     if known { Ok(()) } else { Err(unauthorized()) }
 }
 
@@ -65,7 +78,9 @@ fn unauthorized() -> Problem {
 
 /// `X-API-Key: eliza_<64 hex>` or `Authorization: Bearer eliza_<64 hex>`.
 fn api_key(headers: &HeaderMap) -> Option<&str> {
-    let header = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    let header = headers
+        .get("x-api-key")
+        .and_then(|value| value.to_str().ok());
     let key = header.map(str::trim).or_else(|| bearer(headers))?;
     let digits = key.strip_prefix("eliza_")?;
     (digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(key)
@@ -74,5 +89,7 @@ fn api_key(headers: &HeaderMap) -> Option<&str> {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }

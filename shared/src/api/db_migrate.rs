@@ -94,7 +94,9 @@ struct FirstOrganization {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant says what it is")]
 pub enum DeployError {
-    #[error("the event must be {{}}, {{\"adopt\": true}} or {{\"bootstrap\": {{organization, email, wallet}}}}")]
+    #[error(
+        "the event must be {{}}, {{\"adopt\": true}} or {{\"bootstrap\": {{organization, email, wallet}}}}"
+    )]
     Event,
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -125,8 +127,17 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, DeployError> {
     let bootstrap = match request.bootstrap {
         Some(first) => {
             let secret = random_bytes().map_err(|_| DeployError::Random)?;
-            let BootstrapRequest { organization, email, wallet } = first;
-            let request = Bootstrap { organization, email, wallet, secret };
+            let BootstrapRequest {
+                organization,
+                email,
+                wallet,
+            } = first;
+            let request = Bootstrap {
+                organization,
+                email,
+                wallet,
+                secret,
+            };
             let done = bootstrap(&mut conn, &request).await?;
             Some(FirstOrganization {
                 organization_id: done.organization_id,
@@ -136,6 +147,13 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, DeployError> {
         }
         None => None,
     };
-    let migrations = Migrations { applied: migrated.applied, total: migrated.total };
-    Ok(Answer { migrations, adoption, bootstrap })
+    let migrations = Migrations {
+        applied: migrated.applied,
+        total: migrated.total,
+    };
+    Ok(Answer {
+        migrations,
+        adoption,
+        bootstrap,
+    })
 }

@@ -18,7 +18,10 @@ pub const PAGE: i64 = 200;
 /// One query parameter.
 #[must_use]
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
-    request.query_string_parameters_ref()?.first(name).map(str::to_owned)
+    request
+        .query_string_parameters_ref()?
+        .first(name)
+        .map(str::to_owned)
 }
 
 /// `limit`: 1 to [`PAGE`].
@@ -26,7 +29,9 @@ pub fn parameter(request: &Request, name: &str) -> Option<String> {
 /// # Errors
 /// 400.
 pub fn limit(request: &Request) -> Result<i64, Problem> {
-    let Some(text) = parameter(request, "limit") else { return Ok(PAGE) };
+    let Some(text) = parameter(request, "limit") else {
+        return Ok(PAGE);
+    };
     let limit = text.parse().ok().filter(|limit| (1..=PAGE).contains(limit));
     limit.ok_or_else(|| refused("limit", "must be a number from 1 to 200"))
 }
@@ -45,15 +50,23 @@ pub fn uuid(request: &Request, name: &'static str) -> Result<Option<Uuid>, Probl
 /// # Errors
 /// 400.
 pub fn cursor(request: &Request) -> Result<Option<Position>, Problem> {
-    let Some(text) = parameter(request, "cursor") else { return Ok(None) };
-    decode(&text).map(Some).ok_or_else(|| refused("cursor", "is not one that this list gave"))
+    let Some(text) = parameter(request, "cursor") else {
+        return Ok(None);
+    };
+    decode(&text)
+        .map(Some)
+        .ok_or_else(|| refused("cursor", "is not one that this list gave"))
 }
 
 /// The cursor of a page that ends at this position.
 #[must_use]
 pub fn encode(position: &Position) -> String {
     let seq = position.seq.map_or_else(String::new, |seq| seq.to_string());
-    let text = format!("{}.{seq}.{}", position.created_at.timestamp_micros(), position.id);
+    let text = format!(
+        "{}.{seq}.{}",
+        position.created_at.timestamp_micros(),
+        position.id
+    );
     URL_SAFE_NO_PAD.encode(text)
 }
 
@@ -65,7 +78,11 @@ fn decode(text: &str) -> Option<Position> {
         "" => None,
         seq => Some(seq.parse().ok()?),
     };
-    Some(Position { created_at, seq, id: parts.next()?.parse().ok()? })
+    Some(Position {
+        created_at,
+        seq,
+        id: parts.next()?.parse().ok()?,
+    })
 }
 
 /// The list as an answer: 304 when the client has this very one.
@@ -74,12 +91,19 @@ fn decode(text: &str) -> Option<Position> {
 /// A 500 problem when the body has no JSON form.
 pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut response = json::ok(body)?;
-    let Body::Text(text) = response.body() else { return Ok(response) };
+    let Body::Text(text) = response.body() else {
+        return Ok(response);
+    };
     let digest = Sha256::digest(text);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
-    let known = request.headers().get("if-none-match").and_then(|value| value.to_str().ok());
+    let known = request
+        .headers()
+        .get("if-none-match")
+        .and_then(|value| value.to_str().ok());
     let same = known.is_some_and(|tags| {
-        tags.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag || known == "*")
+        tags.split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*")
     });
     if same {
         *response.status_mut() = lambda_http::http::StatusCode::NOT_MODIFIED;
@@ -87,7 +111,10 @@ pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>
         response.headers_mut().remove("content-type");
     }
     let headers = response.headers_mut();
-    headers.insert("cache-control", lambda_http::http::HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        "cache-control",
+        lambda_http::http::HeaderValue::from_static("private, no-cache"),
+    );
     headers.insert("etag", tag.parse().map_err(|_| Problem::internal())?);
     Ok(response)
 }
@@ -103,8 +130,13 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         for seq in [None, Some(0), Some(i64::MAX)] {
-            let created_at = DateTime::from_timestamp_micros(1_700_000_000_123_456).expect("a time");
-            let position = Position { created_at, seq, id: Uuid::from_u128(7) };
+            let created_at =
+                DateTime::from_timestamp_micros(1_700_000_000_123_456).expect("a time");
+            let position = Position {
+                created_at,
+                seq,
+                id: Uuid::from_u128(7),
+            };
             assert_eq!(decode(&encode(&position)), Some(position));
         }
         for text in ["", "x", "AAAA", "MTIz"] {

@@ -30,13 +30,22 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: u16, title: &'static str, error: impl Into<String>) -> Self {
-        Self { status, title, error: error.into(), details: Vec::new(), retry_after: None }
+        Self {
+            status,
+            title,
+            error: error.into(),
+            details: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// 400 with one entry per refused field.
     #[must_use]
     pub fn bad_request(details: Vec<Detail>) -> Self {
-        Self { details, ..Self::new(400, "Bad Request", "The request is not valid") }
+        Self {
+            details,
+            ..Self::new(400, "Bad Request", "The request is not valid")
+        }
     }
 
     /// 401: no credential, or a bad one.
@@ -66,14 +75,21 @@ impl Problem {
     /// 500, with a constant text.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(500, "Internal Server Error", "Something went wrong on our side")
+        Self::new(
+            500,
+            "Internal Server Error",
+            "Something went wrong on our side",
+        )
     }
 
     /// 503: try again in a few seconds.
     #[must_use]
     pub fn unavailable() -> Self {
         let error = "The service is temporarily unavailable, please try again";
-        Self { retry_after: Some(5), ..Self::new(503, "Service Unavailable", error) }
+        Self {
+            retry_after: Some(5),
+            ..Self::new(503, "Service Unavailable", error)
+        }
     }
 
     /// The answer.
@@ -93,7 +109,9 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response = response.header("retry-after", seconds);
         }
-        response.body(Body::Text(body.to_string())).unwrap_or_default()
+        response
+            .body(Body::Text(body.to_string()))
+            .unwrap_or_default()
     }
 }
 

@@ -46,7 +46,10 @@ pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     .execute(&mut *tx)
     .await?;
     let adoption = if waiting.rows_affected() == 0 {
-        Adoption { already: true, ..Adoption::default() }
+        Adoption {
+            already: true,
+            ..Adoption::default()
+        }
     } else {
         take_over(&mut tx, prices).await?
     };
@@ -73,7 +76,9 @@ async fn guard(conn: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
-    sqlx::query!("LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE").execute(&mut *conn).await?;
+    sqlx::query!("LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *conn)
+        .await?;
     let now = crate::db::clock::billing_clock(conn).await?;
     let rates_set = set_rates(conn, prices.running_hourly).await?;
     let reactivated = sqlx::query!(
@@ -156,7 +161,10 @@ async fn renew_deadlines(
     let mut warned: std::collections::BTreeMap<Uuid, Vec<ListedAgent>> =
         std::collections::BTreeMap::new();
     for row in rows {
-        let agent = ListedAgent { id: row.id, name: row.agent_name };
+        let agent = ListedAgent {
+            id: row.id,
+            name: row.agent_name,
+        };
         warned.entry(row.organization_id).or_default().push(agent);
     }
     let mut events = Events::default();
@@ -170,10 +178,14 @@ async fn renew_deadlines(
             owed_at_deadline: Money::ZERO,
             scheduled_shutdown_at: deadline,
         };
-        events.keys.push(format!("{}:{organization_id}:adopted", notice.event_type()));
+        events
+            .keys
+            .push(format!("{}:{organization_id}:adopted", notice.event_type()));
         events.types.push(notice.event_type().to_owned());
         events.organization_ids.push(organization_id);
-        events.payloads.push(serde_json::to_value(&notice).unwrap_or_default());
+        events
+            .payloads
+            .push(serde_json::to_value(&notice).unwrap_or_default());
     }
     outbox_append(conn, &events, now).await?;
     Ok(renewed)

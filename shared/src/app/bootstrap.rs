@@ -53,7 +53,9 @@ pub async fn bootstrap(
 ) -> Result<Bootstrapped, BootstrapError> {
     let (name, email, wallet) = validate(request)?;
     let mut tx = conn.begin().await?;
-    sqlx::query!("LOCK TABLE admin_users IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
+    sqlx::query!("LOCK TABLE admin_users IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await?;
     let organization_id = sqlx::query_scalar!(
         "INSERT INTO organizations (name, slug, credit_balance)
         SELECT $1, $2, 0 WHERE NOT EXISTS (SELECT FROM admin_users)
@@ -100,16 +102,24 @@ pub async fn bootstrap(
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Bootstrapped { organization_id, user_id, api_key })
+    Ok(Bootstrapped {
+        organization_id,
+        user_id,
+        api_key,
+    })
 }
 
 fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapError> {
     let name = request.organization.trim();
     if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        return Err(BootstrapError::Invalid("organization must be 1 to 100 printable characters"));
+        return Err(BootstrapError::Invalid(
+            "organization must be 1 to 100 printable characters",
+        ));
     }
     let email = request.email.trim().to_lowercase();
-    let address = email.split_once('@').filter(|(user, host)| !user.is_empty() && host.contains('.'));
+    let address = email
+        .split_once('@')
+        .filter(|(user, host)| !user.is_empty() && host.contains('.'));
     if address.is_none() || email.len() > 254 || email.contains(char::is_whitespace) {
         return Err(BootstrapError::Invalid("email must be a mail address"));
     }
@@ -124,7 +134,13 @@ fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapErro
 /// Lower-case letters and digits, joined by single dashes.
 fn slug(name: &str) -> String {
     let words = name.to_lowercase();
-    let words: Vec<&str> =
-        words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { "organization".to_owned() } else { words.join("-") }
+    let words: Vec<&str> = words
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        "organization".to_owned()
+    } else {
+        words.join("-")
+    }
 }

@@ -32,7 +32,9 @@ pub async fn credit_summary(
     organization_id: Uuid,
 ) -> sqlx::Result<Option<CreditSummary>> {
     let mut tx = pool.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .execute(&mut *tx)
+        .await?;
     let Some(balance) = db::organizations::organization_balance(&mut tx, organization_id).await?
     else {
         return Ok(None);
@@ -48,5 +50,10 @@ pub async fn credit_summary(
     let forecast = billing::forecast(balance, &spans, decided, now, prices);
     let required_for_next_agent =
         credit_gate::required(forecast.owed, hourly + prices.running_hourly, prices);
-    Ok(Some(CreditSummary { balance, forecast, required_for_next_agent, scheduled_shutdowns }))
+    Ok(Some(CreditSummary {
+        balance,
+        forecast,
+        required_for_next_agent,
+        scheduled_shutdowns,
+    }))
 }

@@ -51,7 +51,9 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, MigrationError
     lock(conn).await?;
     let result = apply(conn).await;
     // A lock that cannot be given back goes with the session.
-    let _ = sqlx::query_scalar!("SELECT pg_advisory_unlock($1)", LOCK).fetch_one(conn).await;
+    let _ = sqlx::query_scalar!("SELECT pg_advisory_unlock($1)", LOCK)
+        .fetch_one(conn)
+        .await;
     result
 }
 
@@ -83,7 +85,11 @@ async fn apply(conn: &mut PgConnection) -> Result<Migrated, MigrationError> {
                 return Ok(Migrated { applied, total });
             }
             Err(error) => {
-                warn!(attempt, error = class(&error), "a migration was not applied");
+                warn!(
+                    attempt,
+                    error = class(&error),
+                    "a migration was not applied"
+                );
                 sort(error)?;
             }
         }
@@ -130,10 +136,11 @@ async fn applied(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
     if !there {
         return Ok(0);
     }
-    let count: i64 =
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {TABLE} WHERE success")))
-            .fetch_one(&mut *tx)
-            .await?;
+    let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT count(*) FROM {TABLE} WHERE success"
+    )))
+    .fetch_one(&mut *tx)
+    .await?;
     Ok(usize::try_from(count).unwrap_or_default())
 }
 

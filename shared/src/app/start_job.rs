@@ -89,5 +89,7 @@ async fn owed(
     };
     let spans = db::spans::spans_unsettled(conn, &[organization_id], through).await?;
     let spans = spans.into_iter().filter_map(|owned| owned.span);
-    Ok(spans.map(|span| span.worth(span.unbilled_from(), through, prices)).sum())
+    Ok(spans
+        .map(|span| span.worth(span.unbilled_from(), through, prices))
+        .sum())
 }

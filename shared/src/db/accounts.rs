@@ -35,7 +35,10 @@ pub async fn accounts_read(
     )
     .fetch_all(conn)
     .await?;
-    let now = rows.first().map(|row| row.now).ok_or(sqlx::Error::RowNotFound)?;
+    let now = rows
+        .first()
+        .map(|row| row.now)
+        .ok_or(sqlx::Error::RowNotFound)?;
     let accounts = rows.into_iter().filter_map(|row| {
         Some(Account {
             organization_id: row.organization_id?,

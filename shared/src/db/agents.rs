@@ -55,18 +55,26 @@ pub async fn agents_lock(
     Ok(agents.collect())
 }
 
-/// Adds what was charged to the agents that still exist.
+/// Adds what was charged to the agents that still exist. An agent that changed hands may come twice.
 ///
 /// # Errors
 /// Database errors.
 pub async fn agents_add_totals(conn: &mut PgConnection, totals: &[AgentTotal]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = totals.iter().map(|total| total.id).collect();
-    let amounts: Vec<Decimal> = totals.iter().map(|total| total.amount.to_decimal()).collect();
+    let amounts: Vec<Decimal> = totals
+        .iter()
+        .map(|total| total.amount.to_decimal())
+        .collect();
     let billed: Vec<DateTime<Utc>> = totals.iter().map(|total| total.billed_through).collect();
     sqlx::query!(
         "UPDATE milady_sandboxes a
-        SET total_billed = a.total_billed + t.amount, last_billed_at = t.billed_at
-        FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS t (id, amount, billed_at)
+        SET total_billed = a.total_billed + t.amount,
+            last_billed_at = greatest(a.last_billed_at, t.billed_at)
+        FROM (
+            SELECT id, sum(amount) AS amount, max(billed_at) AS billed_at
+            FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS c (id, amount, billed_at)
+            GROUP BY id
+        ) AS t
         WHERE a.id = t.id",
         &ids,
         &amounts,
@@ -87,12 +95,18 @@ pub async fn agents_set_standing(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = standings.iter().map(|standing| standing.id).collect();
-    let billing: Vec<String> =
-        standings.iter().map(|standing| standing.billing.as_str().to_owned()).collect();
-    let warned: Vec<Option<DateTime<Utc>>> =
-        standings.iter().map(|standing| standing.warned_at).collect();
-    let shutdown: Vec<Option<DateTime<Utc>>> =
-        standings.iter().map(|standing| standing.shutdown_at).collect();
+    let billing: Vec<String> = standings
+        .iter()
+        .map(|standing| standing.billing.as_str().to_owned())
+        .collect();
+    let warned: Vec<Option<DateTime<Utc>>> = standings
+        .iter()
+        .map(|standing| standing.warned_at)
+        .collect();
+    let shutdown: Vec<Option<DateTime<Utc>>> = standings
+        .iter()
+        .map(|standing| standing.shutdown_at)
+        .collect();
     sqlx::query!(
         "UPDATE milady_sandboxes a
         SET billing_status = s.billing, shutdown_warning_sent_at = s.warned,
@@ -217,6 +231,10 @@ pub async fn scheduled_shutdowns(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| ScheduledShutdown { agent_id: row.id, agent_name: row.agent_name, at: row.at })
+        .map(|row| ScheduledShutdown {
+            agent_id: row.id,
+            agent_name: row.agent_name,
+            at: row.at,
+        })
         .collect())
 }

@@ -8,7 +8,9 @@ use sqlx::PgConnection;
 /// # Errors
 /// Database errors.
 pub async fn billing_clock(conn: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"SELECT billing_clock() AS "now!""#).fetch_one(conn).await
+    sqlx::query_scalar!(r#"SELECT billing_clock() AS "now!""#)
+        .fetch_one(conn)
+        .await
 }
 
 /// What time it is for billing, and whether an older biller's deployment still waits to be adopted.

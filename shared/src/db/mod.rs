@@ -36,9 +36,12 @@ pub fn failure(error: &sqlx::Error) -> Failure {
             Some("53300" | "57P01" | "57P02" | "57P03") => Failure::Unavailable,
             _ => Failure::Other,
         },
-        E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
-            Failure::Unavailable
-        }
+        E::Io(_)
+        | E::Tls(_)
+        | E::PoolTimedOut
+        | E::PoolClosed
+        | E::WorkerCrashed
+        | E::Protocol(_) => Failure::Unavailable,
         _ => Failure::Other,
     }
 }
@@ -54,7 +57,9 @@ pub fn error_class(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => format!("connection: {}", error.kind()),
         sqlx::Error::PoolTimedOut => "connection: timed out".to_owned(),
         sqlx::Error::RowNotFound => "row not found".to_owned(),
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => "value out of range".to_owned(),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            "value out of range".to_owned()
+        }
         _ => "driver".to_owned(),
     }
 }

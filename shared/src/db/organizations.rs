@@ -20,7 +20,10 @@ pub struct Locked {
 ///
 /// # Errors
 /// Database errors.
-pub async fn organizations_lock(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Locked>> {
+pub async fn organizations_lock(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<Locked>> {
     let rows = sqlx::query!(
         r#"SELECT id, CASE WHEN credit_balance >= 0 AND credit_balance <> 'NaN'
             THEN credit_balance END AS balance
@@ -31,7 +34,10 @@ pub async fn organizations_lock(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Locked { id: row.id, balance: row.balance.map(Money::rounded) })
+        .map(|row| Locked {
+            id: row.id,
+            balance: row.balance.map(Money::rounded),
+        })
         .collect())
 }
 
@@ -59,7 +65,10 @@ pub async fn organizations_debit(
 ///
 /// # Errors
 /// Database errors.
-pub async fn organization_balance(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Money>> {
+pub async fn organization_balance(
+    conn: &mut PgConnection,
+    id: Uuid,
+) -> sqlx::Result<Option<Money>> {
     let balance = sqlx::query_scalar!(
         r#"SELECT CASE WHEN credit_balance >= 0 AND credit_balance <> 'NaN'
             THEN credit_balance END FROM organizations WHERE id = $1"#,

@@ -40,18 +40,20 @@ pub async fn spans_unsettled(
     .await?;
     let spans = rows.into_iter().map(|row| OwnedSpan {
         organization_id: row.organization_id,
-        span: Kind::parse(&row.kind).filter(|_| row.valid).map(|kind| Span {
-            id: row.id,
-            agent_id: row.agent_id,
-            agent_created_at: row.agent_created_at,
-            user_id: row.user_id,
-            agent_name: row.agent_name,
-            kind,
-            hourly_rate: row.hourly_rate,
-            started_at: row.started_at,
-            ended_at: row.ended_at,
-            billed_through: row.billed_through,
-        }),
+        span: Kind::parse(&row.kind)
+            .filter(|_| row.valid)
+            .map(|kind| Span {
+                id: row.id,
+                agent_id: row.agent_id,
+                agent_created_at: row.agent_created_at,
+                user_id: row.user_id,
+                agent_name: row.agent_name,
+                kind,
+                hourly_rate: row.hourly_rate,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+                billed_through: row.billed_through,
+            }),
     });
     Ok(spans.collect())
 }

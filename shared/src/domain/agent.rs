@@ -61,9 +61,15 @@ impl BillingStatus {
     /// Reads the database's word; none but these five can stand there.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Active, Self::Warning, Self::ShutdownPending, Self::Suspended, Self::Exempt]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+        [
+            Self::Active,
+            Self::Warning,
+            Self::ShutdownPending,
+            Self::Suspended,
+            Self::Exempt,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == word)
     }
 
     /// The database's word.

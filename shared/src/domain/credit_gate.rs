@@ -76,9 +76,16 @@ pub fn required(owed: Money, committed_hourly: Decimal, prices: &Prices) -> Mone
 pub fn check(request: &Request, prices: &Prices) -> Result<Clearance, Refusal> {
     let required = required(request.owed, request.committed_hourly, prices);
     if !request.exempt && request.balance < required {
-        return Err(Refusal { required, balance: request.balance, owed: request.owed });
+        return Err(Refusal {
+            required,
+            balance: request.balance,
+            owed: request.owed,
+        });
     }
-    Ok(Clearance { organization_id: request.organization_id, agent_id: request.agent_id })
+    Ok(Clearance {
+        organization_id: request.organization_id,
+        agent_id: request.agent_id,
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +103,9 @@ mod tests {
             owed: Money::rounded(owed),
             committed_hourly: dec!(0.02) * Decimal::from(agents),
         };
-        check(&request, &Prices::default()).map(|_| ()).map_err(|refusal| refusal.required)
+        check(&request, &Prices::default())
+            .map(|_| ())
+            .map_err(|refusal| refusal.required)
     }
 
     #[test]
@@ -111,7 +120,10 @@ mod tests {
             (dec!(7), dec!(1.72), 11, false, Ok(())),
             (dec!(0), dec!(9), 200, true, Ok(())),
         ] {
-            assert_eq!(ask(balance, owed, agents, exempt), answer.map_err(Money::rounded));
+            assert_eq!(
+                ask(balance, owed, agents, exempt),
+                answer.map_err(Money::rounded)
+            );
         }
     }
 }

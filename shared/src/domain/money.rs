@@ -108,9 +108,19 @@ mod tests {
 
     #[test]
     fn json_shows_the_very_digits() {
-        for digits in ["0.006667", "3.4825", "2.675", "9007199254.740993", "0.1", "-0.02"] {
+        for digits in [
+            "0.006667",
+            "3.4825",
+            "2.675",
+            "9007199254.740993",
+            "0.1",
+            "-0.02",
+        ] {
             assert_eq!(serde_json::to_string(&money(digits)).expect("json"), digits);
         }
-        assert_eq!(serde_json::to_string(&money("5.000000")).expect("json"), "5.0");
+        assert_eq!(
+            serde_json::to_string(&money("5.000000")).expect("json"),
+            "5.0"
+        );
     }
 }

@@ -25,9 +25,12 @@ pub enum Connections {
 
 /// Sets up logging: one JSON object per line. Call first.
 pub fn boot() {
-    // The driver's own lines hold SQL and addresses: they are counted, never printed.
+    // `LOG_LEVEL` is for our own lines. Those of libraries can hold headers and addresses, the
+    // driver's also SQL: the former are left at warnings, the latter counted and never printed.
+    let level = config::log_level();
     let printed = Targets::new()
-        .with_default(config::log_level())
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("shared", level)
         .with_target("sqlx", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .json()
@@ -37,7 +40,10 @@ pub fn boot() {
         .with_target(false)
         .with_filter(printed);
     let counted = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
-    tracing_subscriber::registry().with(lines).with(QueryCounter.with_filter(counted)).init();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(QueryCounter.with_filter(counted))
+        .init();
 }
 
 /// A pool that connects when it is first used. Sessions speak UTC and give up on statements and
@@ -60,7 +66,7 @@ pub fn pool(connections: Connections) -> Result<PgPool, ConfigError> {
             ("idle_in_transaction_session_timeout", "60s"),
         ])
         .log_statements(log::LevelFilter::Debug)
-        .log_slow_statements(log::LevelFilter::Off, Duration::ZERO);
+        .log_slow_statements(log::LevelFilter::Off, Duration::MAX);
     Ok(PgPoolOptions::new()
         .max_connections(count)
         .acquire_timeout(Duration::from_secs(5))

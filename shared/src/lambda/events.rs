@@ -36,7 +36,10 @@ where
             let cold_start = meter.cold_start();
             match result {
                 Ok(answer) => {
-                    info!(ok = true, duration_ms, db_queries, cold_start, "{function} done");
+                    info!(
+                        ok = true,
+                        duration_ms, db_queries, cold_start, "{function} done"
+                    );
                     serde_json::to_value(answer).map_err(|_| failed("the answer has no JSON form"))
                 }
                 Err(failure) => {
@@ -53,5 +56,8 @@ where
 }
 
 fn failed(error: impl Display) -> Diagnostic {
-    Diagnostic { error_type: "FunctionError".to_owned(), error_message: error.to_string() }
+    Diagnostic {
+        error_type: "FunctionError".to_owned(),
+        error_message: error.to_string(),
+    }
 }

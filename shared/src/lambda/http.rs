@@ -30,13 +30,17 @@ where
         async {
             let meter = Meter::start();
             let result = handler(request, invocation).await;
-            let mut response =
-                result.unwrap_or_else(|problem| problem.into_response(&request_id));
+            let mut response = result.unwrap_or_else(|problem| problem.into_response(&request_id));
             if let Ok(id) = request_id.parse() {
                 response.headers_mut().insert("x-request-id", id);
             }
-            info!(status = response.status().as_u16(), duration_ms = meter.duration_ms(),
-                db_queries = meter.queries(), cold_start = meter.cold_start(), "{route} answered");
+            info!(
+                status = response.status().as_u16(),
+                duration_ms = meter.duration_ms(),
+                db_queries = meter.queries(),
+                cold_start = meter.cold_start(),
+                "{route} answered"
+            );
             Ok::<_, Infallible>(response)
         }
         .instrument(span)

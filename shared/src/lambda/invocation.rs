@@ -20,12 +20,18 @@ pub struct Invocation {
 
 impl Invocation {
     pub(super) fn new(context: &Context) -> Self {
-        Self { request_id: context.request_id.clone(), deadline: deadline(context.deadline) }
+        Self {
+            request_id: context.request_id.clone(),
+            deadline: deadline(context.deadline),
+        }
     }
 }
 
 /// A deadline in the past is a local runtime's stand-in for "unknown".
-#[expect(clippy::disallowed_methods, reason = "the runtime states deadlines in wall-clock time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime states deadlines in wall-clock time"
+)]
 fn deadline(milliseconds: u64) -> Option<Instant> {
     let at = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))?;
     let left = at.duration_since(SystemTime::now()).ok()?;
@@ -42,7 +48,11 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn start() -> Self {
         let cold_start = COLD.swap(false, Ordering::Relaxed);
-        Self { started: Instant::now(), queries: database_queries(), cold_start }
+        Self {
+            started: Instant::now(),
+            queries: database_queries(),
+            cold_start,
+        }
     }
 
     pub(super) fn cold_start(&self) -> bool {

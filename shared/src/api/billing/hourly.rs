@@ -36,15 +36,22 @@ pub async fn handle(
     if period_end.is_none() {
         warn!("the event names no usable time: charging up to the current hour");
     }
-    let tick =
-        Tick { period_end, source: "schedule", deadline: invocation.deadline, concurrency: 4 };
+    let tick = Tick {
+        period_end,
+        source: "schedule",
+        deadline: invocation.deadline,
+        concurrency: 4,
+    };
     let report = billing_tick(&deps.pool, &deps.prices, &tick).await?;
     metrics::complete_tick(report.finished_at);
     Ok(TickAnswer::new(&report, started.elapsed()))
 }
 
 fn scheduled_time(event: &Value) -> Option<DateTime<Utc>> {
-    let text = event.get("scheduledTime").or_else(|| event.get("time"))?.as_str()?;
+    let text = event
+        .get("scheduledTime")
+        .or_else(|| event.get("time"))?
+        .as_str()?;
     text.parse().ok()
 }
 
@@ -57,9 +64,21 @@ mod tests {
     #[test]
     fn both_event_shapes_name_the_hour() {
         let ten = "2026-03-01T10:00:00Z".parse().ok();
-        assert_eq!(scheduled_time(&json!({"scheduledTime": "2026-03-01T10:00:00Z"})), ten);
-        assert_eq!(scheduled_time(&json!({"source": "aws.events", "time": "2026-03-01T10:00:00Z"})), ten);
-        for event in [json!({}), json!(null), json!([1]), json!({"time": 3}), json!({"time": "<aws.scheduler.scheduled-time>"})] {
+        assert_eq!(
+            scheduled_time(&json!({"scheduledTime": "2026-03-01T10:00:00Z"})),
+            ten
+        );
+        assert_eq!(
+            scheduled_time(&json!({"source": "aws.events", "time": "2026-03-01T10:00:00Z"})),
+            ten
+        );
+        for event in [
+            json!({}),
+            json!(null),
+            json!([1]),
+            json!({"time": 3}),
+            json!({"time": "<aws.scheduler.scheduled-time>"}),
+        ] {
             assert_eq!(scheduled_time(&event), None, "{event}");
         }
     }

@@ -46,11 +46,14 @@ struct Shutdown {
 impl From<CreditSummary> for Balance {
     fn from(summary: CreditSummary) -> Self {
         let forecast = summary.forecast;
-        let shutdowns = summary.scheduled_shutdowns.into_iter().map(|shutdown| Shutdown {
-            agent_id: shutdown.agent_id,
-            agent_name: shutdown.agent_name,
-            scheduled_shutdown_at: Date(shutdown.at),
-        });
+        let shutdowns = summary
+            .scheduled_shutdowns
+            .into_iter()
+            .map(|shutdown| Shutdown {
+                agent_id: shutdown.agent_id,
+                agent_name: shutdown.agent_name,
+                scheduled_shutdown_at: Date(shutdown.at),
+            });
         Self {
             balance: summary.balance,
             owed: forecast.owed,

@@ -76,12 +76,36 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let agent_id = list::uuid(&request, "agentId")?;
     let (limit, after) = (list::limit(&request)?, list::cursor(&request)?);
     let mut conn = deps.pool.acquire().await?;
-    let entries = ledger_page(&mut conn, caller.organization_id, agent_id, after, limit + 1).await?;
+    let entries = ledger_page(
+        &mut conn,
+        caller.organization_id,
+        agent_id,
+        after,
+        limit + 1,
+    )
+    .await?;
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let last = entries.get(keep.wrapping_sub(1)).filter(|_| entries.len() > keep);
+    let last = entries
+        .get(keep.wrapping_sub(1))
+        .filter(|_| entries.len() > keep);
     let next_cursor = last.map(|entry| {
-        list::encode(&Position { created_at: entry.created_at, seq: entry.seq, id: entry.id })
+        list::encode(&Position {
+            created_at: entry.created_at,
+            seq: entry.seq,
+            id: entry.id,
+        })
     });
-    let data = entries.into_iter().take(keep).map(Transaction::from).collect();
-    list::answer(&request, &Page { success: true, data, next_cursor })
+    let data = entries
+        .into_iter()
+        .take(keep)
+        .map(Transaction::from)
+        .collect();
+    list::answer(
+        &request,
+        &Page {
+            success: true,
+            data,
+            next_cursor,
+        },
+    )
 }

@@ -114,7 +114,9 @@ pub enum TickError {
     #[error("the hour to charge lies more than {} s ahead of billing's clock", EARLY.num_seconds())]
     TooFarAhead,
     /// An older biller may still run on this database. Nothing was charged.
-    #[error("this deployment had agents before: switch the older biller off and run db-migrate with {{\"adopt\": true}}")]
+    #[error(
+        "this deployment had agents before: switch the older biller off and run db-migrate with {{\"adopt\": true}}"
+    )]
     AdoptionRequired,
     /// The database failed. Pages that were committed stay; the rest is due at the next try.
     #[error("the database did not answer")]
@@ -129,24 +131,39 @@ pub enum TickError {
 ///
 /// # Errors
 /// [`TickError`]; each leaves nothing half charged, and a later tick finishes.
-pub async fn billing_tick(pool: &PgPool, prices: &Prices, tick: &Tick) -> Result<Report, TickError> {
+pub async fn billing_tick(
+    pool: &PgPool,
+    prices: &Prices,
+    tick: &Tick,
+) -> Result<Report, TickError> {
     let (period_end, started_at) = resolve(pool, tick.period_end).await?;
     let through = period_end.start();
     let run = {
         let mut conn = pool.acquire().await?;
         db::runs::run_start(&mut conn, through, tick.source, started_at).await?
     };
-    let mut tally = Tally { repaired_spans: repair(pool).await?, ..Tally::default() };
+    let mut tally = Tally {
+        repaired_spans: repair(pool).await?,
+        ..Tally::default()
+    };
     let due = {
         let mut conn = pool.acquire().await?;
         db::spans::organizations_due(&mut conn, through).await?
     };
-    let cx = &page::Context { pool, prices, period_end };
+    let cx = &page::Context {
+        pool,
+        prices,
+        period_end,
+    };
     let deadline = tick.deadline;
     let mut results = stream::iter(pages(&due))
         .map(move |page| async move {
             let in_time = deadline.is_none_or(|at| Instant::now() + PAGE_TIME < at);
-            if in_time { cx.settle(&page).await.map(Some) } else { Ok(None) }
+            if in_time {
+                cx.settle(&page).await.map(Some)
+            } else {
+                Ok(None)
+            }
         })
         .buffer_unordered(tick.concurrency.max(1));
     let (mut complete, mut failure) = (true, None);
@@ -166,8 +183,17 @@ pub async fn billing_tick(pool: &PgPool, prices: &Prices, tick: &Tick) -> Result
     }
     let mut conn = pool.acquire().await?;
     let finished_at = db::runs::run_finish(&mut conn, run, complete, &tally.counts()).await?;
-    let report = Report { period_end, finished_at, complete, tally };
-    if complete { Ok(report) } else { Err(TickError::Incomplete(Box::new(report))) }
+    let report = Report {
+        period_end,
+        finished_at,
+        complete,
+        tally,
+    };
+    if complete {
+        Ok(report)
+    } else {
+        Err(TickError::Incomplete(Box::new(report)))
+    }
 }
 
 /// The hour to charge up to, and billing's clock. An hour that is about to begin is waited for.
@@ -192,7 +218,10 @@ async fn resolve(
         if ahead > EARLY || patience <= TimeDelta::zero() {
             return Err(TickError::TooFarAhead);
         }
-        let pause = ahead.min(TimeDelta::seconds(1)).to_std().unwrap_or_default();
+        let pause = ahead
+            .min(TimeDelta::seconds(1))
+            .to_std()
+            .unwrap_or_default();
         tokio::time::sleep(pause).await;
     }
 }
@@ -233,7 +262,10 @@ mod tests {
     fn a_page_holds_whole_organizations() {
         let due: Vec<Due> = [1_500, 500, 1, 5_000, 10]
             .iter()
-            .map(|&weight| Due { organization_id: Uuid::nil(), weight })
+            .map(|&weight| Due {
+                organization_id: Uuid::nil(),
+                weight,
+            })
             .collect();
         let sizes: Vec<usize> = pages(&due).iter().map(Vec::len).collect();
         assert_eq!(sizes, [2, 1, 1, 1]);

@@ -73,13 +73,20 @@ impl Context<'_> {
                     Failure::Unavailable => return Err(error),
                     Failure::Conflict => db::error_class(&error),
                     Failure::Other => {
-                        warn!(organizations = page.len(), error = db::error_class(&error),
-                            "billing.page failed");
+                        warn!(
+                            organizations = page.len(),
+                            error = db::error_class(&error),
+                            "billing.page failed"
+                        );
                         return Ok(None);
                     }
                 },
             };
-            warn!(organizations = page.len(), error = class, "billing.page rolled back");
+            warn!(
+                organizations = page.len(),
+                error = class,
+                "billing.page rolled back"
+            );
         }
         Ok(None)
     }
@@ -95,30 +102,44 @@ impl Context<'_> {
         let through = self.period_end.start();
         let locked = db::organizations::organizations_lock(conn, page).await?;
         let (now, accounts) = db::accounts::accounts_read(conn, page).await?;
-        let accounts: HashMap<Uuid, _> =
-            accounts.into_iter().map(|account| (account.organization_id, account)).collect();
+        let accounts: HashMap<Uuid, _> = accounts
+            .into_iter()
+            .map(|account| (account.organization_id, account))
+            .collect();
         let undecided = |id: &Uuid| {
             accounts.get(id).and_then(|account| account.decided_through) < Some(through)
         };
         let mut write = Write::default();
         let here: HashSet<Uuid> = locked.iter().map(|organization| organization.id).collect();
         let mut organizations: HashMap<Uuid, Organization> = HashMap::new();
-        for organization in locked.iter().filter(|organization| undecided(&organization.id)) {
+        for organization in locked
+            .iter()
+            .filter(|organization| undecided(&organization.id))
+        {
             let Some(balance) = organization.balance else {
                 write.tally.errors += 1;
                 continue;
             };
-            organizations.insert(organization.id, Organization {
-                id: organization.id,
-                balance,
-                low_since: accounts.get(&organization.id).and_then(|account| account.low_since),
-                agents: Vec::new(),
-                spans: Vec::new(),
-            });
+            organizations.insert(
+                organization.id,
+                Organization {
+                    id: organization.id,
+                    balance,
+                    low_since: accounts
+                        .get(&organization.id)
+                        .and_then(|account| account.low_since),
+                    agents: Vec::new(),
+                    spans: Vec::new(),
+                },
+            );
         }
         let ids: Vec<Uuid> = organizations.keys().copied().collect();
         let owners = self.read_agents(conn, &ids, &mut organizations).await?;
-        let gone: Vec<Uuid> = page.iter().filter(|id| !here.contains(id)).copied().collect();
+        let gone: Vec<Uuid> = page
+            .iter()
+            .filter(|id| !here.contains(id))
+            .copied()
+            .collect();
         let wanted: Vec<Uuid> = ids.iter().chain(&gone).copied().collect();
         let mut abandoned = Vec::new();
         for owned in db::spans::spans_unsettled(conn, &wanted, through).await? {
@@ -168,7 +189,10 @@ impl Context<'_> {
             .iter_mut()
             .filter(|locked| {
                 locked.agent.billing == BillingStatus::ShutdownPending
-                    && locked.agent.shutdown_at.is_some_and(|at| at <= self.period_end.start())
+                    && locked
+                        .agent
+                        .shutdown_at
+                        .is_some_and(|at| at <= self.period_end.start())
             })
             .collect();
         let Some(since) = due.iter().filter_map(|locked| locked.agent.warned_at).min() else {
@@ -178,7 +202,12 @@ impl Context<'_> {
         let warnings = db::outbox::shutdown_warnings(conn, &organization_ids, since).await?;
         let fates: HashMap<(Uuid, DateTime<Utc>), Handover> = warnings
             .into_iter()
-            .map(|warning| ((warning.organization_id, warning.occurred_at), warning.handover))
+            .map(|warning| {
+                (
+                    (warning.organization_id, warning.occurred_at),
+                    warning.handover,
+                )
+            })
             .collect();
         for locked in &mut due {
             let warned_at = locked.agent.warned_at;
@@ -237,10 +266,14 @@ impl Write {
             self.debit_amounts.push(decision.charged.to_decimal());
         }
         for charge in &decision.charges {
-            self.debits.push(organization.id, &organization.spans[charge.span], charge);
+            self.debits
+                .push(organization.id, &organization.spans[charge.span], charge);
         }
         for standing in decision.standings.iter().filter(|standing| standing.stop) {
-            let agent = organization.agents.iter().find(|agent| agent.id == standing.id);
+            let agent = organization
+                .agents
+                .iter()
+                .find(|agent| agent.id == standing.id);
             self.stops.push(Stop {
                 organization_id: organization.id,
                 user_id: owners.get(&standing.id).copied().unwrap_or_default(),
@@ -250,23 +283,34 @@ impl Write {
         }
         for notice in &decision.notices {
             let event_type = notice.event_type();
-            self.events.keys.push(format!("{event_type}:{}:{}", organization.id, through.timestamp()));
+            self.events.keys.push(format!(
+                "{event_type}:{}:{}",
+                organization.id,
+                through.timestamp()
+            ));
             self.events.types.push(event_type.to_owned());
             self.events.organization_ids.push(organization.id);
-            self.events.payloads.push(serde_json::to_value(notice).unwrap_or_default());
+            self.events
+                .payloads
+                .push(serde_json::to_value(notice).unwrap_or_default());
         }
         self.spans.extend(decision.spans);
         self.totals.extend(decision.totals);
         self.standings.extend(decision.standings);
         self.decided.organization_ids.push(organization.id);
         self.decided.low_since.push(decision.low_since);
-        self.decided.opening_balances.push(organization.balance.to_decimal());
+        self.decided
+            .opening_balances
+            .push(organization.balance.to_decimal());
     }
 
     fn count(&mut self, organization: &Organization, decision: &Decision) {
         let metered = organization.spans.iter().map(|span| span.agent_id);
         let dunned = organization.agents.iter().filter(|agent| {
-            matches!(agent.billing, BillingStatus::Warning | BillingStatus::ShutdownPending)
+            matches!(
+                agent.billing,
+                BillingStatus::Warning | BillingStatus::ShutdownPending
+            )
         });
         let processed: HashSet<Uuid> = metered.chain(dunned.map(|agent| agent.id)).collect();
         self.tally.organizations += 1;
@@ -292,7 +336,8 @@ impl Write {
     ) -> Result<(), PageError> {
         advance(conn, &self.spans, None).await?;
         if !self.debit_ids.is_empty() {
-            db::organizations::organizations_debit(conn, &self.debit_ids, &self.debit_amounts).await?;
+            db::organizations::organizations_debit(conn, &self.debit_ids, &self.debit_amounts)
+                .await?;
         }
         if !self.debits.is_empty() {
             db::ledger::ledger_append(conn, &self.debits, now).await?;
@@ -324,5 +369,9 @@ async fn advance(
         return Ok(());
     }
     let moved = db::spans::spans_advance(conn, progress, closed_reason).await?;
-    if moved == progress.len() { Ok(()) } else { Err(PageError::Moved) }
+    if moved == progress.len() {
+        Ok(())
+    } else {
+        Err(PageError::Moved)
+    }
 }

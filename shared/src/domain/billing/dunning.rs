@@ -79,10 +79,16 @@ pub struct ListedAgent {
 /// What the owner is told: at most one of each per organization and tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-#[expect(missing_docs, reason = "the fields are the event's payload, named as they are read")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the event's payload, named as they are read"
+)]
 pub enum Notice {
     /// Credit fell below the warning mark.
-    CreditLow { balance: Money, low_since: DateTime<Utc> },
+    CreditLow {
+        balance: Money,
+        low_since: DateTime<Utc>,
+    },
     /// Agents will be shut down unless the debt is paid.
     ShutdownScheduled {
         agents: Vec<ListedAgent>,
@@ -92,7 +98,11 @@ pub enum Notice {
         scheduled_shutdown_at: DateTime<Utc>,
     },
     /// Agents were suspended.
-    Suspended { agents: Vec<ListedAgent>, agent_count: usize, owed: Money },
+    Suspended {
+        agents: Vec<ListedAgent>,
+        agent_count: usize,
+        owed: Money,
+    },
 }
 
 impl Notice {
@@ -150,8 +160,16 @@ pub(super) fn dun(
         let standing = Standing {
             id: agent.id,
             billing: next,
-            warned_at: if newly { Some(now) } else { agent.warned_at.filter(|_| keeps) },
-            shutdown_at: if newly { Some(deadline) } else { agent.shutdown_at.filter(|_| keeps) },
+            warned_at: if newly {
+                Some(now)
+            } else {
+                agent.warned_at.filter(|_| keeps)
+            },
+            shutdown_at: if newly {
+                Some(deadline)
+            } else {
+                agent.shutdown_at.filter(|_| keeps)
+            },
             stop: next == BillingStatus::Suspended && agent.expects_container,
         };
         let changed = next != agent.billing
@@ -174,13 +192,28 @@ pub(super) fn dun(
     }
     if !suspended.is_empty() {
         let agents = listed(&suspended);
-        notices.push(Notice::Suspended { agents, agent_count: suspended.len(), owed: total });
+        notices.push(Notice::Suspended {
+            agents,
+            agent_count: suspended.len(),
+            owed: total,
+        });
     }
-    let low_since = if low { organization.low_since.or(Some(period_end.start())) } else { None };
+    let low_since = if low {
+        organization.low_since.or(Some(period_end.start()))
+    } else {
+        None
+    };
     if let (Some(since), None, true) = (low_since, organization.low_since, warned.is_empty()) {
-        notices.push(Notice::CreditLow { balance, low_since: since });
+        notices.push(Notice::CreditLow {
+            balance,
+            low_since: since,
+        });
     }
-    Dunned { low_since, standings, notices }
+    Dunned {
+        low_since,
+        standings,
+        notices,
+    }
 }
 
 /// Nobody unwarned is suspended (F06): the warning must have been with the mail provider for a day,
@@ -206,11 +239,19 @@ fn accruing(
     prices: &Prices,
 ) -> Money {
     let left = microseconds(period_end.start(), deadline).max(0);
-    let open = organization.spans.iter().filter(|span| span.ended_at.is_none());
+    let open = organization
+        .spans
+        .iter()
+        .filter(|span| span.ended_at.is_none());
     open.map(|span| amount(span.rate(prices), left)).sum()
 }
 
 fn listed(agents: &[&Agent]) -> Vec<ListedAgent> {
     let listed = agents.iter().take(LISTED);
-    listed.map(|agent| ListedAgent { id: agent.id, name: agent.name.clone() }).collect()
+    listed
+        .map(|agent| ListedAgent {
+            id: agent.id,
+            name: agent.name.clone(),
+        })
+        .collect()
 }

@@ -34,7 +34,10 @@ pub fn forecast(
     prices: &Prices,
 ) -> Forecast {
     let unpaid = |through: DateTime<Utc>| -> Money {
-        spans.iter().map(|span| span.worth(span.unbilled_from(), through, prices)).sum()
+        spans
+            .iter()
+            .map(|span| span.worth(span.unbilled_from(), through, prices))
+            .sum()
     };
     let open = spans.iter().filter(|span| span.ended_at.is_none());
     let burn: Decimal = open.map(|span| span.rate(prices)).sum();
@@ -50,9 +53,16 @@ pub fn forecast(
     Forecast {
         owed: decided_through.map_or(Money::ZERO, unpaid),
         burn_per_hour: Money::rounded(burn),
-        hours_left: hours_until(Money::ZERO)
-            .map(|hours| hours.round_dp_with_strategy(2, RoundingStrategy::ToZero).normalize()),
-        low_at: if left > prices.low_credit { reached(prices.low_credit) } else { None },
+        hours_left: hours_until(Money::ZERO).map(|hours| {
+            hours
+                .round_dp_with_strategy(2, RoundingStrategy::ToZero)
+                .normalize()
+        }),
+        low_at: if left > prices.low_credit {
+            reached(prices.low_credit)
+        } else {
+            None
+        },
         empty_at: reached(Money::ZERO),
     }
 }

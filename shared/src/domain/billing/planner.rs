@@ -102,8 +102,7 @@ pub fn decide(
     let mut ledger = Ledger::new(organization);
     ledger.charge(period_end, prices);
     let owed = ledger.owed(period_end, prices);
-    let dunned =
-        dunning::dun(organization, &owed, ledger.balance, period_end, now, prices);
+    let dunned = dunning::dun(organization, &owed, ledger.balance, period_end, now, prices);
     Decision {
         charged: organization.balance - ledger.balance,
         owed: owed.values().copied().sum(),
@@ -145,12 +144,18 @@ impl<'a> Ledger<'a> {
         let next = |index: usize, from| -> Option<Reverse<(Key, SliceEntry)>> {
             let span = &self.spans[index];
             let slice = span.slice_at(from, through, prices)?;
-            let key =
-                (slice.hour(), span.agent_created_at, span.agent_id, slice.start, index);
+            let key = (
+                slice.hour(),
+                span.agent_created_at,
+                span.agent_id,
+                slice.start,
+                index,
+            );
             Some(Reverse((key, SliceEntry(slice))))
         };
-        let mut queue: BinaryHeap<_> =
-            (0..self.spans.len()).filter_map(|index| next(index, self.unbilled_from[index])).collect();
+        let mut queue: BinaryHeap<_> = (0..self.spans.len())
+            .filter_map(|index| next(index, self.unbilled_from[index]))
+            .collect();
         while let Some(Reverse(((.., index), SliceEntry(slice)))) = queue.pop() {
             if slice.amount > self.balance {
                 return;
@@ -187,8 +192,8 @@ impl<'a> Ledger<'a> {
             .zip(&self.unbilled_from)
             .filter_map(|(span, &billed_through)| {
                 // A span without length is settled as soon as its moment has passed.
-                let settled = span.ended_at == Some(billed_through)
-                    && billed_through <= period_end.start();
+                let settled =
+                    span.ended_at == Some(billed_through) && billed_through <= period_end.start();
                 (settled || billed_through > span.unbilled_from()).then_some(SpanProgress {
                     id: span.id,
                     was: span.billed_through,

@@ -76,16 +76,29 @@ fn applied(mut organization: Organization, decision: &Decision) -> Organization 
     organization.balance = decision.balance;
     organization.low_since = decision.low_since;
     for moved in &decision.spans {
-        let span = organization.spans.iter_mut().find(|span| span.id == moved.id).expect("a span");
+        let span = organization
+            .spans
+            .iter_mut()
+            .find(|span| span.id == moved.id)
+            .expect("a span");
         assert_eq!(span.billed_through, moved.was);
         span.billed_through = Some(moved.billed_through);
     }
-    let settled: BTreeSet<Uuid> =
-        decision.spans.iter().filter(|span| span.settled).map(|span| span.id).collect();
-    organization.spans.retain(|span| !settled.contains(&span.id));
+    let settled: BTreeSet<Uuid> = decision
+        .spans
+        .iter()
+        .filter(|span| span.settled)
+        .map(|span| span.id)
+        .collect();
+    organization
+        .spans
+        .retain(|span| !settled.contains(&span.id));
     for standing in &decision.standings {
-        let agent =
-            organization.agents.iter_mut().find(|agent| agent.id == standing.id).expect("an agent");
+        let agent = organization
+            .agents
+            .iter_mut()
+            .find(|agent| agent.id == standing.id)
+            .expect("an agent");
         agent.billing = standing.billing;
         agent.warned_at = standing.warned_at;
         agent.shutdown_at = standing.shutdown_at;
@@ -99,7 +112,12 @@ type Row = (Uuid, DateTime<Utc>, DateTime<Utc>, Money);
 fn rows(organization: &Organization, decision: &Decision) -> Vec<Row> {
     let row = |charge: &Charge| {
         let slice = charge.slice;
-        (organization.spans[charge.span].id, slice.start, slice.end, slice.amount)
+        (
+            organization.spans[charge.span].id,
+            slice.start,
+            slice.end,
+            slice.amount,
+        )
     };
     decision.charges.iter().map(row).collect()
 }
@@ -111,7 +129,13 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
         Just(Some(dec!(0))),
         (1i64..20_000).prop_map(|tenths| Some(Decimal::new(tenths, 4))),
     ];
-    let one = (1u128..6, any::<bool>(), rate, 0..limit, proptest::option::of(0..limit / 4));
+    let one = (
+        1u128..6,
+        any::<bool>(),
+        rate,
+        0..limit,
+        proptest::option::of(0..limit / 4),
+    );
     // Spans of one agent do not overlap: each agent's lengths are laid one after the other.
     proptest::collection::vec(one, 0..14).prop_map(move |drawn| {
         let mut ends = std::collections::HashMap::new();
@@ -121,7 +145,13 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
             let start = from.max(ends.get(&agent).copied().unwrap_or(0));
             let Some(length) = length else { continue };
             ends.insert(agent, start + length + 1);
-            spans.push(span(agent, kind, rate.filter(|_| running), start, Some(start + length)));
+            spans.push(span(
+                agent,
+                kind,
+                rate.filter(|_| running),
+                start,
+                Some(start + length),
+            ));
         }
         for agent in 6..8 {
             spans.push(span(agent, Kind::Running, None, 1_800_000_000, None));
@@ -259,12 +289,20 @@ fn twenty_minutes_cost_0_006667() {
 fn ten_agents_owing_47_hours_pay_the_oldest_debt_to_the_last_whole_slice() {
     let poor = organization(dec!(0), (1..=10).map(running).collect());
     let decision = tick(&poor, 47);
-    assert_eq!((decision.charged, decision.owed), (Money::ZERO, usd(dec!(9.40))));
+    assert_eq!(
+        (decision.charged, decision.owed),
+        (Money::ZERO, usd(dec!(9.40)))
+    );
     let mut paid = applied(poor, &decision);
     paid.balance = usd(dec!(5.00));
     let decision = tick(&paid, 47);
     assert_eq!(decision.charges.len(), 250);
-    assert!(decision.charges.iter().all(|charge| charge.slice.hour() < hour(25)));
+    assert!(
+        decision
+            .charges
+            .iter()
+            .all(|charge| charge.slice.hour() < hour(25))
+    );
     assert!(decision.balance < usd(dec!(0.02)));
     assert_eq!(decision.owed, usd(dec!(4.40)));
 }
@@ -272,11 +310,20 @@ fn ten_agents_owing_47_hours_pay_the_oldest_debt_to_the_last_whole_slice() {
 #[test]
 fn three_missed_hours_are_paid_oldest_first_for_both_agents() {
     let decision = tick(&organization(dec!(0.04), vec![running(1), running(2)]), 3);
-    let hours: Vec<Hour> = decision.charges.iter().map(|charge| charge.slice.hour()).collect();
+    let hours: Vec<Hour> = decision
+        .charges
+        .iter()
+        .map(|charge| charge.slice.hour())
+        .collect();
     assert_eq!(hours, [hour(0), hour(0)]);
     assert_eq!(decision.totals.len(), 2);
     assert_eq!(decision.owed, usd(dec!(0.08)));
-    assert!(decision.standings.iter().all(|s| s.billing == BillingStatus::ShutdownPending));
+    assert!(
+        decision
+            .standings
+            .iter()
+            .all(|s| s.billing == BillingStatus::ShutdownPending)
+    );
 }
 
 #[test]
@@ -323,10 +370,15 @@ fn nobody_unwarned_is_suspended() {
         (Handover::Undeliverable, 50, true),
     ] {
         let decision = due(warning, dec!(0), at);
-        let now_suspended =
-            decision.standings.first().is_some_and(|s| s.billing == BillingStatus::Suspended);
+        let now_suspended = decision
+            .standings
+            .first()
+            .is_some_and(|s| s.billing == BillingStatus::Suspended);
         assert_eq!(now_suspended, suspended, "{warning:?} at hour {at}");
-        assert_eq!(decision.standings.first().is_some_and(|s| s.stop), suspended);
+        assert_eq!(
+            decision.standings.first().is_some_and(|s| s.stop),
+            suspended
+        );
     }
 }
 
@@ -341,7 +393,11 @@ fn money_that_arrived_before_the_deadline_saves_the_agent() {
 #[test]
 fn low_credit_is_told_once_and_again_after_a_recovery() {
     let told = |decision: &Decision| {
-        decision.notices.iter().map(Notice::event_type).collect::<Vec<_>>()
+        decision
+            .notices
+            .iter()
+            .map(Notice::event_type)
+            .collect::<Vec<_>>()
     };
     let mut organization = organization(dec!(2.01), vec![running(1)]);
     let mut at = 0;
@@ -375,19 +431,34 @@ fn exempt_and_suspended_agents_are_left_alone() {
 #[test]
 fn the_warning_says_what_is_owed_now_and_at_the_deadline() {
     let decision = tick(&organization(dec!(0), vec![running(1), running(2)]), 3);
-    let Some(Notice::ShutdownScheduled { owed, owed_at_deadline, agent_count, .. }) =
-        decision.notices.first()
+    let Some(Notice::ShutdownScheduled {
+        owed,
+        owed_at_deadline,
+        agent_count,
+        ..
+    }) = decision.notices.first()
     else {
         panic!("no warning: {:?}", decision.notices)
     };
     assert_eq!((*agent_count, *owed), (2, usd(dec!(0.12))));
-    assert_eq!(*owed_at_deadline, usd(dec!(0.12)) + usd(dec!(0.04) * dec!(48)));
+    assert_eq!(
+        *owed_at_deadline,
+        usd(dec!(0.12)) + usd(dec!(0.04) * dec!(48))
+    );
 }
 
 #[test]
 fn the_forecast_knows_when_the_money_ends() {
     let now = hour(1).start();
-    let outlook = |balance| forecast(usd(balance), &[running(1)], Some(now), now, &Prices::default());
+    let outlook = |balance| {
+        forecast(
+            usd(balance),
+            &[running(1)],
+            Some(now),
+            now,
+            &Prices::default(),
+        )
+    };
     let funded = outlook(dec!(4.02));
     assert_eq!(funded.owed, usd(dec!(0.02)));
     assert_eq!(funded.burn_per_hour, usd(dec!(0.02)));
@@ -395,7 +466,13 @@ fn the_forecast_knows_when_the_money_ends() {
     assert_eq!(funded.low_at, Some(hour(101).start()));
     assert_eq!(funded.empty_at, Some(hour(201).start()));
     let broke = outlook(dec!(0));
-    assert_eq!((broke.hours_left, broke.low_at, broke.empty_at), (Some(dec!(0)), None, Some(now)));
+    assert_eq!(
+        (broke.hours_left, broke.low_at, broke.empty_at),
+        (Some(dec!(0)), None, Some(now))
+    );
     let still = forecast(usd(dec!(3)), &[], None, now, &Prices::default());
-    assert_eq!((still.hours_left, still.low_at, still.empty_at), (None, None, None));
+    assert_eq!(
+        (still.hours_left, still.low_at, still.empty_at),
+        (None, None, None)
+    );
 }

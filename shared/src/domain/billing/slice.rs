@@ -111,7 +111,8 @@ impl Span {
     /// Where its metered time ends, looked at up to `through`.
     #[must_use]
     pub fn end(&self, through: DateTime<Utc>) -> DateTime<Utc> {
-        self.ended_at.map_or(through, |ended_at| ended_at.min(through))
+        self.ended_at
+            .map_or(through, |ended_at| ended_at.min(through))
     }
 
     /// The first slice at or after `from`, of what is metered up to `through`.
@@ -134,7 +135,9 @@ impl Span {
     /// walking the hours between the first and the last.
     #[must_use]
     pub fn worth(&self, from: DateTime<Utc>, through: DateTime<Utc>, prices: &Prices) -> Money {
-        let Some(first) = self.slice_at(from, through, prices) else { return Money::ZERO };
+        let Some(first) = self.slice_at(from, through, prices) else {
+            return Money::ZERO;
+        };
         let end = self.end(through);
         let last_hour = Hour::containing(end).start();
         if first.end >= last_hour {

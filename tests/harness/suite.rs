@@ -1,0 +1,259 @@
+//! What the tests share: the server, the template database, the binaries. Owns: starting them once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock};
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use dev::postgres::{Options, Server};
+use dev::runtime::{Instance, RuntimeApi};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// The secret of the cron route in tests.
+pub const CRON_SECRET: &str = "test-cron-secret";
+const TEMPLATE: &str = "template_migrated";
+
+/// One runtime for all tests: what is started once must outlive the test that started it.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
+static RUNTIME_API: OnceCell<RuntimeApi> = OnceCell::const_new();
+static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// Runs a test on the shared runtime.
+pub fn run(test: impl Future<Output = ()>) {
+    RUNTIME.block_on(test);
+}
+
+/// Where a test's time begins: a full hour in the past.
+#[must_use]
+pub fn epoch() -> DateTime<Utc> {
+    "2026-03-01T00:00:00Z".parse().expect("a time")
+}
+
+/// Settings of a server that serves tests.
+#[must_use]
+pub fn options(name: &str) -> Options {
+    let dir = dev::build::target_directory()
+        .expect("cargo metadata")
+        .join("test-postgres");
+    Options {
+        dir: dir.join(format!("{name}-{}", std::process::id())),
+        durable: false,
+        keep: false,
+    }
+}
+
+/// The shared server.
+pub async fn server() -> &'static Server {
+    SERVER
+        .get_or_init(|| async { Server::start(options("shared")).await.expect("Postgres") })
+        .await
+}
+
+/// The directory of the function binaries, built if they are not.
+pub fn binaries() -> &'static PathBuf {
+    BINARIES.get_or_init(|| dev::build::functions(false).expect("the functions build"))
+}
+
+/// A database of its own, empty.
+pub async fn empty_database() -> String {
+    let name = format!("it_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    server()
+        .await
+        .create_database(&name, None)
+        .await
+        .expect("a database");
+    name
+}
+
+/// A database of its own, migrated by the real function, with a clock that stands at [`epoch`].
+pub async fn database() -> String {
+    TEMPLATE_READY.get_or_init(make_template).await;
+    let name = format!("it_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    server()
+        .await
+        .create_database(&name, Some(TEMPLATE))
+        .await
+        .expect("a database");
+    name
+}
+
+async fn make_template() {
+    let server = server().await;
+    server
+        .create_database(TEMPLATE, None)
+        .await
+        .expect("the template");
+    let url = server.url(TEMPLATE);
+    Function::new("db-migrate", &url)
+        .invoke_ok(serde_json::json!({}))
+        .await;
+    let pool = pool(&url, 1);
+    dev::clock::install(&pool, epoch()).await.expect("a clock");
+    pool.close().await;
+}
+
+/// A pool that speaks UTC.
+#[must_use]
+pub fn pool(url: &str, connections: u32) -> PgPool {
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+    let options = options.options([("TimeZone", "UTC"), ("lock_timeout", "5s")]);
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .connect_lazy_with(options)
+}
+
+/// A function binary with its settings.
+#[derive(Clone, Debug)]
+pub struct Function(dev::runtime::Function);
+
+impl Function {
+    /// The binary as it ships, on the database at `url`.
+    #[must_use]
+    pub fn new(name: &str, url: &str) -> Self {
+        let settings = [
+            ("DATABASE_URL", url),
+            ("CRON_SECRET", CRON_SECRET),
+            ("LOG_LEVEL", "info"),
+        ];
+        Self(dev::runtime::Function {
+            name: name.to_owned(),
+            binary: binaries().join(name),
+            env: settings
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        })
+    }
+
+    /// With one more setting.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.0.env.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without a setting.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.0.env.remove(key);
+        self
+    }
+
+    /// From another directory of binaries.
+    #[must_use]
+    pub fn from_directory(mut self, directory: &std::path::Path) -> Self {
+        self.0.binary = directory.join(&self.0.name);
+        self
+    }
+
+    /// Starts an instance.
+    pub async fn start(&self) -> Instance {
+        self.try_start().await.expect("the binary starts")
+    }
+
+    async fn try_start(&self) -> Result<Instance> {
+        let api = RUNTIME_API
+            .get_or_init(|| async { RuntimeApi::start().await.expect("the runtime API") })
+            .await;
+        api.spawn(self.0.clone())
+    }
+
+    /// Starts an instance for one event.
+    pub async fn invoke(&self, event: serde_json::Value) -> dev::runtime::Outcome {
+        self.start()
+            .await
+            .invoke(event, std::time::Duration::from_mins(1))
+            .await
+    }
+
+    /// The answer to one event, which must be one.
+    pub async fn invoke_ok(&self, event: serde_json::Value) -> serde_json::Value {
+        match self.invoke(event).await {
+            dev::runtime::Outcome::Success(answer) => answer,
+            other => panic!("{} failed: {other:?}", self.0.name),
+        }
+    }
+
+    /// The answer to an HTTP request that came in through `route`.
+    pub async fn http(&self, route: &str, request: Request) -> Response {
+        let instance = self.start().await;
+        Self::http_on(&instance, route, request).await
+    }
+
+    /// The same on an instance that runs.
+    pub async fn http_on(instance: &Instance, route: &str, request: Request) -> Response {
+        let event = dev::gateway::event::build(&request.0, route, &BTreeMap::new());
+        match instance
+            .invoke(event, std::time::Duration::from_secs(29))
+            .await
+        {
+            dev::runtime::Outcome::Success(answer) => Response(answer),
+            other => panic!("{route} failed: {other:?}"),
+        }
+    }
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug)]
+pub struct Request(dev::gateway::event::Request);
+
+impl Request {
+    /// A request without a body.
+    #[must_use]
+    pub fn new(method: &str, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Self(dev::gateway::event::Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            source_ip: "127.0.0.1".to_owned(),
+            ..Default::default()
+        })
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.0.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// An HTTP answer as the gateway gets it.
+#[derive(Clone, Debug)]
+pub struct Response(pub serde_json::Value);
+
+impl Response {
+    /// Its status code.
+    #[must_use]
+    pub fn status(&self) -> u64 {
+        self.0["statusCode"].as_u64().unwrap_or_default()
+    }
+
+    /// One of its headers.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0["headers"][name]
+            .as_str()
+            .or_else(|| self.0["multiValueHeaders"][name][0].as_str())
+    }
+
+    /// Its body's text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0["body"].as_str().unwrap_or_default()
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.text()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,327 @@
+//! One test's own database, its clock, and words for setting it up and looking at it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use shared::app::billing_tick::{Report, Tick, TickError, billing_tick};
+use shared::app::start_job::{StartError, Started, start_agent};
+use shared::domain::pricing::Prices;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::suite::{self, Function};
+
+/// A test's database.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Its address.
+    pub url: String,
+    /// Connections to it.
+    pub pool: PgPool,
+    /// The price list.
+    pub prices: Prices,
+}
+
+/// A ledger row of ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the columns as they are")]
+pub struct Row {
+    pub period_start: DateTime<Utc>,
+    pub period_end: DateTime<Utc>,
+    pub kind: String,
+    pub amount: Decimal,
+    pub agent_id: Uuid,
+    pub span_id: Uuid,
+}
+
+/// What billing keeps on an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns as they are")]
+pub struct AgentRow {
+    pub status: String,
+    pub billing_status: String,
+    pub total_billed: Decimal,
+    pub last_billed_at: Option<DateTime<Utc>>,
+    pub shutdown_warning_sent_at: Option<DateTime<Utc>>,
+    pub scheduled_shutdown_at: Option<DateTime<Utc>>,
+}
+
+/// An instant so many hours after the start of the test's time.
+#[must_use]
+pub fn hours(n: i64) -> DateTime<Utc> {
+    suite::epoch() + TimeDelta::hours(n)
+}
+
+/// An instant so many minutes after the start of the test's time.
+#[must_use]
+pub fn minutes(n: i64) -> DateTime<Utc> {
+    suite::epoch() + TimeDelta::minutes(n)
+}
+
+impl World {
+    /// A migrated database of its own; it is hour 0.
+    pub async fn new() -> Self {
+        Self::on(&suite::database().await).await
+    }
+
+    /// A world on a database there is.
+    pub async fn on(database: &str) -> Self {
+        let url = suite::server().await.url(database);
+        Self {
+            pool: suite::pool(&url, 16),
+            url,
+            prices: Prices::default(),
+        }
+    }
+
+    /// A function binary on this database.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Function {
+        Function::new(name, &self.url)
+    }
+
+    /// Moves the clock.
+    pub async fn at(&self, at: DateTime<Utc>) {
+        dev::clock::set(&self.pool, at).await.expect("the clock");
+    }
+
+    /// Runs any statement.
+    pub async fn execute(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.expect(sql);
+    }
+
+    /// An organization with an owner.
+    pub async fn organization(&self, balance: &str) -> Uuid {
+        let id: Uuid = sqlx::query_scalar(
+            "INSERT INTO organizations (name, slug, credit_balance)
+            VALUES ('Test', gen_random_uuid()::text, $1::text::numeric) RETURNING id",
+        )
+        .bind(balance)
+        .fetch_one(&self.pool)
+        .await
+        .expect("an organization");
+        sqlx::query("INSERT INTO users (organization_id, role) VALUES ($1, 'owner')")
+            .bind(id)
+            .execute(&self.pool)
+            .await
+            .expect("a user");
+        id
+    }
+
+    /// An API key of an organization's owner.
+    pub async fn key(&self, organization: Uuid) -> String {
+        let key = format!(
+            "eliza_{}{}",
+            Uuid::new_v4().simple(),
+            Uuid::new_v4().simple()
+        );
+        sqlx::query(
+            "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
+            SELECT 'test', encode(sha256($2::bytea), 'hex'), 'eliza_', $1, id
+            FROM users WHERE organization_id = $1",
+        )
+        .bind(organization)
+        .bind(key.as_bytes())
+        .execute(&self.pool)
+        .await
+        .expect("a key");
+        key
+    }
+
+    /// An agent in this status, created now.
+    pub async fn agent(&self, organization: Uuid, status: &str) -> Uuid {
+        sqlx::query_scalar(
+            "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
+                last_backup_at, created_at)
+            SELECT $1, id, 'agent', $2, CASE $2 WHEN 'stopped' THEN billing_clock() END,
+                billing_clock()
+            FROM users WHERE organization_id = $1 RETURNING id",
+        )
+        .bind(organization)
+        .bind(status)
+        .fetch_one(&self.pool)
+        .await
+        .expect("an agent")
+    }
+
+    /// Writes a status the way any other system would.
+    pub async fn set_status(&self, agent: Uuid, status: &str) {
+        sqlx::query(
+            "UPDATE milady_sandboxes SET status = $2,
+                last_backup_at = CASE $2 WHEN 'stopped' THEN billing_clock() ELSE last_backup_at END
+            WHERE id = $1",
+        )
+        .bind(agent)
+        .bind(status)
+        .execute(&self.pool)
+        .await
+        .expect("a status");
+    }
+
+    /// Adds credit, as a purchase does: the balance and a ledger row.
+    pub async fn top_up(&self, organization: Uuid, amount: &str) {
+        let mut tx = self.pool.begin().await.expect("begin");
+        sqlx::query(
+            "UPDATE organizations SET credit_balance = credit_balance + $2::text::numeric
+            WHERE id = $1",
+        )
+        .bind(organization)
+        .bind(amount)
+        .execute(&mut *tx)
+        .await
+        .expect("a top-up");
+        sqlx::query(
+            "INSERT INTO credit_transactions (organization_id, amount, type, created_at)
+            VALUES ($1, $2::text::numeric, 'credit', billing_clock() AT TIME ZONE 'UTC')",
+        )
+        .bind(organization)
+        .bind(amount)
+        .execute(&mut *tx)
+        .await
+        .expect("its row");
+        tx.commit().await.expect("commit");
+    }
+
+    /// Moves the clock to a full hour and runs its tick.
+    pub async fn tick(&self, hour: i64) -> Report {
+        self.at(hours(hour)).await;
+        self.charge(hour).await
+    }
+
+    /// Runs a tick without moving the clock.
+    pub async fn charge(&self, hour: i64) -> Report {
+        self.try_charge(hour).await.expect("a complete tick")
+    }
+
+    /// Runs a tick without moving the clock.
+    ///
+    /// # Errors
+    /// The tick's.
+    pub async fn try_charge(&self, hour: i64) -> Result<Report, TickError> {
+        let tick = Tick {
+            period_end: Some(hours(hour)),
+            source: "test",
+            deadline: None,
+            concurrency: 4,
+        };
+        billing_tick(&self.pool, &self.prices, &tick).await
+    }
+
+    /// Asks the gate and enqueues the start.
+    ///
+    /// # Errors
+    /// The gate's refusal.
+    pub async fn start(&self, organization: Uuid, agent: Uuid) -> Result<Started, StartError> {
+        start_agent(&self.pool, &self.prices, organization, agent).await
+    }
+
+    /// An organization's credit.
+    pub async fn balance(&self, organization: Uuid) -> Decimal {
+        sqlx::query_scalar("SELECT credit_balance FROM organizations WHERE id = $1")
+            .bind(organization)
+            .fetch_one(&self.pool)
+            .await
+            .expect("a balance")
+    }
+
+    /// An agent's row.
+    pub async fn agent_row(&self, agent: Uuid) -> AgentRow {
+        let row: (
+            String,
+            String,
+            Decimal,
+            Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
+        ) = sqlx::query_as(
+            "SELECT status, billing_status, total_billed, last_billed_at,
+                    shutdown_warning_sent_at, scheduled_shutdown_at
+                FROM milady_sandboxes WHERE id = $1",
+        )
+        .bind(agent)
+        .fetch_one(&self.pool)
+        .await
+        .expect("an agent");
+        AgentRow {
+            status: row.0,
+            billing_status: row.1,
+            total_billed: row.2,
+            last_billed_at: row.3,
+            shutdown_warning_sent_at: row.4,
+            scheduled_shutdown_at: row.5,
+        }
+    }
+
+    /// Our ledger rows of an organization, in the order of charging.
+    pub async fn ledger(&self, organization: Uuid) -> Vec<Row> {
+        let rows: Vec<(DateTime<Utc>, DateTime<Utc>, String, Decimal, Uuid, Uuid)> =
+            sqlx::query_as(
+                "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
+            FROM credit_transactions WHERE organization_id = $1 AND seq IS NOT NULL ORDER BY seq",
+            )
+            .bind(organization)
+            .fetch_all(&self.pool)
+            .await
+            .expect("the ledger");
+        rows.into_iter()
+            .map(
+                |(period_start, period_end, kind, amount, agent_id, span_id)| Row {
+                    period_start,
+                    period_end,
+                    kind,
+                    amount,
+                    agent_id,
+                    span_id,
+                },
+            )
+            .collect()
+    }
+
+    /// What our ledger rows took from an organization.
+    pub async fn charged(&self, organization: Uuid) -> Decimal {
+        -self
+            .ledger(organization)
+            .await
+            .iter()
+            .map(|row| row.amount)
+            .sum::<Decimal>()
+    }
+
+    /// The types of an organization's events, in order.
+    pub async fn events(&self, organization: Uuid) -> Vec<String> {
+        sqlx::query_scalar("SELECT type FROM outbox_events WHERE organization_id = $1 ORDER BY id")
+            .bind(organization)
+            .fetch_all(&self.pool)
+            .await
+            .expect("events")
+    }
+
+    /// The mail provider takes all events there are, now.
+    pub async fn hand_over(&self) {
+        self.execute("UPDATE outbox_events SET handed_over_at = billing_clock() WHERE handed_over_at IS NULL").await;
+    }
+
+    /// A number from the database.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql)
+            .fetch_one(&self.pool)
+            .await
+            .expect(sql)
+    }
+
+    /// The statement of another session that waits for a lock is there.
+    pub async fn until_somebody_waits(&self) {
+        for _ in 0..500 {
+            let waiting = self
+                .count(
+                    "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'",
+                )
+                .await;
+            if waiting > 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nobody waits for a lock");
+    }
+}

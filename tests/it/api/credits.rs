@@ -1,0 +1,352 @@
+//! `GET /api/v1/credits/balance` and `GET /api/v1/credits/transactions`
+
+use serde_json::{Value, json};
+use tests::suite::{Request, Response};
+use tests::world::{hours, minutes};
+use tests::{World, run};
+use uuid::Uuid;
+
+const BALANCE: &str = "/api/v1/credits/balance";
+const HISTORY: &str = "/api/v1/credits/transactions";
+
+async fn get(world: &World, target: &str, key: Option<&str>) -> Response {
+    let request = Request::new("GET", target);
+    let request = key
+        .into_iter()
+        .fold(request, |request, key| request.header("x-api-key", key));
+    send(world, target, request).await
+}
+
+async fn send(world: &World, target: &str, request: Request) -> Response {
+    let path = target.split('?').next().unwrap_or_default();
+    let function = if path == BALANCE {
+        "credit-get"
+    } else {
+        "credit-history"
+    };
+    world
+        .function(function)
+        .http(&format!("GET {path}"), request)
+        .await
+}
+
+#[test]
+fn the_balance_says_where_the_money_goes() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("12.06").await;
+        world.agent(organization, "running").await;
+        world.agent(organization, "running").await;
+        world.agent(organization, "stopped").await;
+        let key = world.key(organization).await;
+        world.tick(1).await;
+        world.at(minutes(90)).await;
+        let answer = get(&world, BALANCE, Some(&key)).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.header("x-request-id").is_some());
+        // 12.06 - 0.0425, and half an hour more is spent already: 11.99625 / 0.0425 = 282.26 h.
+        assert_eq!(
+            answer.json(),
+            json!({"success": true, "balance": 12.0175, "data": {
+                "balance": 12.0175, "owed": 0.0, "burnPerHour": 0.0425, "hoursLeft": 282.26,
+                "lowAt": "2026-03-10T20:42:21.000Z", "emptyAt": "2026-03-12T19:45:52.000Z",
+                "requiredForNextAgent": 5.0, "scheduledShutdowns": [],
+            }})
+        );
+    });
+}
+
+#[test]
+fn the_balance_shows_debt_and_scheduled_shutdowns() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0.01").await;
+        let agent = world.agent(organization, "running").await;
+        let key = world.key(organization).await;
+        world.tick(2).await;
+        let data = get(&world, BALANCE, Some(&key)).await.json()["data"].clone();
+        assert_eq!(
+            data,
+            json!({
+                "balance": 0.01, "owed": 0.04, "burnPerHour": 0.02, "hoursLeft": 0.0,
+                "lowAt": null, "emptyAt": "2026-03-01T02:00:00.000Z", "requiredForNextAgent": 5.04,
+                "scheduledShutdowns": [{"agentId": agent, "agentName": "agent",
+                    "scheduledShutdownAt": "2026-03-03T02:00:00.000Z"}],
+            })
+        );
+    });
+}
+
+#[test]
+fn every_credential_but_a_valid_one_is_refused() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let key = world.key(organization).await;
+        let unknown = format!("eliza_{}", "0".repeat(64));
+        for target in [BALANCE, HISTORY] {
+            for bad in [
+                None,
+                Some(""),
+                Some("eliza_"),
+                Some("eliza_xyz"),
+                Some(unknown.as_str()),
+                Some("' OR 1=1"),
+            ] {
+                let answer = get(&world, target, bad).await;
+                assert_eq!(answer.status(), 401, "{target} {bad:?}");
+                let mut body = answer.json();
+                assert_eq!(body["instance"].as_str(), answer.header("x-request-id"));
+                body["instance"] = Value::Null;
+                assert_eq!(
+                    body,
+                    json!({
+                        "type": "about:blank", "title": "Unauthorized", "status": 401,
+                        "detail": "A valid credential is required", "instance": null,
+                        "success": false, "error": "A valid credential is required",
+                    })
+                );
+            }
+            let bearer =
+                Request::new("GET", target).header("authorization", &format!("Bearer {key}"));
+            assert_eq!(send(&world, target, bearer).await.status(), 200);
+        }
+        for (sql, status) in [
+            ("UPDATE api_keys SET expires_at = '2026-02-28'", 401),
+            ("UPDATE api_keys SET expires_at = '2026-03-02'", 200),
+            ("UPDATE api_keys SET is_active = false", 401),
+            (
+                "UPDATE api_keys SET is_active = true; UPDATE users SET is_active = false",
+                403,
+            ),
+            (
+                "UPDATE users SET is_active = true; UPDATE organizations SET is_active = false",
+                403,
+            ),
+            (
+                "UPDATE organizations SET is_active = true; UPDATE users SET organization_id = NULL",
+                403,
+            ),
+        ] {
+            world.execute(sql).await;
+            assert_eq!(
+                get(&world, HISTORY, Some(&key)).await.status(),
+                status,
+                "{sql}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_keys_use_is_recorded_once_a_minute() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let key = world.key(organization).await;
+        for (minute, uses) in [(0, 1), (0, 1), (1, 1), (2, 2)] {
+            world.at(minutes(minute)).await;
+            get(&world, HISTORY, Some(&key)).await;
+            let counted = world
+                .count("SELECT usage_count::bigint FROM api_keys")
+                .await;
+            assert_eq!(counted, uses, "minute {minute}");
+        }
+        // A locked key row is nobody's wait.
+        world.at(minutes(9)).await;
+        let mut locker = world.pool.begin().await.expect("begin");
+        sqlx::query("SELECT FROM api_keys FOR UPDATE")
+            .execute(&mut *locker)
+            .await
+            .expect("lock");
+        assert_eq!(get(&world, HISTORY, Some(&key)).await.status(), 200);
+    });
+}
+
+#[test]
+fn the_history_reads_as_a_chain_newest_first_and_page_by_page() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let first = world.agent(organization, "running").await;
+        let second = world.agent(organization, "stopped").await;
+        let key = world.key(organization).await;
+        // The running one is the older.
+        world.execute("UPDATE agent_usage_spans SET agent_created_at = '2026-02-28' WHERE kind = 'running'").await;
+        world.tick(2).await;
+        world.at(minutes(130)).await;
+        world.top_up(organization, "5").await;
+        world.tick(3).await;
+        let all = get(&world, HISTORY, Some(&key)).await.json();
+        let rows = all["data"].as_array().expect("rows").clone();
+        assert_eq!((rows.len(), all.get("nextCursor")), (7, None));
+        let newest = &rows[0];
+        assert_eq!(newest["createdAt"], json!("2026-03-01T03:00:00.000Z"));
+        let top_up = rows
+            .iter()
+            .find(|row| row["type"] == "credit")
+            .expect("the top-up");
+        assert_eq!(
+            (&top_up["amount"], &top_up["agentId"]),
+            (&json!(5.0), &Value::Null)
+        );
+        let debits: Vec<&Value> = rows.iter().filter(|row| row["type"] == "debit").collect();
+        let oldest = debits.last().expect("a row");
+        assert_eq!(oldest["balanceBefore"], json!(10.0));
+        for pair in debits
+            .windows(2)
+            .filter(|pair| pair[0]["createdAt"] == pair[1]["createdAt"])
+        {
+            assert_eq!(pair[0]["balanceBefore"], pair[1]["balanceAfter"]);
+        }
+        let mut paged = Vec::new();
+        let mut target = format!("{HISTORY}?limit=2");
+        loop {
+            let page = get(&world, &target, Some(&key)).await.json();
+            paged.extend(page["data"].as_array().expect("rows").clone());
+            let Some(cursor) = page["nextCursor"].as_str() else {
+                break;
+            };
+            target = format!("{HISTORY}?limit=2&cursor={cursor}");
+        }
+        assert_eq!(paged, rows);
+        for (agent, count) in [(first, 3), (second, 3), (Uuid::new_v4(), 0)] {
+            let page = get(&world, &format!("{HISTORY}?agentId={agent}"), Some(&key))
+                .await
+                .json();
+            let rows = page["data"].as_array().expect("rows");
+            assert_eq!(rows.len(), count);
+            assert!(rows.iter().all(|row| row["agentId"] == json!(agent)));
+        }
+        let mut row = oldest.to_owned().clone();
+        row["id"] = json!("id");
+        assert_eq!(
+            row,
+            json!({
+                "id": "id", "amount": -0.02, "type": "debit",
+                "description": "Milady agent hosting (running): agent", "agentId": first,
+                "periodStart": "2026-03-01T00:00:00.000Z", "periodEnd": "2026-03-01T01:00:00.000Z",
+                "kind": "running", "hourlyRate": 0.02, "seconds": 3600.0,
+                "balanceBefore": 10.0, "balanceAfter": 9.98,
+                "createdAt": "2026-03-01T02:00:00.000Z",
+            })
+        );
+    });
+}
+
+#[test]
+fn a_tenant_sees_only_their_own_rows() {
+    run(async {
+        let world = World::new().await;
+        let (mine, theirs) = (
+            world.organization("10").await,
+            world.organization("7").await,
+        );
+        let agent = world.agent(theirs, "running").await;
+        let key = world.key(mine).await;
+        world.tick(1).await;
+        for target in [HISTORY.to_owned(), format!("{HISTORY}?agentId={agent}")] {
+            assert_eq!(
+                get(&world, &target, Some(&key)).await.json()["data"],
+                json!([])
+            );
+        }
+        assert_eq!(
+            get(&world, BALANCE, Some(&key)).await.json()["balance"],
+            json!(10.0)
+        );
+        assert_eq!(hours(1), minutes(60));
+    });
+}
+
+#[test]
+fn an_unchanged_list_is_a_short_304() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        world.agent(organization, "running").await;
+        let key = world.key(organization).await;
+        world.tick(1).await;
+        let first = get(&world, HISTORY, Some(&key)).await;
+        let tag = first.header("etag").expect("an ETag").to_owned();
+        let again = |tag: &str| {
+            Request::new("GET", HISTORY)
+                .header("x-api-key", &key)
+                .header("if-none-match", tag)
+        };
+        let same = send(&world, HISTORY, again(&tag)).await;
+        assert_eq!((same.status(), same.text()), (304, ""));
+        assert!(same.0.to_string().len() < 400, "{}", same.0);
+        world.tick(2).await;
+        assert_eq!(send(&world, HISTORY, again(&tag)).await.status(), 200);
+    });
+}
+
+#[test]
+fn bad_parameters_are_named() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let key = world.key(organization).await;
+        for (query, field) in [
+            ("agentId=x", "agentId"),
+            ("agentId=%27%3B%20DROP%20TABLE%20jobs", "agentId"),
+            ("limit=0", "limit"),
+            ("limit=201", "limit"),
+            ("limit=many", "limit"),
+            ("cursor=zzz", "cursor"),
+        ] {
+            let answer = get(&world, &format!("{HISTORY}?{query}"), Some(&key)).await;
+            assert_eq!(answer.status(), 400, "{query}");
+            assert_eq!(
+                answer.json()["details"][0]["field"],
+                json!(field),
+                "{query}"
+            );
+        }
+    });
+}
+
+#[test]
+fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let key = world.key(organization).await;
+        world
+            .execute("UPDATE users SET email = 'canary@example.test'")
+            .await;
+        let instance = world
+            .function("credit-history")
+            .with("LOG_LEVEL", "trace")
+            .start()
+            .await;
+        let ask = || Request::new("GET", HISTORY).header("x-api-key", &key);
+        let route = format!("GET {HISTORY}");
+        let mut seen = tests::Function::http_on(&instance, &route, ask())
+            .await
+            .0
+            .to_string();
+        world
+            .execute("ALTER TABLE credit_transactions RENAME COLUMN amount TO canary_column")
+            .await;
+        let broken = tests::Function::http_on(&instance, &route, ask()).await;
+        assert_eq!(broken.status(), 500);
+        assert_eq!(
+            broken.json()["error"],
+            json!("Something went wrong on our side")
+        );
+        seen.push_str(&broken.0.to_string());
+        seen.push_str(&instance.logs().join("\n"));
+        for secret in [
+            &key[6..],
+            "canary",
+            "SELECT",
+            "credit_transactions",
+            "postgres://",
+            "127.0.0.1:",
+        ] {
+            assert!(!seen.contains(secret), "{secret} was shown: {seen}");
+        }
+    });
+}

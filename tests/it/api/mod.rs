@@ -1,0 +1,4 @@
+//! The routes, through the binaries that ship.
+
+mod credits;
+mod cron;

@@ -1,0 +1,119 @@
+//! Warnings, deadlines, suspension, as rows.
+
+use rust_decimal::dec;
+use serde_json::{Value, json};
+use tests::world::hours;
+use tests::{World, audit, run};
+use uuid::Uuid;
+
+#[test]
+fn low_credit_warns_once_and_a_top_up_clears_it() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("2.03").await;
+        let agent = world.agent(organization, "running").await;
+        world.tick(1).await;
+        assert!(world.events(organization).await.is_empty());
+        world.tick(2).await;
+        world.tick(3).await;
+        assert_eq!(world.events(organization).await, ["credit.low"]);
+        assert_eq!(world.agent_row(agent).await.billing_status, "warning");
+        world.top_up(organization, "5").await;
+        world.tick(4).await;
+        assert_eq!(world.agent_row(agent).await.billing_status, "active");
+        let payload: Value = sqlx::query_scalar("SELECT payload FROM outbox_events")
+            .fetch_one(&world.pool)
+            .await
+            .expect("a payload");
+        assert_eq!(
+            payload,
+            json!({"balance": 1.99, "lowSince": "2026-03-01T02:00:00Z"})
+        );
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn a_suspension_comes_with_a_stop_job_where_a_container_is_expected() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let running = world.agent(organization, "running").await;
+        let idle = world.agent(organization, "stopped").await;
+        world.tick(1).await;
+        world.hand_over().await;
+        let report = world.tick(49).await;
+        assert_eq!(report.tally.suspended, 2);
+        for agent in [running, idle] {
+            assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+        }
+        let jobs: Vec<(Uuid, Value)> = sqlx::query_as("SELECT agent_id, data FROM jobs")
+            .fetch_all(&world.pool)
+            .await
+            .expect("jobs");
+        assert_eq!(jobs.len(), 1);
+        assert_eq!(jobs[0].0, running);
+        assert_eq!(jobs[0].1["agentId"], json!(running));
+        // Suspended agents are metered no more, and no second job comes.
+        let owed = report.tally.owed;
+        let report = world.tick(55).await;
+        assert_eq!(report.tally.owed, owed);
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn a_notice_lists_fifty_agents_and_counts_all() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        world
+            .execute(
+                "INSERT INTO milady_sandboxes (organization_id, user_id, status, agent_name)
+                SELECT organization_id, id, 'running', 'n' || n
+                FROM users, generate_series(1, 60) n",
+            )
+            .await;
+        let report = world.tick(1).await;
+        assert_eq!(report.tally.warned, 60);
+        let payload: Value =
+            sqlx::query_scalar("SELECT payload FROM outbox_events WHERE organization_id = $1")
+                .bind(organization)
+                .fetch_one(&world.pool)
+                .await
+                .expect("a payload");
+        assert_eq!(payload["agents"].as_array().map(Vec::len), Some(50));
+        assert_eq!(payload["agentCount"], json!(60));
+        assert_eq!(payload["owed"], json!(1.2));
+        assert_eq!(payload["owedAtDeadline"], json!(58.8));
+        assert_eq!(
+            payload["scheduledShutdownAt"],
+            json!("2026-03-03T01:00:00Z")
+        );
+    });
+}
+
+#[test]
+fn a_debt_of_a_deleted_agent_is_the_organizations() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let agent = world.agent(organization, "running").await;
+        world.tick(5).await;
+        sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
+            .bind(agent)
+            .execute(&world.pool)
+            .await
+            .expect("delete");
+        let other = world.agent(organization, "pending").await;
+        let refused = world.start(organization, other).await.expect_err("debt");
+        assert!(refused.to_string().contains("$5.1 required"), "{refused}");
+        world.top_up(organization, "1").await;
+        world.tick(6).await;
+        assert_eq!(world.balance(organization).await, dec!(0.90));
+        assert_eq!(world.agent_row(other).await.billing_status, "warning");
+        assert_eq!(hours(6), hours(5) + chrono::TimeDelta::hours(1));
+        audit::check(&world.pool).await;
+    });
+}

@@ -1,0 +1,120 @@
+//! The database goes away: a clear error, nothing half charged, and the next try finishes.
+
+use std::time::Duration;
+
+use dev::postgres::Server;
+use dev::runtime::Outcome;
+use rust_decimal::dec;
+use serde_json::json;
+use tests::suite::{Request, options, pool};
+use tests::world::hours;
+use tests::{Function, World, audit, run};
+
+async fn failed(world: &World) -> String {
+    let outcome = world
+        .function("billing-hourly")
+        .invoke(json!({"scheduledTime": hours(1)}))
+        .await;
+    match outcome {
+        Outcome::FunctionError { message, .. } => message,
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+/// A server of its own, because the test takes it down.
+async fn own_server() -> (Server, World) {
+    let server = Server::start(options("faults")).await.expect("Postgres");
+    server
+        .create_database("control", None)
+        .await
+        .expect("a database");
+    let url = server.url("control");
+    Function::new("db-migrate", &url).invoke_ok(json!({})).await;
+    let world = World {
+        pool: pool(&url, 4),
+        url,
+        prices: Default::default(),
+    };
+    dev::clock::install(&world.pool, tests::suite::epoch())
+        .await
+        .expect("a clock");
+    (server, world)
+}
+
+#[test]
+fn a_database_that_is_away_is_an_error_the_scheduler_repeats_and_a_503_for_people() {
+    run(async {
+        let (server, world) = own_server().await;
+        let organization = world.organization("10").await;
+        world.agent(organization, "running").await;
+        let key = world.key(organization).await;
+        world.at(hours(1)).await;
+        server.crash().expect("crash");
+        assert_eq!(failed(&world).await, "the database did not answer");
+        let balance = world.function("credit-get").start().await;
+        let ask = || Request::new("GET", "/api/v1/credits/balance").header("x-api-key", &key);
+        let answer = Function::http_on(&balance, "GET /api/v1/credits/balance", ask()).await;
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.header("retry-after"), Some("5"));
+        assert!(!answer.text().contains("connect") && !answer.text().contains("127.0.0.1"));
+        server.restart().await.expect("restart");
+        // The warm instance finds the way back by itself.
+        let answer = Function::http_on(&balance, "GET /api/v1/credits/balance", ask()).await;
+        assert_eq!(answer.status(), 200);
+        let report = world
+            .function("billing-hourly")
+            .invoke_ok(json!({"scheduledTime": hours(1)}))
+            .await;
+        assert_eq!(
+            (report["slices"].as_u64(), report["complete"].as_bool()),
+            (Some(1), Some(true))
+        );
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn a_database_that_crashes_in_the_middle_of_a_tick_leaves_nothing_half_charged() {
+    run(async {
+        let (server, world) = own_server().await;
+        for _ in 0..4 {
+            let organization = world.organization("1000").await;
+            sqlx::query(
+                "INSERT INTO milady_sandboxes (organization_id, user_id, status, created_at)
+                SELECT organization_id, id, 'running', billing_clock()
+                FROM users, generate_series(1, 1500) WHERE organization_id = $1",
+            )
+            .bind(organization)
+            .execute(&world.pool)
+            .await
+            .expect("agents");
+        }
+        world.at(hours(1)).await;
+        let instance = world.function("billing-hourly").start().await;
+        instance.ready().await.expect("a first poll");
+        let (outcome, ()) = tokio::join!(
+            instance.invoke(json!({"scheduledTime": hours(1)}), Duration::from_mins(1)),
+            async {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                server.crash().expect("crash");
+            }
+        );
+        assert!(
+            !matches!(outcome, Outcome::Crashed { .. } | Outcome::TimedOut),
+            "{outcome:?}"
+        );
+        server.restart().await.expect("restart");
+        audit::check(&world.pool).await;
+        world
+            .function("billing-hourly")
+            .invoke_ok(json!({"scheduledTime": hours(1)}))
+            .await;
+        audit::check(&world.pool).await;
+        let charged: rust_decimal::Decimal =
+            sqlx::query_scalar("SELECT -sum(amount) FROM credit_transactions")
+                .fetch_one(&world.pool)
+                .await
+                .expect("a sum");
+        assert_eq!(charged, dec!(120));
+    });
+}

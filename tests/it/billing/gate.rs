@@ -1,0 +1,109 @@
+//! The credit gate against real rows.
+
+use rust_decimal::dec;
+use shared::app::start_job::{StartError, Started};
+use tests::{World, run};
+use uuid::Uuid;
+
+fn required(answer: Result<Started, StartError>) -> rust_decimal::Decimal {
+    match answer {
+        Err(StartError::Refused(refusal)) => refusal.required.to_decimal(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn the_gate_counts_what_runs_what_starts_and_what_is_owed() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("5.27").await;
+        for status in ["running", "provisioning", "disconnected"] {
+            for _ in 0..3 {
+                world.agent(organization, status).await;
+            }
+        }
+        // These cost nothing while they are as they are.
+        for status in ["stopped", "pending", "error"] {
+            world.agent(organization, status).await;
+        }
+        let tenth = world.agent(organization, "pending").await;
+        assert!(matches!(
+            world.start(organization, tenth).await,
+            Ok(Started::Enqueued(_))
+        ));
+        assert!(matches!(
+            world.start(organization, tenth).await,
+            Ok(Started::AlreadyInProgress)
+        ));
+        let eleventh = world.agent(organization, "pending").await;
+        assert_eq!(
+            required(world.start(organization, eleventh).await),
+            dec!(5.28)
+        );
+        world.top_up(organization, "0.01").await;
+        assert!(world.start(organization, eleventh).await.is_ok());
+    });
+}
+
+#[test]
+fn exempt_agents_pass_without_a_balance_and_weigh_nothing() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let exempt = world.agent(organization, "pending").await;
+        let other = world.agent(organization, "pending").await;
+        sqlx::query(
+            "UPDATE milady_sandboxes SET billing_status = 'exempt', hourly_rate = 99 WHERE id = $1",
+        )
+        .bind(exempt)
+        .execute(&world.pool)
+        .await
+        .expect("exempt");
+        assert!(world.start(organization, exempt).await.is_ok());
+        assert_eq!(required(world.start(organization, other).await), dec!(5));
+    });
+}
+
+#[test]
+fn another_tenants_agent_is_not_found() {
+    run(async {
+        let world = World::new().await;
+        let (mine, theirs) = (world.organization("9").await, world.organization("9").await);
+        let agent = world.agent(theirs, "pending").await;
+        for (organization, agent) in [
+            (mine, agent),
+            (mine, Uuid::new_v4()),
+            (Uuid::new_v4(), agent),
+        ] {
+            let answer = world.start(organization, agent).await;
+            assert!(matches!(answer, Err(StartError::NotFound)));
+        }
+    });
+}
+
+#[test]
+fn a_job_of_the_older_web_app_counts_as_a_start_under_way() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("5").await;
+        let theirs = world.agent(organization, "pending").await;
+        let mine = world.agent(organization, "pending").await;
+        sqlx::query("UPDATE milady_sandboxes SET hourly_rate = 0.3 WHERE id = $1")
+            .bind(theirs)
+            .execute(&world.pool)
+            .await
+            .expect("a rate");
+        assert!(world.start(organization, mine).await.is_ok());
+        sqlx::query(
+            "INSERT INTO jobs (type, organization_id, data)
+            VALUES ('milady_provision', $1, jsonb_build_object('agentId', $2::uuid))",
+        )
+        .bind(organization)
+        .bind(theirs)
+        .execute(&world.pool)
+        .await
+        .expect("a job");
+        let third = world.agent(organization, "pending").await;
+        assert_eq!(required(world.start(organization, third).await), dec!(8.16));
+    });
+}

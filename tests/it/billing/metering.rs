@@ -1,0 +1,261 @@
+//! The triggers: every writer is metered, whoever it is.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::{Decimal, dec};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use tests::world::{hours, minutes};
+use tests::{World, audit, run};
+use uuid::Uuid;
+
+type SpanRow = (
+    String,
+    Option<Decimal>,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+);
+
+async fn spans(world: &World, agent: Uuid) -> Vec<SpanRow> {
+    sqlx::query_as(
+        "SELECT kind, hourly_rate, started_at, ended_at FROM agent_usage_spans
+        WHERE agent_id = $1 ORDER BY started_at, ended_at NULLS LAST",
+    )
+    .bind(agent)
+    .fetch_all(&world.pool)
+    .await
+    .expect("spans")
+}
+
+#[test]
+fn each_status_is_metered_as_it_should() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        for (status, billing, stopping, backup, kind) in [
+            ("running", "active", false, false, Some("running")),
+            ("running", "warning", false, true, Some("running")),
+            ("running", "shutdown_pending", false, false, Some("running")),
+            ("running", "suspended", false, false, None),
+            ("running", "exempt", false, false, None),
+            ("running", "active", true, true, None),
+            ("stopped", "active", false, true, Some("idle")),
+            ("stopped", "active", true, true, Some("idle")),
+            ("stopped", "active", false, false, None),
+            ("stopped", "suspended", false, true, None),
+            ("stopped", "exempt", false, true, None),
+            ("pending", "active", false, true, None),
+            ("provisioning", "active", false, true, None),
+            ("disconnected", "active", false, true, None),
+            ("error", "active", false, true, None),
+        ] {
+            let agent: Uuid = sqlx::query_scalar(
+                "INSERT INTO milady_sandboxes (organization_id, user_id, status, billing_status,
+                    stop_requested_at, last_backup_at)
+                SELECT $1, id, $2, $3, CASE WHEN $4 THEN now() END, CASE WHEN $5 THEN now() END
+                FROM users WHERE organization_id = $1 RETURNING id",
+            )
+            .bind(organization)
+            .bind(status)
+            .bind(billing)
+            .bind(stopping)
+            .bind(backup)
+            .fetch_one(&world.pool)
+            .await
+            .expect("an agent");
+            let found: Vec<String> = spans(&world, agent)
+                .await
+                .into_iter()
+                .map(|span| span.0)
+                .collect();
+            let wanted: Vec<&str> = kind.into_iter().collect();
+            assert_eq!(
+                found, wanted,
+                "{status} {billing} stopping {stopping} backup {backup}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_change_of_rate_kind_or_organization_starts_a_new_span_and_nothing_else_does() {
+    run(async {
+        let world = World::new().await;
+        let (first, second) = (
+            world.organization("10").await,
+            world.organization("10").await,
+        );
+        let agent = world.agent(first, "running").await;
+        for (minute, change) in [
+            (
+                5,
+                "last_heartbeat_at = now(), error_count = 3, agent_name = 'renamed'",
+            ),
+            (10, "hourly_rate = 0.05"),
+            (20, "billing_status = 'warning'"),
+            (
+                30,
+                "organization_id = (SELECT max(id::text)::uuid FROM organizations WHERE id <> organization_id)",
+            ),
+            (40, "status = 'stopped', last_backup_at = now()"),
+        ] {
+            world.at(minutes(minute)).await;
+            let sql = format!("UPDATE milady_sandboxes SET {change}");
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .execute(&world.pool)
+                .await
+                .expect("change");
+        }
+        let moved_to: Uuid = sqlx::query_scalar("SELECT organization_id FROM milady_sandboxes")
+            .fetch_one(&world.pool)
+            .await
+            .expect("an organization");
+        assert!([first, second].contains(&moved_to));
+        let at = |minute| Some(minutes(minute));
+        let found = spans(&world, agent).await;
+        assert_eq!(
+            found[0],
+            ("running".into(), Some(dec!(0.02)), minutes(0), at(10))
+        );
+        assert_eq!(found[1].1, Some(dec!(0.05)));
+        assert_eq!(
+            found.last().expect("a span"),
+            &("idle".into(), None, minutes(40), None)
+        );
+        world.tick(1).await;
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn a_role_that_knows_only_the_old_tables_is_metered_too() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "stopped").await;
+        let role = format!("old_app_{}", Uuid::new_v4().simple());
+        let grant = format!(
+            "CREATE ROLE {role} LOGIN;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON organizations, users, milady_sandboxes,
+                credit_transactions, jobs TO {role}"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(grant))
+            .execute(&world.pool)
+            .await
+            .expect("a role");
+        let options: PgConnectOptions = world.url.parse().expect("a URL");
+        let mut old_app = options.username(&role).connect().await.expect("a session");
+        assert!(
+            sqlx::query("SELECT FROM agent_usage_spans")
+                .execute(&mut old_app)
+                .await
+                .is_err(),
+            "the role has no rights on our tables"
+        );
+        world.at(minutes(30)).await;
+        sqlx::query("UPDATE milady_sandboxes SET status = 'running' WHERE id = $1")
+            .bind(agent)
+            .execute(&mut old_app)
+            .await
+            .expect("a start");
+        sqlx::query(
+            "INSERT INTO milady_sandboxes (organization_id, user_id, status)
+            SELECT organization_id, user_id, 'running' FROM milady_sandboxes",
+        )
+        .execute(&mut old_app)
+        .await
+        .expect("an insert");
+        world.at(minutes(45)).await;
+        sqlx::query("DELETE FROM milady_sandboxes WHERE id <> $1")
+            .bind(agent)
+            .execute(&mut old_app)
+            .await
+            .expect("a delete");
+        sqlx::query("UPDATE organizations SET credit_balance = credit_balance - 1")
+            .execute(&mut old_app)
+            .await
+            .expect("a debit");
+        old_app.close().await.expect("close");
+        world.tick(1).await;
+        // Idle 30 min, running 30 min, and the second agent's 15 min.
+        let wanted = dec!(0.00125) + dec!(0.01) + dec!(0.005);
+        assert_eq!(world.charged(organization).await, wanted);
+    });
+}
+
+#[test]
+fn metering_that_fails_never_breaks_the_writer_and_is_repaired_by_the_tick() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let broken = world.agent(organization, "running").await;
+        world
+            .execute("ALTER TABLE agent_usage_spans RENAME TO elsewhere")
+            .await;
+        world.at(minutes(30)).await;
+        world.set_status(broken, "stopped").await;
+        let started = world.agent(organization, "running").await;
+        world
+            .execute("ALTER TABLE elsewhere RENAME TO agent_usage_spans")
+            .await;
+        assert!(spans(&world, started).await.is_empty());
+        let report = world.tick(1).await;
+        assert_eq!(report.tally.repaired_spans, 2);
+        // In doubt the owner does not pay: the missed span ends where it was last charged, the
+        // missing ones begin now.
+        assert_eq!(report.tally.revenue.to_decimal(), dec!(0));
+        let report = world.tick(2).await;
+        assert_eq!(report.tally.repaired_spans, 0);
+        assert_eq!(report.tally.revenue.to_decimal(), dec!(0.0225));
+    });
+}
+
+#[test]
+fn a_clock_that_steps_back_charges_no_second_twice() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "running").await;
+        world.tick(2).await;
+        world.at(minutes(90)).await;
+        world.set_status(agent, "error").await;
+        world.set_status(agent, "running").await;
+        world.tick(3).await;
+        assert_eq!(world.charged(organization).await, dec!(0.06));
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn an_agent_that_starts_again_is_no_longer_asked_to_stop() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        for from in ["stopped", "pending", "provisioning", "error"] {
+            let agent = world.agent(organization, from).await;
+            world
+                .execute("UPDATE milady_sandboxes SET stop_requested_at = now()")
+                .await;
+            world.set_status(agent, "running").await;
+            let asked: bool = sqlx::query_scalar(
+                "SELECT stop_requested_at IS NOT NULL FROM milady_sandboxes WHERE id = $1",
+            )
+            .bind(agent)
+            .fetch_one(&world.pool)
+            .await
+            .expect("an agent");
+            assert!(!asked, "from {from}");
+        }
+        let agent = world.agent(organization, "disconnected").await;
+        world
+            .execute("UPDATE milady_sandboxes SET stop_requested_at = now()")
+            .await;
+        world.set_status(agent, "running").await;
+        let last: Option<SpanRow> = spans(&world, agent).await.pop();
+        assert_eq!(
+            last, None,
+            "a host that is read again does not undo an accepted stop"
+        );
+        assert_eq!(world.tick(1).await.tally.errors, 0);
+        assert_eq!(hours(1), minutes(60));
+    });
+}

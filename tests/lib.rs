@@ -1,0 +1,14 @@
+//! What the integration tests and benchmarks stand on: a real Postgres with a migrated template
+//! database, the function binaries behind a Lambda Runtime API, and a clock that can be moved.
+//!
+//! Everything is started once per test process, when it is first needed, and ends with it.
+
+#[path = "harness/audit.rs"]
+pub mod audit;
+#[path = "harness/suite.rs"]
+pub mod suite;
+#[path = "harness/world.rs"]
+pub mod world;
+
+pub use suite::{Function, run};
+pub use world::World;
