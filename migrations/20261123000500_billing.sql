@@ -18,7 +18,7 @@ CREATE TABLE agent_usage_spans (
         CHECK (billed_through >= started_at AND (ended_at IS NULL OR billed_through <= ended_at)),
     settled boolean NOT NULL DEFAULT false CHECK (NOT settled OR ended_at IS NOT NULL),
     closed_reason text
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 CREATE UNIQUE INDEX agent_usage_spans_one_open_key ON agent_usage_spans (agent_id)
     WHERE ended_at IS NULL;
 CREATE INDEX agent_usage_spans_agent_idx ON agent_usage_spans (agent_id, started_at);
@@ -32,7 +32,7 @@ CREATE TABLE billing_accounts (
     low_since timestamptz,
     opening_balance numeric(16,6) NOT NULL,
     opened_at timestamptz NOT NULL
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 
 -- One row per tick.
 CREATE TABLE billing_runs (

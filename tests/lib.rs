@@ -3,6 +3,13 @@
 //!
 //! Everything is started once per test process, when it is first needed, and ends with it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::disallowed_methods,
+    reason = "this is test code: what fails here fails the test"
+)]
+
 #[path = "harness/audit.rs"]
 pub mod audit;
 #[path = "harness/suite.rs"]

@@ -22,7 +22,7 @@ pub struct World {
 }
 
 /// A ledger row of ours.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the columns as they are")]
 pub struct Row {
     pub period_start: DateTime<Utc>,
@@ -30,11 +30,12 @@ pub struct Row {
     pub kind: String,
     pub amount: Decimal,
     pub agent_id: Uuid,
+    #[sqlx(rename = "usage_span_id")]
     pub span_id: Uuid,
 }
 
 /// What billing keeps on an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the columns as they are")]
 pub struct AgentRow {
     pub status: String,
@@ -225,55 +226,27 @@ impl World {
 
     /// An agent's row.
     pub async fn agent_row(&self, agent: Uuid) -> AgentRow {
-        let row: (
-            String,
-            String,
-            Decimal,
-            Option<DateTime<Utc>>,
-            Option<DateTime<Utc>>,
-            Option<DateTime<Utc>>,
-        ) = sqlx::query_as(
+        sqlx::query_as(
             "SELECT status, billing_status, total_billed, last_billed_at,
-                    shutdown_warning_sent_at, scheduled_shutdown_at
-                FROM milady_sandboxes WHERE id = $1",
+                shutdown_warning_sent_at, scheduled_shutdown_at
+            FROM milady_sandboxes WHERE id = $1",
         )
         .bind(agent)
         .fetch_one(&self.pool)
         .await
-        .expect("an agent");
-        AgentRow {
-            status: row.0,
-            billing_status: row.1,
-            total_billed: row.2,
-            last_billed_at: row.3,
-            shutdown_warning_sent_at: row.4,
-            scheduled_shutdown_at: row.5,
-        }
+        .expect("an agent")
     }
 
     /// Our ledger rows of an organization, in the order of charging.
     pub async fn ledger(&self, organization: Uuid) -> Vec<Row> {
-        let rows: Vec<(DateTime<Utc>, DateTime<Utc>, String, Decimal, Uuid, Uuid)> =
-            sqlx::query_as(
-                "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
+        sqlx::query_as(
+            "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
             FROM credit_transactions WHERE organization_id = $1 AND seq IS NOT NULL ORDER BY seq",
-            )
-            .bind(organization)
-            .fetch_all(&self.pool)
-            .await
-            .expect("the ledger");
-        rows.into_iter()
-            .map(
-                |(period_start, period_end, kind, amount, agent_id, span_id)| Row {
-                    period_start,
-                    period_end,
-                    kind,
-                    amount,
-                    agent_id,
-                    span_id,
-                },
-            )
-            .collect()
+        )
+        .bind(organization)
+        .fetch_all(&self.pool)
+        .await
+        .expect("the ledger")
     }
 
     /// What our ledger rows took from an organization.

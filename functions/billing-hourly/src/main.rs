@@ -6,6 +6,12 @@ use shared::lambda::{self, Connections, config};
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
     lambda::boot();
-    let deps = &Deps { pool: lambda::pool(Connections::Four)?, prices: config::prices()? };
-    lambda::serve_events("billing-hourly", |event, invocation| handle(deps, event, invocation)).await
+    let deps = &Deps {
+        pool: lambda::pool(Connections::Four)?,
+        prices: config::prices()?,
+    };
+    lambda::serve_events("billing-hourly", |event, invocation| {
+        handle(deps, event, invocation)
+    })
+    .await
 }

@@ -11,6 +11,8 @@ async fn main() -> Result<(), lambda::Error> {
         prices: config::prices()?,
         cron_secret: config::cron_secret()?,
     };
-    lambda::serve_http("billing-trigger", |request, invocation| handle(deps, request, invocation))
-        .await
+    lambda::serve_http("billing-trigger", |request, invocation| {
+        handle(deps, request, invocation)
+    })
+    .await
 }

@@ -6,6 +6,9 @@ use shared::lambda::{self, Connections, config};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::boot();
-    let deps = &Deps { pool: lambda::pool(Connections::One)?, prices: config::prices()? };
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+        prices: config::prices()?,
+    };
     lambda::serve_http("credit-get", |request, _| handle(deps, request)).await
 }

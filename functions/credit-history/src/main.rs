@@ -6,6 +6,8 @@ use shared::lambda::{self, Connections};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::boot();
-    let deps = &Deps { pool: lambda::pool(Connections::One)? };
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+    };
     lambda::serve_http("credit-history", |request, _| handle(deps, request)).await
 }

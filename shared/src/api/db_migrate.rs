@@ -45,7 +45,7 @@ struct BootstrapRequest {
 pub struct Answer {
     migrations: Migrations,
     #[serde(skip_serializing_if = "Option::is_none")]
-    adoption: Option<Adopted>,
+    adoption: Option<TakeOver>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bootstrap: Option<FirstOrganization>,
 }
@@ -58,7 +58,7 @@ struct Migrations {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Adopted {
+struct TakeOver {
     already_adopted: bool,
     spans_opened: u64,
     spans_closed: u64,
@@ -68,7 +68,7 @@ struct Adopted {
     accounts_opened: u64,
 }
 
-impl From<Adoption> for Adopted {
+impl From<Adoption> for TakeOver {
     fn from(adoption: Adoption) -> Self {
         Self {
             already_adopted: adoption.already,

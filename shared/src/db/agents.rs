@@ -8,7 +8,30 @@ use uuid::Uuid;
 use crate::domain::agent::{AgentStatus, BillingStatus};
 use crate::domain::billing::{Agent, AgentTotal, Handover, Standing};
 
-/// An agent under its lock.
+/// Locks the agents of these organizations in the order of their ids. Comes after
+/// `organizations_lock` in every transaction. Answers the organizations with an agent under dunning:
+/// only of those, and of those whose credit does not suffice, are the rows of interest.
+///
+/// # Errors
+/// Database errors.
+pub async fn agents_lock(
+    conn: &mut PgConnection,
+    organization_ids: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "WITH locked AS MATERIALIZED (
+            SELECT organization_id, billing_status FROM milady_sandboxes
+            WHERE organization_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+        )
+        SELECT DISTINCT organization_id FROM locked
+        WHERE billing_status IN ('warning', 'shutdown_pending')",
+        organization_ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// An agent as its locked row says.
 #[derive(Clone, Debug)]
 pub struct LockedAgent {
     /// Who pays.
@@ -19,12 +42,11 @@ pub struct LockedAgent {
     pub agent: Agent,
 }
 
-/// Locks the agents of these organizations in the order of their ids. Comes after
-/// `organizations_lock` in every transaction.
+/// Reads the agents of these organizations, after [`agents_lock`].
 ///
 /// # Errors
 /// Database errors.
-pub async fn agents_lock(
+pub async fn agents_read(
     conn: &mut PgConnection,
     organization_ids: &[Uuid],
 ) -> sqlx::Result<Vec<LockedAgent>> {
@@ -32,7 +54,7 @@ pub async fn agents_lock(
         r#"SELECT id, organization_id, user_id, agent_name, status, billing_status,
             node_id IS NOT NULL AND container_name IS NOT NULL AS "recorded!",
             shutdown_warning_sent_at, scheduled_shutdown_at
-        FROM milady_sandboxes WHERE organization_id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
+        FROM milady_sandboxes WHERE organization_id = ANY($1)"#,
         organization_ids
     )
     .fetch_all(conn)
@@ -55,7 +77,7 @@ pub async fn agents_lock(
     Ok(agents.collect())
 }
 
-/// Adds what was charged to the agents that still exist. An agent that changed hands may come twice.
+/// Adds what was charged to the agents that still exist; each comes once.
 ///
 /// # Errors
 /// Database errors.
@@ -70,11 +92,7 @@ pub async fn agents_add_totals(conn: &mut PgConnection, totals: &[AgentTotal]) -
         "UPDATE milady_sandboxes a
         SET total_billed = a.total_billed + t.amount,
             last_billed_at = greatest(a.last_billed_at, t.billed_at)
-        FROM (
-            SELECT id, sum(amount) AS amount, max(billed_at) AS billed_at
-            FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS c (id, amount, billed_at)
-            GROUP BY id
-        ) AS t
+        FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS t (id, amount, billed_at)
         WHERE a.id = t.id",
         &ids,
         &amounts,

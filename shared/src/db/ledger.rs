@@ -1,60 +1,91 @@
 //! `credit_transactions`. Owns: appending our rows, and reading an organization's history.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
+use serde::Serialize;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::billing::{Charge, Span};
+use crate::domain::billing::{Charge, Kind, Span};
+use crate::domain::ids;
+use crate::domain::money::Money;
 
 /// Debits to be appended: columns of one length.
 #[derive(Debug, Default)]
 pub struct Debits {
+    ids: Vec<Uuid>,
     organization_ids: Vec<Uuid>,
     user_ids: Vec<Uuid>,
     agent_ids: Vec<Uuid>,
-    agent_names: Vec<Option<String>>,
-    kinds: Vec<String>,
     span_ids: Vec<Uuid>,
+    kinds: Vec<&'static str>,
     starts: Vec<DateTime<Utc>>,
     ends: Vec<DateTime<Utc>>,
-    hours: Vec<DateTime<Utc>>,
     rates: Vec<Decimal>,
     seconds: Vec<Decimal>,
     amounts: Vec<Decimal>,
     before: Vec<Decimal>,
     after: Vec<Decimal>,
+    descriptions: Vec<String>,
+    metadata: Vec<Json<Metadata>>,
+}
+
+/// What clients of the older biller look for in a debit.
+#[derive(Debug, Serialize)]
+struct Metadata {
+    sandbox_id: Uuid,
+    agent_name: Option<String>,
+    billing_type: &'static str,
+    hourly_rate: Money,
+    billing_hour: String,
 }
 
 impl Debits {
-    /// Adds one charge of a span.
-    pub fn push(&mut self, organization_id: Uuid, span: &Span, charge: &Charge) {
+    /// Adds one charge of a span, written at `now`.
+    pub fn push(
+        &mut self,
+        organization_id: Uuid,
+        span: &Span,
+        charge: &Charge,
+        now: DateTime<Utc>,
+    ) {
+        let hour = charge.slice.hour().start();
+        let (described, billing_type) = match span.kind {
+            Kind::Running => ("hosting (running)", "milady_running"),
+            Kind::Idle => ("storage (idle)", "milady_idle"),
+        };
+        let name = span.agent_name.clone();
+        let shown = name.clone().unwrap_or_else(|| span.agent_id.to_string());
+        let entropy = span.id.as_u128() ^ u128::from(hour.timestamp().unsigned_abs());
+        self.ids.push(ids::sequential(now, self.ids.len(), entropy));
         self.organization_ids.push(organization_id);
         self.user_ids.push(span.user_id);
         self.agent_ids.push(span.agent_id);
-        self.agent_names.push(span.agent_name.clone());
-        self.kinds.push(span.kind.as_str().to_owned());
         self.span_ids.push(span.id);
+        self.kinds.push(span.kind.as_str());
         self.starts.push(charge.slice.start);
         self.ends.push(charge.slice.end);
-        self.hours.push(charge.slice.hour().start());
         self.rates.push(charge.rate);
         self.seconds.push(charge.slice.seconds());
         self.amounts.push(-charge.slice.amount.to_decimal());
         self.before.push(charge.balance_before.to_decimal());
         self.after.push(charge.balance_after.to_decimal());
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.span_ids.len()
+        self.descriptions
+            .push(format!("Milady agent {described}: {shown}"));
+        self.metadata.push(Json(Metadata {
+            sandbox_id: span.agent_id,
+            agent_name: name,
+            billing_type,
+            hourly_rate: Money::rounded(charge.rate),
+            billing_hour: hour.to_rfc3339_opts(SecondsFormat::Millis, true),
+        }));
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.span_ids.is_empty()
+        self.ids.is_empty()
     }
 }
 
@@ -68,37 +99,28 @@ pub async fn ledger_append(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        r#"INSERT INTO credit_transactions (organization_id, user_id, amount, type, description,
-            metadata, created_at, agent_id, usage_span_id, period_start, period_end, kind, rate,
-            seconds, balance_before, balance_after, seq)
-        SELECT d.organization_id, d.user_id, d.amount, 'debit',
-            CASE d.kind WHEN 'running' THEN 'Milady agent hosting (running): '
-                ELSE 'Milady agent storage (idle): ' END || coalesce(d.name, d.agent_id::text),
-            jsonb_build_object('sandbox_id', d.agent_id, 'agent_name', d.name,
-                'billing_type', 'milady_' || d.kind, 'hourly_rate', d.rate,
-                'billing_hour', to_char(d.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000Z"')),
-            $15::timestamptz AT TIME ZONE 'UTC', d.agent_id, d.span_id, d.period_start,
-            d.period_end, d.kind, d.rate, d.seconds, d.before, d.after,
-            nextval('credit_ledger_seq')
-        FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
-            $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::numeric[],
-            $11::numeric[], $12::numeric[], $13::numeric[], $14::numeric[])
-            AS d (organization_id, user_id, agent_id, name, kind, span_id, period_start, period_end,
-                hour, rate, seconds, amount, before, after)"#,
+        "INSERT INTO credit_transactions (id, organization_id, user_id, agent_id, usage_span_id,
+            kind, period_start, period_end, rate, seconds, amount, balance_before, balance_after,
+            description, metadata, type, created_at, seq)
+        SELECT d.*, 'debit', $16::timestamptz AT TIME ZONE 'UTC', nextval('credit_ledger_seq')
+        FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
+            $7::timestamptz[], $8::timestamptz[], $9::numeric[], $10::numeric[], $11::numeric[],
+            $12::numeric[], $13::numeric[], $14::text[], $15::jsonb[]) AS d",
+        &debits.ids,
         &debits.organization_ids,
         &debits.user_ids,
         &debits.agent_ids,
-        &debits.agent_names as &[Option<String>],
-        &debits.kinds,
         &debits.span_ids,
+        &debits.kinds as &[&str],
         &debits.starts,
         &debits.ends,
-        &debits.hours,
         &debits.rates,
         &debits.seconds,
         &debits.amounts,
         &debits.before,
         &debits.after,
+        &debits.descriptions,
+        &debits.metadata as &[Json<Metadata>],
         now
     )
     .execute(conn)

@@ -90,6 +90,26 @@ pub async fn spans_advance(
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }
 
+/// Compares the open spans with the agents that want one. Answers how many do not match.
+///
+/// # Errors
+/// Database errors.
+pub async fn spans_mismatched(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+            SELECT id, organization_id, hourly_rate,
+                metered_kind(status, billing_status, stop_requested_at, last_backup_at) AS kind
+            FROM milady_sandboxes
+        ) AS a
+        FULL JOIN (SELECT * FROM agent_usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
+        WHERE a.kind IS DISTINCT FROM s.kind
+            OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
+            OR (s.kind = 'running' AND s.hourly_rate IS DISTINCT FROM a.hourly_rate)"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Ends open spans that their agent does not want (any more). Such a span ends where it was last
 /// charged: in doubt the owner does not pay. Answers how many.
 ///

@@ -5,5 +5,6 @@ pub mod agent;
 pub mod billing;
 pub mod credit_gate;
 pub mod hour;
+pub mod ids;
 pub mod money;
 pub mod pricing;

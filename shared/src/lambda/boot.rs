@@ -64,6 +64,10 @@ pub fn pool(connections: Connections) -> Result<PgPool, ConfigError> {
             ("statement_timeout", statement_timeout),
             ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "60s"),
+            // Arrays of thousands of ids look like constants to the planner: it would plan each page
+            // anew, scan whole tables for it, and compile the expressions.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
         ])
         .log_statements(log::LevelFilter::Debug)
         .log_slow_statements(log::LevelFilter::Off, Duration::MAX);

@@ -1,4 +1,4 @@
-//! Metrics in CloudWatch's embedded metric format: a line of the log that becomes a metric. Owns:
+//! Metrics in `CloudWatch`'s embedded metric format: a line of the log that becomes a metric. Owns:
 //! their names, which the alarms in template.yaml go by.
 
 use chrono::{DateTime, Utc};

@@ -33,7 +33,7 @@ async fn own_server() -> (Server, World) {
     let world = World {
         pool: pool(&url, 4),
         url,
-        prices: Default::default(),
+        prices: shared::domain::pricing::Prices::default(),
     };
     dev::clock::install(&world.pool, tests::suite::epoch())
         .await

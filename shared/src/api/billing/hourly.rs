@@ -40,7 +40,7 @@ pub async fn handle(
         period_end,
         source: "schedule",
         deadline: invocation.deadline,
-        concurrency: 4,
+        concurrency: super::PAGES_AT_A_TIME,
     };
     let report = billing_tick(&deps.pool, &deps.prices, &tick).await?;
     metrics::complete_tick(report.finished_at);

@@ -10,6 +10,10 @@ use super::json::Date;
 use crate::app::billing_tick::Report;
 use crate::domain::money::Money;
 
+/// Pages a tick works on at a time. Measured: with two cores behind the database three are as fast as
+/// four, and take fewer sessions.
+const PAGES_AT_A_TIME: usize = 3;
+
 /// A tick's answer: counts only, no names, no ids.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -40,7 +40,7 @@ pub async fn handle(
         period_end: None,
         source: "trigger",
         deadline: invocation.deadline,
-        concurrency: 4,
+        concurrency: super::PAGES_AT_A_TIME,
     };
     let report = match billing_tick(&deps.pool, &deps.prices, &tick).await {
         Ok(report) => report,

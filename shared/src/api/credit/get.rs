@@ -24,7 +24,7 @@ pub struct Deps {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Balance {
+struct Credit {
     balance: Money,
     owed: Money,
     burn_per_hour: Money,
@@ -43,7 +43,7 @@ struct Shutdown {
     scheduled_shutdown_at: Date,
 }
 
-impl From<CreditSummary> for Balance {
+impl From<CreditSummary> for Credit {
     fn from(summary: CreditSummary) -> Self {
         let forecast = summary.forecast;
         let shutdowns = summary
@@ -75,6 +75,6 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let caller = auth::caller(&deps.pool, &request).await?;
     let summary = credit_summary(&deps.pool, &deps.prices, caller.organization_id).await?;
     let summary = summary.ok_or_else(|| Problem::not_found("Organization not found"))?;
-    let data = Balance::from(summary);
+    let data = Credit::from(summary);
     json::ok(&json!({"success": true, "balance": data.balance, "data": data}))
 }

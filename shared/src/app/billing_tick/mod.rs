@@ -138,25 +138,27 @@ pub async fn billing_tick(
 ) -> Result<Report, TickError> {
     let (period_end, started_at) = resolve(pool, tick.period_end).await?;
     let through = period_end.start();
-    let run = {
+    let run = async {
         let mut conn = pool.acquire().await?;
-        db::runs::run_start(&mut conn, through, tick.source, started_at).await?
+        db::runs::run_start(&mut conn, through, tick.source, started_at).await
     };
-    let mut tally = Tally {
-        repaired_spans: repair(pool).await?,
-        ..Tally::default()
-    };
-    let due = {
+    let mismatched = async {
         let mut conn = pool.acquire().await?;
-        db::spans::organizations_due(&mut conn, through).await?
+        db::spans::spans_mismatched(&mut conn).await
     };
+    let (run, mismatched, mut due) = tokio::try_join!(run, mismatched, due(pool, through))?;
+    let mut tally = Tally::default();
+    if mismatched > 0 {
+        tally.repaired_spans = repair(pool).await?;
+        due = self::due(pool, through).await?;
+    }
     let cx = &page::Context {
         pool,
         prices,
         period_end,
     };
     let deadline = tick.deadline;
-    let mut results = stream::iter(pages(&due))
+    let mut results = stream::iter(pages(&due, tick.concurrency.max(1)))
         .map(move |page| async move {
             let in_time = deadline.is_none_or(|at| Instant::now() + PAGE_TIME < at);
             if in_time {
@@ -226,6 +228,11 @@ async fn resolve(
     }
 }
 
+async fn due(pool: &PgPool, through: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
+    let mut conn = pool.acquire().await?;
+    db::spans::organizations_due(&mut conn, through).await
+}
+
 /// Sets right what the metering triggers missed, and counts it.
 async fn repair(pool: &PgPool) -> Result<usize, TickError> {
     let mut tx = pool.begin().await?;
@@ -235,12 +242,21 @@ async fn repair(pool: &PgPool) -> Result<usize, TickError> {
     Ok(usize::try_from(ended.max(opened)).unwrap_or(usize::MAX))
 }
 
-/// Cuts the due organizations into pages, keeping their order.
-fn pages(due: &[Due]) -> Vec<Vec<uuid::Uuid>> {
+/// Cuts the due organizations into pages, keeping their order. As many pages as keep all
+/// connections busy to the end, none of them larger than it may be.
+fn pages(due: &[Due], concurrency: usize) -> Vec<Vec<uuid::Uuid>> {
+    let total: usize = due.iter().map(|organization| organization.weight).sum();
+    let count = total.div_ceil(PAGE_WEIGHT);
+    let count = if count > 1 {
+        count.next_multiple_of(concurrency.max(1))
+    } else {
+        1
+    };
+    let most = total.div_ceil(count).min(PAGE_WEIGHT);
     let mut pages = Vec::new();
     let (mut page, mut weight) = (Vec::new(), 0);
     for organization in due {
-        if weight > 0 && weight + organization.weight > PAGE_WEIGHT {
+        if weight > 0 && weight + organization.weight > most {
             pages.push(std::mem::take(&mut page));
             weight = 0;
         }
@@ -258,16 +274,25 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    #[test]
-    fn a_page_holds_whole_organizations() {
-        let due: Vec<Due> = [1_500, 500, 1, 5_000, 10]
+    fn sizes(weights: &[usize], concurrency: usize) -> Vec<usize> {
+        let due: Vec<Due> = weights
             .iter()
             .map(|&weight| Due {
                 organization_id: Uuid::nil(),
                 weight,
             })
             .collect();
-        let sizes: Vec<usize> = pages(&due).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [2, 1, 1, 1]);
+        let pages = pages(&due, concurrency);
+        pages.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn pages_hold_whole_organizations_and_keep_all_connections_busy() {
+        assert_eq!(sizes(&[], 4), [0; 0]);
+        assert_eq!(sizes(&[5; 3], 4), [3]);
+        assert_eq!(sizes(&[1_500, 500, 1, 5_000, 10], 1), [1, 2, 1, 1]);
+        assert_eq!(sizes(&[10; 1_000], 4), [125; 8]);
+        assert_eq!(sizes(&[10; 1_000], 1), [200; 5]);
+        assert_eq!(sizes(&vec![10; 100_000], 4).iter().max(), Some(&200));
     }
 }

@@ -134,7 +134,7 @@ impl Context<'_> {
             );
         }
         let ids: Vec<Uuid> = organizations.keys().copied().collect();
-        let owners = self.read_agents(conn, &ids, &mut organizations).await?;
+        let mut watched = db::agents::agents_lock(conn, &ids).await?;
         let gone: Vec<Uuid> = page
             .iter()
             .filter(|id| !here.contains(id))
@@ -149,11 +149,16 @@ impl Context<'_> {
                 (None, _) => write.tally.errors += 1,
             }
         }
+        let short = organizations
+            .values()
+            .filter(|organization| !organization.is_comfortable(self.period_end, self.prices));
+        watched.extend(short.map(|organization| organization.id));
+        let owners = self.read_agents(conn, &watched, &mut organizations).await?;
         let mut organizations: Vec<_> = organizations.into_values().collect();
         organizations.sort_by_key(|organization| organization.id);
         for organization in organizations {
             let decision = billing::decide(&organization, self.period_end, now, self.prices);
-            write.push(&organization, decision, &owners, through);
+            write.push(&organization, decision, &owners, through, now);
         }
         write.execute(conn, through, now).await?;
         let mut tally = write.tally;
@@ -161,14 +166,18 @@ impl Context<'_> {
         Ok(tally)
     }
 
-    /// Locks the agents and finds out what became of the warnings whose deadline may have passed.
+    /// Reads the agents of organizations that may be warned or suspended, and what became of the
+    /// warnings whose deadline may have passed.
     async fn read_agents(
         &self,
         conn: &mut PgConnection,
         ids: &[Uuid],
         organizations: &mut HashMap<Uuid, Organization>,
     ) -> Result<HashMap<Uuid, Uuid>, sqlx::Error> {
-        let mut agents = db::agents::agents_lock(conn, ids).await?;
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut agents = db::agents::agents_read(conn, ids).await?;
         self.read_warnings(conn, &mut agents).await?;
         let mut owners = HashMap::with_capacity(agents.len());
         for locked in agents {
@@ -246,6 +255,7 @@ struct Write {
     debits: Debits,
     spans: Vec<SpanProgress>,
     totals: Vec<AgentTotal>,
+    total_of: HashMap<Uuid, usize>,
     standings: Vec<Standing>,
     stops: Vec<Stop>,
     events: Events,
@@ -259,6 +269,7 @@ impl Write {
         decision: Decision,
         owners: &HashMap<Uuid, Uuid>,
         through: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) {
         self.count(organization, &decision);
         if decision.charged.is_positive() {
@@ -266,8 +277,8 @@ impl Write {
             self.debit_amounts.push(decision.charged.to_decimal());
         }
         for charge in &decision.charges {
-            self.debits
-                .push(organization.id, &organization.spans[charge.span], charge);
+            let span = &organization.spans[charge.span];
+            self.debits.push(organization.id, span, charge, now);
         }
         for standing in decision.standings.iter().filter(|standing| standing.stop) {
             let agent = organization
@@ -295,13 +306,28 @@ impl Write {
                 .push(serde_json::to_value(notice).unwrap_or_default());
         }
         self.spans.extend(decision.spans);
-        self.totals.extend(decision.totals);
+        for total in decision.totals {
+            self.add_total(total);
+        }
         self.standings.extend(decision.standings);
         self.decided.organization_ids.push(organization.id);
         self.decided.low_since.push(decision.low_since);
         self.decided
             .opening_balances
             .push(organization.balance.to_decimal());
+    }
+
+    /// An agent that changed hands may be charged in two organizations.
+    fn add_total(&mut self, total: AgentTotal) {
+        let next = self.totals.len();
+        let at = *self.total_of.entry(total.id).or_insert(next);
+        match self.totals.get_mut(at) {
+            Some(sum) => {
+                sum.amount += total.amount;
+                sum.billed_through = sum.billed_through.max(total.billed_through);
+            }
+            None => self.totals.push(total),
+        }
     }
 
     fn count(&mut self, organization: &Organization, decision: &Decision) {

@@ -139,11 +139,11 @@ pub(super) fn dun(
     let mut standings = Vec::new();
     let (mut warned, mut suspended) = (Vec::new(), Vec::new());
     for agent in agents {
-        let owes = owed.contains_key(&agent.id);
+        let in_debt = owed.contains_key(&agent.id);
         let next = match agent.billing {
             BillingStatus::Exempt | BillingStatus::Suspended => continue,
-            _ if !owes && low => BillingStatus::Warning,
-            _ if !owes => BillingStatus::Active,
+            _ if !in_debt && low => BillingStatus::Warning,
+            _ if !in_debt => BillingStatus::Active,
             BillingStatus::ShutdownPending if deadline_passed(agent, period_end) => {
                 suspended.push(agent);
                 BillingStatus::Suspended

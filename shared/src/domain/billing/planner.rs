@@ -28,6 +28,20 @@ pub struct Organization {
     pub spans: Vec<Span>,
 }
 
+impl Organization {
+    /// Whether its credit covers all that is due and stays at the warning mark or above: then nothing
+    /// changes for agents that are not under dunning, and they need not be looked at.
+    #[must_use]
+    pub fn is_comfortable(&self, period_end: Hour, prices: &Prices) -> bool {
+        let due: Money = self
+            .spans
+            .iter()
+            .map(|span| span.worth(span.unbilled_from(), period_end.start(), prices))
+            .sum();
+        self.balance - due >= prices.low_credit && due <= self.balance
+    }
+}
+
 /// One ledger row to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {

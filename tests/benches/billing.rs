@@ -1,0 +1,335 @@
+//! The hourly run beside a per-agent loop, and what each function costs to start. One command,
+//! `cargo bench`, prints everything side by side.
+//!
+//! Postgres runs with its durable settings: a commit waits for the disk. The run is the release
+//! binary, started and invoked as Lambda does it; the loop is what one would write first: for each
+//! agent BEGIN, claim, debit, insert, update, COMMIT, over one connection on the same machine.
+
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark that fails says where"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use dev::postgres::Server;
+use dev::runtime::Outcome;
+use rust_decimal::{Decimal, dec};
+use serde_json::{Value, json};
+use sqlx::{PgPool, Row};
+use tests::suite::{epoch, options, pool};
+use tests::world::hours;
+use tests::{Function, audit};
+use uuid::Uuid;
+
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+const TICKS: i64 = 7;
+const STARTS: usize = 25;
+
+/// What one tick of the binary took.
+struct Measured {
+    seconds: f64,
+    statements: u64,
+    peak_mib: f64,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let binaries = dev::build::functions_with_progress(true)
+            .await
+            .expect("release binaries");
+        // `cargo bench -- 1000 10000` measures these sizes only.
+        let sizes: Vec<usize> = std::env::args()
+            .filter_map(|size| size.parse().ok())
+            .collect();
+        starts(&binaries).await;
+        ticks(&binaries, if sizes.is_empty() { &SIZES } else { &sizes }).await;
+    });
+}
+
+async fn ticks(binaries: &Path, sizes: &[usize]) {
+    let mut options = options("bench");
+    options.durable = true;
+    let server = Server::start(options).await.expect("Postgres");
+    println!(
+        "\nThe hourly run, one organization per ten agents, all running; median of {TICKS} ticks."
+    );
+    println!(
+        "{:>8} {:>10} {:>11} {:>11} {:>11} {:>11} {:>7} {:>10}",
+        "agents", "run s", "agents/s", "loop s", "agents/s", "statements", "ratio", "peak MiB"
+    );
+    let profiled = keep_statistics(&server).await;
+    for &agents in sizes {
+        let run = database(&server, binaries, agents).await;
+        let mut measured = Vec::new();
+        for hour in 1..=TICKS {
+            dev::clock::set(&run.1, hours(hour))
+                .await
+                .expect("the clock");
+            measured.push(tick(&run.0, binaries, hour, agents).await);
+        }
+        audit::check(&run.1).await;
+        measured.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let median = &measured[measured.len() / 2];
+        let peak = measured
+            .iter()
+            .map(|tick| tick.peak_mib)
+            .fold(0.0, f64::max);
+        let beside = database(&server, binaries, agents).await;
+        let looped = per_agent_loop(&beside.1, agents).await;
+        let count = f64::from(u32::try_from(agents).expect("small"));
+        println!(
+            "{agents:>8} {:>10.3} {:>11.0} {looped:>11.2} {:>11.0} {:>11} {:>6.1}x {peak:>10.1}",
+            median.seconds,
+            count / median.seconds,
+            count / looped,
+            median.statements,
+            looped / median.seconds,
+        );
+        if profiled && agents == 10_000 {
+            profile(&server, &run.0, agents).await;
+        }
+    }
+}
+
+/// Asks the server to keep statistics of statements, where it can.
+async fn keep_statistics(server: &Server) -> bool {
+    let admin = pool(&server.url("postgres"), 1);
+    let there: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_stat_statements'",
+    )
+    .fetch_one(&admin)
+    .await
+    .expect("extensions");
+    if there == 0 {
+        return false;
+    }
+    for sql in [
+        "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'",
+        "CHECKPOINT",
+    ] {
+        sqlx::raw_sql(sql).execute(&admin).await.expect(sql);
+    }
+    admin.close().await;
+    server.crash().expect("a stop");
+    server.restart().await.expect("a restart");
+    let admin = pool(&server.url("postgres"), 1);
+    let sql = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements";
+    sqlx::raw_sql(sql).execute(&admin).await.expect(sql);
+    admin.close().await;
+    true
+}
+
+/// Where the database spent its time in the run's database, per agent and tick.
+async fn profile(server: &Server, url: &str, agents: usize) {
+    let admin = pool(&server.url("postgres"), 1);
+    let name = url.rsplit('/').next().unwrap_or_default();
+    let rows: Vec<(String, f64)> = sqlx::query_as(
+        "SELECT left(regexp_replace(query, '\\s+', ' ', 'g'), 60), sum(total_exec_time) AS ms
+        FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
+        WHERE d.datname = $1 AND query ~ 'UNNEST|locked|unsettled|settled|ANY|COMMIT|FULL JOIN'
+            AND query !~ 'CREATE|VACUUM'
+        GROUP BY 1 ORDER BY 2 DESC LIMIT 9",
+    )
+    .bind(name)
+    .fetch_all(&admin)
+    .await
+    .expect("statistics");
+    println!("         where the database's time went, microseconds per agent and tick:");
+    let ticks = f64::from(u32::try_from(TICKS).expect("small"));
+    for (query, milliseconds) in rows {
+        let count = f64::from(u32::try_from(agents).expect("small"));
+        println!(
+            "         {:>7.1}  {query}",
+            milliseconds * 1_000.0 / count / ticks
+        );
+    }
+}
+
+/// A migrated database with so many running agents, at hour 0.
+async fn database(server: &Server, binaries: &Path, agents: usize) -> (String, PgPool) {
+    let name = format!("bench_{}", Uuid::new_v4().simple());
+    server
+        .create_database(&name, None)
+        .await
+        .expect("a database");
+    let url = server.url(&name);
+    Function::new("db-migrate", &url)
+        .from_directory(binaries)
+        .invoke_ok(json!({}))
+        .await;
+    let pool = pool(&url, 2);
+    dev::clock::install(&pool, epoch()).await.expect("a clock");
+    let organizations = i32::try_from(agents / 10).expect("small");
+    for sql in [
+        "INSERT INTO organizations (name, slug, credit_balance)
+        SELECT 'Organization ' || n, 'o-' || n, 1000 FROM generate_series(1, $1) n",
+        "INSERT INTO users (organization_id, email)
+        SELECT id, slug || '@example.test' FROM organizations WHERE $1 > 0",
+        "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status, node_id,
+            container_name, bridge_port, agent_config, environment_vars, created_at)
+        SELECT organization_id, id, 'agent ' || n, 'running', 'node-' || id, 'milady-' || id, n,
+            '{\"model\": \"large\", \"tokenName\": \"Milady\"}', '{\"LOG_LEVEL\": \"info\"}',
+            billing_clock()
+        FROM users, generate_series(1, 10) n WHERE $1 > 0",
+    ] {
+        sqlx::query(sql)
+            .bind(organizations)
+            .execute(&pool)
+            .await
+            .expect(sql);
+    }
+    sqlx::raw_sql("VACUUM ANALYZE")
+        .execute(&pool)
+        .await
+        .expect("statistics");
+    sqlx::raw_sql("CHECKPOINT")
+        .execute(&pool)
+        .await
+        .expect("a checkpoint");
+    (url, pool)
+}
+
+/// One cold invocation of the release binary.
+async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> Measured {
+    let instance = Function::new("billing-hourly", url)
+        .from_directory(binaries)
+        .start()
+        .await;
+    instance.ready().await.expect("a first poll");
+    let started = Instant::now();
+    let event = json!({"scheduledTime": hours(hour)});
+    let outcome = instance.invoke(event, Duration::from_mins(5)).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let Outcome::Success(answer) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(answer["slices"], json!(agents), "{answer}");
+    let statements = instance
+        .logs()
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|line| line["db_queries"].as_u64())
+        .unwrap_or_default();
+    let peak = u32::try_from(instance.peak_memory_kib().unwrap_or_default()).expect("small");
+    Measured {
+        seconds,
+        statements,
+        peak_mib: f64::from(peak) / 1024.0,
+    }
+}
+
+/// The loop: seconds for all agents.
+async fn per_agent_loop(pool: &PgPool, agents: usize) -> f64 {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let due = sqlx::query(
+        "SELECT id, organization_id, user_id, agent_name, hourly_rate FROM milady_sandboxes
+        WHERE status = 'running' AND billing_status = 'active'",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("agents");
+    assert_eq!(due.len(), agents);
+    let started = Instant::now();
+    for agent in due {
+        let (id, organization): (Uuid, Uuid) = (agent.get(0), agent.get(1));
+        let rate: Decimal = agent.get(4);
+        sqlx::query("BEGIN")
+            .execute(&mut *conn)
+            .await
+            .expect("begin");
+        let claimed = sqlx::query(
+            "UPDATE milady_sandboxes SET last_billed_at = $2
+            WHERE id = $1 AND (last_billed_at IS NULL OR last_billed_at < $2)",
+        )
+        .bind(id)
+        .bind(hours(1))
+        .execute(&mut *conn)
+        .await
+        .expect("claim");
+        assert_eq!(claimed.rows_affected(), 1);
+        let balance: Decimal = sqlx::query_scalar(
+            "UPDATE organizations SET credit_balance = credit_balance - $2
+            WHERE id = $1 AND credit_balance >= $2 RETURNING credit_balance",
+        )
+        .bind(organization)
+        .bind(rate)
+        .fetch_one(&mut *conn)
+        .await
+        .expect("debit");
+        assert!(balance >= dec!(0));
+        sqlx::query(
+            "INSERT INTO credit_transactions (organization_id, user_id, amount, type, description,
+                metadata)
+            VALUES ($1, $2, $3, 'debit', 'Milady agent hosting (running): ' || $4, $5)",
+        )
+        .bind(organization)
+        .bind(agent.get::<Uuid, _>(2))
+        .bind(-rate)
+        .bind(agent.get::<String, _>(3))
+        .bind(json!({"sandbox_id": id, "billing_type": "running", "hourly_rate": 0.02}))
+        .execute(&mut *conn)
+        .await
+        .expect("insert");
+        sqlx::query("UPDATE milady_sandboxes SET total_billed = total_billed + $2 WHERE id = $1")
+            .bind(id)
+            .bind(rate)
+            .execute(&mut *conn)
+            .await
+            .expect("update");
+        sqlx::query("COMMIT")
+            .execute(&mut *conn)
+            .await
+            .expect("commit");
+    }
+    started.elapsed().as_secs_f64()
+}
+
+async fn starts(binaries: &Path) {
+    println!("Each function, {STARTS} starts: process start to first poll, and its size.");
+    println!(
+        "{:>18} {:>9} {:>9} {:>10} {:>12} {:>11}",
+        "function", "p50 ms", "max ms", "peak MiB", "binary MiB", "zipped MiB"
+    );
+    for name in dev::build::names().expect("functions") {
+        let (mut times, mut peak) = (Vec::new(), 0);
+        for _ in 0..STARTS {
+            let url = "postgres://nobody@127.0.0.1:9/nowhere";
+            let instance = Function::new(&name, url)
+                .from_directory(binaries)
+                .start()
+                .await;
+            times.push(instance.ready().await.expect("a first poll").as_secs_f64() * 1_000.0);
+            peak = peak.max(instance.peak_memory_kib().unwrap_or_default());
+            instance.kill().await;
+        }
+        times.sort_by(f64::total_cmp);
+        let binary = binaries.join(&name);
+        println!(
+            "{name:>18} {:>9.2} {:>9.2} {:>10.1} {:>12.2} {:>11.2}",
+            times[times.len() / 2],
+            times[times.len() - 1],
+            mib(peak * 1024),
+            mib(std::fs::metadata(&binary).expect("a binary").len()),
+            mib(zipped(&binary)),
+        );
+    }
+}
+
+/// The size of a deployment package: deflate, as zip uses it.
+fn zipped(binary: &PathBuf) -> u64 {
+    let output = Command::new("gzip")
+        .arg("-9c")
+        .arg(binary)
+        .output()
+        .expect("gzip");
+    u64::try_from(output.stdout.len()).expect("small")
+}
+
+fn mib(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1024).expect("small")) / 1024.0
+}

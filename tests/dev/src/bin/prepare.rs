@@ -1,0 +1,59 @@
+//! `cargo prepare`: checks every `query!` against a migrated Postgres and renews `.sqlx/`, from which
+//! all other builds take what they know of the database. Run it after changing a query or a migration.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use dev::postgres::{Options, Server};
+use sqlx::migrate::Migrator;
+use sqlx::{Connection, PgConnection};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let root = dev::build::workspace();
+    let options = Options {
+        dir: dev::build::target_directory()?.join("prepare"),
+        durable: false,
+        keep: false,
+    };
+    let server = Server::start(options).await?;
+    server.create_database("prepare", None).await?;
+    let url = server.url("prepare");
+    let mut connection = PgConnection::connect(&url).await?;
+    let mut migrator = Migrator::new(root.join("migrations").as_path()).await?;
+    migrator.set_locking(false);
+    migrator.run_direct(None, &mut connection, false).await?;
+    renew(&root, &url)
+}
+
+fn renew(root: &Path, url: &str) -> Result<()> {
+    let (renewed, kept) = (root.join("target/sqlx"), root.join(".sqlx"));
+    if renewed.exists() {
+        std::fs::remove_dir_all(&renewed)?;
+    }
+    std::fs::create_dir_all(&renewed)?;
+    // The macros run again only when the crate is compiled again.
+    let library = root.join("shared/src/lib.rs");
+    let text = std::fs::read(&library)?;
+    std::fs::write(&library, text)?;
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["check", "--package", "shared"])
+        .current_dir(root)
+        .env("DATABASE_URL", url)
+        .env("SQLX_OFFLINE_DIR", &renewed)
+        .env("SQLX_OFFLINE", "false")
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("a query does not fit the database: the compiler's messages are above");
+    }
+    if kept.exists() {
+        std::fs::remove_dir_all(&kept)?;
+    }
+    std::fs::rename(&renewed, &kept)?;
+    let count = std::fs::read_dir(&kept)?.count();
+    println!("{count} queries are in .sqlx");
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Moves the clock of billing: in a database of ours `billing_clock()` reads a row we can change.
+//!
+//! In production the function is `clock_timestamp()`; the migrations create it that way.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+/// Replaces `billing_clock()` in the pool's database by a clock that stands still at `at`.
+///
+/// # Errors
+/// When the database refuses, for example because the role does not own the function.
+pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS public.dev_clock (
+             only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+             now_at timestamptz NOT NULL
+         );
+         GRANT SELECT ON public.dev_clock TO PUBLIC;
+         CREATE OR REPLACE FUNCTION public.billing_clock() RETURNS timestamptz
+         LANGUAGE sql VOLATILE SET search_path = pg_catalog, public
+         AS 'SELECT now_at FROM public.dev_clock'",
+    )
+    .execute(pool)
+    .await?;
+    set(pool, at).await
+}
+
+/// Moves an installed clock, forward or back.
+///
+/// # Errors
+/// When no clock was installed.
+pub async fn set(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO public.dev_clock (now_at) VALUES ($1)
+         ON CONFLICT (only_row) DO UPDATE SET now_at = excluded.now_at",
+    )
+    .bind(at)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// What `billing_clock()` says, installed or not.
+///
+/// # Errors
+/// When the migrations did not run.
+pub async fn now(pool: &PgPool) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("SELECT public.billing_clock()")
+        .fetch_one(pool)
+        .await
+}

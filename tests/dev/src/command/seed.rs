@@ -1,0 +1,157 @@
+//! The demo organizations. Their keys are the same on every machine and open nothing else.
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+/// A demo organization, as it is announced.
+pub(super) struct Demo {
+    pub(super) name: &'static str,
+    pub(super) slug: &'static str,
+    /// Two hexadecimal digits; the key is made of 32 repetitions.
+    digits: &'static str,
+    balance: &'static str,
+    agents: &'static [Agent],
+}
+
+struct Agent {
+    name: &'static str,
+    status: &'static str,
+    billing_status: &'static str,
+    /// USD per hour; the configured price when not given.
+    rate: Option<&'static str>,
+    has_backup: bool,
+}
+
+impl Agent {
+    const fn running(name: &'static str, rate: Option<&'static str>) -> Self {
+        Self {
+            name,
+            status: "running",
+            billing_status: "active",
+            rate,
+            has_backup: false,
+        }
+    }
+}
+
+/// The second one is below the low-credit limit after two hours and cannot pay the fourth. Its dear
+/// agent is the older one, so what it owes keeps the other one's hours unpaid too: one shutdown
+/// warning names both.
+pub(super) const DEMOS: [Demo; 2] = [
+    Demo {
+        name: "Demo",
+        slug: "demo",
+        digits: "d0",
+        balance: "25",
+        agents: &[
+            Agent::running("greeter", None),
+            Agent::running("researcher", None),
+            Agent::running("trader (own price)", Some("0.05")),
+            Agent {
+                status: "stopped",
+                has_backup: true,
+                ..Agent::running("archivist (idle)", None)
+            },
+            Agent {
+                billing_status: "exempt",
+                ..Agent::running("guide (exempt)", None)
+            },
+            Agent {
+                status: "pending",
+                ..Agent::running("newcomer (pending)", None)
+            },
+        ],
+    },
+    Demo {
+        name: "Nearly broke",
+        slug: "nearly-broke",
+        digits: "b0",
+        balance: "3",
+        agents: &[
+            Agent::running("big spender", Some("0.85")),
+            Agent::running("small one", None),
+        ],
+    },
+];
+
+impl Demo {
+    /// The API key of its owner.
+    pub(super) fn key(&self) -> String {
+        format!("eliza_{}", self.digits.repeat(32))
+    }
+}
+
+/// Creates the demo organizations unless they are there. Returns whether it did.
+pub(super) async fn seed(pool: &PgPool) -> Result<bool> {
+    let mut connection = pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    let there: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM organizations WHERE slug = $1)")
+            .bind(DEMOS[0].slug)
+            .fetch_one(&mut *transaction)
+            .await?;
+    if there {
+        return Ok(false);
+    }
+    for demo in &DEMOS {
+        organization(&mut transaction, demo)
+            .await
+            .with_context(|| format!("cannot create the organization {}", demo.name))?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> {
+    let organization: Uuid = sqlx::query_scalar(
+        "INSERT INTO organizations (name, slug, credit_balance) VALUES ($1, $2, $3::numeric)
+         RETURNING id",
+    )
+    .bind(demo.name)
+    .bind(demo.slug)
+    .bind(demo.balance)
+    .fetch_one(&mut *connection)
+    .await?;
+    let user: Uuid = sqlx::query_scalar(
+        "INSERT INTO users (name, email, organization_id, role) VALUES ($1, $2, $3, 'owner')
+         RETURNING id",
+    )
+    .bind(format!("Owner of {}", demo.name))
+    .bind(format!("owner@{}.example", demo.slug))
+    .bind(organization)
+    .fetch_one(&mut *connection)
+    .await?;
+    let key = demo.key();
+    sqlx::query(
+        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+         VALUES ('demo', $1, $2, left($1, 12), $3, $4)",
+    )
+    .bind(&key)
+    .bind(hex::encode(Sha256::digest(&key)))
+    .bind(organization)
+    .bind(user)
+    .execute(&mut *connection)
+    .await?;
+    // The first of the list is the oldest: who is charged first goes by age.
+    for (younger, agent) in (0_i32..).zip(demo.agents) {
+        sqlx::query(
+            "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
+                 billing_status, hourly_rate, last_backup_at, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6::numeric, CASE WHEN $7 THEN billing_clock() END,
+                 billing_clock() - interval '1 day' + make_interval(mins => $8))",
+        )
+        .bind(organization)
+        .bind(user)
+        .bind(agent.name)
+        .bind(agent.status)
+        .bind(agent.billing_status)
+        .bind(agent.rate)
+        .bind(agent.has_backup)
+        .bind(younger)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Everything `cargo dev` starts, in order.
+
+use std::env;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+
+use super::options::Options;
+use super::seed::{self, DEMOS};
+use crate::gateway::{Gateway, describe};
+use crate::postgres::{self, Server};
+use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
+use crate::template::{self, Template};
+use crate::{build, clock};
+
+const CRON_SECRET: &str = "dev-cron-secret";
+const FIRST_PORT: u16 = 8787;
+
+/// The running stack; dropping it stops everything, the server last.
+pub(super) struct Stack {
+    gateway: Gateway,
+    pub(super) functions: Pool,
+    pub(super) template: Template,
+    pub(super) database: PgPool,
+    /// The address of the database, for other tools.
+    url: String,
+    /// The simulated hour it starts in; none in real time.
+    pub(super) start_of_time: Option<DateTime<Utc>>,
+    _server: Server,
+}
+
+impl Stack {
+    pub(super) async fn start(
+        options: &Options,
+        template: Template,
+        listener: TcpListener,
+    ) -> Result<Self> {
+        let binaries = build_functions(options.release).await?;
+        let server = start_postgres(options).await?;
+        // Simulated time runs ahead of the clock, so it never shares a database with real time.
+        let name = match options.time_lapse {
+            Some(_) => "milady_time_lapse",
+            None => "milady",
+        };
+        if options.time_lapse.is_some() {
+            server.drop_database(name).await?;
+        }
+        if !server.has_database(name).await? {
+            server.create_database(name, None).await?;
+        }
+        let url = server.url(name);
+        let functions = template
+            .functions
+            .iter()
+            .map(|function| local(function, &binaries, &url))
+            .collect::<Result<_>>()?;
+        let functions = Pool::new(RuntimeApi::start_forwarding_logs().await?, functions);
+        migrate(&functions, &template).await?;
+        let database = PgPoolOptions::new()
+            .max_connections(2)
+            .connect(&url)
+            .await
+            .context("cannot connect to the new database")?;
+        let start_of_time = match options.time_lapse {
+            Some(_) => Some(Utc::now().duration_trunc(TimeDelta::hours(1))?),
+            None => None,
+        };
+        if let Some(at) = start_of_time {
+            clock::install(&database, at).await?;
+        }
+        if seed::seed(&database).await? {
+            println!("Seeded {} demo organizations.", DEMOS.len());
+        } else {
+            println!("The demo organizations are there from an earlier run.");
+        }
+        Ok(Self {
+            gateway: Gateway::start(listener, template.clone(), functions.clone())?,
+            functions,
+            template,
+            database,
+            url,
+            start_of_time,
+            _server: server,
+        })
+    }
+
+    /// Prints where it is and what to try.
+    pub(super) fn announce(&self) {
+        let base = format!("http://{}", self.gateway.address());
+        println!("\nThe API is at {base}, the database at {}", self.url);
+        for demo in &DEMOS {
+            println!("  key of {:<13} {}", demo.name, demo.key());
+        }
+        let key = DEMOS[0].key();
+        println!("Try");
+        for path in ["balance", "transactions"] {
+            println!("  curl -H 'X-API-Key: {key}' {base}/api/v1/credits/{path}");
+        }
+        println!(
+            "  curl -X POST -H 'Authorization: Bearer {CRON_SECRET}' {base}/api/cron/milady-billing\n"
+        );
+    }
+}
+
+/// The port that was asked for, or the first free one from the usual one on.
+pub(super) async fn listen(port: Option<u16>) -> Result<TcpListener> {
+    let (first, last) = match port {
+        Some(port) => (port, port),
+        None => (FIRST_PORT, FIRST_PORT + 100),
+    };
+    for port in first..=last {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot listen on {port}")),
+        }
+    }
+    match port {
+        Some(port) => bail!("port {port} is in use: leave --port out to take a free one"),
+        None => bail!("the ports {first} to {last} are all in use: choose one with --port"),
+    }
+}
+
+async fn build_functions(release: bool) -> Result<std::path::PathBuf> {
+    let profile = if release { "release" } else { "debug" };
+    println!("Building the functions ({profile}; the first time takes minutes) ...");
+    let started = Instant::now();
+    let binaries = build::functions_with_progress(release).await?;
+    println!("Built in {:.1} s.", started.elapsed().as_secs_f64());
+    Ok(binaries)
+}
+
+async fn start_postgres(options: &Options) -> Result<Server> {
+    let dir = build::target_directory()?.join("dev");
+    if options.fresh {
+        println!("Removing the data of earlier runs.");
+        postgres::remove(&dir)?;
+    }
+    println!("Starting Postgres ...");
+    let started = Instant::now();
+    let server = Server::start(postgres::Options {
+        dir,
+        durable: true,
+        keep: true,
+    })
+    .await?;
+    println!(
+        "Postgres is on port {} after {:.1} s.",
+        server.port(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(server)
+}
+
+async fn migrate(functions: &Pool, template: &Template) -> Result<()> {
+    const MIGRATE: &str = "db-migrate";
+    println!("Migrating ...");
+    let timeout = template
+        .function(MIGRATE)
+        .context("template.yaml has no function db-migrate")?
+        .timeout;
+    match functions.invoke(MIGRATE, json!({}), timeout).await {
+        Ok(Outcome::Success(answer)) => println!("Migrated: {answer}"),
+        failed => bail!("migrating failed: {}", describe(failed)),
+    }
+    Ok(())
+}
+
+/// A function of the template with the settings it declares there, secrets replaced by local values.
+fn local(function: &template::Function, binaries: &Path, url: &str) -> Result<Function> {
+    let mut env = function.env.clone();
+    for name in &function.secrets {
+        let value = match name.as_str() {
+            "DATABASE_URL" => url,
+            "CRON_SECRET" => CRON_SECRET,
+            _ => bail!("{} of {} has no local value", name, function.name),
+        };
+        env.insert(name.clone(), value.to_owned());
+    }
+    // One line per invocation would drown the ticks; whoever wants it says so.
+    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
+    env.insert("LOG_LEVEL".to_owned(), level);
+    let memory = function.memory_mib.to_string();
+    env.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory);
+    Ok(Function {
+        name: function.name.clone(),
+        binary: binaries.join(&function.name),
+        env,
+    })
+}

@@ -1,0 +1,225 @@
+//! One port that behaves like the HTTP API of the template: finds the route, turns the request into a
+//! payload 2.0 event, invokes the function, and turns what it says into a response.
+//!
+//! `POST /2015-03-31/functions/<name>/invocations` hands a raw event to a function, as Lambda's own
+//! Invoke does.
+
+pub mod event;
+mod response;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::runtime::{Outcome, PAYLOAD_LIMIT, Pool};
+use crate::template::Template;
+use routes::Routes;
+
+/// The HTTP API gives up on a function after this time; the function itself runs on.
+const ANSWER_WITHIN: Duration = Duration::from_secs(29);
+
+/// A running gateway; it stops when dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    pool: Pool,
+    template: Template,
+    routes: Routes,
+    answer_within: Duration,
+}
+
+impl Gateway {
+    /// Serves the routes of `template` on `listener` with the functions of `pool`.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start(listener: TcpListener, template: Template, pool: Pool) -> Result<Self> {
+        Self::start_with(listener, template, pool, ANSWER_WITHIN)
+    }
+
+    /// The same with another limit than the HTTP API's 29 seconds, for tests.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start_with(
+        listener: TcpListener,
+        template: Template,
+        pool: Pool,
+        answer_within: Duration,
+    ) -> Result<Self> {
+        let address = listener
+            .local_addr()
+            .context("the gateway has no address")?;
+        let shared = Arc::new(Shared {
+            routes: Routes::new(&template),
+            pool,
+            template,
+            answer_within,
+        });
+        let service = Router::new()
+            .fallback(serve)
+            .with_state(shared)
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let server = tokio::spawn(async move {
+            // Only a broken listener ends this, and then every request fails visibly.
+            let _ = axum::serve(listener, service).await;
+        });
+        Ok(Self { address, server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, PAYLOAD_LIMIT).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let method = parts.method.as_str();
+    if let Some(function) = invocation(method, parts.uri.path()) {
+        return invoke(&shared, function, &body).await;
+    }
+    let Some(found) = shared.routes.find(method, parts.uri.path()) else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let request = event::Request {
+        method: method.to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.as_str().to_owned(), value)
+            })
+            .collect(),
+        body: body.to_vec(),
+        source_ip: caller.ip().to_string(),
+    };
+    let event = event::build(&request, &found.key, &found.parameters);
+    // The event is what Lambda limits, and base64 makes it longer than the body was.
+    if event.to_string().len() > PAYLOAD_LIMIT {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    }
+    let invoked = shared.invoke(&found.function, event);
+    match tokio::time::timeout(shared.answer_within, invoked).await {
+        Err(_) | Ok(Ok(Outcome::TimedOut)) => {
+            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        }
+        Ok(Ok(Outcome::Success(value))) => response::build(&value).unwrap_or_else(|error| {
+            eprintln!("{}: {error:#}", found.function);
+            internal_error()
+        }),
+        Ok(failed) => {
+            eprintln!("{}: {}", found.function, describe(failed));
+            internal_error()
+        }
+    }
+}
+
+impl Shared {
+    async fn invoke(&self, function: &str, event: Value) -> Result<Outcome> {
+        let timeout = self
+            .template
+            .function(function)
+            .map_or(ANSWER_WITHIN, |function| function.timeout);
+        self.pool.invoke(function, event, timeout).await
+    }
+}
+
+fn invocation<'a>(method: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix("/2015-03-31/functions/")?
+        .strip_suffix("/invocations")
+        .filter(|_| method == "POST")
+}
+
+/// Lambda's Invoke: an error of the function is a 200 with a header that says so.
+async fn invoke(shared: &Shared, function: &str, body: &[u8]) -> Response<Body> {
+    if !shared.pool.has(function) {
+        return message(StatusCode::NOT_FOUND, "Function not found");
+    }
+    let Ok(event) = serde_json::from_slice(if body.is_empty() { b"{}" } else { body }) else {
+        return message(StatusCode::BAD_REQUEST, "Could not parse request body");
+    };
+    let (error_type, text) = match shared.invoke(function, event).await {
+        Ok(Outcome::Success(value)) => return json_response(StatusCode::OK, &value),
+        Ok(Outcome::FunctionError {
+            error_type,
+            message,
+        }) => (error_type, message),
+        Ok(Outcome::Crashed { status }) => ("Runtime.ExitError".to_owned(), status),
+        Ok(Outcome::TimedOut) => ("Sandbox.Timedout".to_owned(), "timed out".to_owned()),
+        Err(error) => {
+            eprintln!("{function}: {error:#}");
+            return internal_error();
+        }
+    };
+    let body = json!({"errorType": error_type, "errorMessage": text});
+    let mut response = json_response(StatusCode::OK, &body);
+    let unhandled = axum::http::HeaderValue::from_static("Unhandled");
+    response
+        .headers_mut()
+        .insert("x-amz-function-error", unhandled);
+    response
+}
+
+/// One line about an invocation that gave no answer.
+#[must_use]
+pub fn describe(failed: Result<Outcome>) -> String {
+    match failed {
+        Ok(Outcome::FunctionError {
+            error_type,
+            message,
+        }) => format!("{error_type}: {message}"),
+        Ok(Outcome::Crashed { status }) => format!("the process ended: {status}"),
+        Ok(Outcome::TimedOut) => "timed out".to_owned(),
+        Ok(Outcome::Success(value)) => value.to_string(),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+fn internal_error() -> Response<Body> {
+    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// The gateway's own answers, in its own format.
+fn message(status: StatusCode, text: &str) -> Response<Body> {
+    json_response(status, &json!({"message": text}))
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = axum::http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert("content-type", json);
+    response
+}

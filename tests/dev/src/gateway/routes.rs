@@ -1,0 +1,167 @@
+//! Which route a request belongs to.
+
+use std::collections::BTreeMap;
+
+use super::event::decoded;
+use crate::template::Template;
+
+/// The routes of a template.
+pub(super) struct Routes {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    method: String,
+    path: String,
+    function: String,
+}
+
+/// A route that matched.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) function: String,
+    /// `GET /agents/{agentId}`, or `$default`.
+    pub(super) key: String,
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+impl Routes {
+    pub(super) fn new(template: &Template) -> Self {
+        let mut entries: Vec<Entry> = template
+            .functions
+            .iter()
+            .flat_map(|function| {
+                function.routes.iter().map(|route| Entry {
+                    method: route.method.clone(),
+                    path: route.path.clone(),
+                    function: function.name.clone(),
+                })
+            })
+            .collect();
+        // The most specific route wins, as in API Gateway: the first that matches is taken.
+        entries.sort_by_key(|entry| (rank(&entry.path), entry.method == "ANY"));
+        Self { entries }
+    }
+
+    pub(super) fn find(&self, method: &str, path: &str) -> Option<Found> {
+        self.entries.iter().find_map(|entry| {
+            if entry.path == "$default" {
+                return Some(entry.found(BTreeMap::new()));
+            }
+            if entry.method != "ANY" && entry.method != method {
+                return None;
+            }
+            matched(&entry.path, path).map(|parameters| entry.found(parameters))
+        })
+    }
+}
+
+impl Entry {
+    fn found(&self, parameters: BTreeMap<String, String>) -> Found {
+        let key = match self.path.as_str() {
+            "$default" => "$default".to_owned(),
+            path => format!("{} {path}", self.method),
+        };
+        Found {
+            function: self.function.clone(),
+            key,
+            parameters,
+        }
+    }
+}
+
+/// Segment by segment: a fixed one before a parameter before the rest of the path; `$default` last.
+fn rank(path: &str) -> Vec<u8> {
+    if path == "$default" {
+        return vec![u8::MAX];
+    }
+    path.split('/')
+        .map(|segment| match segment.strip_prefix('{') {
+            None => 0,
+            Some(name) if name.ends_with("+}") => 2,
+            Some(_) => 1,
+        })
+        .collect()
+}
+
+fn matched(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let mut parameters = BTreeMap::new();
+    let mut rest = path.trim_start_matches('/');
+    for segment in pattern.trim_start_matches('/').split('/') {
+        let name = segment
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'));
+        if let Some(greedy) = name.and_then(|name| name.strip_suffix('+')) {
+            parameters.insert(greedy.to_owned(), decoded(rest));
+            return (!rest.is_empty()).then_some(parameters);
+        }
+        let (first, after) = rest.split_once('/').unwrap_or((rest, ""));
+        match name {
+            Some(name) if !first.is_empty() => {
+                parameters.insert(name.to_owned(), decoded(first));
+            }
+            None if first == segment => {}
+            _ => return None,
+        }
+        rest = after;
+    }
+    rest.is_empty().then_some(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(paths: &[&str]) -> Routes {
+        let events: String = paths
+            .iter()
+            .enumerate()
+            .map(|(n, path)| match path.split_once(' ') {
+                Some((method, path)) => format!(
+                    "        E{n}: {{Type: HttpApi, Properties: {{Method: {method}, Path: \"{path}\"}}}}\n"
+                ),
+                None => format!("        E{n}: {{Type: HttpApi}}\n"),
+            })
+            .collect();
+        let text = format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+             CodeUri: target/lambda/f/\n      Events:\n{events}"
+        );
+        Routes::new(&Template::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_and_default_takes_the_rest() {
+        let routes = routes(&[
+            "$default",
+            "GET /nodes/{nodeId}",
+            "POST /nodes/sync",
+            "ANY /nodes/{nodeId}/{rest+}",
+            "GET /nodes/all",
+        ]);
+        for (method, path, key) in [
+            ("GET", "/nodes/n1", "GET /nodes/{nodeId}"),
+            ("GET", "/nodes/all", "GET /nodes/all"),
+            ("POST", "/nodes/sync", "POST /nodes/sync"),
+            ("PUT", "/nodes/n1/a/b", "ANY /nodes/{nodeId}/{rest+}"),
+            ("POST", "/nodes/n1", "$default"),
+            ("GET", "/", "$default"),
+        ] {
+            assert_eq!(
+                routes.find(method, path).unwrap().key,
+                key,
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_an_unknown_path_has_no_route() {
+        let routes = routes(&["GET /a/{id}/b"]);
+        let found = routes.find("GET", "/a/x%2Fy/b").unwrap();
+        assert_eq!(found.parameters["id"], "x/y");
+        assert_eq!(routes.find("GET", "/a//b"), None);
+        assert_eq!(routes.find("GET", "/a/x"), None);
+        assert_eq!(routes.find("GET", "/a/x/b/c"), None);
+    }
+}

@@ -1,0 +1,18 @@
+//! The local stack: a Postgres server, a Lambda Runtime API, the gateway and the schedule.
+//!
+//! `cargo dev` runs it for people, the integration tests use its parts. It knows nothing of the
+//! library the functions share: it starts the very binaries that ship and talks to them from outside.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the stack stands for the outside world, which does have a clock and chance"
+)]
+
+pub mod build;
+pub mod clock;
+pub mod command;
+pub mod gateway;
+pub mod postgres;
+pub mod runtime;
+pub mod schedule;
+pub mod template;

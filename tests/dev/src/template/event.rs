@@ -1,0 +1,88 @@
+//! The `Events` of a function.
+
+use anyhow::{Context, Result, bail};
+use serde_norway::{Mapping, Value};
+
+use super::value::{Scope, entries};
+use super::{Function, Route, Schedule, text};
+
+/// All keys SAM knows in the properties of an `HttpApi` event.
+const HTTP_API: &[&str] = &[
+    "ApiId",
+    "Auth",
+    "Method",
+    "Path",
+    "PayloadFormatVersion",
+    "RouteSettings",
+    "TimeoutInMillis",
+];
+
+/// All keys SAM knows in the properties of a `ScheduleV2` event.
+const SCHEDULE: &[&str] = &[
+    "DeadLetterConfig",
+    "Description",
+    "EndDate",
+    "FlexibleTimeWindow",
+    "GroupName",
+    "Input",
+    "KmsKeyArn",
+    "Name",
+    "OmitName",
+    "PermissionsBoundary",
+    "RetryPolicy",
+    "RoleArn",
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "StartDate",
+    "State",
+];
+
+/// Adds what one event says to its function.
+pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Result<()> {
+    let event = event.as_mapping().context("an event is a mapping")?;
+    known(event, &["Type", "Properties"])?;
+    let kind = event.get("Type").and_then(Value::as_str);
+    let empty = Mapping::new();
+    let properties = match event.get("Properties") {
+        None => &empty,
+        Some(properties) => properties.as_mapping().context("Properties is a mapping")?,
+    };
+    match kind {
+        Some("HttpApi") => {
+            known(properties, HTTP_API)?;
+            function.routes.push(route(properties, scope)?);
+        }
+        Some("ScheduleV2") => {
+            known(properties, SCHEDULE)?;
+            let expression = text(properties, "ScheduleExpression", scope)?;
+            function.schedules.push(Schedule {
+                expression: expression.context("ScheduleExpression is missing")?,
+                input: text(properties, "Input", scope)?,
+            });
+        }
+        other => bail!("events of type {other:?} are not understood here"),
+    }
+    Ok(())
+}
+
+/// Without path and method the event is the API's default route.
+fn route(properties: &Mapping, scope: &Scope) -> Result<Route> {
+    let path = text(properties, "Path", scope)?;
+    let method = text(properties, "Method", scope)?;
+    if path.is_some() != method.is_some() {
+        bail!("Path and Method come together or not at all");
+    }
+    Ok(Route {
+        path: path.unwrap_or_else(|| "$default".to_owned()),
+        method: method.map_or_else(|| "ANY".to_owned(), |method| method.to_uppercase()),
+    })
+}
+
+fn known(mapping: &Mapping, keys: &[&str]) -> Result<()> {
+    for (key, _) in entries(&Value::Mapping(mapping.clone()))? {
+        if !keys.contains(&key.as_str()) {
+            bail!("unknown key {key}; known are {}", keys.join(", "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Reads `template.yaml`: which functions there are, their routes, schedules, limits and settings.
+//!
+//! The local stack takes these from the template and from nowhere else. It is strict where the usual
+//! checkers are not: a key they do not know inside an event is silently ignored by both, here it is an
+//! error.
+
+mod event;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_norway::{Mapping, Value};
+
+use crate::build;
+use value::{Scope, entries, scalar};
+
+/// The functions of a template, in its order.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Every `AWS::Serverless::Function` resource.
+    pub functions: Vec<Function>,
+}
+
+/// One function resource.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// The folder below `functions/`, from `CodeUri: target/lambda/<name>/`.
+    pub name: String,
+    /// The resource's name in the template.
+    pub resource: String,
+    /// How long one invocation may take.
+    pub timeout: Duration,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Settings whose value is known here: plain ones and defaults of parameters. References to
+    /// secrets are left out.
+    pub env: BTreeMap<String, String>,
+    /// Settings that are references to secrets.
+    pub secrets: Vec<String>,
+    /// The HTTP routes that lead to it.
+    pub routes: Vec<Route>,
+    /// The schedules that invoke it.
+    pub schedules: Vec<Schedule>,
+}
+
+/// One HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method, `ANY` for all of them.
+    pub method: String,
+    /// The path with `{parameters}`, or `$default`.
+    pub path: String,
+}
+
+/// One schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// `rate(..)` or `cron(..)`.
+    pub expression: String,
+    /// The event it delivers, before the Scheduler's placeholders are filled in.
+    pub input: Option<String>,
+}
+
+impl Template {
+    /// Reads the template of this workspace.
+    ///
+    /// # Errors
+    /// When it is missing or not understood.
+    pub fn load() -> Result<Self> {
+        Self::read(&build::workspace().join("template.yaml"))
+    }
+
+    /// Reads a template file.
+    ///
+    /// # Errors
+    /// When it is missing or not understood.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Reads the text of a template.
+    ///
+    /// # Errors
+    /// When it is not understood; the message names the resource.
+    pub fn parse(text: &str) -> Result<Self> {
+        let document: Value = serde_norway::from_str(text).context("not YAML")?;
+        let scope = Scope::new(&document);
+        let globals = &document["Globals"]["Function"];
+        let mut functions = Vec::new();
+        for (name, resource) in entries(&document["Resources"])? {
+            if resource["Type"] == "AWS::Serverless::Function" {
+                let function = function(&name, &resource["Properties"], globals, &scope);
+                functions.push(function.with_context(|| format!("in resource {name}"))?);
+            }
+        }
+        Ok(Self { functions })
+    }
+
+    /// The function of that name.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+}
+
+fn function(resource: &str, own: &Value, globals: &Value, scope: &Scope) -> Result<Function> {
+    let pick = |key: &str| own.get(key).or_else(|| globals.get(key));
+    let number = |key: &str, default: u64| match pick(key) {
+        None => Ok(default),
+        Some(value) => scope
+            .resolve(value)
+            .and_then(|text| text.parse().ok())
+            .with_context(|| format!("{key} is not a number")),
+    };
+    let uri = own["CodeUri"].as_str().unwrap_or_default();
+    let Some(name) = uri
+        .strip_prefix("target/lambda/")
+        .and_then(|rest| rest.strip_suffix('/'))
+    else {
+        bail!("CodeUri is {uri:?} and not target/lambda/<function>/");
+    };
+    let mut function = Function {
+        name: name.to_owned(),
+        resource: resource.to_owned(),
+        timeout: Duration::from_secs(number("Timeout", 3)?),
+        memory_mib: u32::try_from(number("MemorySize", 128)?)?,
+        env: BTreeMap::new(),
+        secrets: Vec::new(),
+        routes: Vec::new(),
+        schedules: Vec::new(),
+    };
+    for source in [globals, own] {
+        for (key, value) in entries(&source["Environment"]["Variables"])? {
+            match scope.resolve(value) {
+                Some(text) if !text.contains("{{resolve:") => {
+                    function.env.insert(key, text);
+                }
+                _ => function.secrets.push(key),
+            }
+        }
+    }
+    for (name, event) in entries(&own["Events"])? {
+        event::read(event, scope, &mut function).with_context(|| format!("in event {name}"))?;
+    }
+    Ok(function)
+}
+
+/// The text of a scalar in a mapping, references resolved.
+fn text(properties: &Mapping, key: &str, scope: &Scope) -> Result<Option<String>> {
+    match properties.get(key) {
+        None => Ok(None),
+        Some(value) => match scope.resolve(value).or_else(|| scalar(value)) {
+            Some(text) => Ok(Some(text)),
+            None => bail!("{key} has a value that is not understood here"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;
