@@ -52,6 +52,7 @@ CREATE TABLE billing_runs (
     repaired_spans integer NOT NULL DEFAULT 0,
     revenue numeric(18,6) NOT NULL DEFAULT 0,
     owed numeric(18,6) NOT NULL DEFAULT 0,
+    written_off numeric(18,6) NOT NULL DEFAULT 0,
     uncollected numeric(18,6) NOT NULL DEFAULT 0
 );
 CREATE INDEX billing_runs_finished_idx ON billing_runs (finished_at DESC);

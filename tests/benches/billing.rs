@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dev::postgres::Server;
+use dev::postgres::{Options, Server};
 use dev::runtime::Outcome;
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ fn main() {
             .filter_map(|size| size.parse().ok())
             .collect();
         starts(&binaries).await;
+        migration(&binaries).await;
         ticks(&binaries, if sizes.is_empty() { &SIZES } else { &sizes }).await;
     });
 }
@@ -221,6 +222,56 @@ async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> Measured 
         statements,
         peak_mib: f64::from(peak) / 1024.0,
     }
+}
+
+/// Taking over 100,000 agents: all migrations, and the one of them that writers wait for.
+async fn migration(binaries: &Path) {
+    let server = Server::start(Options {
+        durable: true,
+        ..options("migration")
+    })
+    .await
+    .expect("Postgres");
+    server
+        .create_database("existing", None)
+        .await
+        .expect("a database");
+    let url = server.url("existing");
+    let pool = pool(&url, 1);
+    sqlx::raw_sql(include_str!("../legacy.sql"))
+        .execute(&pool)
+        .await
+        .expect("tables");
+    sqlx::raw_sql(
+        "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status, agent_config)
+        SELECT organization_id, id, 'agent ' || n, 'running', '{\"model\": \"large\"}'
+        FROM users, generate_series(1, 50000) n",
+    )
+    .execute(&pool)
+    .await
+    .expect("agents");
+    sqlx::raw_sql("CREATE TABLE copy (LIKE milady_sandboxes INCLUDING ALL)")
+        .execute(&pool)
+        .await
+        .expect("a copy");
+    sqlx::raw_sql("INSERT INTO copy SELECT * FROM milady_sandboxes")
+        .execute(&pool)
+        .await
+        .expect("rows");
+    let started = Instant::now();
+    let widen =
+        "ALTER TABLE copy ALTER COLUMN total_billed TYPE numeric(16,6), SET (fillfactor = 45)";
+    sqlx::raw_sql(widen).execute(&pool).await.expect(widen);
+    let widening = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    Function::new("db-migrate", &url)
+        .from_directory(binaries)
+        .invoke_ok(json!({}))
+        .await;
+    let all = started.elapsed().as_secs_f64();
+    println!(
+        "\nMigrating 100,000 agents: {all:.2} s, of which writers wait {widening:.2} s for total_billed to widen."
+    );
 }
 
 /// The loop: seconds for all agents.

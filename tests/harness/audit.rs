@@ -8,10 +8,11 @@ const LAWS: [(&str, &str); 8] = [
     (
         "a balance is its opening plus the ledger since",
         "SELECT count(*) FROM billing_accounts a JOIN organizations o ON o.id = a.organization_id
-        WHERE o.credit_balance <> a.opening_balance + (
-            SELECT coalesce(sum(t.amount), 0) FROM credit_transactions t
-            WHERE t.organization_id = o.id
-                AND t.created_at >= a.opened_at AT TIME ZONE 'UTC')",
+        LEFT JOIN (
+            SELECT t.organization_id AS id, sum(t.amount) AS moved FROM credit_transactions t
+            JOIN billing_accounts a USING (organization_id)
+            WHERE t.created_at >= a.opened_at AT TIME ZONE 'UTC' GROUP BY 1) AS ledger USING (id)
+        WHERE o.credit_balance <> a.opening_balance + coalesce(ledger.moved, 0)",
     ),
     (
         "no two slices of an agent overlap",
@@ -23,21 +24,25 @@ const LAWS: [(&str, &str); 8] = [
     (
         "a slice lies inside one clock hour and inside its span",
         "SELECT count(*) FROM credit_transactions t JOIN agent_usage_spans s ON s.id = t.usage_span_id
-        WHERE date_trunc('hour', t.period_start) + interval '1 hour' < t.period_end
+        WHERE (date_trunc('hour', t.period_start) + interval '1 hour' < t.period_end
+                AND t.type = 'debit')
             OR t.period_start < s.started_at OR t.period_end > coalesce(s.ended_at, 'infinity')
             OR t.period_end > s.billed_through",
     ),
     (
         "a span is charged without a gap up to where it says",
-        "SELECT count(*) FROM agent_usage_spans s WHERE s.closed_reason IS NULL
-            AND extract(epoch FROM coalesce(s.billed_through, s.started_at) - s.started_at) <> (
-            SELECT coalesce(sum(t.seconds), 0) FROM credit_transactions t WHERE t.usage_span_id = s.id)",
+        "SELECT count(*) FROM agent_usage_spans s LEFT JOIN (
+            SELECT usage_span_id AS id, sum(seconds) AS seconds
+            FROM credit_transactions GROUP BY 1) AS charged USING (id)
+        WHERE s.closed_reason IS NULL AND coalesce(charged.seconds, 0)
+            <> extract(epoch FROM coalesce(s.billed_through, s.started_at) - s.started_at)",
     ),
     (
         "an agent's total is the sum of its rows",
-        "SELECT count(*) FROM milady_sandboxes a WHERE a.total_billed <> (
-            SELECT coalesce(-sum(t.amount), 0) FROM credit_transactions t
-            WHERE t.agent_id = a.id AND t.usage_span_id IS NOT NULL)",
+        "SELECT count(*) FROM milady_sandboxes a LEFT JOIN (
+            SELECT agent_id AS id, -sum(amount) AS charged
+            FROM credit_transactions WHERE usage_span_id IS NOT NULL GROUP BY 1) AS ledger USING (id)
+        WHERE a.total_billed <> coalesce(ledger.charged, 0)",
     ),
     (
         "our rows of one transaction read as a chain",
@@ -48,7 +53,7 @@ const LAWS: [(&str, &str); 8] = [
     ),
     (
         "amounts are rate times time, half-even to six decimals",
-        "SELECT count(*) FROM credit_transactions WHERE usage_span_id IS NOT NULL
+        "SELECT count(*) FROM credit_transactions WHERE type = 'debit' AND usage_span_id IS NOT NULL
             AND abs(-amount - rate * seconds / 3600) > 0.0000005",
     ),
 ];

@@ -1,5 +1,6 @@
 //! The use cases, one file each. Owns: transactions and the order of steps. Does not own: HTTP, the
-//! environment, SQL, rules.
+//! environment, rules, nor SQL, but for what happens once in a deployment's life: migrations, adoption
+//! and the first organization.
 
 pub mod adopt;
 pub mod billing_tick;

@@ -7,18 +7,20 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::billing::{Charge, Kind, Span};
+use crate::domain::billing::{Charge, Kind, Span, WriteOff};
+use crate::domain::hour::Hour;
 use crate::domain::ids;
 use crate::domain::money::Money;
 
-/// Debits to be appended: columns of one length.
+/// Rows to be appended: columns of one length.
 #[derive(Debug, Default)]
-pub struct Debits {
+pub struct Lines {
     ids: Vec<Uuid>,
     organization_ids: Vec<Uuid>,
     user_ids: Vec<Uuid>,
     agent_ids: Vec<Uuid>,
     span_ids: Vec<Uuid>,
+    types: Vec<&'static str>,
     kinds: Vec<&'static str>,
     starts: Vec<DateTime<Utc>>,
     ends: Vec<DateTime<Utc>>,
@@ -31,7 +33,7 @@ pub struct Debits {
     metadata: Vec<Json<Metadata>>,
 }
 
-/// What clients of the older biller look for in a debit.
+/// What clients of the older biller look for in a debit, and what was given up in a write-off.
 #[derive(Debug, Serialize)]
 struct Metadata {
     sandbox_id: Uuid,
@@ -39,22 +41,69 @@ struct Metadata {
     billing_type: &'static str,
     hourly_rate: Money,
     billing_hour: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_off: Option<Money>,
 }
 
-impl Debits {
+impl Lines {
     /// Adds one charge of a span, written at `now`.
-    pub fn push(
+    pub fn push_charge(
         &mut self,
         organization_id: Uuid,
         span: &Span,
         charge: &Charge,
         now: DateTime<Utc>,
     ) {
-        let hour = charge.slice.hour().start();
-        let (described, billing_type) = match span.kind {
-            Kind::Running => ("hosting (running)", "milady_running"),
-            Kind::Idle => ("storage (idle)", "milady_idle"),
+        let description = match span.kind {
+            Kind::Running => "Milady agent hosting (running)",
+            Kind::Idle => "Milady agent storage (idle)",
         };
+        self.types.push("debit");
+        self.seconds.push(charge.slice.seconds());
+        self.amounts.push(-charge.slice.amount.to_decimal());
+        self.before.push(charge.balance_before.to_decimal());
+        self.after.push(charge.balance_after.to_decimal());
+        let (start, end) = (charge.slice.start, charge.slice.end);
+        self.push(
+            organization_id,
+            span,
+            (start, end),
+            charge.rate,
+            (description, None),
+            now,
+        );
+    }
+
+    /// Adds debt that is given up: a row that takes nothing off the balance.
+    pub fn push_write_off(
+        &mut self,
+        organization_id: Uuid,
+        span: &Span,
+        write_off: &WriteOff,
+        balance: Money,
+        now: DateTime<Utc>,
+    ) {
+        let microseconds = write_off.end.timestamp_micros() - write_off.start.timestamp_micros();
+        let text = ("Written off: Milady agent", Some(write_off.worth));
+        self.types.push("write_off");
+        self.seconds.push(Decimal::new(microseconds, 6));
+        self.amounts.push(Decimal::ZERO);
+        self.before.push(balance.to_decimal());
+        self.after.push(balance.to_decimal());
+        let period = (write_off.start, write_off.end);
+        self.push(organization_id, span, period, write_off.rate, text, now);
+    }
+
+    fn push(
+        &mut self,
+        organization_id: Uuid,
+        span: &Span,
+        (start, end): (DateTime<Utc>, DateTime<Utc>),
+        rate: Decimal,
+        (description, written_off): (&str, Option<Money>),
+        now: DateTime<Utc>,
+    ) {
+        let hour = Hour::containing(start).start();
         let name = span.agent_name.clone();
         let shown = name.clone().unwrap_or_else(|| span.agent_id.to_string());
         let entropy = span.id.as_u128() ^ u128::from(hour.timestamp().unsigned_abs());
@@ -64,21 +113,20 @@ impl Debits {
         self.agent_ids.push(span.agent_id);
         self.span_ids.push(span.id);
         self.kinds.push(span.kind.as_str());
-        self.starts.push(charge.slice.start);
-        self.ends.push(charge.slice.end);
-        self.rates.push(charge.rate);
-        self.seconds.push(charge.slice.seconds());
-        self.amounts.push(-charge.slice.amount.to_decimal());
-        self.before.push(charge.balance_before.to_decimal());
-        self.after.push(charge.balance_after.to_decimal());
-        self.descriptions
-            .push(format!("Milady agent {described}: {shown}"));
+        self.starts.push(start);
+        self.ends.push(end);
+        self.rates.push(rate);
+        self.descriptions.push(format!("{description}: {shown}"));
         self.metadata.push(Json(Metadata {
             sandbox_id: span.agent_id,
             agent_name: name,
-            billing_type,
-            hourly_rate: Money::rounded(charge.rate),
+            billing_type: match span.kind {
+                Kind::Running => "milady_running",
+                Kind::Idle => "milady_idle",
+            },
+            hourly_rate: Money::rounded(rate),
             billing_hour: hour.to_rfc3339_opts(SecondsFormat::Millis, true),
+            written_off,
         }));
     }
 
@@ -89,38 +137,39 @@ impl Debits {
     }
 }
 
-/// Appends debits in the order given: `seq` rises along it.
+/// Appends rows in the order given: `seq` rises along it.
 ///
 /// # Errors
 /// Database errors, among them the unique key that forbids charging a slice twice.
 pub async fn ledger_append(
     conn: &mut PgConnection,
-    debits: &Debits,
+    lines: &Lines,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO credit_transactions (id, organization_id, user_id, agent_id, usage_span_id,
-            kind, period_start, period_end, rate, seconds, amount, balance_before, balance_after,
-            description, metadata, type, created_at, seq)
-        SELECT d.*, 'debit', $16::timestamptz AT TIME ZONE 'UTC', nextval('credit_ledger_seq')
+            type, kind, period_start, period_end, rate, seconds, amount, balance_before,
+            balance_after, description, metadata, created_at, seq)
+        SELECT d.*, $17::timestamptz AT TIME ZONE 'UTC', nextval('credit_ledger_seq')
         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
-            $7::timestamptz[], $8::timestamptz[], $9::numeric[], $10::numeric[], $11::numeric[],
-            $12::numeric[], $13::numeric[], $14::text[], $15::jsonb[]) AS d",
-        &debits.ids,
-        &debits.organization_ids,
-        &debits.user_ids,
-        &debits.agent_ids,
-        &debits.span_ids,
-        &debits.kinds as &[&str],
-        &debits.starts,
-        &debits.ends,
-        &debits.rates,
-        &debits.seconds,
-        &debits.amounts,
-        &debits.before,
-        &debits.after,
-        &debits.descriptions,
-        &debits.metadata as &[Json<Metadata>],
+            $7::text[], $8::timestamptz[], $9::timestamptz[], $10::numeric[], $11::numeric[],
+            $12::numeric[], $13::numeric[], $14::numeric[], $15::text[], $16::jsonb[]) AS d",
+        &lines.ids,
+        &lines.organization_ids,
+        &lines.user_ids,
+        &lines.agent_ids,
+        &lines.span_ids,
+        &lines.types as &[&str],
+        &lines.kinds as &[&str],
+        &lines.starts,
+        &lines.ends,
+        &lines.rates,
+        &lines.seconds,
+        &lines.amounts,
+        &lines.before,
+        &lines.after,
+        &lines.descriptions,
+        &lines.metadata as &[Json<Metadata>],
         now
     )
     .execute(conn)

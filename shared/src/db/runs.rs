@@ -18,6 +18,7 @@ pub struct Counts {
     pub repaired_spans: i32,
     pub revenue: Decimal,
     pub owed: Decimal,
+    pub written_off: Decimal,
     pub uncollected: Decimal,
 }
 
@@ -54,7 +55,7 @@ pub async fn run_finish(
     sqlx::query_scalar!(
         r#"UPDATE billing_runs SET finished_at = billing_clock(), complete = $2, organizations = $3,
             agents_processed = $4, agents_billed = $5, slices = $6, warned = $7, suspended = $8,
-            errors = $9, repaired_spans = $10, revenue = $11, owed = $12, uncollected = $13
+            errors = $9, repaired_spans = $10, revenue = $11, owed = $12, written_off = $13, uncollected = $14
         WHERE id = $1 RETURNING finished_at AS "finished_at!""#,
         id,
         complete,
@@ -68,6 +69,7 @@ pub async fn run_finish(
         counts.repaired_spans,
         counts.revenue,
         counts.owed,
+        counts.written_off,
         counts.uncollected
     )
     .fetch_one(conn)

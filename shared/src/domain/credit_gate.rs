@@ -28,7 +28,12 @@ pub struct Request {
 }
 
 /// Proof that the gate let this agent pass. Nothing else can make one, and whatever starts compute
-/// takes one, so forgetting the gate does not compile.
+/// takes one, so forgetting the gate does not compile:
+///
+/// ```compile_fail,E0451
+/// let id = uuid::Uuid::nil();
+/// let forged = shared::domain::credit_gate::Clearance { organization_id: id, agent_id: id };
+/// ```
 #[derive(Debug)]
 pub struct Clearance {
     organization_id: Uuid,

@@ -37,7 +37,7 @@ fn the_secret_runs_the_current_hours_tick() {
                 json!({
                     "sandboxesProcessed": billed, "sandboxesBilled": billed, "warningsSent": 0,
                     "sandboxesShutdown": 0, "totalRevenue": if billed == 1 { 0.04 } else { 0.0 },
-                    "owed": 0.0, "uncollected": 0.0, "slices": billed * 2, "repairedSpans": 0,
+                    "owed": 0.0, "writtenOff": 0.0, "uncollected": 0.0, "slices": billed * 2, "repairedSpans": 0,
                     "errors": 0, "duration": "ms", "timestamp": "2026-03-01T02:00:00.000Z",
                     "periodEnd": "2026-03-01T02:00:00.000Z", "complete": true,
                 })

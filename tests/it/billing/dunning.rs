@@ -117,3 +117,39 @@ fn a_debt_of_a_deleted_agent_is_the_organizations() {
         audit::check(&world.pool).await;
     });
 }
+
+#[test]
+fn debt_is_written_off_after_ninety_days_in_a_row_that_says_so() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let agent = world.agent(organization, "running").await;
+        world.at(hours(2)).await;
+        world.set_status(agent, "error").await;
+        assert_eq!(
+            world.tick(90 * 24 + 1).await.tally.written_off.to_decimal(),
+            dec!(0.02)
+        );
+        let report = world.tick(90 * 24 + 5).await;
+        assert_eq!(report.tally.written_off.to_decimal(), dec!(0.02));
+        assert_eq!(report.tally.owed.to_decimal(), dec!(0));
+        assert_eq!(world.agent_row(agent).await.billing_status, "warning");
+        let rows: Vec<(String, rust_decimal::Decimal, Value)> = sqlx::query_as(
+            "SELECT type, amount, metadata FROM credit_transactions WHERE organization_id = $1",
+        )
+        .bind(organization)
+        .fetch_all(&world.pool)
+        .await
+        .expect("rows");
+        assert_eq!(rows.len(), 2);
+        for (kind, amount, metadata) in rows {
+            assert_eq!((kind.as_str(), amount), ("write_off", dec!(0)));
+            assert_eq!(metadata["written_off"], json!(0.02));
+        }
+        // What comes later is not taken for what was given up.
+        world.top_up(organization, "5").await;
+        world.tick(90 * 24 + 6).await;
+        assert_eq!(world.balance(organization).await, dec!(5));
+        audit::check(&world.pool).await;
+    });
+}

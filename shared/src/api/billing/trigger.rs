@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::{auth, json};
 use crate::app::billing_tick::{Tick, TickError, billing_tick};
 use crate::domain::pricing::Prices;
-use crate::lambda::Invocation;
+use crate::lambda::{Invocation, metrics};
 
 /// What the route needs.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub async fn handle(
         Err(TickError::Incomplete(report)) => *report,
         Err(failure) => return Err(failure.into()),
     };
+    if report.complete {
+        metrics::complete_tick(report.finished_at);
+    }
     let data = TickAnswer::new(&report, started.elapsed());
     json::ok(&json!({"success": true, "data": data}))
 }

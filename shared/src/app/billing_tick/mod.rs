@@ -70,6 +70,8 @@ pub struct Tally {
     pub revenue: Money,
     /// Due but not covered, in the organizations visited.
     pub owed: Money,
+    /// Debt given up, 90 days after it fell due.
+    pub written_off: Money,
     /// Owed by organizations that are gone.
     pub uncollected: Money,
 }
@@ -86,6 +88,7 @@ impl Tally {
         self.repaired_spans += other.repaired_spans;
         self.revenue += other.revenue;
         self.owed += other.owed;
+        self.written_off += other.written_off;
         self.uncollected += other.uncollected;
     }
 
@@ -102,6 +105,7 @@ impl Tally {
             repaired_spans: count(self.repaired_spans),
             revenue: self.revenue.to_decimal(),
             owed: self.owed.to_decimal(),
+            written_off: self.written_off.to_decimal(),
             uncollected: self.uncollected.to_decimal(),
         }
     }

@@ -13,7 +13,7 @@ use super::Tally;
 use crate::db::accounts::Decided;
 use crate::db::agents::LockedAgent;
 use crate::db::jobs::Stop;
-use crate::db::ledger::Debits;
+use crate::db::ledger::Lines;
 use crate::db::outbox::Events;
 use crate::db::{self, Failure};
 use crate::domain::agent::BillingStatus;
@@ -252,7 +252,7 @@ struct Write {
     tally: Tally,
     debit_ids: Vec<Uuid>,
     debit_amounts: Vec<rust_decimal::Decimal>,
-    debits: Debits,
+    lines: Lines,
     spans: Vec<SpanProgress>,
     totals: Vec<AgentTotal>,
     total_of: HashMap<Uuid, usize>,
@@ -278,7 +278,12 @@ impl Write {
         }
         for charge in &decision.charges {
             let span = &organization.spans[charge.span];
-            self.debits.push(organization.id, span, charge, now);
+            self.lines.push_charge(organization.id, span, charge, now);
+        }
+        for write_off in &decision.write_offs {
+            let span = &organization.spans[write_off.span];
+            self.lines
+                .push_write_off(organization.id, span, write_off, decision.balance, now);
         }
         for standing in decision.standings.iter().filter(|standing| standing.stop) {
             let agent = organization
@@ -345,6 +350,11 @@ impl Write {
         self.tally.slices += decision.charges.len();
         self.tally.revenue += decision.charged;
         self.tally.owed += decision.owed;
+        self.tally.written_off += decision
+            .write_offs
+            .iter()
+            .map(|write_off| write_off.worth)
+            .sum();
         for notice in &decision.notices {
             match notice {
                 Notice::ShutdownScheduled { agent_count, .. } => self.tally.warned += agent_count,
@@ -365,8 +375,10 @@ impl Write {
             db::organizations::organizations_debit(conn, &self.debit_ids, &self.debit_amounts)
                 .await?;
         }
-        if !self.debits.is_empty() {
-            db::ledger::ledger_append(conn, &self.debits, now).await?;
+        if !self.lines.is_empty() {
+            db::ledger::ledger_append(conn, &self.lines, now).await?;
+        }
+        if !self.totals.is_empty() {
             db::agents::agents_add_totals(conn, &self.totals).await?;
         }
         if !self.standings.is_empty() {

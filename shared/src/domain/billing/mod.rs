@@ -13,8 +13,10 @@ mod slice;
 
 pub use dunning::{Agent, Handover, ListedAgent, Notice, Standing};
 pub use forecast::{Forecast, forecast};
-pub use planner::{AgentTotal, Charge, Decision, Organization, SpanProgress, decide};
+pub use planner::{AgentTotal, Charge, Decision, Organization, SpanProgress, WriteOff, decide};
 pub use slice::{Kind, Slice, Span, amount};
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod properties;

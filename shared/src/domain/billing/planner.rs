@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -12,6 +12,9 @@ use super::slice::{Slice, Span};
 use crate::domain::hour::Hour;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
+
+/// Debt this old is written off. Not before: paying must never cost more than not paying.
+const WRITTEN_OFF_AFTER: TimeDelta = TimeDelta::days(90);
 
 /// One organization as read under its lock.
 #[derive(Clone, Debug)]
@@ -57,6 +60,21 @@ pub struct Charge {
     pub balance_after: Money,
 }
 
+/// Debt that is given up: one row per span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteOff {
+    /// Index into the organization's spans.
+    pub span: usize,
+    /// The first instant that is written off.
+    pub start: DateTime<Utc>,
+    /// The instant after the last.
+    pub end: DateTime<Utc>,
+    /// What it was worth.
+    pub worth: Money,
+    /// Dollars per hour.
+    pub rate: Decimal,
+}
+
 /// How far a span is charged now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanProgress {
@@ -86,6 +104,8 @@ pub struct AgentTotal {
 pub struct Decision {
     /// Ledger rows in the order of charging.
     pub charges: Vec<Charge>,
+    /// Debt given up, after the charges.
+    pub write_offs: Vec<WriteOff>,
     /// Spans that moved.
     pub spans: Vec<SpanProgress>,
     /// Sums per agent, in the order of their first charge.
@@ -115,11 +135,13 @@ pub fn decide(
 ) -> Decision {
     let mut ledger = Ledger::new(organization);
     ledger.charge(period_end, prices);
+    let write_offs = ledger.write_off(period_end, prices);
     let owed = ledger.owed(period_end, prices);
     let dunned = dunning::dun(organization, &owed, ledger.balance, period_end, now, prices);
     Decision {
         charged: organization.balance - ledger.balance,
         owed: owed.values().copied().sum(),
+        write_offs,
         balance: ledger.balance,
         spans: ledger.progress(period_end),
         totals: ledger.totals(),
@@ -186,6 +208,26 @@ impl<'a> Ledger<'a> {
             });
             queue.extend(next(index, slice.end));
         }
+    }
+
+    /// Gives up what fell due too long ago. A slice falls due when its hour has ended.
+    fn write_off(&mut self, period_end: Hour, prices: &Prices) -> Vec<WriteOff> {
+        let before = period_end.start() - WRITTEN_OFF_AFTER;
+        let mut write_offs = Vec::new();
+        for (index, span) in self.spans.iter().enumerate() {
+            let (start, end) = (self.unbilled_from[index], span.end(before));
+            if start < end {
+                self.unbilled_from[index] = end;
+                write_offs.push(WriteOff {
+                    span: index,
+                    start,
+                    end,
+                    worth: span.worth(start, before, prices),
+                    rate: span.rate(prices),
+                });
+            }
+        }
+        write_offs
     }
 
     /// What each agent still owes.
