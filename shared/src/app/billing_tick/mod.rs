@@ -16,6 +16,8 @@ use crate::domain::pricing::Prices;
 
 /// A page is cut at about this many agents; one organization is never split.
 const PAGE_WEIGHT: usize = 2_000;
+/// So few agents are not worth a second session.
+const SMALL_WEIGHT: usize = 500;
 /// An hour this far ahead is waited for; the scheduler may be early, the clocks may differ.
 const EARLY: TimeDelta = TimeDelta::seconds(60);
 /// No new page starts with less than this left.
@@ -250,11 +252,11 @@ async fn repair(pool: &PgPool) -> Result<usize, TickError> {
 /// connections busy to the end, none of them larger than it may be.
 fn pages(due: &[Due], concurrency: usize) -> Vec<Vec<uuid::Uuid>> {
     let total: usize = due.iter().map(|organization| organization.weight).sum();
-    let count = total.div_ceil(PAGE_WEIGHT);
-    let count = if count > 1 {
-        count.next_multiple_of(concurrency.max(1))
-    } else {
-        1
+    let count = match total {
+        0..=SMALL_WEIGHT => 1,
+        _ => total
+            .div_ceil(PAGE_WEIGHT)
+            .next_multiple_of(concurrency.max(1)),
     };
     let most = total.div_ceil(count).min(PAGE_WEIGHT);
     let mut pages = Vec::new();
@@ -295,6 +297,7 @@ mod tests {
         assert_eq!(sizes(&[], 4), [0; 0]);
         assert_eq!(sizes(&[5; 3], 4), [3]);
         assert_eq!(sizes(&[1_500, 500, 1, 5_000, 10], 1), [1, 2, 1, 1]);
+        assert_eq!(sizes(&[10; 100], 3), [33, 33, 33, 1]);
         assert_eq!(sizes(&[10; 1_000], 4), [125; 8]);
         assert_eq!(sizes(&[10; 1_000], 1), [200; 5]);
         assert_eq!(sizes(&vec![10; 100_000], 4).iter().max(), Some(&200));
