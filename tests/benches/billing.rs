@@ -210,13 +210,14 @@ async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> Measured 
         panic!("{outcome:?}")
     };
     assert_eq!(answer["slices"], json!(agents), "{answer}");
+    let peak = u32::try_from(instance.peak_memory_kib().unwrap_or_default()).expect("small");
+    instance.kill().await;
     let statements = instance
         .logs()
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|line| line["db_queries"].as_u64())
         .unwrap_or_default();
-    let peak = u32::try_from(instance.peak_memory_kib().unwrap_or_default()).expect("small");
     Measured {
         seconds,
         statements,

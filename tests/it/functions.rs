@@ -51,6 +51,7 @@ fn an_event_without_a_time_is_said_in_the_log_and_a_complete_run_is_counted() {
             .invoke(json!({}), std::time::Duration::from_secs(30))
             .await;
         assert!(matches!(outcome, Outcome::Success(_)));
+        instance.kill().await;
         let logs = instance.logs().join("\n");
         assert!(logs.contains("names no usable time"), "{logs}");
         assert!(logs.contains("CompleteTicks"), "{logs}");

@@ -337,7 +337,9 @@ fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
             json!("Something went wrong on our side")
         );
         seen.push_str(&broken.0.to_string());
+        instance.kill().await;
         seen.push_str(&instance.logs().join("\n"));
+        assert!(seen.contains("database error"), "{seen}");
         for secret in [
             &key[6..],
             "canary",

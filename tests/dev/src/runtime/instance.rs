@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::api::{Slot, Work};
@@ -20,6 +21,9 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Lines of log kept per instance; older ones are dropped.
 const LOG_LINES: usize = 10_000;
+
+/// How long the last lines of an ended process may take to arrive.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A started function. Dropping it kills the process.
 #[derive(Debug)]
@@ -55,12 +59,14 @@ impl Instance {
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let prefix = api.inner.forward_logs.then_some(function.name);
-        collect(child.stdout.take(), Arc::clone(&log), prefix.clone());
-        collect(child.stderr.take(), Arc::clone(&log), prefix);
+        let readers = [
+            collect(child.stdout.take(), Arc::clone(&log), prefix.clone()),
+            collect(child.stderr.take(), Arc::clone(&log), prefix),
+        ];
         let stop = Arc::new(Notify::new());
         let pid = child.id().unwrap_or_default();
         let (end, ended) = watch::channel(None);
-        tokio::spawn(watch_over(child, Arc::clone(&stop), end));
+        tokio::spawn(watch_over(child, readers, Arc::clone(&stop), end));
         Ok(Self {
             api: api.clone(),
             id,
@@ -165,7 +171,8 @@ impl Instance {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// The lines it has written so far, standard output and standard error in order of arrival.
+    /// The lines it has written so far, standard output and standard error in order of arrival;
+    /// complete once it has ended.
     #[must_use]
     pub fn logs(&self) -> Vec<String> {
         lock(&self.log).clone()
@@ -219,8 +226,14 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
     command
 }
 
-/// Owns the process: waits for its end, kills it when told to or when the runtime goes away.
-async fn watch_over(mut child: Child, stop: Arc<Notify>, end: watch::Sender<Option<String>>) {
+/// Owns the process: waits for its end, kills it when told to or when the runtime goes away. The end
+/// is told once the last lines of its log are read.
+async fn watch_over(
+    mut child: Child,
+    readers: [Option<JoinHandle<()>>; 2],
+    stop: Arc<Notify>,
+    end: watch::Sender<Option<String>>,
+) {
     let status = tokio::select! {
         status = child.wait() => status,
         () = stop.notified() => {
@@ -229,6 +242,10 @@ async fn watch_over(mut child: Child, stop: Arc<Notify>, end: watch::Sender<Opti
             child.wait().await
         }
     };
+    for reader in readers.into_iter().flatten() {
+        // A process of its own that outlives it may hold the pipe open: it is not waited for.
+        let _ = tokio::time::timeout(LAST_LINES, reader).await;
+    }
     let words = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     end.send_replace(Some(words));
 }
@@ -237,9 +254,9 @@ fn collect(
     output: Option<impl AsyncRead + Unpin + Send + 'static>,
     log: Arc<Mutex<Vec<String>>>,
     prefix: Option<String>,
-) {
-    let Some(output) = output else { return };
-    tokio::spawn(async move {
+) -> Option<JoinHandle<()>> {
+    let output = output?;
+    Some(tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             // Metrics in the embedded format are for CloudWatch, not for a reader.
@@ -255,5 +272,5 @@ fn collect(
             }
             log.push(line);
         }
-    });
+    }))
 }
