@@ -340,3 +340,31 @@ fn every_ledger_row_explains_itself() {
         assert_ne!(agent, Uuid::nil());
     });
 }
+
+#[test]
+fn a_debit_under_way_is_waited_for_and_the_rows_begin_at_the_balance_it_left() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        world.agent(organization, "running").await;
+        world.at(hours(1)).await;
+        let mut writer = world.pool.begin().await.expect("begin");
+        sqlx::query("UPDATE organizations SET credit_balance = credit_balance - 1 WHERE id = $1")
+            .bind(organization)
+            .execute(&mut *writer)
+            .await
+            .expect("a debit");
+        let (report, ()) = tokio::join!(world.charge(1), async {
+            world.until_somebody_waits().await;
+            writer.commit().await.expect("commit");
+        });
+        assert_eq!(report.tally.slices, 1);
+        let (before, after): (rust_decimal::Decimal, rust_decimal::Decimal) =
+            sqlx::query_as("SELECT balance_before, balance_after FROM credit_transactions")
+                .fetch_one(&world.pool)
+                .await
+                .expect("a row");
+        assert_eq!((before, after), (dec!(9), dec!(8.98)));
+        assert_eq!(world.balance(organization).await, dec!(8.98));
+    });
+}
