@@ -158,6 +158,15 @@ impl World {
         .expect("a status");
     }
 
+    /// Deletes an agent's row, the way any other system would.
+    pub async fn delete(&self, agent: Uuid) {
+        sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
+            .bind(agent)
+            .execute(&self.pool)
+            .await
+            .expect("a deletion");
+    }
+
     /// Adds credit, as a purchase does: the balance and a ledger row.
     pub async fn top_up(&self, organization: Uuid, amount: &str) {
         let mut tx = self.pool.begin().await.expect("begin");

@@ -101,11 +101,7 @@ fn a_debt_of_a_deleted_agent_is_the_organizations() {
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
         world.tick(5).await;
-        sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
-            .bind(agent)
-            .execute(&world.pool)
-            .await
-            .expect("delete");
+        world.delete(agent).await;
         let other = world.agent(organization, "pending").await;
         let refused = world.start(organization, other).await.expect_err("debt");
         assert!(refused.to_string().contains("$5.1 required"), "{refused}");

@@ -65,11 +65,7 @@ fn f04_the_minute_of_the_run_decides_nothing() {
         // Stopped at :59, started at :01; deleted before the run.
         world.at(minutes(59)).await;
         world.set_status(dodger, "stopped").await;
-        sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
-            .bind(deleted)
-            .execute(&world.pool)
-            .await
-            .expect("delete");
+        world.delete(deleted).await;
         world.tick(1).await;
         world.at(minutes(61)).await;
         world.set_status(dodger, "running").await;
@@ -270,11 +266,7 @@ fn f29_error_and_deletion_stop_the_clock() {
         let deleted = world.agent(organization, "stopped").await;
         world.at(minutes(30)).await;
         world.set_status(broken, "error").await;
-        sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
-            .bind(deleted)
-            .execute(&world.pool)
-            .await
-            .expect("delete");
+        world.delete(deleted).await;
         for hour in 1..=5 {
             world.tick(hour).await;
         }
