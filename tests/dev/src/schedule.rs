@@ -71,7 +71,7 @@ fn rate(text: &str) -> Result<Schedule> {
         .context("a rate is more than nothing")
 }
 
-/// The event a schedule delivers at `due`: its input with the Scheduler's placeholder filled in.
+/// The event a schedule delivers at `due`: its input with the Scheduler's context attribute filled in.
 ///
 /// # Errors
 /// When the input is not JSON.

@@ -149,3 +149,21 @@ fn debt_is_written_off_after_ninety_days_in_a_row_that_says_so() {
         audit::check(&world.pool).await;
     });
 }
+
+#[test]
+fn a_warning_that_nobody_can_be_sent_does_not_delay_the_deadline() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let agent = world.agent(organization, "running").await;
+        world.tick(1).await;
+        world
+            .execute("UPDATE outbox_events SET undeliverable_at = billing_clock()")
+            .await;
+        world.tick(48).await;
+        let row = world.agent_row(agent).await;
+        assert_eq!(row.billing_status, "shutdown_pending");
+        world.tick(49).await;
+        assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+    });
+}

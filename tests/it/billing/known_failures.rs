@@ -169,11 +169,21 @@ fn f08_an_agent_stopped_while_the_run_is_under_way_is_charged_up_to_the_stop() {
             .await
             .expect("stop");
         world.at(hours(1)).await;
-        let (report, ()) = tokio::join!(world.charge(1), async {
-            world.until_somebody_waits().await;
-            writer.commit().await.expect("commit");
-        });
-        assert_eq!(report.tally.revenue.to_decimal(), dec!(0.01));
+        let instance = world.function("billing-hourly").start().await;
+        let event = serde_json::json!({"scheduledTime": hours(1)});
+        let (outcome, ()) = tokio::join!(
+            instance.invoke(event, std::time::Duration::from_mins(1)),
+            async {
+                world.until_somebody_waits().await;
+                writer.commit().await.expect("commit");
+            }
+        );
+        assert!(matches!(outcome, dev::runtime::Outcome::Success(_)));
+        assert_eq!(world.charged(organization).await, dec!(0.01));
+        // It waited for the stop: no page ran into it and was rolled back.
+        instance.kill().await;
+        let logs = instance.logs().join("\n");
+        assert!(!logs.contains("billing.page"), "{logs}");
         audit::check(&world.pool).await;
     });
 }

@@ -368,37 +368,3 @@ fn a_debit_under_way_is_waited_for_and_the_rows_begin_at_the_balance_it_left() {
         assert_eq!(world.balance(organization).await, dec!(8.98));
     });
 }
-
-#[test]
-fn a_stop_under_way_is_waited_for_and_not_run_into() {
-    run(async {
-        let world = World::new().await;
-        let organization = world.organization("10").await;
-        let agent = world.agent(organization, "running").await;
-        world.at(minutes(30)).await;
-        let mut writer = world.pool.begin().await.expect("begin");
-        sqlx::query("UPDATE milady_sandboxes SET status = 'error' WHERE id = $1")
-            .bind(agent)
-            .execute(&mut *writer)
-            .await
-            .expect("a stop");
-        world.at(hours(1)).await;
-        let instance = world.function("billing-hourly").start().await;
-        let event = serde_json::json!({"scheduledTime": hours(1)});
-        let (outcome, ()) = tokio::join!(
-            instance.invoke(event, std::time::Duration::from_mins(1)),
-            async {
-                world.until_somebody_waits().await;
-                writer.commit().await.expect("commit");
-            }
-        );
-        assert!(matches!(outcome, dev::runtime::Outcome::Success(_)));
-        instance.kill().await;
-        let logs = instance.logs().join("\n");
-        assert!(
-            !logs.contains("billing.page"),
-            "a page was rolled back: {logs}"
-        );
-        assert_eq!(world.charged(organization).await, dec!(0.01));
-    });
-}

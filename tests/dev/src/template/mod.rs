@@ -61,7 +61,7 @@ pub struct Route {
 pub struct Schedule {
     /// `rate(..)` or `cron(..)`.
     pub expression: String,
-    /// The event it delivers, before the Scheduler's placeholders are filled in.
+    /// The event it delivers, before the Scheduler's context attributes are filled in.
     pub input: Option<String>,
 }
 
