@@ -1,5 +1,15 @@
-//! Rebuilds the library when a migration is added: the migrations are compiled in.
+//! Rebuilds the library when a migration is added, for they are compiled in, and turns the API's
+//! description into the JSON that is served.
 
-fn main() {
+use std::path::PathBuf;
+use std::{env, error::Error, fs};
+
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=../migrations");
+    println!("cargo:rerun-if-changed=src/api/openapi.yaml");
+    let text = fs::read_to_string("src/api/openapi.yaml")?;
+    let document: serde_json::Value = serde_norway::from_str(&text)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    fs::write(out.join("openapi.json"), document.to_string())?;
+    Ok(())
 }

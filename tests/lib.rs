@@ -12,10 +12,17 @@
 
 #[path = "harness/audit.rs"]
 pub mod audit;
+#[path = "harness/calls.rs"]
+pub mod calls;
+#[path = "harness/privy.rs"]
+pub mod privy;
+#[path = "harness/snapshot.rs"]
+pub mod snapshot;
 #[path = "harness/suite.rs"]
 pub mod suite;
 #[path = "harness/world.rs"]
 pub mod world;
 
+pub use snapshot::check;
 pub use suite::{Function, run};
 pub use world::World;

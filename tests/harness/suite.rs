@@ -14,8 +14,18 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+use crate::privy;
+
 /// The secret of the cron route in tests.
 pub const CRON_SECRET: &str = "test-cron-secret";
+/// What session cookies are signed with in tests.
+pub const SESSION_SECRET: &str = "test-session-secret-of-32-bytes-at-least";
+/// The origin that browsers may call from in tests.
+pub const ORIGIN: &str = "https://dashboard.example";
+/// What the identity provider's tokens are meant for in tests.
+pub const PRIVY_APP_ID: &str = "test-app";
+/// Nobody listens there: events are not taken unless a test says otherwise.
+const NOWHERE: &str = "http://127.0.0.1:9";
 const TEMPLATE: &str = "template_migrated";
 
 /// One runtime for all tests: what is started once must outlive the test that started it.
@@ -122,6 +132,13 @@ impl Function {
             ("DATABASE_URL", url),
             ("CRON_SECRET", CRON_SECRET),
             ("LOG_LEVEL", "info"),
+            ("SESSION_SECRET", SESSION_SECRET),
+            ("ALLOWED_ORIGINS", ORIGIN),
+            ("PRIVY_APP_ID", PRIVY_APP_ID),
+            ("PRIVY_VERIFICATION_KEY", privy::public_pem()),
+            ("AGENT_BASE_DOMAIN", "agents.example"),
+            ("EVENT_BUS", "local-events"),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", NOWHERE),
         ];
         Self(dev::runtime::Function {
             name: name.to_owned(),
@@ -184,12 +201,17 @@ impl Function {
     /// The answer to an HTTP request that came in through `route`.
     pub async fn http(&self, route: &str, request: Request) -> Response {
         let instance = self.start().await;
-        Self::http_on(&instance, route, request).await
+        Self::http_on(&instance, route, &BTreeMap::new(), &request).await
     }
 
-    /// The same on an instance that runs.
-    pub async fn http_on(instance: &Instance, route: &str, request: Request) -> Response {
-        let event = dev::gateway::event::build(&request.0, route, &BTreeMap::new());
+    /// The same on an instance that runs, with the path's parameters.
+    pub async fn http_on(
+        instance: &Instance,
+        route: &str,
+        parameters: &BTreeMap<String, String>,
+        request: &Request,
+    ) -> Response {
+        let event = dev::gateway::event::build(&request.0, route, parameters);
         match instance
             .invoke(event, std::time::Duration::from_secs(29))
             .await
@@ -202,7 +224,7 @@ impl Function {
 
 /// An HTTP request.
 #[derive(Clone, Debug)]
-pub struct Request(dev::gateway::event::Request);
+pub struct Request(pub(crate) dev::gateway::event::Request);
 
 impl Request {
     /// A request without a body.
@@ -216,6 +238,26 @@ impl Request {
             source_ip: "127.0.0.1".to_owned(),
             ..Default::default()
         })
+    }
+
+    /// With an API key.
+    #[must_use]
+    pub fn key(self, key: &str) -> Self {
+        self.header("x-api-key", key)
+    }
+
+    /// With a JSON body.
+    #[must_use]
+    pub fn json(self, body: &serde_json::Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    /// With a body as it is.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.0.body = body.into();
+        self
     }
 
     /// With a header.
@@ -240,9 +282,15 @@ impl Response {
     /// One of its headers.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
+        let cookie = || {
+            self.0["cookies"][0]
+                .as_str()
+                .filter(|_| name == "set-cookie")
+        };
         self.0["headers"][name]
             .as_str()
             .or_else(|| self.0["multiValueHeaders"][name][0].as_str())
+            .or_else(cookie)
     }
 
     /// Its body's text.

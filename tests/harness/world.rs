@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use shared::app::billing_tick::{Report, Tick, TickError, billing_tick};
-use shared::app::start_job::{StartError, Started, start_agent};
 use shared::domain::pricing::Prices;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::suite::{self, Function};
+use crate::calls::Warm;
+use crate::suite::{self, Function, Request, Response};
 
 /// A test's database.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct World {
     pub pool: PgPool,
     /// The price list.
     pub prices: Prices,
+    /// The warm functions of this world.
+    pub(crate) warm: Warm,
 }
 
 /// A ledger row of ours.
@@ -66,11 +68,17 @@ impl World {
 
     /// A world on a database there is.
     pub async fn on(database: &str) -> Self {
-        let url = suite::server().await.url(database);
+        Self::at_url(suite::server().await.url(database))
+    }
+
+    /// A world on any server.
+    #[must_use]
+    pub fn at_url(url: String) -> Self {
         Self {
             pool: suite::pool(&url, 16),
             url,
             prices: Prices::default(),
+            warm: Warm::default(),
         }
     }
 
@@ -216,12 +224,11 @@ impl World {
         billing_tick(&self.pool, &self.prices, &tick).await
     }
 
-    /// Asks the gate and enqueues the start.
-    ///
-    /// # Errors
-    /// The gate's refusal.
-    pub async fn start(&self, organization: Uuid, agent: Uuid) -> Result<Started, StartError> {
-        start_agent(&self.pool, &self.prices, organization, agent).await
+    /// Asks for an agent's start as its organization's owner does, from an instance of its own.
+    pub async fn start(&self, organization: Uuid, agent: Uuid) -> Response {
+        let key = self.key(organization).await;
+        let request = Request::new("POST", &format!("/api/v1/milady/agents/{agent}/provision"));
+        self.call_cold(request.key(&key)).await
     }
 
     /// An organization's credit.
@@ -246,11 +253,11 @@ impl World {
         .expect("an agent")
     }
 
-    /// Our ledger rows of an organization, in the order of charging.
+    /// The rows that charge an organization for its agents, in the order of charging.
     pub async fn ledger(&self, organization: Uuid) -> Vec<Row> {
         sqlx::query_as(
             "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
-            FROM credit_transactions WHERE organization_id = $1 AND seq IS NOT NULL ORDER BY seq",
+            FROM credit_transactions WHERE organization_id = $1 AND usage_span_id IS NOT NULL ORDER BY seq",
         )
         .bind(organization)
         .fetch_all(&self.pool)

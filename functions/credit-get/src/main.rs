@@ -8,6 +8,7 @@ async fn main() -> Result<(), lambda::Error> {
     lambda::boot();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
         prices: config::prices()?,
     };
     lambda::serve_http("credit-get", |request, _| handle(deps, request)).await

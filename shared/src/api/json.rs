@@ -25,13 +25,46 @@ pub fn number(value: Decimal) -> Money {
     Money::rounded(value)
 }
 
+/// Something was created: 201.
+///
+/// # Errors
+/// A 500 problem when the body has no JSON form.
+pub fn created(body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(201, body)
+}
+
+/// It will be done by a job: 202.
+///
+/// # Errors
+/// A 500 problem when the body has no JSON form.
+pub fn accepted(body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(202, body)
+}
+
+/// A job is under way already: 409 with the body that names it.
+///
+/// # Errors
+/// A 500 problem when the body has no JSON form.
+pub fn in_progress(body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(409, body)
+}
+
 /// A 200 with this body.
 ///
 /// # Errors
 /// A 500 problem when the body has no JSON form.
 pub fn ok(body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(200, body)
+}
+
+/// An answer with this status and body.
+///
+/// # Errors
+/// A 500 problem when the body has no JSON form.
+fn with_status(status: u16, body: &impl Serialize) -> Result<Response<Body>, Problem> {
     let text = serde_json::to_string(body).map_err(|_| Problem::internal())?;
     Response::builder()
+        .status(status)
         .header("content-type", "application/json")
         .header("cache-control", "no-store")
         .body(Body::Text(text))

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::json;
-use super::problem::{Detail, Problem};
+use super::problem::Problem;
 use crate::db::ledger::Position;
 
 /// Entries of a page, when the client asks for none in particular and at most.
@@ -33,7 +33,7 @@ pub fn limit(request: &Request) -> Result<i64, Problem> {
         return Ok(PAGE);
     };
     let limit = text.parse().ok().filter(|limit| (1..=PAGE).contains(limit));
-    limit.ok_or_else(|| refused("limit", "must be a number from 1 to 200"))
+    limit.ok_or_else(|| Problem::field("limit", "must be a number from 1 to 200"))
 }
 
 /// A UUID parameter.
@@ -41,7 +41,10 @@ pub fn limit(request: &Request) -> Result<i64, Problem> {
 /// # Errors
 /// 400.
 pub fn uuid(request: &Request, name: &'static str) -> Result<Option<Uuid>, Problem> {
-    let parse = |text: String| text.parse().map_err(|_| refused(name, "must be a UUID"));
+    let parse = |text: String| {
+        text.parse()
+            .map_err(|_| Problem::field(name, "must be a UUID"))
+    };
     parameter(request, name).map(parse).transpose()
 }
 
@@ -55,7 +58,7 @@ pub fn cursor(request: &Request) -> Result<Option<Position>, Problem> {
     };
     decode(&text)
         .map(Some)
-        .ok_or_else(|| refused("cursor", "is not one that this list gave"))
+        .ok_or_else(|| Problem::field("cursor", "is not one that this list gave"))
 }
 
 /// The cursor of a page that ends at this position.
@@ -83,6 +86,22 @@ fn decode(text: &str) -> Option<Position> {
         seq,
         id: parts.next()?.parse().ok()?,
     })
+}
+
+/// Cuts what was read, one entry more than asked for, down to the page; the cursor is none on the last
+/// one.
+#[must_use]
+pub fn cut<T>(
+    mut entries: Vec<T>,
+    limit: i64,
+    position: impl Fn(&T) -> Position,
+) -> (Vec<T>, Option<String>) {
+    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = entries.len() > keep;
+    entries.truncate(keep);
+    let cursor = entries.last().filter(|_| more);
+    let cursor = cursor.map(|last| encode(&position(last)));
+    (entries, cursor)
 }
 
 /// The list as an answer: 304 when the client has this very one.
@@ -117,10 +136,6 @@ pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>
     );
     headers.insert("etag", tag.parse().map_err(|_| Problem::internal())?);
     Ok(response)
-}
-
-fn refused(field: &'static str, message: &'static str) -> Problem {
-    Problem::bad_request(vec![Detail { field, message }])
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use serde_json::json;
 use tracing::error;
 
 use crate::app::billing_tick::TickError;
+use crate::app::error::RequestError;
 use crate::db;
+use crate::domain::credit_gate::Refusal;
+use crate::domain::money::Money;
 
 /// A field that was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +29,8 @@ pub struct Problem {
     error: String,
     details: Vec<Detail>,
     retry_after: Option<u32>,
+    /// For 402, whose body is its own: what the balance must be, and what it is.
+    credit: Option<(Money, Money)>,
 }
 
 impl Problem {
@@ -36,7 +41,14 @@ impl Problem {
             error: error.into(),
             details: Vec::new(),
             retry_after: None,
+            credit: None,
         }
+    }
+
+    /// 400 for one field.
+    #[must_use]
+    pub fn field(field: &'static str, message: &'static str) -> Self {
+        Self::bad_request(vec![Detail { field, message }])
     }
 
     /// 400 with one entry per refused field.
@@ -52,6 +64,15 @@ impl Problem {
     #[must_use]
     pub fn unauthorized(error: &str) -> Self {
         Self::new(401, "Unauthorized", error)
+    }
+
+    /// 402: not enough credit.
+    #[must_use]
+    pub fn payment_required(refusal: &Refusal) -> Self {
+        Self {
+            credit: Some((refusal.required, refusal.balance)),
+            ..Self::new(402, "Payment Required", refusal.to_string())
+        }
     }
 
     /// 403: known, but not allowed.
@@ -72,6 +93,32 @@ impl Problem {
         Self::new(409, "Conflict", error)
     }
 
+    /// 413: the body is too long.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(
+            413,
+            "Content Too Large",
+            "The body must not be longer than 1 MB",
+        )
+    }
+
+    /// 415: the body is not JSON.
+    #[must_use]
+    pub fn unsupported_media_type() -> Self {
+        Self::new(
+            415,
+            "Unsupported Media Type",
+            "The body must be application/json",
+        )
+    }
+
+    /// 422: understood, and yet it cannot be done.
+    #[must_use]
+    pub fn unprocessable(error: &str) -> Self {
+        Self::new(422, "Unprocessable Content", error)
+    }
+
     /// 500, with a constant text.
     #[must_use]
     pub fn internal() -> Self {
@@ -85,9 +132,21 @@ impl Problem {
     /// 503: try again in a few seconds.
     #[must_use]
     pub fn unavailable() -> Self {
-        let error = "The service is temporarily unavailable, please try again";
+        Self::unavailable_for(
+            5,
+            "The service is temporarily unavailable, please try again",
+        )
+    }
+
+    /// 503: this deployment cannot do it; trying again helps once somebody has mended it.
+    #[must_use]
+    pub fn not_configured(error: &str) -> Self {
+        Self::unavailable_for(600, error)
+    }
+
+    fn unavailable_for(seconds: u32, error: &str) -> Self {
         Self {
-            retry_after: Some(5),
+            retry_after: Some(seconds),
             ..Self::new(503, "Service Unavailable", error)
         }
     }
@@ -95,6 +154,18 @@ impl Problem {
     /// The answer.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
+        if let Some((required, balance)) = self.credit {
+            let body = json!({
+                "success": false, "error": self.error, "requiredBalance": required,
+                "currentBalance": balance,
+            });
+            let response = Response::builder()
+                .status(self.status)
+                .header("content-type", "application/json")
+                .header("cache-control", "no-store")
+                .body(Body::Text(body.to_string()));
+            return response.unwrap_or_default();
+        }
         let mut body = json!({
             "type": "about:blank", "title": self.title, "status": self.status,
             "detail": self.error, "instance": request_id, "success": false, "error": self.error,
@@ -123,6 +194,20 @@ impl From<sqlx::Error> for Problem {
         match db::failure(&failure) {
             db::Failure::Unavailable | db::Failure::Conflict => Self::unavailable(),
             db::Failure::Other => Self::internal(),
+        }
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(failure: RequestError) -> Self {
+        match failure {
+            RequestError::NotFound(text) => Self::not_found(text),
+            RequestError::NotNow(reason) => Self::conflict(reason.0),
+            RequestError::Credit(refusal) => Self::payment_required(&refusal),
+            RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
+            RequestError::KeyBusy => Self::conflict(&failure.to_string()),
+            RequestError::NotConfigured(text) => Self::not_configured(text),
+            RequestError::Database(failure) => failure.into(),
         }
     }
 }

@@ -3,8 +3,18 @@
 //! and the first organization.
 
 pub mod adopt;
+pub mod agent_create;
+pub mod agent_start;
+pub mod agent_stop;
 pub mod billing_tick;
 pub mod bootstrap;
+pub mod credit_grant;
 pub mod credit_summary;
+pub mod error;
+pub mod gate;
+pub mod idempotency;
+pub mod job_run;
+pub mod job_sweep;
 pub mod migrate;
-pub mod start_job;
+pub mod pairing;
+pub mod publish;

@@ -256,3 +256,74 @@ pub async fn scheduled_shutdowns(
         })
         .collect())
 }
+
+/// An agent that nothing works on although something should.
+#[derive(Clone, Debug)]
+pub struct Neglected {
+    /// Who pays.
+    pub organization_id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Which.
+    pub agent_id: Uuid,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether there is, or may be, a container to stop.
+    pub expects_container: bool,
+}
+
+/// Suspended agents without a job.
+///
+/// # Errors
+/// Database errors.
+pub async fn agents_suspended_idle(conn: &mut PgConnection) -> sqlx::Result<Vec<Neglected>> {
+    let rows = sqlx::query!(
+        r#"SELECT a.id, a.organization_id, a.user_id, a.agent_name, a.status,
+            a.node_id IS NOT NULL AND a.container_name IS NOT NULL AS "recorded!"
+        FROM milady_sandboxes a
+        WHERE a.billing_status = 'suspended' AND a.status <> 'stopped' AND NOT EXISTS (
+            SELECT FROM jobs j
+            WHERE j.organization_id = a.organization_id AND j.status IN ('pending', 'in_progress')
+                AND j.type IN
+                    ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
+                AND (j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text))"#
+    )
+    .fetch_all(conn)
+    .await?;
+    let agents = rows.into_iter().map(|row| Neglected {
+        organization_id: row.organization_id,
+        user_id: row.user_id,
+        agent_id: row.id,
+        name: row.agent_name,
+        expects_container: AgentStatus::parse(&row.status).expects_container(row.recorded),
+    });
+    Ok(agents.collect())
+}
+
+/// Ends starts that no job works on any more: provisioning since `before` becomes error (F13).
+///
+/// # Errors
+/// Database errors.
+pub async fn agents_end_orphaned_starts(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    error: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE milady_sandboxes a SET status = 'error', error_message = $2,
+            error_count = error_count + 1, updated_at = $3
+        WHERE a.status = 'provisioning' AND a.updated_at < $1 AND NOT EXISTS (
+            SELECT FROM jobs j
+            WHERE j.organization_id = a.organization_id AND j.status IN ('pending', 'in_progress')
+                AND j.type IN
+                    ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
+                AND (j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text))",
+        before,
+        error,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

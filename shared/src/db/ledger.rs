@@ -260,3 +260,46 @@ pub async fn ledger_page(
     });
     Ok(entries.collect())
 }
+
+/// Credit that an operator gives.
+#[derive(Clone, Debug)]
+pub struct Grant<'a> {
+    /// To whom.
+    pub organization_id: Uuid,
+    /// By whom.
+    pub user_id: Uuid,
+    /// How much.
+    pub amount: Money,
+    /// What for.
+    pub reason: &'a str,
+    /// What the credit was before.
+    pub before: Money,
+}
+
+/// Appends the row of a grant, under the organization's lock.
+///
+/// # Errors
+/// Database errors.
+pub async fn ledger_grant(
+    conn: &mut PgConnection,
+    grant: &Grant<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Uuid> {
+    let after = grant.before + grant.amount;
+    sqlx::query_scalar!(
+        "INSERT INTO credit_transactions (organization_id, user_id, amount, type, description,
+            metadata, balance_before, balance_after, seq, created_at)
+        VALUES ($1, $2, $3, 'credit', $4, '{\"kind\": \"grant\"}', $5, $6,
+            nextval('credit_ledger_seq'), $7)
+        RETURNING id",
+        grant.organization_id,
+        grant.user_id,
+        grant.amount.to_decimal(),
+        grant.reason,
+        grant.before.to_decimal(),
+        after.to_decimal(),
+        now.naive_utc()
+    )
+    .fetch_one(conn)
+    .await
+}

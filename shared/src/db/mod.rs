@@ -2,13 +2,20 @@
 //! commits) and rules (`domain` decides).
 
 pub mod accounts;
+pub mod agent_records;
 pub mod agents;
-pub mod api_keys;
+pub mod audit_log;
+pub mod backups;
 pub mod clock;
+pub mod idempotency;
+pub mod job_work;
 pub mod jobs;
 pub mod ledger;
+pub mod nodes;
 pub mod organizations;
 pub mod outbox;
+pub mod pairing_tokens;
+pub mod principals;
 pub mod runs;
 pub mod spans;
 

@@ -1,4 +1,5 @@
-//! `outbox_events`. Owns: writing events with the change they tell of, and what became of warnings.
+//! `outbox_events`. Owns: writing events with the change they tell of, what is not published yet, and
+//! what became of warnings.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -84,4 +85,43 @@ pub async fn shutdown_warnings(
         },
     });
     Ok(warnings.collect())
+}
+
+/// An event that is to be published.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns as they are")]
+pub struct Unpublished {
+    pub id: i64,
+    pub kind: String,
+    pub organization_id: Uuid,
+    pub payload: Value,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Events that `EventBridge` has not taken, the oldest first, a thousand at most.
+///
+/// # Errors
+/// Database errors.
+pub async fn outbox_unpublished(conn: &mut PgConnection) -> sqlx::Result<Vec<Unpublished>> {
+    sqlx::query_as!(
+        Unpublished,
+        "SELECT id, type AS kind, organization_id, payload, occurred_at FROM outbox_events
+        WHERE published_at IS NULL ORDER BY id LIMIT 1000"
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Records that `EventBridge` took these.
+///
+/// # Errors
+/// Database errors.
+pub async fn outbox_mark_published(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE outbox_events SET published_at = billing_clock() WHERE id = ANY($1)",
+        ids
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

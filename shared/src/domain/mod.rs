@@ -1,10 +1,12 @@
 //! The rules, pure. Owns: money, prices, what is metered time worth, what is charged, who is warned
-//! and suspended, who may start compute. Does not own: any I/O, the time, randomness.
+//! and suspended, who may start compute, what can happen to an agent. Does not own: any I/O, the time, randomness.
 
 pub mod agent;
 pub mod billing;
 pub mod credit_gate;
 pub mod hour;
 pub mod ids;
+pub mod job;
 pub mod money;
 pub mod pricing;
+pub mod webhook;

@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
+use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
+use crate::domain::webhook::Reach;
+use crate::events::Publisher;
 
 /// A setting that is missing or malformed. Its value is never shown.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +93,97 @@ pub fn prices() -> Result<Prices, ConfigError> {
 /// [`ConfigError`] when it is not text.
 pub fn cron_secret() -> Result<Option<String>, ConfigError> {
     var("CRON_SECRET")
+}
+
+/// Who may call: `PRIVY_APP_ID` with `PRIVY_VERIFICATION_KEY` (PEM) or `PRIVY_JWKS_URL`,
+/// `SESSION_SECRET` (at least 32 bytes; with less there are no sessions) and `ALLOWED_ORIGINS`
+/// (separated by commas).
+///
+/// # Errors
+/// [`ConfigError`] for a key or an address that is none.
+pub fn auth() -> Result<Auth, ConfigError> {
+    let session = var("SESSION_SECRET")?.and_then(SessionSecret::new);
+    let origins = var("ALLOWED_ORIGINS")?.unwrap_or_default();
+    let origins = origins
+        .split(',')
+        .map(str::trim)
+        .filter(|origin| !origin.is_empty());
+    Ok(Auth {
+        privy: privy()?,
+        session,
+        origins: origins.map(str::to_owned).collect(),
+    })
+}
+
+fn privy() -> Result<Option<Privy>, ConfigError> {
+    let Some(app_id) = var("PRIVY_APP_ID")? else {
+        return Ok(None);
+    };
+    let malformed = |name, problem| ConfigError { name, problem };
+    let key = match (var("PRIVY_VERIFICATION_KEY")?, var("PRIVY_JWKS_URL")?) {
+        (Some(pem), _) => PrivyKey::fixed(&pem)
+            .ok_or_else(|| malformed("PRIVY_VERIFICATION_KEY", "is not an EC public key in PEM"))?,
+        (None, Some(url)) => PrivyKey::remote(&url)
+            .ok_or_else(|| malformed("PRIVY_JWKS_URL", "is not an https address"))?,
+        (None, None) => {
+            return Err(malformed(
+                "PRIVY_APP_ID",
+                "needs PRIVY_VERIFICATION_KEY or PRIVY_JWKS_URL",
+            ));
+        }
+    };
+    Ok(Some(Privy { app_id, key }))
+}
+
+/// `AGENT_BASE_DOMAIN`: agents are reached at `https://<id>.<domain>`; none = they are not.
+///
+/// # Errors
+/// [`ConfigError`] for what is no domain.
+pub fn agent_base_domain() -> Result<Option<String>, ConfigError> {
+    let name = "AGENT_BASE_DOMAIN";
+    let domain = var(name)?.map(|domain| domain.to_ascii_lowercase());
+    let plain = |domain: &String| {
+        domain.split('.').all(|label| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|c| c == b'-' || c.is_ascii_alphanumeric())
+        })
+    };
+    if domain.as_ref().is_some_and(|domain| !plain(domain)) {
+        return Err(ConfigError {
+            name,
+            problem: "is not a domain",
+        });
+    }
+    Ok(domain)
+}
+
+/// `ALLOW_PRIVATE_WEBHOOKS`: `true` lets webhooks lead to this machine and to private networks, by
+/// http too. For a stack that runs on one machine.
+///
+/// # Errors
+/// [`ConfigError`] when it is neither `true` nor `false`.
+pub fn webhook_reach() -> Result<Reach, ConfigError> {
+    let anywhere = parsed("ALLOW_PRIVATE_WEBHOOKS", "is not true or false")?.unwrap_or(false);
+    Ok(if anywhere {
+        Reach::Anywhere
+    } else {
+        Reach::Public
+    })
+}
+
+/// `EVENT_BUS`: the name of the `EventBridge` bus our events go to.
+///
+/// # Errors
+/// [`ConfigError`] when it is missing.
+pub fn publisher() -> Result<Publisher, ConfigError> {
+    let name = "EVENT_BUS";
+    let bus = var(name)?.ok_or(ConfigError {
+        name,
+        problem: "is not set",
+    })?;
+    Ok(Publisher::new(bus))
 }
 
 /// `DATABASE_URL`: a `postgres://` address.

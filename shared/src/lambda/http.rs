@@ -2,12 +2,19 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
-use tracing::{Instrument, field, info, info_span};
+use tracing::{Instrument, field, info, info_span, warn};
 
 use super::invocation::{Invocation, Meter};
+use crate::api::body::LONGEST;
 use crate::api::problem::Problem;
+
+/// The gateway gives up after 29 seconds: the caller is told before.
+const ANSWER_WITHIN: Duration = Duration::from_secs(28);
+/// What the runtime needs to send the answer before its deadline.
+const SPARE: Duration = Duration::from_millis(500);
 
 /// Serves requests until the process ends. Every answer carries `X-Request-Id`, and every request
 /// leaves one line in the log.
@@ -29,7 +36,16 @@ where
         let span = info_span!("request", route, request_id, caller = field::Empty);
         async {
             let meter = Meter::start();
-            let result = handler(request, invocation).await;
+            let result = if request.body().len() > LONGEST {
+                Err(Problem::too_large())
+            } else {
+                let time = time_to_answer(&invocation);
+                let answered = tokio::time::timeout(time, handler(request, invocation)).await;
+                answered.unwrap_or_else(|_| {
+                    warn!("the time to answer was over");
+                    Err(Problem::unavailable())
+                })
+            };
             let mut response = result.unwrap_or_else(|problem| problem.into_response(&request_id));
             if let Ok(id) = request_id.parse() {
                 response.headers_mut().insert("x-request-id", id);
@@ -47,4 +63,12 @@ where
         .await
     }))
     .await
+}
+
+fn time_to_answer(invocation: &Invocation) -> Duration {
+    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    let left = invocation
+        .deadline
+        .map(|deadline| left(deadline).saturating_sub(SPARE));
+    left.unwrap_or(ANSWER_WITHIN).min(ANSWER_WITHIN)
 }

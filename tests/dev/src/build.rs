@@ -84,9 +84,12 @@ pub async fn functions_with_progress(release: bool) -> Result<PathBuf> {
         .args(arguments(&names, release))
         .current_dir(workspace())
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .output()
+        // Not output(): that one would take standard error too, and the compiler's messages with it.
+        .spawn()
+        .context("cannot run cargo")?
+        .wait_with_output()
         .await
         .context("cannot run cargo")?;
     directory(&output)

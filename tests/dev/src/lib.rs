@@ -1,4 +1,4 @@
-//! The local stack: a Postgres server, a Lambda Runtime API, the gateway and the schedule.
+//! The local stack: a Postgres server, a Lambda Runtime API, the gateway, the event bus and the schedule.
 //!
 //! `cargo dev` runs it for people, the integration tests use its parts. It knows nothing of the
 //! library the functions share: it starts the very binaries that ship and talks to them from outside.
@@ -8,9 +8,11 @@
     reason = "the stack stands for the outside world, which does have a clock and chance"
 )]
 
+pub mod api_check;
 pub mod build;
 pub mod clock;
 pub mod command;
+pub mod events;
 pub mod gateway;
 pub mod postgres;
 pub mod runtime;

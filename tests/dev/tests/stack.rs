@@ -6,6 +6,8 @@
     reason = "a test: it looks at the clock, and may panic"
 )]
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +15,9 @@ use std::time::{Duration, Instant};
 use dev::gateway::Gateway;
 use dev::runtime::{Function, Outcome, Pool, RuntimeApi};
 use dev::template::Template;
+use http::send;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 const ENOUGH: Duration = Duration::from_secs(20);
 
@@ -121,6 +123,9 @@ async fn a_pool_reuses_idle_instances_and_replaces_dead_ones() {
 
 const TEMPLATE: &str = "
 Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties: {CorsConfiguration: {AllowOrigins: ['http://app'], AllowMethods: [POST]}}
   Obedient:
     Type: AWS::Serverless::Function
     Properties:
@@ -138,23 +143,11 @@ async fn gateway(answer_within: Duration) -> Gateway {
     Gateway::start_with(listener, template, pool, answer_within).unwrap()
 }
 
-/// One request on a connection of its own; status and body.
+/// Status and body.
 async fn post(gateway: &Gateway, path: &str, body: &[u8]) -> (u16, Value) {
-    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // A body that is too long is refused before all of it was read.
-    let _ = stream.write_all(body).await;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
+    let json = ["content-type: application/json"];
+    let answer = send(gateway.address(), &format!("POST {path}"), &json, body).await;
+    (answer.status, answer.body)
 }
 
 #[tokio::test]
@@ -196,4 +189,27 @@ async fn the_gateway_keeps_its_limits() {
     let long = vec![b' '; 6 * 1024 * 1024 + 1];
     let expected = (413, json!({"message": "Request Entity Too Large"}));
     assert_eq!(post(&gateway, "/orders/1", &long).await, expected);
+}
+
+#[tokio::test]
+async fn another_origin_is_let_in_as_an_http_api_does() {
+    let gateway = gateway(ENOUGH).await;
+    let preflight = ["origin: http://app", "access-control-request-method: POST"];
+    let answer = send(gateway.address(), "OPTIONS /orders/1", &preflight, b"").await;
+    assert_eq!(answer.status, 204);
+    for header in [
+        "access-control-allow-origin: http://app",
+        "access-control-allow-methods: post",
+    ] {
+        assert!(answer.headers.contains(&header.to_owned()), "{header}");
+    }
+    for (origin, is_let_in) in [("origin: http://app", true), ("origin: http://b", false)] {
+        let answer = send(gateway.address(), "POST /orders/1", &[origin], b"").await;
+        assert_eq!(answer.status, 200);
+        let allowed = answer
+            .headers
+            .iter()
+            .any(|header| header.starts_with("access-control-allow-origin"));
+        assert_eq!(allowed, is_let_in, "{origin}");
+    }
 }

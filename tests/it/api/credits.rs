@@ -1,5 +1,7 @@
 //! `GET /api/v1/credits/balance` and `GET /api/v1/credits/transactions`
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tests::suite::{Request, Response};
 use tests::world::{hours, minutes};
@@ -322,15 +324,15 @@ fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
             .start()
             .await;
         let ask = || Request::new("GET", HISTORY).header("x-api-key", &key);
-        let route = format!("GET {HISTORY}");
-        let mut seen = tests::Function::http_on(&instance, &route, ask())
+        let (route, none) = (format!("GET {HISTORY}"), BTreeMap::new());
+        let mut seen = tests::Function::http_on(&instance, &route, &none, &ask())
             .await
             .0
             .to_string();
         world
             .execute("ALTER TABLE credit_transactions RENAME COLUMN amount TO canary_column")
             .await;
-        let broken = tests::Function::http_on(&instance, &route, ask()).await;
+        let broken = tests::Function::http_on(&instance, &route, &none, &ask()).await;
         assert_eq!(broken.status(), 500);
         assert_eq!(
             broken.json()["error"],

@@ -6,7 +6,7 @@ use dev::postgres::Server;
 use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::json;
-use tests::suite::{Request, options, pool};
+use tests::suite::options;
 use tests::world::hours;
 use tests::{Function, World, audit, run};
 
@@ -30,11 +30,7 @@ async fn own_server() -> (Server, World) {
         .expect("a database");
     let url = server.url("control");
     Function::new("db-migrate", &url).invoke_ok(json!({})).await;
-    let world = World {
-        pool: pool(&url, 4),
-        url,
-        prices: shared::domain::pricing::Prices::default(),
-    };
+    let world = World::at_url(url);
     dev::clock::install(&world.pool, tests::suite::epoch())
         .await
         .expect("a clock");
@@ -51,15 +47,13 @@ fn a_database_that_is_away_is_an_error_the_scheduler_repeats_and_a_503_for_peopl
         world.at(hours(1)).await;
         server.crash().expect("crash");
         assert_eq!(failed(&world).await, "the database did not answer");
-        let balance = world.function("credit-get").start().await;
-        let ask = || Request::new("GET", "/api/v1/credits/balance").header("x-api-key", &key);
-        let answer = Function::http_on(&balance, "GET /api/v1/credits/balance", ask()).await;
+        let answer = world.get(&key, "/api/v1/credits/balance").await;
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert!(!answer.text().contains("connect") && !answer.text().contains("127.0.0.1"));
         server.restart().await.expect("restart");
         // The warm instance finds the way back by itself.
-        let answer = Function::http_on(&balance, "GET /api/v1/credits/balance", ask()).await;
+        let answer = world.get(&key, "/api/v1/credits/balance").await;
         assert_eq!(answer.status(), 200);
         let report = world
             .function("billing-hourly")

@@ -1,15 +1,14 @@
 //! The credit gate against real rows.
 
 use rust_decimal::dec;
-use shared::app::start_job::{StartError, Started};
+use tests::suite::Response;
 use tests::{World, run};
 use uuid::Uuid;
 
-fn required(answer: Result<Started, StartError>) -> rust_decimal::Decimal {
-    match answer {
-        Err(StartError::Refused(refusal)) => refusal.required.to_decimal(),
-        other => panic!("not refused: {other:?}"),
-    }
+fn required(answer: &Response) -> rust_decimal::Decimal {
+    assert_eq!(answer.status(), 402, "{answer:?}");
+    let required = answer.json()["requiredBalance"].to_string();
+    required.parse().expect("an amount")
 }
 
 #[test]
@@ -27,21 +26,15 @@ fn the_gate_counts_what_runs_what_starts_and_what_is_owed() {
             world.agent(organization, status).await;
         }
         let tenth = world.agent(organization, "pending").await;
-        assert!(matches!(
-            world.start(organization, tenth).await,
-            Ok(Started::Enqueued(_))
-        ));
-        assert!(matches!(
-            world.start(organization, tenth).await,
-            Ok(Started::AlreadyInProgress)
-        ));
+        assert_eq!(world.start(organization, tenth).await.status(), 202);
+        assert_eq!(world.start(organization, tenth).await.status(), 409);
         let eleventh = world.agent(organization, "pending").await;
         assert_eq!(
-            required(world.start(organization, eleventh).await),
+            required(&world.start(organization, eleventh).await),
             dec!(5.28)
         );
         world.top_up(organization, "0.01").await;
-        assert!(world.start(organization, eleventh).await.is_ok());
+        assert_eq!(world.start(organization, eleventh).await.status(), 202);
     });
 }
 
@@ -59,8 +52,8 @@ fn exempt_agents_pass_without_a_balance_and_weigh_nothing() {
         .execute(&world.pool)
         .await
         .expect("exempt");
-        assert!(world.start(organization, exempt).await.is_ok());
-        assert_eq!(required(world.start(organization, other).await), dec!(5));
+        assert_eq!(world.start(organization, exempt).await.status(), 202);
+        assert_eq!(required(&world.start(organization, other).await), dec!(5));
     });
 }
 
@@ -70,13 +63,8 @@ fn another_tenants_agent_is_not_found() {
         let world = World::new().await;
         let (mine, theirs) = (world.organization("9").await, world.organization("9").await);
         let agent = world.agent(theirs, "pending").await;
-        for (organization, agent) in [
-            (mine, agent),
-            (mine, Uuid::new_v4()),
-            (Uuid::new_v4(), agent),
-        ] {
-            let answer = world.start(organization, agent).await;
-            assert!(matches!(answer, Err(StartError::NotFound)));
+        for agent in [agent, Uuid::new_v4()] {
+            assert_eq!(world.start(mine, agent).await.status(), 404);
         }
     });
 }
@@ -93,7 +81,7 @@ fn a_job_of_the_older_web_app_counts_as_a_start_under_way() {
             .execute(&world.pool)
             .await
             .expect("a rate");
-        assert!(world.start(organization, mine).await.is_ok());
+        assert_eq!(world.start(organization, mine).await.status(), 202);
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, data)
             VALUES ('milady_provision', $1, jsonb_build_object('agentId', $2::uuid))",
@@ -104,6 +92,9 @@ fn a_job_of_the_older_web_app_counts_as_a_start_under_way() {
         .await
         .expect("a job");
         let third = world.agent(organization, "pending").await;
-        assert_eq!(required(world.start(organization, third).await), dec!(8.16));
+        assert_eq!(
+            required(&world.start(organization, third).await),
+            dec!(8.16)
+        );
     });
 }

@@ -6,9 +6,10 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::api::auth::Auth;
+use crate::api::json;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
-use crate::api::{auth, json};
 use crate::app::credit_summary::{CreditSummary, credit_summary};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
@@ -18,6 +19,8 @@ use crate::domain::pricing::Prices;
 pub struct Deps {
     /// One connection.
     pub pool: PgPool,
+    /// Who may call.
+    pub auth: Auth,
     /// The price list.
     pub prices: Prices,
 }
@@ -72,7 +75,7 @@ impl From<CreditSummary> for Credit {
 /// # Errors
 /// 401, 403, 404 when the organization's row holds no valid amount, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = auth::caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request).await?;
     let summary = credit_summary(&deps.pool, &deps.prices, caller.organization_id).await?;
     let summary = summary.ok_or_else(|| Problem::not_found("Organization not found"))?;
     let data = Credit::from(summary);

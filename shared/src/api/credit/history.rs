@@ -6,9 +6,10 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::api::auth::Auth;
 use crate::api::json::{Date, number};
+use crate::api::list;
 use crate::api::problem::Problem;
-use crate::api::{auth, list};
 use crate::db::ledger::{Entry, Position, ledger_page};
 use crate::domain::money::Money;
 
@@ -17,6 +18,8 @@ use crate::domain::money::Money;
 pub struct Deps {
     /// One connection.
     pub pool: PgPool,
+    /// Who may call.
+    pub auth: Auth,
 }
 
 #[derive(Serialize)]
@@ -72,7 +75,7 @@ impl From<Entry> for Transaction {
 /// # Errors
 /// 400 for a bad `agentId`, `limit` or `cursor`, 401, 403, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = auth::caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request).await?;
     let agent_id = list::uuid(&request, "agentId")?;
     let (limit, after) = (list::limit(&request)?, list::cursor(&request)?);
     let mut conn = deps.pool.acquire().await?;
@@ -84,22 +87,12 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         limit + 1,
     )
     .await?;
-    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let last = entries
-        .get(keep.wrapping_sub(1))
-        .filter(|_| entries.len() > keep);
-    let next_cursor = last.map(|entry| {
-        list::encode(&Position {
-            created_at: entry.created_at,
-            seq: entry.seq,
-            id: entry.id,
-        })
+    let (entries, next_cursor) = list::cut(entries, limit, |entry| Position {
+        created_at: entry.created_at,
+        seq: entry.seq,
+        id: entry.id,
     });
-    let data = entries
-        .into_iter()
-        .take(keep)
-        .map(Transaction::from)
-        .collect();
+    let data = entries.into_iter().map(Transaction::from).collect();
     list::answer(
         &request,
         &Page {

@@ -1,4 +1,5 @@
-//! What an owner sees of their credit.
+//! Credit: what an owner sees of it, and how an operator gives it.
 
 pub mod get;
+pub mod grant;
 pub mod history;

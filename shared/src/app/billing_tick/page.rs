@@ -385,6 +385,8 @@ impl Write {
             db::agents::agents_set_standing(conn, &self.standings, now).await?;
         }
         if !self.stops.is_empty() {
+            let agents: Vec<Uuid> = self.stops.iter().map(|stop| stop.agent_id).collect();
+            db::jobs::starts_supersede(conn, &agents, now).await?;
             db::jobs::stops_enqueue(conn, &self.stops, now).await?;
         }
         if !self.events.keys.is_empty() {

@@ -3,8 +3,8 @@
 mod options;
 mod print;
 mod relay;
-mod seed;
-mod stack;
+pub(crate) mod seed;
+pub(crate) mod stack;
 mod ticks;
 
 use std::ffi::OsString;
@@ -13,6 +13,7 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::template::Template;
+use crate::{build, postgres};
 pub use options::{HELP, Options};
 use stack::Stack;
 
@@ -26,32 +27,39 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool>
         print!("{HELP}");
         return Ok(true);
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        finished = run(&options) => finished,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            stopping()
-        }
-        _ = terminate.recv() => stopping(),
-    }
+    let finished = until_interrupted(run(&options)).await?;
+    Ok(finished.unwrap_or(true))
 }
 
-/// Dropping the future of `run` is what stops everything.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it is the value of a branch beside fallible ones"
-)]
-fn stopping() -> Result<bool> {
+/// Runs a command that is ended by dropping it, until it is done; none when somebody ends it before.
+pub(crate) async fn until_interrupted<T>(
+    run: impl Future<Output = Result<T>>,
+) -> Result<Option<T>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        finished = run => return finished.map(Some),
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     println!("Stopping.");
-    Ok(true)
+    Ok(None)
 }
 
 async fn run(options: &Options) -> Result<bool> {
     // Before anything slow: a mistake in the template or a taken port should show at once.
     let template = Template::load()?;
     let listener = stack::listen(options.port).await?;
-    let stack = Stack::start(options, template, listener).await?;
+    let dir = build::target_directory()?.join("dev");
+    if options.fresh {
+        println!("Removing the data of earlier runs.");
+        postgres::remove(&dir)?;
+    }
+    let place = postgres::Options {
+        dir,
+        durable: true,
+        keep: true,
+    };
+    let stack = Stack::start(options, place, template, listener).await?;
     stack.announce();
     match options.time_lapse {
         Some(an_hour) => ticks::time_lapse(&stack, an_hour, options.ticks).await,

@@ -1,4 +1,4 @@
-//! Stands in for the mails: prints each event of the outbox and records it as handed over.
+//! Stands in for the mails: prints each event of the outbox that has one and records it as handed over.
 
 use std::fmt::Write;
 
@@ -17,15 +17,19 @@ struct Event {
     payload: Value,
 }
 
-/// Prints and records everything that is waiting.
+/// The events that mails are written about; the others are for functions only.
+const MAILS: [&str; 3] = ["credit.low", "agent.shutdown_scheduled", "agent.suspended"];
+
+/// Prints and records every mail that is waiting.
 pub(super) async fn poll(pool: &PgPool) -> Result<()> {
     let events: Vec<Event> = sqlx::query_as(
         "SELECT event.id, event.type, organizations.name AS organization, event.payload
          FROM outbox_events AS event
          LEFT JOIN organizations ON organizations.id = event.organization_id
-         WHERE event.handed_over_at IS NULL
+         WHERE event.handed_over_at IS NULL AND event.type = ANY($1)
          ORDER BY event.id",
     )
+    .bind(MAILS)
     .fetch_all(pool)
     .await?;
     for event in events {

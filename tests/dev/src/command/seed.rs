@@ -1,17 +1,20 @@
 //! The demo organizations. Their keys are the same on every machine and open nothing else.
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A demo organization, as it is announced.
-pub(super) struct Demo {
+pub(crate) struct Demo {
     pub(super) name: &'static str,
     pub(super) slug: &'static str,
     /// Two hexadecimal digits; the key is made of 32 repetitions.
     digits: &'static str,
     balance: &'static str,
+    /// Whether its owner may use the admin routes.
+    is_run_by_an_admin: bool,
     agents: &'static [Agent],
 }
 
@@ -39,12 +42,13 @@ impl Agent {
 /// The second one is below the low-credit limit after two hours and cannot pay the fourth. Its dear
 /// agent is the older one, so what it owes keeps the other one's hours unpaid too: one shutdown
 /// warning names both.
-pub(super) const DEMOS: [Demo; 2] = [
+pub(crate) const DEMOS: [Demo; 2] = [
     Demo {
         name: "Demo",
         slug: "demo",
         digits: "d0",
         balance: "25",
+        is_run_by_an_admin: true,
         agents: &[
             Agent::running("greeter", None),
             Agent::running("researcher", None),
@@ -69,6 +73,7 @@ pub(super) const DEMOS: [Demo; 2] = [
         slug: "nearly-broke",
         digits: "b0",
         balance: "3",
+        is_run_by_an_admin: false,
         agents: &[
             Agent::running("big spender", Some("0.85")),
             Agent::running("small one", None),
@@ -78,7 +83,7 @@ pub(super) const DEMOS: [Demo; 2] = [
 
 impl Demo {
     /// The API key of its owner.
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("eliza_{}", self.digits.repeat(32))
     }
 }
@@ -134,13 +139,17 @@ async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> 
     .bind(user)
     .execute(&mut *connection)
     .await?;
+    if demo.is_run_by_an_admin {
+        admin(connection, demo, user).await?;
+    }
     // The first of the list is the oldest: who is charged first goes by age.
     for (younger, agent) in (0_i32..).zip(demo.agents) {
-        sqlx::query(
+        let id: Uuid = sqlx::query_scalar(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
-                 billing_status, hourly_rate, last_backup_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6::numeric, CASE WHEN $7 THEN billing_clock() END,
-                 billing_clock() - interval '1 day' + make_interval(mins => $8))",
+                 billing_status, hourly_rate, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6::numeric,
+                 billing_clock() - interval '1 day' + make_interval(mins => $7))
+             RETURNING id",
         )
         .bind(organization)
         .bind(user)
@@ -148,10 +157,54 @@ async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> 
         .bind(agent.status)
         .bind(agent.billing_status)
         .bind(agent.rate)
-        .bind(agent.has_backup)
         .bind(younger)
+        .fetch_one(&mut *connection)
+        .await?;
+        if agent.has_backup {
+            backups(connection, id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Admins are known by the address of their wallet.
+async fn admin(connection: &mut PgConnection, demo: &Demo, user: Uuid) -> Result<()> {
+    let wallet = format!("0x{}", demo.digits.repeat(20));
+    sqlx::query("UPDATE users SET wallet_address = $2, wallet_verified = true WHERE id = $1")
+        .bind(user)
+        .bind(&wallet)
         .execute(&mut *connection)
         .await?;
-    }
+    sqlx::query(
+        "INSERT INTO admin_users (user_id, wallet_address, role) VALUES ($1, $2, 'super_admin')",
+    )
+    .bind(user)
+    .bind(&wallet)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+/// One backup the owner asked for, and a newer one that was taken by itself.
+async fn backups(connection: &mut PgConnection, agent: Uuid) -> Result<()> {
+    sqlx::query(
+        "WITH taken AS (
+             INSERT INTO milady_sandbox_backups (sandbox_record_id, snapshot_type, state_data,
+                 size_bytes, created_at)
+             SELECT $1, kind, state, octet_length(state::text), billing_clock() - age
+             FROM (VALUES ('manual', interval '12 minutes'), ('auto', interval '4 minutes'))
+                 AS kinds (kind, age), (VALUES ($2::jsonb)) AS states (state)
+             RETURNING created_at)
+         UPDATE milady_sandboxes SET last_backup_at = (SELECT max(created_at) FROM taken)
+         WHERE id = $1",
+    )
+    .bind(agent)
+    .bind(json!({
+        "memories": [{"role": "user", "text": "Keep this.", "timestamp": 1_793_620_805_000_i64}],
+        "config": {},
+        "workspaceFiles": {"notes.txt": "kept"},
+    }))
+    .execute(&mut *connection)
+    .await?;
     Ok(())
 }

@@ -14,19 +14,23 @@ use tokio::net::TcpListener;
 
 use super::options::Options;
 use super::seed::{self, DEMOS};
+use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
 use crate::postgres::{self, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::template::{self, Template};
 use crate::{build, clock};
 
-const CRON_SECRET: &str = "dev-cron-secret";
+pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
+const SESSION_SECRET: &str = "a secret of this machine only, of no worth";
+const AGENT_BASE_DOMAIN: &str = "agents.localhost";
 const FIRST_PORT: u16 = 8787;
 
 /// The running stack; dropping it stops everything, the server last.
-pub(super) struct Stack {
+pub(crate) struct Stack {
     gateway: Gateway,
     pub(super) functions: Pool,
+    _bus: EventBus,
     pub(super) template: Template,
     pub(super) database: PgPool,
     /// The address of the database, for other tools.
@@ -37,13 +41,15 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    pub(super) async fn start(
+    /// Starts it with the data in `place`.
+    pub(crate) async fn start(
         options: &Options,
+        place: postgres::Options,
         template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
         let binaries = build_functions(options.release).await?;
-        let server = start_postgres(options).await?;
+        let server = start_postgres(place).await?;
         // Simulated time runs ahead of the clock, so it never shares a database with real time.
         let name = match options.time_lapse {
             Some(_) => "milady_time_lapse",
@@ -56,12 +62,14 @@ impl Stack {
             server.create_database(name, None).await?;
         }
         let url = server.url(name);
+        let bus = EventBus::start(&template).await?;
         let functions = template
             .functions
             .iter()
-            .map(|function| local(function, &binaries, &url))
+            .map(|function| local(function, &binaries, &url, &bus.address()))
             .collect::<Result<_>>()?;
         let functions = Pool::new(RuntimeApi::start_forwarding_logs().await?, functions);
+        bus.deliver_to(functions.clone());
         migrate(&functions, &template).await?;
         let database = PgPoolOptions::new()
             .max_connections(2)
@@ -83,6 +91,7 @@ impl Stack {
         Ok(Self {
             gateway: Gateway::start(listener, template.clone(), functions.clone())?,
             functions,
+            _bus: bus,
             template,
             database,
             url,
@@ -91,17 +100,23 @@ impl Stack {
         })
     }
 
+    /// The address of the API.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.gateway.address())
+    }
+
     /// Prints where it is and what to try.
     pub(super) fn announce(&self) {
-        let base = format!("http://{}", self.gateway.address());
+        let base = self.base();
         println!("\nThe API is at {base}, the database at {}", self.url);
+        println!("  described in {base}/api/openapi.json");
         for demo in &DEMOS {
             println!("  key of {:<13} {}", demo.name, demo.key());
         }
         let key = DEMOS[0].key();
         println!("Try");
-        for path in ["balance", "transactions"] {
-            println!("  curl -H 'X-API-Key: {key}' {base}/api/v1/credits/{path}");
+        for path in ["milady/agents", "credits/balance", "credits/transactions"] {
+            println!("  curl -H 'X-API-Key: {key}' {base}/api/v1/{path}");
         }
         println!(
             "  curl -X POST -H 'Authorization: Bearer {CRON_SECRET}' {base}/api/cron/milady-billing\n"
@@ -110,7 +125,7 @@ impl Stack {
 }
 
 /// The port that was asked for, or the first free one from the usual one on.
-pub(super) async fn listen(port: Option<u16>) -> Result<TcpListener> {
+pub(crate) async fn listen(port: Option<u16>) -> Result<TcpListener> {
     let (first, last) = match port {
         Some(port) => (port, port),
         None => (FIRST_PORT, FIRST_PORT + 100),
@@ -137,20 +152,10 @@ async fn build_functions(release: bool) -> Result<std::path::PathBuf> {
     Ok(binaries)
 }
 
-async fn start_postgres(options: &Options) -> Result<Server> {
-    let dir = build::target_directory()?.join("dev");
-    if options.fresh {
-        println!("Removing the data of earlier runs.");
-        postgres::remove(&dir)?;
-    }
+async fn start_postgres(place: postgres::Options) -> Result<Server> {
     println!("Starting Postgres ...");
     let started = Instant::now();
-    let server = Server::start(postgres::Options {
-        dir,
-        durable: true,
-        keep: true,
-    })
-    .await?;
+    let server = Server::start(place).await?;
     println!(
         "Postgres is on port {} after {:.1} s.",
         server.port(),
@@ -174,15 +179,22 @@ async fn migrate(functions: &Pool, template: &Template) -> Result<()> {
 }
 
 /// A function of the template with the settings it declares there, secrets replaced by local values.
-fn local(function: &template::Function, binaries: &Path, url: &str) -> Result<Function> {
+fn local(function: &template::Function, binaries: &Path, url: &str, bus: &str) -> Result<Function> {
     let mut env = function.env.clone();
     for name in &function.secrets {
         let value = match name.as_str() {
             "DATABASE_URL" => url,
             "CRON_SECRET" => CRON_SECRET,
+            "SESSION_SECRET" => SESSION_SECRET,
             _ => bail!("{} of {} has no local value", name, function.name),
         };
         env.insert(name.clone(), value.to_owned());
+    }
+    if env.contains_key("EVENT_BUS") {
+        env.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), bus.to_owned());
+    }
+    if let Some(domain) = env.get_mut("AGENT_BASE_DOMAIN") {
+        AGENT_BASE_DOMAIN.clone_into(domain);
     }
     // One line per invocation would drown the ticks; whoever wants it says so.
     let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());

@@ -1,9 +1,13 @@
 //! Runs the schedules of the template, in real time or with an hour every few seconds.
+//!
+//! Each schedule keeps its own time: a billing run that waits for its retry holds nothing else up.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::print::{self, minute};
@@ -11,30 +15,23 @@ use super::relay;
 use super::stack::Stack;
 use crate::clock;
 use crate::gateway::describe;
-use crate::runtime::Outcome;
+use crate::runtime::{Outcome, RETRY_AFTER};
 use crate::schedule::{Schedule, event};
+use crate::template::{Function, Schedule as Scheduled};
 
 const BILLING: &str = "billing-hourly";
-
-/// Lambda tries a failed asynchronous invocation twice more, after one and two minutes.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(2)];
 
 /// How often the relay looks between ticks.
 const RELAY_EVERY: Duration = Duration::from_secs(2);
 
-/// Moves the clock one hour on every `an_hour` and bills that hour.
+/// Moves the clock one hour on every `an_hour` and bills that hour; then whatever else is scheduled
+/// runs once.
 pub(super) async fn time_lapse(
     stack: &Stack,
     an_hour: Duration,
     ticks: Option<u32>,
 ) -> Result<bool> {
-    let input = stack
-        .template
-        .function(BILLING)
-        .and_then(|function| function.schedules.first())
-        .with_context(|| format!("template.yaml has no schedule for {BILLING}"))?
-        .input
-        .as_deref();
+    let (billing, scheduled) = billing(stack)?;
     let mut now = stack.start_of_time.context("no simulated time")?;
     println!(
         "An hour passes every {:.1} s, from {} UTC on. Ctrl-C stops.",
@@ -47,62 +44,84 @@ pub(super) async fn time_lapse(
         sleep(an_hour).await;
         now += TimeDelta::hours(1);
         clock::set(&stack.database, now).await?;
-        all_well &= deliver(stack, BILLING, input, now).await?;
+        all_well &= deliver(stack, billing, scheduled, now).await?;
+        for (function, scheduled) in others(stack) {
+            deliver(stack, function, scheduled, now).await?;
+        }
         relay::poll(&stack.database).await?;
         done += 1;
     }
     Ok(all_well)
 }
 
-/// Waits for what the template schedules, and delivers it.
+/// Waits for what the template schedules, and delivers it, until so many billing runs are done.
 pub(super) async fn real_time(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
+    tokio::select! {
+        finished = bill(stack, ticks) => finished,
+        failed = run_others(stack) => failed.map(|never| match never {}),
+    }
+}
+
+async fn bill(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
+    let (billing, scheduled) = billing(stack)?;
+    let schedule = Schedule::parse(&scheduled.expression)?;
     let mut all_well = true;
     let mut done = 0;
     let mut last = Utc::now();
     while ticks.is_none_or(|ticks| done < ticks) {
-        let (due, jobs) = next_due(stack, last)?;
+        // What came due while an earlier run was late is made up for, as the Scheduler does.
+        let due = schedule.next(last).context("billing is never due again")?;
         println!("The next tick is at {} UTC. Ctrl-C stops.", minute(due));
         relay_until(stack, due).await;
-        for (function, input) in jobs {
-            let well = deliver_with_retries(stack, &function, input.as_deref(), due).await?;
-            if function == BILLING {
-                all_well &= well;
-                done += 1;
-            }
-        }
+        all_well &= deliver_with_retries(stack, billing, scheduled, due).await?;
+        done += 1;
         relay::poll(&stack.database).await?;
         last = due;
     }
     Ok(all_well)
 }
 
-/// A function and the input of its schedule.
-type Job = (String, Option<String>);
-
-/// The first time after `last` at which anything is due, and all that is due then. What came due
-/// while an earlier delivery ran late is made up for, as the Scheduler does.
-fn next_due(stack: &Stack, last: DateTime<Utc>) -> Result<(DateTime<Utc>, Vec<Job>)> {
-    let mut due: Vec<(DateTime<Utc>, Job)> = Vec::new();
-    for function in &stack.template.functions {
-        for schedule in &function.schedules {
-            if let Some(at) = Schedule::parse(&schedule.expression)?.next(last) {
-                due.push((at, (function.name.clone(), schedule.input.clone())));
-            }
+/// Everything that is scheduled beside billing, silently while it goes well. It has no end.
+async fn run_others(stack: &Stack) -> Result<Infallible> {
+    let runs = others(stack).map(|(function, scheduled)| async move {
+        let schedule = Schedule::parse(&scheduled.expression)?;
+        while let Some(due) = schedule.next(Utc::now()) {
+            wait_until(due).await;
+            deliver_with_retries(stack, function, scheduled, due).await?;
         }
-    }
-    let first = due.iter().map(|(at, _)| *at).min();
-    let first = first.context("template.yaml schedules nothing")?;
-    due.retain(|(at, _)| *at == first);
-    Ok((first, due.into_iter().map(|(_, job)| job).collect()))
+        anyhow::Ok(())
+    });
+    try_join_all(runs).await?;
+    std::future::pending().await
 }
 
-/// Prints the outbox until it is time. A database that is down for a moment is no reason to end.
+fn billing(stack: &Stack) -> Result<(&Function, &Scheduled)> {
+    stack
+        .template
+        .function(BILLING)
+        .and_then(|function| Some((function, function.schedules.first()?)))
+        .with_context(|| format!("template.yaml has no schedule for {BILLING}"))
+}
+
+fn others(stack: &Stack) -> impl Iterator<Item = (&Function, &Scheduled)> {
+    let functions = stack.template.functions.iter();
+    functions
+        .filter(|function| function.name != BILLING)
+        .flat_map(|function| function.schedules.iter().map(move |one| (function, one)))
+}
+
+/// The time left is measured anew each minute: a laptop that slept does not wait the rest of its hour.
+async fn wait_until(due: DateTime<Utc>) {
+    while let Ok(left) = (due - Utc::now()).to_std() {
+        sleep(left.min(Duration::from_mins(1))).await;
+    }
+}
+
+/// Prints the mails until it is time. A database that is down for a moment is no reason to end.
 async fn relay_until(stack: &Stack, due: DateTime<Utc>) {
     let mut polls = interval(RELAY_EVERY);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Measured anew each time: a laptop that slept does not wait the rest of its hour.
-    while Utc::now() < due {
-        let left = (due - Utc::now()).to_std().unwrap_or_default();
+    while let Ok(left) = (due - Utc::now()).to_std() {
         tokio::select! {
             () = sleep(left) => {}
             _ = polls.tick() => {
@@ -116,44 +135,39 @@ async fn relay_until(stack: &Stack, due: DateTime<Utc>) {
 
 async fn deliver_with_retries(
     stack: &Stack,
-    function: &str,
-    input: Option<&str>,
+    function: &Function,
+    scheduled: &Scheduled,
     due: DateTime<Utc>,
 ) -> Result<bool> {
-    for wait in RETRY_AFTER {
-        if deliver(stack, function, input, due).await? {
+    let retries = usize::try_from(function.retries)?;
+    for wait in RETRY_AFTER.into_iter().take(retries) {
+        if deliver(stack, function, scheduled, due).await? {
             return Ok(true);
         }
         println!("  trying again in {} s", wait.as_secs());
         sleep(wait).await;
     }
-    deliver(stack, function, input, due).await
+    deliver(stack, function, scheduled, due).await
 }
 
 /// Delivers one event and prints how it went; whether it went well.
 async fn deliver(
     stack: &Stack,
-    function: &str,
-    input: Option<&str>,
+    function: &Function,
+    scheduled: &Scheduled,
     due: DateTime<Utc>,
 ) -> Result<bool> {
-    let timeout = stack
-        .template
-        .function(function)
-        .map_or(Duration::from_secs(3), |function| function.timeout);
-    match stack
-        .functions
-        .invoke(function, event(input, due)?, timeout)
-        .await
-    {
-        Ok(Outcome::Success(answer)) if function == BILLING => {
+    let name = &function.name;
+    let event = event(scheduled.input.as_deref(), due)?;
+    match stack.functions.invoke(name, event, function.timeout).await {
+        Ok(Outcome::Success(answer)) if name == BILLING => {
             let balances = print::balances(&stack.database).await?;
             println!("{}", print::tick(due, &answer, &balances));
             Ok(answer["errors"] == 0 && answer["complete"] != false)
         }
         Ok(Outcome::Success(_)) => Ok(true),
         failed => {
-            println!("{}  {function} FAILED: {}", minute(due), describe(failed));
+            println!("{}  {name} FAILED: {}", minute(due), describe(failed));
             Ok(false)
         }
     }

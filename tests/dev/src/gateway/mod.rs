@@ -4,6 +4,7 @@
 //! `POST /2015-03-31/functions/<name>/invocations` hands a raw event to a function, as Lambda's own
 //! Invoke does.
 
+mod cors;
 pub mod event;
 mod response;
 mod routes;
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
+use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -23,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::runtime::{Outcome, PAYLOAD_LIMIT, Pool};
 use crate::template::Template;
-use routes::Routes;
+pub use routes::{Found, Routes};
 
 /// The HTTP API gives up on a function after this time; the function itself runs on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(29);
@@ -100,19 +102,31 @@ async fn serve(
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, PAYLOAD_LIMIT).await else {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    let asked = cors::Asked::new(&parts.method, &parts.headers);
+    let mut response = match to_bytes(body, PAYLOAD_LIMIT).await {
+        Ok(body) => answer(&shared, caller, &parts, &body).await,
+        Err(_) => too_large(),
     };
-    let method = parts.method.as_str();
-    if let Some(function) = invocation(method, parts.uri.path()) {
-        return invoke(&shared, function, &body).await;
+    if let Some(cors) = &shared.template.cors {
+        cors::apply(cors, &asked, &mut response);
     }
-    let Some(found) = shared.routes.find(method, parts.uri.path()) else {
+    response
+}
+
+async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8]) -> Response<Body> {
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    if let Some(function) = invocation(method, path) {
+        return invoke(shared, function, body).await;
+    }
+    let Some(found) = shared.routes.find(method, path) else {
+        if method == "OPTIONS" && shared.template.cors.is_some() {
+            return cors::answer();
+        }
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let request = event::Request {
         method: method.to_owned(),
-        path: parts.uri.path().to_owned(),
+        path: path.to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts
             .headers
@@ -128,7 +142,7 @@ async fn serve(
     let event = event::build(&request, &found.key, &found.parameters);
     // The event is what Lambda limits, and base64 makes it longer than the body was.
     if event.to_string().len() > PAYLOAD_LIMIT {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        return too_large();
     }
     let invoked = shared.invoke(&found.function, event);
     match tokio::time::timeout(shared.answer_within, invoked).await {
@@ -209,6 +223,10 @@ pub fn describe(failed: Result<Outcome>) -> String {
 
 fn internal_error() -> Response<Body> {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+fn too_large() -> Response<Body> {
+    message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
 }
 
 /// The gateway's own answers, in its own format.

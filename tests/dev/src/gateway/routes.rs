@@ -6,10 +6,12 @@ use super::event::decoded;
 use crate::template::Template;
 
 /// The routes of a template.
-pub(super) struct Routes {
+#[derive(Clone, Debug)]
+pub struct Routes {
     entries: Vec<Entry>,
 }
 
+#[derive(Clone, Debug)]
 struct Entry {
     method: String,
     path: String,
@@ -17,16 +19,20 @@ struct Entry {
 }
 
 /// A route that matched.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) function: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The function it leads to.
+    pub function: String,
     /// `GET /agents/{agentId}`, or `$default`.
-    pub(super) key: String,
-    pub(super) parameters: BTreeMap<String, String>,
+    pub key: String,
+    /// The path's parameters, decoded.
+    pub parameters: BTreeMap<String, String>,
 }
 
 impl Routes {
-    pub(super) fn new(template: &Template) -> Self {
+    /// All routes of all functions.
+    #[must_use]
+    pub fn new(template: &Template) -> Self {
         let mut entries: Vec<Entry> = template
             .functions
             .iter()
@@ -43,7 +49,9 @@ impl Routes {
         Self { entries }
     }
 
-    pub(super) fn find(&self, method: &str, path: &str) -> Option<Found> {
+    /// The route of a request; `path` is still percent-encoded.
+    #[must_use]
+    pub fn find(&self, method: &str, path: &str) -> Option<Found> {
         self.entries.iter().find_map(|entry| {
             if entry.path == "$default" {
                 return Some(entry.found(BTreeMap::new()));
@@ -84,18 +92,23 @@ fn rank(path: &str) -> Vec<u8> {
         .collect()
 }
 
+/// A path with one more or one fewer slash is another path.
 fn matched(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
     let mut parameters = BTreeMap::new();
-    let mut rest = path.trim_start_matches('/');
-    for segment in pattern.trim_start_matches('/').split('/') {
+    let mut rest = Some(path);
+    for segment in pattern.split('/') {
         let name = segment
             .strip_prefix('{')
             .and_then(|name| name.strip_suffix('}'));
         if let Some(greedy) = name.and_then(|name| name.strip_suffix('+')) {
+            let rest = rest.filter(|rest| !rest.is_empty())?;
             parameters.insert(greedy.to_owned(), decoded(rest));
-            return (!rest.is_empty()).then_some(parameters);
+            return Some(parameters);
         }
-        let (first, after) = rest.split_once('/').unwrap_or((rest, ""));
+        let (first, after) = match rest?.split_once('/') {
+            Some((first, after)) => (first, Some(after)),
+            None => (rest?, None),
+        };
         match name {
             Some(name) if !first.is_empty() => {
                 parameters.insert(name.to_owned(), decoded(first));
@@ -105,7 +118,7 @@ fn matched(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
         }
         rest = after;
     }
-    rest.is_empty().then_some(parameters)
+    rest.is_none().then_some(parameters)
 }
 
 #[cfg(test)]
@@ -160,8 +173,8 @@ mod tests {
         let routes = routes(&["GET /a/{id}/b"]);
         let found = routes.find("GET", "/a/x%2Fy/b").unwrap();
         assert_eq!(found.parameters["id"], "x/y");
-        assert_eq!(routes.find("GET", "/a//b"), None);
-        assert_eq!(routes.find("GET", "/a/x"), None);
-        assert_eq!(routes.find("GET", "/a/x/b/c"), None);
+        for path in ["/a//b", "/a/x", "/a/x/b/c", "/a/x/b/", "//a/x/b", "/"] {
+            assert_eq!(routes.find("GET", path), None, "{path}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -24,6 +25,9 @@ use api::Slot;
 
 /// A request or a response may carry this many bytes, as in Lambda.
 pub const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+
+/// Lambda tries a failed asynchronous invocation again after one and two minutes, twice at most.
+pub const RETRY_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(2)];
 
 /// A function to start: which binary, under which name, with which settings.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use serde_norway::{Mapping, Value};
 
-use super::value::{Scope, entries};
-use super::{Function, Route, Schedule, text};
+use super::value::Scope;
+use super::{Function, Route, Rule, Schedule, known, text};
 
 /// All keys SAM knows in the properties of an `HttpApi` event.
 const HTTP_API: &[&str] = &[
@@ -37,6 +37,19 @@ const SCHEDULE: &[&str] = &[
     "State",
 ];
 
+/// All keys SAM knows in the properties of an `EventBridgeRule` event.
+const RULE: &[&str] = &[
+    "DeadLetterConfig",
+    "EventBusName",
+    "Input",
+    "InputPath",
+    "Pattern",
+    "RetryPolicy",
+    "RuleName",
+    "State",
+    "Target",
+];
+
 /// Adds what one event says to its function.
 pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Result<()> {
     let event = event.as_mapping().context("an event is a mapping")?;
@@ -60,9 +73,27 @@ pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Res
                 input: text(properties, "Input", scope)?,
             });
         }
+        Some("EventBridgeRule") => {
+            known(properties, RULE)?;
+            function.rules.push(rule(properties, scope)?);
+        }
         other => bail!("events of type {other:?} are not understood here"),
     }
     Ok(())
+}
+
+fn rule(properties: &Mapping, scope: &Scope) -> Result<Rule> {
+    for key in ["Input", "InputPath", "State"] {
+        if properties.contains_key(key) {
+            bail!("{key} is not understood here: rules are on and deliver the whole event");
+        }
+    }
+    let bus = text(properties, "EventBusName", scope)?;
+    let pattern = properties.get("Pattern").context("Pattern is missing")?;
+    Ok(Rule {
+        bus: bus.unwrap_or_else(|| "default".to_owned()),
+        pattern: serde_json::to_value(pattern).context("Pattern is not JSON")?,
+    })
 }
 
 /// Without path and method the event is the API's default route.
@@ -76,13 +107,4 @@ fn route(properties: &Mapping, scope: &Scope) -> Result<Route> {
         path: path.unwrap_or_else(|| "$default".to_owned()),
         method: method.map_or_else(|| "ANY".to_owned(), |method| method.to_uppercase()),
     })
-}
-
-fn known(mapping: &Mapping, keys: &[&str]) -> Result<()> {
-    for (key, _) in entries(&Value::Mapping(mapping.clone()))? {
-        if !keys.contains(&key.as_str()) {
-            bail!("unknown key {key}; known are {}", keys.join(", "));
-        }
-    }
-    Ok(())
 }

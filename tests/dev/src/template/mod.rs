@@ -1,9 +1,10 @@
-//! Reads `template.yaml`: which functions there are, their routes, schedules, limits and settings.
+//! Reads `template.yaml`: which functions there are, their routes, schedules, rules, limits and settings.
 //!
 //! The local stack takes these from the template and from nowhere else. It is strict where the usual
 //! checkers are not: a key they do not know inside an event is silently ignored by both, here it is an
 //! error.
 
+mod cors;
 mod event;
 mod value;
 
@@ -16,13 +17,21 @@ use anyhow::{Context, Result, bail};
 use serde_norway::{Mapping, Value};
 
 use crate::build;
+pub use cors::Cors;
 use value::{Scope, entries, scalar};
 
-/// The functions of a template, in its order.
+/// What Lambda does where a function does not say otherwise.
+const DEFAULT_RETRIES: u32 = 2;
+
+/// What a template says, in its order.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// Every `AWS::Serverless::Function` resource.
     pub functions: Vec<Function>,
+    /// The name of every `AWS::Events::EventBus` resource.
+    pub buses: Vec<String>,
+    /// The cross-origin settings of the API, where it has some.
+    pub cors: Option<Cors>,
 }
 
 /// One function resource.
@@ -45,6 +54,10 @@ pub struct Function {
     pub routes: Vec<Route>,
     /// The schedules that invoke it.
     pub schedules: Vec<Schedule>,
+    /// The events that invoke it.
+    pub rules: Vec<Rule>,
+    /// How often an asynchronous invocation that failed is tried again.
+    pub retries: u32,
 }
 
 /// One HTTP route.
@@ -63,6 +76,15 @@ pub struct Schedule {
     pub expression: String,
     /// The event it delivers, before the Scheduler's context attributes are filled in.
     pub input: Option<String>,
+}
+
+/// Which events of a bus invoke a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The name of the bus.
+    pub bus: String,
+    /// The event pattern.
+    pub pattern: serde_json::Value,
 }
 
 impl Template {
@@ -90,16 +112,29 @@ impl Template {
     /// When it is not understood; the message names the resource.
     pub fn parse(text: &str) -> Result<Self> {
         let document: Value = serde_norway::from_str(text).context("not YAML")?;
-        let scope = Scope::new(&document);
+        let scope = Scope::new(&document)?;
         let globals = &document["Globals"]["Function"];
-        let mut functions = Vec::new();
+        let mut template = Self {
+            functions: Vec::new(),
+            buses: scope.buses(),
+            cors: None,
+        };
         for (name, resource) in entries(&document["Resources"])? {
-            if resource["Type"] == "AWS::Serverless::Function" {
-                let function = function(&name, &resource["Properties"], globals, &scope);
-                functions.push(function.with_context(|| format!("in resource {name}"))?);
+            let properties = &resource["Properties"];
+            match resource["Type"].as_str() {
+                Some("AWS::Serverless::Function") => {
+                    let function = function(&name, properties, globals, &scope);
+                    let function = function.with_context(|| format!("in resource {name}"))?;
+                    template.functions.push(function);
+                }
+                Some("AWS::Serverless::HttpApi") => {
+                    let cors = cors::read(properties, &scope);
+                    template.cors = cors.with_context(|| format!("in resource {name}"))?;
+                }
+                _ => {}
             }
         }
-        Ok(Self { functions })
+        Ok(template)
     }
 
     /// The function of that name.
@@ -134,6 +169,13 @@ fn function(resource: &str, own: &Value, globals: &Value, scope: &Scope) -> Resu
         secrets: Vec::new(),
         routes: Vec::new(),
         schedules: Vec::new(),
+        rules: Vec::new(),
+        retries: match &own["EventInvokeConfig"]["MaximumRetryAttempts"] {
+            Value::Null => DEFAULT_RETRIES,
+            given => scalar(given)
+                .and_then(|text| text.parse().ok())
+                .context("MaximumRetryAttempts is not a number")?,
+        },
     };
     for source in [globals, own] {
         for (key, value) in entries(&source["Environment"]["Variables"])? {
@@ -160,6 +202,15 @@ fn text(properties: &Mapping, key: &str, scope: &Scope) -> Result<Option<String>
             None => bail!("{key} has a value that is not understood here"),
         },
     }
+}
+
+fn known(mapping: &Mapping, keys: &[&str]) -> Result<()> {
+    for (key, _) in entries(&Value::Mapping(mapping.clone()))? {
+        if !keys.contains(&key.as_str()) {
+            bail!("unknown key {key}; known are {}", keys.join(", "));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

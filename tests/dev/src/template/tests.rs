@@ -12,12 +12,17 @@ const SMALL: &str = r#"
 Parameters:
   Price: {Type: String, Default: "0.02"}
   Secret: {Type: String, Default: milady/url}
+  Origins: {Type: CommaDelimitedList, Default: "http://a, http://b"}
 Globals:
   Function:
     Timeout: 29
     Environment: {Variables: {LOG_LEVEL: info}}
 Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties: {CorsConfiguration: {AllowOrigins: !Ref Origins, AllowMethods: [GET], MaxAge: 600}}
   Queue: {Type: AWS::SQS::Queue}
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: !Sub "${AWS::StackName}-events"}}
   AgentGet:
     Type: AWS::Serverless::Function
     Properties:
@@ -28,6 +33,10 @@ Resources:
           PRICE: !Ref Price
           URL: !Sub "{{resolve:secretsmanager:${Secret}}}"
           QUEUE: !GetAtt Queue.Arn
+          BUS: !Ref Bus
+          ORIGINS: !Join [";", !Ref Origins]
+          WORDS: !Join ["-", [a, !Ref Price]]
+      EventInvokeConfig: {MaximumRetryAttempts: 1}
       Events:
         Get:
           Type: HttpApi
@@ -37,6 +46,9 @@ Resources:
           Properties: {ScheduleExpression: rate(1 hour), Input: '{"a":1}'}
         Rest:
           Type: HttpApi
+        Due:
+          Type: EventBridgeRule
+          Properties: {EventBusName: !Ref Bus, Pattern: {source: [me], detail: {n: [1]}}}
 "#;
 
 #[test]
@@ -60,12 +72,36 @@ fn functions_are_read_with_their_routes_schedules_and_settings() {
 }
 
 #[test]
+fn references_to_lists_and_buses_are_resolved() {
+    let template = Template::parse(SMALL).unwrap();
+    assert_eq!(template.buses, ["local-events"]);
+    let function = template.function("agent-get").unwrap();
+    assert_eq!(function.env["BUS"], "local-events");
+    assert_eq!(function.env["ORIGINS"], "http://a;http://b");
+    assert_eq!(function.env["WORDS"], "a-0.02");
+    assert_eq!(function.retries, 1);
+    assert_eq!(
+        function.rules,
+        [Rule {
+            bus: "local-events".to_owned(),
+            pattern: serde_json::json!({"source": ["me"], "detail": {"n": [1]}}),
+        }]
+    );
+    let cors = template.cors.unwrap();
+    assert_eq!(cors.origins, ["http://a", "http://b"]);
+    assert_eq!(cors.methods, ["GET"]);
+    assert_eq!((cors.max_age, cors.credentials), (Some(600), false));
+}
+
+#[test]
 fn a_misspelt_key_inside_an_event_is_an_error() {
     for (right, wrong) in [
         ("Method: get", "Methd: get"),
         ("ScheduleExpression", "ScheduleExpresion"),
         ("Input:", "Inputs:"),
         ("Type: ScheduleV2", "Type: SchedulV2"),
+        ("{EventBusName", "{EventBus"),
+        ("Pattern:", "Input: '{}', Pattern:"),
         (
             "          Properties: {ApiId",
             "          Propertie: {ApiId",
@@ -102,7 +138,7 @@ fn template_folders_and_sample_events_name_the_same_functions() {
 }
 
 #[test]
-fn sample_events_are_of_the_routes_and_schedules_of_the_template() {
+fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
     for function in &Template::load().unwrap().functions {
         let path = build::workspace().join(format!("events/{}.json", function.name));
         let event: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -111,13 +147,17 @@ fn sample_events_are_of_the_routes_and_schedules_of_the_template() {
             let keys: Vec<_> = function
                 .routes
                 .iter()
-                .map(|route| format!("{} {}", route.method, route.path))
+                .map(|route| match route.path.as_str() {
+                    "$default" => route.path.clone(),
+                    path => format!("{} {path}", route.method),
+                })
                 .collect();
             assert!(keys.iter().any(|k| k == key), "{}: {key}", path.display());
             assert_eq!(event["version"], "2.0", "{}", route.path);
         }
         for schedule in &function.schedules {
-            let input: Json = serde_json::from_str(schedule.input.as_ref().unwrap()).unwrap();
+            let input = schedule.input.as_deref().unwrap_or("{}");
+            let input: Json = serde_json::from_str(input).unwrap();
             let keys = |value: &Json| {
                 value
                     .as_object()
@@ -127,6 +167,12 @@ fn sample_events_are_of_the_routes_and_schedules_of_the_template() {
                     .collect::<Vec<_>>()
             };
             assert_eq!(keys(&event), keys(&input), "{}", path.display());
+        }
+        for rule in &function.rules {
+            for field in ["source", "detail-type"] {
+                let wanted = rule.pattern[field].as_array().unwrap();
+                assert!(wanted.contains(&event[field]), "{}", path.display());
+            }
         }
     }
 }
@@ -146,7 +192,9 @@ fn cargo_lambda_watch_serves_the_routes_of_the_template() {
     {
         let path = entry["path"].as_str().unwrap();
         let function = entry["function"].as_str().unwrap();
-        for method in entry["methods"].as_array().unwrap() {
+        let any = [Json::from("ANY")];
+        let methods = entry["methods"].as_array();
+        for method in methods.map_or(&any[..], Vec::as_slice) {
             let method = method.as_str().unwrap();
             watched.insert(format!("{method} {path} -> {function}"));
         }
@@ -154,10 +202,14 @@ fn cargo_lambda_watch_serves_the_routes_of_the_template() {
     let mut routed = BTreeSet::new();
     for function in &Template::load().unwrap().functions {
         for route in &function.routes {
-            routed.insert(format!(
-                "{} {} -> {}",
-                route.method, route.path, function.name
-            ));
+            // There the default route is the root and everything below it.
+            let paths = match route.path.as_str() {
+                "$default" => vec!["/", "/{*rest}"],
+                path => vec![path],
+            };
+            for path in paths {
+                routed.insert(format!("{} {path} -> {}", route.method, function.name));
+            }
         }
     }
     assert_eq!(watched, routed);

@@ -5,40 +5,81 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_norway::Value;
 
-/// What references can resolve to: parameters by their default.
+/// What references can resolve to: parameters by their default, event buses by their name.
 pub(super) struct Scope {
-    parameters: BTreeMap<String, String>,
+    values: BTreeMap<String, String>,
+    buses: Vec<String>,
 }
 
 impl Scope {
-    pub(super) fn new(document: &Value) -> Self {
-        let mut parameters: BTreeMap<String, String> = [
+    pub(super) fn new(document: &Value) -> Result<Self> {
+        let values = [
             ("AWS::Region", "us-east-1"),
             ("AWS::AccountId", "123456789012"),
             ("AWS::StackName", "local"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        for (name, parameter) in entries(&document["Parameters"]).unwrap_or_default() {
+        ];
+        let mut scope = Self {
+            values: values
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            buses: Vec::new(),
+        };
+        for (name, parameter) in entries(&document["Parameters"])? {
             if let Some(default) = scalar(&parameter["Default"]) {
-                parameters.insert(name, default);
+                scope.values.insert(name, default);
             }
         }
-        Self { parameters }
+        for (name, resource) in entries(&document["Resources"])? {
+            if resource["Type"] == "AWS::Events::EventBus" {
+                let bus = scope
+                    .resolve(&resource["Properties"]["Name"])
+                    .with_context(|| format!("the bus {name} has no name that is known here"))?;
+                scope.buses.push(bus.clone());
+                scope.values.insert(name, bus);
+            }
+        }
+        Ok(scope)
     }
 
-    /// A scalar, `!Ref` to a parameter or `!Sub` of such; anything else is known only once deployed.
+    /// The names of the event buses.
+    pub(super) fn buses(&self) -> Vec<String> {
+        self.buses.clone()
+    }
+
+    /// A scalar, `!Ref` to a parameter or a bus, `!Sub` of such or `!Join`; anything else is known only
+    /// once deployed.
     pub(super) fn resolve(&self, value: &Value) -> Option<String> {
         let Value::Tagged(tagged) = value else {
             return scalar(value);
         };
-        let text = tagged.value.as_str()?;
         if tagged.tag == "Ref" {
-            self.parameters.get(text).cloned()
+            self.values.get(tagged.value.as_str()?).cloned()
         } else if tagged.tag == "Sub" {
-            self.substitute(text)
+            self.substitute(tagged.value.as_str()?)
+        } else if tagged.tag == "Join" {
+            match tagged.value.as_sequence()?.as_slice() {
+                [delimiter, parts] => Some(self.list(parts)?.join(delimiter.as_str()?)),
+                _ => None,
+            }
         } else {
             None
+        }
+    }
+
+    /// A list of what [`Self::resolve`] understands, or `!Ref` to a parameter that is a list.
+    pub(super) fn list(&self, value: &Value) -> Option<Vec<String>> {
+        match value {
+            Value::Sequence(parts) => parts.iter().map(|part| self.resolve(part)).collect(),
+            Value::Tagged(_) => {
+                let joined = self.resolve(value)?;
+                Some(
+                    joined
+                        .split(',')
+                        .map(|part| part.trim().to_owned())
+                        .collect(),
+                )
+            }
+            _ => None,
         }
     }
 
@@ -47,7 +88,7 @@ impl Scope {
         let mut result = parts.next()?.to_owned();
         for part in parts {
             let (name, rest) = part.split_once('}')?;
-            result.push_str(self.parameters.get(name)?);
+            result.push_str(self.values.get(name)?);
             result.push_str(rest);
         }
         Some(result)

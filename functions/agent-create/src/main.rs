@@ -1,0 +1,18 @@
+//! `POST /api/v1/milady/agents`.
+
+use shared::api::agent::create::{Deps, handle};
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        prices: config::prices()?,
+    };
+    lambda::serve_http("agent-create", |request, invocation| {
+        handle(deps, request, invocation)
+    })
+    .await
+}

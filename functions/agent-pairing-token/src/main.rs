@@ -1,0 +1,15 @@
+//! `POST /api/v1/milady/agents/{agentId}/pairing-token`.
+
+use shared::api::agent::pairing_token::{Deps, handle};
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        domain: config::agent_base_domain()?,
+    };
+    lambda::serve_http("agent-pairing-token", |request, _| handle(deps, request)).await
+}

@@ -1,0 +1,172 @@
+//! An agent is asked to stop (suspend) or to go for good (delete). Owns: what becomes of the request
+//! in each state. Accepting it ends metering, however late the host answers.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::error::RequestError;
+use super::idempotency::{Begun, Once, Repeatable, begin};
+use super::publish;
+use crate::db;
+use crate::db::agent_records::Locked;
+use crate::db::jobs::{Active, Stop};
+use crate::domain::agent::{AgentStatus, Change, NotNow};
+use crate::domain::job::JobKind;
+use crate::events::Publisher;
+
+/// What stopping takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports<'a> {
+    /// The database.
+    pub pool: &'a PgPool,
+    /// Who is told that the job is due.
+    pub publisher: &'a Publisher,
+}
+
+/// How a request to suspend was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Suspended {
+    /// It was stopped already.
+    Already,
+    /// It had nothing running; it is stopped now. Its status before.
+    Done(String),
+    /// This job stops it. Its status before.
+    Enqueued(Uuid, String),
+}
+
+/// How a request to delete was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// This job removes what is left of it on a host, and then the rest.
+    Enqueued(Uuid),
+}
+
+/// Stops an agent and keeps what it needs to go on later.
+///
+/// # Errors
+/// [`RequestError`]; then nothing has changed.
+pub async fn agent_suspend(
+    ports: Ports<'_>,
+    agent: (Uuid, Uuid),
+    repeatable: Repeatable,
+) -> Result<Suspended, RequestError> {
+    let mut once = match begin(ports.pool, repeatable).await? {
+        Begun::Again(suspended) => return Ok(suspended),
+        Begun::First(once) => once,
+    };
+    let result = suspend(ports.pool, agent, &mut once).await;
+    let suspended = once.settle(ports.pool, result).await?;
+    if let Suspended::Enqueued(job, _) = &suspended {
+        publish::jobs_due(ports.publisher, &[*job]).await;
+    }
+    Ok(suspended)
+}
+
+async fn suspend(
+    pool: &PgPool,
+    (organization_id, agent_id): (Uuid, Uuid),
+    once: &mut Once,
+) -> Result<Suspended, RequestError> {
+    let mut tx = pool.begin().await?;
+    let (agent, jobs, now) = look(&mut tx, organization_id, agent_id).await?;
+    let before = agent.status.as_str().to_owned();
+    let suspended = if let Some(job) = jobs.first() {
+        if job.kind == JobKind::Delete {
+            return Err(NotNow("Agent is being deleted").into());
+        }
+        Suspended::Enqueued(job.id, before)
+    } else if agent.status == AgentStatus::Stopped {
+        Suspended::Already
+    } else {
+        agent.status.after(Change::AskStop)?;
+        if agent.status.expects_container(agent.recorded) {
+            db::agent_records::agent_ask_stop(&mut tx, organization_id, agent_id, now).await?;
+            let stop = stop(organization_id, agent_id, &agent);
+            let job = enqueue(&mut tx, JobKind::Suspend, &stop, now).await?;
+            Suspended::Enqueued(job, before)
+        } else {
+            let to = agent.status.after(Change::FinishStop)?;
+            let change = (agent.status, to);
+            let ids = (organization_id, agent_id);
+            db::agent_records::agent_move(&mut tx, ids, change, None, now).await?;
+            Suspended::Done(before)
+        }
+    };
+    once.complete(&mut tx, &suspended).await?;
+    tx.commit().await?;
+    Ok(suspended)
+}
+
+/// Stops an agent and removes all of it.
+///
+/// # Errors
+/// [`RequestError`]; then nothing has changed.
+pub async fn agent_delete(
+    ports: Ports<'_>,
+    organization_id: Uuid,
+    agent_id: Uuid,
+) -> Result<Deleted, RequestError> {
+    let mut tx = ports.pool.begin().await?;
+    let (agent, jobs, now) = look(&mut tx, organization_id, agent_id).await?;
+    if let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Delete) {
+        return Ok(Deleted::Enqueued(job.id));
+    }
+    agent.status.after(Change::AskDelete)?;
+    for job in &jobs {
+        let reason = "Superseded by the agent's deletion";
+        db::jobs::job_supersede(&mut tx, job.id, false, reason, now).await?;
+    }
+    if !agent.leftovers && !agent.status.expects_container(agent.recorded) {
+        db::agent_records::agent_delete(&mut tx, organization_id, agent_id).await?;
+        tx.commit().await?;
+        return Ok(Deleted::Done);
+    }
+    db::agent_records::agent_ask_stop(&mut tx, organization_id, agent_id, now).await?;
+    db::agent_records::agent_drop_backups(&mut tx, organization_id, agent_id).await?;
+    let stop = stop(organization_id, agent_id, &agent);
+    let job = enqueue(&mut tx, JobKind::Delete, &stop, now).await?;
+    tx.commit().await?;
+    publish::jobs_due(ports.publisher, &[job]).await;
+    Ok(Deleted::Enqueued(job))
+}
+
+/// The agent under its lock and its stop jobs. A start job always ends, so it is waited for.
+async fn look(
+    conn: &mut PgConnection,
+    organization_id: Uuid,
+    agent_id: Uuid,
+) -> Result<(Locked, Vec<Active>, DateTime<Utc>), RequestError> {
+    let agent = db::agent_records::agent_lock(conn, organization_id, agent_id)
+        .await?
+        .ok_or(RequestError::NO_AGENT)?;
+    let jobs = db::jobs::jobs_active(conn, organization_id, agent_id).await?;
+    if jobs.iter().any(|job| job.kind.starts()) {
+        return Err(NotNow("Agent provisioning is in progress").into());
+    }
+    let now = db::clock::billing_clock(conn).await?;
+    Ok((agent, jobs, now))
+}
+
+fn stop(organization_id: Uuid, agent_id: Uuid, agent: &Locked) -> Stop {
+    Stop {
+        organization_id,
+        user_id: agent.user_id,
+        agent_id,
+        agent_name: agent.name.clone(),
+    }
+}
+
+async fn enqueue(
+    conn: &mut PgConnection,
+    kind: JobKind,
+    stop: &Stop,
+    now: DateTime<Utc>,
+) -> Result<Uuid, RequestError> {
+    // Only a writer that does not hold the agent's lock could have come before us.
+    let job = db::jobs::stop_enqueue(conn, kind, stop, now).await?;
+    Ok(job.ok_or(NotNow("Agent is being stopped"))?)
+}

@@ -1,0 +1,260 @@
+//! One job is run, once. Owns: claiming it, writing how it ended, and when it is tried again. What
+//! writes does so under the fence: a worker that lost its job changes nothing any more.
+//!
+//! ```text
+//! job.due -> claim (attempt + 1 = fence) -> start | stop -> completed
+//!                                             |-> pending again, later   (the failure passes)
+//!                                             `-> failed, agent in error (it does not, or no tries left)
+//! ```
+
+mod start;
+mod stop;
+pub mod webhook;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::db;
+use crate::db::job_work::{Claimed, Progress};
+use crate::domain::agent::{AgentStatus, Change};
+use crate::domain::job::{JobFailure, Step};
+use crate::domain::pricing::Prices;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// There was nothing to do: another worker has the job, it is done, or it is not due yet.
+    Nothing,
+    /// It is done.
+    Completed,
+    /// It will be tried again.
+    Again,
+    /// It has failed for good.
+    Failed,
+    /// Something else took its place while it ran.
+    Lost,
+    /// An older worker may still run on this database: nothing is claimed before the adoption.
+    NotAdopted,
+}
+
+/// What a part of a job can end with.
+enum Stop {
+    Failure(JobFailure),
+    Lost,
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<JobFailure> for Stop {
+    fn from(failure: JobFailure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// A job in hand: what it works on, and what it has done so far.
+struct Work<'a> {
+    pool: &'a PgPool,
+    prices: &'a Prices,
+    job: &'a Claimed,
+    agent_id: Uuid,
+    steps: Vec<Step>,
+}
+
+/// Runs a job that is due.
+///
+/// # Errors
+/// Database errors; the job is then found by the sweep once it is stale.
+pub async fn job_run(pool: &PgPool, prices: &Prices, job_id: Uuid) -> sqlx::Result<Ran> {
+    let Some(job) = claim(pool, job_id).await? else {
+        return Ok(Ran::Nothing);
+    };
+    let job = match job {
+        Ok(job) => job,
+        Err(ran) => return Ok(ran),
+    };
+    let outcome = match job.agent_id {
+        None => Err((Stop::Failure(JobFailure::Malformed), Vec::new())),
+        Some(agent_id) => {
+            let mut work = Work {
+                pool,
+                prices,
+                job: &job,
+                agent_id,
+                steps: Vec::new(),
+            };
+            let done = if job.kind.starts() {
+                start::run(&mut work).await
+            } else {
+                stop::run(&mut work).await
+            };
+            done.map_err(|stop| (stop, work.steps))
+        }
+    };
+    let ran = match outcome {
+        Ok(()) => Ran::Completed,
+        Err((Stop::Lost, _)) => Ran::Lost,
+        Err((Stop::Database(error), _)) => return Err(error),
+        Err((Stop::Failure(failure), steps)) => {
+            let text = failure.to_string();
+            give_up_try(pool, &job, &text, failure.passes(), &steps).await?
+        }
+    };
+    info!(job.id = %job.id, job.kind = job.kind.as_str(), job.attempt = job.attempt, ?ran, "job ran");
+    Ok(ran)
+}
+
+/// The outer option: whether there was anything to claim; the inner result: whether to go on.
+async fn claim(pool: &PgPool, job_id: Uuid) -> sqlx::Result<Option<Result<Claimed, Ran>>> {
+    let mut tx = pool.begin().await?;
+    let (now, adoption_required) = db::clock::readiness(&mut tx).await?;
+    if adoption_required {
+        return Ok(Some(Err(Ran::NotAdopted)));
+    }
+    let Some(job) = db::job_work::job_claim(&mut tx, job_id, now).await? else {
+        return Ok(None);
+    };
+    if let Some(agent_id) = job.agent_id
+        && !db::job_work::job_adopt(&mut tx, job.id, agent_id).await?
+    {
+        let progress = failed("Another job does this already");
+        db::job_work::job_write(&mut tx, (job.id, job.attempt), &progress, now).await?;
+        tx.commit().await?;
+        return Ok(Some(Err(Ran::Failed)));
+    }
+    tx.commit().await?;
+    Ok(Some(Ok(job)))
+}
+
+/// Ends a try without success: the job is due again later, or has failed for good. Then an agent that
+/// it was starting is in error, and says why.
+///
+/// # Errors
+/// Database errors.
+pub(super) async fn give_up_try(
+    pool: &PgPool,
+    job: &Claimed,
+    error: &str,
+    passes: bool,
+    steps: &[Step],
+) -> sqlx::Result<Ran> {
+    let mut tx = pool.begin().await?;
+    let agent = match job.agent_id {
+        Some(id) => db::agent_records::agent_lock(&mut tx, job.organization_id, id).await?,
+        None => None,
+    };
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let wait = job.kind.retry_after(job.attempt).filter(|_| passes);
+    let steps = (!steps.is_empty()).then(|| json!(steps));
+    let progress = Progress {
+        steps: steps.as_ref(),
+        status: if wait.is_some() { "pending" } else { "failed" },
+        again_at: wait.map(|wait| now + wait),
+        ..failed(error)
+    };
+    if !db::job_work::job_write(&mut tx, (job.id, job.attempt), &progress, now).await? {
+        return Ok(Ran::Lost);
+    }
+    if let (None, true, Some(agent), Some(id)) = (wait, job.kind.starts(), agent, job.agent_id)
+        && let Ok(to) = agent.status.after(Change::FailStart)
+    {
+        let ids = (job.organization_id, id);
+        let change = (agent.status, to);
+        db::agent_records::agent_move(&mut tx, ids, change, Some(error), now).await?;
+    }
+    tx.commit().await?;
+    if wait.is_some() {
+        return Ok(Ran::Again);
+    }
+    warn!(job.id = %job.id, job.kind = job.kind.as_str(), error, "a job failed for good");
+    Ok(Ran::Failed)
+}
+
+fn failed(error: &str) -> Progress<'_> {
+    Progress {
+        status: "failed",
+        steps: None,
+        result: None,
+        error: Some(error),
+        again_at: None,
+    }
+}
+
+impl Work<'_> {
+    fn ids(&self) -> (Uuid, Uuid) {
+        (self.job.organization_id, self.agent_id)
+    }
+
+    /// Records that a step is done, in the transaction of what it did.
+    async fn done(
+        &mut self,
+        conn: &mut PgConnection,
+        step: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Stop> {
+        self.steps.push(Step {
+            name: step,
+            status: "done",
+            at: now,
+        });
+        let progress = Progress {
+            status: "in_progress",
+            steps: Some(&json!(self.steps)),
+            result: None,
+            error: None,
+            again_at: None,
+        };
+        self.write(conn, &progress, now).await
+    }
+
+    /// Ends the job, in the transaction of its last effect.
+    async fn complete(
+        &self,
+        conn: &mut PgConnection,
+        status: AgentStatus,
+        now: DateTime<Utc>,
+    ) -> Result<(), Stop> {
+        let result: Value = json!({
+            "cloudAgentId": self.agent_id, "status": status, "bridgeUrl": null, "healthUrl": null,
+        });
+        let progress = Progress {
+            status: "completed",
+            steps: Some(&json!(self.steps)),
+            result: Some(&result),
+            error: None,
+            again_at: None,
+        };
+        self.write(conn, &progress, now).await
+    }
+
+    async fn write(
+        &self,
+        conn: &mut PgConnection,
+        progress: &Progress<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Stop> {
+        let fence = (self.job.id, self.job.attempt);
+        if db::job_work::job_write(conn, fence, progress, now).await? {
+            Ok(())
+        } else {
+            Err(Stop::Lost)
+        }
+    }
+
+    /// The host to work on. This version knows whether there is one, and cannot work on it yet.
+    async fn host(&self) -> Result<std::convert::Infallible, Stop> {
+        let mut conn = self.pool.acquire().await?;
+        Err(if db::nodes::any_node(&mut conn).await? {
+            JobFailure::Unreachable.into()
+        } else {
+            JobFailure::NoHost.into()
+        })
+    }
+}

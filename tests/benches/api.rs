@@ -1,0 +1,232 @@
+//! What the two reads that dashboards repeat cost once a function is warm.
+//!
+//! Release binaries behind the Runtime API, Postgres with its durable settings, one instance and one
+//! request at a time. The handler's own time comes from its log line; the round trip is everything from
+//! handing the event over to having the answer. It judges nothing: it prints.
+
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark that fails says where"
+)]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dev::gateway::event::{Request, build};
+use dev::gateway::{Found, Routes};
+use dev::postgres::{Options, Server};
+use dev::runtime::{Instance, Outcome};
+use dev::template::Template;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tests::Function;
+use tests::suite::{options, pool};
+use uuid::Uuid;
+
+const AGENTS: i32 = 20;
+const WARM_UP: usize = 100;
+const REQUESTS: usize = 2_000;
+const KEY: &str = "eliza_beefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeef";
+
+/// What so many requests to one function took, in milliseconds.
+struct Measured {
+    function: String,
+    handler: Vec<f64>,
+    round_trip: Vec<f64>,
+    /// Statements of the last request: by then nothing is prepared for the first time.
+    statements: u64,
+    full_bytes: usize,
+    unchanged_bytes: usize,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let binaries = dev::build::functions_with_progress(true)
+            .await
+            .expect("release binaries");
+        let server = Server::start(Options {
+            durable: true,
+            ..options("bench-api")
+        })
+        .await
+        .expect("Postgres");
+        server
+            .create_database("bench", None)
+            .await
+            .expect("a database");
+        let url = server.url("bench");
+        Function::new("db-migrate", &url)
+            .from_directory(&binaries)
+            .invoke_ok(json!({}))
+            .await;
+        let agent = agents(&pool(&url, 1)).await;
+        let list = "/api/v1/milady/agents".to_owned();
+        let one = format!("{list}/{agent}");
+        let mut all = Vec::new();
+        for path in [list, one] {
+            all.push(measure(&binaries, &url, &path).await);
+        }
+        print(&all);
+    });
+}
+
+/// An organization with a key and agents that run; the id of one of them.
+async fn agents(pool: &PgPool) -> Uuid {
+    for sql in [
+        "INSERT INTO organizations (name, slug, credit_balance) VALUES ('Bench', 'bench', 1000)",
+        "INSERT INTO users (organization_id, email, role)
+        SELECT id, 'owner@bench.test', 'owner' FROM organizations",
+    ] {
+        sqlx::query(sql).execute(pool).await.expect(sql);
+    }
+    sqlx::query(
+        "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
+        SELECT 'bench', encode(sha256(convert_to($1, 'UTF8')), 'hex'), left($1, 12),
+            organization_id, id FROM users",
+    )
+    .bind(KEY)
+    .execute(pool)
+    .await
+    .expect("a key");
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
+            agent_config, environment_vars)
+        SELECT organization_id, id, 'agent ' || n, 'running',
+            '{\"model\": \"large\", \"tokenName\": \"Milady\"}', '{\"LOG_LEVEL\": \"info\"}'
+        FROM users, generate_series(1, $1) n RETURNING milady_sandboxes.id",
+    )
+    .bind(AGENTS)
+    .fetch_all(pool)
+    .await
+    .expect("agents");
+    sqlx::raw_sql("VACUUM ANALYZE")
+        .execute(pool)
+        .await
+        .expect("statistics");
+    ids[0]
+}
+
+/// `GET path`, again and again on one warm instance.
+async fn measure(binaries: &Path, url: &str, path: &str) -> Measured {
+    let routes = Routes::new(&Template::load().expect("the template"));
+    let found = routes.find("GET", path).expect("a route");
+    let instance = Function::new(&found.function, url)
+        .from_directory(binaries)
+        .with("SESSION_SECRET", "a secret of the benchmark, of no worth")
+        .start()
+        .await;
+    let first = get(&instance, &found, path, None).await;
+    assert_eq!(first["statusCode"], 200, "{first}");
+    let unchanged = get(&instance, &found, path, header(&first, "etag")).await;
+    assert_eq!(unchanged["statusCode"], 304, "{unchanged}");
+    for _ in 0..WARM_UP {
+        get(&instance, &found, path, None).await;
+    }
+    let mut round_trip = Vec::new();
+    for _ in 0..REQUESTS {
+        let started = Instant::now();
+        get(&instance, &found, path, None).await;
+        round_trip.push(milliseconds(started.elapsed()));
+    }
+    instance.kill().await;
+    let said = format!("{} answered", found.function);
+    let lines: Vec<Value> = instance
+        .logs()
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["message"] == said.as_str())
+        .collect();
+    let measured = &lines[lines.len() - REQUESTS..];
+    Measured {
+        handler: measured
+            .iter()
+            .map(|line| line["duration_ms"].as_f64().expect("a duration"))
+            .collect(),
+        round_trip,
+        statements: measured[REQUESTS - 1]["db_queries"]
+            .as_u64()
+            .expect("a count"),
+        full_bytes: bytes(&first, "200 OK"),
+        unchanged_bytes: bytes(&unchanged, "304 Not Modified"),
+        function: found.function,
+    }
+}
+
+async fn get(instance: &Instance, found: &Found, path: &str, etag: Option<&str>) -> Value {
+    let mut headers = vec![("x-api-key".to_owned(), KEY.to_owned())];
+    headers.extend(etag.map(|etag| ("if-none-match".to_owned(), etag.to_owned())));
+    let request = Request {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        headers,
+        source_ip: "127.0.0.1".to_owned(),
+        ..Default::default()
+    };
+    let event = build(&request, &found.key, &found.parameters);
+    match instance.invoke(event, Duration::from_secs(29)).await {
+        Outcome::Success(answer) => answer,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
+    let many = answer["multiValueHeaders"][name][0].as_str();
+    answer["headers"][name].as_str().or(many)
+}
+
+/// What goes over the wire to the client: status line, headers and body.
+fn bytes(answer: &Value, status: &str) -> usize {
+    let mut names: Vec<&String> = ["headers", "multiValueHeaders"]
+        .iter()
+        .filter_map(|key| answer[key].as_object())
+        .flat_map(|headers| headers.keys())
+        .collect();
+    names.sort();
+    names.dedup();
+    let headers: usize = names
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}: {}\r\n", header(answer, name)?).len()))
+        .sum();
+    let body = answer["body"].as_str().unwrap_or_default();
+    format!("HTTP/1.1 {status}\r\n").len() + headers + "\r\n".len() + body.len()
+}
+
+fn print(all: &[Measured]) {
+    println!("\n{REQUESTS} requests each to a warm function, {AGENTS} agents; times in ms.");
+    println!(
+        "{:>12} {:>12} {:>12} {:>14} {:>14} {:>11} {:>10} {:>10}",
+        "function",
+        "handler p50",
+        "handler p99",
+        "round trip p50",
+        "round trip p99",
+        "statements",
+        "200 bytes",
+        "304 bytes"
+    );
+    for one in all {
+        println!(
+            "{:>12} {:>12.2} {:>12.2} {:>14.2} {:>14.2} {:>11} {:>10} {:>10}",
+            one.function,
+            percentile(&one.handler, 50),
+            percentile(&one.handler, 99),
+            percentile(&one.round_trip, 50),
+            percentile(&one.round_trip, 99),
+            one.statements,
+            one.full_bytes,
+            one.unchanged_bytes,
+        );
+    }
+}
+
+fn percentile(times: &[f64], percent: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[(times.len() - 1) * percent / 100]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}

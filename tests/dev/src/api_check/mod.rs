@@ -1,0 +1,98 @@
+//! `cargo api-check`: tries the running API against its own description.
+//!
+//! Starts the stack with a database of its own, has Schemathesis make requests from the `OpenAPI`
+//! document that is served there, those that fit it and those that do not, and counts per operation
+//! what was answered. It fails when an answer is not as described, when a route was not tried, and when
+//! fewer requests were made than asked for.
+
+mod answers;
+mod options;
+mod tool;
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+use crate::command::stack::{CRON_SECRET, Stack};
+use crate::command::{self, seed};
+use crate::template::Template;
+use crate::{build, postgres};
+use answers::Answers;
+use options::{HELP, Options};
+
+/// Runs the command; the result says whether the API is as described.
+///
+/// # Errors
+/// With a one-line message when the command line is not understood or a step fails.
+pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool> {
+    let options = Options::parse(arguments)?;
+    if options.help {
+        print!("{HELP}");
+        return Ok(true);
+    }
+    let finished = command::until_interrupted(run(&options)).await?;
+    Ok(finished.unwrap_or(false))
+}
+
+async fn run(options: &Options) -> Result<bool> {
+    let template = Template::load()?;
+    let target = build::target_directory()?;
+    let schemathesis = tool::install(&target.join("tools/schemathesis")).await?;
+    let directory = target.join("api-check");
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let place = postgres::Options {
+        dir: directory.clone(),
+        durable: false,
+        keep: false,
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let defaults = command::Options::default();
+    let stack = Stack::start(&defaults, place, template.clone(), listener).await?;
+    let routes: Vec<String> = template
+        .functions
+        .iter()
+        .flat_map(|function| &function.routes)
+        .filter(|route| route.path != "$default")
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    let events = directory.join("events.ndjson");
+    // Beside these there are the description's examples and the limits of each value, so there are
+    // enough even where an operation has little to vary.
+    let each = options.cases.div_ceil(routes.len().max(1)).max(1);
+    let status = tokio::process::Command::new(schemathesis)
+        .arg("--config-file")
+        .arg(build::workspace().join("tests/dev/schemathesis.toml"))
+        .arg("run")
+        .arg(format!("{}/api/openapi.json", stack.base()))
+        .args(["--max-examples", &each.to_string()])
+        .args(["--seed", &options.seed.to_string()])
+        .args(["--workers", "2", "--report", "ndjson"])
+        .arg("--report-ndjson-path")
+        .arg(&events)
+        .env("API_KEY", seed::DEMOS[0].key())
+        .env("CRON_SECRET", CRON_SECRET)
+        // It leaves folders of its own where it runs.
+        .current_dir(&directory)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .context("cannot run Schemathesis")?;
+    report(&events, options.cases, &routes, status.success())
+}
+
+fn report(events: &Path, cases: usize, routes: &[String], is_as_described: bool) -> Result<bool> {
+    let answers = Answers::read(events)?;
+    print!("{answers}");
+    let mut complaints = answers.complaints(cases, routes);
+    if !is_as_described {
+        complaints.push("Schemathesis has found something: see above.".to_owned());
+    }
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    Ok(complaints.is_empty())
+}

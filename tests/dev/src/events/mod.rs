@@ -1,0 +1,280 @@
+//! Stands in for `EventBridge`: takes `PutEvents` over HTTP as the real one does, and hands each event to
+//! the functions whose rules in the template match it.
+//!
+//! Delivery is asynchronous: who put the event does not wait, and a function that fails is tried again
+//! as often as the template says. Tests can look at what was taken and can make it fail.
+
+mod pattern;
+mod put;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::gateway::describe;
+use crate::runtime::{Outcome, Pool, RETRY_AFTER};
+use crate::template::Template;
+use pattern::Pattern;
+use put::{Refusal, Taken};
+
+/// Events kept for looking at; older ones are dropped.
+const KEPT: usize = 10_000;
+
+/// The running stand-in; it stops when dropped.
+#[derive(Debug)]
+pub struct EventBus {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    buses: Vec<String>,
+    targets: Vec<Target>,
+    retry_after: Vec<Duration>,
+    state: Mutex<Changing>,
+    /// Deliveries that have not ended.
+    under_way: watch::Sender<usize>,
+}
+
+/// A rule and the function it invokes.
+#[derive(Clone, Debug)]
+struct Target {
+    bus: String,
+    pattern: Pattern,
+    function: String,
+    timeout: Duration,
+    retries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Changing {
+    is_down: bool,
+    refused: Option<String>,
+    received: Vec<Value>,
+    pool: Option<Pool>,
+}
+
+impl EventBus {
+    /// Starts it with the buses and rules of a template. Events are taken at once, and delivered from
+    /// [`Self::deliver_to`] on: functions want to know the address before they are there.
+    ///
+    /// # Errors
+    /// When a pattern is not understood, a rule is of an unknown bus, or no port is free.
+    pub async fn start(template: &Template) -> Result<Self> {
+        Self::start_with(template, &RETRY_AFTER).await
+    }
+
+    /// The same with other waits before a failed function is tried again, for tests.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(template: &Template, retry_after: &[Duration]) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            buses: template.buses.clone(),
+            targets: targets(template)?,
+            retry_after: retry_after.to_vec(),
+            state: Mutex::default(),
+            under_way: watch::Sender::new(0),
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no free port for the event bus")?;
+        let address = listener.local_addr()?;
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            // Only a broken listener ends this, and then every request fails visibly.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self {
+            address,
+            shared,
+            server,
+        })
+    }
+
+    /// Delivers the events that come from now on to the functions of `pool`.
+    pub fn deliver_to(&self, pool: Pool) {
+        self.shared.lock().pool = Some(pool);
+    }
+
+    /// Its address, for `AWS_ENDPOINT_URL_EVENTBRIDGE`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The events taken so far, oldest first, as a rule delivers them.
+    #[must_use]
+    pub fn received(&self) -> Vec<Value> {
+        self.shared.lock().received.clone()
+    }
+
+    /// While down, every request is answered with 500.
+    pub fn set_down(&self, down: bool) {
+        self.shared.lock().is_down = down;
+    }
+
+    /// Refuses entries of this detail type, and only them, as a throttled `EventBridge` does; `None`
+    /// refuses nothing any more.
+    pub fn refuse(&self, detail_type: Option<&str>) {
+        self.shared.lock().refused = detail_type.map(str::to_owned);
+    }
+
+    /// Waits until every delivery has ended, well or given up.
+    pub async fn settled(&self) {
+        let mut under_way = self.shared.under_way.subscribe();
+        // Fails only when the sender is gone, and that one is ours.
+        let _ = under_way.wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for EventBus {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn targets(template: &Template) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for function in &template.functions {
+        for rule in &function.rules {
+            let pattern = Pattern::parse(&rule.pattern)
+                .with_context(|| format!("the pattern of {}", function.resource))?;
+            if rule.bus != "default" && !template.buses.contains(&rule.bus) {
+                bail!(
+                    "{} listens to an unknown bus, {}",
+                    function.resource,
+                    rule.bus
+                );
+            }
+            targets.push(Target {
+                bus: rule.bus.clone(),
+                pattern,
+                function: function.name.clone(),
+                timeout: function.timeout,
+                retries: usize::try_from(function.retries)?,
+            });
+        }
+    }
+    Ok(targets)
+}
+
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    if shared.lock().is_down {
+        let message = "It is down, as ordered.".to_owned();
+        let code = "InternalException";
+        return failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &Refusal { code, message },
+        );
+    }
+    let target = headers.get("x-amz-target").and_then(|to| to.to_str().ok());
+    if target != Some("AWSEvents.PutEvents") {
+        let message = format!("{} is not understood here", target.unwrap_or("no target"));
+        let code = "UnknownOperationException";
+        return failure(StatusCode::BAD_REQUEST, &Refusal { code, message });
+    }
+    match put::read(&body, &shared.buses, chrono::Utc::now()) {
+        Err(refusal) => failure(StatusCode::BAD_REQUEST, &refusal),
+        Ok(entries) => {
+            let results: Vec<Value> = entries
+                .into_iter()
+                .map(|entry| result(entry.and_then(|taken| shared.accept(taken))))
+                .collect();
+            let failed = results
+                .iter()
+                .filter(|result| result.get("EventId").is_none());
+            let answer = json!({"FailedEntryCount": failed.count(), "Entries": results});
+            reply(StatusCode::OK, &answer)
+        }
+    }
+}
+
+fn result(entry: Result<Value, Refusal>) -> Value {
+    match entry {
+        Ok(id) => json!({ "EventId": id }),
+        Err(Refusal { code, message }) => json!({"ErrorCode": code, "ErrorMessage": message}),
+    }
+}
+
+impl Shared {
+    /// A poisoned lock guards plain data here: what it holds is still good.
+    fn lock(&self) -> MutexGuard<'_, Changing> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an event and sends it on its way; its id.
+    fn accept(self: &Arc<Self>, Taken { bus, event }: Taken) -> Result<Value, Refusal> {
+        let mut state = self.lock();
+        if state.refused.as_deref() == event["detail-type"].as_str() {
+            return Err(Refusal {
+                code: "ThrottlingException",
+                message: "Rate exceeded".to_owned(),
+            });
+        }
+        if let Some(pool) = &state.pool {
+            let matching = |target: &&Target| target.bus == bus && target.pattern.matches(&event);
+            for target in self.targets.iter().filter(matching) {
+                self.under_way.send_modify(|count| *count += 1);
+                let delivery = Arc::clone(self);
+                let delivery = delivery.deliver(pool.clone(), target.clone(), event.clone());
+                tokio::spawn(delivery);
+            }
+        }
+        let id = event["id"].clone();
+        if state.received.len() >= KEPT {
+            state.received.remove(0);
+        }
+        state.received.push(event);
+        Ok(id)
+    }
+
+    async fn deliver(self: Arc<Self>, pool: Pool, target: Target, event: Value) {
+        let mut waits = self.retry_after.iter().take(target.retries);
+        loop {
+            let function = &target.function;
+            let failed = match pool.invoke(function, event.clone(), target.timeout).await {
+                Ok(Outcome::Success(_)) => break,
+                failed => describe(failed),
+            };
+            println!("{function} FAILED: {failed}");
+            let Some(wait) = waits.next() else { break };
+            println!("  trying again in {} s", wait.as_secs());
+            tokio::time::sleep(*wait).await;
+        }
+        self.under_way.send_modify(|count| *count -= 1);
+    }
+}
+
+fn failure(status: StatusCode, Refusal { code, message }: &Refusal) -> Response<Body> {
+    let mut response = reply(status, &json!({"__type": code, "message": message}));
+    let code = HeaderValue::from_static(code);
+    response.headers_mut().insert("x-amzn-errortype", code);
+    response
+}
+
+fn reply(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/x-amz-json-1.1");
+    response.headers_mut().insert("content-type", kind);
+    response
+}

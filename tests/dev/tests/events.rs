@@ -1,0 +1,173 @@
+//! The stand-in for `EventBridge` over plain HTTP, delivering to a real function binary.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod http;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dev::events::EventBus;
+use dev::runtime::{Function, Pool, RuntimeApi};
+use dev::template::Template;
+use http::{Answer, send};
+use serde_json::{Value, json};
+
+const TEMPLATE: &str = "
+Resources:
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: ours}}
+  Obedient:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: target/lambda/obedient/
+      Timeout: 20
+      EventInvokeConfig: {MaximumRetryAttempts: 1}
+      Events:
+        Ordered:
+          Type: EventBridgeRule
+          Properties: {EventBusName: !Ref Bus, Pattern: {source: [me], detail-type: [order]}}
+";
+
+async fn bus() -> EventBus {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let soon = [Duration::from_millis(10); 2];
+    EventBus::start_with(&template, &soon).await.unwrap()
+}
+
+async fn delivering_bus() -> EventBus {
+    let bus = bus().await;
+    let function = Function {
+        name: "obedient".to_owned(),
+        binary: env!("CARGO_BIN_EXE_obedient").into(),
+        env: BTreeMap::new(),
+    };
+    let api = RuntimeApi::start().await.unwrap();
+    bus.deliver_to(Pool::new(api, vec![function]));
+    bus
+}
+
+async fn put(bus: &EventBus, entries: Value) -> Answer {
+    let target = "x-amz-target: AWSEvents.PutEvents";
+    let body = json!({ "Entries": entries }).to_string();
+    call(bus, target, body.as_bytes()).await
+}
+
+async fn call(bus: &EventBus, target: &str, body: &[u8]) -> Answer {
+    let address = bus.address().strip_prefix("http://").unwrap().parse();
+    let kind = "content-type: application/x-amz-json-1.1";
+    send(address.unwrap(), "POST /", &[target, kind], body).await
+}
+
+fn entry(detail_type: &str, detail: &Value) -> Value {
+    let detail = detail.to_string();
+    json!({"Source": "me", "DetailType": detail_type, "Detail": detail, "EventBusName": "ours"})
+}
+
+/// A file the function notes its events in.
+struct Notes(PathBuf);
+
+impl Notes {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("dev-{name}-{}", std::process::id())))
+    }
+
+    fn read(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn an_event_reaches_the_function_whose_rule_matches() {
+    let bus = delivering_bus().await;
+    let notes = Notes::new("matching");
+    let detail = json!({"do": "note", "file": notes.0});
+    let answer = put(
+        &bus,
+        json!([entry("order", &detail), entry("other", &detail)]),
+    )
+    .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["FailedEntryCount"], 0);
+    bus.settled().await;
+    let received = bus.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[0]["id"], answer.body["Entries"][0]["EventId"]);
+    assert_eq!(notes.read(), received[..1]);
+}
+
+#[tokio::test]
+async fn a_function_that_fails_is_tried_again_as_the_template_says() {
+    let bus = delivering_bus().await;
+    let notes = Notes::new("failing");
+    let detail = json!({"do": "note", "file": notes.0, "then": "fail"});
+    put(&bus, json!([entry("order", &detail)])).await;
+    bus.settled().await;
+    let event = bus.received().remove(0);
+    assert_eq!(notes.read(), [event.clone(), event]);
+}
+
+#[tokio::test]
+async fn refusals_look_like_the_real_ones() {
+    let bus = bus().await;
+    let faulty = json!({"Source": "me", "DetailType": "order", "Detail": "1"});
+    let answer = put(&bus, json!([faulty, entry("order", &json!({}))])).await;
+    assert_eq!(
+        (answer.status, &answer.body["FailedEntryCount"]),
+        (200, &json!(1))
+    );
+    assert_eq!(answer.body["Entries"][0]["ErrorCode"], "MalformedDetail");
+    assert!(answer.body["Entries"][1]["EventId"].is_string());
+    assert_eq!(bus.received().len(), 1);
+
+    let empty = put(&bus, json!([])).await;
+    assert_eq!(empty.status, 400);
+    assert_eq!(empty.body["__type"], "ValidationException");
+    let json = "content-type: application/x-amz-json-1.1".to_owned();
+    assert!(empty.headers.contains(&json), "{:?}", empty.headers);
+    let other = call(&bus, "x-amz-target: AWSEvents.PutRule", b"{}").await;
+    assert_eq!(other.status, 400);
+    assert_eq!(other.body["__type"], "UnknownOperationException");
+}
+
+#[tokio::test]
+async fn it_can_be_made_to_fail() {
+    let bus = bus().await;
+    let both = json!([entry("order", &json!({})), entry("other", &json!({}))]);
+    bus.set_down(true);
+    assert_eq!(put(&bus, both.clone()).await.status, 500);
+    assert_eq!(bus.received(), [Value::Null; 0]);
+    bus.set_down(false);
+    bus.refuse(Some("order"));
+    let answer = put(&bus, both.clone()).await;
+    assert_eq!(answer.body["FailedEntryCount"], 1);
+    assert_eq!(
+        answer.body["Entries"][0]["ErrorCode"],
+        "ThrottlingException"
+    );
+    bus.refuse(None);
+    assert_eq!(put(&bus, both).await.body["FailedEntryCount"], 0);
+    assert_eq!(bus.received().len(), 3);
+}
+
+#[tokio::test]
+async fn a_template_it_does_not_understand_is_refused_at_start() {
+    for (right, wrong) in [
+        ("detail-type: [order]", "detail-type: order"),
+        ("source: [me]", "sauce: [me]"),
+        ("!Ref Bus", "theirs"),
+    ] {
+        assert!(TEMPLATE.contains(right), "{right}");
+        let template = Template::parse(&TEMPLATE.replace(right, wrong)).unwrap();
+        assert!(EventBus::start(&template).await.is_err(), "{wrong}");
+    }
+}
