@@ -16,6 +16,8 @@ pub mod audit;
 pub mod calls;
 #[path = "harness/privy.rs"]
 pub mod privy;
+#[path = "harness/rows.rs"]
+pub mod rows;
 #[path = "harness/snapshot.rs"]
 pub mod snapshot;
 #[path = "harness/suite.rs"]

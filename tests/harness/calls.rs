@@ -22,6 +22,14 @@ static ROUTES: LazyLock<Routes> =
 pub struct Warm(Arc<Mutex<HashMap<String, Arc<Instance>>>>);
 
 impl World {
+    /// The event that a request becomes.
+    #[must_use]
+    pub fn event(&self, request: &Request) -> Value {
+        let found = ROUTES.find(&request.0.method, &request.0.path);
+        let found = found.expect("every request has a route, be it the default one");
+        dev::gateway::event::build(&request.0, &found.key, &found.parameters)
+    }
+
     /// The answer to a request, from a warm instance; one at a time.
     pub async fn call(&self, request: Request) -> Response {
         let found = ROUTES.find(&request.0.method, &request.0.path);

@@ -236,6 +236,7 @@ impl Request {
             path: path.to_owned(),
             query: query.to_owned(),
             source_ip: "127.0.0.1".to_owned(),
+            headers: vec![("host".to_owned(), "api.example".to_owned())],
             ..Default::default()
         })
     }

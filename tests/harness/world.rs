@@ -140,9 +140,9 @@ impl World {
     pub async fn agent(&self, organization: Uuid, status: &str) -> Uuid {
         sqlx::query_scalar(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
-                last_backup_at, created_at)
+                last_backup_at, created_at, updated_at)
             SELECT $1, id, 'agent', $2, CASE $2 WHEN 'stopped' THEN billing_clock() END,
-                billing_clock()
+                billing_clock(), billing_clock()
             FROM users WHERE organization_id = $1 RETURNING id",
         )
         .bind(organization)

@@ -10,10 +10,13 @@ mod options;
 mod tool;
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::json;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 use crate::command::stack::{CRON_SECRET, Stack};
@@ -60,17 +63,24 @@ async fn run(options: &Options) -> Result<bool> {
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
     let events = directory.join("events.ndjson");
+    let description = directory.join("openapi.json");
+    std::fs::write(&description, stack.description().await?)?;
+    let configuration = directory.join("schemathesis.toml");
+    std::fs::write(&configuration, configured(&stack.database).await?)?;
     // Beside these there are the description's examples and the limits of each value, so there are
     // enough even where an operation has little to vary.
     let each = options.cases.div_ceil(routes.len().max(1)).max(1);
     let status = tokio::process::Command::new(schemathesis)
         .arg("--config-file")
-        .arg(build::workspace().join("tests/dev/schemathesis.toml"))
+        .arg(&configuration)
+        // From a file: it leaves out the operation it reads a description from.
         .arg("run")
-        .arg(format!("{}/api/openapi.json", stack.base()))
+        .arg(&description)
+        .args(["--url", &stack.base()])
         .args(["--max-examples", &each.to_string()])
         .args(["--seed", &options.seed.to_string()])
-        .args(["--workers", "2", "--report", "ndjson"])
+        // One after the other: which requests there are then depends on nothing but the seed.
+        .args(["--workers", "1", "--report", "ndjson"])
         .arg("--report-ndjson-path")
         .arg(&events)
         .env("API_KEY", seed::DEMOS[0].key())
@@ -82,6 +92,22 @@ async fn run(options: &Options) -> Result<bool> {
         .await
         .context("cannot run Schemathesis")?;
     report(&events, options.cases, &routes, status.success())
+}
+
+/// The configuration with what there is in the database.
+async fn configured(database: &PgPool) -> Result<String> {
+    let mut text = include_str!("../../schemathesis.toml").to_owned();
+    for (name, sql) in [
+        ("agents", "SELECT id::text FROM milady_sandboxes"),
+        ("backups", "SELECT id::text FROM milady_sandbox_backups"),
+        ("organizations", "SELECT id::text FROM organizations"),
+        ("keys", "SELECT key FROM api_keys"),
+    ] {
+        let values: Vec<String> = sqlx::query_scalar(sql).fetch_all(database).await?;
+        // A list of texts is written the same in JSON and in TOML. Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} = {{ values = {} }}", json!(values));
+    }
+    Ok(text)
 }
 
 fn report(events: &Path, cases: usize, routes: &[String], is_as_described: bool) -> Result<bool> {

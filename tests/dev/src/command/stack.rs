@@ -3,7 +3,7 @@
 use std::env;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -32,7 +32,7 @@ pub(crate) struct Stack {
     pub(super) functions: Pool,
     _bus: EventBus,
     pub(super) template: Template,
-    pub(super) database: PgPool,
+    pub(crate) database: PgPool,
     /// The address of the database, for other tools.
     url: String,
     /// The simulated hour it starts in; none in real time.
@@ -103,6 +103,18 @@ impl Stack {
     /// The address of the API.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.gateway.address())
+    }
+
+    /// The description of the API, as its function gives it.
+    pub(crate) async fn description(&self) -> Result<String> {
+        let event = std::fs::read(build::workspace().join("events/openapi.json"))?;
+        let event = serde_json::from_slice(&event)?;
+        let timeout = Duration::from_secs(29);
+        match self.functions.invoke("openapi", event, timeout).await {
+            Ok(Outcome::Success(answer)) => answer["body"].as_str().map(str::to_owned),
+            failed => bail!("the API does not describe itself: {}", describe(failed)),
+        }
+        .context("the description of the API has no body")
     }
 
     /// Prints where it is and what to try.

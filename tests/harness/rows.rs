@@ -1,0 +1,82 @@
+//! Rows that tests of the API need.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::world::World;
+
+impl World {
+    /// An organization with a key of its owner.
+    pub async fn tenant(&self, balance: &str) -> (Uuid, String) {
+        let organization = self.organization(balance).await;
+        let key = self.key(organization).await;
+        (organization, key)
+    }
+
+    /// A backup of an agent, made now.
+    pub async fn backup(&self, agent: Uuid, kind: &str) -> Uuid {
+        sqlx::query_scalar(
+            "INSERT INTO milady_sandbox_backups
+                (sandbox_record_id, snapshot_type, state_data, size_bytes, created_at)
+            VALUES ($1, $2, '{\"memories\": []}', 16, billing_clock()) RETURNING id",
+        )
+        .bind(agent)
+        .bind(kind)
+        .fetch_one(&self.pool)
+        .await
+        .expect("a backup")
+    }
+
+    /// Gives an organization's owner a wallet with an admin role.
+    pub async fn make_admin(&self, organization: Uuid, role: &str) {
+        let wallet = format!("0x{}{}", organization.simple(), "00000000");
+        sqlx::query("UPDATE users SET wallet_address = upper($2) WHERE organization_id = $1")
+            .bind(organization)
+            .bind(&wallet)
+            .execute(&self.pool)
+            .await
+            .expect("a wallet");
+        sqlx::query(
+            "INSERT INTO admin_users (wallet_address, role) VALUES ($1, $2::text::admin_role)",
+        )
+        .bind(&wallet)
+        .bind(role)
+        .execute(&self.pool)
+        .await
+        .expect("a role");
+    }
+
+    /// Sets columns of an agent, the way any other system would.
+    pub async fn set(&self, agent: Uuid, columns: &'static str) {
+        let sql = format!("UPDATE milady_sandboxes SET {columns} WHERE id = $1");
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(agent)
+            .execute(&self.pool)
+            .await
+            .expect(columns);
+    }
+
+    /// The jobs of an agent, oldest first: type, status, attempts and error.
+    pub async fn jobs_of(&self, agent: Uuid) -> Vec<Value> {
+        let rows: Vec<(String, String, i32, Option<String>)> = sqlx::query_as(
+            "SELECT type, status, attempts, error FROM jobs WHERE agent_id = $1 ORDER BY created_at, type",
+        )
+        .bind(agent)
+        .fetch_all(&self.pool)
+        .await
+        .expect("jobs");
+        let shown = rows.into_iter().map(|(kind, status, attempts, error)| {
+            json!({"type": kind, "status": status, "attempts": attempts, "error": error})
+        });
+        shown.collect()
+    }
+
+    /// The agent is there.
+    pub async fn exists(&self, agent: Uuid) -> bool {
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM milady_sandboxes WHERE id = $1)")
+            .bind(agent)
+            .fetch_one(&self.pool)
+            .await
+            .expect("an answer")
+    }
+}

@@ -1,0 +1,242 @@
+//! `POST /api/v1/admin/credits`
+
+use expect_test::expect;
+use rust_decimal::dec;
+use serde_json::{Value, json};
+use tests::suite::{Request, Response};
+use tests::{World, audit, check, run};
+use uuid::Uuid;
+
+const GRANT: &str = "/api/v1/admin/credits";
+
+async fn grant(world: &World, key: &str, once: &str, body: &Value) -> Response {
+    let request = Request::new("POST", GRANT).key(key).json(body);
+    world.call(request.header("idempotency-key", once)).await
+}
+
+#[test]
+fn an_operator_gives_credit_once_and_the_ledger_and_the_log_say_so() {
+    run(async {
+        let world = World::new().await;
+        let (operators, key) = world.tenant("0").await;
+        world.make_admin(operators, "super_admin").await;
+        let organization = world.organization("1.5").await;
+        world.agent(organization, "running").await;
+        world.tick(1).await;
+        let body = json!({"organizationId": organization, "amount": 0.1, "reason": "an outage"});
+        let first = grant(&world, &key, "once", &body).await;
+        check(
+            &first,
+            expect![[r#"
+            201 application/json
+            {
+              "data": {
+                "balance": 1.58,
+                "transactionId": "<1>"
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let again = grant(&world, &key, "once", &body).await;
+        assert_eq!((again.status(), again.json()), (201, first.json()));
+        assert_eq!(world.balance(organization).await, dec!(1.58));
+        let (amount, kind, reason): (rust_decimal::Decimal, String, String) = sqlx::query_as(
+            "SELECT amount, type, description FROM credit_transactions WHERE usage_span_id IS NULL",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .expect("one row");
+        assert_eq!(
+            (amount, kind.as_str(), reason.as_str()),
+            (dec!(0.1), "credit", "an outage")
+        );
+        let logged: Value = sqlx::query_scalar(
+            "SELECT jsonb_build_object('action', action, 'subject', subject, 'amount', details -> 'amount',
+                'result', result) FROM admin_audit_log",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .expect("one entry");
+        assert_eq!(
+            logged,
+            json!({"action": "credit.grant", "subject": organization.to_string(),
+            "amount": 0.1, "result": "granted"})
+        );
+        world.tick(2).await;
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn only_a_super_admin_may() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let body = json!({"organizationId": organization, "amount": 1, "reason": "r"});
+        let (walletless, key) = world.tenant("0").await;
+        check(
+            &grant(&world, &key, "k", &body).await,
+            expect![[r#"
+            401 application/problem+json
+            {
+              "detail": "A wallet is required",
+              "error": "A wallet is required",
+              "instance": "<1>",
+              "status": 401,
+              "success": false,
+              "title": "Unauthorized",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        for role in ["moderator", "viewer"] {
+            let (tenant, key) = world.tenant("0").await;
+            world.make_admin(tenant, role).await;
+            let refused = grant(&world, &key, "k", &body).await;
+            if role == "viewer" {
+                check(
+                    &refused,
+                    expect![[r#"
+                    403 application/problem+json
+                    {
+                      "detail": "Only operators may do this",
+                      "error": "Only operators may do this",
+                      "instance": "<1>",
+                      "status": 403,
+                      "success": false,
+                      "title": "Forbidden",
+                      "type": "about:blank"
+                    }
+                "#]],
+                );
+            }
+            assert_eq!(refused.status(), 403, "{role}");
+        }
+        world.make_admin(walletless, "super_admin").await;
+        for sql in [
+            "UPDATE admin_users SET is_active = false",
+            "UPDATE admin_users SET is_active = true, revoked_at = now()",
+        ] {
+            world.execute(sql).await;
+            assert_eq!(grant(&world, &key, "k", &body).await.status(), 403, "{sql}");
+        }
+        world
+            .execute("UPDATE admin_users SET revoked_at = NULL")
+            .await;
+        assert_eq!(grant(&world, &key, "k", &body).await.status(), 201);
+        assert_eq!(world.balance(organization).await, dec!(1));
+    });
+}
+
+#[test]
+fn every_wrong_field_is_named() {
+    run(async {
+        let world = World::new().await;
+        let (operators, key) = world.tenant("0").await;
+        world.make_admin(operators, "super_admin").await;
+        let organization = world.organization("0").await;
+        let body = |amount: Value| json!({"organizationId": organization, "amount": amount, "reason": "r"});
+        for amount in [
+            json!(0),
+            json!(-1),
+            json!(1_000_001),
+            json!(0.000_000_1),
+            json!(1.234_567_8),
+            json!("5"),
+            json!(null),
+            json!(1e300),
+            json!(-0.0),
+            json!(1e-300),
+        ] {
+            let answer = grant(&world, &key, "k", &body(amount.clone())).await;
+            assert_eq!(answer.status(), 400, "{amount}");
+            assert_eq!(answer.json()["details"][0]["field"], "amount", "{amount}");
+        }
+        check(
+            &grant(
+                &world,
+                &key,
+                "k",
+                &json!({"organizationId": "x", "reason": "\n"}),
+            )
+            .await,
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "The request is not valid",
+                  "details": [
+                    {
+                      "field": "organizationId",
+                      "message": "must be a UUID"
+                    },
+                    {
+                      "field": "amount",
+                      "message": "is required"
+                    },
+                    {
+                      "field": "reason",
+                      "message": "must be 1 to 500 characters without control characters, not all blank"
+                    }
+                  ],
+                  "error": "The request is not valid",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        let no_key = Request::new("POST", GRANT).key(&key).json(&body(json!(1)));
+        check(
+            &world.call(no_key).await,
+            expect![[r#"
+            400 application/problem+json
+            {
+              "detail": "The request is not valid",
+              "details": [
+                {
+                  "field": "Idempotency-Key",
+                  "message": "is required"
+                }
+              ],
+              "error": "The request is not valid",
+              "instance": "<1>",
+              "status": 400,
+              "success": false,
+              "title": "Bad Request",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        let nobody = json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"});
+        check(
+            &grant(&world, &key, "k", &nobody).await,
+            expect![[r#"
+            404 application/problem+json
+            {
+              "detail": "Organization not found",
+              "error": "Organization not found",
+              "instance": "<1>",
+              "status": 404,
+              "success": false,
+              "title": "Not Found",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        assert_eq!(world.balance(organization).await, dec!(0));
+        for (amount, balance) in [
+            (json!(0.000_001), dec!(0.000001)),
+            (json!(1_000_000), dec!(1000000.000001)),
+        ] {
+            let once = amount.to_string();
+            assert_eq!(
+                grant(&world, &key, &once, &body(amount)).await.status(),
+                201
+            );
+            assert_eq!(world.balance(organization).await, balance);
+        }
+    });
+}

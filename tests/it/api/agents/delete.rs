@@ -1,0 +1,179 @@
+//! `DELETE /api/v1/milady/agents/{agentId}`
+
+use expect_test::expect;
+use serde_json::json;
+use tests::calls::agent_path;
+use tests::suite::{Request, Response};
+use tests::world::hours;
+use tests::{World, audit, check, run};
+use uuid::Uuid;
+
+async fn delete(world: &World, key: &str, agent: Uuid) -> Response {
+    world
+        .call(Request::new("DELETE", &agent_path(agent, "")).key(key))
+        .await
+}
+
+#[test]
+fn an_agent_of_which_no_host_holds_anything_is_gone_at_once() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        for status in ["pending", "stopped", "error"] {
+            let agent = world.agent(organization, status).await;
+            world.backup(agent, "manual").await;
+            let answer = delete(&world, &key, agent).await;
+            if status == "pending" {
+                check(
+                    &answer,
+                    expect![[r#"
+                    200 application/json
+                    {
+                      "success": true
+                    }
+                "#]],
+                );
+            }
+            assert_eq!(answer.status(), 200, "{status}");
+            assert!(!world.exists(agent).await, "{status}");
+            assert_eq!(delete(&world, &key, agent).await.status(), 404);
+        }
+        assert_eq!(
+            world
+                .count("SELECT count(*) FROM milady_sandbox_backups")
+                .await,
+            0
+        );
+    });
+}
+
+#[test]
+fn what_a_host_holds_is_removed_by_a_job_and_costs_nothing_meanwhile() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let running = world.agent(organization, "running").await;
+        let stopped = world.agent(organization, "stopped").await;
+        world
+            .set(stopped, "node_id = 'n1', database_uri = 'postgres://x'")
+            .await;
+        world.backup(stopped, "auto").await;
+        world.at(hours(1)).await;
+        let first = delete(&world, &key, running).await;
+        check(
+            &first,
+            expect![[r#"
+            202 application/json
+            {
+              "data": {
+                "agentId": "<1>",
+                "jobId": "<2>",
+                "status": "pending"
+              },
+              "message": "The agent will be deleted as soon as its host answers",
+              "polling": {
+                "endpoint": "/api/v1/jobs/<2>",
+                "expectedDurationMs": 90000,
+                "intervalMs": 5000
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let again = delete(&world, &key, running).await;
+        assert_eq!(first.json(), again.json());
+        assert_eq!(delete(&world, &key, stopped).await.status(), 202);
+        for agent in [running, stopped] {
+            let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
+            assert_eq!(data["pendingAction"], "delete");
+            assert_eq!(world.jobs_of(agent).await.len(), 1);
+        }
+        // An hour of each, and nothing after that.
+        world.tick(9).await;
+        assert_eq!(
+            world.charged(organization).await,
+            rust_decimal::dec!(0.0225)
+        );
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn a_deletion_takes_the_place_of_a_suspension() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(agent, "/suspend"))
+                .await
+                .status(),
+            202
+        );
+        assert_eq!(delete(&world, &key, agent).await.status(), 202);
+        let mut jobs = world.jobs_of(agent).await;
+        jobs.sort_by_key(|job| job["type"].to_string());
+        assert_eq!(
+            jobs,
+            [
+                json!({"type": "milady_delete", "status": "pending", "attempts": 0, "error": null}),
+                json!({"type": "milady_suspend", "status": "failed", "attempts": 1,
+                    "error": "Superseded by the agent's deletion"}),
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_start_under_way_is_waited_for_and_an_orphaned_one_is_not() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        assert_eq!(world.start(organization, agent).await.status(), 202);
+        check(
+            &delete(&world, &key, agent).await,
+            expect![[r#"
+            409 application/problem+json
+            {
+              "detail": "Agent provisioning is in progress",
+              "error": "Agent provisioning is in progress",
+              "instance": "<1>",
+              "status": 409,
+              "success": false,
+              "title": "Conflict",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        let orphaned = world.agent(organization, "provisioning").await;
+        assert_eq!(delete(&world, &key, orphaned).await.status(), 202);
+    });
+}
+
+#[test]
+fn nobody_deletes_an_agent_of_somebody_else() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("5").await;
+        let (_, stranger) = world.tenant("5").await;
+        let agent = world.agent(organization, "stopped").await;
+        check(
+            &delete(&world, &stranger, agent).await,
+            expect![[r#"
+            404 application/problem+json
+            {
+              "detail": "Agent not found",
+              "error": "Agent not found",
+              "instance": "<1>",
+              "status": 404,
+              "success": false,
+              "title": "Not Found",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        assert!(world.exists(agent).await);
+    });
+}

@@ -1,0 +1,142 @@
+//! `GET /api/v1/milady/agents/{agentId}`
+
+use expect_test::expect;
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+#[test]
+fn an_agent_shows_its_public_address_and_never_its_hosts() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        let agent = world.agent(organization, "running").await;
+        world
+            .set(
+                agent,
+                "bridge_url = 'http://10.9.8.7:18790', health_url = 'http://10.9.8.7:20000/health',
+                node_id = 'node-secret', container_name = 'milady-x', bridge_port = 18790,
+                headscale_ip = '100.64.0.9', error_count = 2",
+            )
+            .await;
+        let answer = world.get(&key, &agent_path(agent, "")).await;
+        for secret in ["10.9.8.7", "node-secret", "18790", "100.64"] {
+            assert!(!answer.0.to_string().contains(secret), "{secret}");
+        }
+        check(
+            &answer,
+            expect![[r#"
+                200 application/json
+                {
+                  "data": {
+                    "agentName": "agent",
+                    "billingStatus": "active",
+                    "bridgeUrl": "https://<1>.agents.example",
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "databaseStatus": "none",
+                    "dockerImage": null,
+                    "errorCount": 2,
+                    "errorMessage": null,
+                    "healthUrl": "https://<1>.agents.example",
+                    "hourlyRate": 0.02,
+                    "id": "<1>",
+                    "lastBackupAt": null,
+                    "lastHeartbeatAt": null,
+                    "pendingAction": null,
+                    "scheduledShutdownAt": null,
+                    "status": "running",
+                    "token_address": null,
+                    "token_chain": null,
+                    "token_name": null,
+                    "token_ticker": null,
+                    "totalBilled": 0.0,
+                    "updatedAt": "2026-03-01T00:00:00.000Z"
+                  },
+                  "success": true
+                }
+            "#]],
+        );
+        let tag = answer.header("etag").expect("a tag");
+        let again = Request::new("GET", &agent_path(agent, "")).key(&key);
+        let same = world.call(again.header("if-none-match", tag)).await;
+        assert_eq!((same.status(), same.text()), (304, ""));
+    });
+}
+
+#[test]
+fn operators_see_the_node_and_an_agent_that_is_down_has_no_address() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        world.make_admin(organization, "super_admin").await;
+        let agent = world.agent(organization, "stopped").await;
+        let get = async || world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
+        assert!(get().await["nodeId"].is_null());
+        assert!(
+            get()
+                .await
+                .as_object()
+                .expect("fields")
+                .contains_key("nodeId")
+        );
+        world
+            .set(agent, "node_id = 'n1', bridge_url = 'http://h:1'")
+            .await;
+        let data = get().await;
+        assert_eq!(data["nodeId"], "n1");
+        assert!(data["bridgeUrl"].is_null() && data["healthUrl"].is_null());
+    });
+}
+
+#[test]
+fn what_is_not_there_or_not_yours_is_404_and_no_uuid_is_400() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("10").await;
+        let other = world.organization("10").await;
+        let theirs = world.agent(other, "running").await;
+        let foreign = world.get(&key, &agent_path(theirs, "")).await;
+        let missing = world.get(&key, &agent_path(Uuid::new_v4(), "")).await;
+        assert_eq!(
+            tests::snapshot::shown(&foreign),
+            tests::snapshot::shown(&missing)
+        );
+        check(
+            &foreign,
+            expect![[r#"
+            404 application/problem+json
+            {
+              "detail": "Agent not found",
+              "error": "Agent not found",
+              "instance": "<1>",
+              "status": 404,
+              "success": false,
+              "title": "Not Found",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        check(
+            &world.get(&key, "/api/v1/milady/agents/42").await,
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "The request is not valid",
+                  "details": [
+                    {
+                      "field": "agentId",
+                      "message": "must be a UUID"
+                    }
+                  ],
+                  "error": "The request is not valid",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+    });
+}

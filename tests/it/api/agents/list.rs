@@ -1,0 +1,224 @@
+//! `GET /api/v1/milady/agents`
+
+use expect_test::expect;
+use serde_json::{Value, json};
+use tests::suite::Request;
+use tests::world::minutes;
+use tests::{World, check, run};
+
+const LIST: &str = "/api/v1/milady/agents";
+
+#[test]
+fn agents_are_listed_newest_first_with_all_that_the_table_shows() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        let older = world.agent(organization, "running").await;
+        world
+            .set(
+                older,
+                "agent_config = '{\"tokenContractAddress\": \"0xabc\", \"chain\": \"base\", \"tokenName\": \"Cat\", \"tokenTicker\": \"CAT\"}',
+                hourly_rate = NULL, total_billed = 1.234567, docker_image = 'milady/agent:1',
+                database_status = 'ready', last_heartbeat_at = billing_clock()",
+            )
+            .await;
+        world.at(minutes(1)).await;
+        let newer = world.agent(organization, "pending").await;
+        world
+            .set(
+                newer,
+                "error_message = 'No host is registered', agent_config = '[1]'",
+            )
+            .await;
+        assert_eq!(world.start(organization, newer).await.status(), 202);
+        check(
+            &world.get(&key, LIST).await,
+            expect![[r#"
+                200 application/json
+                {
+                  "data": [
+                    {
+                      "agentName": "agent",
+                      "billingStatus": "active",
+                      "createdAt": "2026-03-01T00:01:00.000Z",
+                      "databaseStatus": "none",
+                      "dockerImage": null,
+                      "errorMessage": "No host is registered",
+                      "hourlyRate": 0.02,
+                      "id": "<1>",
+                      "lastBackupAt": null,
+                      "lastHeartbeatAt": null,
+                      "pendingAction": "provision",
+                      "scheduledShutdownAt": null,
+                      "status": "pending",
+                      "token_address": null,
+                      "token_chain": null,
+                      "token_name": null,
+                      "token_ticker": null,
+                      "totalBilled": 0.0,
+                      "updatedAt": "2026-03-01T00:01:00.000Z"
+                    },
+                    {
+                      "agentName": "agent",
+                      "billingStatus": "active",
+                      "createdAt": "2026-03-01T00:00:00.000Z",
+                      "databaseStatus": "ready",
+                      "dockerImage": "milady/agent:1",
+                      "errorMessage": null,
+                      "hourlyRate": 0.02,
+                      "id": "<2>",
+                      "lastBackupAt": null,
+                      "lastHeartbeatAt": "2026-03-01T00:00:00.000Z",
+                      "pendingAction": null,
+                      "scheduledShutdownAt": null,
+                      "status": "running",
+                      "token_address": "0xabc",
+                      "token_chain": "base",
+                      "token_name": "Cat",
+                      "token_ticker": "CAT",
+                      "totalBilled": 1.234567,
+                      "updatedAt": "2026-03-01T00:00:00.000Z"
+                    }
+                  ],
+                  "success": true
+                }
+            "#]],
+        );
+    });
+}
+
+#[test]
+fn an_organization_without_agents_has_an_empty_list() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("10").await;
+        let other = world.organization("10").await;
+        world.agent(other, "running").await;
+        check(
+            &world.get(&key, LIST).await,
+            expect![[r#"
+            200 application/json
+            {
+              "data": [],
+              "success": true
+            }
+        "#]],
+        );
+    });
+}
+
+#[test]
+fn pages_join_into_the_whole_list_also_for_agents_of_one_instant() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        for minute in [0, 1, 1, 1, 2, 2, 3] {
+            world.at(minutes(minute)).await;
+            world.agent(organization, "pending").await;
+        }
+        let ids = |answer: &Value| -> Vec<Value> {
+            let rows = answer["data"].as_array().expect("rows");
+            rows.iter().map(|row| row["id"].clone()).collect()
+        };
+        let all = world.get(&key, LIST).await.json();
+        assert_eq!((ids(&all).len(), all.get("nextCursor")), (7, None));
+        let (mut joined, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..4 {
+            let page = world
+                .get(&key, &format!("{LIST}?limit=2{cursor}"))
+                .await
+                .json();
+            joined.extend(ids(&page));
+            cursor = match page["nextCursor"].as_str() {
+                Some(next) => format!("&cursor={next}"),
+                None => String::new(),
+            };
+        }
+        assert_eq!((joined, cursor), (ids(&all), String::new()));
+    });
+}
+
+#[test]
+fn an_unchanged_list_is_a_short_304_and_a_changed_one_is_sent() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        let agent = world.agent(organization, "stopped").await;
+        let first = world.get(&key, LIST).await;
+        let tag = first.header("etag").expect("a tag").to_owned();
+        assert_eq!(first.header("cache-control"), Some("private, no-cache"));
+        let again = || {
+            Request::new("GET", LIST)
+                .key(&key)
+                .header("if-none-match", &tag)
+        };
+        let same = world.call(again()).await;
+        assert_eq!((same.status(), same.text()), (304, ""));
+        assert_eq!(same.header("etag"), Some(tag.as_str()));
+        world.set(agent, "status = 'error'").await;
+        assert_eq!(world.call(again()).await.status(), 200);
+    });
+}
+
+#[test]
+fn bad_parameters_are_named() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("10").await;
+        for (query, field) in [
+            ("limit=0", "limit"),
+            ("limit=201", "limit"),
+            ("limit=x", "limit"),
+            ("cursor=x", "cursor"),
+            ("cursor=%00", "cursor"),
+        ] {
+            let answer = world.get(&key, &format!("{LIST}?{query}")).await;
+            assert_eq!(answer.status(), 400, "{query}");
+            assert_eq!(
+                answer.json()["details"][0]["field"],
+                json!(field),
+                "{query}"
+            );
+        }
+    });
+}
+
+#[test]
+fn words_that_this_version_does_not_know_are_unknown() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        world
+            .execute(
+                "ALTER TABLE milady_sandboxes DROP CONSTRAINT milady_sandboxes_status_check,
+                DROP CONSTRAINT milady_sandboxes_database_status_check",
+            )
+            .await;
+        let agent = world.agent(organization, "sleeping").await;
+        world
+            .set(
+                agent,
+                "database_status = 'dreaming', total_billed = 'NaN', hourly_rate = 'NaN'",
+            )
+            .await;
+        let row = world.get(&key, LIST).await.json()["data"][0].clone();
+        assert_eq!(
+            [
+                &row["status"],
+                &row["databaseStatus"],
+                &row["totalBilled"],
+                &row["hourlyRate"]
+            ],
+            [
+                &json!("unknown"),
+                &json!("unknown"),
+                &json!(0.0),
+                &json!(0.02)
+            ]
+        );
+        let path = format!("{LIST}/{agent}/provision");
+        let refused = world.post(&key, &path).await;
+        assert_eq!(refused.status(), 409);
+        assert!(refused.text().contains("does not know"), "{refused:?}");
+    });
+}

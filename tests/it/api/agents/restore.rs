@@ -1,0 +1,232 @@
+//! `GET /api/v1/milady/agents/{agentId}/backups` and `POST /api/v1/milady/agents/{agentId}/restore`
+
+use expect_test::expect;
+use serde_json::json;
+use tests::calls::agent_path;
+use tests::world::minutes;
+use tests::{World, check, run};
+
+#[test]
+fn the_newest_ten_backups_are_listed_newest_first() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "stopped").await;
+        check(
+            &world.get(&key, &agent_path(agent, "/backups")).await,
+            expect![[r#"
+                200 application/json
+                {
+                  "data": [],
+                  "success": true
+                }
+            "#]],
+        );
+        for minute in 0..12 {
+            world.at(minutes(minute)).await;
+            world
+                .backup(agent, if minute == 11 { "pre-shutdown" } else { "auto" })
+                .await;
+        }
+        let answer = world.get(&key, &agent_path(agent, "/backups")).await.json();
+        let rows = answer["data"].as_array().expect("rows");
+        assert_eq!(rows.len(), 10);
+        assert_eq!(rows[9]["createdAt"], "2026-03-01T00:02:00.000Z");
+        let mut newest = rows[0].clone();
+        newest["id"] = json!(null);
+        assert_eq!(
+            newest,
+            json!({"id": null, "snapshotType": "pre-shutdown", "sizeBytes": 16,
+                "vercelSnapshotId": null, "createdAt": "2026-03-01T00:11:00.000Z"})
+        );
+        let (_, stranger) = world.tenant("5").await;
+        check(
+            &world.get(&stranger, &agent_path(agent, "/backups")).await,
+            expect![[r#"
+                404 application/problem+json
+                {
+                  "detail": "Agent not found",
+                  "error": "Agent not found",
+                  "instance": "<1>",
+                  "status": 404,
+                  "success": false,
+                  "title": "Not Found",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+    });
+}
+
+#[test]
+fn a_stopped_agent_takes_its_newest_backup_and_a_running_one_any_of_its_own() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let stopped = world.agent(organization, "stopped").await;
+        let old = world.backup(stopped, "manual").await;
+        world.at(minutes(1)).await;
+        let new = world.backup(stopped, "auto").await;
+        let path = agent_path(stopped, "/restore");
+        check(
+            &world
+                .post_json(&key, &path, &json!({"backupId": old}))
+                .await,
+            expect![[r#"
+                409 application/problem+json
+                {
+                  "detail": "Stopped agents can only restore the latest backup",
+                  "error": "Stopped agents can only restore the latest backup",
+                  "instance": "<1>",
+                  "status": 409,
+                  "success": false,
+                  "title": "Conflict",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        let taken = world.post(&key, &path).await;
+        assert_eq!(taken.json()["data"]["restoredFromBackupId"], json!(new));
+        check(
+            &taken,
+            expect![[r#"
+            202 application/json
+            {
+              "data": {
+                "createdAt": "2026-03-01T00:01:00.000Z",
+                "jobId": "<1>",
+                "restoredFromBackupId": "<2>",
+                "snapshotType": "auto"
+              },
+              "message": "The backup will be restored as soon as the agent's host answers",
+              "polling": {
+                "endpoint": "/api/v1/jobs/<1>",
+                "expectedDurationMs": 90000,
+                "intervalMs": 5000
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let again = world
+            .post_json(&key, &path, &json!({"backupId": new}))
+            .await;
+        assert_eq!(
+            (again.status(), &again.json()["error"]),
+            (409, &json!("Agent provisioning is in progress"))
+        );
+        let running = world.agent(organization, "running").await;
+        let old = world.backup(running, "manual").await;
+        world.at(minutes(2)).await;
+        world.backup(running, "auto").await;
+        let path = agent_path(running, "/restore");
+        let taken = world
+            .post_json(&key, &path, &json!({"backupId": old}))
+            .await;
+        assert_eq!(
+            (
+                taken.status(),
+                &taken.json()["data"]["restoredFromBackupId"]
+            ),
+            (202, &json!(old))
+        );
+        assert_eq!(world.jobs_of(running).await[0]["type"], "milady_restore");
+    });
+}
+
+#[test]
+fn f12_a_backup_of_any_other_agent_is_not_found() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "stopped").await;
+        let sibling = world.agent(organization, "stopped").await;
+        let of_sibling = world.backup(sibling, "manual").await;
+        let other = world.organization("5").await;
+        let theirs = world.agent(other, "stopped").await;
+        let of_theirs = world.backup(theirs, "manual").await;
+        let path = agent_path(agent, "/restore");
+        check(
+            &world.post(&key, &path).await,
+            expect![[r#"
+            404 application/problem+json
+            {
+              "detail": "No backup found",
+              "error": "No backup found",
+              "instance": "<1>",
+              "status": 404,
+              "success": false,
+              "title": "Not Found",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        world.backup(agent, "auto").await;
+        for backup in [of_sibling, of_theirs] {
+            let answer = world
+                .post_json(&key, &path, &json!({"backupId": backup}))
+                .await;
+            assert_eq!(
+                (answer.status(), &answer.json()["error"]),
+                (404, &json!("No backup found"))
+            );
+        }
+        // Not through the other's agent either, and an unknown agent is what is said first.
+        let path = agent_path(theirs, "/restore");
+        let answer = world
+            .post_json(&key, &path, &json!({"backupId": of_theirs}))
+            .await;
+        assert_eq!(
+            (answer.status(), &answer.json()["error"]),
+            (404, &json!("Agent not found"))
+        );
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
+    });
+}
+
+#[test]
+fn states_bodies_and_credit_that_do_not_allow_it() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        for (status, reason) in [
+            ("pending", "Agent has not been started yet"),
+            ("provisioning", "Agent provisioning is in progress"),
+            ("disconnected", "The agent's host cannot be reached"),
+        ] {
+            let agent = world.agent(organization, status).await;
+            world.backup(agent, "auto").await;
+            let answer = world.post(&key, &agent_path(agent, "/restore")).await;
+            assert_eq!(
+                (answer.status(), &answer.json()["error"]),
+                (409, &json!(reason))
+            );
+        }
+        let agent = world.agent(organization, "stopped").await;
+        world.backup(agent, "auto").await;
+        let path = agent_path(agent, "/restore");
+        for body in [json!({"backupId": "x"}), json!({"backupId": 1}), json!([])] {
+            assert_eq!(
+                world.post_json(&key, &path, &body).await.status(),
+                400,
+                "{body}"
+            );
+        }
+        world
+            .execute("UPDATE organizations SET credit_balance = 4.99")
+            .await;
+        check(
+            &world.post(&key, &path).await,
+            expect![[r#"
+            402 application/json
+            {
+              "currentBalance": 4.99,
+              "error": "Insufficient credits: $5 required, $4.99 available",
+              "requiredBalance": 5.0,
+              "success": false
+            }
+        "#]],
+        );
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
+    });
+}

@@ -1,0 +1,271 @@
+//! `POST /api/v1/milady/agents/{agentId}/suspend` and `PATCH /api/v1/milady/agents/{agentId}`
+
+use expect_test::expect;
+use serde_json::json;
+use tests::calls::agent_path;
+use tests::suite::{Request, Response};
+use tests::world::hours;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+async fn patch(world: &World, key: &str, agent: Uuid, body: &serde_json::Value) -> Response {
+    let request = Request::new("PATCH", &agent_path(agent, ""));
+    world.call(request.key(key).json(body)).await
+}
+
+#[test]
+fn a_running_agent_is_stopped_by_a_job_and_no_longer_paid_for() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        world.at(hours(1)).await;
+        let first = world.post(&key, &agent_path(agent, "/suspend")).await;
+        check(
+            &first,
+            expect![[r#"
+            202 application/json
+            {
+              "data": {
+                "action": "suspend",
+                "agentId": "<1>",
+                "jobId": "<2>",
+                "message": "The agent will be stopped as soon as its host answers",
+                "previousStatus": "running"
+              },
+              "message": "The agent will be stopped as soon as its host answers",
+              "polling": {
+                "endpoint": "/api/v1/jobs/<2>",
+                "expectedDurationMs": 90000,
+                "intervalMs": 5000
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let again = patch(&world, &key, agent, &json!({"action": "shutdown"})).await;
+        check(
+            &again,
+            expect![[r#"
+            202 application/json
+            {
+              "data": {
+                "action": "shutdown",
+                "agentId": "<1>",
+                "jobId": "<2>",
+                "message": "The agent will be stopped as soon as its host answers",
+                "previousStatus": "running"
+              },
+              "message": "The agent will be stopped as soon as its host answers",
+              "polling": {
+                "endpoint": "/api/v1/jobs/<2>",
+                "expectedDurationMs": 90000,
+                "intervalMs": 5000
+              },
+              "success": true
+            }
+        "#]],
+        );
+        assert_eq!(first.json()["data"]["jobId"], again.json()["data"]["jobId"]);
+        assert_eq!(world.jobs_of(agent).await.len(), 1);
+        // However late the host answers (F35).
+        world.tick(5).await;
+        assert_eq!(world.charged(organization).await, rust_decimal::dec!(0.02));
+    });
+}
+
+#[test]
+fn a_stopped_agent_is_stopped_already() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "stopped").await;
+        check(
+            &world.post(&key, &agent_path(agent, "/suspend")).await,
+            expect![[r#"
+                200 application/json
+                {
+                  "data": {
+                    "action": "suspend",
+                    "agentId": "<1>",
+                    "message": "Agent is already suspended",
+                    "previousStatus": "stopped"
+                  },
+                  "success": true
+                }
+            "#]],
+        );
+        for (action, message) in [
+            ("suspend", "Agent is already suspended"),
+            ("shutdown", "Agent is already stopped"),
+        ] {
+            let answer = patch(&world, &key, agent, &json!({"action": action})).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.json()["data"]["message"], message);
+            assert_eq!(answer.json()["data"]["action"], action);
+        }
+    });
+}
+
+#[test]
+fn an_agent_in_error_without_a_container_is_stopped_at_once() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "error").await;
+        world
+            .set(agent, "error_message = 'No host is registered'")
+            .await;
+        check(
+            &world.post(&key, &agent_path(agent, "/suspend")).await,
+            expect![[r#"
+                200 application/json
+                {
+                  "data": {
+                    "action": "suspend",
+                    "agentId": "<1>",
+                    "message": "Agent suspended",
+                    "previousStatus": "error"
+                  },
+                  "success": true
+                }
+            "#]],
+        );
+        // An old error is not shown for ever (F32).
+        let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
+        assert_eq!(
+            (&data["status"], &data["errorMessage"]),
+            (&json!("stopped"), &json!(null))
+        );
+        let left = world.agent(organization, "error").await;
+        world
+            .set(left, "node_id = 'n1', container_name = 'milady-x'")
+            .await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(left, "/suspend"))
+                .await
+                .status(),
+            202
+        );
+    });
+}
+
+#[test]
+fn what_the_state_does_not_allow_is_409_with_the_reason() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let pending = world.agent(organization, "pending").await;
+        check(
+            &world.post(&key, &agent_path(pending, "/suspend")).await,
+            expect![[r#"
+                409 application/problem+json
+                {
+                  "detail": "Agent is not running",
+                  "error": "Agent is not running",
+                  "instance": "<1>",
+                  "status": 409,
+                  "success": false,
+                  "title": "Conflict",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        assert_eq!(world.start(organization, pending).await.status(), 202);
+        check(
+            &patch(&world, &key, pending, &json!({"action": "suspend"})).await,
+            expect![[r#"
+                409 application/problem+json
+                {
+                  "detail": "Agent provisioning is in progress",
+                  "error": "Agent provisioning is in progress",
+                  "instance": "<1>",
+                  "status": 409,
+                  "success": false,
+                  "title": "Conflict",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        let deleted = world.agent(organization, "running").await;
+        let path = agent_path(deleted, "");
+        assert_eq!(
+            world
+                .call(Request::new("DELETE", &path).key(&key))
+                .await
+                .status(),
+            202
+        );
+        let refused = world.post(&key, &agent_path(deleted, "/suspend")).await;
+        assert_eq!(
+            (refused.status(), &refused.json()["error"]),
+            (409, &json!("Agent is being deleted"))
+        );
+    });
+}
+
+#[test]
+fn a_start_that_nobody_works_on_can_be_stopped() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let stuck = world.agent(organization, "provisioning").await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(stuck, "/suspend"))
+                .await
+                .status(),
+            202
+        );
+    });
+}
+
+#[test]
+fn unknown_actions_and_other_tenants_are_refused() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        for body in [
+            json!({"action": "restart"}),
+            json!({"action": 1}),
+            json!({}),
+            json!([]),
+        ] {
+            assert_eq!(
+                patch(&world, &key, agent, &body).await.status(),
+                400,
+                "{body}"
+            );
+        }
+        check(
+            &patch(&world, &key, agent, &json!({"action": "explode"})).await,
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "The request is not valid",
+                  "details": [
+                    {
+                      "field": "action",
+                      "message": "must be shutdown or suspend"
+                    }
+                  ],
+                  "error": "The request is not valid",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        let (_, stranger) = world.tenant("5").await;
+        let path = agent_path(agent, "/suspend");
+        assert_eq!(world.post(&stranger, &path).await.status(), 404);
+        let foreign = patch(&world, &stranger, agent, &json!({"action": "suspend"})).await;
+        assert_eq!(foreign.status(), 404);
+        assert_eq!(world.agent_row(agent).await.status, "running");
+        assert_eq!(world.jobs_of(agent).await.len(), 0);
+    });
+}

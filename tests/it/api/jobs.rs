@@ -1,0 +1,202 @@
+//! `GET /api/v1/jobs/{jobId}`
+
+use expect_test::expect;
+use tests::calls::agent_path;
+use tests::world::minutes;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+#[test]
+fn a_job_is_told_of_from_its_first_second_to_its_end() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        let queued = world
+            .post(&key, &agent_path(agent, "/provision"))
+            .await
+            .json();
+        let endpoint = queued["polling"]["endpoint"]
+            .as_str()
+            .expect("an endpoint")
+            .to_owned();
+        let job: Uuid = queued["data"]["jobId"]
+            .as_str()
+            .expect("a job")
+            .parse()
+            .expect("an id");
+        check(
+            &world.get(&key, &endpoint).await,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "attempts": 0,
+                "completedAt": null,
+                "createdAt": "2026-03-01T00:00:00.000Z",
+                "error": null,
+                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                "id": "<1>",
+                "maxAttempts": 3,
+                "result": null,
+                "scheduledFor": "2026-03-01T00:00:00.000Z",
+                "startedAt": null,
+                "status": "pending",
+                "steps": [],
+                "type": "milady_provision",
+                "updatedAt": "2026-03-01T00:00:00.000Z"
+              },
+              "polling": {
+                "intervalMs": 5000,
+                "shouldContinue": true
+              },
+              "success": true
+            }
+        "#]],
+        );
+        assert_eq!(world.run_job(job).await["outcome"], "again");
+        check(
+            &world.get(&key, &endpoint).await,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "attempts": 1,
+                "completedAt": null,
+                "createdAt": "2026-03-01T00:00:00.000Z",
+                "error": "No host is registered",
+                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                "id": "<1>",
+                "maxAttempts": 3,
+                "result": null,
+                "scheduledFor": "2026-03-01T00:00:30.000Z",
+                "startedAt": "2026-03-01T00:00:00.000Z",
+                "status": "pending",
+                "steps": [
+                  {
+                    "at": "2026-03-01T00:00:00Z",
+                    "name": "credit",
+                    "status": "done"
+                  }
+                ],
+                "type": "milady_provision",
+                "updatedAt": "2026-03-01T00:00:00.000Z"
+              },
+              "polling": {
+                "intervalMs": 5000,
+                "shouldContinue": true
+              },
+              "success": true
+            }
+        "#]],
+        );
+        for minute in [1, 4] {
+            world.at(minutes(minute)).await;
+            world.run_job(job).await;
+        }
+        check(
+            &world.get(&key, &endpoint).await,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "attempts": 3,
+                "completedAt": "2026-03-01T00:04:00.000Z",
+                "createdAt": "2026-03-01T00:00:00.000Z",
+                "error": "No host is registered",
+                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                "id": "<1>",
+                "maxAttempts": 3,
+                "result": null,
+                "scheduledFor": "2026-03-01T00:03:00.000Z",
+                "startedAt": "2026-03-01T00:00:00.000Z",
+                "status": "failed",
+                "steps": [
+                  {
+                    "at": "2026-03-01T00:04:00Z",
+                    "name": "credit",
+                    "status": "done"
+                  }
+                ],
+                "type": "milady_provision",
+                "updatedAt": "2026-03-01T00:04:00.000Z"
+              },
+              "polling": {
+                "shouldContinue": false
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
+        assert_eq!(
+            (data["status"].as_str(), data["errorMessage"].as_str()),
+            (Some("error"), Some("No host is registered"))
+        );
+    });
+}
+
+#[test]
+fn what_is_not_there_not_yours_or_not_ours_is_404_and_no_uuid_is_400() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let (_, stranger) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        let queued = world.start(organization, agent).await.json();
+        let endpoint = queued["polling"]["endpoint"].as_str().expect("an endpoint");
+        check(
+            &world.get(&stranger, endpoint).await,
+            expect![[r#"
+            404 application/problem+json
+            {
+              "detail": "Job not found",
+              "error": "Job not found",
+              "instance": "<1>",
+              "status": 404,
+              "success": false,
+              "title": "Not Found",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        let other: Uuid = sqlx::query_scalar(
+            "INSERT INTO jobs (type, organization_id, data, error)
+            VALUES ('image_generation', $1, '{}', 'raw error') RETURNING id",
+        )
+        .bind(organization)
+        .fetch_one(&world.pool)
+        .await
+        .expect("a job");
+        for id in [other, Uuid::new_v4()] {
+            assert_eq!(
+                world
+                    .get(&key, &format!("/api/v1/jobs/{id}"))
+                    .await
+                    .status(),
+                404
+            );
+        }
+        check(
+            &world.get(&key, "/api/v1/jobs/not-a-uuid").await,
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "The request is not valid",
+                  "details": [
+                    {
+                      "field": "jobId",
+                      "message": "must be a UUID"
+                    }
+                  ],
+                  "error": "The request is not valid",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+    });
+}

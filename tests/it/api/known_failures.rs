@@ -1,0 +1,341 @@
+//! Failures of deployed systems that the API makes impossible, by their codes.
+
+use dev::template::Template;
+use rust_decimal::dec;
+use serde_json::{Value, json};
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::{World, audit, run};
+use uuid::Uuid;
+
+/// What a route has to do with starting containers. A new route fails the test until somebody decides.
+const ROUTES: &[(&str, Start)] = &[
+    ("agent-create", Start::Gated(&["pending"])),
+    (
+        "agent-provision",
+        Start::Gated(&["pending", "stopped", "error", "provisioning", "suspended"]),
+    ),
+    (
+        "agent-resume",
+        Start::Gated(&["pending", "stopped", "error", "provisioning", "suspended"]),
+    ),
+    (
+        "agent-restore",
+        Start::Gated(&["stopped", "error", "running"]),
+    ),
+    ("agent-update", Start::Never),
+    ("agent-delete", Start::Never),
+    ("agent-suspend", Start::Never),
+    ("agent-list", Start::Never),
+    ("agent-get", Start::Never),
+    ("agent-backups", Start::Never),
+    ("agent-pairing-token", Start::Never),
+    ("agent-pair", Start::Never),
+    ("job-get", Start::Never),
+    ("credit-get", Start::Never),
+    ("credit-history", Start::Never),
+    ("credit-grant", Start::Never),
+    ("billing-trigger", Start::Never),
+    ("session", Start::Never),
+    ("openapi", Start::Never),
+    ("not-found", Start::Never),
+];
+
+enum Start {
+    Never,
+    /// From each of these states it can end with a running container, so it asks the gate.
+    Gated(&'static [&'static str]),
+}
+
+async fn agent_in(world: &World, organization: Uuid, state: &str) -> Uuid {
+    // Suspended for debt while its container still runs: a resume would let it run on.
+    let status = if state == "suspended" {
+        "running"
+    } else {
+        state
+    };
+    let agent = world.agent(organization, status).await;
+    if state == "suspended" {
+        world.set(agent, "billing_status = 'suspended'").await;
+    }
+    world.backup(agent, "auto").await;
+    agent
+}
+
+fn asked(function: &str, agent: Uuid) -> Request {
+    match function {
+        "agent-create" => {
+            Request::new("POST", "/api/v1/milady/agents").json(&json!({"agentName": "a"}))
+        }
+        name => {
+            let verb = name.trim_start_matches("agent-");
+            Request::new("POST", &agent_path(agent, &format!("/{verb}")))
+        }
+    }
+}
+
+#[test]
+fn f09_no_path_starts_an_agent_with_4_99() {
+    run(async {
+        let template = Template::load().expect("template.yaml");
+        for function in template
+            .functions
+            .iter()
+            .filter(|function| !function.routes.is_empty())
+        {
+            let known = ROUTES.iter().any(|(name, _)| *name == function.name);
+            assert!(
+                known,
+                "does {} start a container? say so here",
+                function.name
+            );
+        }
+        let world = World::new().await;
+        let (organization, key) = world.tenant("4.99").await;
+        for (function, start) in ROUTES {
+            let Start::Gated(states) = start else {
+                continue;
+            };
+            for state in *states {
+                let agent = agent_in(&world, organization, state).await;
+                let answer = world.call(asked(function, agent).key(&key)).await;
+                assert_eq!(answer.status(), 402, "{function} {state} {}", answer.text());
+                let body = answer.json();
+                assert_eq!(body["currentBalance"], json!(4.99), "{function} {state}");
+                assert_eq!(body["success"], json!(false));
+                // So that committed hours of one case do not weigh on the next.
+                world.delete(agent).await;
+            }
+        }
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
+        assert_eq!(
+            world.count("SELECT count(*) FROM milady_sandboxes").await,
+            0
+        );
+    });
+}
+
+#[test]
+fn f09_no_worker_path_starts_an_agent_with_4_99_either() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        // Enqueued with enough credit, which is gone when the worker comes.
+        let provisioned = world.agent(organization, "stopped").await;
+        world
+            .post(&key, &agent_path(provisioned, "/provision"))
+            .await;
+        let restored = world.agent(organization, "stopped").await;
+        world.backup(restored, "auto").await;
+        world.post(&key, &agent_path(restored, "/restore")).await;
+        let resumed = world.agent(organization, "error").await;
+        world.post(&key, &agent_path(resumed, "/resume")).await;
+        // Written by an older web app, which never asked a gate.
+        let legacy = world.agent(organization, "pending").await;
+        sqlx::query(
+            "INSERT INTO jobs (type, organization_id, data) VALUES ('milady_provision', $1,
+                jsonb_build_object('agentId', $2::uuid, 'organizationId', $1, 'agentName', 'a'))",
+        )
+        .bind(organization)
+        .bind(legacy)
+        .execute(&world.pool)
+        .await
+        .expect("a job");
+        world
+            .execute("UPDATE jobs SET scheduled_for = '2026-02-28'")
+            .await;
+        world
+            .execute("UPDATE organizations SET credit_balance = 4.99")
+            .await;
+        let jobs: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM jobs")
+            .fetch_all(&world.pool)
+            .await
+            .expect("jobs");
+        assert_eq!(jobs.len(), 4);
+        for job in jobs {
+            assert_eq!(world.run_job(job).await["outcome"], "failed");
+            let told = world.get(&key, &format!("/api/v1/jobs/{job}")).await.json();
+            let error = told["data"]["error"]
+                .as_str()
+                .expect("a sentence")
+                .to_owned();
+            assert_eq!(error, "Insufficient credits: $5 required, $4.99 available");
+            assert_eq!(told["polling"], json!({"shouldContinue": false}));
+        }
+        for (agent, status) in [
+            (provisioned, "stopped"),
+            (restored, "stopped"),
+            (resumed, "error"),
+            (legacy, "pending"),
+        ] {
+            assert_eq!(world.agent_row(agent).await.status, status);
+        }
+    });
+}
+
+#[test]
+fn f09_an_exempt_agent_passes_and_a_gift_elsewhere_pays_for_nobody() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("0").await;
+        let exempt = world.agent(organization, "stopped").await;
+        world.set(exempt, "billing_status = 'exempt'").await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(exempt, "/provision"))
+                .await
+                .status(),
+            202
+        );
+        let other = world.agent(organization, "stopped").await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(other, "/provision"))
+                .await
+                .status(),
+            402
+        );
+    });
+}
+
+#[test]
+fn suspended_topped_up_and_resumed_is_billed_again() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("0.01").await;
+        let agent = world.agent(organization, "running").await;
+        world.tick(1).await;
+        world.hand_over().await;
+        let report = world.tick(50).await;
+        assert_eq!(report.tally.suspended, 1);
+        let row = world.agent_row(agent).await;
+        assert_eq!(
+            (row.status.as_str(), row.billing_status.as_str()),
+            ("running", "suspended")
+        );
+        // Suspended agents are not metered: nothing new is owed.
+        world.tick(60).await;
+        assert_eq!(
+            world
+                .post(&key, &agent_path(agent, "/resume"))
+                .await
+                .status(),
+            402
+        );
+        world.top_up(organization, "20").await;
+        let resumed = world.post(&key, &agent_path(agent, "/resume")).await;
+        assert_eq!(
+            (resumed.status(), &resumed.json()["data"]["message"]),
+            (200, &json!("Agent is already running"))
+        );
+        assert_eq!(world.agent_row(agent).await.billing_status, "active");
+        assert_eq!(world.jobs_of(agent).await[0]["status"], "failed");
+        world.tick(61).await;
+        let paid = world.charged(organization).await;
+        assert_eq!(paid, dec!(1.02), "50 owed hours and the one since");
+        world.tick(62).await;
+        assert_eq!(world.charged(organization).await, paid + dec!(0.02));
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn f30_a_bad_key_and_an_id_that_is_no_uuid_are_told_and_show_no_sql() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("5").await;
+        for path in [
+            "/api/v1/jobs/x",
+            "/api/v1/jobs/1;DROP%20TABLE%20jobs",
+            "/api/v1/milady/agents/%00",
+            "/api/v1/milady/agents/%F0%9F%98%80/backups",
+        ] {
+            let answer = world.get(&key, path).await;
+            assert_eq!(answer.status(), 400, "{path} {}", answer.text());
+            assert_eq!(answer.json()["success"], json!(false));
+            let bad = world.get("eliza_nonsense", path).await;
+            assert_eq!(
+                (bad.status(), bad.json()["error"].is_string()),
+                (401, true),
+                "{path}"
+            );
+            for text in [answer.text(), bad.text()] {
+                assert!(
+                    !text.contains("SELECT") && !text.contains("syntax"),
+                    "{text}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn secrets_and_what_customers_write_reach_no_log_and_no_line_of_their_own() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("50").await;
+        world
+            .execute("UPDATE users SET email = 'canary-mail@example.test'")
+            .await;
+        let body = json!({
+            "agentName": "canary-name {\"level\":\"ERROR\"}", "agentConfig": {"x": "canary-config\n{\"level\":\"ERROR\"}"},
+            "environmentVars": {"TOKEN": "canary-token\n{\"forged\":true}"},
+        });
+        let created = world
+            .post_json(&key, "/api/v1/milady/agents", &body)
+            .await
+            .json();
+        let agent: Uuid = created["data"]["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("an id");
+        let forged = "/api/v1/milady/agents/%0A%7B%22forged%22%3Atrue%7D";
+        assert_eq!(world.get(&key, forged).await.status(), 400);
+        world
+            .get(
+                &key,
+                "/api/v1/milady/agents?limit=%0A%7B%22forged%22%3Atrue%7D",
+            )
+            .await;
+        world.post(&key, &agent_path(agent, "/provision")).await;
+        let hooked = Request::new("POST", &agent_path(agent, "/provision")).key(&key);
+        world
+            .call(hooked.header("x-webhook-url", "https://canary-hook.example/x"))
+            .await;
+        world.post(&key, &agent_path(agent, "/suspend")).await;
+        world.set(agent, "status = 'running', environment_vars = '{\"MILADY_API_TOKEN\": \"canary-agent-key\"}'").await;
+        let token = world
+            .post(&key, &agent_path(agent, "/pairing-token"))
+            .await
+            .json();
+        let token = token["data"]["token"].as_str().expect("a token").to_owned();
+        world
+            .execute("ALTER TABLE milady_sandboxes RENAME COLUMN agent_name TO canary_column")
+            .await;
+        let broken = world.get(&key, &agent_path(agent, "")).await;
+        assert_eq!(broken.status(), 500);
+        assert_eq!(
+            broken.json()["error"],
+            json!("Something went wrong on our side")
+        );
+        assert!(!broken.text().contains("canary"), "{}", broken.text());
+        let _ = organization;
+        for function in [
+            "agent-create",
+            "agent-get",
+            "agent-list",
+            "agent-provision",
+            "agent-suspend",
+            "agent-pairing-token",
+        ] {
+            for line in world.logs(function).await {
+                let parsed: Value = serde_json::from_str(&line).expect("one JSON object per line");
+                assert!(parsed.get("forged").is_none(), "{line}");
+                for secret in ["canary", &key[6..], &token, "SELECT", "postgres://"] {
+                    assert!(!line.contains(secret), "{function} showed {secret}: {line}");
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,189 @@
+//! `POST|DELETE /api/v1/session`
+
+use expect_test::expect;
+use serde_json::json;
+use tests::suite::{ORIGIN, Request};
+use tests::world::{hours, minutes};
+use tests::{World, check, run};
+
+const SESSION: &str = "/api/v1/session";
+const LIST: &str = "/api/v1/milady/agents";
+
+fn begin(key: &str) -> Request {
+    Request::new("POST", SESSION)
+        .header("origin", ORIGIN)
+        .json(&json!({"apiKey": key}))
+}
+
+fn list(cookie: &str) -> Request {
+    Request::new("GET", LIST).header("cookie", cookie)
+}
+
+#[test]
+fn a_key_begins_a_session_of_twelve_hours_and_the_cookie_calls_the_api() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("5").await;
+        let begun = world.call(begin(&key)).await;
+        check(
+            &begun,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "expiresAt": "2026-03-01T12:00:00.000Z",
+                "organizationId": "<1>",
+                "userId": "<2>"
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let header = begun.header("set-cookie").expect("a cookie");
+        let (cookie, attributes) = header.split_once("; ").expect("attributes");
+        assert_eq!(
+            attributes,
+            "Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"
+        );
+        assert!(cookie.starts_with("__Host-milady=") && !cookie.contains(&key[6..]));
+        assert_eq!(world.call(list(cookie)).await.status(), 200);
+        world.at(minutes(12 * 60 - 1)).await;
+        assert_eq!(world.call(list(cookie)).await.status(), 200);
+        world.at(hours(12)).await;
+        assert_eq!(world.call(list(cookie)).await.status(), 401);
+    });
+}
+
+#[test]
+fn a_session_ends_with_its_key_and_with_its_account() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("5").await;
+        let begun = world.call(begin(&key)).await;
+        let cookie = begun
+            .header("set-cookie")
+            .expect("a cookie")
+            .split(';')
+            .next()
+            .expect("it")
+            .to_owned();
+        for (sql, status) in [
+            ("UPDATE api_keys SET is_active = false", 401),
+            (
+                "UPDATE api_keys SET is_active = true, expires_at = '2026-02-28'",
+                401,
+            ),
+            (
+                "UPDATE api_keys SET expires_at = NULL; UPDATE users SET is_active = false",
+                403,
+            ),
+            (
+                "UPDATE users SET is_active = true; UPDATE organizations SET is_active = false",
+                403,
+            ),
+            ("UPDATE organizations SET is_active = true", 200),
+            ("DELETE FROM api_keys", 401),
+        ] {
+            world.execute(sql).await;
+            assert_eq!(world.call(list(&cookie)).await.status(), status, "{sql}");
+        }
+        let mut forged = cookie.clone();
+        forged.pop();
+        for cookie in [
+            forged.as_str(),
+            "__Host-milady=",
+            "__Host-milady=a.b.c",
+            "milady=x",
+        ] {
+            assert_eq!(world.call(list(cookie)).await.status(), 401, "{cookie}");
+        }
+    });
+}
+
+#[test]
+fn ending_a_session_clears_the_cookie() {
+    run(async {
+        let world = World::new().await;
+        let ended = world
+            .call(Request::new("DELETE", SESSION).header("origin", ORIGIN))
+            .await;
+        assert_eq!((ended.status(), ended.text()), (200, r#"{"success":true}"#));
+        assert_eq!(
+            ended.header("set-cookie"),
+            Some("__Host-milady=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict")
+        );
+    });
+}
+
+#[test]
+fn who_may_not_begin_one_is_told_why() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("5").await;
+        let unknown = format!("eliza_{}", "0".repeat(64));
+        check(
+            &world.call(begin(&unknown)).await,
+            expect![[r#"
+            401 application/problem+json
+            {
+              "detail": "A valid credential is required",
+              "error": "A valid credential is required",
+              "instance": "<1>",
+              "status": 401,
+              "success": false,
+              "title": "Unauthorized",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        for body in [
+            json!({}),
+            json!({"apiKey": 1}),
+            json!({"apiKey": ""}),
+            json!([]),
+        ] {
+            let request = Request::new("POST", SESSION)
+                .header("origin", ORIGIN)
+                .json(&body);
+            assert_eq!(world.call(request).await.status(), 400, "{body}");
+        }
+        for method in ["POST", "DELETE"] {
+            for origin in [None, Some("https://evil.example")] {
+                let request = Request::new(method, SESSION).json(&json!({"apiKey": key}));
+                let request = origin
+                    .into_iter()
+                    .fold(request, |r, origin| r.header("origin", origin));
+                assert_eq!(
+                    world.call(request).await.status(),
+                    403,
+                    "{method} {origin:?}"
+                );
+            }
+        }
+        check(
+            &world.call(Request::new("DELETE", SESSION)).await,
+            expect![[r#"
+                403 application/problem+json
+                {
+                  "detail": "This origin is not allowed",
+                  "error": "This origin is not allowed",
+                  "instance": "<1>",
+                  "status": 403,
+                  "success": false,
+                  "title": "Forbidden",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        for secret in ["", "shorter-than-thirty-two-bytes"] {
+            let function = world.function("session").with("SESSION_SECRET", secret);
+            let answer = world.call_on(&function, begin(&key)).await;
+            assert_eq!(
+                (answer.status(), answer.header("retry-after")),
+                (503, Some("600"))
+            );
+        }
+        world.execute("UPDATE users SET is_active = false").await;
+        assert_eq!(world.call(begin(&key)).await.status(), 403);
+    });
+}
