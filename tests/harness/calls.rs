@@ -55,6 +55,13 @@ impl World {
         Function::http_on(&instance, &found.key, &found.parameters, &request).await
     }
 
+    /// The function that a request goes to.
+    #[must_use]
+    pub fn function_of(&self, request: &Request) -> Function {
+        let found = ROUTES.find(&request.0.method, &request.0.path);
+        self.function(&found.expect("a route").function)
+    }
+
     /// The warm instance of a function.
     pub async fn instance(&self, function: &str) -> Arc<Instance> {
         let mut warm = self.warm.0.lock().await;

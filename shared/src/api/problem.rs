@@ -54,9 +54,17 @@ impl Problem {
     /// 400 with one entry per refused field.
     #[must_use]
     pub fn bad_request(details: Vec<Detail>) -> Self {
+        let error = match details.as_slice() {
+            [] => "The request is not valid".to_owned(),
+            [only] => format!("{} {}", only.field, only.message),
+            [first, rest @ ..] => {
+                let (Detail { field, message }, more) = (first, rest.len());
+                format!("{field} {message}, and {more} more")
+            }
+        };
         Self {
             details,
-            ..Self::new(400, "Bad Request", "The request is not valid")
+            ..Self::new(400, "Bad Request", error)
         }
     }
 

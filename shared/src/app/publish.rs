@@ -2,6 +2,7 @@
 //! that it is due, so `job.due` needs no other: it is sent after the commit, and each minute by the
 //! sweep for every job that is due.
 
+use chrono::SecondsFormat;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -34,7 +35,7 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
         .map(|row| {
             let mut detail = json!({
                 "id": row.id, "organizationId": row.organization_id,
-                "occurredAt": row.occurred_at,
+                "occurredAt": row.occurred_at.to_rfc3339_opts(SecondsFormat::Millis, true),
             });
             if let (Some(detail), Some(payload)) = (detail.as_object_mut(), row.payload.as_object())
             {

@@ -81,6 +81,17 @@ pub struct NewStart<'a> {
 /// Enqueues the job that starts an agent: the only way to start compute, and it takes the gate's
 /// clearance. Answers none if a start job is under way for the agent.
 ///
+/// Without having asked the gate there is nothing to call it with (F09):
+///
+/// ```compile_fail,E0308
+/// # use shared::db::jobs::{NewStart, start_enqueue};
+/// # async fn forgot_the_gate(conn: &mut sqlx::PgConnection, start: NewStart<'_>) {
+/// let now = chrono::DateTime::UNIX_EPOCH;
+/// let agent = (uuid::Uuid::nil(), uuid::Uuid::nil());
+/// let job = start_enqueue(conn, &agent, &start, now).await;
+/// # }
+/// ```
+///
 /// # Errors
 /// Database errors.
 pub async fn start_enqueue(

@@ -1,7 +1,7 @@
 //! Jobs: what is done outside the request. Owns: the kinds, their retries, the sentences they fail
 //! with. Does not own: doing them (`app::job_run`).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 /// Tries of a start job.
@@ -95,8 +95,13 @@ pub struct Step {
     pub name: &'static str,
     /// `running`, `done` or `failed`.
     pub status: &'static str,
-    /// Since when.
+    /// Since when; in JSON with milliseconds, as all dates are.
+    #[serde(serialize_with = "milliseconds")]
     pub at: DateTime<Utc>,
+}
+
+fn milliseconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 /// Why a try of a job ended without success. What it displays is shown to the owner: it holds no

@@ -164,7 +164,7 @@ fn every_wrong_field_is_named() {
             expect![[r#"
                 400 application/problem+json
                 {
-                  "detail": "The request is not valid",
+                  "detail": "organizationId must be a UUID, and 2 more",
                   "details": [
                     {
                       "field": "organizationId",
@@ -179,7 +179,7 @@ fn every_wrong_field_is_named() {
                       "message": "must be 1 to 500 characters without control characters, not all blank"
                     }
                   ],
-                  "error": "The request is not valid",
+                  "error": "organizationId must be a UUID, and 2 more",
                   "instance": "<1>",
                   "status": 400,
                   "success": false,
@@ -192,23 +192,23 @@ fn every_wrong_field_is_named() {
         check(
             &world.call(no_key).await,
             expect![[r#"
-            400 application/problem+json
-            {
-              "detail": "The request is not valid",
-              "details": [
+                400 application/problem+json
                 {
-                  "field": "Idempotency-Key",
-                  "message": "is required"
+                  "detail": "Idempotency-Key is required",
+                  "details": [
+                    {
+                      "field": "Idempotency-Key",
+                      "message": "is required"
+                    }
+                  ],
+                  "error": "Idempotency-Key is required",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
                 }
-              ],
-              "error": "The request is not valid",
-              "instance": "<1>",
-              "status": 400,
-              "success": false,
-              "title": "Bad Request",
-              "type": "about:blank"
-            }
-        "#]],
+            "#]],
         );
         let nobody = json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"});
         check(

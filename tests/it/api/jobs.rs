@@ -58,37 +58,42 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
         check(
             &world.get(&key, &endpoint).await,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "attempts": 1,
-                "completedAt": null,
-                "createdAt": "2026-03-01T00:00:00.000Z",
-                "error": "No host is registered",
-                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                "id": "<1>",
-                "maxAttempts": 3,
-                "result": null,
-                "scheduledFor": "2026-03-01T00:00:30.000Z",
-                "startedAt": "2026-03-01T00:00:00.000Z",
-                "status": "pending",
-                "steps": [
-                  {
-                    "at": "2026-03-01T00:00:00Z",
-                    "name": "credit",
-                    "status": "done"
-                  }
-                ],
-                "type": "milady_provision",
-                "updatedAt": "2026-03-01T00:00:00.000Z"
-              },
-              "polling": {
-                "intervalMs": 5000,
-                "shouldContinue": true
-              },
-              "success": true
-            }
-        "#]],
+                200 application/json
+                {
+                  "data": {
+                    "attempts": 1,
+                    "completedAt": null,
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "error": "No host is registered",
+                    "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                    "id": "<1>",
+                    "maxAttempts": 3,
+                    "result": null,
+                    "scheduledFor": "2026-03-01T00:00:30.000Z",
+                    "startedAt": "2026-03-01T00:00:00.000Z",
+                    "status": "pending",
+                    "steps": [
+                      {
+                        "at": "2026-03-01T00:00:00.000Z",
+                        "name": "credit",
+                        "status": "done"
+                      },
+                      {
+                        "at": "2026-03-01T00:00:00.000Z",
+                        "name": "host",
+                        "status": "failed"
+                      }
+                    ],
+                    "type": "milady_provision",
+                    "updatedAt": "2026-03-01T00:00:00.000Z"
+                  },
+                  "polling": {
+                    "intervalMs": 5000,
+                    "shouldContinue": true
+                  },
+                  "success": true
+                }
+            "#]],
         );
         for minute in [1, 4] {
             world.at(minutes(minute)).await;
@@ -97,36 +102,41 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
         check(
             &world.get(&key, &endpoint).await,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "attempts": 3,
-                "completedAt": "2026-03-01T00:04:00.000Z",
-                "createdAt": "2026-03-01T00:00:00.000Z",
-                "error": "No host is registered",
-                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                "id": "<1>",
-                "maxAttempts": 3,
-                "result": null,
-                "scheduledFor": "2026-03-01T00:03:00.000Z",
-                "startedAt": "2026-03-01T00:00:00.000Z",
-                "status": "failed",
-                "steps": [
-                  {
-                    "at": "2026-03-01T00:04:00Z",
-                    "name": "credit",
-                    "status": "done"
-                  }
-                ],
-                "type": "milady_provision",
-                "updatedAt": "2026-03-01T00:04:00.000Z"
-              },
-              "polling": {
-                "shouldContinue": false
-              },
-              "success": true
-            }
-        "#]],
+                200 application/json
+                {
+                  "data": {
+                    "attempts": 3,
+                    "completedAt": "2026-03-01T00:04:00.000Z",
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "error": "No host is registered",
+                    "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                    "id": "<1>",
+                    "maxAttempts": 3,
+                    "result": null,
+                    "scheduledFor": "2026-03-01T00:03:00.000Z",
+                    "startedAt": "2026-03-01T00:00:00.000Z",
+                    "status": "failed",
+                    "steps": [
+                      {
+                        "at": "2026-03-01T00:04:00.000Z",
+                        "name": "credit",
+                        "status": "done"
+                      },
+                      {
+                        "at": "2026-03-01T00:04:00.000Z",
+                        "name": "host",
+                        "status": "failed"
+                      }
+                    ],
+                    "type": "milady_provision",
+                    "updatedAt": "2026-03-01T00:04:00.000Z"
+                  },
+                  "polling": {
+                    "shouldContinue": false
+                  },
+                  "success": true
+                }
+            "#]],
         );
         let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
         assert_eq!(
@@ -182,14 +192,14 @@ fn what_is_not_there_not_yours_or_not_ours_is_404_and_no_uuid_is_400() {
             expect![[r#"
                 400 application/problem+json
                 {
-                  "detail": "The request is not valid",
+                  "detail": "jobId must be a UUID",
                   "details": [
                     {
                       "field": "jobId",
                       "message": "must be a UUID"
                     }
                   ],
-                  "error": "The request is not valid",
+                  "error": "jobId must be a UUID",
                   "instance": "<1>",
                   "status": 400,
                   "success": false,

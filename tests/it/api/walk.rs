@@ -206,3 +206,65 @@ fn a_body_over_a_megabyte_is_413_on_every_route() {
         }
     });
 }
+
+#[test]
+fn a_database_that_is_away_is_a_503_that_says_when_to_come_again() {
+    run(async {
+        let world = World::new().await;
+        let key = format!("eliza_{}", "d".repeat(64));
+        let away = "postgres://nobody:canary@127.0.0.1:9/nowhere";
+        let cases = cases();
+        let asked = cases.iter().map(async |case| {
+            let bearer = format!("Bearer {}", tests::suite::CRON_SECRET);
+            let request = request(case, Uuid::nil(), Uuid::nil());
+            let request = match case.route.contains("cron") {
+                true => request.header("authorization", &bearer),
+                false => request.key(&key),
+            };
+            // A session is begun with a key of the right form.
+            let request = match case.route == "POST /api/v1/session" {
+                true => request.body(json!({"apiKey": key}).to_string()),
+                false => request,
+            };
+            let function = world.function_of(&request).with("DATABASE_URL", away);
+            (case, world.call_on(&function, request).await)
+        });
+        for (case, answer) in futures_util::future::join_all(asked).await {
+            if [200, 404].contains(&case.nobody) {
+                assert_eq!(answer.status(), case.nobody, "{}", case.route);
+                continue;
+            }
+            assert_eq!(answer.status(), 503, "{} {}", case.route, answer.text());
+            assert_eq!(answer.header("retry-after"), Some("5"), "{}", case.route);
+            assert!(!answer.0.to_string().contains("canary"), "{}", case.route);
+        }
+    });
+}
+
+#[test]
+fn an_answer_comes_before_the_invocation_ends() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("50").await;
+        let mut holder = world.pool.begin().await.expect("begin");
+        sqlx::query("LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut *holder)
+            .await
+            .expect("a lock");
+        let request = Request::new("GET", "/api/v1/milady/agents").key(&key);
+        let instance = world.function("agent-list").start().await;
+        let limit = std::time::Duration::from_secs(2);
+        let outcome = instance.invoke(world.event(&request), limit).await;
+        let dev::runtime::Outcome::Success(answer) = outcome else {
+            panic!("no answer: {outcome:?}")
+        };
+        assert_eq!(answer["statusCode"], json!(503));
+        holder.rollback().await.expect("rollback");
+        // The statement that was given up does not hold the warm instance up.
+        let again = instance.invoke(world.event(&request), limit).await;
+        let dev::runtime::Outcome::Success(answer) = again else {
+            panic!("no answer: {again:?}")
+        };
+        assert_eq!(answer["statusCode"], json!(200));
+    });
+}

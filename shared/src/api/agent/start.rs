@@ -1,5 +1,7 @@
 //! What provision and resume have in common: they are one request, answered in two forms.
 
+use std::time::{Duration, Instant};
+
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -8,9 +10,10 @@ use uuid::Uuid;
 use crate::api::auth::{Auth, Caller};
 use crate::api::json::Date;
 use crate::api::problem::Problem;
-use crate::api::{idempotency, json, path};
+use crate::api::{idempotency, json, list, path};
 use crate::app::agent_start::{Ports, Started, Webhook, Work, agent_start};
 use crate::db::agent_records::{Record, agent_find};
+use crate::db::jobs::job_find;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::{self, Reach};
 use crate::events::Publisher;
@@ -51,7 +54,13 @@ impl Deps {
     }
 }
 
-/// Asks for the start.
+/// How long `sync=true` waits for the job.
+const WAIT: Duration = Duration::from_secs(20);
+/// How often it looks.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Asks for the start. With `sync=true` it waits for the end of the job, within limits: once it is
+/// done the agent runs.
 pub(super) async fn begin(
     deps: &Deps,
     request: &Request,
@@ -60,11 +69,37 @@ pub(super) async fn begin(
 ) -> Result<(Caller, Uuid, Started), Problem> {
     let caller = deps.auth.caller(&deps.pool, request).await?;
     let agent_id = path::uuid(request, "agentId")?;
+    let sync = match list::parameter(request, "sync").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::field("sync", "must be true or false")),
+    };
     let repeatable = idempotency::optional(request, &caller, route, invocation)?;
     let webhook = webhook(request, deps.reach)?;
     let agent = (caller.organization_id, agent_id);
     let started = agent_start(deps.ports(), agent, webhook.as_ref(), repeatable).await?;
+    let started = match started {
+        Started::Enqueued(work) if sync => wait(deps, &caller, work).await?,
+        started => started,
+    };
     Ok((caller, agent_id, started))
+}
+
+async fn wait(deps: &Deps, caller: &Caller, mut work: Work) -> Result<Started, Problem> {
+    let until = Instant::now() + WAIT;
+    while Instant::now() < until {
+        tokio::time::sleep(EVERY).await;
+        let mut conn = deps.pool.acquire().await?;
+        let job = job_find(&mut conn, caller.organization_id, work.job_id).await?;
+        let Some(job) = job else { break };
+        work.status = job.status;
+        match work.status.as_str() {
+            "completed" => return Ok(Started::Running),
+            "failed" => break,
+            _ => {}
+        }
+    }
+    Ok(Started::Enqueued(work))
 }
 
 fn webhook(request: &Request, reach: Reach) -> Result<Option<Webhook>, Problem> {

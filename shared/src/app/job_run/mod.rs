@@ -249,8 +249,14 @@ impl Work<'_> {
     }
 
     /// The host to work on. This version knows whether there is one, and cannot work on it yet.
-    async fn host(&self) -> Result<std::convert::Infallible, Stop> {
+    async fn host(&mut self) -> Result<std::convert::Infallible, Stop> {
         let mut conn = self.pool.acquire().await?;
+        let at = db::clock::billing_clock(&mut conn).await?;
+        self.steps.push(Step {
+            name: "host",
+            status: "failed",
+            at,
+        });
         Err(if db::nodes::any_node(&mut conn).await? {
             JobFailure::Unreachable.into()
         } else {

@@ -99,6 +99,10 @@ async fn configured(database: &PgPool) -> Result<String> {
     let mut text = include_str!("../../schemathesis.toml").to_owned();
     for (name, sql) in [
         ("agents", "SELECT id::text FROM milady_sandboxes"),
+        (
+            "restorable",
+            "SELECT sandbox_record_id::text FROM milady_sandbox_backups",
+        ),
         ("backups", "SELECT id::text FROM milady_sandbox_backups"),
         ("organizations", "SELECT id::text FROM organizations"),
         ("keys", "SELECT key FROM api_keys"),

@@ -146,9 +146,10 @@ async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> 
     for (younger, agent) in (0_i32..).zip(demo.agents) {
         let id: Uuid = sqlx::query_scalar(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
-                 billing_status, hourly_rate, created_at)
+                 billing_status, hourly_rate, created_at, environment_vars)
              VALUES ($1, $2, $3, $4, $5, $6::numeric,
-                 billing_clock() - interval '1 day' + make_interval(mins => $7))
+                 billing_clock() - interval '1 day' + make_interval(mins => $7),
+                 jsonb_build_object('MILADY_API_TOKEN', md5($3)))
              RETURNING id",
         )
         .bind(organization)

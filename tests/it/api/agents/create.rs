@@ -90,39 +90,39 @@ fn every_wrong_field_is_named() {
         check(
             &world.post_json(&key, CREATE, &body).await,
             expect![[r#"
-            400 application/problem+json
-            {
-              "detail": "The request is not valid",
-              "details": [
+                400 application/problem+json
                 {
-                  "field": "agentName",
-                  "message": "must be a string"
-                },
-                {
-                  "field": "characterId",
-                  "message": "must be a UUID"
-                },
-                {
-                  "field": "agentConfig",
-                  "message": "must be an object"
-                },
-                {
-                  "field": "environmentVars",
-                  "message": "must be an object"
-                },
-                {
-                  "field": "dockerImage",
-                  "message": "must be an image reference"
+                  "detail": "agentName must be a string, and 4 more",
+                  "details": [
+                    {
+                      "field": "agentName",
+                      "message": "must be a string"
+                    },
+                    {
+                      "field": "characterId",
+                      "message": "must be a UUID"
+                    },
+                    {
+                      "field": "agentConfig",
+                      "message": "must be an object"
+                    },
+                    {
+                      "field": "environmentVars",
+                      "message": "must be an object"
+                    },
+                    {
+                      "field": "dockerImage",
+                      "message": "must be an image reference"
+                    }
+                  ],
+                  "error": "agentName must be a string, and 4 more",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
                 }
-              ],
-              "error": "The request is not valid",
-              "instance": "<1>",
-              "status": 400,
-              "success": false,
-              "title": "Bad Request",
-              "type": "about:blank"
-            }
-        "#]],
+            "#]],
         );
         for (body, field) in [
             (json!({}), "agentName"),
@@ -254,23 +254,23 @@ fn bodies_that_are_no_json_too_deep_too_long_or_of_another_type_are_refused() {
         check(
             &send(json_kind, b"{".to_vec()).await,
             expect![[r#"
-            400 application/problem+json
-            {
-              "detail": "The request is not valid",
-              "details": [
+                400 application/problem+json
                 {
-                  "field": "body",
-                  "message": "must be JSON"
+                  "detail": "body must be JSON",
+                  "details": [
+                    {
+                      "field": "body",
+                      "message": "must be JSON"
+                    }
+                  ],
+                  "error": "body must be JSON",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
                 }
-              ],
-              "error": "The request is not valid",
-              "instance": "<1>",
-              "status": 400,
-              "success": false,
-              "title": "Bad Request",
-              "type": "about:blank"
-            }
-        "#]],
+            "#]],
         );
         check(
             &send(json_kind, long(1_048_600).into_bytes()).await,

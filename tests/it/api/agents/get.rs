@@ -122,14 +122,14 @@ fn what_is_not_there_or_not_yours_is_404_and_no_uuid_is_400() {
             expect![[r#"
                 400 application/problem+json
                 {
-                  "detail": "The request is not valid",
+                  "detail": "agentId must be a UUID",
                   "details": [
                     {
                       "field": "agentId",
                       "message": "must be a UUID"
                     }
                   ],
-                  "error": "The request is not valid",
+                  "error": "agentId must be a UUID",
                   "instance": "<1>",
                   "status": 400,
                   "success": false,

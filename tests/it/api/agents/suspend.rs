@@ -244,14 +244,14 @@ fn unknown_actions_and_other_tenants_are_refused() {
             expect![[r#"
                 400 application/problem+json
                 {
-                  "detail": "The request is not valid",
+                  "detail": "action must be shutdown or suspend",
                   "details": [
                     {
                       "field": "action",
                       "message": "must be shutdown or suspend"
                     }
                   ],
-                  "error": "The request is not valid",
+                  "error": "action must be shutdown or suspend",
                   "instance": "<1>",
                   "status": 400,
                   "success": false,
