@@ -1,6 +1,7 @@
 //! The rules, pure. Owns: money, prices, what is metered time worth, what is charged, who is warned
 //! and suspended, who may start compute, what can happen to an agent. Does not own: any I/O, the time, randomness.
 
+pub mod address;
 pub mod agent;
 pub mod billing;
 pub mod credit_gate;

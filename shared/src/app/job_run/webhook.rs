@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::db;
 use crate::db::job_work::DueWebhook;
+use crate::domain::address::is_public;
 use crate::domain::webhook::{self, Reach};
 
 /// Tries a webhook gets.
@@ -105,8 +106,7 @@ async fn resolve(url: &Url, reach: Reach) -> Result<Vec<SocketAddr>, &'static st
     let host = url.host_str().ok_or("no host")?.trim_matches(['[', ']']);
     let found = tokio::net::lookup_host((host, port)).await;
     let addresses: Vec<SocketAddr> = found.map_err(|_| "not resolved")?.collect();
-    let allowed =
-        |address: &SocketAddr| reach == Reach::Anywhere || webhook::is_public(address.ip());
+    let allowed = |address: &SocketAddr| reach == Reach::Anywhere || is_public(address.ip());
     if addresses.is_empty() || !addresses.iter().all(allowed) {
         return Err("not a public address");
     }

@@ -19,12 +19,15 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use crate::command::stack::{CRON_SECRET, Stack};
+use crate::command::stack::{CRON_SECRET, Stack, Webhooks};
 use crate::command::{self, seed};
 use crate::template::Template;
 use crate::{build, postgres};
 use answers::Answers;
 use options::{HELP, Options};
+
+/// More than enough for the requests of a run that could succeed.
+const RESTORABLE: i32 = 50;
 
 /// Runs the command; the result says whether the API is as described.
 ///
@@ -54,7 +57,8 @@ async fn run(options: &Options) -> Result<bool> {
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let defaults = command::Options::default();
-    let stack = Stack::start(&defaults, place, template.clone(), listener).await?;
+    let webhooks = Webhooks::AsDeployed;
+    let stack = Stack::start(&defaults, place, webhooks, template.clone(), listener).await?;
     let routes: Vec<String> = template
         .functions
         .iter()
@@ -66,6 +70,7 @@ async fn run(options: &Options) -> Result<bool> {
     let description = directory.join("openapi.json");
     std::fs::write(&description, stack.description().await?)?;
     let configuration = directory.join("schemathesis.toml");
+    stock(&stack.database).await?;
     std::fs::write(&configuration, configured(&stack.database).await?)?;
     // Beside these there are the description's examples and the limits of each value, so there are
     // enough even where an operation has little to vary.
@@ -94,14 +99,35 @@ async fn run(options: &Options) -> Result<bool> {
     report(&events, options.cases, &routes, status.success())
 }
 
+/// Agents for the restore route alone: each can be restored once, for no host ever runs it.
+async fn stock(database: &PgPool) -> Result<()> {
+    sqlx::query(
+        "WITH stopped AS (
+             INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status)
+             SELECT organization_id, user_id, 'to be restored ' || n, 'stopped'
+             FROM api_keys, generate_series(1, $2) n WHERE key = $1 RETURNING id)
+         INSERT INTO milady_sandbox_backups (sandbox_record_id, snapshot_type, state_data)
+         SELECT id, 'auto', '{}' FROM stopped",
+    )
+    .bind(seed::DEMOS[0].key())
+    .bind(RESTORABLE)
+    .execute(database)
+    .await
+    .context("cannot add agents")?;
+    Ok(())
+}
+
 /// The configuration with what there is in the database.
 async fn configured(database: &PgPool) -> Result<String> {
     let mut text = include_str!("../../schemathesis.toml").to_owned();
     for (name, sql) in [
-        ("agents", "SELECT id::text FROM milady_sandboxes"),
+        (
+            "agents",
+            "SELECT id::text FROM milady_sandboxes WHERE agent_name NOT LIKE 'to be restored%'",
+        ),
         (
             "restorable",
-            "SELECT sandbox_record_id::text FROM milady_sandbox_backups",
+            "SELECT id::text FROM milady_sandboxes WHERE agent_name LIKE 'to be restored%'",
         ),
         ("backups", "SELECT id::text FROM milady_sandbox_backups"),
         ("organizations", "SELECT id::text FROM organizations"),

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::template::Template;
 use crate::{build, postgres};
 pub use options::{HELP, Options};
-use stack::Stack;
+use stack::{Stack, Webhooks};
 
 /// Runs the command until it is done or interrupted; the result says whether every tick succeeded.
 ///
@@ -59,7 +59,7 @@ async fn run(options: &Options) -> Result<bool> {
         durable: true,
         keep: true,
     };
-    let stack = Stack::start(options, place, template, listener).await?;
+    let stack = Stack::start(options, place, Webhooks::Anywhere, template, listener).await?;
     stack.announce();
     match options.time_lapse {
         Some(an_hour) => ticks::time_lapse(&stack, an_hour, options.ticks).await,

@@ -45,6 +45,7 @@ impl Stack {
     pub(crate) async fn start(
         options: &Options,
         place: postgres::Options,
+        webhooks: Webhooks,
         template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
@@ -63,10 +64,16 @@ impl Stack {
         }
         let url = server.url(name);
         let bus = EventBus::start(&template).await?;
+        let around = Surroundings {
+            binaries: &binaries,
+            url: &url,
+            bus: &bus.address(),
+            webhooks,
+        };
         let functions = template
             .functions
             .iter()
-            .map(|function| local(function, &binaries, &url, &bus.address()))
+            .map(|function| local(function, &around))
             .collect::<Result<_>>()?;
         let functions = Pool::new(RuntimeApi::start_forwarding_logs().await?, functions);
         bus.deliver_to(functions.clone());
@@ -190,12 +197,29 @@ async fn migrate(functions: &Pool, template: &Template) -> Result<()> {
     Ok(())
 }
 
+/// Where webhooks may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Webhooks {
+    /// To this machine and its network too: what a machine of one's own is for.
+    Anywhere,
+    /// To public addresses only.
+    AsDeployed,
+}
+
+/// What functions are told about the stack they run in.
+struct Surroundings<'a> {
+    binaries: &'a Path,
+    url: &'a str,
+    bus: &'a str,
+    webhooks: Webhooks,
+}
+
 /// A function of the template with the settings it declares there, secrets replaced by local values.
-fn local(function: &template::Function, binaries: &Path, url: &str, bus: &str) -> Result<Function> {
+fn local(function: &template::Function, around: &Surroundings) -> Result<Function> {
     let mut env = function.env.clone();
     for name in &function.secrets {
         let value = match name.as_str() {
-            "DATABASE_URL" => url,
+            "DATABASE_URL" => around.url,
             "CRON_SECRET" => CRON_SECRET,
             "SESSION_SECRET" => SESSION_SECRET,
             _ => bail!("{} of {} has no local value", name, function.name),
@@ -203,10 +227,22 @@ fn local(function: &template::Function, binaries: &Path, url: &str, bus: &str) -
         env.insert(name.clone(), value.to_owned());
     }
     if env.contains_key("EVENT_BUS") {
-        env.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), bus.to_owned());
+        env.insert(
+            "AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(),
+            around.bus.to_owned(),
+        );
     }
-    if let Some(domain) = env.get_mut("AGENT_BASE_DOMAIN") {
-        AGENT_BASE_DOMAIN.clone_into(domain);
+    let private_webhooks = match around.webhooks {
+        Webhooks::Anywhere => "true",
+        Webhooks::AsDeployed => "false",
+    };
+    for (name, value) in [
+        ("AGENT_BASE_DOMAIN", AGENT_BASE_DOMAIN),
+        ("ALLOW_PRIVATE_WEBHOOKS", private_webhooks),
+    ] {
+        if let Some(setting) = env.get_mut(name) {
+            value.clone_into(setting);
+        }
     }
     // One line per invocation would drown the ticks; whoever wants it says so.
     let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
@@ -215,7 +251,7 @@ fn local(function: &template::Function, binaries: &Path, url: &str, bus: &str) -
     env.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory);
     Ok(Function {
         name: function.name.clone(),
-        binary: binaries.join(&function.name),
+        binary: around.binaries.join(&function.name),
         env,
     })
 }
