@@ -101,7 +101,7 @@ impl World {
         let event = serde_json::json!({"detail-type": "job.due", "detail": {"jobId": job}});
         let instance = self.instance("job-run").await;
         match instance
-            .invoke(event, std::time::Duration::from_secs(60))
+            .invoke(event, std::time::Duration::from_mins(1))
             .await
         {
             dev::runtime::Outcome::Success(answer) => answer,

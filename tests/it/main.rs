@@ -1,5 +1,6 @@
-//! The integration tests, one binary. They mirror the library: `billing` is about money, `api`
-//! mirrors the routes, `functions` starts the binaries that ship.
+//! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
+//! what is done outside the request, `api` mirrors the routes, `functions` starts the binaries that
+//! ship.
 
 #![expect(
     clippy::expect_used,
@@ -7,9 +8,14 @@
     clippy::disallowed_methods,
     reason = "a test that fails says where"
 )]
+#![expect(
+    clippy::too_many_lines,
+    reason = "answers are compared whole, and some have many lines"
+)]
 
 mod api;
 mod billing;
 mod functions;
+mod jobs;
 mod migrations;
 mod tidy;

@@ -19,6 +19,8 @@ pub struct Claimed {
     pub organization_id: Uuid,
     /// To which agent; none where an older web app's row names none.
     pub agent_id: Option<Uuid>,
+    /// The organization has this agent.
+    pub agent_known: bool,
     /// The state to give it, for a restore.
     pub backup_id: Option<Uuid>,
     /// The number of this try: the fence.
@@ -43,7 +45,11 @@ pub async fn job_claim(
                     ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
             FOR UPDATE SKIP LOCKED)
         RETURNING id, type AS kind, organization_id, agent_id, attempts,
-            data ->> 'agentId' AS named_agent, data ->> 'backupId' AS backup"#,
+            data ->> 'agentId' AS named_agent, data ->> 'backupId' AS backup,
+            EXISTS (SELECT FROM milady_sandboxes a
+                WHERE a.organization_id = jobs.organization_id
+                    AND a.id::text = coalesce(jobs.agent_id::text, jobs.data ->> 'agentId'))
+                AS "agent_known!""#,
         job_id,
         now.naive_utc()
     )
@@ -56,6 +62,7 @@ pub async fn job_claim(
         kind,
         organization_id: row.organization_id,
         agent_id: row.agent_id.or_else(|| parsed(row.named_agent)),
+        agent_known: row.agent_known,
         backup_id: parsed(row.backup),
         attempt: row.attempts,
     }))
@@ -158,6 +165,7 @@ pub async fn jobs_stale(
             kind: JobKind::parse(&row.kind)?,
             organization_id: row.organization_id,
             agent_id: row.agent_id.or(named),
+            agent_known: true,
             backup_id: None,
             attempt: row.attempts,
         })

@@ -128,7 +128,7 @@ fn a_key_set_is_fetched_by_the_id_that_a_token_names() {
         let (_, subject) = known_to_privy(&world).await;
         let signer = Signer::new();
         let set = json!({"keys": [Signer::new().jwk("other"), signer.jwk("current")]});
-        let served = axum::Router::new().route("/jwks.json", get(async move || set.to_string()));
+        let keys = axum::Router::new().route("/jwks.json", get(async move || set.to_string()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
@@ -136,7 +136,7 @@ fn a_key_set_is_fetched_by_the_id_that_a_token_names() {
             "http://{}/jwks.json",
             listener.local_addr().expect("an address")
         );
-        let server = tokio::spawn(async move { axum::serve(listener, served).await });
+        let server = tokio::spawn(async move { axum::serve(listener, keys).await });
         let function = world
             .function("agent-list")
             .without("PRIVY_VERIFICATION_KEY")

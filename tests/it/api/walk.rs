@@ -217,14 +217,16 @@ fn a_database_that_is_away_is_a_503_that_says_when_to_come_again() {
         let asked = cases.iter().map(async |case| {
             let bearer = format!("Bearer {}", tests::suite::CRON_SECRET);
             let request = request(case, Uuid::nil(), Uuid::nil());
-            let request = match case.route.contains("cron") {
-                true => request.header("authorization", &bearer),
-                false => request.key(&key),
+            let request = if case.route.contains("cron") {
+                request.header("authorization", &bearer)
+            } else {
+                request.key(&key)
             };
             // A session is begun with a key of the right form.
-            let request = match case.route == "POST /api/v1/session" {
-                true => request.body(json!({"apiKey": key}).to_string()),
-                false => request,
+            let request = if case.route == "POST /api/v1/session" {
+                request.body(json!({"apiKey": key}).to_string())
+            } else {
+                request
             };
             let function = world.function_of(&request).with("DATABASE_URL", away);
             (case, world.call_on(&function, request).await)

@@ -27,8 +27,10 @@ const NO_HOST: &str = "No host is registered";
 const UNREACHABLE: &str = "No registered host can be reached";
 const STALE: &str = "The worker stopped before the job was finished";
 
-/// Locks that stop a worker on its way: before it has done anything, and once it has begun.
-const AGENTS: &str = "SELECT FROM milady_sandboxes FOR UPDATE";
+/// Locks that stop a worker on its way: before it has looked at anything, before it has done anything,
+/// and once it has begun.
+const ORGANIZATIONS: &str = "SELECT FROM organizations FOR NO KEY UPDATE";
+const AGENTS: &str = "SELECT FROM milady_sandboxes FOR NO KEY UPDATE";
 const HOSTS: &str = "LOCK TABLE docker_nodes IN ACCESS EXCLUSIVE MODE";
 
 /// A job's row.
@@ -126,32 +128,36 @@ fn due(job: Uuid) -> Value {
 async fn run_on(instance: &Instance, job: Uuid) -> String {
     match instance.invoke(due(job), Duration::from_mins(1)).await {
         Outcome::Success(answer) => answer["outcome"].as_str().expect("a word").to_owned(),
-        other => panic!("job-run failed: {other:?}"),
+        other => panic!("job-run failed: {other:?} {:#?}", instance.logs()),
     }
 }
 
 /// The same with the world's warm worker.
 async fn run_job(world: &World, job: Uuid) -> String {
-    run_on(&world.instance("job-run").await, job).await
+    let worker = world.instance("job-run").await;
+    run_on(&worker, job).await
 }
 
 /// Runs a worker that has to wait for a lock, lets something happen while it waits, and gives the
 /// lock back; what the worker did.
-async fn meanwhile(
-    world: &World,
+fn meanwhile<'a>(
+    world: &'a World,
     job: Uuid,
     lock: &'static str,
-    happens: impl Future<Output = ()>,
-) -> String {
-    let instance = world.function("job-run").start().await;
-    let mut holder = world.pool.begin().await.expect("begin");
-    sqlx::query(lock).execute(&mut *holder).await.expect(lock);
-    let (done, ()) = tokio::join!(run_on(&instance, job), async {
-        world.until_somebody_waits().await;
-        happens.await;
-        holder.rollback().await.expect("rollback");
-    });
-    done
+    happens: impl Future<Output = ()> + 'a,
+) -> impl Future<Output = String> + 'a {
+    let happens = Box::pin(happens);
+    async move {
+        let instance = world.function("job-run").start().await;
+        let mut holder = world.pool.begin().await.expect("begin");
+        sqlx::query(lock).execute(&mut *holder).await.expect(lock);
+        let (done, ()) = tokio::join!(run_on(&instance, job), async {
+            world.until_somebody_waits().await;
+            happens.await;
+            holder.rollback().await.expect("rollback");
+        });
+        done
+    }
 }
 
 /// Kills a worker at the lock.
@@ -159,13 +165,10 @@ async fn kill_worker(world: &World, job: Uuid, lock: &'static str) {
     let instance = world.function("job-run").start().await;
     let mut holder = world.pool.begin().await.expect("begin");
     sqlx::query(lock).execute(&mut *holder).await.expect(lock);
-    let (outcome, ()) = tokio::join!(
-        instance.invoke(due(job), Duration::from_mins(1)),
-        async {
-            world.until_somebody_waits().await;
-            instance.kill().await;
-        }
-    );
+    let (outcome, ()) = tokio::join!(instance.invoke(due(job), Duration::from_mins(1)), async {
+        world.until_somebody_waits().await;
+        instance.kill().await;
+    });
     assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
     holder.rollback().await.expect("rollback");
 }

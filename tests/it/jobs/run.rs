@@ -1,11 +1,10 @@
 //! Start jobs: what they end with, when they are tried again, and what becomes of the agent.
 
-use chrono::{DateTime, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::{Value, json};
 use tests::calls::agent_path;
-use tests::suite::epoch;
 use tests::{World, run};
 use uuid::Uuid;
 
@@ -37,10 +36,7 @@ fn without_a_host_a_start_says_so_and_is_tried_three_times() {
         assert_eq!(run_job(&world, start).await, "failed");
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("failed", 3, Some(NO_HOST)));
-        assert_eq!(
-            (row.completed_at, row.result),
-            (Some(seconds(150)), None)
-        );
+        assert_eq!((row.completed_at, row.result), (Some(seconds(150)), None));
         assert_eq!(agent(&world, id).await, in_error(NO_HOST));
         let errors = "SELECT error_count::bigint FROM milady_sandboxes";
         assert_eq!(world.count(errors).await, 1);
@@ -144,23 +140,18 @@ fn the_steps_say_what_was_done_and_when() {
         for at in [0, 30] {
             world.at(seconds(at)).await;
             run_job(&world, start).await;
-            let steps = job(&world, start).await.steps.expect("steps");
-            let [step] = steps.as_array().expect("a list").as_slice() else {
-                panic!("{steps}")
-            };
-            assert_eq!(
-                (&step["name"], &step["status"]),
-                (&json!("credit"), &json!("done"))
-            );
-            let when: DateTime<Utc> =
-                serde_json::from_value(step["at"].clone()).expect("a date");
-            assert_eq!(when, seconds(at));
+            let when = seconds(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+            let steps = json!([
+                {"name": "credit", "status": "done", "at": when},
+                {"name": "host", "status": "failed", "at": when},
+            ]);
+            assert_eq!(job(&world, start).await.steps, Some(steps));
         }
     });
 }
 
 /// A sentence of the gate, for a balance of 4.99.
-const REFUSED: &str = "Insufficient credits: $5.00 required, $4.99 available";
+const REFUSED: &str = "Insufficient credits: $5 required, $4.99 available";
 
 #[test]
 fn credit_that_went_after_the_request_stops_provision_and_restore() {
@@ -268,7 +259,7 @@ impl Failure {
     /// Makes it happen, from the request on; what is said of it.
     async fn happen(self, world: &World, key: &str, id: Uuid) -> &'static str {
         let now = dev::clock::now(&world.pool).await.expect("a time");
-        let tries = [0, 30, 150].map(|after| now + chrono::TimeDelta::seconds(after));
+        let tries = [0, 30, 150].map(|after| now + TimeDelta::seconds(after));
         let start = provision(world, key, id).await;
         match self {
             Self::NoHost | Self::Unreachable => {
@@ -318,11 +309,12 @@ impl Failure {
 
 async fn later(world: &World, after: i64) {
     let now = dev::clock::now(&world.pool).await.expect("a time");
-    world.at(now + chrono::TimeDelta::seconds(after)).await;
+    world.at(now + TimeDelta::seconds(after)).await;
 }
 
 #[test]
-fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everything_works_afterwards() {
+fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everything_works_afterwards()
+{
     for failure in [
         Failure::NoHost,
         Failure::Unreachable,
@@ -376,7 +368,6 @@ fn f13_between_two_tries_the_request_is_told_of_the_job_that_is_under_way() {
             world.at(seconds(at)).await;
             run_job(&world, start).await;
         }
-        assert!(epoch() < seconds(150));
         let answer = world.post(&key, &agent_path(id, "/suspend")).await;
         assert_eq!(answer.status(), 200);
     });

@@ -121,7 +121,8 @@ async fn claim(pool: &PgPool, job_id: Uuid) -> sqlx::Result<Option<Result<Claime
     let Some(job) = db::job_work::job_claim(&mut tx, job_id, now).await? else {
         return Ok(None);
     };
-    if let Some(agent_id) = job.agent_id
+    // A job that names somebody else's agent must not stand in its owner's way.
+    if let Some(agent_id) = job.agent_id.filter(|_| job.agent_known)
         && !db::job_work::job_adopt(&mut tx, job.id, agent_id).await?
     {
         let progress = failed("Another job does this already");

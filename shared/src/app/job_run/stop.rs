@@ -21,7 +21,11 @@ async fn nothing_there(work: &mut Work<'_>) -> Result<bool, Stop> {
     let now = db::clock::billing_clock(&mut tx).await?;
     if let Some(agent) = agent {
         let delete = work.job.kind == JobKind::Delete;
-        let there = agent.status.expects_container(agent.recorded) || (delete && agent.leftovers);
+        // A start records where it will create a container before it does: without that there is none.
+        let there = match agent.status {
+            AgentStatus::Provisioning => agent.recorded,
+            status => status.expects_container(agent.recorded),
+        } || (delete && agent.leftovers);
         if there || agent.status == AgentStatus::Unknown {
             return Ok(false);
         }
