@@ -34,25 +34,43 @@ pub struct Swept {
 }
 
 /// Sweeps. Before an existing deployment is adopted only events are published and keys forgotten:
-/// its older worker may still be at work.
+/// its older worker may still be at work. A duty that fails stands in no other's way.
 ///
 /// # Errors
-/// Database errors; what was done before stays.
+/// The first database error, once everything was tried; what was done stays.
 pub async fn job_sweep(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<Swept> {
     let mut swept = Swept::default();
     let mut conn = pool.acquire().await?;
-    swept.forgotten = db::idempotency::keys_forget(&mut conn).await?;
     let (_, adoption_required) = db::clock::readiness(&mut conn).await?;
     drop(conn);
+    let mut failure = None;
     if adoption_required {
         warn!("jobs wait: this deployment is not adopted yet");
     } else {
-        swept.recovered = recover(pool).await?;
-        (swept.orphaned, swept.stops) = neglected(pool).await?;
-        (swept.told, swept.untold) = tell(pool, publisher).await?;
+        swept.recovered = keep(&mut failure, recover(pool).await);
+        (swept.orphaned, swept.stops) = keep(&mut failure, neglected(pool).await);
+        (swept.told, swept.untold) = keep(&mut failure, tell(pool, publisher).await);
     }
-    (swept.published, swept.kept) = publish::outbox(pool, publisher).await?;
-    Ok(swept)
+    (swept.published, swept.kept) = keep(&mut failure, publish::outbox(pool, publisher).await);
+    swept.forgotten = keep(&mut failure, forget(pool).await);
+    failure.map_or(Ok(swept), Err)
+}
+
+/// What a duty did; its error is kept for later.
+fn keep<T: Default>(failure: &mut Option<sqlx::Error>, done: sqlx::Result<T>) -> T {
+    done.unwrap_or_else(|error| {
+        warn!(
+            error = db::error_class(&error),
+            "a part of the sweep failed"
+        );
+        failure.get_or_insert(error);
+        T::default()
+    })
+}
+
+async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
+    let mut conn = pool.acquire().await?;
+    db::idempotency::keys_forget(&mut conn).await
 }
 
 async fn recover(pool: &PgPool) -> sqlx::Result<usize> {
@@ -60,19 +78,27 @@ async fn recover(pool: &PgPool) -> sqlx::Result<usize> {
     let now = db::clock::billing_clock(&mut conn).await?;
     let stale = db::job_work::jobs_stale(&mut conn, now - STALE_AFTER).await?;
     drop(conn);
+    let mut recovered = 0;
+    let mut failure = None;
     for job in &stale {
         warn!(job.id = %job.id, job.kind = job.kind.as_str(), "a job's worker has stopped");
-        give_up_try(pool, job, STALE, true, &[]).await?;
+        match give_up_try(pool, job, STALE, true, &[]).await {
+            Ok(_) => recovered += 1,
+            // Somebody holds its agent: the next sweep finds it again.
+            Err(error) => failure = Some(error),
+        }
     }
-    Ok(stale.len())
+    failure.map_or(Ok(recovered), Err)
 }
 
 async fn neglected(pool: &PgPool) -> sqlx::Result<(u64, usize)> {
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let orphaned =
-        db::agents::agents_end_orphaned_starts(&mut tx, now - STALE_AFTER, STALE, now).await?;
-    let idle = db::agents::agents_suspended_idle(&mut tx).await?;
+    // The locks come first, in a statement of their own: the next ones see what was written by whoever
+    // held them before.
+    let ids = db::agents::agents_neglected_lock(&mut tx, now - STALE_AFTER).await?;
+    let orphaned = db::agents::agents_end_orphaned_starts(&mut tx, &ids, STALE, now).await?;
+    let idle = db::agents::agents_suspended_idle(&mut tx, &ids).await?;
     let stops: Vec<Stop> = idle
         .into_iter()
         .filter(|agent| agent.expects_container)

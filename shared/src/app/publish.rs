@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::db;
-use crate::events::{Event, Publisher};
+use crate::events::{BATCH, Event, Publisher};
 
 /// Says that these jobs are due. Answers how many were told of.
 pub async fn jobs_due(publisher: &Publisher, job_ids: &[Uuid]) -> usize {
@@ -47,12 +47,20 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
             }
         })
         .collect();
-    let taken = publisher.publish(&events).await;
-    let ids: Vec<i64> = waiting
-        .iter()
-        .zip(&taken)
-        .filter_map(|(row, taken)| taken.then_some(row.id))
-        .collect();
-    db::outbox::outbox_mark_published(&mut conn, &ids).await?;
-    Ok((ids.len(), waiting.len() - ids.len()))
+    let mut published = 0;
+    for (rows, events) in waiting.chunks(BATCH).zip(events.chunks(BATCH)) {
+        let taken = publisher.publish(events).await;
+        let ids: Vec<i64> = rows
+            .iter()
+            .zip(&taken)
+            .filter_map(|(row, taken)| taken.then_some(row.id))
+            .collect();
+        // Marked batch by batch: what was taken is not sent again should the time be over soon.
+        db::outbox::outbox_mark_published(&mut conn, &ids).await?;
+        published += ids.len();
+        if ids.is_empty() {
+            break;
+        }
+    }
+    Ok((published, waiting.len() - published))
 }

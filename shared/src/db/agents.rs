@@ -272,21 +272,46 @@ pub struct Neglected {
     pub expects_container: bool,
 }
 
-/// Suspended agents without a job.
+/// Locks the agents that something may have to be done for: those being started, not changed since
+/// `before`, and those that billing suspended. Those that somebody else holds are left for the next
+/// time: what is decided about them is being written at this moment.
 ///
 /// # Errors
 /// Database errors.
-pub async fn agents_suspended_idle(conn: &mut PgConnection) -> sqlx::Result<Vec<Neglected>> {
+pub async fn agents_neglected_lock(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM milady_sandboxes
+        WHERE (status = 'provisioning' AND updated_at < $1)
+            OR (billing_status = 'suspended' AND status <> 'stopped')
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        before
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The suspended ones among these agents that have no job.
+///
+/// # Errors
+/// Database errors.
+pub async fn agents_suspended_idle(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<Neglected>> {
     let rows = sqlx::query!(
         r#"SELECT a.id, a.organization_id, a.user_id, a.agent_name, a.status,
             a.node_id IS NOT NULL AND a.container_name IS NOT NULL AS "recorded!"
         FROM milady_sandboxes a
-        WHERE a.billing_status = 'suspended' AND a.status <> 'stopped' AND NOT EXISTS (
+        WHERE a.id = ANY($1) AND a.billing_status = 'suspended' AND NOT EXISTS (
             SELECT FROM jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN ('pending', 'in_progress')
                 AND j.type IN
                     ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
-                AND (j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text))"#
+                AND (j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text))"#,
+        ids
     )
     .fetch_all(conn)
     .await?;
@@ -300,26 +325,26 @@ pub async fn agents_suspended_idle(conn: &mut PgConnection) -> sqlx::Result<Vec<
     Ok(agents.collect())
 }
 
-/// Ends starts that no job works on any more: provisioning since `before` becomes error (F13).
+/// Ends the starts among these agents that no job works on any more: provisioning becomes error (F13).
 ///
 /// # Errors
 /// Database errors.
 pub async fn agents_end_orphaned_starts(
     conn: &mut PgConnection,
-    before: DateTime<Utc>,
+    ids: &[Uuid],
     error: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "UPDATE milady_sandboxes a SET status = 'error', error_message = $2,
             error_count = error_count + 1, updated_at = $3
-        WHERE a.status = 'provisioning' AND a.updated_at < $1 AND NOT EXISTS (
+        WHERE a.id = ANY($1) AND a.status = 'provisioning' AND NOT EXISTS (
             SELECT FROM jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN ('pending', 'in_progress')
                 AND j.type IN
                     ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
                 AND (j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text))",
-        before,
+        ids,
         error,
         now
     )

@@ -48,7 +48,7 @@ pub async fn job_claim(
             data ->> 'agentId' AS named_agent, data ->> 'backupId' AS backup,
             EXISTS (SELECT FROM milady_sandboxes a
                 WHERE a.organization_id = jobs.organization_id
-                    AND a.id::text = coalesce(jobs.agent_id::text, jobs.data ->> 'agentId'))
+                    AND a.id::text = lower(coalesce(jobs.agent_id::text, jobs.data ->> 'agentId')))
                 AS "agent_known!""#,
         job_id,
         now.naive_utc()

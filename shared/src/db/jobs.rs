@@ -196,7 +196,7 @@ pub async fn jobs_active(
         FROM jobs
         WHERE organization_id = $1 AND status IN ('pending', 'in_progress')
             AND type IN ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')
-            AND (agent_id = $2 OR data ->> 'agentId' = $2::text)
+            AND (agent_id = $2 OR lower(data ->> 'agentId') = $2::text)
         ORDER BY created_at"#,
         organization_id,
         agent_id

@@ -15,7 +15,7 @@ use tracing::warn;
 /// What our events say they come from; the rules in template.yaml go by it.
 pub const SOURCE: &str = "milady.control-plane";
 /// Entries that one call may carry.
-const BATCH: usize = 10;
+pub const BATCH: usize = 10;
 
 /// An event to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,15 @@ impl Publisher {
         let mut taken = Vec::with_capacity(events.len());
         for batch in events.chunks(BATCH) {
             // Boxed: the SDK's futures are nested deeper than the compiler likes.
-            taken.extend(Box::pin(self.publish_batch(batch)).await);
+            let batch = Box::pin(self.publish_batch(batch)).await;
+            let none = !batch.contains(&true);
+            taken.extend(batch);
+            // It is away: the rest would only take time.
+            if none {
+                break;
+            }
         }
+        taken.resize(events.len(), false);
         taken
     }
 

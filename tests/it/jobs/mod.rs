@@ -1,6 +1,8 @@
 //! Jobs: who runs them and how they end (`run`, `stop`, `legacy`, `workers`), what is told of them
-//! (`publish`, `webhook`), and who takes care of what was left lying about (`sweep`).
+//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), what must not be told (`secrets`), and who
+//! takes care of what was left lying about (`sweep`).
 
+mod deadlines;
 mod legacy;
 mod publish;
 mod run;
@@ -11,6 +13,7 @@ mod webhook;
 mod webhook_faults;
 mod workers;
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +24,7 @@ use serde_json::{Value, json};
 use tests::calls::agent_path;
 use tests::suite::{Response, epoch};
 use tests::{Function, World};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 const NO_HOST: &str = "No host is registered";
@@ -173,10 +177,26 @@ async fn kill_worker(world: &World, job: Uuid, lock: &'static str) {
     holder.rollback().await.expect("rollback");
 }
 
-/// The stand-in for `EventBridge`, with the rules of the template.
-async fn bus() -> EventBus {
+/// The stand-in for `EventBridge`, with the rules of the template, and a warm sweep that publishes there.
+struct Bus {
+    events: EventBus,
+    sweeper: OnceCell<Instance>,
+}
+
+impl Deref for Bus {
+    type Target = EventBus;
+
+    fn deref(&self) -> &EventBus {
+        &self.events
+    }
+}
+
+async fn bus() -> Bus {
     let template = Template::load().expect("template.yaml");
-    EventBus::start(&template).await.expect("an event bus")
+    Bus {
+        events: EventBus::start(&template).await.expect("an event bus"),
+        sweeper: OnceCell::new(),
+    }
 }
 
 /// A function that publishes there.
@@ -187,9 +207,19 @@ fn function(world: &World, name: &str, bus: &EventBus) -> Function {
         .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &address)
 }
 
+/// One sweep of the bus's only world.
+async fn try_sweep(world: &World, bus: &Bus) -> Outcome {
+    let start = async || function(world, "job-sweep", bus).start().await;
+    let sweeper = bus.sweeper.get_or_init(start).await;
+    sweeper.invoke(json!({}), Duration::from_mins(1)).await
+}
+
 /// One sweep; its counts.
-async fn sweep(world: &World, bus: &EventBus) -> Value {
-    function(world, "job-sweep", bus).invoke_ok(json!({})).await
+async fn sweep(world: &World, bus: &Bus) -> Value {
+    match try_sweep(world, bus).await {
+        Outcome::Success(counts) => counts,
+        other => panic!("job-sweep failed: {other:?}"),
+    }
 }
 
 /// The jobs that the stand-in was told are due, in order.

@@ -1,8 +1,13 @@
 //! What a request tells the rest of the system, and what becomes of it when nobody listens.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dev::runtime::{Pool, RuntimeApi};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use dev::runtime::{Outcome, Pool, RuntimeApi};
 use serde_json::{Value, json};
 use tests::calls::agent_path;
 use tests::suite::{Request, binaries};
@@ -10,9 +15,9 @@ use tests::{World, run};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{NO_HOST, agent, bus, fresh, function, job, job_id, sweep, told};
+use super::{NO_HOST, agent, bus, fresh, function, job, job_id, sweep, told, try_sweep};
 
-fn start(key: &str, id: Uuid) -> Request {
+pub(super) fn start(key: &str, id: Uuid) -> Request {
     Request::new("POST", &agent_path(id, "/provision")).key(key)
 }
 
@@ -135,20 +140,73 @@ fn with_eventbridge_down_a_start_is_accepted_and_the_sweep_tells_of_it() {
     });
 }
 
+/// So many events in the outbox.
+async fn outbox(world: &World, kind: &str, count: i32) {
+    sqlx::query(
+        "INSERT INTO outbox_events (key, type, organization_id, payload, occurred_at)
+        SELECT $1 || n, $1, gen_random_uuid(), '{}', billing_clock()
+        FROM generate_series(1, $2) AS n",
+    )
+    .bind(kind)
+    .bind(count)
+    .execute(&world.pool)
+    .await
+    .expect("events");
+}
+
+async fn unpublished(world: &World) -> i64 {
+    let waiting = "SELECT count(*) FROM outbox_events WHERE published_at IS NULL";
+    world.count(waiting).await
+}
+
+/// An `EventBridge` that takes the first batch and none after it.
+async fn breaking_off(State(asked): State<Arc<AtomicUsize>>) -> (StatusCode, String) {
+    let taken = json!({"FailedEntryCount": 0, "Entries": vec![json!({"EventId": "1"}); 10]});
+    match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => (StatusCode::OK, taken.to_string()),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+    }
+}
+
 #[test]
-fn an_eventbridge_that_never_answers_delays_a_start_by_seconds() {
+fn what_was_taken_before_eventbridge_broke_off_is_not_sent_again_and_the_rest_is_not_tried_in_vain()
+{
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
-        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = format!("http://{}", silent.local_addr().expect("its address"));
-        let requests = world
-            .function("agent-provision")
+        outbox(&world, "credit.low", 35).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("its address"));
+        let router = Router::new()
+            .fallback(breaking_off)
+            .with_state(Arc::clone(&asked));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let sweep = world
+            .function("job-sweep")
             .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &address);
-        let asked = Instant::now();
-        let start = job_id(&world.call_on(&requests, start(&key, id)).await);
-        let took = asked.elapsed();
-        assert!(took < Duration::from_secs(10), "{took:?}");
-        assert_eq!(job(&world, start).await.state(), ("pending", 0, None));
+        let outcome = sweep.invoke(json!({})).await;
+        let Outcome::FunctionError { message, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(message, "25 events were not taken and are kept");
+        assert_eq!(unpublished(&world).await, 25);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn events_that_are_refused_do_not_stand_in_the_way_of_others() {
+    run(async {
+        let (world, bus) = (World::new().await, bus().await);
+        outbox(&world, "credit.low", 12).await;
+        outbox(&world, "agent.suspended", 3).await;
+        bus.refuse(Some("credit.low"));
+        let outcome = try_sweep(&world, &bus).await;
+        assert!(
+            matches!(outcome, Outcome::FunctionError { .. }),
+            "{outcome:?}"
+        );
+        assert_eq!(bus.received().len(), 3);
+        assert_eq!(unpublished(&world).await, 12);
     });
 }

@@ -9,7 +9,7 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    HOSTS, NO_HOST, STALE, UNREACHABLE, agent, bus, fresh, in_error, job, job_id, kill_worker,
+    Bus, HOSTS, NO_HOST, STALE, UNREACHABLE, agent, bus, fresh, in_error, job, job_id, kill_worker,
     provision, register_host, run_job, seconds, set_balance, sweep,
 };
 
@@ -257,7 +257,7 @@ enum Failure {
 
 impl Failure {
     /// Makes it happen, from the request on; what is said of it.
-    async fn happen(self, world: &World, key: &str, id: Uuid) -> &'static str {
+    async fn happen(self, (world, bus): (&World, &Bus), key: &str, id: Uuid) -> &'static str {
         let now = dev::clock::now(&world.pool).await.expect("a time");
         let tries = [0, 30, 150].map(|after| now + TimeDelta::seconds(after));
         let start = provision(world, key, id).await;
@@ -278,7 +278,7 @@ impl Failure {
                     kill_worker(world, start, HOSTS).await;
                     assert_eq!(agent(world, id).await.0, "provisioning");
                     later(world, 301).await;
-                    assert_eq!(sweep(world, &bus().await).await["recovered"], json!(1));
+                    assert_eq!(sweep(world, bus).await["recovered"], json!(1));
                     assert_eq!(job(world, start).await.attempts, attempt);
                     later(world, 120).await;
                 }
@@ -300,7 +300,7 @@ impl Failure {
                 run_job(world, start).await;
                 world.execute("DELETE FROM jobs").await;
                 later(world, 301).await;
-                assert_eq!(sweep(world, &bus().await).await["orphaned"], json!(1));
+                assert_eq!(sweep(world, bus).await["orphaned"], json!(1));
                 STALE
             }
         }
@@ -323,21 +323,21 @@ fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everythin
         Failure::JobLost,
     ] {
         run(async {
-            let world = World::new().await;
+            let (world, bus) = (World::new().await, bus().await);
             let (_, key, id) = fresh(&world).await;
             if matches!(failure, Failure::Unreachable) {
                 register_host(&world).await;
             }
-            let said = failure.happen(&world, &key, id).await;
+            let said = failure.happen((&world, &bus), &key, id).await;
             assert_eq!(agent(&world, id).await, in_error(said), "{failure:?}");
             // It can be started again, and fails again in the same way.
-            failure.happen(&world, &key, id).await;
+            failure.happen((&world, &bus), &key, id).await;
             assert_eq!(agent(&world, id).await, in_error(said), "{failure:?}");
             let answer = world.post(&key, &agent_path(id, "/suspend")).await;
             assert_eq!(answer.status(), 200, "{failure:?}: {answer:?}");
             assert_eq!(answer.json()["data"]["previousStatus"], json!("error"));
             assert_eq!(agent(&world, id).await, ("stopped".to_owned(), None));
-            failure.happen(&world, &key, id).await;
+            failure.happen((&world, &bus), &key, id).await;
             let gone = delete(&world, &key, id).await;
             assert_eq!(gone, json!({"success": true}), "{failure:?}");
             assert!(!world.exists(id).await);

@@ -125,24 +125,27 @@ pub(super) async fn work(instance: &Instance, job: Uuid) -> (String, bool) {
     (done.to_owned(), called)
 }
 
-/// A start that has failed for want of credit, its webhook to be called next.
-pub(super) async fn failed_start(world: &World, url: &str) -> (Uuid, String) {
-    let (organization, key, id) = fresh(world).await;
-    let (job, secret) = start(world, &key, id, url).await;
-    set_balance(world, organization, "0").await;
-    // This worker may not call this machine, and is not the one that is to be looked at.
-    sqlx::query(
-        "UPDATE jobs SET status = 'failed', attempts = 1, error = 'x', webhook_due_at = $2,
-            completed_at = $2::timestamptz AT TIME ZONE 'UTC'
-        WHERE id = $1",
+/// A start that has failed, its webhook to be called next.
+pub(super) async fn failed_start(world: &World, url: &str) -> Uuid {
+    let organization = world.organization("0").await;
+    sqlx::query_scalar(
+        "INSERT INTO jobs (type, status, attempts, error, data, organization_id, completed_at,
+            webhook_url, webhook_secret, webhook_status, webhook_due_at)
+        VALUES ('milady_provision', 'failed', 3, 'x', '{}', $1, $4::timestamptz AT TIME ZONE 'UTC',
+            $2, $3, 'pending', $4)
+        RETURNING id",
     )
-    .bind(job)
+    .bind(organization)
+    .bind(url)
+    .bind(SECRET)
     .bind(seconds(0))
-    .execute(&world.pool)
+    .fetch_one(&world.pool)
     .await
-    .expect("a failed job");
-    (job, secret)
+    .expect("a failed job")
 }
+
+/// The secret of jobs that no request made.
+pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// What is kept of a webhook: status, tries, whether its secret is there, and when it is due.
 pub(super) type Kept = (Option<String>, Option<i32>, bool, Option<i64>);
@@ -253,7 +256,7 @@ fn two_workers_at_once_call_once() {
         let worker = open(&world, "job-run");
         let (one, two) = (worker.start().await, worker.start().await);
         for round in 1..=10 {
-            let (job, _) = failed_start(&world, &hook.url()).await;
+            let job = failed_start(&world, &hook.url()).await;
             let (first, second) = tokio::join!(work(&one, job), work(&two, job));
             assert_ne!(first.1, second.1, "round {round}");
             assert_eq!(hook.calls().len(), round);
@@ -266,13 +269,12 @@ fn two_workers_at_once_call_once() {
 fn two_jobs_have_two_secrets_and_a_job_without_a_webhook_calls_nobody() {
     run(async {
         let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let (one, two) = (
-            failed_start(&world, &hook.url()).await,
-            failed_start(&world, &hook.url()).await,
-        );
-        assert_ne!(one.1, two.1);
         let (organization, key, id) = fresh(&world).await;
-        let silent = super::provision(&world, &key, id).await;
+        let (_, secret) = start(&world, &key, id, &hook.url()).await;
+        let other = world.agent(organization, "pending").await;
+        assert_ne!(start(&world, &key, other, &hook.url()).await.1, secret);
+        let other = world.agent(organization, "pending").await;
+        let silent = super::provision(&world, &key, other).await;
         set_balance(&world, organization, "0").await;
         let worker = open(&world, "job-run").start().await;
         assert_eq!(work(&worker, silent).await, ("failed".to_owned(), false));

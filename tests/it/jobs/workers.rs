@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use serde_json::json;
+use shared::db::job_work::job_claim;
 use shared::db::jobs::{job_supersede, starts_supersede};
 use tests::calls::agent_path;
 use tests::world::hours;
@@ -104,6 +105,35 @@ fn a_worker_that_was_taken_for_dead_changes_nothing_when_it_wakes_up() {
         assert_eq!(row.scheduled_for, seconds(331));
         assert_eq!(agent(&world, id).await.0, "provisioning");
     });
+}
+
+#[test]
+fn a_worker_whose_job_another_one_has_by_now_changes_nothing() {
+    for (lock, began) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
+        run(async {
+            let (world, bus) = (World::new().await, bus().await);
+            let (_, key, id) = fresh(&world).await;
+            let start = provision(&world, &key, id).await;
+            let another_one = async {
+                world
+                    .execute("UPDATE jobs SET updated_at = updated_at - interval '301 s'")
+                    .await;
+                if lock == HOSTS {
+                    assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
+                } else {
+                    // The sweep would wait for the agent's row as the worker does.
+                    world.execute("UPDATE jobs SET status = 'pending'").await;
+                }
+                let mut conn = world.pool.acquire().await.expect("a connection");
+                let claimed = job_claim(&mut conn, start, seconds(30)).await;
+                assert_eq!(claimed.expect("a claim").expect("a job").attempt, 2);
+            };
+            assert_eq!(meanwhile(&world, start, lock, another_one).await, "lost");
+            let row = job(&world, start).await;
+            assert_eq!((row.status.as_str(), row.attempts), ("in_progress", 2));
+            assert_eq!(agent(&world, id).await, (began.to_owned(), None));
+        });
+    }
 }
 
 #[test]
@@ -230,10 +260,11 @@ fn f13_a_start_that_billing_ended_does_not_leave_the_agent_in_provisioning() {
             .fetch_one(&world.pool)
             .await
             .expect("a stop job");
+        let bus = bus().await;
         for minutes in [0, 1, 5, 30] {
             world.at(hours(49) + TimeDelta::minutes(minutes)).await;
             run_job(&world, stop).await;
-            sweep(&world, &bus().await).await;
+            sweep(&world, &bus).await;
         }
         assert_ne!(agent(&world, id).await.0, "provisioning");
     });

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::app::job_run::{Ran, job_run, webhook::webhook_call};
+use crate::db;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
 
@@ -35,7 +36,7 @@ pub enum RunError {
     #[error("the event names no job in detail.jobId")]
     Event,
     /// The database failed.
-    #[error("the database did not answer")]
+    #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::app::job_sweep::{Swept, job_sweep};
+use crate::db;
 use crate::events::Publisher;
 
 /// What the function needs.
@@ -34,7 +35,7 @@ pub enum SweepError {
     #[error("{0} events were not taken and are kept")]
     NotTaken(usize),
     /// The database failed.
-    #[error("the database did not answer")]
+    #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 

@@ -36,7 +36,12 @@ pub async fn webhook_call(pool: &PgPool, reach: Reach, job_id: Uuid) -> sqlx::Re
     let due = db::job_work::webhook_claim(&mut conn, job_id, now, again(1)).await?;
     drop(conn);
     let Some(due) = due else { return Ok(false) };
-    let result = call(reach, job_id, &due, now).await;
+    let result = if due.attempt <= TRIES {
+        call(reach, job_id, &due, now).await
+    } else {
+        // Its last caller died before it could say so.
+        Err("all tries were used")
+    };
     if let Err(reason) = result {
         warn!(job.id = %job_id, webhook.attempt = due.attempt, reason, "a webhook was not delivered");
     }
