@@ -47,7 +47,7 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
             }
         })
         .collect();
-    let mut published = 0;
+    let mut sent = 0;
     for (rows, events) in waiting.chunks(BATCH).zip(events.chunks(BATCH)) {
         let taken = publisher.publish(events).await;
         let ids: Vec<i64> = rows
@@ -57,10 +57,10 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
             .collect();
         // Marked batch by batch: what was taken is not sent again should the time be over soon.
         db::outbox::outbox_mark_published(&mut conn, &ids).await?;
-        published += ids.len();
+        sent += ids.len();
         if ids.is_empty() {
             break;
         }
     }
-    Ok((published, waiting.len() - published))
+    Ok((sent, waiting.len() - sent))
 }
