@@ -19,8 +19,8 @@ pub async fn jobs_due(publisher: &Publisher, job_ids: &[Uuid]) -> usize {
             detail: json!({"jobId": id}),
         })
         .collect();
-    let taken = publisher.publish(&events).await;
-    taken.into_iter().filter(|taken| *taken).count()
+    let sent = publisher.publish(&events).await;
+    sent.taken.into_iter().filter(|taken| *taken).count()
 }
 
 /// Publishes what the outbox holds, oldest first. Answers how many were taken and how many were not.
@@ -49,16 +49,16 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
         .collect();
     let mut sent = 0;
     for (rows, events) in waiting.chunks(BATCH).zip(events.chunks(BATCH)) {
-        let taken = publisher.publish(events).await;
+        let answer = publisher.publish(events).await;
         let ids: Vec<i64> = rows
             .iter()
-            .zip(&taken)
+            .zip(&answer.taken)
             .filter_map(|(row, taken)| taken.then_some(row.id))
             .collect();
         // Marked batch by batch: what was taken is not sent again should the time be over soon.
         db::outbox::outbox_mark_published(&mut conn, &ids).await?;
         sent += ids.len();
-        if ids.is_empty() {
+        if answer.away {
             break;
         }
     }

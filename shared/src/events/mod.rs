@@ -26,6 +26,15 @@ pub struct Event {
     pub detail: Value,
 }
 
+/// What became of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Of each whether it was taken.
+    pub taken: Vec<bool>,
+    /// `EventBridge` gave no answer: what came after was not tried.
+    pub away: bool,
+}
+
 /// Sends events to one bus.
 #[derive(Debug)]
 pub struct Publisher {
@@ -43,25 +52,26 @@ impl Publisher {
         }
     }
 
-    /// Sends events; answers of each whether it was taken. There are no retries here: what was not
-    /// taken stays where it came from and is sent again by the next sweep.
-    pub async fn publish(&self, events: &[Event]) -> Vec<bool> {
+    /// Sends events. There are no retries here: what was not taken stays where it came from and is sent
+    /// again by the next sweep.
+    pub async fn publish(&self, events: &[Event]) -> Sent {
         let mut taken = Vec::with_capacity(events.len());
+        let mut away = false;
         for batch in events.chunks(BATCH) {
             // Boxed: the SDK's futures are nested deeper than the compiler likes.
-            let batch = Box::pin(self.publish_batch(batch)).await;
-            let none = !batch.contains(&true);
-            taken.extend(batch);
-            // It is away: the rest would only take time.
-            if none {
+            let Some(batch) = Box::pin(self.publish_batch(batch)).await else {
+                // It is away: the rest would only take time.
+                away = true;
                 break;
-            }
+            };
+            taken.extend(batch);
         }
         taken.resize(events.len(), false);
-        taken
+        Sent { taken, away }
     }
 
-    async fn publish_batch(&self, events: &[Event]) -> Vec<bool> {
+    /// Of each event whether it was taken; none if there was no answer.
+    async fn publish_batch(&self, events: &[Event]) -> Option<Vec<bool>> {
         let client = self.client.get_or_init(client).await;
         let entries = events.iter().map(|event| {
             PutEventsRequestEntry::builder()
@@ -89,7 +99,7 @@ impl Publisher {
                     let entry = answer.entries().get(at);
                     entry.is_some_and(|entry| entry.error_code().is_none())
                 };
-                (0..events.len()).map(taken).collect()
+                Some((0..events.len()).map(taken).collect())
             }
             Err(error) => {
                 let kind = match error {
@@ -97,12 +107,9 @@ impl Publisher {
                     aws_sdk_eventbridge::error::SdkError::DispatchFailure(_) => "not reachable",
                     _ => "failed",
                 };
-                warn!(
-                    kind,
-                    events = events.len(),
-                    "EventBridge did not take events"
-                );
-                vec![false; events.len()]
+                let events = events.len();
+                warn!(kind, events, "EventBridge did not take events");
+                None
             }
         }
     }
