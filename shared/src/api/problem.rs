@@ -214,7 +214,6 @@ impl From<RequestError> for Problem {
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
             RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
             RequestError::KeyBusy => Self::conflict(&failure.to_string()),
-            RequestError::NotConfigured(text) => Self::not_configured(text),
             RequestError::Database(failure) => failure.into(),
         }
     }

@@ -22,9 +22,6 @@ pub enum RequestError {
     /// The first call with this idempotency key still runs.
     #[error("The first request with this Idempotency-Key is still running")]
     KeyBusy,
-    /// This deployment lacks a setting that is needed for it.
-    #[error("{0}")]
-    NotConfigured(&'static str),
     /// The database failed.
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
