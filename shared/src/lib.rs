@@ -1,12 +1,13 @@
 //! The control plane's one library. Every Lambda function is a thin `main` over it.
 //!
 //! ```text
-//! functions -> lambda, api | app -> {db, events} -> domain
+//! functions -> lambda, api | app -> {db, fleet, events} -> domain
 //! ```
 //! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
 //!
 //! - [`domain`]: the rules, pure: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, one module per table: no rules, no transactions.
+//! - [`fleet`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
 //! - [`app`]: the use cases: they begin and commit transactions.
 //! - [`api`]: what comes in and goes out: types, authentication, status codes.
@@ -28,4 +29,5 @@ pub mod app;
 pub mod db;
 pub mod domain;
 pub mod events;
+pub mod fleet;
 pub mod lambda;

@@ -1,6 +1,6 @@
 //! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
-//! what is done outside the request, `api` mirrors the routes, `functions` starts the binaries that
-//! ship.
+//! what is done outside the request, `fleet` about the way to hosts, `api` mirrors the routes,
+//! `functions` starts the binaries that ship.
 
 #![expect(
     clippy::expect_used,
@@ -15,6 +15,7 @@
 
 mod api;
 mod billing;
+mod fleet;
 mod functions;
 mod jobs;
 mod migrations;

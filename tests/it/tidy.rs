@@ -54,6 +54,18 @@ fn nothing_points_back_up() {
             ],
         ),
         (
+            "fleet",
+            vec![
+                "crate::app",
+                "crate::api",
+                "crate::db",
+                "crate::events",
+                "crate::lambda",
+                "sqlx",
+                "lambda_",
+            ],
+        ),
+        (
             "events",
             vec![
                 "crate::app",

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod command;
 pub mod events;
 pub mod gateway;
+pub mod host;
 pub mod postgres;
 pub mod runtime;
 pub mod schedule;

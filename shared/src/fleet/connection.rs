@@ -1,0 +1,381 @@
+//! The SSH connection to a host. Owns: that the host is who it was, that a warm function opens one
+//! connection per host and no more than four channels on it at once, and that a dead one is replaced.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use russh::client::{self, Handle};
+use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{Channel, ChannelOpenFailure, Disconnect};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::error::HostError;
+use super::http::Wire;
+use super::key::SshKey;
+use super::target::{Allowed, Fingerprint, Target};
+
+/// What a connection may take, from the first packet to the accepted key.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// What opening a channel may take.
+const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
+/// A port on which hosts do not listen.
+const DISCARD: u16 = 9;
+/// Channels a host is asked for at once.
+const CHANNELS: usize = 4;
+/// A connection that was not used for this long may have died while the function slept: it is asked.
+const DOUBTFUL_AFTER: Duration = Duration::from_secs(20);
+/// How long it may take to say that it lives.
+const PING_WITHIN: Duration = Duration::from_secs(2);
+/// A connection that is silent for three of these is dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Connections that are kept, one per host.
+#[derive(Debug)]
+pub struct Fleet {
+    key: SshKey,
+    allowed: Allowed,
+    hosts: StdMutex<HashMap<String, Arc<Slot>>>,
+    handshakes: AtomicU64,
+}
+
+/// A host's place: whoever comes while its connection is being made waits for that one.
+#[derive(Debug, Default)]
+struct Slot(Mutex<Option<(Target, Arc<Connection>)>>);
+
+impl Fleet {
+    /// Hosts that this key opens.
+    #[must_use]
+    pub fn new(key: SshKey, allowed: Allowed) -> Self {
+        Self {
+            key,
+            allowed,
+            hosts: StdMutex::default(),
+            handshakes: AtomicU64::new(0),
+        }
+    }
+
+    /// The connection to a host: the one there is, if it lives and leads where `target` says, or a new
+    /// one.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    pub async fn connect(&self, target: &Target) -> Result<Arc<Connection>, HostError> {
+        let slot = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(hosts.entry(target.node_id.clone()).or_default())
+        };
+        let mut kept = slot.0.lock().await;
+        if let Some((known, connection)) = kept.as_ref()
+            && leads_to(known, target, connection)
+            && connection.is_alive().await
+        {
+            return Ok(Arc::clone(connection));
+        }
+        *kept = None;
+        let connection = Arc::new(self.open(target).await?);
+        *kept = Some((target.clone(), Arc::clone(&connection)));
+        Ok(connection)
+    }
+
+    /// Connections made so far.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    async fn open(&self, target: &Target) -> Result<Connection, HostError> {
+        let opened = timeout(CONNECT_WITHIN, self.handshake(target)).await;
+        opened.unwrap_or(Err(HostError::TimedOut))
+    }
+
+    /// A host may have several keys and offer another one than the pinned: then it is asked for each
+    /// other kind alone before that is called a mismatch.
+    async fn handshake(&self, target: &Target) -> Result<Connection, HostError> {
+        match self.attempt(target, None).await {
+            Err(HostError::HostKeyMismatch) => {}
+            other => return other,
+        }
+        for algorithm in [
+            Algorithm::Ed25519,
+            Algorithm::Ecdsa {
+                curve: russh::keys::EcdsaCurve::NistP256,
+            },
+            Algorithm::Ecdsa {
+                curve: russh::keys::EcdsaCurve::NistP384,
+            },
+            Algorithm::Ecdsa {
+                curve: russh::keys::EcdsaCurve::NistP521,
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha512),
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha256),
+            },
+        ] {
+            if let Ok(connection) = self.attempt(target, Some(algorithm)).await {
+                return Ok(connection);
+            }
+        }
+        Err(HostError::HostKeyMismatch)
+    }
+
+    async fn attempt(
+        &self,
+        target: &Target,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Connection, HostError> {
+        let stream = self.dial(target).await?;
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let seen = Arc::new(StdMutex::new(Seen::default()));
+        let pin = Pin {
+            expected: target.fingerprint.clone(),
+            seen: Arc::clone(&seen),
+        };
+        let connected = client::connect_stream(config(algorithm), stream, pin).await;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if seen.mismatch {
+            return Err(HostError::HostKeyMismatch);
+        }
+        let mut handle = connected.map_err(|error| kind(&error))?;
+        self.log_in(&mut handle, &target.user).await?;
+        let Some(fingerprint) = seen.fingerprint else {
+            return Err(HostError::Protocol);
+        };
+        Ok(Connection {
+            handle,
+            fingerprint,
+            channels: Arc::new(Semaphore::new(CHANNELS)),
+            opened: AtomicU64::new(0),
+            used: StdMutex::new(Instant::now()),
+        })
+    }
+
+    /// Connects to an address that may be used, and to no other: a name is resolved once, here.
+    async fn dial(&self, target: &Target) -> Result<TcpStream, HostError> {
+        let name = (target.hostname.as_str(), target.port);
+        let found = tokio::net::lookup_host(name).await;
+        let addresses: Vec<SocketAddr> = found.map_err(|_| HostError::Unreachable)?.collect();
+        if addresses.is_empty() {
+            return Err(HostError::Unreachable);
+        }
+        if !addresses
+            .iter()
+            .all(|address| self.allowed.permits(address.ip()))
+        {
+            return Err(HostError::AddressRefused);
+        }
+        let stream = TcpStream::connect(addresses.as_slice()).await;
+        let stream = stream.map_err(|_| HostError::Unreachable)?;
+        // Without it each exchange waits for the other side's delayed acknowledgement.
+        stream
+            .set_nodelay(true)
+            .map_err(|_| HostError::Unreachable)?;
+        Ok(stream)
+    }
+
+    async fn log_in(&self, handle: &mut Handle<Pin>, user: &str) -> Result<(), HostError> {
+        let hash = if self.key.0.algorithm().is_rsa() {
+            let best = handle.best_supported_rsa_hash().await;
+            best.map_err(|error| kind(&error))?.flatten()
+        } else {
+            None
+        };
+        let key = PrivateKeyWithHashAlg::new(Arc::clone(&self.key.0), hash);
+        let answer = handle.authenticate_publickey(user, key).await;
+        match answer.map_err(|error| kind(&error))? {
+            client::AuthResult::Success => Ok(()),
+            client::AuthResult::Failure { .. } => Err(HostError::AuthFailed),
+        }
+    }
+}
+
+/// A host that was moved, renamed or pinned anew is another one. A pin that was missing and is now
+/// what this very connection saw is not.
+fn leads_to(known: &Target, wanted: &Target, connection: &Connection) -> bool {
+    let pin = wanted.fingerprint.as_ref();
+    let same_key = pin.is_none_or(|pin| *pin == connection.fingerprint);
+    let place = |target: &Target| (target.hostname.clone(), target.port, target.user.clone());
+    same_key && place(known) == place(wanted)
+}
+
+fn config(algorithm: Option<Algorithm>) -> Arc<client::Config> {
+    let mut config = client::Config {
+        keepalive_interval: Some(KEEP_ALIVE),
+        nodelay: true,
+        ..client::Config::default()
+    };
+    if let Some(algorithm) = algorithm {
+        config.preferred.key = vec![algorithm].into();
+    }
+    Arc::new(config)
+}
+
+/// What a host showed of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its key.
+    pub fingerprint: Option<Fingerprint>,
+    mismatch: bool,
+}
+
+/// Accepts the key that is pinned, and any where none is: the caller pins what was seen.
+struct Pin {
+    expected: Option<Fingerprint>,
+    seen: Arc<StdMutex<Seen>>,
+}
+
+impl client::Handler for Pin {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, Self::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
+            return Ok(false);
+        };
+        let fingerprint = Fingerprint::parse(&key.fingerprint(HashAlg::Sha256).to_string());
+        let accepted = match (&self.expected, &fingerprint) {
+            (Some(expected), Some(shown)) => expected == shown,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.mismatch = !accepted;
+        seen.fingerprint = fingerprint;
+        Ok(accepted)
+    }
+}
+
+/// An open connection to a host.
+pub struct Connection {
+    handle: Handle<Pin>,
+    fingerprint: Fingerprint,
+    channels: Arc<Semaphore>,
+    opened: AtomicU64,
+    used: StdMutex<Instant>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+/// A channel, which counts against the host's limit until it is dropped.
+pub(super) struct Open {
+    pub(super) channel: Channel<client::Msg>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    pub(super) fn into_wire(self) -> Wire {
+        Wire::new(self.channel.into_stream(), self.permit)
+    }
+}
+
+impl Connection {
+    /// The key the host showed.
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Channels opened on it so far.
+    #[must_use]
+    pub fn channels_opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Whether it can be used. One that was not used for a while is asked.
+    async fn is_alive(&self) -> bool {
+        if self.handle.is_closed() {
+            return false;
+        }
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.elapsed() < DOUBTFUL_AFTER {
+            return true;
+        }
+        let answer = timeout(PING_WITHIN, self.handle.send_ping()).await;
+        matches!(answer, Ok(Ok(())))
+    }
+
+    /// Says goodbye. What is not said is noticed by the host.
+    pub async fn close(&self) {
+        let _ = self
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "")
+            .await;
+    }
+
+    /// A channel to a Unix socket on the host. OpenSSH gives one and the same reason for a socket where
+    /// nobody listens and for one it may not forward to; for a port it tells the two apart, so it is
+    /// asked for one before Docker is blamed.
+    pub(super) async fn to_socket(&self, path: &str) -> Result<Open, HostError> {
+        let open = self.handle.channel_open_direct_streamlocal(path);
+        match self.channel(open, HostError::DockerUnavailable).await {
+            Err(HostError::DockerUnavailable) => match self.to_port(DISCARD).await {
+                Err(HostError::ForwardingRefused) => Err(HostError::ForwardingRefused),
+                _ => Err(HostError::DockerUnavailable),
+            },
+            other => other,
+        }
+    }
+
+    /// A channel to a port of the host's own loopback.
+    pub(super) async fn to_port(&self, port: u16) -> Result<Open, HostError> {
+        let open = self
+            .handle
+            .channel_open_direct_tcpip("127.0.0.1", port.into(), "127.0.0.1", 0);
+        self.channel(open, HostError::Unreachable).await
+    }
+
+    /// A channel for a command.
+    pub(super) async fn to_command(&self) -> Result<Open, HostError> {
+        self.channel(self.handle.channel_open_session(), HostError::Protocol)
+            .await
+    }
+
+    /// `nobody`: what it means that nobody listens at the other end.
+    async fn channel(
+        &self,
+        open: impl Future<Output = Result<Channel<client::Msg>, russh::Error>>,
+        nobody: HostError,
+    ) -> Result<Open, HostError> {
+        let channels = Arc::clone(&self.channels);
+        let permit = channels
+            .acquire_owned()
+            .await
+            .map_err(|_| HostError::Protocol)?;
+        let opened = timeout(CHANNEL_WITHIN, open)
+            .await
+            .map_err(|_| HostError::TimedOut)?;
+        let channel = opened.map_err(|error| match error {
+            russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {
+                HostError::ForwardingRefused
+            }
+            russh::Error::ChannelOpenFailure(_) => nobody,
+            error => kind(&error),
+        })?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(Open { channel, permit })
+    }
+}
+
+fn kind(error: &russh::Error) -> HostError {
+    use russh::Error as E;
+    match error {
+        E::UnknownKey | E::WrongServerSig => HostError::HostKeyMismatch,
+        E::NotAuthenticated | E::NoAuthMethod => HostError::AuthFailed,
+        E::ConnectionTimeout | E::KeepaliveTimeout | E::InactivityTimeout => HostError::TimedOut,
+        E::IO(_) | E::HUP | E::Disconnect | E::SendError | E::RecvError => HostError::Unreachable,
+        _ => HostError::Protocol,
+    }
+}

@@ -1,0 +1,23 @@
+//! Hosts. Owns: one SSH connection per host, and everything that goes through it: the Docker Engine
+//! API, the host's own figures, the agent's HTTP. Does not own: which host, when, and what is recorded
+//! of it. Nothing that comes from a request is ever part of a command: the one command there is, is a
+//! constant.
+
+mod agent;
+mod connection;
+mod container;
+mod docker;
+mod error;
+mod facts;
+mod http;
+mod key;
+mod target;
+
+pub use agent::{AgentHttp, Answer};
+pub use connection::{Connection, Fleet, Seen};
+pub use container::{ContainerSpec, Limits, Published};
+pub use docker::{Container, Engine, EngineError};
+pub use error::HostError;
+pub use facts::Facts;
+pub use key::{KeyError, SshKey};
+pub use target::{Allowed, DOCKER_SOCKET, Fingerprint, Target};

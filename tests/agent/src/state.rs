@@ -1,0 +1,154 @@
+//! What an agent remembers, and the file it survives a restart in.
+//!
+//! Owns the form of the state, which is also the form of a snapshot. Does not own who changes it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Everything a snapshot holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// What was said, oldest first.
+    #[serde(default)]
+    pub memories: Vec<Memory>,
+    /// Settings; the sample agent keeps them and uses none.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    /// The text of each file by its path.
+    #[serde(default)]
+    pub workspace_files: BTreeMap<String, String>,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub text: String,
+    /// When, in milliseconds since 1970.
+    pub timestamp: u64,
+}
+
+impl State {
+    /// Remembers a message and the answer to it, which is returned.
+    pub fn converse(&mut self, text: &str, now: SystemTime) -> String {
+        let answer = format!("You said: {text}");
+        let timestamp = milliseconds(now);
+        for (role, text) in [("user", text), ("assistant", &answer)] {
+            self.memories.push(Memory {
+                role: role.to_owned(),
+                text: text.to_owned(),
+                timestamp,
+            });
+        }
+        answer
+    }
+}
+
+fn milliseconds(now: SystemTime) -> u64 {
+    // Before 1970 there was nothing to remember.
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The state and its file.
+#[derive(Debug)]
+pub struct Store {
+    file: PathBuf,
+    /// What is in memory; [`Store::save`] after changing it.
+    pub state: State,
+}
+
+impl Store {
+    /// Reads the state from `directory`, or begins with an empty one.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or is no state.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let file = directory.join("state.json");
+        let state = match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { file, state })
+    }
+
+    /// Writes the state beside its file and moves it there: whenever the agent is killed, a whole state
+    /// is found at the next start.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn save(&self) -> io::Result<()> {
+        let unfinished = self.file.with_extension("new");
+        fs::write(&unfinished, serde_json::to_vec(&self.state)?)?;
+        fs::rename(unfinished, &self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("agent-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    #[test]
+    fn what_was_said_survives_a_restart() {
+        let directory = directory("restart");
+        let mut store = Store::open(&directory).unwrap();
+        assert_eq!(store.state, State::default());
+        let at = UNIX_EPOCH + Duration::from_millis(1_500);
+        let answer = store.state.converse("quotes \" and\nlines and \u{0}", at);
+        assert_eq!(answer, "You said: quotes \" and\nlines and \u{0}");
+        store.save().unwrap();
+        let again = Store::open(&directory).unwrap();
+        assert_eq!(again.state, store.state);
+        let roles: Vec<&str> = again
+            .state
+            .memories
+            .iter()
+            .map(|memory| memory.role.as_str())
+            .collect();
+        assert_eq!(roles, ["user", "assistant"]);
+        assert_eq!(again.state.memories[0].timestamp, 1_500);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_state_is_read_and_written_in_the_form_of_a_snapshot() {
+        let snapshot = json!({
+            "memories": [{"role": "user", "text": "hi", "timestamp": 7}],
+            "config": {"model": "small"},
+            "workspaceFiles": {"notes/a.md": "text"},
+        });
+        let state: State = serde_json::from_value(snapshot.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&state).unwrap(), snapshot);
+        let state: State = serde_json::from_str("{}").unwrap();
+        assert_eq!(state, State::default());
+        assert!(serde_json::from_value::<State>(json!({"memories": "none"})).is_err());
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_and_not_an_empty_state() {
+        let directory = directory("broken");
+        fs::write(directory.join("state.json"), "{\"memories\":").unwrap();
+        assert!(Store::open(&directory).is_err());
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

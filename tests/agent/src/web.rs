@@ -1,0 +1,172 @@
+//! The HTTP of an agent: the health check on the web port, the rest on the bridge port.
+
+use std::convert::Infallible;
+use std::future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use crate::bridge::{Call, Refusal, answer};
+use crate::fault::Fault;
+use crate::state::{self, Store};
+
+/// An agent that runs.
+#[derive(Debug)]
+pub struct Agent {
+    /// What it was told to do wrong.
+    pub fault: Fault,
+    /// What it remembers.
+    pub store: Mutex<Store>,
+}
+
+impl Agent {
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what a call asks for. What could not be saved is not told as done.
+    fn perform(&self, call: &Call) -> Result<Value, Refusal> {
+        let mut store = self.store();
+        let variable = |name: &str| {
+            // A look-up of such a name would panic.
+            let possible = !name.is_empty() && !name.contains(['=', '\0']);
+            let value = possible.then(|| std::env::var_os(name)).flatten()?;
+            Some(value.to_string_lossy().into_owned())
+        };
+        let result = call.perform(&mut store.state, variable, SystemTime::now())?;
+        store.save().map_err(|_| Refusal::NOT_SAVED)?;
+        Ok(result)
+    }
+}
+
+/// What is served on the web port.
+pub fn web(agent: Arc<Agent>) -> Router {
+    let routes = Router::new().route("/health", get(health));
+    with_faults(routes, agent)
+}
+
+/// What is served on the bridge port.
+pub fn bridge(agent: Arc<Agent>) -> Router {
+    let routes = Router::new()
+        .route("/bridge", post(call))
+        .route("/bridge/stream", post(call_stream))
+        .route("/api/snapshot", post(snapshot))
+        .route("/api/restore", post(restore))
+        .layer(DefaultBodyLimit::disable());
+    with_faults(routes, agent)
+}
+
+fn with_faults(routes: Router<Arc<Agent>>, agent: Arc<Agent>) -> Router {
+    routes
+        .layer(from_fn_with_state(Arc::clone(&agent), delay))
+        .with_state(agent)
+}
+
+async fn delay(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
+    match agent.fault {
+        Fault::Silent => future::pending().await,
+        Fault::Slow(time) => tokio::time::sleep(time).await,
+        _ => {}
+    }
+    next.run(request).await
+}
+
+async fn health(State(agent): State<Arc<Agent>>) -> Response {
+    let (code, status) = match agent.fault {
+        Fault::Unhealthy => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        _ => (StatusCode::OK, "ok"),
+    };
+    (code, json_text(&json!({ "status": status }))).into_response()
+}
+
+async fn call(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
+    if agent.fault == Fault::Garbage {
+        return garbage();
+    }
+    let said = match Call::read(&body) {
+        Ok(call) => answer(&call.id, agent.perform(&call)),
+        Err(refused) => refused,
+    };
+    json_text(&said).into_response()
+}
+
+/// The answer word by word, between `connected` and `done`.
+async fn call_stream(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
+    if agent.fault == Fault::Garbage {
+        return garbage();
+    }
+    let call = match Call::read(&body) {
+        Ok(call) if call.is_message() => call,
+        Ok(_) => return StatusCode::BAD_REQUEST.into_response(),
+        Err(refused) => return (StatusCode::BAD_REQUEST, json_text(&refused)).into_response(),
+    };
+    let said = match agent.perform(&call) {
+        Ok(said) => said,
+        refused => {
+            let refused = answer(&call.id, refused);
+            return (StatusCode::BAD_REQUEST, json_text(&refused)).into_response();
+        }
+    };
+    let mut events = vec![event("connected", &json!({ "id": call.id }))];
+    let words = said["text"].as_str().unwrap_or_default();
+    for word in words.split_inclusive(' ') {
+        events.push(event("chunk", &json!({ "chunk": word })));
+    }
+    events.push(event("done", &said));
+    Sse::new(stream::iter(events.into_iter().map(Ok::<_, Infallible>))).into_response()
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+async fn snapshot(State(agent): State<Arc<Agent>>) -> Response {
+    let mut snapshot = agent.store().state.clone();
+    match agent.fault {
+        Fault::Garbage => return garbage(),
+        Fault::Big(bytes) => {
+            let filling = "x".repeat(bytes);
+            snapshot.workspace_files.insert("big".to_owned(), filling);
+        }
+        _ => {}
+    }
+    match serde_json::to_vec(&snapshot) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn restore(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
+    let Ok(state) = serde_json::from_slice::<state::State>(&body) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let mut store = agent.store();
+    store.state = state;
+    match store.save() {
+        Ok(()) => json_text(&json!({ "success": true })).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn json_text(value: &Value) -> impl IntoResponse + use<> {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+}
+
+/// Said with the type of JSON, so that only reading it shows what it is.
+fn garbage() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, "<html>It works!</html>").into_response()
+}

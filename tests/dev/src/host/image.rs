@@ -1,0 +1,159 @@
+//! The sample agent as an image: built once with cargo, imported without a registry.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use super::Engine;
+use super::http::{self, Body};
+use crate::build;
+
+/// The name of the image.
+pub const SAMPLE: &str = "milady/agent:sample";
+
+/// The image with a Docker health check of its own, once a second.
+pub const CHECKED: &str = "milady/agent:checked";
+
+const COMMAND: &str = "CMD [\"/agent\"]";
+const CHECK: &str = "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD [\"/agent\",\"check\"]";
+
+/// Builds the sample agent unless it is built, and gives it to an engine as [`SAMPLE`] and [`CHECKED`].
+///
+/// # Errors
+/// When it does not compile (the compiler's messages went to standard error) or the engine refuses it.
+pub async fn import(engine: &Engine) -> Result<()> {
+    import_as(engine, SAMPLE, &[COMMAND]).await?;
+    import_as(engine, CHECKED, &[COMMAND, CHECK]).await
+}
+
+/// The same with a name and Dockerfile instructions of the caller's choice.
+///
+/// # Errors
+/// As [`import`].
+pub async fn import_as(engine: &Engine, name: &str, instructions: &[&str]) -> Result<()> {
+    static FILES: OnceCell<Vec<u8>> = OnceCell::const_new();
+    let files = FILES.get_or_try_init(archive).await?;
+    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let mut path = format!(
+        "/images/create?fromSrc=-&repo={}&tag={}",
+        http::encoded(repository),
+        http::encoded(tag)
+    );
+    for instruction in instructions {
+        path.push_str("&changes=");
+        path.push_str(&http::encoded(instruction));
+    }
+    let said = http::send(engine.socket(), "POST", &path, Body::Tar(files)).await?;
+    // The answer begins before the work is done: an error can only come in its body.
+    let image = format!("/images/{name}/json");
+    let imported = engine.call("GET", &image, None).await;
+    imported
+        .map(drop)
+        .with_context(|| format!("not imported: {}", String::from_utf8_lossy(&said).trim()))
+}
+
+/// Builds the sample agent and says where it is. It needs nothing of the system it runs on.
+///
+/// # Errors
+/// When it does not compile.
+pub async fn build() -> Result<PathBuf> {
+    let platform = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    // A directory of its own: other flags in the same one would build everything anew each time, and
+    // cargo may be holding that one locked for the build we are part of.
+    let target = build::target_directory()?.join("agent");
+    let binary = target.join(&platform).join("release").join("agent");
+    if !binary.is_file() {
+        eprintln!("Building the sample agent, once; this takes about a minute.");
+    }
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--release", "--package", "sample-agent"])
+        .args(["--bin", "agent", "--target", &platform, "--target-dir"])
+        .arg(&target)
+        .current_dir(build::workspace())
+        // It would win over the other one.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("building the sample agent failed: the compiler's messages are above");
+    }
+    Ok(binary)
+}
+
+async fn archive() -> Result<Vec<u8>> {
+    let binary = build().await?;
+    let program = tokio::fs::read(&binary)
+        .await
+        .with_context(|| format!("cannot read {}", binary.display()))?;
+    let mut archive = Vec::new();
+    entry(&mut archive, "tmp/", 0o1777, &[]);
+    entry(&mut archive, "app/", 0o755, &[]);
+    entry(&mut archive, "app/data/", 0o755, &[]);
+    entry(&mut archive, "agent", 0o755, &program);
+    archive.resize(archive.len() + 1024, 0);
+    Ok(archive)
+}
+
+/// Adds one file, or a directory when the name ends in a slash, in the format of POSIX.1-1988 ("ustar").
+fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
+    let mut header = [0; 512];
+    let mut put = |at: usize, text: &str| {
+        header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    };
+    put(0, name);
+    put(100, &format!("{mode:07o}"));
+    put(108, "0000000"); // user
+    put(116, "0000000"); // group
+    put(124, &format!("{:011o}", content.len()));
+    put(136, "00000000000"); // time
+    put(148, "        "); // the sum is taken with blanks in its own place
+    put(156, if name.ends_with('/') { "5" } else { "0" });
+    put(257, "ustar\u{0}00");
+    let sum: u32 = header.iter().copied().map(u32::from).sum();
+    header[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+    header[154] = 0;
+    archive.extend_from_slice(&header);
+    archive.extend_from_slice(content);
+    archive.resize(archive.len().next_multiple_of(512), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_one_that_tar_reads() {
+        let mut archive = Vec::new();
+        entry(&mut archive, "tmp/", 0o1777, &[]);
+        entry(&mut archive, "agent", 0o755, b"program");
+        archive.resize(archive.len() + 1024, 0);
+        let file = env::temp_dir().join(format!("archive-{}.tar", std::process::id()));
+        std::fs::write(&file, archive).unwrap();
+        let tar = |words: &[&str]| {
+            let mut command = std::process::Command::new("tar");
+            let output = command.args(words).arg("-f").arg(&file).output().unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let list = tar(&["--utc", "-tv"]);
+        let modes: Vec<&str> = list.lines().map(|line| &line[..10]).collect();
+        assert_eq!(modes, ["drwxrwxrwt", "-rwxr-xr-x"]);
+        let mut command = std::process::Command::new("tar");
+        let output = command
+            .arg("-xOf")
+            .arg(&file)
+            .arg("agent")
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"program");
+        std::fs::remove_file(file).unwrap();
+    }
+}

@@ -1,0 +1,44 @@
+# The first process of a server's own process namespace: starts and stops the server as it is told on
+# standard input. What it says on `alive` and after each order is one line.
+# Arguments: the directory, the places to hide from the server, then the server's command line.
+
+# Outside such a namespace `stop-all` would hit the whole machine.
+[ "$$" = 1 ] || exit 1
+directory=$1
+hidden=$2
+shift 2
+for place in $hidden; do
+    mkdir -p "$place" && mount -t tmpfs tmpfs "$place"
+done
+pid=
+
+alive() {
+    [ -n "$pid" ] || return 1
+    read -r _ _ state _ <"/proc/$pid/stat" || return 1
+    [ "$state" != Z ]
+}
+
+while read -r order; do
+    case $order in
+    start)
+        # A number in it may have been given to another process since.
+        rm -f "$directory/pid"
+        "$@" </dev/null >>"$directory/log" 2>&1 9>&- &
+        pid=$!
+        echo started
+        ;;
+    alive) if alive; then echo yes; else echo no; fi ;;
+    stop)
+        [ -z "$pid" ] || kill -s KILL "$pid"
+        wait
+        pid=
+        echo stopped
+        ;;
+    stop-all)
+        kill -s KILL -- -1
+        wait
+        pid=
+        echo stopped
+        ;;
+    esac
+done

@@ -1,0 +1,81 @@
+//! The sample agent in a container.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use dev::host::{Engine, image};
+use serde_json::{Value, json};
+
+use crate::http::send;
+use crate::{free_port, until};
+
+/// An agent in a container, as a host would have it.
+pub struct Agent {
+    /// Of the container.
+    pub name: String,
+    /// Where its health check answers.
+    pub web: SocketAddr,
+    /// Where the rest does.
+    pub bridge: SocketAddr,
+}
+
+impl Agent {
+    /// Starts it and waits until it says that it is ready, unless its fault keeps it from that.
+    pub async fn start(engine: &Engine, name: &str, environment: &[&str]) -> Self {
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (web, bridge) = (address(free_port()), address(free_port()));
+        let publish = |port: SocketAddr| json!([{"HostIp": "127.0.0.1", "HostPort": port.port().to_string()}]);
+        let network = json!({
+            "Name": format!("net-{name}"),
+            "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        });
+        let create = engine.call("POST", "/networks/create", Some(&network));
+        create.await.unwrap();
+        let body = json!({
+            "Image": image::CHECKED,
+            "Env": environment,
+            "Labels": {"agent": name},
+            "ExposedPorts": {"2138/tcp": {}, "31337/tcp": {}},
+            "HostConfig": {
+                "NetworkMode": format!("net-{name}"),
+                "PortBindings": {"2138/tcp": publish(web), "31337/tcp": publish(bridge)},
+                "Mounts": [{"Type": "volume", "Source": format!("v-{name}"), "Target": "/app/data"}],
+                "Memory": 268_435_456, "PidsLimit": 64, "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges"],
+                "RestartPolicy": {"Name": "no"},
+            },
+        });
+        engine.run(name, &body).await.unwrap();
+        Self {
+            name: name.to_owned(),
+            web,
+            bridge,
+        }
+    }
+
+    pub async fn ready(self, engine: &Engine) -> Self {
+        until("an agent is ready", async || {
+            let log = engine.logs(&self.name).await.unwrap();
+            log.contains("is ready").then_some(())
+        })
+        .await;
+        self
+    }
+
+    pub async fn ask(&self, method: &str, params: Value) -> Value {
+        let call = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+        let body = call.to_string();
+        let answer = send(self.bridge, "POST /bridge", &[], body.as_bytes()).await;
+        assert_eq!((answer.status, &answer.body["id"]), (200, &json!(7)));
+        let kind = "content-type: application/json".to_owned();
+        assert!(answer.headers.contains(&kind));
+        answer.body["result"].clone()
+    }
+
+    pub async fn health(&self) -> u16 {
+        send(self.web, "GET /health", &[], b"").await.status
+    }
+
+    pub async fn snapshot(&self) -> Value {
+        send(self.bridge, "POST /api/snapshot", &[], b"").await.body
+    }
+}

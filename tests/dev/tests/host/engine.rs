@@ -1,0 +1,170 @@
+//! The engine and the sample agent in it.
+
+use std::time::{Duration, Instant};
+
+use dev::host::{Container, Engine, image};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::agent::Agent;
+use crate::http::send;
+use crate::traces::Traces;
+use crate::{directory, is_missing, until};
+
+async fn seen(engine: &Engine, name: &str) -> Option<Container> {
+    let containers = engine.containers().await.unwrap();
+    containers.into_iter().find(|found| found.name == name)
+}
+
+/// The state of a container.
+async fn state(engine: &Engine, name: &str) -> String {
+    seen(engine, name).await.unwrap().state
+}
+
+#[tokio::test]
+async fn two_engines_at_once_run_agents_and_leave_nothing_behind() {
+    if is_missing(Engine::availability()) {
+        return;
+    }
+    let (one, two) = tokio::try_join!(Engine::start("one"), Engine::start("two")).unwrap();
+    let directories = [directory(&one), directory(&two)];
+    assert_ne!(directories[0], directories[1]);
+    for engine in [&one, &two] {
+        image::import(engine).await.unwrap();
+    }
+    let name = "AGENT_NAME=it's \"$(id)\" `id`\n\\ ü";
+    let environment = [name];
+    let (first, second) = tokio::join!(
+        Agent::start(&one, "agent", &environment),
+        Agent::start(&two, "agent", &["AGENT_NAME=b", "X="]),
+    );
+    let (first, second) = tokio::join!(first.ready(&one), second.ready(&two));
+    assert_eq!((first.health().await, second.health().await), (200, 200));
+    let named = first.ask("name.get", json!({})).await;
+    assert_eq!(named["name"], name["AGENT_NAME=".len()..]);
+    let value = second.ask("env.get", json!({"name": "X"})).await;
+    assert_eq!(value, json!({"value": ""}));
+    for engine in [&one, &two] {
+        let container = seen(engine, "agent").await.unwrap();
+        assert_eq!(container.labels["agent"], "agent");
+        assert_eq!(container.image, image::CHECKED);
+        until("Docker calls it healthy", async || {
+            let status = seen(engine, "agent").await?.status;
+            status.contains("(healthy)").then_some(())
+        })
+        .await;
+    }
+    let [of_one, of_two] = directories.map(|directory| Traces::of(&directory));
+    for traces in [&of_one, &of_two] {
+        assert_eq!(traces.bridges.len(), 1, "{traces:?}");
+        // The shells, dockerd, containerd, a proxy for each port, a shim, the agent.
+        assert!(traces.processes.len() >= 7, "{traces:?}");
+        assert_eq!(traces.left().len(), {
+            traces.places.len() + traces.processes.len() + traces.bridges.len()
+        });
+    }
+    drop(one);
+    assert_eq!(of_one.left(), [""; 0]);
+    assert_eq!(second.health().await, 200, "the other engine goes on");
+    drop(two);
+    assert_eq!(of_two.left(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_agent_remembers_over_every_kind_of_end() {
+    if is_missing(Engine::availability()) {
+        return;
+    }
+    let engine = Engine::start("memory").await.unwrap();
+    image::import(&engine).await.unwrap();
+    let agent = Agent::start(&engine, "mind", &[])
+        .await
+        .ready(&engine)
+        .await;
+    let said = agent.ask("message.send", json!({"text": "hello you"}));
+    assert_eq!(said.await["text"], "You said: hello you");
+    let started = |container: Value| container["State"]["StartedAt"].clone();
+    let inspect = async || engine.call("GET", "/containers/mind/json", None).await;
+    let before = started(inspect().await.unwrap());
+
+    // Docker goes down under it and comes back.
+    engine.stop().unwrap();
+    assert!(engine.containers().await.is_err());
+    assert!(TcpStream::connect(agent.web).await.is_err());
+    engine.start_again().await.unwrap();
+    assert_eq!(started(inspect().await.unwrap()), before, "it ran on");
+    let counted = agent.ask("status.get", json!({})).await;
+    assert_eq!(counted["memories"], 2);
+
+    engine.pause("mind").await.unwrap();
+    assert_eq!(state(&engine, "mind").await, "paused");
+    engine.unpause("mind").await.unwrap();
+    engine.kill("mind").await.unwrap();
+    assert_eq!(state(&engine, "mind").await, "exited");
+    engine.start_container("mind").await.unwrap();
+    let agent = agent.ready(&engine).await;
+    let stop = Instant::now();
+    let stopped = engine.call("POST", "/containers/mind/stop?t=10", None);
+    stopped.await.unwrap();
+    assert!(stop.elapsed() < Duration::from_secs(5), "it heeds SIGTERM");
+    let ended = inspect().await.unwrap();
+    assert_eq!(ended["State"]["ExitCode"], 0);
+
+    // Its volume is all that a new container needs.
+    engine.remove("mind").await.unwrap();
+    assert_eq!(engine.containers().await.unwrap(), []);
+    let delete = engine.call("DELETE", "/networks/net-mind", None);
+    delete.await.unwrap();
+    drop(agent);
+    let agent = Agent::start(&engine, "mind", &[])
+        .await
+        .ready(&engine)
+        .await;
+    let snapshot = agent.snapshot().await;
+    assert_eq!(snapshot["memories"][0]["text"], "hello you");
+    assert_eq!(snapshot["memories"][1]["role"], "assistant");
+    let other = json!({"memories": [], "config": {"a": 1}, "workspaceFiles": {"b": "c"}});
+    let body = other.to_string();
+    let restore = send(agent.bridge, "POST /api/restore", &[], body.as_bytes());
+    assert_eq!(restore.await.status, 200);
+    assert_eq!(agent.snapshot().await, other);
+}
+
+#[tokio::test]
+async fn an_agent_fails_as_it_is_told() {
+    if is_missing(Engine::availability()) {
+        return;
+    }
+    let engine = Engine::start("faults").await.unwrap();
+    image::import(&engine).await.unwrap();
+    let agent = Agent::start(&engine, "ends", &["SAMPLE_FAULT=exit"]).await;
+    until("the agent has ended", async || {
+        let status = seen(&engine, &agent.name).await?.status;
+        status.starts_with("Exited (3)").then_some(())
+    })
+    .await;
+    let ready = async |name: &str, fault: &str| {
+        let agent = Agent::start(&engine, name, &[fault]).await;
+        agent.ready(&engine).await
+    };
+    let ill = ready("ill", "SAMPLE_FAULT=unhealthy").await;
+    assert_eq!(ill.health().await, 503);
+    until("Docker calls it unhealthy", async || {
+        let status = seen(&engine, "ill").await?.status;
+        status.contains("(unhealthy)").then_some(())
+    })
+    .await;
+    let garbage = ready("garbage", "SAMPLE_FAULT=garbage").await;
+    assert_eq!(garbage.health().await, 200);
+    assert_eq!(garbage.snapshot().await, Value::Null, "no JSON");
+    let big = ready("big", "SAMPLE_FAULT=big:3").await;
+    let files = &big.snapshot().await["workspaceFiles"];
+    assert_eq!(files["big"].as_str().unwrap().len(), 3 << 20);
+    let silent = ready("silent", "SAMPLE_FAULT=silent").await;
+    let answer = tokio::time::timeout(Duration::from_millis(300), silent.health());
+    assert!(answer.await.is_err());
+    let slow = ready("slow", "SAMPLE_FAULT=slow:0.3").await;
+    let asked = Instant::now();
+    assert_eq!(slow.health().await, 200);
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+}
