@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dev::host::{Host, KeyType, Options, Silent, Sshd, image};
 use serde_json::{Value, json};
 use shared::fleet::{
-    AgentHttp, Allowed, Connection, ContainerSpec, Engine, EngineError, Fingerprint, Fleet,
+    AgentHttp, Allowed, Connection, ContainerSpec, Data, Engine, EngineError, Fingerprint, Fleet,
     HostError, Limits, Published, SshKey, Target,
 };
 use tests::run;
@@ -260,7 +260,7 @@ fn spec(agent: Uuid, environment: &[(&str, &str)], ports: (u16, u16)) -> Contain
             .map(|(name, value)| format!("{name}={value}"))
             .collect(),
         ports: vec![published(2_138, ports.1), published(31_337, ports.0)],
-        volume: format!("milady-{agent}"),
+        data: Data::Volume(format!("milady-{agent}")),
         agent_id: agent.to_string(),
         organization_id: Uuid::nil().to_string(),
         attempt: 1,
@@ -394,9 +394,9 @@ fn an_agent_runs_within_its_limits_and_gets_its_environment_byte_for_byte() {
             .expect("stopped");
         engine.remove(&id).await.expect("removed");
         engine.remove(&id).await.expect("removed already");
-        engine.remove_volume(&spec.volume).await.expect("no volume");
+        engine.remove_volume(&spec.name).await.expect("no volume");
         engine
-            .remove_volume(&spec.volume)
+            .remove_volume(&spec.name)
             .await
             .expect("no volume already");
         assert_eq!(engine.containers().await, Ok(Vec::new()));

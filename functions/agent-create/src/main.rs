@@ -10,6 +10,7 @@ async fn main() -> Result<(), lambda::Error> {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
         prices: config::prices()?,
+        images: config::images()?,
     };
     lambda::serve_http("agent-create", |request, invocation| {
         handle(deps, request, invocation)

@@ -9,6 +9,7 @@ async fn main() -> Result<(), lambda::Error> {
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         prices: config::prices()?,
+        hosts: config::hosts()?,
         reach: config::webhook_reach()?,
     };
     lambda::serve_events("job-run", |event, _| handle(deps, event)).await

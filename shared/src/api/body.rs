@@ -22,12 +22,7 @@ pub struct Fields {
 /// # Errors
 /// 400, 415.
 pub fn object(request: &Request) -> Result<Fields, Problem> {
-    let bytes = match request.body() {
-        Body::Empty => &[][..],
-        Body::Text(text) => text.as_bytes(),
-        Body::Binary(bytes) => bytes,
-        _ => return Err(Problem::internal()),
-    };
+    let bytes = bytes(request)?;
     let kind = request.headers().get("content-type");
     if !bytes.is_empty() && kind.is_some_and(|kind| !kind.to_str().is_ok_and(is_json)) {
         return Err(Problem::unsupported_media_type());
@@ -39,6 +34,19 @@ pub fn object(request: &Request) -> Result<Fields, Problem> {
         }),
         Ok(_) => Err(Problem::field("body", "must be a JSON object")),
         Err(_) => Err(Problem::field("body", "must be JSON")),
+    }
+}
+
+/// A body as it is.
+///
+/// # Errors
+/// 500 for a kind of body that this version does not know.
+pub fn bytes(request: &Request) -> Result<&[u8], Problem> {
+    match request.body() {
+        Body::Empty => Ok(&[]),
+        Body::Text(text) => Ok(text.as_bytes()),
+        Body::Binary(bytes) => Ok(bytes),
+        _ => Err(Problem::internal()),
     }
 }
 

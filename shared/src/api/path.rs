@@ -17,3 +17,17 @@ pub fn uuid(request: &Request, name: &'static str) -> Result<Uuid, Problem> {
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Problem::field(name, "must be a UUID"))
 }
+
+/// The agent in a path `/api/v1/milady/agents/{agentId}/...`, for a function behind a URL of its own,
+/// which is told no parameters.
+///
+/// # Errors
+/// 400.
+pub fn uuid_of_agent(request: &Request) -> Result<Uuid, Problem> {
+    let path = request.raw_http_path();
+    let after = path.strip_prefix("/api/v1/milady/agents/");
+    let text = after.and_then(|rest| rest.split('/').next());
+    text.filter(|text| is_uuid(text))
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Problem::field("agentId", "must be a UUID"))
+}

@@ -152,7 +152,13 @@ impl Problem {
         Self::unavailable_for(600, error)
     }
 
-    fn unavailable_for(seconds: u32, error: &str) -> Self {
+    /// 502: an agent answered badly.
+    #[must_use]
+    pub fn bad_gateway(error: &str) -> Self {
+        Self::new(502, "Bad Gateway", error)
+    }
+
+    fn unavailable_for(seconds: u32, error: impl Into<String>) -> Self {
         Self {
             retry_after: Some(seconds),
             ..Self::new(503, "Service Unavailable", error)
@@ -213,6 +219,8 @@ impl From<RequestError> for Problem {
             RequestError::NotNow(reason) => Self::conflict(reason.0),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
             RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
+            RequestError::Away(text) => Self::unavailable_for(30, text),
+            RequestError::BadAgent(text) => Self::bad_gateway(&text),
             RequestError::KeyBusy => Self::conflict(&failure.to_string()),
             RequestError::Database(failure) => failure.into(),
         }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::error::RequestError;
 use super::idempotency::{Begun, Once, Repeatable, begin};
+use super::job_await::job_await;
 use super::{gate, publish};
 use crate::db;
 use crate::db::agent_records::Locked;
@@ -206,6 +207,9 @@ pub struct Restoring {
     pub snapshot_type: String,
     /// When.
     pub created_at: DateTime<Utc>,
+    /// The job is done.
+    #[serde(default)]
+    pub done: bool,
 }
 
 /// Gives an agent an earlier state: the named backup's, or the newest. One that does not run is
@@ -224,8 +228,14 @@ pub async fn agent_restore(
         Begun::First(once) => once,
     };
     let result = restore(ports, agent, backup_id, &mut once).await;
-    let restoring = once.settle(ports.pool, result).await?;
-    publish::jobs_due(ports.publisher, &[restoring.job_id]).await;
+    let mut restoring = once.settle(ports.pool, result).await?;
+    if publish::jobs_due(ports.publisher, &[restoring.job_id]).await > 0 {
+        let job = job_await(ports.pool, agent.0, restoring.job_id).await?;
+        restoring.done = job.is_some_and(|job| job.status == "completed");
+    }
+    if restoring.done {
+        once.amend(ports.pool, &restoring).await;
+    }
     Ok(restoring)
 }
 
@@ -283,5 +293,6 @@ fn restoring(job_id: Uuid, backup: Backup) -> Restoring {
         backup_id: backup.id,
         snapshot_type: backup.snapshot_type,
         created_at: backup.created_at,
+        done: false,
     }
 }

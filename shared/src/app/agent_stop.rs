@@ -1,5 +1,6 @@
 //! An agent is asked to stop (suspend) or to go for good (delete). Owns: what becomes of the request
-//! in each state. Accepting it ends metering, however late the host answers.
+//! in each state. Accepting it ends metering, however late the host answers: a job does it, and the
+//! request waits for that job as long as it may.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,10 +9,11 @@ use uuid::Uuid;
 
 use super::error::RequestError;
 use super::idempotency::{Begun, Once, Repeatable, begin};
+use super::job_await::job_await;
 use super::publish;
 use crate::db;
 use crate::db::agent_records::Locked;
-use crate::db::jobs::{Active, Stop};
+use crate::db::jobs::{Active, Job, Stop};
 use crate::domain::agent::{AgentStatus, Change, NotNow};
 use crate::domain::job::JobKind;
 use crate::events::Publisher;
@@ -34,6 +36,8 @@ pub enum Suspended {
     Done(String),
     /// This job stops it. Its status before.
     Enqueued(Uuid, String),
+    /// Its container is gone. Its status before, and whether its state was saved.
+    Stopped(String, bool),
 }
 
 /// How a request to delete was answered.
@@ -60,10 +64,32 @@ pub async fn agent_suspend(
     };
     let result = suspend(ports.pool, agent, &mut once).await;
     let suspended = once.settle(ports.pool, result).await?;
-    if let Suspended::Enqueued(job, _) = &suspended {
-        publish::jobs_due(ports.publisher, &[*job]).await;
+    let Suspended::Enqueued(job, before) = &suspended else {
+        return Ok(suspended);
+    };
+    let Some(done) = see_done(ports, agent.0, *job).await? else {
+        return Ok(suspended);
+    };
+    let saved = done
+        .result
+        .is_some_and(|result| result["backupId"].is_string());
+    let stopped = Suspended::Stopped(before.clone(), saved);
+    once.amend(ports.pool, &stopped).await;
+    Ok(stopped)
+}
+
+/// Says that a job is due, and sees whether it is done within what a request may take. None if that
+/// takes longer, or nobody could be told.
+async fn see_done(
+    ports: Ports<'_>,
+    organization_id: Uuid,
+    job_id: Uuid,
+) -> Result<Option<Job>, RequestError> {
+    if publish::jobs_due(ports.publisher, &[job_id]).await == 0 {
+        return Ok(None);
     }
-    Ok(suspended)
+    let job = job_await(ports.pool, organization_id, job_id).await?;
+    Ok(job.filter(|job| job.status == "completed"))
 }
 
 async fn suspend(
@@ -113,7 +139,9 @@ pub async fn agent_delete(
     let mut tx = ports.pool.begin().await?;
     let (agent, jobs, now) = look(&mut tx, organization_id, agent_id).await?;
     if let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Delete) {
-        return Ok(Deleted::Enqueued(job.id));
+        drop(tx);
+        let done = see_done(ports, organization_id, job.id).await?;
+        return Ok(done.map_or(Deleted::Enqueued(job.id), |_| Deleted::Done));
     }
     agent.status.after(Change::AskDelete)?;
     for job in &jobs {
@@ -130,8 +158,8 @@ pub async fn agent_delete(
     let stop = stop(organization_id, agent_id, &agent);
     let job = enqueue(&mut tx, JobKind::Delete, &stop, now).await?;
     tx.commit().await?;
-    publish::jobs_due(ports.publisher, &[job]).await;
-    Ok(Deleted::Enqueued(job))
+    let done = see_done(ports, organization_id, job).await?;
+    Ok(done.map_or(Deleted::Enqueued(job), |_| Deleted::Done))
 }
 
 /// The agent under its lock and its stop jobs. A start job always ends, so it is waited for.
@@ -157,6 +185,7 @@ fn stop(organization_id: Uuid, agent_id: Uuid, agent: &Locked) -> Stop {
         user_id: agent.user_id,
         agent_id,
         agent_name: agent.name.clone(),
+        reason: "owner",
     }
 }
 

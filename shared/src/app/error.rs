@@ -3,6 +3,10 @@
 
 use crate::domain::agent::NotNow;
 use crate::domain::credit_gate::Refusal;
+use crate::fleet::HostError;
+
+use super::agent_state::StateError;
+use super::hosts::OpenError;
 
 /// Why nothing was done. The texts are for whoever asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,12 @@ pub enum RequestError {
     /// The first call with this idempotency key still runs.
     #[error("The first request with this Idempotency-Key is still running")]
     KeyBusy,
+    /// The agent's host cannot be worked on now.
+    #[error("{0}")]
+    Away(String),
+    /// The agent answered badly.
+    #[error("{0}")]
+    BadAgent(String),
     /// The database failed.
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
@@ -30,4 +40,28 @@ pub enum RequestError {
 impl RequestError {
     /// The caller's organization has no such agent.
     pub(crate) const NO_AGENT: Self = Self::NotFound("Agent not found");
+}
+
+impl From<OpenError> for RequestError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Database(error) => error.into(),
+            OpenError::Engine(error) => Self::Away(error.to_string()),
+        }
+    }
+}
+
+impl From<HostError> for RequestError {
+    fn from(error: HostError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+impl From<StateError> for RequestError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Host(error) => error.into(),
+            other => Self::BadAgent(other.to_string()),
+        }
+    }
 }

@@ -91,13 +91,33 @@ impl Once {
         Ok(())
     }
 
+    /// Records that more came of the call than was known when its effect was committed. Should this be
+    /// lost, a repetition is told what was known then.
+    pub async fn amend(&self, pool: &PgPool, outcome: &impl Serialize) {
+        let Some((scope, claim)) = &self.claim else {
+            return;
+        };
+        let amended = async {
+            let outcome = serde_json::to_value(outcome)
+                .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+            let mut conn = pool.acquire().await?;
+            db::idempotency::key_complete(&mut conn, scope, *claim, &outcome).await
+        };
+        if let Err(error) = amended.await {
+            warn!(
+                error = db::error_class(&error),
+                "the final answer of an idempotency key was not kept"
+            );
+        }
+    }
+
     /// Gives the key back if the call had no effect, so that it can be made again with the same key.
     /// After a failure of the database nobody knows whether it had: then the key is left alone.
     ///
     /// # Errors
     /// Those of the call.
     pub async fn settle<T>(
-        self,
+        &self,
         pool: &PgPool,
         result: Result<T, RequestError>,
     ) -> Result<T, RequestError> {

@@ -23,7 +23,7 @@ pub struct Swept {
     pub recovered: usize,
     /// Starts that no job worked on any more.
     pub orphaned: u64,
-    /// Stop jobs made for suspended agents without one.
+    /// Stop jobs made for suspended agents, and for those that failed and left a container, without one.
     pub stops: usize,
     /// Due jobs that were told of.
     pub told: usize,
@@ -98,7 +98,7 @@ async fn neglected(pool: &PgPool) -> sqlx::Result<(u64, usize)> {
     // held them before.
     let ids = db::agents::agents_neglected_lock(&mut tx, now - STALE_AFTER).await?;
     let orphaned = db::agents::agents_end_orphaned_starts(&mut tx, &ids, STALE, now).await?;
-    let idle = db::agents::agents_suspended_idle(&mut tx, &ids).await?;
+    let idle = db::agents::agents_to_stop(&mut tx, &ids).await?;
     let stops: Vec<Stop> = idle
         .into_iter()
         .filter(|agent| agent.expects_container)
@@ -107,6 +107,11 @@ async fn neglected(pool: &PgPool) -> sqlx::Result<(u64, usize)> {
             user_id: agent.user_id,
             agent_id: agent.agent_id,
             agent_name: agent.name,
+            reason: if agent.suspended {
+                "billing"
+            } else {
+                "cleanup"
+            },
         })
         .collect();
     if !stops.is_empty() {

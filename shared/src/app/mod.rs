@@ -3,8 +3,12 @@
 //! and the first organization.
 
 pub mod adopt;
+pub mod agent_bridge;
 pub mod agent_create;
+pub mod agent_logs;
+pub mod agent_snapshot;
 pub mod agent_start;
+mod agent_state;
 pub mod agent_stop;
 pub mod billing_tick;
 pub mod bootstrap;
@@ -12,7 +16,9 @@ pub mod credit_grant;
 pub mod credit_summary;
 pub mod error;
 pub mod gate;
+pub mod hosts;
 pub mod idempotency;
+pub mod job_await;
 pub mod job_run;
 pub mod job_sweep;
 pub mod migrate;

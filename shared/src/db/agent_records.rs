@@ -227,7 +227,7 @@ pub async fn agent_lock(
         r#"SELECT user_id, agent_name, status, billing_status,
             node_id IS NOT NULL AND container_name IS NOT NULL AS "recorded!",
             coalesce(node_id, container_name, database_uri, neon_project_id) IS NOT NULL
-                AS "leftovers!",
+                OR database_status <> 'none' OR coalesce(cardinality(former_nodes), 0) > 0 AS "leftovers!",
             stop_requested_at IS NOT NULL AS "stop_requested!",
             environment_vars ->> 'MILADY_API_TOKEN' AS api_token
         FROM milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,

@@ -270,10 +270,12 @@ pub struct Neglected {
     pub name: Option<String>,
     /// Whether there is, or may be, a container to stop.
     pub expects_container: bool,
+    /// It is to be stopped for debt; otherwise only what it left is to be removed.
+    pub suspended: bool,
 }
 
 /// Locks the agents that something may have to be done for: those being started, not changed since
-/// `before`, and those that billing suspended. Those that somebody else holds are left for the next
+/// `before`, those that billing suspended, and those that failed and still name a container. Those that somebody else holds are left for the next
 /// time: what is decided about them is being written at this moment.
 ///
 /// # Errors
@@ -286,6 +288,8 @@ pub async fn agents_neglected_lock(
         "SELECT id FROM milady_sandboxes
         WHERE (status = 'provisioning' AND updated_at < $1)
             OR (billing_status = 'suspended' AND status <> 'stopped')
+            OR (status = 'error' AND node_id IS NOT NULL AND container_name IS NOT NULL
+                AND updated_at < $1)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         before
     )
@@ -293,19 +297,19 @@ pub async fn agents_neglected_lock(
     .await
 }
 
-/// The suspended ones among these agents that have no job.
+/// Those of these agents that have no job and should have no container: suspended ones, and such as
+/// failed and left one behind.
 ///
 /// # Errors
 /// Database errors.
-pub async fn agents_suspended_idle(
-    conn: &mut PgConnection,
-    ids: &[Uuid],
-) -> sqlx::Result<Vec<Neglected>> {
+pub async fn agents_to_stop(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Neglected>> {
     let rows = sqlx::query!(
         r#"SELECT a.id, a.organization_id, a.user_id, a.agent_name, a.status,
-            a.node_id IS NOT NULL AND a.container_name IS NOT NULL AS "recorded!"
+            a.node_id IS NOT NULL AND a.container_name IS NOT NULL AS "recorded!",
+            a.billing_status = 'suspended' AS "suspended!"
         FROM milady_sandboxes a
-        WHERE a.id = ANY($1) AND a.billing_status = 'suspended' AND NOT EXISTS (
+        WHERE a.id = ANY($1) AND (a.billing_status = 'suspended' OR a.status = 'error')
+            AND NOT EXISTS (
             SELECT FROM jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN ('pending', 'in_progress')
                 AND j.type IN
@@ -321,6 +325,7 @@ pub async fn agents_suspended_idle(
         agent_id: row.id,
         name: row.agent_name,
         expects_container: AgentStatus::parse(&row.status).expects_container(row.recorded),
+        suspended: row.suspended,
     });
     Ok(agents.collect())
 }

@@ -23,6 +23,8 @@ pub struct Claimed {
     pub agent_known: bool,
     /// The state to give it, for a restore.
     pub backup_id: Option<Uuid>,
+    /// Only what a failed start has left is to be removed; the agent stays in error.
+    pub cleanup: bool,
     /// The number of this try: the fence.
     pub attempt: i32,
 }
@@ -46,6 +48,7 @@ pub async fn job_claim(
             FOR UPDATE SKIP LOCKED)
         RETURNING id, type AS kind, organization_id, agent_id, attempts,
             data ->> 'agentId' AS named_agent, data ->> 'backupId' AS backup,
+            data ->> 'reason' AS reason,
             EXISTS (SELECT FROM milady_sandboxes a
                 WHERE a.organization_id = jobs.organization_id
                     AND a.id::text = lower(coalesce(jobs.agent_id::text, jobs.data ->> 'agentId')))
@@ -64,6 +67,7 @@ pub async fn job_claim(
         agent_id: row.agent_id.or_else(|| parsed(row.named_agent)),
         agent_known: row.agent_known,
         backup_id: parsed(row.backup),
+        cleanup: row.reason.as_deref() == Some("cleanup"),
         attempt: row.attempts,
     }))
 }
@@ -167,6 +171,7 @@ pub async fn jobs_stale(
             agent_id: row.agent_id.or(named),
             agent_known: true,
             backup_id: None,
+            cleanup: false,
             attempt: row.attempts,
         })
     });

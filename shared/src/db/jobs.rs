@@ -21,6 +21,8 @@ pub struct Stop {
     pub agent_id: Uuid,
     /// Its name.
     pub agent_name: Option<String>,
+    /// Why: `billing`, `owner`, or `cleanup` for what a failed start has left.
+    pub reason: &'static str,
 }
 
 /// Enqueues one `milady_suspend` job per agent, unless a stop job is under way for it.
@@ -40,7 +42,7 @@ pub async fn stops_enqueue(
         .map(|stop| {
             serde_json::json!({
                 "agentId": stop.agent_id, "organizationId": stop.organization_id,
-                "userId": stop.user_id, "agentName": stop.agent_name, "reason": "billing",
+                "userId": stop.user_id, "agentName": stop.agent_name, "reason": stop.reason,
             })
         })
         .collect();
@@ -145,7 +147,7 @@ pub async fn stop_enqueue(
 ) -> sqlx::Result<Option<Uuid>> {
     let data = serde_json::json!({
         "agentId": stop.agent_id, "organizationId": stop.organization_id,
-        "userId": stop.user_id, "agentName": stop.agent_name, "reason": "owner",
+        "userId": stop.user_id, "agentName": stop.agent_name, "reason": stop.reason,
     });
     sqlx::query_scalar!(
         "INSERT INTO jobs (type, organization_id, user_id, agent_id, data, scheduled_for,

@@ -15,6 +15,7 @@ pub mod nodes;
 pub mod organizations;
 pub mod outbox;
 pub mod pairing_tokens;
+pub mod placements;
 pub mod principals;
 pub mod runs;
 pub mod spans;
@@ -51,6 +52,22 @@ pub fn failure(error: &sqlx::Error) -> Failure {
         | E::Protocol(_) => Failure::Unavailable,
         _ => Failure::Other,
     }
+}
+
+/// Whether a value is there already that may be there once.
+#[must_use]
+pub fn is_duplicate(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
+}
+
+/// Whether the database cannot hold the value (class 22: data exceptions, 54: program limits).
+#[must_use]
+pub fn is_bad_value(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code();
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
 }
 
 /// The class of a database error that may be logged: its SQLSTATE, or the kind of connection

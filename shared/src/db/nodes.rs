@@ -1,6 +1,19 @@
-//! `docker_nodes`. Owns: what hosts there are.
+//! `docker_nodes`. Owns: which hosts there are, their slots and their pinned keys.
 
+use serde_json::Value;
 use sqlx::PgConnection;
+
+/// A host as the database knows it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns as they are")]
+pub struct Node {
+    pub node_id: String,
+    pub hostname: String,
+    pub ssh_port: i32,
+    pub ssh_user: String,
+    pub host_key_fingerprint: Option<String>,
+    pub metadata: Value,
+}
 
 /// Whether any enabled host is registered.
 ///
@@ -10,4 +23,92 @@ pub async fn any_node(conn: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM docker_nodes WHERE enabled) AS "any!""#)
         .fetch_one(conn)
         .await
+}
+
+/// The three hosts to ask first: `preferred`, which may hold the agent's volume, then those with the
+/// most free slots. Hosts without a free slot are left out.
+///
+/// # Errors
+/// Database errors.
+pub async fn nodes_best(
+    conn: &mut PgConnection,
+    preferred: Option<&str>,
+) -> sqlx::Result<Vec<Node>> {
+    sqlx::query_as!(
+        Node,
+        "SELECT node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, metadata
+        FROM docker_nodes WHERE enabled AND allocated_count < capacity
+        ORDER BY node_id IS NOT DISTINCT FROM $1 DESC, status = 'offline',
+            capacity - allocated_count DESC, node_id
+        LIMIT 3",
+        preferred
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One host, whether it is enabled or not.
+///
+/// # Errors
+/// Database errors.
+pub async fn node_find(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<Option<Node>> {
+    sqlx::query_as!(
+        Node,
+        "SELECT node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, metadata
+        FROM docker_nodes WHERE node_id = $1",
+        node_id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Takes a slot of a host; false if it has none left or was disabled (F17).
+///
+/// # Errors
+/// Database errors.
+pub async fn slot_take(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE docker_nodes SET allocated_count = allocated_count + 1, updated_at = billing_clock()
+        WHERE node_id = $1 AND enabled AND allocated_count < capacity",
+        node_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives a slot back.
+///
+/// # Errors
+/// Database errors.
+pub async fn slot_free(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE docker_nodes SET allocated_count = greatest(allocated_count - 1, 0),
+            updated_at = billing_clock()
+        WHERE node_id = $1",
+        node_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Pins the key a host showed at its first connection. False if another one was pinned meanwhile.
+///
+/// # Errors
+/// Database errors.
+pub async fn node_pin(
+    conn: &mut PgConnection,
+    node_id: &str,
+    fingerprint: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE docker_nodes SET host_key_fingerprint = $2, updated_at = billing_clock()
+        WHERE node_id = $1 AND host_key_fingerprint IS NULL",
+        node_id,
+        fingerprint
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

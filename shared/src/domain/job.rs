@@ -117,19 +117,19 @@ pub enum JobFailure {
     /// What the job says of itself cannot be understood.
     #[error("The job is malformed")]
     Malformed,
-    /// There is no host to work on.
-    #[error("No host is registered")]
-    NoHost,
-    /// There are hosts, and this version cannot work on them.
-    #[error("No registered host can be reached")]
-    Unreachable,
+    /// Something outside did not work, and may work later.
+    #[error("{0}")]
+    Outside(String),
+    /// It cannot be done as it is asked for, now or later.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl JobFailure {
     /// Whether the same job may succeed later.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::NoHost | Self::Unreachable)
+        matches!(self, Self::Outside(_))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -39,8 +39,8 @@ impl AgentHttp {
     /// `GET`.
     ///
     /// # Errors
-    /// [`HostError`]: unreachable when nobody listens, timed out, protocol for what is no HTTP or longer
-    /// than `longest` bytes.
+    /// [`HostError`]: unreachable when nobody listens, timed out, protocol for what is no HTTP, too
+    /// long for more than `longest` bytes.
     pub async fn get(
         &self,
         path: &str,
@@ -77,7 +77,14 @@ impl AgentHttp {
             let answer = self.send(method, path, body).await?;
             let status = answer.status().as_u16();
             let body = Limited::new(answer.into_body(), longest).collect().await;
-            let body = body.map_err(|_| HostError::Protocol)?.to_bytes();
+            let body = body.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    HostError::TooLong
+                } else {
+                    HostError::Protocol
+                }
+            })?;
+            let body = body.to_bytes();
             Ok(Answer { status, body })
         };
         timeout(within, exchange)

@@ -11,13 +11,15 @@ use russh::client::{self, Handle};
 use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Channel, ChannelOpenFailure, Disconnect};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::error::HostError;
 use super::http::Wire;
-use super::key::SshKey;
+use super::key::{KeyError, SshKey};
 use super::target::{Allowed, Fingerprint, Target};
+use crate::secrets::{Secret, Secrets};
 
 /// What a connection may take, from the first packet to the accepted key.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -37,7 +39,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Connections that are kept, one per host.
 #[derive(Debug)]
 pub struct Fleet {
-    key: SshKey,
+    key: OnceCell<SshKey>,
+    source: Option<Secret>,
+    secrets: Secrets,
     allowed: Allowed,
     hosts: StdMutex<HashMap<String, Arc<Slot>>>,
     handshakes: AtomicU64,
@@ -51,12 +55,39 @@ impl Fleet {
     /// Hosts that this key opens.
     #[must_use]
     pub fn new(key: SshKey, allowed: Allowed) -> Self {
+        let fleet = Self::with(None, Secrets::new(), allowed);
         Self {
-            key,
+            key: OnceCell::new_with(Some(key)),
+            ..fleet
+        }
+    }
+
+    /// Hosts that the key opens which is kept here; it is read when the first host is.
+    #[must_use]
+    pub fn with(source: Option<Secret>, secrets: Secrets, allowed: Allowed) -> Self {
+        Self {
+            key: OnceCell::new(),
+            source,
+            secrets,
             allowed,
             hosts: StdMutex::default(),
             handshakes: AtomicU64::new(0),
         }
+    }
+
+    async fn key(&self) -> Result<&SshKey, HostError> {
+        let read = async {
+            let source = self.source.as_ref().ok_or(HostError::NoKey)?;
+            let text = Box::pin(self.secrets.read(source)).await;
+            let key = text
+                .map_err(|_| KeyError::Unreadable)
+                .and_then(|text| SshKey::read(&text));
+            key.map_err(|error| {
+                warn!(%error, "no host can be reached");
+                HostError::NoKey
+            })
+        };
+        self.key.get_or_try_init(|| read).await
     }
 
     /// The connection to a host: the one there is, if it lives and leads where `target` says, or a new
@@ -80,6 +111,23 @@ impl Fleet {
         let connection = Arc::new(self.open(target).await?);
         *kept = Some((target.clone(), Arc::clone(&connection)));
         Ok(connection)
+    }
+
+    /// Drops a host's connection if it is this one: the next caller gets a new one.
+    pub async fn forget(&self, node_id: &str, connection: &Arc<Connection>) {
+        let slot = {
+            let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.get(node_id).map(Arc::clone)
+        };
+        if let Some(slot) = slot {
+            let mut kept = slot.0.lock().await;
+            if kept
+                .as_ref()
+                .is_some_and(|(_, kept)| Arc::ptr_eq(kept, connection))
+            {
+                *kept = None;
+            }
+        }
     }
 
     /// Connections made so far.
@@ -130,6 +178,7 @@ impl Fleet {
         target: &Target,
         algorithm: Option<Algorithm>,
     ) -> Result<Connection, HostError> {
+        self.key().await?;
         let stream = self.dial(target).await?;
         self.handshakes.fetch_add(1, Ordering::Relaxed);
         let seen = Arc::new(StdMutex::new(Seen::default()));
@@ -180,13 +229,14 @@ impl Fleet {
     }
 
     async fn log_in(&self, handle: &mut Handle<Pin>, user: &str) -> Result<(), HostError> {
-        let hash = if self.key.0.algorithm().is_rsa() {
+        let key = self.key().await?;
+        let hash = if key.0.algorithm().is_rsa() {
             let best = handle.best_supported_rsa_hash().await;
             best.map_err(|error| kind(&error))?.flatten()
         } else {
             None
         };
-        let key = PrivateKeyWithHashAlg::new(Arc::clone(&self.key.0), hash);
+        let key = PrivateKeyWithHashAlg::new(Arc::clone(&key.0), hash);
         let answer = handle.authenticate_publickey(user, key).await;
         match answer.map_err(|error| kind(&error))? {
             client::AuthResult::Success => Ok(()),

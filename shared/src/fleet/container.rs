@@ -25,6 +25,9 @@ const CAPABILITIES: [&str; 7] = [
     "SETUID",
 ];
 
+/// Where an agent finds its data.
+pub(super) const DATA: &str = "/app/data";
+
 /// What a container may use of its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -47,6 +50,15 @@ pub struct Published {
     pub address: String,
 }
 
+/// Where an agent's data are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In a volume of this name.
+    Volume(String),
+    /// In this directory of the host, where an older deployment put them.
+    Directory(String),
+}
+
 /// A container to be created.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
@@ -58,8 +70,8 @@ pub struct ContainerSpec {
     pub environment: Vec<String>,
     /// Its ports.
     pub ports: Vec<Published>,
-    /// The volume at `/app/data`.
-    pub volume: String,
+    /// What is at `/app/data`.
+    pub data: Data,
     /// Of which agent.
     pub agent_id: String,
     /// Whose.
@@ -84,13 +96,20 @@ pub(super) fn labels(spec: &ContainerSpec) -> HashMap<String, String> {
 /// What the engine is told of it.
 pub(super) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
     let port = |port: u16| format!("{port}/tcp");
-    let binding = |published: &Published| {
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for published in &spec.ports {
         let binding = PortBinding {
             host_ip: Some(published.address.clone()),
             host_port: Some(published.host.to_string()),
         };
-        (port(published.container), Some(vec![binding]))
+        let known = bindings.entry(port(published.container)).or_default();
+        known.get_or_insert_default().push(binding);
+    }
+    let (kind, source) = match &spec.data {
+        Data::Volume(name) => (MountType::VOLUME, name),
+        Data::Directory(path) => (MountType::BIND, path),
     };
+    let exposed = bindings.keys().cloned().collect();
     let log = [("max-size", "10m"), ("max-file", "3")];
     let host = HostConfig {
         memory: Some(spec.limits.memory),
@@ -101,7 +120,7 @@ pub(super) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         privileged: Some(false),
         network_mode: Some(NETWORK.to_owned()),
-        port_bindings: Some(spec.ports.iter().map(binding).collect()),
+        port_bindings: Some(bindings),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
@@ -114,9 +133,9 @@ pub(super) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
             ),
         }),
         mounts: Some(vec![Mount {
-            target: Some("/app/data".to_owned()),
-            source: Some(spec.volume.clone()),
-            typ: Some(MountType::VOLUME),
+            target: Some(DATA.to_owned()),
+            source: Some(source.clone()),
+            typ: Some(kind),
             ..Mount::default()
         }]),
         ..HostConfig::default()
@@ -125,12 +144,7 @@ pub(super) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         image: Some(spec.image.clone()),
         env: Some(spec.environment.clone()),
         labels: Some(labels(spec)),
-        exposed_ports: Some(
-            spec.ports
-                .iter()
-                .map(|published| port(published.container))
-                .collect(),
-        ),
+        exposed_ports: Some(exposed),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }

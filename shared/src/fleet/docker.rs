@@ -16,9 +16,10 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::container::{ContainerSpec, LABEL_AGENT, LABEL_ATTEMPT, body, labels};
+use super::container::{ContainerSpec, DATA, Data, LABEL_AGENT, LABEL_ATTEMPT, body, labels};
 use super::error::HostError;
 use super::http;
+use crate::domain::container::tagged;
 
 /// Seconds a call may take; pulling has its own limit.
 const CALL_WITHIN: u64 = 60;
@@ -66,6 +67,16 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// Who we are to a registry.
+pub struct RegistryAccount {
+    /// The registry's host, with its port where it has one.
+    pub registry: String,
+    /// The account.
+    pub username: String,
+    /// Its password or token.
+    pub password: String,
+}
+
 /// A container as the engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
@@ -85,6 +96,17 @@ pub struct Container {
     pub agent: Option<String>,
     /// The attempt of the job that made it.
     pub attempt: Option<i32>,
+    /// The directory of the host that is mounted at `/app/data`, where it is no volume.
+    pub data_bind: Option<String>,
+}
+
+/// How a container fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its process runs.
+    pub running: bool,
+    /// How often Docker had to start it again.
+    pub restarts: i64,
 }
 
 impl Engine {
@@ -151,6 +173,19 @@ impl Engine {
             .find(|found| found.name == name))
     }
 
+    /// How a container fares.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn life(&self, id: &str) -> Result<Life, EngineError> {
+        let seen = self.docker.inspect_container(id, None).await;
+        let seen = seen.map_err(|error| kind(&error))?;
+        Ok(Life {
+            running: seen.state.and_then(|state| state.running) == Some(true),
+            restarts: seen.restart_count.unwrap_or_default(),
+        })
+    }
+
     /// Whether the image is on the host.
     ///
     /// # Errors
@@ -175,10 +210,17 @@ impl Engine {
     pub async fn pull(
         &self,
         image: &str,
-        credentials: Option<DockerCredentials>,
+        account: Option<RegistryAccount>,
         within: Duration,
     ) -> Result<(), EngineError> {
-        let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        let image = tagged(image);
+        let credentials = account.map(|account| DockerCredentials {
+            username: Some(account.username),
+            password: Some(account.password),
+            serveraddress: Some(account.registry),
+            ..DockerCredentials::default()
+        });
+        let options = CreateImageOptionsBuilder::new().from_image(&image).build();
         let mut progress = self.docker.create_image(Some(options), None, credentials);
         let pulling = async {
             while let Some(step) = progress.next().await {
@@ -197,15 +239,15 @@ impl Engine {
     /// [`EngineError`].
     pub async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.ensure_network().await?;
-        let volume = VolumeCreateRequest {
-            name: Some(spec.volume.clone()),
-            labels: Some(labels(spec)),
-            ..VolumeCreateRequest::default()
-        };
-        self.docker
-            .create_volume(volume)
-            .await
-            .map_err(|error| kind(&error))?;
+        if let Data::Volume(name) = &spec.data {
+            let volume = VolumeCreateRequest {
+                name: Some(name.clone()),
+                labels: Some(labels(spec)),
+                ..VolumeCreateRequest::default()
+            };
+            let made = self.docker.create_volume(volume).await;
+            made.map_err(|error| kind(&error))?;
+        }
         let options = CreateContainerOptionsBuilder::new()
             .name(&spec.name)
             .build();
@@ -330,13 +372,27 @@ impl Engine {
         let mut text = Vec::new();
         while let Some(line) = lines.next().await {
             let bytes = line.map_err(|error| kind(&error))?.into_bytes();
-            if text.len() + bytes.len() > longest {
-                break;
-            }
             text.extend_from_slice(&bytes);
+            if text.len() > 2 * longest {
+                keep_last(&mut text, longest);
+            }
         }
+        keep_last(&mut text, longest);
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// The last lines are wanted: the first ones make room.
+fn keep_last(text: &mut Vec<u8>, longest: usize) {
+    let Some(surplus) = text
+        .len()
+        .checked_sub(longest)
+        .filter(|surplus| *surplus > 0)
+    else {
+        return;
+    };
+    let end = text.iter().skip(surplus).position(|byte| *byte == b'\n');
+    text.drain(..end.map_or(surplus, |at| surplus + at + 1));
 }
 
 /// One call over a channel of its own.
@@ -384,6 +440,15 @@ fn container(found: ContainerSummary) -> Option<Container> {
         attempt: labels
             .get(LABEL_ATTEMPT)
             .and_then(|attempt| attempt.parse().ok()),
+        data_bind: found
+            .mounts
+            .unwrap_or_default()
+            .into_iter()
+            .find_map(|mount| {
+                let is_bind = mount.typ.as_deref() == Some("bind");
+                let is_data = mount.destination.as_deref() == Some(DATA);
+                mount.source.filter(|_| is_bind && is_data)
+            }),
     })
 }
 

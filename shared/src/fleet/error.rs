@@ -28,6 +28,12 @@ pub enum HostError {
     /// Something answered that is not what we speak.
     #[error("The host answered something that is not understood")]
     Protocol,
+    /// It answered more than is read.
+    #[error("The answer is too long")]
+    TooLong,
+    /// There is no key to log in with.
+    #[error("No SSH key is set up")]
+    NoKey,
     /// The invocation's time was over first.
     #[error("The time for this was over")]
     Deadline,

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::error::HostError;
+use crate::domain::placement::HostFacts;
 
 /// A constant. Nothing is ever put into it.
 const COMMAND: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
@@ -16,33 +17,18 @@ const COMMAND: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressur
 const LONGEST: usize = 256 * 1024;
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// What a host says of itself; what it did not say is none. Percentages are rounded down.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The load of the last minute, in hundredths.
-    pub load_1m_hundredths: Option<u64>,
-    /// Processors.
-    pub cpus: Option<u64>,
-    /// Memory that cannot be had, in percent.
-    pub memory_used_percent: Option<u64>,
-    /// The root file system's use, in percent.
-    pub disk_used_percent: Option<u64>,
-    /// Share of the last minute in which something waited for I/O, in percent.
-    pub io_pressure_percent: Option<u64>,
-}
-
 impl Connection {
     /// Asks the host for its figures.
     ///
     /// # Errors
     /// [`HostError`].
-    pub async fn facts(&self) -> Result<Facts, HostError> {
+    pub async fn facts(&self) -> Result<HostFacts, HostError> {
         timeout(WITHIN, self.read_facts())
             .await
             .map_err(|_| HostError::TimedOut)?
     }
 
-    async fn read_facts(&self) -> Result<Facts, HostError> {
+    async fn read_facts(&self) -> Result<HostFacts, HostError> {
         let mut open = self.to_command().await?;
         open.channel
             .exec(true, COMMAND)
@@ -63,12 +49,12 @@ impl Connection {
     }
 }
 
-fn parse(text: &str) -> Facts {
+fn parse(text: &str) -> HostFacts {
     let section = |name: &str| {
         let start = text.split(&format!("== {name}\n")).nth(1)?;
         start.split("== ").next()
     };
-    Facts {
+    HostFacts {
         load_1m_hundredths: section("loadavg").and_then(|text| hundredths(text.split(' ').next()?)),
         cpus: section("cpus").and_then(|text| text.trim().parse().ok()),
         memory_used_percent: section("meminfo").and_then(memory),
@@ -131,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_a_host_prints_is_read() {
-        let expected = Facts {
+        let expected = HostFacts {
             load_1m_hundredths: Some(105),
             cpus: Some(2),
             memory_used_percent: Some(75),
@@ -143,12 +129,12 @@ mod tests {
 
     #[test]
     fn what_it_does_not_print_is_none_and_nonsense_is_no_figure() {
-        assert_eq!(parse(""), Facts::default());
+        assert_eq!(parse(""), HostFacts::default());
         assert_eq!(
             parse("== loadavg\nx\n== meminfo\nMemTotal: 0 kB\nMemAvailable: 0 kB\n== disk\n"),
-            Facts::default()
+            HostFacts::default()
         );
         let huge = format!("== loadavg\n{}.0 1 1\n", u64::MAX);
-        assert_eq!(parse(&huge), Facts::default());
+        assert_eq!(parse(&huge), HostFacts::default());
     }
 }

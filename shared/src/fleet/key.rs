@@ -52,6 +52,18 @@ impl SshKey {
         Self::from_text(&String::from_utf8(bytes).map_err(|_| KeyError::Malformed)?)
     }
 
+    /// A key's text, as it is or in base64.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub fn read(text: &str) -> Result<Self, KeyError> {
+        if text.trim_start().starts_with("-----BEGIN") {
+            Self::from_text(text)
+        } else {
+            Self::from_base64(text)
+        }
+    }
+
     /// A key in a file.
     ///
     /// # Errors

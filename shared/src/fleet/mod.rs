@@ -15,9 +15,8 @@ mod target;
 
 pub use agent::{AgentHttp, Answer};
 pub use connection::{Connection, Fleet, Seen};
-pub use container::{ContainerSpec, Limits, Published};
-pub use docker::{Container, Engine, EngineError};
+pub use container::{ContainerSpec, Data, Limits, Published};
+pub use docker::{Container, Engine, EngineError, Life, RegistryAccount};
 pub use error::HostError;
-pub use facts::Facts;
 pub use key::{KeyError, SshKey};
 pub use target::{Allowed, DOCKER_SOCKET, Fingerprint, Target};

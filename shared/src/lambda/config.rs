@@ -2,14 +2,21 @@
 
 use std::env::VarError;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use super::boot::random_bytes;
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
+use crate::app::hosts::Hosts;
+use crate::databases::{self, Databases, Neon, Server};
+use crate::domain::container::Images;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
 use crate::events::Publisher;
+use crate::fleet::{Allowed, Fleet};
+use crate::secrets::{Secret, Secrets};
 
 /// A setting that is missing or malformed. Its value is never shown.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,15 +110,10 @@ pub fn cron_secret() -> Result<Option<String>, ConfigError> {
 /// [`ConfigError`] for a key or an address that is none.
 pub fn auth() -> Result<Auth, ConfigError> {
     let session = var("SESSION_SECRET")?.and_then(SessionSecret::new);
-    let origins = var("ALLOWED_ORIGINS")?.unwrap_or_default();
-    let origins = origins
-        .split(',')
-        .map(str::trim)
-        .filter(|origin| !origin.is_empty());
     Ok(Auth {
         privy: privy()?,
         session,
-        origins: origins.map(str::to_owned).collect(),
+        origins: list("ALLOWED_ORIGINS")?,
     })
 }
 
@@ -186,6 +188,161 @@ pub fn publisher() -> Result<Publisher, ConfigError> {
     Ok(Publisher::new(bus))
 }
 
+/// Where agents' databases are made: on the server of `AGENT_DATABASE_ADMIN_URL`, the `postgres://`
+/// address of a role that may create roles and databases; or at Neon with `NEON_API_KEY`, the key of an
+/// organization there, and `NEON_BASE_URL` (its API's address unless set). Neither = nowhere.
+///
+/// # Errors
+/// [`ConfigError`] for both, and for an address or a key that is none.
+pub fn databases() -> Result<Databases, ConfigError> {
+    let server = var("AGENT_DATABASE_ADMIN_URL")?;
+    let neon = var("NEON_API_KEY")?;
+    let base = var("NEON_BASE_URL")?;
+    databases_of(server.as_deref(), neon.as_deref(), base.as_deref())
+}
+
+fn databases_of(
+    server: Option<&str>,
+    neon: Option<&str>,
+    base: Option<&str>,
+) -> Result<Databases, ConfigError> {
+    let malformed = |name, problem| ConfigError { name, problem };
+    match (server, neon) {
+        (Some(_), Some(_)) => Err(malformed(
+            "NEON_API_KEY",
+            "is set beside AGENT_DATABASE_ADMIN_URL",
+        )),
+        (Some(url), None) => Server::new(url).map(Databases::Server).ok_or(malformed(
+            "AGENT_DATABASE_ADMIN_URL",
+            "is not a postgres:// address with a host and a user",
+        )),
+        (None, Some(key)) => Neon::new(key, base.unwrap_or(databases::BASE_URL))
+            .map(Databases::Neon)
+            .ok_or(malformed(
+                "NEON_API_KEY",
+                "is not a key, or NEON_BASE_URL is not an https address",
+            )),
+        (None, None) => Ok(Databases::None),
+    }
+}
+
+/// A secret that is set as text, as the path of a file, or as the ARN of what Secrets Manager keeps,
+/// each in a variable of its own; none = it is not set.
+///
+/// # Errors
+/// [`ConfigError`] when it is set twice or the ARN is none.
+pub fn secret(
+    text: &'static str,
+    file: &'static str,
+    arn: &'static str,
+) -> Result<Option<Secret>, ConfigError> {
+    let stored = var(arn)?;
+    let is_arn =
+        |stored: &String| stored.starts_with("arn:") && stored.contains(":secretsmanager:");
+    if stored.as_ref().is_some_and(|stored| !is_arn(stored)) {
+        return Err(ConfigError {
+            name: arn,
+            problem: "is not the ARN of a secret",
+        });
+    }
+    let set = [
+        (text, var(text)?.map(Secret::Text)),
+        (file, var(file)?.map(|path| Secret::File(path.into()))),
+        (arn, stored.map(Secret::Stored)),
+    ];
+    let mut set = set.into_iter().filter(|(_, secret)| secret.is_some());
+    let first = set.next().and_then(|(_, secret)| secret);
+    match set.next() {
+        Some((name, _)) => Err(ConfigError {
+            name,
+            problem: "sets a secret that is set already",
+        }),
+        None => Ok(first),
+    }
+}
+
+/// How hosts are worked on. Which may be: `ALLOW_PRIVATE_NODES` (`true` lets hosts be at this machine and
+/// in private networks). The key: `MILADY_SSH_KEY` (base64), `MILADY_SSH_KEY_PATH` or
+/// `MILADY_SSH_KEY_ARN`. Images: `DEFAULT_AGENT_IMAGE` and `AGENT_IMAGE_ALLOW` (beginnings of names,
+/// separated by commas); their registries' accounts: `REGISTRY_ACCOUNTS` (a JSON object of
+/// `{username, password}` by registry), `REGISTRY_ACCOUNTS_PATH` or `REGISTRY_ACCOUNTS_ARN`.
+/// `AGENT_HEALTH_SECONDS` (1 to 600, 120 unless set): what an agent may take until it is healthy. Also
+/// [`databases`], [`agent_base_domain`] and `ALLOWED_ORIGINS`.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn hosts() -> Result<Hosts, ConfigError> {
+    let name = "AGENT_HEALTH_SECONDS";
+    let seconds = parsed(name, "is not a number of seconds")?.unwrap_or(120);
+    if !(1..=600).contains(&seconds) {
+        return Err(ConfigError {
+            name,
+            problem: "must be 1 to 600",
+        });
+    }
+    Ok(Hosts {
+        fleet: fleet()?,
+        databases: databases()?,
+        images: images()?,
+        registries: secret(
+            "REGISTRY_ACCOUNTS",
+            "REGISTRY_ACCOUNTS_PATH",
+            "REGISTRY_ACCOUNTS_ARN",
+        )?,
+        secrets: Secrets::new(),
+        domain: agent_base_domain()?,
+        origins: list("ALLOWED_ORIGINS")?,
+        health_within: Duration::from_secs(seconds),
+        random: || random_bytes().ok(),
+    })
+}
+
+/// The connections to hosts: `ALLOW_PRIVATE_NODES` and the SSH key, as for [`hosts`].
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn fleet() -> Result<Fleet, ConfigError> {
+    let key = secret(
+        "MILADY_SSH_KEY",
+        "MILADY_SSH_KEY_PATH",
+        "MILADY_SSH_KEY_ARN",
+    )?;
+    let anywhere = parsed("ALLOW_PRIVATE_NODES", "is not true or false")?.unwrap_or(false);
+    let allowed = if anywhere {
+        Allowed::Any
+    } else {
+        Allowed::Public
+    };
+    Ok(Fleet::with(key, Secrets::new(), allowed))
+}
+
+/// The images that agents may run.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn images() -> Result<Images, ConfigError> {
+    let default = var("DEFAULT_AGENT_IMAGE")?;
+    let allowed = list("AGENT_IMAGE_ALLOW")?;
+    Ok(Images {
+        default: default.unwrap_or_else(|| "milady/agent:cloud-full-ui".to_owned()),
+        allowed: if allowed.is_empty() {
+            vec!["milady/".to_owned()]
+        } else {
+            allowed
+        },
+    })
+}
+
+/// What is separated by commas.
+fn list(name: &'static str) -> Result<Vec<String>, ConfigError> {
+    let text = var(name)?.unwrap_or_default();
+    let parts = text.split(',').map(str::trim);
+    Ok(parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
 /// `DATABASE_URL`: a `postgres://` address.
 pub(super) fn database_url() -> Result<sqlx::postgres::PgConnectOptions, ConfigError> {
     let name = "DATABASE_URL";
@@ -207,4 +364,40 @@ pub(super) fn log_level() -> tracing::level_filters::LevelFilter {
         .ok()
         .flatten()
         .unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_databases_are_in_one_place() {
+        let (server, key) = (Some("postgres://root@db.example/x"), Some("word"));
+        for (server, neon, base, expected) in [
+            (None, None, None, "Ok(None)"),
+            (server, None, None, "Ok(Server(Server))"),
+            (None, key, None, "Ok(Neon(Neon))"),
+            (
+                server,
+                key,
+                None,
+                "Err(NEON_API_KEY is set beside AGENT_DATABASE_ADMIN_URL)",
+            ),
+            (
+                Some("db.example"),
+                None,
+                None,
+                "Err(AGENT_DATABASE_ADMIN_URL is not a postgres:// address with a host and a user)",
+            ),
+            (
+                None,
+                key,
+                Some("http://db.example"),
+                "Err(NEON_API_KEY is not a key, or NEON_BASE_URL is not an https address)",
+            ),
+        ] {
+            let found = databases_of(server, neon, base);
+            assert_eq!(format!("{found:?}"), expected);
+        }
+    }
 }

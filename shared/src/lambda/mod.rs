@@ -9,6 +9,7 @@ mod events;
 mod http;
 mod invocation;
 pub mod metrics;
+mod stream;
 
 pub use boot::{Connections, boot, pool, random_bytes};
 pub use config::ConfigError;
@@ -16,3 +17,4 @@ pub use events::serve_events;
 pub use http::serve_http;
 pub use invocation::{Invocation, database_queries};
 pub use lambda_runtime::Error;
+pub use stream::{Streaming, serve_stream};

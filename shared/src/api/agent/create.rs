@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::{idempotency, json};
 use crate::app::agent_create::agent_create;
 use crate::db::agent_records::NewAgent;
+use crate::domain::container::{API_TOKEN, Images};
 use crate::domain::pricing::Prices;
 use crate::lambda::{Invocation, random_bytes};
 
@@ -23,12 +24,12 @@ pub struct Deps {
     pub auth: Auth,
     /// The price list.
     pub prices: Prices,
+    /// The images that agents may run.
+    pub images: Images,
 }
 
 /// Keys of the configuration that are the platform's own; what a client sends under them is dropped.
 const RESERVED: &str = "__milady";
-/// The key that paired browsers present to the agent.
-const API_TOKEN: &str = "MILADY_API_TOKEN";
 const LONGEST_NAME: usize = 100;
 const LONGEST_KEY: usize = 128;
 const LONGEST_IMAGE: usize = 255;
@@ -44,7 +45,7 @@ pub async fn handle(
 ) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
     let repeatable = idempotency::optional(&request, &caller, "agent-create", &invocation)?;
-    let agent = read(body::object(&request)?)?;
+    let agent = read(body::object(&request)?, &deps.images)?;
     let owner = (caller.organization_id, caller.user_id);
     let created = agent_create(&deps.pool, &deps.prices, owner, &agent, repeatable).await?;
     let data = json!({
@@ -54,7 +55,7 @@ pub async fn handle(
     json::created(&json!({"success": true, "data": data}))
 }
 
-fn read(mut fields: Fields) -> Result<NewAgent, Problem> {
+fn read(mut fields: Fields, images: &Images) -> Result<NewAgent, Problem> {
     let rule = "must be 1 to 100 characters without control characters, not all blank";
     let name = fields.text("agentName", rule, |text| is_line(text, LONGEST_NAME));
     let character_id = fields.optional_uuid("characterId");
@@ -64,6 +65,11 @@ fn read(mut fields: Fields) -> Result<NewAgent, Problem> {
     }
     let environment = environment(&mut fields);
     let docker_image = fields.optional_text("dockerImage", "must be an image reference", is_image);
+    if let Some(image) = &docker_image
+        && images.choose(Some(image)).is_none()
+    {
+        fields.refuse("dockerImage", "is not an image that agents may run");
+    }
     fields.finish()?;
     Ok(NewAgent {
         name: name.unwrap_or_default(),

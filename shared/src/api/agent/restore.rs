@@ -10,7 +10,7 @@ use crate::api::{body, idempotency, json, path};
 use crate::app::agent_start::agent_restore;
 use crate::lambda::Invocation;
 
-/// Gives an agent an earlier state.
+/// Gives an agent an earlier state: 200 once it has it, 202 when that takes longer.
 ///
 /// # Errors
 /// 400, 401, 402, 403, 404 for an unknown agent and for a backup that is not this agent's, 409, 415,
@@ -28,13 +28,17 @@ pub async fn handle(
     fields.finish()?;
     let agent = (caller.organization_id, agent_id);
     let restoring = agent_restore(deps.ports(), agent, backup_id, repeatable).await?;
+    let data = json!({
+        "restoredFromBackupId": restoring.backup_id, "snapshotType": restoring.snapshot_type,
+        "createdAt": Date(restoring.created_at), "jobId": restoring.job_id,
+    });
+    if restoring.done {
+        return json::ok(&json!({"success": true, "data": data}));
+    }
     json::accepted(&json!({
         "success": true,
         "message": "The backup will be restored as soon as the agent's host answers",
-        "data": {
-            "restoredFromBackupId": restoring.backup_id, "snapshotType": restoring.snapshot_type,
-            "createdAt": Date(restoring.created_at), "jobId": restoring.job_id,
-        },
+        "data": data,
         "polling": polling(restoring.job_id),
     }))
 }

@@ -1,7 +1,5 @@
 //! What provision and resume have in common: they are one request, answered in two forms.
 
-use std::time::{Duration, Instant};
-
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,8 +10,8 @@ use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json, list, path};
 use crate::app::agent_start::{Ports, Started, Webhook, Work, agent_start};
+use crate::app::job_await::job_await;
 use crate::db::agent_records::{Record, agent_find};
-use crate::db::jobs::job_find;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::{self, Reach};
 use crate::events::Publisher;
@@ -54,11 +52,6 @@ impl Deps {
     }
 }
 
-/// How long `sync=true` waits for the job.
-const WAIT: Duration = Duration::from_secs(20);
-/// How often it looks.
-const EVERY: Duration = Duration::from_millis(250);
-
 /// Asks for the start. With `sync=true` it waits for the end of the job, within limits: once it is
 /// done the agent runs.
 pub(super) async fn begin(
@@ -86,20 +79,15 @@ pub(super) async fn begin(
 }
 
 async fn wait(deps: &Deps, caller: &Caller, mut work: Work) -> Result<Started, Problem> {
-    let until = Instant::now() + WAIT;
-    while Instant::now() < until {
-        tokio::time::sleep(EVERY).await;
-        let mut conn = deps.pool.acquire().await?;
-        let job = job_find(&mut conn, caller.organization_id, work.job_id).await?;
-        let Some(job) = job else { break };
+    let job = job_await(&deps.pool, caller.organization_id, work.job_id).await?;
+    if let Some(job) = job {
         work.status = job.status;
-        match work.status.as_str() {
-            "completed" => return Ok(Started::Running),
-            "failed" => break,
-            _ => {}
-        }
     }
-    Ok(Started::Enqueued(work))
+    Ok(if work.status == "completed" {
+        Started::Running
+    } else {
+        Started::Enqueued(work)
+    })
 }
 
 fn webhook(request: &Request, reach: Reach) -> Result<Option<Webhook>, Problem> {

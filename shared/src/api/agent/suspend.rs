@@ -77,6 +77,14 @@ pub(super) async fn suspend(
         Suspended::Done(previous) => {
             json::ok(&json!({"success": true, "data": data("Agent suspended", &previous)}))
         }
+        Suspended::Stopped(previous, saved) => {
+            let message = if saved {
+                "Agent suspended with snapshot"
+            } else {
+                "Agent suspended; its state could not be read and is kept on its host"
+            };
+            json::ok(&json!({"success": true, "data": data(message, &previous)}))
+        }
         Suspended::Enqueued(job_id, previous) => {
             let message = "The agent will be stopped as soon as its host answers";
             let mut data = data(message, &previous);

@@ -5,7 +5,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::app::job_run::{Ran, job_run, webhook::webhook_call};
+use crate::app::hosts::Hosts;
+use crate::app::job_run::{Ports, Ran, job_run, webhook::webhook_call};
 use crate::db;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
@@ -17,6 +18,8 @@ pub struct Deps {
     pub pool: PgPool,
     /// The price list: the gate is asked again.
     pub prices: Prices,
+    /// The hosts.
+    pub hosts: Hosts,
     /// Where a webhook may lead.
     pub reach: Reach,
 }
@@ -47,7 +50,12 @@ pub enum RunError {
 pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, RunError> {
     let id = event["detail"]["jobId"].as_str();
     let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or(RunError::Event)?;
-    let ran = job_run(&deps.pool, &deps.prices, id).await?;
+    let ports = Ports {
+        pool: &deps.pool,
+        prices: &deps.prices,
+        hosts: &deps.hosts,
+    };
+    let ran = Box::pin(job_run(ports, id)).await?;
     let webhook_called = webhook_call(&deps.pool, deps.reach, id).await?;
     Ok(Answer {
         outcome: match ran {

@@ -295,6 +295,7 @@ impl Write {
                 user_id: owners.get(&standing.id).copied().unwrap_or_default(),
                 agent_id: standing.id,
                 agent_name: agent.and_then(|agent| agent.name.clone()),
+                reason: "billing",
             });
         }
         for notice in &decision.notices {

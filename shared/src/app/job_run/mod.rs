@@ -7,21 +7,32 @@
 //!                                             `-> failed, agent in error (it does not, or no tries left)
 //! ```
 
+mod bring_up;
+mod database;
+mod leftovers;
+mod place;
 mod start;
 mod stop;
 pub mod webhook;
+mod work;
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use serde_json::json;
+use sqlx::PgPool;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::agent_state::StateError;
+use super::hosts::{Hosts, OpenError};
 use crate::db;
 use crate::db::job_work::{Claimed, Progress};
-use crate::domain::agent::{AgentStatus, Change};
+use crate::domain::agent::Change;
 use crate::domain::job::{JobFailure, Step};
 use crate::domain::pricing::Prices;
+use crate::fleet::EngineError;
+use work::Work;
+
+/// What a job is told when the database failed under it.
+const NO_DATABASE: &str = "The database did not answer";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,20 +70,44 @@ impl From<JobFailure> for Stop {
     }
 }
 
-/// A job in hand: what it works on, and what it has done so far.
-struct Work<'a> {
-    pool: &'a PgPool,
-    prices: &'a Prices,
-    job: &'a Claimed,
-    agent_id: Uuid,
-    steps: Vec<Step>,
+impl From<OpenError> for Stop {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Engine(error) => error.into(),
+            OpenError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for Stop {
+    fn from(error: EngineError) -> Self {
+        JobFailure::Outside(error.to_string()).into()
+    }
+}
+
+impl From<StateError> for Stop {
+    fn from(error: StateError) -> Self {
+        JobFailure::Outside(error.to_string()).into()
+    }
+}
+
+/// What running a job takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports<'a> {
+    /// The database.
+    pub pool: &'a PgPool,
+    /// The price list.
+    pub prices: &'a Prices,
+    /// The hosts.
+    pub hosts: &'a Hosts,
 }
 
 /// Runs a job that is due.
 ///
 /// # Errors
 /// Database errors; the job is then found by the sweep once it is stale.
-pub async fn job_run(pool: &PgPool, prices: &Prices, job_id: Uuid) -> sqlx::Result<Ran> {
+pub async fn job_run(ports: Ports<'_>, job_id: Uuid) -> sqlx::Result<Ran> {
+    let pool = ports.pool;
     let Some(job) = claim(pool, job_id).await? else {
         return Ok(Ran::Nothing);
     };
@@ -80,31 +115,32 @@ pub async fn job_run(pool: &PgPool, prices: &Prices, job_id: Uuid) -> sqlx::Resu
         Ok(job) => job,
         Err(ran) => return Ok(ran),
     };
-    let outcome = match job.agent_id {
-        None => Err((Stop::Failure(JobFailure::Malformed), Vec::new())),
+    let (outcome, steps) = match job.agent_id {
+        None => (Err(JobFailure::Malformed.into()), Vec::new()),
         Some(agent_id) => {
-            let mut work = Work {
-                pool,
-                prices,
-                job: &job,
-                agent_id,
-                steps: Vec::new(),
-            };
+            let mut work = Work::new(ports, &job, agent_id);
             let done = if job.kind.starts() {
                 start::run(&mut work).await
             } else {
                 stop::run(&mut work).await
             };
-            done.map_err(|stop| (stop, work.steps))
+            if done.is_err() {
+                work.fail_step();
+            }
+            (done, work.steps)
         }
     };
     let ran = match outcome {
         Ok(()) => Ran::Completed,
-        Err((Stop::Lost, _)) => Ran::Lost,
-        Err((Stop::Database(error), _)) => return Err(error),
-        Err((Stop::Failure(failure), steps)) => {
+        Err(Stop::Lost) => Ran::Lost,
+        Err(Stop::Failure(failure)) => {
             let text = failure.to_string();
             give_up_try(pool, &job, &text, failure.passes(), &steps).await?
+        }
+        Err(Stop::Database(error)) => {
+            warn!(error = db::error_class(&error), "the database failed a job");
+            // If it answers again, the next try need not wait until this one is stale.
+            give_up_try(pool, &job, NO_DATABASE, true, &steps).await?
         }
     };
     info!(job.id = %job.id, job.kind = job.kind.as_str(), job.attempt = job.attempt, ?ran, "job ran");
@@ -185,83 +221,5 @@ fn failed(error: &str) -> Progress<'_> {
         result: None,
         error: Some(error),
         again_at: None,
-    }
-}
-
-impl Work<'_> {
-    fn ids(&self) -> (Uuid, Uuid) {
-        (self.job.organization_id, self.agent_id)
-    }
-
-    /// Records that a step is done, in the transaction of what it did.
-    async fn done(
-        &mut self,
-        conn: &mut PgConnection,
-        step: &'static str,
-        now: DateTime<Utc>,
-    ) -> Result<(), Stop> {
-        self.steps.push(Step {
-            name: step,
-            status: "done",
-            at: now,
-        });
-        let progress = Progress {
-            status: "in_progress",
-            steps: Some(&json!(self.steps)),
-            result: None,
-            error: None,
-            again_at: None,
-        };
-        self.write(conn, &progress, now).await
-    }
-
-    /// Ends the job, in the transaction of its last effect.
-    async fn complete(
-        &self,
-        conn: &mut PgConnection,
-        status: AgentStatus,
-        now: DateTime<Utc>,
-    ) -> Result<(), Stop> {
-        let result: Value = json!({
-            "cloudAgentId": self.agent_id, "status": status, "bridgeUrl": null, "healthUrl": null,
-        });
-        let progress = Progress {
-            status: "completed",
-            steps: Some(&json!(self.steps)),
-            result: Some(&result),
-            error: None,
-            again_at: None,
-        };
-        self.write(conn, &progress, now).await
-    }
-
-    async fn write(
-        &self,
-        conn: &mut PgConnection,
-        progress: &Progress<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Stop> {
-        let fence = (self.job.id, self.job.attempt);
-        if db::job_work::job_write(conn, fence, progress, now).await? {
-            Ok(())
-        } else {
-            Err(Stop::Lost)
-        }
-    }
-
-    /// The host to work on. This version knows whether there is one, and cannot work on it yet.
-    async fn host(&mut self) -> Result<std::convert::Infallible, Stop> {
-        let mut conn = self.pool.acquire().await?;
-        let at = db::clock::billing_clock(&mut conn).await?;
-        self.steps.push(Step {
-            name: "host",
-            status: "failed",
-            at,
-        });
-        Err(if db::nodes::any_node(&mut conn).await? {
-            JobFailure::Unreachable.into()
-        } else {
-            JobFailure::NoHost.into()
-        })
     }
 }

@@ -1,25 +1,84 @@
-//! A stop job. Owns: that what has nothing on a host ends at once, and that the rest is tried until
-//! its container is seen gone.
+//! A stop job: suspend and delete. Owns: the order of its steps, that a container is seen gone before
+//! anything says that it is, and that no state is lost on the way.
+//!
+//! ```text
+//! suspend: (snapshot) -> stop -> stopped
+//! delete:  stop -> volume -> database -> row
+//! ```
+//! A state that cannot be taken stays in the volume, and the row says so: the agent is then started
+//! nowhere else (F16).
 
-use super::{Stop, Work};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::work::Work;
+use super::{Stop, database, leftovers};
+use crate::app::agent_state;
+use crate::app::hosts::Host;
 use crate::db;
+use crate::db::placements::Placement;
 use crate::domain::agent::{AgentStatus, Change};
+use crate::domain::container;
 use crate::domain::job::JobKind;
+use crate::fleet::Container;
+
+/// How often a state is asked for.
+const SNAPSHOT_TRIES: u32 = 2;
 
 pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
-    if nothing_there(work).await? {
+    let Some(placement) = look(work).await? else {
         return Ok(());
+    };
+    let delete = work.job.kind == JobKind::Delete;
+    let host = match &placement.node_id {
+        Some(node_id) => leftovers::host_of(work, node_id).await?,
+        None => None,
+    };
+    let mut saved = None;
+    // Gone at the first look, it took what it held beyond the backups with it, or left it in its volume.
+    let mut ahead = work.job.attempt == 1 && is_ahead(&placement);
+    if let Some(host) = &host
+        && let Some(found) = leftovers::find(work, &host.engine).await?
+    {
+        if !delete && is_ahead(&placement) {
+            saved = save(work, host, &placement, &found).await?;
+            ahead = saved.is_none();
+        }
+        work.begin("stop").await?;
+        leftovers::remove(work, &host.engine, &found).await?;
+        work.done("stop").await?;
     }
-    match work.host().await? {}
+    if delete {
+        forget_container(work, &placement).await?;
+        volumes(work, host.as_ref(), &placement).await?;
+        database::remove(work, &placement).await?;
+        return remove_row(work, &placement).await;
+    }
+    finish(work, saved, ahead).await
 }
 
-/// Finishes the job if there is nothing of the agent on any host.
-async fn nothing_there(work: &mut Work<'_>) -> Result<bool, Stop> {
+/// Whether the container holds state that no backup does. One that was never up has none: what it would
+/// tell must not become the newest backup.
+fn is_ahead(placement: &Placement) -> bool {
+    placement.unsaved
+        || matches!(
+            placement.status(),
+            AgentStatus::Running | AgentStatus::Disconnected
+        )
+}
+
+/// What there is to stop. Finishes the job where there is nothing of the agent on any host.
+async fn look(work: &mut Work<'_>) -> Result<Option<Placement>, Stop> {
     let (organization_id, agent_id) = work.ids();
     let mut tx = work.pool.begin().await?;
     let agent = db::agent_records::agent_lock(&mut tx, organization_id, agent_id).await?;
+    let placement = db::placements::placement_find(&mut tx, work.ids()).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    if let Some(agent) = agent {
+    if let (Some(agent), Some(placement)) = (agent, placement) {
         let delete = work.job.kind == JobKind::Delete;
         // A start records where it will create a container before it does: without that there is none.
         let there = match agent.status {
@@ -27,16 +86,148 @@ async fn nothing_there(work: &mut Work<'_>) -> Result<bool, Stop> {
             status => status.expects_container(agent.recorded),
         } || (delete && agent.leftovers);
         if there || agent.status == AgentStatus::Unknown {
-            return Ok(false);
+            return Ok(Some(placement));
         }
         if delete {
             db::agent_records::agent_delete(&mut tx, organization_id, agent_id).await?;
-        } else if let Ok(to) = agent.status.after(Change::FinishStop) {
-            let change = (agent.status, to);
-            db::agent_records::agent_move(&mut tx, work.ids(), change, None, now).await?;
+        } else {
+            stopped(work, &mut tx, agent.status, now).await?;
         }
     }
-    work.complete(&mut tx, AgentStatus::Stopped, now).await?;
+    work.complete(&mut tx, AgentStatus::Stopped, &[], now)
+        .await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(None)
+}
+
+/// Takes the agent's state and stores it, if it can be had.
+async fn save(
+    work: &mut Work<'_>,
+    host: &Host,
+    placement: &Placement,
+    found: &Container,
+) -> Result<Option<Uuid>, Stop> {
+    work.begin("snapshot").await?;
+    let Some(state) = state(work, host, placement, found).await? else {
+        work.without("snapshot").await?;
+        return Ok(None);
+    };
+    let mut tx = work.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    work.record_in(&mut tx, "snapshot", "done", now).await?;
+    let id = agent_state::store(&mut tx, work.ids(), "pre-shutdown", &state, now).await?;
+    db::placements::unsaved_set(&mut tx, work.ids(), None).await?;
+    tx.commit().await?;
+    Ok(Some(id))
+}
+
+async fn state(
+    work: &Work<'_>,
+    host: &Host,
+    placement: &Placement,
+    found: &Container,
+) -> Result<Option<Bytes>, Stop> {
+    let Some(port) = placement.bridge().filter(|_| found.state == "running") else {
+        return Ok(None);
+    };
+    let agent = host.agent(port);
+    for attempt in 1..=SNAPSHOT_TRIES {
+        match work
+            .patiently(agent_state::take(&agent, agent_state::WITHIN))
+            .await?
+        {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) => warn!(agent.id = %work.agent_id, attempt, %error, "no state was had"),
+        }
+    }
+    Ok(None)
+}
+
+/// The agent is stopped: its container was seen gone, its slot is free. `ahead`: its volume holds state
+/// that no backup does.
+async fn finish(work: &mut Work<'_>, saved: Option<Uuid>, ahead: bool) -> Result<(), Stop> {
+    let (organization_id, agent_id) = work.ids();
+    let mut tx = work.pool.begin().await?;
+    let agent = db::agent_records::agent_lock(&mut tx, organization_id, agent_id).await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let placement = db::placements::placement_find(&mut tx, work.ids()).await?;
+    let more: Vec<(&str, Value)> = saved
+        .map(|id| ("backupId", json!(id)))
+        .into_iter()
+        .collect();
+    if let (Some(agent), Some(placement)) = (agent, placement) {
+        leftovers::forget(work, &mut tx, &placement, now).await?;
+        if ahead {
+            db::placements::unsaved_set(&mut tx, work.ids(), Some(now)).await?;
+        }
+        stopped(work, &mut tx, agent.status, now).await?;
+    }
+    work.complete(&mut tx, AgentStatus::Stopped, &more, now)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The row says so, but where only what a failed start has left was removed.
+async fn stopped(
+    work: &Work<'_>,
+    conn: &mut PgConnection,
+    status: AgentStatus,
+    now: DateTime<Utc>,
+) -> Result<(), Stop> {
+    if work.job.cleanup && status == AgentStatus::Error {
+        return Ok(());
+    }
+    if let Ok(to) = status.after(Change::FinishStop) {
+        let change = (status, to);
+        db::agent_records::agent_move(conn, work.ids(), change, None, now).await?;
+    }
+    Ok(())
+}
+
+/// The slot of a deleted agent is free as soon as its container is gone.
+async fn forget_container(work: &Work<'_>, placement: &Placement) -> Result<(), Stop> {
+    let mut tx = work.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    work.hold(&mut tx, now).await?;
+    leftovers::forget(work, &mut tx, placement, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Removes the agent's volumes, here and where it was before. A directory of the host that an older
+/// deployment mounted is not ours to remove.
+async fn volumes(
+    work: &mut Work<'_>,
+    host: Option<&Host>,
+    placement: &Placement,
+) -> Result<(), Stop> {
+    work.begin("volume").await?;
+    let name = container::name(work.agent_id);
+    if let Some(host) = host {
+        host.engine.remove_volume(&name).await?;
+    }
+    for node_id in &placement.former_nodes {
+        if let Some(host) = leftovers::host_of(work, node_id).await? {
+            host.engine.remove_volume(&name).await?;
+        }
+    }
+    work.done("volume").await
+}
+
+async fn remove_row(work: &mut Work<'_>, placement: &Placement) -> Result<(), Stop> {
+    let (organization_id, agent_id) = work.ids();
+    let mut tx = work.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    db::agent_records::agent_delete(&mut tx, organization_id, agent_id).await?;
+    let mut more = Vec::new();
+    if placement.data_bind.is_some() {
+        let left = "A directory of the host that was mounted as the agent's data was left";
+        warn!(agent.id = %agent_id, node = placement.node_id, left);
+        more.push(("left", json!(left)));
+    }
+    work.complete(&mut tx, AgentStatus::Stopped, &more, now)
+        .await?;
+    tx.commit().await?;
+    Ok(())
 }

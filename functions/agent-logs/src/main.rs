@@ -1,0 +1,16 @@
+//! `GET /api/v1/milady/agents/{agentId}/logs`.
+
+use shared::api::agent::ReachDeps;
+use shared::api::agent::logs::handle;
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &ReachDeps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        fleet: config::fleet()?,
+    };
+    lambda::serve_http("agent-logs", |request, _| handle(deps, request)).await
+}

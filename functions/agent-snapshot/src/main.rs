@@ -1,0 +1,19 @@
+//! `POST /api/v1/milady/agents/{agentId}/snapshot`.
+
+use shared::api::agent::ReachDeps;
+use shared::api::agent::snapshot::handle;
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &ReachDeps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        fleet: config::fleet()?,
+    };
+    lambda::serve_http("agent-snapshot", |request, invocation| {
+        handle(deps, request, invocation)
+    })
+    .await
+}

@@ -1,0 +1,281 @@
+//! A container is made and brought to health on a host that has room for it. Owns: the image, the name,
+//! the ports, the wait, the state it begins with.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::place::{self, Place};
+use super::work::Work;
+use super::{JobFailure, Stop, leftovers};
+use crate::app::agent_state;
+use crate::app::hosts::{Host, LIMITS};
+use crate::db;
+use crate::db::placements::Placement;
+use crate::domain::container::{self, API_TOKEN, BRIDGE_PORT, Given, JWT_SECRET, WEB_PORT};
+use crate::domain::placement::Ports;
+use crate::fleet::{ContainerSpec, Data, EngineError, HostError, Published, RegistryAccount};
+
+/// What pulling an image may take.
+const PULL_WITHIN: Duration = Duration::from_mins(10);
+/// How often other ports are tried.
+const PORT_TRIES: usize = 5;
+/// What one look at an agent's health may take, and the longest answer that is read.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+const LONGEST_HEALTH: usize = 64 * 1024;
+
+/// What is to be brought up.
+pub(super) struct Wanted<'a> {
+    pub(super) image: String,
+    pub(super) database_uri: Option<String>,
+    /// It begins with the state of a backup, if there is one.
+    pub(super) restores: bool,
+    pub(super) placement: &'a Placement,
+}
+
+/// What was brought up.
+pub(super) struct Brought {
+    pub(super) ports: Ports,
+}
+
+/// Brings it up to the point where only its row has to say that it runs.
+pub(super) async fn bring_up(
+    work: &mut Work<'_>,
+    place: &Place,
+    wanted: &Wanted<'_>,
+) -> Result<Brought, Stop> {
+    pull(work, &place.host, &wanted.image).await?;
+    let (id, ports) = create_and_start(work, place, wanted).await?;
+    healthy(work, &place.host, &id, ports).await?;
+    restore(work, &place.host, ports, wanted).await?;
+    Ok(Brought { ports })
+}
+
+async fn pull(work: &mut Work<'_>, host: &Host, image: &str) -> Result<(), Stop> {
+    work.begin("pull").await?;
+    if !host.engine.has_image(image).await? {
+        let credentials = credentials(work, container::registry(image)).await?;
+        let pulling = host.engine.pull(image, credentials, PULL_WITHIN);
+        work.patiently(pulling).await??;
+    }
+    work.done("pull").await
+}
+
+/// What the image's registry wants to know of us.
+async fn credentials(
+    work: &Work<'_>,
+    registry: &str,
+) -> Result<Option<RegistryAccount>, JobFailure> {
+    #[derive(Deserialize)]
+    struct Account {
+        username: String,
+        password: String,
+    }
+    let Some(secret) = &work.hosts.registries else {
+        return Ok(None);
+    };
+    let unreadable = || JobFailure::Outside("The registry's credentials cannot be read".to_owned());
+    let text = Box::pin(work.hosts.secrets.read(secret)).await;
+    let text = text.map_err(|_| unreadable())?;
+    let mut accounts: std::collections::HashMap<String, Account> =
+        serde_json::from_str(&text).map_err(|_| unreadable())?;
+    Ok(accounts.remove(registry).map(|account| RegistryAccount {
+        registry: registry.to_owned(),
+        username: account.username,
+        password: account.password,
+    }))
+}
+
+/// A port of the host may be taken by somebody who is in no row: then others are tried.
+async fn create_and_start(
+    work: &mut Work<'_>,
+    place: &Place,
+    wanted: &Wanted<'_>,
+) -> Result<(String, Ports), Stop> {
+    work.begin("create").await?;
+    let environment = environment(work, wanted).await?;
+    let name = container::name(work.agent_id);
+    if place.moves && leftovers::find(work, &place.host.engine).await?.is_none() {
+        // A volume of an earlier stay on this host is older than the agent's backups.
+        place.host.engine.remove_volume(&name).await?;
+    }
+    let mut ports = place.ports;
+    let mut tried = Vec::new();
+    loop {
+        let spec = spec(work, place, wanted, &environment, ports);
+        let id = create(work, place, &spec).await?;
+        work.done("create").await?;
+        work.begin("start").await?;
+        match place.host.engine.start(&id).await {
+            Ok(()) => {
+                work.done("start").await?;
+                return Ok((id, ports));
+            }
+            Err(EngineError::PortTaken) if tried.len() + 1 < PORT_TRIES => {}
+            Err(error) => return Err(error.into()),
+        }
+        place.host.engine.remove(&id).await?;
+        tried.push(ports);
+        let other = place::other_ports(work, place, &tried).await?;
+        ports = other.ok_or(EngineError::PortTaken)?;
+        work.begin("create").await?;
+    }
+}
+
+/// A container of the same name is replaced if it is the agent's own.
+async fn create(work: &Work<'_>, place: &Place, spec: &ContainerSpec) -> Result<String, Stop> {
+    let engine = &place.host.engine;
+    match engine.create(spec).await {
+        Err(EngineError::NameTaken) => {}
+        created => return Ok(created?),
+    }
+    if let Some(found) = leftovers::find(work, engine).await? {
+        let newer = found.attempt.is_some_and(|attempt| attempt > spec.attempt);
+        if found.agent.is_none() || newer {
+            return Err(leftovers::stranger(work));
+        }
+        leftovers::remove(work, engine, &found).await?;
+    }
+    Ok(engine.create(spec).await?)
+}
+
+/// The environment, with secrets that are made once and kept over all starts.
+async fn environment(work: &Work<'_>, wanted: &Wanted<'_>) -> Result<Vec<String>, Stop> {
+    let placement = wanted.placement;
+    let mut own = placement.environment_vars.clone();
+    let mut missing = Map::new();
+    for name in [JWT_SECRET, API_TOKEN] {
+        if own.get(name).is_none() {
+            let secret = (work.hosts.random)().map(hex::encode);
+            let none = || JobFailure::Outside("There is no randomness to be had".to_owned());
+            missing.insert(name.to_owned(), json!(secret.ok_or_else(none)?));
+        }
+    }
+    if !missing.is_empty() {
+        let mut conn = work.pool.acquire().await?;
+        let missing = Value::Object(missing);
+        own = db::placements::environment_keep(&mut conn, work.ids(), &missing).await?;
+    }
+    let mut origins = work.hosts.origins.clone();
+    if let Some(domain) = &work.hosts.domain {
+        origins.push(format!("https://{}.{domain}", work.agent_id));
+    }
+    let given = Given {
+        agent_name: placement.agent_name.as_deref().unwrap_or_default(),
+        config: placement.agent_config.as_ref(),
+        origins: &origins,
+        database_uri: wanted.database_uri.as_deref(),
+    };
+    Ok(container::environment(&own, &given))
+}
+
+fn spec(
+    work: &Work<'_>,
+    place: &Place,
+    wanted: &Wanted<'_>,
+    environment: &[String],
+    ports: Ports,
+) -> ContainerSpec {
+    const LOOPBACK: &str = "127.0.0.1";
+    let published = |container, host, address: &str| Published {
+        container,
+        host,
+        address: address.to_owned(),
+    };
+    let name = container::name(work.agent_id);
+    let public = place.host.setting("publishAddress").unwrap_or("0.0.0.0");
+    let mut all = vec![
+        published(BRIDGE_PORT, ports.bridge, LOOPBACK),
+        published(WEB_PORT, ports.web, public),
+    ];
+    // Its health is asked through the host's loopback.
+    if public != "0.0.0.0" && public != LOOPBACK {
+        all.push(published(WEB_PORT, ports.web, LOOPBACK));
+    }
+    let bind = wanted.placement.data_bind.clone().filter(|_| !place.moves);
+    ContainerSpec {
+        data: bind.map_or_else(|| Data::Volume(name.clone()), Data::Directory),
+        name,
+        image: wanted.image.clone(),
+        environment: environment.to_vec(),
+        ports: all,
+        agent_id: work.agent_id.to_string(),
+        organization_id: work.job.organization_id.to_string(),
+        attempt: work.job.attempt,
+        limits: LIMITS,
+    }
+}
+
+/// Waits until the agent says that it is well.
+async fn healthy(work: &mut Work<'_>, host: &Host, id: &str, ports: Ports) -> Result<(), Stop> {
+    work.begin("health").await?;
+    let within = work.hosts.health_within;
+    let outcome = work
+        .patiently(until_healthy(host, id, ports, within))
+        .await?;
+    outcome?;
+    work.done("health").await
+}
+
+async fn until_healthy(
+    host: &Host,
+    id: &str,
+    ports: Ports,
+    within: Duration,
+) -> Result<(), JobFailure> {
+    let failed = |text: &str| JobFailure::Outside(text.to_owned());
+    let agent = host.agent(ports.web);
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(25);
+    let mut answers = false;
+    loop {
+        match agent.get("/health", LONGEST_HEALTH, LOOK_WITHIN).await {
+            Ok(answer) if answer.status == 200 => return Ok(()),
+            Ok(_) => answers = true,
+            Err(HostError::Unreachable | HostError::TimedOut | HostError::Protocol) => {}
+            Err(error) => return Err(failed(&error.to_string())),
+        }
+        let life = host.engine.life(id).await;
+        let life = life.map_err(|error| failed(&error.to_string()))?;
+        if !life.running || life.restarts > 0 {
+            return Err(failed("The agent's container ended right after its start"));
+        }
+        if began.elapsed() >= within {
+            return Err(failed(if answers {
+                "The agent did not become healthy in time"
+            } else {
+                "The agent does not answer on its health endpoint"
+            }));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+async fn restore(
+    work: &mut Work<'_>,
+    host: &Host,
+    ports: Ports,
+    wanted: &Wanted<'_>,
+) -> Result<(), Stop> {
+    if !wanted.restores {
+        return Ok(());
+    }
+    let Some(state) = state(work, work.job.backup_id).await? else {
+        return Ok(());
+    };
+    work.begin("restore").await?;
+    let agent = host.agent(ports.bridge);
+    work.patiently(agent_state::give(&agent, state)).await??;
+    work.done("restore").await
+}
+
+/// The state of a backup of the agent; without an id: of the newest.
+pub(super) async fn state(work: &Work<'_>, backup_id: Option<Uuid>) -> Result<Option<Bytes>, Stop> {
+    let mut conn = work.pool.acquire().await?;
+    let stored = db::backups::backup_state(&mut conn, work.ids(), backup_id).await?;
+    Ok(stored.map(agent_state::read).transpose()?)
+}
