@@ -148,13 +148,12 @@ impl Instance {
         async move {
             let ending = tokio::select! {
                 biased;
-                told = end => match told {
-                    Ok(ending) => ending,
+                told = end => if let Ok(ending) = told {
+                    ending
+                } else {
                     // The connection broke, so the process has ended, or it is of no use any more.
-                    Err(_) => {
-                        stop.notify_one();
-                        Err(Outcome::Crashed { status: status(ended).await })
-                    }
+                    stop.notify_one();
+                    Err(Outcome::Crashed { status: status(ended).await })
                 },
                 () = tokio::time::sleep_until(up) => {
                     stop.notify_one();

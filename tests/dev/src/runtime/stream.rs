@@ -147,9 +147,8 @@ pub(super) async fn receive(waiting: oneshot::Sender<Answer>, mut body: Body) {
             Err(_) => return,
         }
     };
-    let prelude = match serde_json::from_slice(&start[..at]) {
-        Ok(prelude @ Value::Object(_)) => prelude,
-        _ => return tell(waiting, malformed("its prelude is no JSON object")),
+    let Ok(prelude @ Value::Object(_)) = serde_json::from_slice(&start[..at]) else {
+        return tell(waiting, malformed("its prelude is no JSON object"));
     };
     let (chunks, reader) = mpsc::channel(QUEUE);
     let (end, ending) = oneshot::channel();

@@ -113,7 +113,10 @@ fn a_function_url_has_the_route_that_its_metadata_names() {
     };
     assert_eq!(template.functions[0].routes, [route]);
     for (right, wrong) in [
-        ("    Metadata: {Route: 'POST /agents/{agentId}/stream'}\n", ""),
+        (
+            "    Metadata: {Route: 'POST /agents/{agentId}/stream'}\n",
+            "",
+        ),
         ("'POST /agents", "'/agents"),
         ("'POST /agents", "'POST agents"),
         (", InvokeMode: RESPONSE_STREAM", ""),
