@@ -56,9 +56,13 @@ async fn run(options: &Options) -> Result<bool> {
         keep: false,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let defaults = command::Options::default();
+    // Its agents are rows, and its restores are to stay without effect.
+    let settings = command::Options {
+        no_host: true,
+        ..command::Options::default()
+    };
     let webhooks = Webhooks::AsDeployed;
-    let stack = Stack::start(&defaults, place, webhooks, template.clone(), listener).await?;
+    let stack = Stack::start(&settings, place, webhooks, template.clone(), listener).await?;
     let routes: Vec<String> = template
         .functions
         .iter()

@@ -1,5 +1,6 @@
-//! `cargo dev`: builds, starts, migrates, seeds, serves, and runs the schedule.
+//! `cargo dev`: builds, starts, migrates, seeds, serves, runs the schedule, and has a host for agents.
 
+mod host;
 mod options;
 mod print;
 mod relay;
@@ -53,6 +54,7 @@ async fn run(options: &Options) -> Result<bool> {
     if options.fresh {
         println!("Removing the data of earlier runs.");
         postgres::remove(&dir)?;
+        host::remove(&dir).await?;
     }
     let place = postgres::Options {
         dir,

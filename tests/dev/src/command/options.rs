@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser, ValueExt};
 /// What `cargo dev --help` prints.
 pub const HELP: &str = "\
 Runs the whole control plane on this machine: a Postgres server of its own, every function behind one
-port, and the hourly billing run. Ctrl-C stops all of it.
+port, the hourly billing run, and a host for agents where the machine can be one. Ctrl-C stops all of it.
 
 Usage: cargo dev [options]
 
@@ -17,6 +17,7 @@ Usage: cargo dev [options]
   --ticks N               stop after N billing runs; the exit status is 1 if one of them failed
   --fresh                 throw the data of earlier runs away first
   --port N                listen on this port (default: 8787, or the next free one)
+  --no-host               start no host: agents cannot be started then
   --release               build and run the functions as they ship
   --help                  print this
 
@@ -25,6 +26,10 @@ LOG_LEVEL (error, warn, info, debug) says which of the functions' log lines appe
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Options {
     /// Start over with an empty database.
     pub fresh: bool,
@@ -34,6 +39,8 @@ pub struct Options {
     pub ticks: Option<u32>,
     /// The port to listen on, and on no other.
     pub port: Option<u16>,
+    /// Start no host.
+    pub no_host: bool,
     /// Build with the release profile.
     pub release: bool,
     /// Only print the help.
@@ -51,6 +58,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("fresh") => options.fresh = true,
+                Arg::Long("no-host") => options.no_host = true,
                 Arg::Long("release") => options.release = true,
                 Arg::Long("help") | Arg::Short('h') => options.help = true,
                 Arg::Long("time-lapse") => options.time_lapse = Some(seconds(&mut parser)?),

@@ -12,10 +12,12 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
+use super::host::{self, Host, NoHost};
 use super::options::Options;
 use super::seed::{self, DEMOS};
 use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
+use crate::host::image;
 use crate::postgres::{self, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::template::{self, Template};
@@ -37,11 +39,12 @@ pub(crate) struct Stack {
     url: String,
     /// The simulated hour it starts in; none in real time.
     pub(super) start_of_time: Option<DateTime<Utc>>,
+    host: Result<Host, NoHost>,
     _server: Server,
 }
 
 impl Stack {
-    /// Starts it with the data in `place`.
+    /// Starts it with the data in `place`, and the host at the same time.
     pub(crate) async fn start(
         options: &Options,
         place: postgres::Options,
@@ -49,6 +52,24 @@ impl Stack {
         template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
+        let dir = place.dir.clone();
+        let host = Box::pin(async { Ok(host::start(options, &dir).await) });
+        let others = Self::start_others(options, place, webhooks, template, listener);
+        let others = Box::pin(others);
+        let (host, mut stack) = tokio::try_join!(host, others)?;
+        host::register(&stack.database, &host).await?;
+        stack.host = host;
+        Ok(stack)
+    }
+
+    async fn start_others(
+        options: &Options,
+        place: postgres::Options,
+        webhooks: Webhooks,
+        template: Template,
+        listener: TcpListener,
+    ) -> Result<Self> {
+        let ssh_key = host::key(&std::path::absolute(&place.dir)?);
         let binaries = build_functions(options.release).await?;
         let server = start_postgres(place).await?;
         // Simulated time runs ahead of the clock, so it never shares a database with real time.
@@ -67,6 +88,8 @@ impl Stack {
         let around = Surroundings {
             binaries: &binaries,
             url: &url,
+            admin_url: &server.url("postgres"),
+            ssh_key: ssh_key.to_str().context("the path of the SSH key")?,
             bus: &bus.address(),
             webhooks,
         };
@@ -103,6 +126,7 @@ impl Stack {
             database,
             url,
             start_of_time,
+            host: Err("it is not started yet.".to_owned()),
             _server: server,
         })
     }
@@ -129,6 +153,7 @@ impl Stack {
         let base = self.base();
         println!("\nThe API is at {base}, the database at {}", self.url);
         println!("  described in {base}/api/openapi.json");
+        println!("{}", host::line(&self.host));
         for demo in &DEMOS {
             println!("  key of {:<13} {}", demo.name, demo.key());
         }
@@ -210,6 +235,10 @@ pub(crate) enum Webhooks {
 struct Surroundings<'a> {
     binaries: &'a Path,
     url: &'a str,
+    /// The superuser's way in, below which agents get databases of their own.
+    admin_url: &'a str,
+    /// The file of the key that hosts let in.
+    ssh_key: &'a str,
     bus: &'a str,
     webhooks: Webhooks,
 }
@@ -222,6 +251,9 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
             "DATABASE_URL" => around.url,
             "CRON_SECRET" => CRON_SECRET,
             "SESSION_SECRET" => SESSION_SECRET,
+            "AGENT_DATABASE_ADMIN_URL" => around.admin_url,
+            // Given as a file, below.
+            "MILADY_SSH_KEY" => continue,
             _ => bail!("{} of {} has no local value", name, function.name),
         };
         env.insert(name.clone(), value.to_owned());
@@ -243,6 +275,16 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
         if let Some(setting) = env.get_mut(name) {
             value.clone_into(setting);
         }
+    }
+    // Each function reads its own of these.
+    for (name, value) in [
+        ("MILADY_SSH_KEY_PATH", around.ssh_key),
+        ("ALLOW_PRIVATE_NODES", "true"),
+        ("DEFAULT_AGENT_IMAGE", image::SAMPLE),
+        ("AGENT_IMAGE_ALLOW", "milady/"),
+        ("AGENT_DATABASE_ADMIN_URL", around.admin_url),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
     }
     // One line per invocation would drown the ticks; whoever wants it says so.
     let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());

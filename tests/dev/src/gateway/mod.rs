@@ -1,5 +1,6 @@
 //! One port that behaves like the HTTP API of the template: finds the route, turns the request into a
-//! payload 2.0 event, invokes the function, and turns what it says into a response.
+//! payload 2.0 event, invokes the function, and turns what it says into a response. Function URLs that
+//! stream are behind the same port, as they are behind the same domain once deployed.
 //!
 //! `POST /2015-03-31/functions/<name>/invocations` hands a raw event to a function, as Lambda's own
 //! Invoke does.
@@ -19,8 +20,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode};
+use axum::serve::ListenerExt;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::runtime::{Outcome, PAYLOAD_LIMIT, Pool};
@@ -78,7 +80,7 @@ impl Gateway {
             .into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
             // Only a broken listener ends this, and then every request fails visibly.
-            let _ = axum::serve(listener, service).await;
+            let _ = axum::serve(listener.tap_io(at_once), service).await;
         });
         Ok(Self { address, server })
     }
@@ -94,6 +96,12 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// A small piece of a stream does not wait for the next one.
+fn at_once(connection: &mut TcpStream) {
+    // Only a connection that is closed already refuses.
+    let _ = connection.set_nodelay(true);
 }
 
 async fn serve(
@@ -144,6 +152,9 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
     if event.to_string().len() > PAYLOAD_LIMIT {
         return too_large();
     }
+    if found.is_streamed {
+        return stream(shared, found.function, event).await;
+    }
     let invoked = shared.invoke(&found.function, event);
     match tokio::time::timeout(shared.answer_within, invoked).await {
         Err(_) | Ok(Ok(Outcome::TimedOut)) => {
@@ -162,12 +173,34 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
 
 impl Shared {
     async fn invoke(&self, function: &str, event: Value) -> Result<Outcome> {
-        let timeout = self
-            .template
-            .function(function)
-            .map_or(ANSWER_WITHIN, |function| function.timeout);
+        let timeout = self.timeout(function);
         self.pool.invoke(function, event, timeout).await
     }
+
+    fn timeout(&self, function: &str) -> Duration {
+        self.template
+            .function(function)
+            .map_or(ANSWER_WITHIN, |function| function.timeout)
+    }
+}
+
+/// A function URL: it has no limit of time but the function's own, and an error of the function is a 502.
+async fn stream(shared: &Shared, function: String, event: Value) -> Response<Body> {
+    let timeout = shared.timeout(&function);
+    let begun = shared
+        .pool
+        .invoke_streaming(&function, event, timeout)
+        .await;
+    let answer = match begun {
+        Ok(Ok(streamed)) => response::streamed(function.clone(), streamed),
+        Ok(Err(Outcome::Success(value))) => response::build(&value),
+        Ok(Err(outcome)) => Err(anyhow::anyhow!(describe(Ok(outcome)))),
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| {
+        eprintln!("{function}: {error:#}");
+        message(StatusCode::BAD_GATEWAY, "Internal Server Error")
+    })
 }
 
 fn invocation<'a>(method: &str, path: &'a str) -> Option<&'a str> {

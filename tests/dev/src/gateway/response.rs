@@ -1,11 +1,17 @@
 //! What a function answered to HTTP response, by the rules of payload format 2.0.
 
+use std::io;
+
 use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::TryStreamExt;
 use serde_json::Value;
+
+use super::describe;
+use crate::runtime::Streamed;
 
 /// An object with a `statusCode` is a response; anything else is the body of a 200.
 pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
@@ -27,7 +33,18 @@ pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
     *response.status_mut() = status;
     insert(&mut response, "content-type", "application/json")?;
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
-        insert(&mut response, name, &text(value))?;
+        match value {
+            // Only a prelude has these.
+            Value::Array(values) => {
+                let name = HeaderName::try_from(name.as_str())?;
+                response.headers_mut().remove(&name);
+                for value in values {
+                    let value = HeaderValue::try_from(text(value))?;
+                    response.headers_mut().append(&name, value);
+                }
+            }
+            value => insert(&mut response, name, &text(value))?,
+        }
     }
     for (name, values) in answer["multiValueHeaders"]
         .as_object()
@@ -46,6 +63,19 @@ pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
         let value = HeaderValue::try_from(text(cookie))?;
         response.headers_mut().append("set-cookie", value);
     }
+    Ok(response)
+}
+
+/// A response whose body goes on as it comes. One that breaks off ends the connection, so that nobody
+/// takes it for whole.
+pub(super) fn streamed(function: String, answer: Streamed) -> Result<Response<Body>> {
+    let mut response = build(&answer.prelude)?;
+    let body = answer.body.map_err(move |outcome| {
+        let what = describe(Ok(outcome));
+        eprintln!("{function}: its stream broke off: {what}");
+        io::Error::other(what)
+    });
+    *response.body_mut() = Body::from_stream(body);
     Ok(response)
 }
 

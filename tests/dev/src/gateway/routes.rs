@@ -16,6 +16,7 @@ struct Entry {
     method: String,
     path: String,
     function: String,
+    is_streamed: bool,
 }
 
 /// A route that matched.
@@ -27,6 +28,9 @@ pub struct Found {
     pub key: String,
     /// The path's parameters, decoded.
     pub parameters: BTreeMap<String, String>,
+    /// Whether it leads to a function URL, which streams. Such a URL knows no routes: its key is
+    /// `$default` and it reads no parameters.
+    pub is_streamed: bool,
 }
 
 impl Routes {
@@ -41,6 +45,7 @@ impl Routes {
                     method: route.method.clone(),
                     path: route.path.clone(),
                     function: function.name.clone(),
+                    is_streamed: route.is_streamed,
                 })
             })
             .collect();
@@ -66,14 +71,17 @@ impl Routes {
 
 impl Entry {
     fn found(&self, parameters: BTreeMap<String, String>) -> Found {
-        let key = match self.path.as_str() {
-            "$default" => "$default".to_owned(),
-            path => format!("{} {path}", self.method),
+        let (key, parameters) = match self.path.as_str() {
+            path if path == "$default" || self.is_streamed => {
+                ("$default".to_owned(), BTreeMap::new())
+            }
+            path => (format!("{} {path}", self.method), parameters),
         };
         Found {
             function: self.function.clone(),
             key,
             parameters,
+            is_streamed: self.is_streamed,
         }
     }
 }
@@ -166,6 +174,23 @@ mod tests {
                 "{method} {path}"
             );
         }
+    }
+
+    #[test]
+    fn a_function_url_is_found_by_its_path_and_told_nothing_of_it() {
+        let text = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {Route: \"POST \
+            /a/{id}/stream\"}\n    Properties:\n      CodeUri: target/lambda/f/\n      \
+            FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}\n";
+        let routes = Routes::new(&Template::parse(text).unwrap());
+        let expected = Found {
+            function: "f".to_owned(),
+            key: "$default".to_owned(),
+            parameters: BTreeMap::new(),
+            is_streamed: true,
+        };
+        assert_eq!(routes.find("POST", "/a/x/stream"), Some(expected));
+        assert_eq!(routes.find("GET", "/a/x/stream"), None);
+        assert_eq!(routes.find("POST", "/a/x"), None);
     }
 
     #[test]

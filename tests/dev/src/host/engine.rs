@@ -1,12 +1,13 @@
 //! A Docker Engine of our own.
 //!
-//! Owns the engine's process, its containers, volumes, networks and directory, and ends them all. Does
-//! not own the network namespace: ports are published on this machine's own addresses, so two engines
+//! Owns the engine's process, its containers, volumes, networks and directory, and ends them all, unless
+//! it was told to keep its data: then it ends the processes and the next one finds the rest. Does not own the network namespace: ports are published on this machine's own addresses, so two engines
 //! share them, and each has an address pool of its own for its bridges.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,14 +17,17 @@ use serde_json::Value;
 
 use super::http::{self, Body};
 use super::place::{Outside, Place};
-use super::programs;
 use super::supervisor::{Order, Supervisor};
+use super::{kept, programs};
 
 /// How long an engine may take from its start to its first answer, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// So many may run on one machine at once; each has a sixteenth of one of two networks, see [`outside`].
 const COUNT: u8 = 32;
+
+/// The places from this number on are for engines that keep what they have, see `kept.rs`.
+pub(super) const KEPT: Range<u8> = 24..COUNT;
 
 /// Where dockerd and containerd keep things whatever their options say.
 const HIDDEN: &str = "/run/containerd /run/docker /etc/docker";
@@ -72,11 +76,30 @@ impl Engine {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = Place::take("engine", COUNT, outside)?;
+        let place = Place::take("engine", KEPT.start, outside)?;
+        let data = place.directory.join("data");
+        Self::start_in(place, &data, name).await
+    }
+
+    /// Starts an engine that keeps what it has below `directory`, with what an earlier one has kept
+    /// there. Containers stop with the engine; a restart policy of `unless-stopped` or `always` starts
+    /// them again with the next one.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], and when an engine with the same data or the same addresses runs already.
+    pub async fn start_keeping(name: &str, directory: &Path) -> Result<Self> {
+        if let Err(reason) = Self::availability() {
+            bail!("{reason}");
+        }
+        let place = kept::take(directory).await?;
+        Self::start_in(place, &directory.join("data"), name).await
+    }
+
+    async fn start_in(place: Place, data: &Path, name: &str) -> Result<Self> {
         // The machine's own settings are for the machine's own engine.
         fs::write(place.directory.join("daemon.json"), "{}")?;
         let socket = place.directory.join("docker.sock");
-        let server = server(&place, name)?;
+        let server = server(&place, data, name)?;
         let engine = Self {
             name: name.to_owned(),
             socket,
@@ -272,7 +295,7 @@ fn look_around() -> Result<(), String> {
 
 /// 198.18.0.0/15 is set apart for tests of networks, so neither this machine nor its surroundings use
 /// it. Each place has 4096 addresses of it: 64 networks of 61 containers.
-fn outside(number: u8) -> Outside {
+pub(super) fn outside(number: u8) -> Outside {
     let (network, part) = (18 + number / 16, number % 16 * 16);
     Outside {
         pool: format!("198.{network}.{part}.0/20"),
@@ -280,13 +303,13 @@ fn outside(number: u8) -> Outside {
     }
 }
 
-fn server(place: &Place, name: &str) -> Result<Vec<OsString>> {
+fn server(place: &Place, data: &Path, name: &str) -> Result<Vec<OsString>> {
     let directory = place.directory.display();
     let Outside { pool, group } = &place.outside;
     let dockerd = programs::find("dockerd", "docker.io").map_err(anyhow::Error::msg)?;
     let options = [
         format!("--config-file={directory}/daemon.json"),
-        format!("--data-root={directory}/data"),
+        format!("--data-root={}", data.display()),
         format!("--exec-root={directory}/exec"),
         format!("--pidfile={directory}/pid"),
         format!("--host=unix://{directory}/docker.sock"),

@@ -33,6 +33,16 @@ impl KeyType {
     }
 }
 
+/// The fingerprint of the key in `file`, which is made first where there is none.
+pub(super) fn find_or_make(kind: KeyType, file: &Path) -> Result<String> {
+    let public = fs::read_to_string(file.with_extension("pub")).ok();
+    let found = public.filter(|_| file.is_file());
+    match found.as_deref().and_then(fingerprint) {
+        Some(fingerprint) => Ok(fingerprint),
+        None => make(kind, file),
+    }
+}
+
 /// Makes a key without a passphrase in `file`, in place of the one that is there, its public half in
 /// `file.pub`, and returns its fingerprint.
 pub(super) fn make(kind: KeyType, file: &Path) -> Result<String> {

@@ -9,8 +9,10 @@
 //! No destructor has to run for that, so a `static` host is fine in tests.
 
 mod engine;
+mod found;
 mod http;
 pub mod image;
+mod kept;
 mod keys;
 mod place;
 mod programs;
@@ -21,6 +23,8 @@ mod supervisor;
 use anyhow::Result;
 
 pub use engine::{Container, Engine};
+pub use found::found_engine;
+pub use kept::remove;
 pub use keys::KeyType;
 pub use silent::Silent;
 pub use sshd::{Options, Sshd};

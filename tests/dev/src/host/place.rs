@@ -35,19 +35,30 @@ impl Place {
     /// Not below `TMPDIR`: a socket's path has at most 107 bytes, and all owners must see the same places.
     pub(super) fn take(kind: &str, count: u8, outside: fn(u8) -> Outside) -> Result<Self> {
         for number in 0..count {
-            let directory = PathBuf::from(format!("/tmp/milady-{kind}-{number}"));
-            let Some(lock) = lock(&directory)? else {
-                continue;
-            };
-            let place = Self {
-                directory,
-                outside: outside(number),
-                lock,
-            };
-            place.empty()?;
-            return Ok(place);
+            if let Some(place) = Self::take_this(kind, number, outside)? {
+                return Ok(place);
+            }
         }
         bail!("{count} servers run already: /tmp/milady-{kind}-*")
+    }
+
+    /// Takes the directory of this number, empty; none when someone else has it.
+    pub(super) fn take_this(
+        kind: &str,
+        number: u8,
+        outside: fn(u8) -> Outside,
+    ) -> Result<Option<Self>> {
+        let directory = PathBuf::from(format!("/tmp/milady-{kind}-{number}"));
+        let Some(lock) = lock(&directory)? else {
+            return Ok(None);
+        };
+        let place = Self {
+            directory,
+            outside: outside(number),
+            lock,
+        };
+        place.empty()?;
+        Ok(Some(place))
     }
 
     fn empty(&self) -> Result<()> {

@@ -34,6 +34,8 @@ pub struct Options {
     pub host_keys: Vec<KeyType>,
     /// Whether it forwards to ports and sockets, as a host must.
     pub forwarding: bool,
+    /// A directory of keys that are found again at the next start; throw-away keys when not given.
+    pub keys: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
         Self {
             host_keys: vec![KeyType::Ed25519],
             forwarding: true,
+            keys: None,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Sshd {
     directory: PathBuf,
+    keys: PathBuf,
     port: u16,
     user: String,
     /// Of each host key its kind and fingerprint.
@@ -76,18 +80,21 @@ impl Sshd {
         }
         let place = Place::take("sshd", COUNT, |_| Outside::default())?;
         let directory = place.directory.clone();
-        let host_keys = make_host_keys(&directory, &options.host_keys)?;
-        keys::make(KeyType::Ed25519, &directory.join("key"))?;
-        keys::make(KeyType::Ed25519, &directory.join("stranger"))?;
-        fs::copy(directory.join("key.pub"), directory.join("authorized_keys"))?;
+        let keys = options.keys.as_ref().unwrap_or(&directory).clone();
+        let host_keys = host_keys(&keys, &options.host_keys, keys::find_or_make)?;
+        for name in ["key", "stranger"] {
+            keys::find_or_make(KeyType::Ed25519, &keys.join(name))?;
+        }
+        fs::copy(keys.join("key.pub"), directory.join("authorized_keys"))?;
         fs::write(directory.join("record.sh"), RECORD)?;
         let port = free_port()?;
         let program = programs::find("sshd", "openssh-server").map_err(anyhow::Error::msg)?;
-        let settings = configure(&program, &directory, port, options)?;
+        let settings = configure(&program, &directory, &keys, port, options)?;
         let server = [program.into(), "-D".into(), "-e".into(), "-f".into()];
         let server: Vec<OsString> = server.into_iter().chain([settings.into()]).collect();
         let sshd = Self {
             directory,
+            keys,
             port,
             user: user()?,
             host_keys: Mutex::new(host_keys),
@@ -112,13 +119,13 @@ impl Sshd {
     /// The file of the private key that is let in, in OpenSSH's format.
     #[must_use]
     pub fn private_key_path(&self) -> PathBuf {
-        self.directory.join("key")
+        self.keys.join("key")
     }
 
     /// The file of a private key that is not let in.
     #[must_use]
     pub fn stranger_key_path(&self) -> PathBuf {
-        self.directory.join("stranger")
+        self.keys.join("stranger")
     }
 
     /// The fingerprint of its first host key, as OpenSSH prints it: `SHA256:...`.
@@ -146,7 +153,7 @@ impl Sshd {
     pub async fn change_host_key(&self) -> Result<()> {
         self.stop()?;
         let kinds: Vec<KeyType> = self.host_keys().iter().map(|(kind, _)| *kind).collect();
-        let made = make_host_keys(&self.directory, &kinds)?;
+        let made = host_keys(&self.keys, &kinds, keys::make)?;
         *self
             .host_keys
             .lock()
@@ -250,20 +257,30 @@ fn host_key_file(directory: &Path, kind: KeyType) -> PathBuf {
     directory.join(format!("host_{}", kind.word()))
 }
 
-fn make_host_keys(directory: &Path, kinds: &[KeyType]) -> Result<Vec<(KeyType, String)>> {
+fn host_keys(
+    directory: &Path,
+    kinds: &[KeyType],
+    make: fn(KeyType, &Path) -> Result<String>,
+) -> Result<Vec<(KeyType, String)>> {
     kinds
         .iter()
-        .map(|&kind| Ok((kind, keys::make(kind, &host_key_file(directory, kind))?)))
+        .map(|&kind| Ok((kind, make(kind, &host_key_file(directory, kind))?)))
         .collect()
 }
 
 /// Writes the settings and has the server check them.
-fn configure(program: &Path, directory: &Path, port: u16, options: &Options) -> Result<PathBuf> {
+fn configure(
+    program: &Path,
+    directory: &Path,
+    keys: &Path,
+    port: u16,
+    options: &Options,
+) -> Result<PathBuf> {
     // Newer servers shut out an address that fails to log in, which tests do on purpose; older ones do
     // not know the setting.
     const PENALTIES: &str = "PerSourcePenalties no\n";
     let file = directory.join("sshd_config");
-    let settings = settings(directory, port, options);
+    let settings = settings(directory, keys, port, options);
     let check = ["-t".into(), "-f".into(), file.clone().into_os_string()];
     fs::write(&file, format!("{settings}{PENALTIES}"))?;
     if programs::run(program, &check).is_err() {
@@ -273,11 +290,11 @@ fn configure(program: &Path, directory: &Path, port: u16, options: &Options) -> 
     Ok(file)
 }
 
-fn settings(directory: &Path, port: u16, options: &Options) -> String {
+fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> String {
     let host_keys: Vec<String> = options
         .host_keys
         .iter()
-        .map(|&kind| format!("HostKey {}", host_key_file(directory, kind).display()))
+        .map(|&kind| format!("HostKey {}", host_key_file(keys, kind).display()))
         .collect();
     let host_keys = host_keys.join("\n");
     let forwarding = if options.forwarding { "yes" } else { "no" };

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{Response, StatusCode};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, State};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::stream::{self, Answer};
 use super::{Outcome, PAYLOAD_LIMIT, Slots, lock};
 
 /// One event on its way to an instance.
@@ -28,7 +30,7 @@ pub(super) struct Slot {
     pub(super) function: String,
     pub(super) work: mpsc::UnboundedSender<Work>,
     inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Work>>,
-    pub(super) waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    pub(super) waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     pub(super) first_poll: watch::Sender<Option<Instant>>,
     pub(super) init_error: Mutex<Option<Outcome>>,
 }
@@ -51,8 +53,8 @@ impl Slot {
             return refusal(StatusCode::BAD_REQUEST, "InvalidRequestID");
         };
         // Nobody listens any more when the invocation was given up; that is no error here.
-        let _ = waiting.send(outcome);
-        reply(StatusCode::ACCEPTED, Body::from(r#"{"status":"OK"}"#))
+        let _ = waiting.send(Answer::Whole(outcome));
+        accepted()
     }
 }
 
@@ -108,17 +110,24 @@ async fn next(State(slots): State<Slots>, Path(instance): Path<String>) -> Respo
 async fn response(
     State(slots): State<Slots>,
     Path((instance, request)): Path<(String, String)>,
-    body: Bytes,
+    response: Request<Body>,
 ) -> Response<Body> {
     let Some(slot) = find(&slots, &instance) else {
         return refusal(StatusCode::FORBIDDEN, "UnknownInstance");
     };
-    if body.len() > PAYLOAD_LIMIT {
-        let outcome = Outcome::FunctionError {
-            error_type: "Function.ResponseSizeTooLarge".to_owned(),
-            message: format!("Response of {} bytes exceeds {PAYLOAD_LIMIT}", body.len()),
+    if stream::is_streamed(response.headers()) {
+        let Some(waiting) = lock(&slot.waiting).remove(&request) else {
+            return refusal(StatusCode::BAD_REQUEST, "InvalidRequestID");
         };
-        slot.answer(&request, outcome);
+        stream::receive(waiting, response.into_body()).await;
+        return accepted();
+    }
+    let body = match Bytes::from_request(response, &()).await {
+        Ok(body) => body,
+        Err(unread) => return unread.into_response(),
+    };
+    if body.len() > PAYLOAD_LIMIT {
+        slot.answer(&request, Outcome::too_large(body.len()));
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge");
     }
     let outcome = if body.is_empty() {
@@ -155,7 +164,7 @@ async fn init_error(
         return refusal(StatusCode::FORBIDDEN, "UnknownInstance");
     };
     *lock(&slot.init_error) = Some(reported(&body));
-    reply(StatusCode::ACCEPTED, Body::from(r#"{"status":"OK"}"#))
+    accepted()
 }
 
 /// `{errorType, errorMessage}` as a function reports it.
@@ -166,6 +175,10 @@ fn reported(body: &[u8]) -> Outcome {
         error_type: text("errorType"),
         message: text("errorMessage"),
     }
+}
+
+fn accepted() -> Response<Body> {
+    reply(StatusCode::ACCEPTED, Body::from(r#"{"status":"OK"}"#))
 }
 
 fn refusal(status: StatusCode, error_type: &str) -> Response<Body> {

@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::api::{Slot, Work};
+use super::stream::{Answer, Ending, Streamed};
 use super::{Function, Outcome, RuntimeApi, lock};
 
 /// Lambda gives a function this long until its first poll.
@@ -34,7 +35,7 @@ pub struct Instance {
     pid: u32,
     started: Instant,
     /// Lambda gives an instance one event at a time.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     stop: Arc<Notify>,
     ended: watch::Receiver<Option<String>>,
     log: Arc<Mutex<Vec<String>>>,
@@ -73,7 +74,7 @@ impl Instance {
             slot,
             pid,
             started,
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             stop,
             ended,
             log,
@@ -81,15 +82,32 @@ impl Instance {
     }
 
     /// Sends one event and waits for the end of its handling, `timeout` at most. The time counts from
-    /// the first poll, as in Lambda; the deadline the function is told is the real one.
+    /// the first poll, as in Lambda; the deadline the function is told is the real one. A streamed
+    /// response is put together.
     pub async fn invoke(&self, payload: Value, timeout: Duration) -> Outcome {
-        let _turn = self.turn.lock().await;
-        if let Err(outcome) = self.ready().await {
-            return outcome;
+        match self.invoke_streaming(payload, timeout).await {
+            Ok(streamed) => streamed.whole().await,
+            Err(outcome) => outcome,
         }
+    }
+
+    /// Sends one event and returns as soon as a streamed response has begun. The instance takes the next
+    /// event when that has ended, whoever reads it; the time is up for the whole of it after `timeout`.
+    ///
+    /// # Errors
+    /// With how it ended when no stream has begun. A function that answers in one piece has then
+    /// succeeded.
+    pub async fn invoke_streaming(
+        &self,
+        payload: Value,
+        timeout: Duration,
+    ) -> std::result::Result<Streamed, Outcome> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.ready().await?;
         let request_id = Uuid::new_v4().to_string();
         let (answer, answered) = oneshot::channel();
         lock(&self.slot.waiting).insert(request_id.clone(), answer);
+        let up = tokio::time::Instant::now() + timeout;
         let deadline = chrono::Utc::now() + timeout;
         let work = Work {
             request_id: request_id.clone(),
@@ -101,13 +119,51 @@ impl Instance {
         tokio::select! {
             // An answer that was sent counts, even if the process ended right after it.
             biased;
-            Ok(outcome) = answered => outcome,
-            status = self.status() => Outcome::Crashed { status },
-            () = tokio::time::sleep(timeout) => {
+            Ok(answer) = answered => match answer {
+                Answer::Whole(outcome) => Err(outcome),
+                Answer::Begun(prelude, chunks, end) => {
+                    let (tell, ending) = oneshot::channel();
+                    tokio::spawn(self.watch_stream(end, up, turn, tell));
+                    Ok(Streamed::new(prelude, chunks, ending))
+                }
+            },
+            status = self.status() => Err(Outcome::Crashed { status }),
+            () = tokio::time::sleep_until(up) => {
                 lock(&self.slot.waiting).remove(&request_id);
                 self.kill().await;
-                Outcome::TimedOut
+                Err(Outcome::TimedOut)
             }
+        }
+    }
+
+    /// Keeps the instance busy until its stream has ended, and says how it did.
+    fn watch_stream(
+        &self,
+        end: oneshot::Receiver<Ending>,
+        up: tokio::time::Instant,
+        turn: OwnedMutexGuard<()>,
+        tell: oneshot::Sender<Ending>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (stop, ended) = (Arc::clone(&self.stop), self.ended.clone());
+        async move {
+            let ending = tokio::select! {
+                biased;
+                told = end => if let Ok(ending) = told {
+                    ending
+                } else {
+                    // The connection broke, so the process has ended, or it is of no use any more.
+                    stop.notify_one();
+                    Err(Outcome::Crashed { status: status(ended).await })
+                },
+                () = tokio::time::sleep_until(up) => {
+                    stop.notify_one();
+                    status(ended).await;
+                    Err(Outcome::TimedOut)
+                }
+            };
+            drop(turn);
+            // Fails when nobody reads it any more.
+            let _ = tell.send(ending);
         }
     }
 
@@ -180,11 +236,14 @@ impl Instance {
 
     /// Waits for the end of the process.
     async fn status(&self) -> String {
-        let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
-            Err(_) => "unknown".to_owned(),
-        }
+        status(self.ended.clone()).await
+    }
+}
+
+async fn status(mut ended: watch::Receiver<Option<String>>) -> String {
+    match ended.wait_for(Option::is_some).await {
+        Ok(status) => status.clone().unwrap_or_default(),
+        Err(_) => "unknown".to_owned(),
     }
 }
 

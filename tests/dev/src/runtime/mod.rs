@@ -6,6 +6,7 @@
 mod api;
 mod instance;
 mod pool;
+mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 pub use instance::Instance;
 pub use pool::Pool;
+pub use stream::{Pieces, Streamed};
 
 use api::Slot;
 
@@ -40,7 +42,7 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
 }
 
-/// How an invocation ended.
+/// How an invocation ended, or how a streamed response did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The function answered.
@@ -59,6 +61,15 @@ pub enum Outcome {
     },
     /// The time was up; the process was killed.
     TimedOut,
+}
+
+impl Outcome {
+    fn too_large(bytes: usize) -> Self {
+        Self::FunctionError {
+            error_type: "Function.ResponseSizeTooLarge".to_owned(),
+            message: format!("Response of {bytes} bytes exceeds {PAYLOAD_LIMIT}"),
+        }
+    }
 }
 
 /// The slots of all instances by the first segment of their address.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::{Function, Instance, Outcome, RuntimeApi, lock};
+use super::{Function, Instance, Outcome, RuntimeApi, Streamed, lock};
 
 /// Instances of one function at the same time; more events wait for a free one.
 const INSTANCES: usize = 10;
@@ -60,22 +60,56 @@ impl Pool {
     /// # Errors
     /// When there is no such function or its binary cannot be run.
     pub async fn invoke(&self, name: &str, payload: Value, timeout: Duration) -> Result<Outcome> {
+        Ok(match self.invoke_streaming(name, payload, timeout).await? {
+            Ok(streamed) => streamed.whole().await,
+            Err(outcome) => outcome,
+        })
+    }
+
+    /// The same, but returns as soon as a streamed response has begun; the inner error is how the
+    /// invocation ended when none has. The instance is idle again once the stream has ended.
+    ///
+    /// # Errors
+    /// As [`Pool::invoke`].
+    pub async fn invoke_streaming(
+        &self,
+        name: &str,
+        payload: Value,
+        timeout: Duration,
+    ) -> Result<std::result::Result<Streamed, Outcome>> {
         let member = self.members.get(name);
         let member = Arc::clone(member.with_context(|| format!("no function named {name}"))?);
         let api = self.api.clone();
+        let (tell, told) = oneshot::channel();
         let run = async move {
-            let _permit = member.free.acquire().await?;
+            let _permit = member.free.acquire().await;
             let instance = match member.take_idle() {
-                Some(instance) => instance,
-                None => api.spawn(member.function.clone())?,
+                Some(instance) => Ok(instance),
+                None => api.spawn(member.function.clone()),
             };
-            let outcome = instance.invoke(payload, timeout).await;
-            if instance.is_alive() {
-                lock(&member.idle).push(instance);
+            let instance = match instance {
+                Ok(instance) => instance,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            // Whoever is told of an end finds the instance idle.
+            match instance.invoke_streaming(payload, timeout).await {
+                Ok(mut streamed) => {
+                    let (ended, tell_end) = streamed.body.hold_back_the_end();
+                    let _ = tell.send(Ok(Ok(streamed)));
+                    let ending = ended.await;
+                    member.give_back(instance);
+                    if let Ok(ending) = ending {
+                        let _ = tell_end.send(ending);
+                    }
+                }
+                Err(outcome) => {
+                    member.give_back(instance);
+                    let _ = tell.send(Ok(Err(outcome)));
+                }
             }
-            anyhow::Ok(outcome)
         };
-        tokio::spawn(run).await.context("the invocation was lost")?
+        tokio::spawn(run);
+        told.await.context("the invocation was lost")?
     }
 }
 
@@ -89,5 +123,11 @@ impl Member {
             }
         }
         None
+    }
+
+    fn give_back(&self, instance: Instance) {
+        if instance.is_alive() {
+            lock(&self.idle).push(instance);
+        }
     }
 }

@@ -106,5 +106,6 @@ fn route(properties: &Mapping, scope: &Scope) -> Result<Route> {
     Ok(Route {
         path: path.unwrap_or_else(|| "$default".to_owned()),
         method: method.map_or_else(|| "ANY".to_owned(), |method| method.to_uppercase()),
+        is_streamed: false,
     })
 }

@@ -6,6 +6,7 @@
 
 mod cors;
 mod event;
+mod url;
 mod value;
 
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub struct Route {
     pub method: String,
     /// The path with `{parameters}`, or `$default`.
     pub path: String,
+    /// Whether it leads to the function's own URL, which streams, and not through the API.
+    pub is_streamed: bool,
 }
 
 /// One schedule.
@@ -123,7 +126,7 @@ impl Template {
             let properties = &resource["Properties"];
             match resource["Type"].as_str() {
                 Some("AWS::Serverless::Function") => {
-                    let function = function(&name, properties, globals, &scope);
+                    let function = function(&name, resource, globals, &scope);
                     let function = function.with_context(|| format!("in resource {name}"))?;
                     template.functions.push(function);
                 }
@@ -144,7 +147,8 @@ impl Template {
     }
 }
 
-fn function(resource: &str, own: &Value, globals: &Value, scope: &Scope) -> Result<Function> {
+fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Result<Function> {
+    let own = &resource["Properties"];
     let pick = |key: &str| own.get(key).or_else(|| globals.get(key));
     let number = |key: &str, default: u64| match pick(key) {
         None => Ok(default),
@@ -154,20 +158,20 @@ fn function(resource: &str, own: &Value, globals: &Value, scope: &Scope) -> Resu
             .with_context(|| format!("{key} is not a number")),
     };
     let uri = own["CodeUri"].as_str().unwrap_or_default();
-    let Some(name) = uri
+    let Some(folder) = uri
         .strip_prefix("target/lambda/")
         .and_then(|rest| rest.strip_suffix('/'))
     else {
         bail!("CodeUri is {uri:?} and not target/lambda/<function>/");
     };
     let mut function = Function {
-        name: name.to_owned(),
-        resource: resource.to_owned(),
+        name: folder.to_owned(),
+        resource: name.to_owned(),
         timeout: Duration::from_secs(number("Timeout", 3)?),
         memory_mib: u32::try_from(number("MemorySize", 128)?)?,
         env: BTreeMap::new(),
         secrets: Vec::new(),
-        routes: Vec::new(),
+        routes: url::read(resource)?.into_iter().collect(),
         schedules: Vec::new(),
         rules: Vec::new(),
         retries: match &own["EventInvokeConfig"]["MaximumRetryAttempts"] {

@@ -93,6 +93,44 @@ fn references_to_lists_and_buses_are_resolved() {
     assert_eq!((cors.max_age, cors.credentials), (Some(600), false));
 }
 
+const STREAMS: &str = "
+Resources:
+  AgentStream:
+    Type: AWS::Serverless::Function
+    Metadata: {Route: 'POST /agents/{agentId}/stream'}
+    Properties:
+      CodeUri: target/lambda/agent-stream/
+      FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}
+";
+
+#[test]
+fn a_function_url_has_the_route_that_its_metadata_names() {
+    let template = Template::parse(STREAMS).unwrap();
+    let route = Route {
+        method: "POST".to_owned(),
+        path: "/agents/{agentId}/stream".to_owned(),
+        is_streamed: true,
+    };
+    assert_eq!(template.functions[0].routes, [route]);
+    for (right, wrong) in [
+        (
+            "    Metadata: {Route: 'POST /agents/{agentId}/stream'}\n",
+            "",
+        ),
+        ("'POST /agents", "'/agents"),
+        ("'POST /agents", "'POST agents"),
+        (", InvokeMode: RESPONSE_STREAM", ""),
+        ("InvokeMode", "InvokMode"),
+        ("RESPONSE_STREAM", "BUFFERED"),
+        ("FunctionUrlConfig", "FunctionUrl"),
+    ] {
+        assert!(STREAMS.contains(right), "{right}");
+        let error = Template::parse(&STREAMS.replace(right, wrong)).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("in resource AgentStream: "), "{error}");
+    }
+}
+
 #[test]
 fn a_misspelt_key_inside_an_event_is_an_error() {
     for (right, wrong) in [
@@ -148,7 +186,7 @@ fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
                 .routes
                 .iter()
                 .map(|route| match route.path.as_str() {
-                    "$default" => route.path.clone(),
+                    path if path == "$default" || route.is_streamed => "$default".to_owned(),
                     path => format!("{} {path}", route.method),
                 })
                 .collect();
