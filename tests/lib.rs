@@ -18,6 +18,8 @@ pub mod calls;
 pub mod privy;
 #[path = "harness/rows.rs"]
 pub mod rows;
+#[path = "harness/secrets_manager.rs"]
+pub mod secrets_manager;
 #[path = "harness/snapshot.rs"]
 pub mod snapshot;
 #[path = "harness/suite.rs"]

@@ -1,7 +1,7 @@
 //! The control plane's one library. Every Lambda function is a thin `main` over it.
 //!
 //! ```text
-//! functions -> lambda, api | app -> {db, fleet, events} -> domain
+//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets} -> domain
 //! ```
 //! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
 //!
@@ -9,6 +9,7 @@
 //! - [`db`]: Postgres, one module per table: no rules, no transactions.
 //! - [`fleet`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
+//! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
 //! - [`app`]: the use cases: they begin and commit transactions.
 //! - [`api`]: what comes in and goes out: types, authentication, status codes.
 //! - [`lambda`]: the environment, the clients, the runtime loop.
@@ -31,3 +32,4 @@ pub mod domain;
 pub mod events;
 pub mod fleet;
 pub mod lambda;
+pub mod secrets;

@@ -10,6 +10,7 @@ use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
 use crate::events::Publisher;
+use crate::secrets::Secret;
 
 /// A setting that is missing or malformed. Its value is never shown.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -184,6 +185,41 @@ pub fn publisher() -> Result<Publisher, ConfigError> {
         problem: "is not set",
     })?;
     Ok(Publisher::new(bus))
+}
+
+/// A secret that is set as text, as the path of a file, or as the ARN of what Secrets Manager keeps,
+/// each in a variable of its own; none = it is not set.
+///
+/// # Errors
+/// [`ConfigError`] when it is set twice or the ARN is none.
+pub fn secret(
+    text: &'static str,
+    file: &'static str,
+    arn: &'static str,
+) -> Result<Option<Secret>, ConfigError> {
+    let stored = var(arn)?;
+    let is_arn =
+        |stored: &String| stored.starts_with("arn:") && stored.contains(":secretsmanager:");
+    if stored.as_ref().is_some_and(|stored| !is_arn(stored)) {
+        return Err(ConfigError {
+            name: arn,
+            problem: "is not the ARN of a secret",
+        });
+    }
+    let set = [
+        (text, var(text)?.map(Secret::Text)),
+        (file, var(file)?.map(|path| Secret::File(path.into()))),
+        (arn, stored.map(Secret::Stored)),
+    ];
+    let mut set = set.into_iter().filter(|(_, secret)| secret.is_some());
+    let first = set.next().and_then(|(_, secret)| secret);
+    match set.next() {
+        Some((name, _)) => Err(ConfigError {
+            name,
+            problem: "sets a secret that is set already",
+        }),
+        None => Ok(first),
+    }
 }
 
 /// `DATABASE_URL`: a `postgres://` address.
