@@ -14,6 +14,8 @@
 pub mod audit;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/neon.rs"]
+pub mod neon;
 #[path = "harness/privy.rs"]
 pub mod privy;
 #[path = "harness/rows.rs"]

@@ -1,7 +1,7 @@
 //! The control plane's one library. Every Lambda function is a thin `main` over it.
 //!
 //! ```text
-//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets} -> domain
+//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets, databases} -> domain
 //! ```
 //! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
 //!
@@ -10,6 +10,7 @@
 //! - [`fleet`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
 //! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
+//! - [`databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
 //! - [`app`]: the use cases: they begin and commit transactions.
 //! - [`api`]: what comes in and goes out: types, authentication, status codes.
 //! - [`lambda`]: the environment, the clients, the runtime loop.
@@ -27,6 +28,7 @@
 
 pub mod api;
 pub mod app;
+pub mod databases;
 pub mod db;
 pub mod domain;
 pub mod events;

@@ -1,5 +1,5 @@
 //! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
-//! what is done outside the request, `fleet` about the way to hosts,
+//! what is done outside the request, `fleet` about the way to hosts, `databases` about agents' own,
 //! `secrets` about where ours are kept, `api` mirrors the routes, `functions` starts the binaries that
 //! ship.
 
@@ -16,6 +16,7 @@
 
 mod api;
 mod billing;
+mod databases;
 mod fleet;
 mod functions;
 mod jobs;

@@ -83,6 +83,19 @@ fn nothing_points_back_up() {
             ],
         ),
         (
+            "databases",
+            vec![
+                "crate::app",
+                "crate::api",
+                "crate::db",
+                "crate::events",
+                "crate::fleet",
+                "crate::lambda",
+                "std::env",
+                "lambda_",
+            ],
+        ),
+        (
             "secrets.rs",
             vec!["crate::", "sqlx", "std::env::var", "lambda_"],
         ),

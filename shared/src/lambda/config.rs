@@ -6,6 +6,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
+use crate::databases::{self, Databases, Neon, Server};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
@@ -187,6 +188,44 @@ pub fn publisher() -> Result<Publisher, ConfigError> {
     Ok(Publisher::new(bus))
 }
 
+/// Where agents' databases are made: on the server of `AGENT_DATABASE_ADMIN_URL`, the `postgres://`
+/// address of a role that may create roles and databases; or at Neon with `NEON_API_KEY`, the key of an
+/// organization there, and `NEON_BASE_URL` (its API's address unless set). Neither = nowhere.
+///
+/// # Errors
+/// [`ConfigError`] for both, and for an address or a key that is none.
+pub fn databases() -> Result<Databases, ConfigError> {
+    let server = var("AGENT_DATABASE_ADMIN_URL")?;
+    let neon = var("NEON_API_KEY")?;
+    let base = var("NEON_BASE_URL")?;
+    databases_of(server.as_deref(), neon.as_deref(), base.as_deref())
+}
+
+fn databases_of(
+    server: Option<&str>,
+    neon: Option<&str>,
+    base: Option<&str>,
+) -> Result<Databases, ConfigError> {
+    let malformed = |name, problem| ConfigError { name, problem };
+    match (server, neon) {
+        (Some(_), Some(_)) => Err(malformed(
+            "NEON_API_KEY",
+            "is set beside AGENT_DATABASE_ADMIN_URL",
+        )),
+        (Some(url), None) => Server::new(url).map(Databases::Server).ok_or(malformed(
+            "AGENT_DATABASE_ADMIN_URL",
+            "is not a postgres:// address with a host and a user",
+        )),
+        (None, Some(key)) => Neon::new(key, base.unwrap_or(databases::BASE_URL))
+            .map(Databases::Neon)
+            .ok_or(malformed(
+                "NEON_API_KEY",
+                "is not a key, or NEON_BASE_URL is not an https address",
+            )),
+        (None, None) => Ok(Databases::None),
+    }
+}
+
 /// A secret that is set as text, as the path of a file, or as the ARN of what Secrets Manager keeps,
 /// each in a variable of its own; none = it is not set.
 ///
@@ -243,4 +282,29 @@ pub(super) fn log_level() -> tracing::level_filters::LevelFilter {
         .ok()
         .flatten()
         .unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_databases_are_in_one_place() {
+        let (server, key) = (Some("postgres://root@db.example/x"), Some("word"));
+        let bare = Some("db.example");
+        for (server, neon, base, expected) in [
+            (None, None, None, "Ok(None)"),
+            (server, None, None, "Ok(Server(Server))"),
+            (None, key, None, "Ok(Neon(Neon))"),
+            (server, key, None, "NEON_API_KEY is set beside"),
+            (bare, None, None, "AGENT_DATABASE_ADMIN_URL is not"),
+            (None, key, Some("http://db.example"), "NEON_BASE_URL is not"),
+        ] {
+            let found = format!("{:?}", databases_of(server, neon, base));
+            assert!(
+                found.contains(expected) && !found.contains("word"),
+                "{found}"
+            );
+        }
+    }
 }
