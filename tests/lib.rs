@@ -14,10 +14,14 @@
 pub mod audit;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/neon.rs"]
+pub mod neon;
 #[path = "harness/privy.rs"]
 pub mod privy;
 #[path = "harness/rows.rs"]
 pub mod rows;
+#[path = "harness/secrets_manager.rs"]
+pub mod secrets_manager;
 #[path = "harness/snapshot.rs"]
 pub mod snapshot;
 #[path = "harness/suite.rs"]

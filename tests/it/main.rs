@@ -1,6 +1,7 @@
 //! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
-//! what is done outside the request, `fleet` about the way to hosts, `api` mirrors the routes,
-//! `functions` starts the binaries that ship.
+//! what is done outside the request, `fleet` about the way to hosts, `databases` about agents' own,
+//! `secrets` about where ours are kept, `api` mirrors the routes, `functions` starts the binaries that
+//! ship.
 
 #![expect(
     clippy::expect_used,
@@ -15,8 +16,10 @@
 
 mod api;
 mod billing;
+mod databases;
 mod fleet;
 mod functions;
 mod jobs;
 mod migrations;
+mod secrets;
 mod tidy;

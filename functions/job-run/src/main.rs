@@ -1,7 +1,9 @@
 //! The event `job.due`: runs one job.
 
 use shared::api::job::run::{Deps, handle};
+use shared::app::hosts::Hosts;
 use shared::lambda::{self, Connections, config};
+use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
@@ -9,7 +11,17 @@ async fn main() -> Result<(), lambda::Error> {
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         prices: config::prices()?,
-        hosts: config::hosts()?,
+        hosts: Hosts {
+            fleet: config::fleet()?,
+            databases: config::databases()?,
+            images: config::images()?,
+            registries: config::registries()?,
+            secrets: Secrets::new(),
+            domain: config::agent_base_domain()?,
+            origins: config::allowed_origins()?,
+            health_within: config::agent_health_within()?,
+            random: || lambda::random_bytes().ok(),
+        },
         reach: config::webhook_reach()?,
     };
     lambda::serve_events("job-run", |event, _| handle(deps, event)).await

@@ -20,7 +20,7 @@ use super::DatabaseError;
 const WITHIN: Duration = Duration::from_secs(10);
 /// Connections that one agent may have.
 const CONNECTIONS: u32 = 10;
-/// Tries when others change the same things at the same time, and the wait between them.
+/// Tries when others change the same catalogs at the same time, and the wait between them.
 const TRIES: u32 = 20;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// What an agent's URI takes over of the admin's query. The rest stays here: it can hold a password, too.
@@ -35,7 +35,7 @@ const HOW_TO_CONNECT: [&str; 4] = [
 #[derive(Clone)]
 pub struct Server {
     admin: Url,
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
 }
 
 /// Nothing of the address.
@@ -73,7 +73,10 @@ impl Server {
             .options([("statement_timeout", "10s"), ("lock_timeout", "5s")])
             // Statements hold passwords.
             .disable_statement_logging();
-        Some(Self { admin, options })
+        Some(Self {
+            admin,
+            options: Box::new(options),
+        })
     }
 
     /// Where an agent finds its database, which need not be there yet. Keep it secret.
@@ -115,10 +118,15 @@ impl Server {
         self.work(Work::Remove(&name(agent_id))).await
     }
 
-    /// Works over one connection, again while others are at the same things.
+    /// Works over one connection, again while others are at the same catalogs.
     async fn work(&self, work: Work<'_>) -> Result<(), DatabaseError> {
         let done = async {
             let mut conn = self.options.connect().await?;
+            let name = match work {
+                Work::Create(wanted) => &wanted.name,
+                Work::Remove(name) => name,
+            };
+            queue(&mut conn, name).await?;
             let mut tries = 1;
             let done = loop {
                 let done = match work {
@@ -174,6 +182,13 @@ fn name(agent_id: Uuid) -> String {
 /// A string literal that means the same whatever the session's settings.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// Waits for others who work on the same agent, until this session ends. A caller who was cut off is
+/// waited for, too: the server first finishes the statement it is at.
+async fn queue(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    let lock = sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))");
+    lock.bind(name).execute(conn).await.map(drop)
 }
 
 async fn create(conn: &mut PgConnection, wanted: &Wanted) -> sqlx::Result<()> {
@@ -257,7 +272,7 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// Somebody else was at the same things: the next try finds them as they then are.
+/// Somebody else was at the same catalogs: the next try finds them as they then are.
 fn is_collision(error: &sqlx::Error) -> bool {
     // There already: database, role, catalog row. Gone already: role, database. In use. XX000 is "tuple
     // concurrently updated".
@@ -312,7 +327,9 @@ mod tests {
         let expected =
             format!("postgresql://{NAME}:{password}@db.example:6432/{NAME}?sslmode=require");
         assert_eq!(uri, expected);
-        let wanted = server().wanted(&uri).ok().expect("a URI of ours");
+        let Ok(wanted) = server().wanted(&uri) else {
+            panic!("it is a URI of ours");
+        };
         let read = (wanted.name.as_str(), wanted.password.as_str());
         assert_eq!(read, (NAME, "p@:/?#%41 'q\\ü"));
         let plain = Server::new("postgres://root@[::1]/x").expect("a server");

@@ -33,6 +33,8 @@ pub struct Placement {
     pub former_nodes: Vec<String>,
     /// It was asked to stop.
     pub stop_requested: bool,
+    /// The row names something of the agent and no host that it is on.
+    pub elsewhere: bool,
     status: String,
 }
 
@@ -64,7 +66,10 @@ pub async fn placement_find(
             database_status, neon_project_id, node_id, container_name, bridge_port, web_ui_port,
             unsaved_since IS NOT NULL AS "unsaved!", data_bind,
             coalesce(former_nodes, '{}') AS "former_nodes!",
-            stop_requested_at IS NOT NULL AS "stop_requested!", status
+            stop_requested_at IS NOT NULL AS "stop_requested!",
+            node_id IS NULL AND (sandbox_id IS NOT NULL OR container_name IS NOT NULL)
+                AS "elsewhere!",
+            status
         FROM milady_sandboxes WHERE organization_id = $1 AND id = $2"#,
         organization_id,
         agent_id

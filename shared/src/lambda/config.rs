@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
-use super::boot::random_bytes;
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
-use crate::app::hosts::Hosts;
 use crate::databases::{self, Databases, Neon, Server};
 use crate::domain::container::Images;
 use crate::domain::money::Money;
@@ -113,7 +111,7 @@ pub fn auth() -> Result<Auth, ConfigError> {
     Ok(Auth {
         privy: privy()?,
         session,
-        origins: list("ALLOWED_ORIGINS")?,
+        origins: allowed_origins()?,
     })
 }
 
@@ -190,10 +188,10 @@ pub fn publisher() -> Result<Publisher, ConfigError> {
 
 /// Where agents' databases are made: on the server of `AGENT_DATABASE_ADMIN_URL`, the `postgres://`
 /// address of a role that may create roles and databases; or at Neon with `NEON_API_KEY`, the key of an
-/// organization there, and `NEON_BASE_URL` (its API's address unless set). Neither = nowhere.
+/// organization there, if that is set, and `NEON_BASE_URL` (its API's address unless set). Neither = nowhere.
 ///
 /// # Errors
-/// [`ConfigError`] for both, and for an address or a key that is none.
+/// [`ConfigError`] for an address or a key that is none.
 pub fn databases() -> Result<Databases, ConfigError> {
     let server = var("AGENT_DATABASE_ADMIN_URL")?;
     let neon = var("NEON_API_KEY")?;
@@ -208,15 +206,11 @@ fn databases_of(
 ) -> Result<Databases, ConfigError> {
     let malformed = |name, problem| ConfigError { name, problem };
     match (server, neon) {
-        (Some(_), Some(_)) => Err(malformed(
-            "NEON_API_KEY",
-            "is set beside AGENT_DATABASE_ADMIN_URL",
-        )),
         (Some(url), None) => Server::new(url).map(Databases::Server).ok_or(malformed(
             "AGENT_DATABASE_ADMIN_URL",
             "is not a postgres:// address with a host and a user",
         )),
-        (None, Some(key)) => Neon::new(key, base.unwrap_or(databases::BASE_URL))
+        (_, Some(key)) => Neon::new(key, base.unwrap_or(databases::BASE_URL))
             .map(Databases::Neon)
             .ok_or(malformed(
                 "NEON_API_KEY",
@@ -261,43 +255,9 @@ pub fn secret(
     }
 }
 
-/// How hosts are worked on. Which may be: `ALLOW_PRIVATE_NODES` (`true` lets hosts be at this machine and
-/// in private networks). The key: `MILADY_SSH_KEY` (base64), `MILADY_SSH_KEY_PATH` or
-/// `MILADY_SSH_KEY_ARN`. Images: `DEFAULT_AGENT_IMAGE` and `AGENT_IMAGE_ALLOW` (beginnings of names,
-/// separated by commas); their registries' accounts: `REGISTRY_ACCOUNTS` (a JSON object of
-/// `{username, password}` by registry), `REGISTRY_ACCOUNTS_PATH` or `REGISTRY_ACCOUNTS_ARN`.
-/// `AGENT_HEALTH_SECONDS` (1 to 600, 120 unless set): what an agent may take until it is healthy. Also
-/// [`databases`], [`agent_base_domain`] and `ALLOWED_ORIGINS`.
-///
-/// # Errors
-/// [`ConfigError`].
-pub fn hosts() -> Result<Hosts, ConfigError> {
-    let name = "AGENT_HEALTH_SECONDS";
-    let seconds = parsed(name, "is not a number of seconds")?.unwrap_or(120);
-    if !(1..=600).contains(&seconds) {
-        return Err(ConfigError {
-            name,
-            problem: "must be 1 to 600",
-        });
-    }
-    Ok(Hosts {
-        fleet: fleet()?,
-        databases: databases()?,
-        images: images()?,
-        registries: secret(
-            "REGISTRY_ACCOUNTS",
-            "REGISTRY_ACCOUNTS_PATH",
-            "REGISTRY_ACCOUNTS_ARN",
-        )?,
-        secrets: Secrets::new(),
-        domain: agent_base_domain()?,
-        origins: list("ALLOWED_ORIGINS")?,
-        health_within: Duration::from_secs(seconds),
-        random: || random_bytes().ok(),
-    })
-}
-
-/// The connections to hosts: `ALLOW_PRIVATE_NODES` and the SSH key, as for [`hosts`].
+/// The connections to hosts: `ALLOW_PRIVATE_NODES` (`true` lets hosts be at this machine and in private
+/// networks) and the key that opens them, in `MILADY_SSH_KEY` (base64), `MILADY_SSH_KEY_PATH` or
+/// `MILADY_SSH_KEY_ARN`.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -316,7 +276,45 @@ pub fn fleet() -> Result<Fleet, ConfigError> {
     Ok(Fleet::with(key, Secrets::new(), allowed))
 }
 
-/// The images that agents may run.
+/// The accounts at registries: `REGISTRY_ACCOUNTS` (a JSON object of `{username, password}` by
+/// registry), `REGISTRY_ACCOUNTS_PATH` or `REGISTRY_ACCOUNTS_ARN`; none = images are public.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn registries() -> Result<Option<Secret>, ConfigError> {
+    secret(
+        "REGISTRY_ACCOUNTS",
+        "REGISTRY_ACCOUNTS_PATH",
+        "REGISTRY_ACCOUNTS_ARN",
+    )
+}
+
+/// `AGENT_HEALTH_SECONDS` (1 to 600, 120 unless set): what a started agent may take until it is healthy.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn agent_health_within() -> Result<Duration, ConfigError> {
+    let name = "AGENT_HEALTH_SECONDS";
+    let seconds = parsed(name, "is not a number of seconds")?.unwrap_or(120);
+    if !(1..=600).contains(&seconds) {
+        return Err(ConfigError {
+            name,
+            problem: "must be 1 to 600",
+        });
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+/// `ALLOWED_ORIGINS`: what pages may call from, separated by commas.
+///
+/// # Errors
+/// [`ConfigError`] when it is not text.
+pub fn allowed_origins() -> Result<Vec<String>, ConfigError> {
+    list("ALLOWED_ORIGINS")
+}
+
+/// The images that agents may run: `DEFAULT_AGENT_IMAGE`, and those whose names begin as
+/// `AGENT_IMAGE_ALLOW` says (separated by commas, `milady/` unless set).
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -377,12 +375,7 @@ mod tests {
             (None, None, None, "Ok(None)"),
             (server, None, None, "Ok(Server(Server))"),
             (None, key, None, "Ok(Neon(Neon))"),
-            (
-                server,
-                key,
-                None,
-                "Err(NEON_API_KEY is set beside AGENT_DATABASE_ADMIN_URL)",
-            ),
+            (server, key, None, "Ok(Neon(Neon))"),
             (
                 Some("db.example"),
                 None,

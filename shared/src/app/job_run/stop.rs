@@ -16,7 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::work::Work;
-use super::{Stop, database, leftovers};
+use super::{JobFailure, Stop, database, leftovers};
 use crate::app::agent_state;
 use crate::app::hosts::Host;
 use crate::db;
@@ -33,6 +33,14 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
     let Some(placement) = look(work).await? else {
         return Ok(());
     };
+    // What cannot be looked at is not taken for stopped.
+    if placement.elsewhere {
+        return Err(JobFailure::Outside("The agent's host is not known".to_owned()).into());
+    }
+    if placement.status() == AgentStatus::Unknown {
+        let reason = "Agent is in a state this version does not know";
+        return Err(JobFailure::Outside(reason.to_owned()).into());
+    }
     let delete = work.job.kind == JobKind::Delete;
     let host = match &placement.node_id {
         Some(node_id) => leftovers::host_of(work, node_id).await?,

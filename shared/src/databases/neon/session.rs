@@ -1,13 +1,5 @@
-//! Databases at Neon: a project for each agent, called `milady-<id>`. Owns: the calls, and which of them
-//! may be repeated.
-//!
-//! The shapes are those of Neon's API reference (neon.com/docs/reference/api, "List projects", "Create
-//! project", "Retrieve connection URI", "Delete project"). It says of errors: 423 and 503 can always be
-//! tried again, a POST that failed in another way or was not answered must not be. Two projects may bear
-//! one name. So a project is looked for before it is created, and a creation that may have happened is
-//! left to the next call, which finds it.
+//! The requests to Neon's API. Owns: their shapes, and which of them may be repeated.
 
-use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -16,17 +8,12 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::warn;
 use url::Url;
-use uuid::Uuid;
 
-use super::DatabaseError;
+use super::super::DatabaseError;
 
-/// Where Neon's API is.
-pub const BASE_URL: &str = "https://console.neon.tech/api/v2";
-/// What one call of ours may take, with all its requests.
-const WITHIN: Duration = Duration::from_secs(10);
 /// Tries that a request gets, the wait after the first, which doubles, and the longest we wait.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -38,38 +25,6 @@ const LONGEST: usize = 2 << 20;
 /// What a new project's database and its owner are called when nothing else is said.
 const DATABASE: &str = "neondb";
 const ROLE: &str = "neondb_owner";
-
-/// Neon, and the key of an organization there.
-#[derive(Clone)]
-pub struct Neon {
-    base: Url,
-    authorization: HeaderValue,
-}
-
-/// Nothing of the key.
-impl fmt::Debug for Neon {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Neon")
-    }
-}
-
-/// An agent's project.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NeonProject {
-    /// Neon's id of it.
-    pub project_id: String,
-    /// Where the agent finds its database. Keep it secret.
-    pub uri: String,
-}
-
-/// Without the URI.
-impl fmt::Debug for NeonProject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("NeonProject");
-        shown.field("project_id", &self.project_id);
-        shown.finish_non_exhaustive()
-    }
-}
 
 #[derive(Deserialize)]
 struct List {
@@ -108,91 +63,35 @@ struct Refusal {
     code: String,
 }
 
-impl Neon {
-    /// Neon's API at `base` with a key; none for a key that is no text of one line, and for an address
-    /// that is neither https nor http on this machine.
-    #[must_use]
-    pub fn new(key: &str, base: &str) -> Option<Self> {
-        let base: Url = base.parse().ok()?;
-        let local = matches!(base.host_str(), Some("127.0.0.1" | "localhost"));
-        let safe = base.scheme() == "https" || (base.scheme() == "http" && local);
-        let authorization = HeaderValue::from_str(&format!("Bearer {key}"));
-        let mut authorization = authorization.ok().filter(|_| safe && !key.is_empty())?;
-        authorization.set_sensitive(true);
-        Some(Self {
-            base,
-            authorization,
-        })
-    }
+/// The requests of one call of ours: one client, one connection as long as it holds.
+pub(super) struct Session<'a> {
+    base: &'a Url,
+    authorization: &'a HeaderValue,
+    client: Client,
+}
 
-    /// An agent's project, made if it is not there. Twice at once may make two: the caller sees to it
-    /// that an agent is provisioned once at a time.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
-    pub async fn ensure(&self, agent_id: Uuid) -> Result<NeonProject, DatabaseError> {
-        let name = name(agent_id);
-        within(async {
-            let session = self.session()?;
-            let (project_id, uri) = match session.find(&name).await?.into_iter().next() {
-                Some(project_id) => (project_id, None),
-                None => session.create(&name).await?,
-            };
-            let uri = match uri {
-                Some(uri) => uri,
-                None => session.uri(&project_id).await?,
-            };
-            if !uri.starts_with("postgres://") && !uri.starts_with("postgresql://") {
-                return Err(DatabaseError::Protocol);
-            }
-            Ok(NeonProject { project_id, uri })
-        })
-        .await
-    }
-
-    /// Removes an agent's project; there may be none. Without its id all of its name are removed.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
-    pub async fn drop(
-        &self,
-        agent_id: Uuid,
-        project_id: Option<&str>,
-    ) -> Result<(), DatabaseError> {
-        within(async {
-            let session = self.session()?;
-            let projects = match project_id {
-                Some(project_id) => vec![project_id.to_owned()],
-                None => session.find(&name(agent_id)).await?,
-            };
-            for project_id in projects {
-                session.delete(&project_id).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    fn session(&self) -> Result<Session<'_>, DatabaseError> {
+impl<'a> Session<'a> {
+    /// Opens nothing yet.
+    pub(super) fn new(
+        base: &'a Url,
+        authorization: &'a HeaderValue,
+    ) -> Result<Self, DatabaseError> {
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_secs(3))
-            .user_agent("milady-control-plane");
-        let client = client.build().map_err(|_| DatabaseError::Unreachable)?;
-        Ok(Session { neon: self, client })
+            .user_agent("milady-control-plane")
+            .build()
+            .map_err(|_| DatabaseError::Unreachable)?;
+        Ok(Self {
+            base,
+            authorization,
+            client,
+        })
     }
-}
 
-/// The requests of one call.
-struct Session<'a> {
-    neon: &'a Neon,
-    client: Client,
-}
-
-impl Session<'_> {
     /// The ids of all projects of a name.
-    async fn find(&self, name: &str) -> Result<Vec<String>, DatabaseError> {
+    pub(super) async fn find(&self, name: &str) -> Result<Vec<String>, DatabaseError> {
         let mut url = self.url(&["projects"])?;
         url.query_pairs_mut()
             .extend_pairs([("search", name), ("limit", PROJECTS)]);
@@ -209,7 +108,11 @@ impl Session<'_> {
         Ok(ids)
     }
 
-    async fn create(&self, name: &str) -> Result<(String, Option<String>), DatabaseError> {
+    /// A new project's id, and its address where the answer holds one.
+    pub(super) async fn create(
+        &self,
+        name: &str,
+    ) -> Result<(String, Option<String>), DatabaseError> {
         let url = self.url(&["projects"])?;
         let body = json!({"project": {"name": name}}).to_string();
         let created: Created = read(self.send(Method::POST, url, Some(body)).await?).await?;
@@ -217,7 +120,8 @@ impl Session<'_> {
         Ok((created.project.id, uri.map(|uri| uri.connection_uri)))
     }
 
-    async fn uri(&self, project_id: &str) -> Result<String, DatabaseError> {
+    /// A project's address.
+    pub(super) async fn uri(&self, project_id: &str) -> Result<String, DatabaseError> {
         let mut url = self.url(&["projects", project_id, "connection_uri"])?;
         url.query_pairs_mut()
             .extend_pairs([("database_name", DATABASE), ("role_name", ROLE)]);
@@ -225,7 +129,8 @@ impl Session<'_> {
         Ok(uri.uri)
     }
 
-    async fn delete(&self, project_id: &str) -> Result<(), DatabaseError> {
+    /// Deletes a project, which may be gone.
+    pub(super) async fn delete(&self, project_id: &str) -> Result<(), DatabaseError> {
         let url = self.url(&["projects", project_id])?;
         let answer = self.send(Method::DELETE, url, None).await?;
         if answer.status() == StatusCode::NOT_FOUND {
@@ -243,7 +148,7 @@ impl Session<'_> {
         {
             return Err(DatabaseError::Protocol);
         }
-        let mut url = self.neon.base.clone();
+        let mut url = self.base.clone();
         let segments = url.path_segments_mut();
         segments
             .map_err(|()| DatabaseError::Protocol)?
@@ -259,12 +164,12 @@ impl Session<'_> {
         url: Url,
         body: Option<String>,
     ) -> Result<Response, DatabaseError> {
-        let mut wait = FIRST_WAIT;
-        for tried in 1.. {
+        let (mut tried, mut wait) = (1, FIRST_WAIT);
+        loop {
             let mut request = self
                 .client
                 .request(method.clone(), url.clone())
-                .header(AUTHORIZATION, self.neon.authorization.clone());
+                .header(AUTHORIZATION, self.authorization.clone());
             if let Some(body) = &body {
                 request = request
                     .header(CONTENT_TYPE, "application/json")
@@ -277,21 +182,9 @@ impl Session<'_> {
                 return Ok(answer);
             }
             sleep(wait_now).await;
-            wait *= 2;
+            (tried, wait) = (tried + 1, wait * 2);
         }
-        Err(DatabaseError::Unavailable)
     }
-}
-
-fn name(agent_id: Uuid) -> String {
-    format!("milady-{agent_id}")
-}
-
-async fn within<T>(
-    work: impl Future<Output = Result<T, DatabaseError>>,
-) -> Result<T, DatabaseError> {
-    let done = timeout(WITHIN, Box::pin(work)).await;
-    done.unwrap_or(Err(DatabaseError::TimedOut))
 }
 
 /// Whether a request was not done, or does no more when it is done twice.
@@ -359,40 +252,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_goes_to_https_or_stays_here() {
-        for (key, base, taken) in [
-            ("k", BASE_URL, true),
-            ("k", "http://127.0.0.1:9/api/v2", true),
-            ("k", "http://console.neon.tech/api/v2", false),
-            ("k", "console.neon.tech", false),
-            ("", BASE_URL, false),
-            ("two\nlines", BASE_URL, false),
-        ] {
-            assert_eq!(Neon::new(key, base).is_some(), taken, "{key:?} {base}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_shown_and_no_path_is_left() {
-        let neon = Neon::new("word", &format!("{BASE_URL}/")).expect("a key");
-        assert_eq!(format!("{neon:?}"), "Neon");
-        let session = neon.session().expect("a client");
-        let url = session.url(&["projects", "a-b-1"]).expect("a URL");
-        assert_eq!(url.as_str(), format!("{BASE_URL}/projects/a-b-1"));
-        for id in ["", "..", "a/b", "a?b"] {
-            assert!(session.url(&["projects", id]).is_err(), "{id}");
-        }
-        let project = NeonProject {
-            project_id: "p".to_owned(),
-            uri: "postgres://word".to_owned(),
-        };
-        assert_eq!(
-            format!("{project:?}"),
-            "NeonProject { project_id: \"p\", .. }"
-        );
-    }
-
-    #[test]
     fn only_what_does_no_harm_twice_is_repeated() {
         for (method, statuses, repeated) in [
             (Method::GET, vec![423, 429, 500, 502, 503, 504], true),
@@ -405,6 +264,17 @@ mod tests {
                 let status = StatusCode::from_u16(status).expect("a status");
                 assert_eq!(may_repeat(&method, status), repeated, "{method} {status}");
             }
+        }
+    }
+    #[test]
+    fn no_path_is_left() {
+        let base: Url = "https://db.example/api/v2/".parse().expect("a URL");
+        let key = HeaderValue::from_static("word");
+        let session = Session::new(&base, &key).expect("a client");
+        let url = session.url(&["projects", "a-b-1"]).expect("a URL");
+        assert_eq!(url.as_str(), "https://db.example/api/v2/projects/a-b-1");
+        for id in ["", "..", "a/b", "a?b"] {
+            assert!(session.url(&["projects", id]).is_err(), "{id}");
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Agents' own databases: on a real Postgres server, and at a stand-in for Neon.
+
+mod neon;
+mod server;

@@ -1,0 +1,389 @@
+//! Databases on a real Postgres server that asks everybody but its superuser for a password.
+
+use std::time::{Duration, Instant};
+
+use dev::host::Silent;
+use dev::postgres::Server as Postgres;
+use futures_util::future::join_all;
+use shared::databases::{DatabaseError, Databases, Server};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tests::{run, suite};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
+
+/// A server of its own: the shared one trusts everybody, so no password would be tried.
+async fn postgres() -> &'static Postgres {
+    let start = || async {
+        let postgres = Postgres::start(suite::options("agents"))
+            .await
+            .expect("Postgres");
+        let mut root = root(&postgres).await;
+        let rules: String = sqlx::query_scalar("SHOW hba_file")
+            .fetch_one(&mut root)
+            .await
+            .expect("a path");
+        let trust = "host all postgres all trust\nhost all all all scram-sha-256\n";
+        std::fs::write(rules, trust).expect("rules");
+        sql(&mut root, "SELECT pg_reload_conf()").await;
+        // The rules hold from some moment on.
+        sql(&mut root, "CREATE ROLE nobody LOGIN PASSWORD 'word'").await;
+        let nobody = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres.port());
+        while PgConnection::connect(&nobody).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        postgres
+    };
+    POSTGRES.get_or_init(start).await
+}
+
+async fn root(postgres: &Postgres) -> PgConnection {
+    PgConnection::connect(&postgres.url("postgres"))
+        .await
+        .expect("a connection")
+}
+
+async fn sql(conn: &mut PgConnection, statement: &str) {
+    let statement = AssertSqlSafe(statement);
+    sqlx::raw_sql(statement).execute(conn).await.expect("done");
+}
+
+/// An agent, what its role and database are called, and its URI.
+#[derive(Clone)]
+struct Agent {
+    id: Uuid,
+    name: String,
+    uri: String,
+}
+
+fn agent(server: &Server) -> Agent {
+    let id = Uuid::new_v4();
+    let name = format!("agent_{}", id.simple());
+    let uri = server.uri(id, "it's a \"word\"");
+    Agent { id, name, uri }
+}
+
+async fn server() -> Server {
+    Server::new(&postgres().await.url("postgres")).expect("an address")
+}
+
+/// Why one cannot connect there: the server's code.
+async fn refusal(uri: &str) -> String {
+    let error = PgConnection::connect(uri).await.expect_err("a refusal");
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.expect("a code").into_owned()
+}
+
+/// Everything is as it should be.
+async fn check(agent: &Agent) {
+    let mut own = PgConnection::connect(&agent.uri)
+        .await
+        .expect("the agent is let in");
+    sql(
+        &mut own,
+        "CREATE TABLE IF NOT EXISTS memories (text text); INSERT INTO memories VALUES ('x')",
+    )
+    .await;
+    own.close().await.expect("closed");
+    let mut root = root(postgres().await).await;
+    let rights: (bool, bool, bool, bool, bool, i32) = sqlx::query_as(
+        "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolconnlimit
+        FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(&agent.name)
+    .fetch_one(&mut root)
+    .await
+    .expect("a role");
+    assert_eq!(rights, (false, false, false, false, false, 10));
+    let database: (String, bool, bool, bool) = sqlx::query_as(
+        "SELECT datdba::regrole::text, has_database_privilege('nobody', datname, 'CONNECT'),
+            has_database_privilege('nobody', datname, 'TEMPORARY'), datallowconn
+        FROM pg_database WHERE datname = $1",
+    )
+    .bind(&agent.name)
+    .fetch_one(&mut root)
+    .await
+    .expect("a database");
+    assert_eq!(database, (agent.name.clone(), false, false, true));
+}
+
+/// Nothing is left.
+async fn check_gone(agent: &Agent) {
+    let left: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1)
+            + (SELECT count(*) FROM pg_database WHERE datname = $1)",
+    )
+    .bind(&agent.name)
+    .fetch_one(&mut root(postgres().await).await)
+    .await
+    .expect("a count");
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn an_agent_has_a_database_that_is_its_alone() {
+    run(async {
+        let server = server().await;
+        let (one, two) = (agent(&server), agent(&server));
+        for agent in [&one, &two] {
+            server.ensure(&agent.uri).await.expect("made");
+            check(agent).await;
+        }
+        // Another agent, anybody else, and a wrong password.
+        let place = format!("@127.0.0.1:{}/{}", postgres().await.port(), one.name);
+        let (credentials, _) = two.uri.split_once('@').expect("credentials");
+        assert_eq!(refusal(&format!("{credentials}{place}")).await, "42501");
+        assert_eq!(
+            refusal(&format!("postgres://nobody:word{place}")).await,
+            "42501"
+        );
+        assert_eq!(refusal(&server.uri(one.id, "wrong")).await, "28P01");
+        let mut open = Vec::new();
+        for _ in 0..10 {
+            open.push(PgConnection::connect(&one.uri).await.expect("one of ten"));
+        }
+        assert_eq!(refusal(&one.uri).await, "53300");
+        let own = &mut open[0];
+        for statement in [
+            "CREATE ROLE another",
+            "CREATE DATABASE another",
+            "SET ROLE nobody",
+        ] {
+            let refused = sqlx::raw_sql(statement).execute(&mut *own).await;
+            assert!(refused.is_err(), "{statement}");
+        }
+    });
+}
+
+#[test]
+fn a_password_of_any_signs_lets_in_and_a_new_one_replaces_it() {
+    run(async {
+        let server = server().await;
+        let agent = agent(&server);
+        let odd = "' \" \\ \\' '' $$ -- /* ; %41 %s {} @:/?#[] +& ü€";
+        for password in [odd, "\\", "'", "'; DROP ROLE nobody; --", "plain"] {
+            let uri = server.uri(agent.id, password);
+            server.ensure(&uri).await.expect("made");
+            check(&Agent {
+                uri,
+                ..agent.clone()
+            })
+            .await;
+        }
+        assert_eq!(refusal(&server.uri(agent.id, odd)).await, "28P01");
+    });
+}
+
+#[test]
+fn it_is_made_twice_and_eight_times_at_once() {
+    run(async {
+        let server = server().await;
+        let agent = agent(&server);
+        let ensure = || {
+            let (server, uri) = (server.clone(), agent.uri.clone());
+            tokio::spawn(async move { server.ensure(&uri).await })
+        };
+        for made in join_all((0..8).map(|_| ensure())).await {
+            assert_eq!(made.expect("no panic"), Ok(()));
+        }
+        check(&agent).await;
+        let others: Vec<Agent> = (0..8).map(|_| self::agent(&server)).collect();
+        let made = join_all(others.iter().map(|agent| server.ensure(&agent.uri))).await;
+        assert_eq!(made, [Ok(()); 8]);
+        assert_eq!(server.ensure(&agent.uri).await, Ok(()));
+        check(&agent).await;
+        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM memories")
+            .fetch_one(&mut own)
+            .await
+            .expect("a count");
+        assert_eq!(kept, 2);
+    });
+}
+
+#[test]
+fn what_a_crash_left_at_any_step_is_finished() {
+    run(async {
+        let server = server().await;
+        let mut root = root(postgres().await).await;
+        for left in [
+            vec!["CREATE ROLE {} NOLOGIN"],
+            vec!["CREATE ROLE {} SUPERUSER CREATEDB CREATEROLE"],
+            vec!["CREATE ROLE {} LOGIN CONNECTION LIMIT 10 PASSWORD 'another'"],
+            vec![
+                "CREATE ROLE {}",
+                "CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false",
+            ],
+            vec!["CREATE ROLE {}", "CREATE DATABASE {} OWNER {}"],
+            vec![
+                "CREATE ROLE {}",
+                "CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false",
+                "REVOKE ALL ON DATABASE {} FROM PUBLIC",
+            ],
+        ] {
+            let agent = agent(&server);
+            for statement in &left {
+                sql(&mut root, &statement.replace("{}", &agent.name)).await;
+            }
+            assert_eq!(server.ensure(&agent.uri).await, Ok(()), "{left:?}");
+            check(&agent).await;
+        }
+    });
+}
+
+#[test]
+fn a_call_that_is_cut_off_at_any_moment_can_be_repeated() {
+    run(async {
+        let server = server().await;
+        for milliseconds in (0..120).step_by(10) {
+            let agent = agent(&server);
+            let limit = Duration::from_millis(milliseconds);
+            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
+            assert_eq!(server.ensure(&agent.uri).await, Ok(()), "{limit:?}");
+            check(&agent).await;
+            let _ = tokio::time::timeout(limit, server.drop(agent.id)).await;
+            assert_eq!(server.drop(agent.id).await, Ok(()), "{limit:?}");
+            check_gone(&agent).await;
+            // What the server is still at when we let go of it goes, too.
+            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
+            assert_eq!(server.drop(agent.id).await, Ok(()), "{limit:?}");
+            check_gone(&agent).await;
+        }
+    });
+}
+
+#[test]
+fn it_goes_twice_and_whoever_is_connected() {
+    run(async {
+        let server = server().await;
+        let agent = agent(&server);
+        assert_eq!(server.drop(agent.id).await, Ok(()));
+        server.ensure(&agent.uri).await.expect("made");
+        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
+        // It also left something where everybody may connect.
+        let place = agent.uri.strip_suffix(&agent.name).expect("its database");
+        let elsewhere = format!("{place}postgres");
+        let mut guest = PgConnection::connect(&elsewhere).await.expect("let in");
+        sql(&mut guest, "SELECT lo_create(0)").await;
+        let gone = join_all((0..4).map(|_| server.drop(agent.id))).await;
+        assert_eq!(gone, [Ok(()); 4]);
+        check_gone(&agent).await;
+        assert!(own.ping().await.is_err());
+        assert_eq!(
+            Databases::Server(server.clone()).drop(agent.id, None).await,
+            Ok(())
+        );
+        // And it can come back, empty.
+        server.ensure(&agent.uri).await.expect("made");
+        check(&agent).await;
+    });
+}
+
+#[test]
+fn an_administrator_need_not_be_a_superuser() {
+    run(async {
+        let postgres = postgres().await;
+        let mut root = root(postgres).await;
+        sql(
+            &mut root,
+            "CREATE ROLE keeper LOGIN CREATEDB CREATEROLE PASSWORD 'word'",
+        )
+        .await;
+        let address = format!(
+            "postgres://keeper:word@127.0.0.1:{}/postgres",
+            postgres.port()
+        );
+        let server = Server::new(&address).expect("an address");
+        let agent = agent(&server);
+        for _ in 0..2 {
+            assert_eq!(server.ensure(&agent.uri).await, Ok(()));
+            check(&agent).await;
+        }
+        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
+        for _ in 0..2 {
+            assert_eq!(server.drop(agent.id).await, Ok(()));
+            check_gone(&agent).await;
+        }
+        assert!(own.ping().await.is_err());
+    });
+}
+
+#[test]
+fn what_goes_wrong_has_its_kind_within_the_limit() {
+    run(async {
+        let port = postgres().await.port();
+        let silent = Silent::start().expect("a silent host");
+        let hang_up = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let garbage = hang_up.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = hang_up.accept().await {
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 \r\n\r\n")
+                    .await;
+            }
+        });
+        for (place, kind, seconds) in [
+            (
+                "root@127.0.0.1:9/postgres".to_owned(),
+                DatabaseError::Unreachable,
+                0..5,
+            ),
+            (
+                "root@no-such-host.invalid/postgres".to_owned(),
+                DatabaseError::Unreachable,
+                0..9,
+            ),
+            (
+                format!("root@127.0.0.1:{}/postgres", silent.port()),
+                DatabaseError::TimedOut,
+                9..13,
+            ),
+            (
+                format!("root@127.0.0.1:{garbage}/postgres"),
+                DatabaseError::Protocol,
+                0..5,
+            ),
+            (
+                format!("nobody:wrong@127.0.0.1:{port}/postgres"),
+                DatabaseError::Refused,
+                0..5,
+            ),
+            (
+                format!("nobody:word@127.0.0.1:{port}/no_such"),
+                DatabaseError::Refused,
+                0..5,
+            ),
+            (
+                format!("nobody:word@127.0.0.1:{port}/postgres"),
+                DatabaseError::Refused,
+                0..5,
+            ),
+        ] {
+            let server = Server::new(&format!("postgres://{place}")).expect("an address");
+            let began = Instant::now();
+            let agent = agent(&server);
+            assert_eq!(server.ensure(&agent.uri).await, Err(kind), "{place}");
+            assert!(
+                seconds.contains(&began.elapsed().as_secs()),
+                "{place} {:?}",
+                began.elapsed()
+            );
+            let shown = format!("{kind} {kind:?} {server:?}");
+            assert!(
+                !shown.contains("127.0.0.1") && !shown.contains("word"),
+                "{shown}"
+            );
+        }
+        let elsewhere = server()
+            .await
+            .ensure("postgres://agent_x:p@127.0.0.1:9/agent_x")
+            .await;
+        assert_eq!(elsewhere, Err(DatabaseError::NotConfigured));
+        let none = Databases::None.drop(Uuid::new_v4(), None).await;
+        assert_eq!(none, Err(DatabaseError::NotConfigured));
+    });
+}
