@@ -14,6 +14,8 @@
 pub mod audit;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/lab.rs"]
+pub mod lab;
 #[path = "harness/neon.rs"]
 pub mod neon;
 #[path = "harness/privy.rs"]
@@ -29,6 +31,7 @@ pub mod suite;
 #[path = "harness/world.rs"]
 pub mod world;
 
+pub use lab::Lab;
 pub use snapshot::check;
 pub use suite::{Function, run};
 pub use world::World;

@@ -170,6 +170,12 @@ impl Function {
         self
     }
 
+    /// The same for a pool of instances.
+    #[must_use]
+    pub fn pooled(&self) -> dev::runtime::Function {
+        self.0.clone()
+    }
+
     /// Starts an instance.
     pub async fn start(&self) -> Instance {
         self.try_start().await.expect("the binary starts")

@@ -1,5 +1,7 @@
 //! One test's own database, its clock, and words for setting it up and looking at it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use shared::app::billing_tick::{Report, Tick, TickError, billing_tick};
@@ -19,6 +21,8 @@ pub struct World {
     pub pool: PgPool,
     /// The price list.
     pub prices: Prices,
+    /// What its functions are told beside the usual.
+    pub settings: BTreeMap<String, String>,
     /// The warm functions of this world.
     pub(crate) warm: Warm,
 }
@@ -78,6 +82,7 @@ impl World {
             pool: suite::pool(&url, 16),
             url,
             prices: Prices::default(),
+            settings: BTreeMap::new(),
             warm: Warm::default(),
         }
     }
@@ -85,7 +90,9 @@ impl World {
     /// A function binary on this database.
     #[must_use]
     pub fn function(&self, name: &str) -> Function {
-        Function::new(name, &self.url)
+        let function = Function::new(name, &self.url);
+        let settings = self.settings.iter();
+        settings.fold(function, |function, (key, value)| function.with(key, value))
     }
 
     /// Moves the clock.

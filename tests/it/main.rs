@@ -19,6 +19,7 @@ mod billing;
 mod databases;
 mod fleet;
 mod functions;
+mod hosts;
 mod jobs;
 mod migrations;
 mod secrets;
