@@ -2,4 +2,5 @@
 //! it when any of them fails. Where no host can be started the tests say so and pass.
 
 mod faults;
+mod known_failures;
 mod walk;

@@ -170,6 +170,16 @@ impl Sshd {
         self.supervisor.order(Order::StopAll)
     }
 
+    /// Makes the host say that this many processes were waiting in the last minute.
+    ///
+    /// # Errors
+    /// When its supervisor is gone.
+    pub fn pretend_load(&self, load: u32) -> Result<()> {
+        let text = format!("{load}.00 {load}.00 {load}.00 1/100 1\n");
+        fs::write(self.directory.join("loadavg"), text)?;
+        self.supervisor.order(Order::Load)
+    }
+
     /// Starts a killed server on its old port and waits until it answers.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub(super) enum Order {
     Stop,
     /// Kill everything in the namespaces.
     StopAll,
+    /// Let `loadavg` in the directory be the load that the server's system tells of.
+    Load,
 }
 
 /// Supervises one server; dropping it ends the server and whatever it started, and waits until all of
@@ -78,6 +80,7 @@ impl Supervisor {
             Order::Start => "start",
             Order::Stop => "stop",
             Order::StopAll => "stop-all",
+            Order::Load => "load",
         };
         self.say(word).map(drop)
     }
