@@ -36,6 +36,8 @@ pub struct Ports<'a> {
 pub enum Started {
     /// It runs, and goes on running.
     Running,
+    /// It runs by now: this job has done it.
+    Done(Work),
     /// This job will do it.
     Enqueued(Work),
     /// This job is under way: a start, or a stop that has begun.

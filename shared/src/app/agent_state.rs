@@ -1,6 +1,7 @@
 //! An agent's state: taken from the agent, stored as a backup, given to it again. Owns: its size, its
 //! form in the database, and what of it counts as a state.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::fleet::{AgentHttp, HostError};
 /// The longest state that is taken.
 pub(super) const LONGEST: usize = 50 * 1024 * 1024;
 /// What an agent may take to tell its state or to take it on.
-pub(super) const WITHIN: Duration = Duration::from_secs(60);
+pub(super) const WITHIN: Duration = Duration::from_mins(1);
 /// The longest answer to a restore that is read.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
@@ -70,12 +71,17 @@ pub(super) async fn take(agent: &AgentHttp, within: Duration) -> Result<Bytes, S
 
 /// A JSON object with at least one of the fields that make a state.
 fn is_state(body: &[u8]) -> bool {
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "an object's values are of no interest, and a set is read from an array"
+    )]
+    type Object = Option<HashMap<String, IgnoredAny>>;
     #[derive(Deserialize)]
     struct Fields {
         memories: Option<Vec<IgnoredAny>>,
-        config: Option<std::collections::HashMap<String, IgnoredAny>>,
+        config: Object,
         #[serde(rename = "workspaceFiles")]
-        workspace_files: Option<std::collections::HashMap<String, IgnoredAny>>,
+        workspace_files: Object,
     }
     serde_json::from_slice::<Fields>(body).is_ok_and(|fields| {
         fields.memories.is_some() || fields.config.is_some() || fields.workspace_files.is_some()

@@ -86,6 +86,7 @@ fn an_agent_lives_on_one_host_goes_on_on_another_and_leaves_nothing() {
             .post(key, &agent_path(agent, "/resume?sync=true"))
             .await;
         assert_eq!(resumed.status(), 200, "{resumed:?}");
+        assert_eq!(resumed.json()["data"]["message"], json!("Agent resumed"));
         assert_eq!(lab.containers(agent).await, [1, 0]);
         assert_eq!(
             lab.ask(agent, "status.get", json!({})).await["memories"],

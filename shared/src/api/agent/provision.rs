@@ -24,7 +24,7 @@ pub async fn handle(
     let begun = start::begin(deps, &request, "agent-provision", &invocation).await?;
     let (caller, agent_id, started) = begun;
     match started {
-        Started::Running => running(deps, &caller, agent_id).await,
+        Started::Running | Started::Done(_) => running(deps, &caller, agent_id).await,
         Started::InProgress(work) => {
             let data = start::data(agent_id, &work);
             start::answer(false, start::busy(&work), &data, work.job_id)

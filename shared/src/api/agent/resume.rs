@@ -28,6 +28,13 @@ pub async fn handle(
             });
             return json::ok(&json!({"success": true, "data": data}));
         }
+        Started::Done(work) => {
+            let data = json!({
+                "agentId": agent_id, "action": "resume", "jobId": work.job_id,
+                "status": "running", "message": "Agent resumed",
+            });
+            return json::ok(&json!({"success": true, "data": data}));
+        }
         Started::Enqueued(work) => (true, "Agent resume has been queued", work),
         Started::InProgress(work) => (false, start::busy(&work), work),
     };

@@ -84,7 +84,7 @@ async fn wait(deps: &Deps, caller: &Caller, mut work: Work) -> Result<Started, P
         work.status = job.status;
     }
     Ok(if work.status == "completed" {
-        Started::Running
+        Started::Done(work)
     } else {
         Started::Enqueued(work)
     })

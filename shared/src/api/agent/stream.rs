@@ -45,13 +45,14 @@ pub async fn handle(
     check(&message)?;
     let agent = (caller.organization_id, agent_id);
     let asked = Bytes::copy_from_slice(body::bytes(&request)?);
-    let until = invocation.deadline.map(|deadline| deadline - SPARE);
+    let until = invocation.deadline;
+    let until = until.and_then(|deadline| deadline.checked_sub(SPARE));
     let until = until.unwrap_or_else(|| Instant::now() + LONGEST);
     let id = message["id"].clone();
     let body = match agent_listen(&deps.pool, &deps.fleet, agent, asked).await? {
         Ok(head) => StreamBody::new(events(head.into_body(), until, id)).boxed_unsync(),
         Err(unheard) => {
-            let only = stream::once(async move { frame(failure(&id, &unheard)) });
+            let only = stream::once(async move { Piece::Ok(Frame::data(failure(&id, &unheard))) });
             StreamBody::new(only).boxed_unsync()
         }
     };
@@ -77,11 +78,7 @@ fn check(message: &Value) -> Result<(), Problem> {
 }
 
 /// What the agent says, with a comment whenever it has been silent for long.
-fn events(
-    said: Incoming,
-    until: Instant,
-    id: Value,
-) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+fn events(said: Incoming, until: Instant, id: Value) -> impl Stream<Item = Piece> {
     struct Speech {
         said: Incoming,
         /// The last line is complete: only then may another one begin.
@@ -106,16 +103,16 @@ fn events(
                         };
                         let Some(last) = data.last() else { continue };
                         speech.between_lines = *last == b'\n';
-                        return Some((frame(data), Some(speech)));
+                        return Some((Ok(Frame::data(data)), Some(speech)));
                     }
                     Ok(Some(Err(_))) => {
-                        return Some((frame(broken(&id, &Unheard::Unreachable)), None));
+                        return Some((Ok(Frame::data(broken(&id, &Unheard::Unreachable))), None));
                     }
                     Err(_) if left <= SILENCE => {
-                        return Some((frame(broken(&id, &Unheard::TimedOut)), None));
+                        return Some((Ok(Frame::data(broken(&id, &Unheard::TimedOut))), None));
                     }
                     Err(_) if speech.between_lines => {
-                        return Some((frame(STILL_HERE.into()), Some(speech)));
+                        return Some((Ok(Frame::data(STILL_HERE.into())), Some(speech)));
                     }
                     Err(_) => {}
                 }
@@ -124,9 +121,8 @@ fn events(
     })
 }
 
-fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
-    Ok(Frame::data(data))
-}
+/// A body that breaks off with an error would be passed on as if that were part of it: ours never does.
+type Piece = Result<Frame<Bytes>, Infallible>;
 
 /// The agent was not heard at all.
 fn failure(id: &Value, unheard: &Unheard) -> Bytes {

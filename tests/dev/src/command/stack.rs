@@ -252,8 +252,8 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
             "CRON_SECRET" => CRON_SECRET,
             "SESSION_SECRET" => SESSION_SECRET,
             "AGENT_DATABASE_ADMIN_URL" => around.admin_url,
-            // Given as a file, below.
-            "MILADY_SSH_KEY" => continue,
+            // The agents' databases are made on our own server.
+            "NEON_API_KEY" => continue,
             _ => bail!("{} of {} has no local value", name, function.name),
         };
         env.insert(name.clone(), value.to_owned());
@@ -276,6 +276,8 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
             value.clone_into(setting);
         }
     }
+    // The key comes as a file.
+    env.remove("MILADY_SSH_KEY_ARN");
     // Each function reads its own of these.
     for (name, value) in [
         ("MILADY_SSH_KEY_PATH", around.ssh_key),
