@@ -98,7 +98,7 @@ pub async fn ports_taken(conn: &mut PgConnection, node_id: &str) -> sqlx::Result
 }
 
 /// Records where an agent that is being started goes; a host it leaves is remembered for what its
-/// volume there holds. False if it is not being started any more or has a container already.
+/// volume there holds, and is no longer where its newest state is. False if it is not being started any more or has a container already.
 ///
 /// # Errors
 /// Database errors; a duplicate if somebody else took a port meanwhile.
@@ -116,6 +116,7 @@ pub async fn placement_record(
                 THEN array_append(array_remove(former_nodes, $3), node_id)
                 ELSE former_nodes END,
             data_bind = CASE WHEN node_id = $3 THEN data_bind END,
+            unsaved_since = CASE WHEN node_id = $3 THEN unsaved_since END,
             node_id = $3, container_name = $4, bridge_port = $5, web_ui_port = $6, updated_at = $7
         WHERE organization_id = $1 AND id = $2 AND status = 'provisioning' AND container_name IS NULL",
         organization_id,
@@ -212,15 +213,19 @@ pub async fn placement_return(
     conn: &mut PgConnection,
     (organization_id, agent_id): (Uuid, Uuid),
     before: &Placement,
+    now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5
+        "UPDATE milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5,
+            unsaved_since = CASE WHEN $6 THEN coalesce(unsaved_since, $7) END
         WHERE organization_id = $1 AND id = $2",
         organization_id,
         agent_id,
         before.node_id,
         before.data_bind,
-        &before.former_nodes
+        &before.former_nodes,
+        before.unsaved,
+        now
     )
     .execute(conn)
     .await?;

@@ -334,6 +334,19 @@ impl Engine {
         }
     }
 
+    /// Whether there is a volume of this name.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let seen = self.docker.inspect_volume(name).await;
+        match seen.map_err(|error| kind(&error)) {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a volume. One that is gone is.
     ///
     /// # Errors

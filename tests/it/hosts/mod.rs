@@ -3,4 +3,5 @@
 
 mod faults;
 mod known_failures;
+mod legacy;
 mod walk;

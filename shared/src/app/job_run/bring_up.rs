@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::place::{self, Place};
@@ -48,10 +49,27 @@ pub(super) async fn bring_up(
     wanted: &Wanted<'_>,
 ) -> Result<Brought, Stop> {
     pull(work, &place.host, &wanted.image).await?;
+    // Should the volume be lost, the backups are all there is.
+    let restores = wanted.restores || !has_data(work, place, wanted).await?;
     let (id, ports) = create_and_start(work, place, wanted).await?;
     healthy(work, &place.host, &id, ports).await?;
-    restore(work, &place.host, ports, wanted).await?;
+    if restores {
+        restore(work, &place.host, ports).await?;
+    }
     Ok(Brought { ports })
+}
+
+/// Whether what the agent kept is where it was kept.
+async fn has_data(work: &Work<'_>, place: &Place, wanted: &Wanted<'_>) -> Result<bool, Stop> {
+    if wanted.placement.data_bind.is_some() && !place.moves {
+        return Ok(true);
+    }
+    let name = container::name(work.agent_id);
+    let there = place.host.engine.has_volume(&name).await?;
+    if !there {
+        warn!(agent.id = %work.agent_id, "an agent's volume is lost: its newest backup serves");
+    }
+    Ok(there)
 }
 
 async fn pull(work: &mut Work<'_>, host: &Host, image: &str) -> Result<(), Stop> {
@@ -255,15 +273,7 @@ async fn until_healthy(
     }
 }
 
-async fn restore(
-    work: &mut Work<'_>,
-    host: &Host,
-    ports: Ports,
-    wanted: &Wanted<'_>,
-) -> Result<(), Stop> {
-    if !wanted.restores {
-        return Ok(());
-    }
+async fn restore(work: &mut Work<'_>, host: &Host, ports: Ports) -> Result<(), Stop> {
     let Some(state) = state(work, work.job.backup_id).await? else {
         return Ok(());
     };

@@ -74,12 +74,18 @@ pub(super) async fn remove(
     Ok(())
 }
 
+/// Whether an older deployment made it: then nobody knows whether it ever ran, and what it holds.
+pub(super) fn is_legacy(found: &Container) -> bool {
+    found.attempt.is_none()
+}
+
 /// The container of an earlier try is removed, and its slot freed, before anything new is made: an
-/// agent never has two (F14, F26).
-pub(super) async fn clear(work: &mut Work<'_>, placement: &Placement) -> Result<(), Stop> {
+/// agent never has two (F14, F26). Answers whether its volume may be ahead of the backups.
+pub(super) async fn clear(work: &mut Work<'_>, placement: &Placement) -> Result<bool, Stop> {
     if placement.container_name.is_none() {
-        return Ok(());
+        return Ok(false);
     }
+    let mut ahead = false;
     work.begin("cleanup").await?;
     if let Some(node_id) = &placement.node_id
         && let Some(host) = host_of(work, node_id).await?
@@ -87,13 +93,17 @@ pub(super) async fn clear(work: &mut Work<'_>, placement: &Placement) -> Result<
     {
         info!(agent.id = %work.agent_id, attempt = found.attempt, "an older container is removed");
         remove(work, &host.engine, &found).await?;
+        ahead = is_legacy(&found);
     }
     let mut tx = work.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     work.record_in(&mut tx, "cleanup", "done", now).await?;
     forget(work, &mut tx, placement, now).await?;
+    if ahead {
+        db::placements::unsaved_set(&mut tx, work.ids(), Some(now)).await?;
+    }
     tx.commit().await?;
-    Ok(())
+    Ok(ahead)
 }
 
 /// The row names no container any more, and the slot is free.

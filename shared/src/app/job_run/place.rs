@@ -32,7 +32,8 @@ pub(super) async fn take(
 ) -> Result<Place, Stop> {
     work.begin("place").await?;
     let mut reason = None;
-    for node in candidates(work, placement, anywhere).await? {
+    let (nodes, no_other) = candidates(work, placement, anywhere).await?;
+    for node in nodes {
         let host = match look(work, node).await? {
             Ok(host) => host,
             Err(why) => {
@@ -50,7 +51,13 @@ pub(super) async fn take(
                 Slot::Again => {}
             }
         }
-        reason.get_or_insert_with(|| "No host has a free slot".to_owned());
+        reason.get_or_insert_with(|| {
+            if no_other {
+                "The host that holds the agent's state has no free slot".to_owned()
+            } else {
+                "No host has a free slot".to_owned()
+            }
+        });
     }
     let mut conn = work.pool.acquire().await?;
     let reason = match reason {
@@ -61,21 +68,24 @@ pub(super) async fn take(
     Err(JobFailure::Outside(reason).into())
 }
 
-/// The best few, or the only one that may be: the one whose volume is ahead of the backups.
+/// The best few, or the only one that may be: the one whose volume is ahead of the backups. Also
+/// answers whether there is no other.
 async fn candidates(
     work: &Work<'_>,
     placement: &Placement,
     anywhere: bool,
-) -> Result<Vec<Node>, Stop> {
+) -> Result<(Vec<Node>, bool), Stop> {
     let mut conn = work.pool.acquire().await?;
     if let Some(node_id) = placement.node_id.as_deref()
         && placement.unsaved
         && !anywhere
         && let Some(node) = db::nodes::node_find(&mut conn, node_id).await?
     {
-        return Ok(vec![node]);
+        return Ok((vec![node], true));
     }
-    Ok(db::nodes::nodes_best(&mut conn, placement.node_id.as_deref()).await?)
+    let preferred = placement.node_id.as_deref();
+    let best = db::nodes::nodes_best(&mut conn, preferred).await?;
+    Ok((best, false))
 }
 
 /// The host, if it can be read and is not too busy; otherwise why not.

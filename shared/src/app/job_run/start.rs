@@ -23,15 +23,15 @@ use crate::domain::job::JobKind;
 use crate::fleet::Container;
 
 pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
-    let placement = match begin(work).await? {
+    let mut placement = match begin(work).await? {
         Begun::Done => return Ok(()),
         Begun::Runs(placement) => return restore(work, &placement).await,
-        Begun::Start(placement) => placement,
+        Begun::Start(placement) => *placement,
     };
     let image = work.hosts.images.choose(placement.docker_image.as_deref());
     let refused = || JobFailure::Refused("The agent's image is not allowed".to_owned());
     let image = image.ok_or_else(refused)?.to_owned();
-    leftovers::clear(work, &placement).await?;
+    placement.unsaved |= leftovers::clear(work, &placement).await?;
     let uri = database::ensure(work, &placement).await?;
     let restores = work.job.kind == JobKind::Restore;
     let place = place::take(work, &placement, restores).await?;
@@ -123,7 +123,7 @@ async fn undo(work: &mut Work<'_>, place: &Place, before: &Placement, stop: &Sto
         if held {
             db::nodes::slot_free(&mut tx, &place.host.node.node_id).await?;
         }
-        db::placements::placement_return(&mut tx, work.ids(), before).await?;
+        db::placements::placement_return(&mut tx, work.ids(), before, now).await?;
         tx.commit().await?;
         Ok::<_, Stop>(())
     };
@@ -139,9 +139,9 @@ enum Begun {
     /// There is nothing left to do.
     Done,
     /// It runs, and is to take on a state.
-    Runs(Placement),
+    Runs(Box<Placement>),
     /// It is to be started; what its row said before.
-    Start(Placement),
+    Start(Box<Placement>),
 }
 
 /// Asks the gate again, for credit may have gone since the request, and marks the agent as being
@@ -177,6 +177,7 @@ async fn begin(work: &mut Work<'_>) -> Result<Begun, Stop> {
     }
     work.record_in(&mut tx, "credit", "done", now).await?;
     tx.commit().await?;
+    let placement = Box::new(placement);
     Ok(if runs {
         Begun::Runs(placement)
     } else {

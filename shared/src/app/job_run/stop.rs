@@ -52,7 +52,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
     if let Some(host) = &host
         && let Some(found) = leftovers::find(work, &host.engine).await?
     {
-        if !delete && is_ahead(&placement) {
+        if !delete && (is_ahead(&placement) || leftovers::is_legacy(&found)) {
             saved = save(work, host, &placement, &found).await?;
             ahead = saved.is_none();
         }

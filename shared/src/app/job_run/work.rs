@@ -98,12 +98,17 @@ impl<'a> Work<'a> {
     pub(super) async fn patiently<T>(&self, doing: impl Future<Output = T>) -> Result<T, Stop> {
         let mut doing = pin!(doing);
         loop {
-            if let Ok(done) = tokio::time::timeout(STILL_EVERY, &mut doing).await {
-                return Ok(done);
+            let still = async {
+                tokio::time::sleep(STILL_EVERY).await;
+                let mut conn = self.pool.acquire().await?;
+                let now = db::clock::billing_clock(&mut conn).await?;
+                self.hold(&mut conn, now).await
+            };
+            // What is being done goes on while this is written: it may hold the one connection itself.
+            tokio::select! {
+                done = &mut doing => return Ok(done),
+                written = still => written?,
             }
-            let mut conn = self.pool.acquire().await?;
-            let now = db::clock::billing_clock(&mut conn).await?;
-            self.hold(&mut conn, now).await?;
         }
     }
 
