@@ -78,7 +78,7 @@ pub fn binaries() -> &'static PathBuf {
 }
 
 /// The path of a key that opens no host, made for this run. A test that has a host sets its own.
-fn ssh_key() -> &'static str {
+pub fn ssh_key() -> &'static str {
     SSH_KEY.get_or_init(|| {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key");
         let text = STANDARD.encode(pkcs8);

@@ -176,7 +176,8 @@ fn the_steps_say_what_was_done_and_when() {
             world.at(seconds(at)).await;
             run_job(&world, start).await;
             let when = seconds(at).to_rfc3339_opts(SecondsFormat::Millis, true);
-            let step = |name: &str, status: &str| json!({"name": name, "status": status, "at": when});
+            let step =
+                |name: &str, status: &str| json!({"name": name, "status": status, "at": when});
             let mut steps: Vec<Value> = done.iter().map(|name| step(name, "done")).collect();
             steps.push(step("place", "failed"));
             assert_eq!(job(&world, start).await.steps, Some(json!(steps)));

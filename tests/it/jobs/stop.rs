@@ -34,7 +34,10 @@ async fn tried_for_ever(world: &World, stop: Uuid, says: &str) {
 
 /// What keeps a stop from being done: what a row says, and what is said of that.
 const IN_THE_WAY: [(&str, &str); 4] = [
-    ("node_id = 'n1', container_name = 'milady-' || id", UNREACHABLE),
+    (
+        "node_id = 'n1', container_name = 'milady-' || id",
+        UNREACHABLE,
+    ),
     ("node_id = 'n1', sandbox_id = 's'", UNREACHABLE),
     ("sandbox_id = 's'", UNKNOWN_HOST),
     ("container_name = 'milady-' || id", UNKNOWN_HOST),
@@ -101,10 +104,7 @@ fn what_may_have_left_a_container_behind_is_not_taken_for_stopped() {
             ("node_id = 'n1'", UNREACHABLE),
             ("former_nodes = '{n1}'", UNREACHABLE),
             ("container_name = 'c3'", UNKNOWN_HOST),
-            (
-                "neon_project_id = 'p'",
-                "No database service is configured",
-            ),
+            ("neon_project_id = 'p'", "No database service is configured"),
         ] {
             let id = world.agent(organization, "stopped").await;
             world.set(id, columns).await;
@@ -143,7 +143,9 @@ fn a_database_that_is_not_ours_is_left_when_its_agent_is_deleted() {
         let (organization, key) = world.tenant("10").await;
         for worker in [
             world.function("job-run"),
-            world.function("job-run").without("AGENT_DATABASE_ADMIN_URL"),
+            world
+                .function("job-run")
+                .without("AGENT_DATABASE_ADMIN_URL"),
         ] {
             let id = world.agent(organization, "stopped").await;
             world

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     AGENTS, HOSTS, NO_HOST, ORGANIZATIONS, STALE, agent, bus, fresh, in_error, job, job_id,
-    kill_worker, meanwhile, place, provision, register_host, run_job, run_on, seconds, set_balance, sweep, told,
+    kill_worker, meanwhile, place, provision, register_host, run_job, run_on, seconds, set_balance,
+    sweep, told,
 };
 
 const ROUNDS: i64 = 25;
