@@ -196,6 +196,12 @@ impl Function {
         self
     }
 
+    /// What the local stack starts: for a pool of its own.
+    #[must_use]
+    pub fn local(&self) -> dev::runtime::Function {
+        self.0.clone()
+    }
+
     /// Starts an instance.
     pub async fn start(&self) -> Instance {
         self.try_start().await.expect("the binary starts")

@@ -21,7 +21,7 @@ use crate::fleet::{AgentHttp, HostError};
 /// The longest state that is taken.
 pub(super) const LONGEST: usize = 50 * 1024 * 1024;
 /// What an agent may take to tell its state or to take it on.
-pub(super) const WITHIN: Duration = Duration::from_secs(60);
+pub(super) const WITHIN: Duration = Duration::from_mins(1);
 /// The longest answer to a restore that is read.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
@@ -71,6 +71,10 @@ pub(super) async fn take(agent: &AgentHttp, within: Duration) -> Result<Bytes, S
 /// A JSON object with at least one of the fields that make a state.
 fn is_state(body: &[u8]) -> bool {
     #[derive(Deserialize)]
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "only that it is a map counts, and it may be large"
+    )]
     struct Fields {
         memories: Option<Vec<IgnoredAny>>,
         config: Option<std::collections::HashMap<String, IgnoredAny>>,

@@ -1,6 +1,6 @@
 //! Jobs: who runs them and how they end (`run`, `stop`, `legacy`, `workers`), what is told of them
-//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), what must not be told (`secrets`), and who
-//! takes care of what was left lying about (`sweep`).
+//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), who waits for them (`waits`), what must not be
+//! told (`secrets`), and who takes care of what was left lying about (`sweep`).
 
 mod deadlines;
 mod legacy;
@@ -9,6 +9,7 @@ mod run;
 mod secrets;
 mod stop;
 mod sweep;
+mod waits;
 mod webhook;
 mod webhook_faults;
 mod workers;

@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use dev::runtime::{Outcome, Pool, RuntimeApi};
 use serde_json::{Value, json};
 use tests::calls::agent_path;
-use tests::suite::{Request, binaries};
-use tests::{World, run, suite};
+use tests::suite::Request;
+use tests::{World, run};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -24,19 +24,9 @@ pub(super) fn start(key: &str, id: Uuid) -> Request {
 }
 
 /// Workers that the bus may invoke.
-async fn workers(world: &World) -> Pool {
-    let agents = suite::server().await.url("postgres");
-    let worker = dev::runtime::Function {
-        name: "job-run".to_owned(),
-        binary: binaries().join("job-run"),
-        env: [
-            ("DATABASE_URL".to_owned(), world.url.clone()),
-            ("AGENT_DATABASE_ADMIN_URL".to_owned(), agents),
-        ]
-        .into(),
-    };
+pub(super) async fn workers(world: &World) -> Pool {
     let api = RuntimeApi::start().await.expect("the runtime API");
-    Pool::new(api, vec![worker])
+    Pool::new(api, vec![world.function("job-run").local()])
 }
 
 #[test]

@@ -45,7 +45,9 @@ pub async fn handle(
     check(&message)?;
     let agent = (caller.organization_id, agent_id);
     let asked = Bytes::copy_from_slice(body::bytes(&request)?);
-    let until = invocation.deadline.map(|deadline| deadline - SPARE);
+    let until = invocation
+        .deadline
+        .and_then(|deadline| deadline.checked_sub(SPARE));
     let until = until.unwrap_or_else(|| Instant::now() + LONGEST);
     let id = message["id"].clone();
     let body = match agent_listen(&deps.pool, &deps.fleet, agent, asked).await? {
@@ -124,6 +126,7 @@ fn events(
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "this is what bodies are made of")]
 fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(data))
 }
