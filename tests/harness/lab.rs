@@ -109,7 +109,7 @@ impl Lab {
             .settings
             .insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), endpoint);
         let api = RuntimeApi::start().await.expect("the runtime API");
-        let worker = lab.world.function("job-run").pooled();
+        let worker = lab.world.function("job-run").local();
         bus.deliver_to(Pool::new(api, vec![worker]));
         lab.bus = Some(bus);
         Some(lab)

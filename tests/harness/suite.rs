@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 use anyhow::Result;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use dev::postgres::{Options, Server};
 use dev::runtime::{Instance, RuntimeApi};
@@ -34,6 +38,7 @@ static SERVER: OnceCell<Server> = OnceCell::const_new();
 static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
 static RUNTIME_API: OnceCell<RuntimeApi> = OnceCell::const_new();
 static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+static SSH_KEY: OnceLock<String> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Runs a test on the shared runtime.
@@ -70,6 +75,22 @@ pub async fn server() -> &'static Server {
 /// The directory of the function binaries, built if they are not.
 pub fn binaries() -> &'static PathBuf {
     BINARIES.get_or_init(|| dev::build::functions(false).expect("the functions build"))
+}
+
+/// The path of a key that opens no host, made for this run. A test that has a host sets its own.
+pub fn ssh_key() -> &'static str {
+    SSH_KEY.get_or_init(|| {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key");
+        let text = STANDARD.encode(pkcs8);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+        let target = dev::build::target_directory().expect("cargo metadata");
+        let path = target.join("test-ssh-key");
+        // Another run may read it at this moment.
+        let fresh = target.join(format!("test-ssh-key-{}", std::process::id()));
+        std::fs::write(&fresh, pem).expect("a file");
+        std::fs::rename(&fresh, &path).expect("a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    })
 }
 
 /// A database of its own, empty.
@@ -128,6 +149,8 @@ impl Function {
     /// The binary as it ships, on the database at `url`.
     #[must_use]
     pub fn new(name: &str, url: &str) -> Self {
+        // Agents' databases are on the shared server: their names are the agents' own.
+        let agents = SERVER.get().map(|server| server.url("postgres"));
         let settings = [
             ("DATABASE_URL", url),
             ("CRON_SECRET", CRON_SECRET),
@@ -139,6 +162,9 @@ impl Function {
             ("AGENT_BASE_DOMAIN", "agents.example"),
             ("EVENT_BUS", "local-events"),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", NOWHERE),
+            ("AGENT_DATABASE_ADMIN_URL", agents.as_deref().unwrap_or("")),
+            ("MILADY_SSH_KEY_PATH", ssh_key()),
+            ("ALLOW_PRIVATE_NODES", "true"),
         ];
         Self(dev::runtime::Function {
             name: name.to_owned(),
@@ -170,9 +196,9 @@ impl Function {
         self
     }
 
-    /// The same for a pool of instances.
+    /// What the local stack starts: for a pool of its own.
     #[must_use]
-    pub fn pooled(&self) -> dev::runtime::Function {
+    pub fn local(&self) -> dev::runtime::Function {
         self.0.clone()
     }
 

@@ -36,8 +36,9 @@ pub enum Suspended {
     Done(String),
     /// This job stops it. Its status before.
     Enqueued(Uuid, String),
-    /// Its container is gone. Its status before, and whether its state was saved.
-    Stopped(String, bool),
+    /// Its container is gone. Its status before, and whether its state could be saved; none where there
+    /// was nothing to save.
+    Stopped(String, Option<bool>),
 }
 
 /// How a request to delete was answered.
@@ -70,12 +71,15 @@ pub async fn agent_suspend(
     let Some(done) = see_done(ports, agent.0, *job).await? else {
         return Ok(suspended);
     };
-    let saved = done
-        .result
-        .is_some_and(|result| result["backupId"].is_string());
-    let stopped = Suspended::Stopped(before.clone(), saved);
+    let stopped = Suspended::Stopped(before.clone(), saved(&done));
     once.amend(ports.pool, &stopped).await;
     Ok(stopped)
+}
+
+fn saved(job: &Job) -> Option<bool> {
+    let steps = job.steps.as_ref()?.as_array()?;
+    let step = steps.iter().find(|step| step["name"] == "snapshot")?;
+    Some(step["status"] == "done")
 }
 
 /// Says that a job is due, and sees whether it is done within what a request may take. None if that

@@ -80,7 +80,12 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
                       },
                       {
                         "at": "2026-03-01T00:00:00.000Z",
-                        "name": "host",
+                        "name": "database",
+                        "status": "done"
+                      },
+                      {
+                        "at": "2026-03-01T00:00:00.000Z",
+                        "name": "place",
                         "status": "failed"
                       }
                     ],
@@ -124,7 +129,7 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
                       },
                       {
                         "at": "2026-03-01T00:04:00.000Z",
-                        "name": "host",
+                        "name": "place",
                         "status": "failed"
                       }
                     ],

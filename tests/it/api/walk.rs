@@ -52,6 +52,17 @@ fn cases() -> Vec<Case> {
             404,
         ),
         case("GET /api/v1/milady/agents/{agentId}/backups", 401, 404),
+        case("POST /api/v1/milady/agents/{agentId}/snapshot", 401, 404),
+        Case {
+            body: json!({"jsonrpc": "2.0", "id": 1, "method": "status.get"}),
+            ..case("POST /api/v1/milady/agents/{agentId}/bridge", 401, 404)
+        },
+        Case {
+            body: json!({"jsonrpc": "2.0", "id": 1, "method": "message.send",
+                "params": {"text": "Hello"}}),
+            ..case("POST /api/v1/milady/agents/{agentId}/stream", 401, 404)
+        },
+        case("GET /api/v1/milady/agents/{agentId}/logs", 401, 404),
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),

@@ -1,6 +1,6 @@
 //! Jobs: who runs them and how they end (`run`, `stop`, `legacy`, `workers`), what is told of them
-//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), what must not be told (`secrets`), and who
-//! takes care of what was left lying about (`sweep`).
+//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), who waits for them (`waits`), what must not be
+//! told (`secrets`), and who takes care of what was left lying about (`sweep`).
 
 mod deadlines;
 mod legacy;
@@ -9,6 +9,7 @@ mod run;
 mod secrets;
 mod stop;
 mod sweep;
+mod waits;
 mod webhook;
 mod webhook_faults;
 mod workers;
@@ -28,7 +29,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 const NO_HOST: &str = "No host is registered";
-const UNREACHABLE: &str = "No registered host can be reached";
+const UNREACHABLE: &str = "The host cannot be reached";
 const STALE: &str = "The worker stopped before the job was finished";
 
 /// Locks that stop a worker on its way: before it has looked at anything, before it has done anything,
@@ -107,11 +108,19 @@ async fn fresh(world: &World) -> (Uuid, String, Uuid) {
     (organization, key, agent)
 }
 
-/// Registers a host.
+/// Registers a host at which nobody listens.
 async fn register_host(world: &World) {
     world
-        .execute("INSERT INTO docker_nodes (node_id, hostname) VALUES ('n1', 'host.example')")
+        .execute(
+            "INSERT INTO docker_nodes (node_id, hostname, ssh_port) VALUES ('n1', '127.0.0.1', 9)",
+        )
         .await;
+}
+
+/// Has the agent's row say that its container is on that host.
+async fn place(world: &World, id: Uuid) {
+    let columns = "node_id = 'n1', container_name = 'milady-' || id";
+    world.set(id, columns).await;
 }
 
 async fn set_balance(world: &World, organization: Uuid, balance: &str) {

@@ -10,28 +10,30 @@ use axum::http::StatusCode;
 use dev::runtime::{Outcome, Pool, RuntimeApi};
 use serde_json::{Value, json};
 use tests::calls::agent_path;
-use tests::suite::{Request, binaries};
+use tests::suite::Request;
 use tests::{World, run};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{NO_HOST, agent, bus, fresh, function, job, job_id, sweep, told, try_sweep};
+use super::{
+    NO_HOST, agent, bus, fresh, function, job, job_id, place, register_host, sweep, told, try_sweep,
+};
 
 pub(super) fn start(key: &str, id: Uuid) -> Request {
     Request::new("POST", &agent_path(id, "/provision")).key(key)
+}
+
+/// Workers that the bus may invoke.
+pub(super) async fn workers(world: &World) -> Pool {
+    let api = RuntimeApi::start().await.expect("the runtime API");
+    Pool::new(api, vec![world.function("job-run").local()])
 }
 
 #[test]
 fn a_start_is_told_of_at_once_and_runs_without_any_sweep() {
     run(async {
         let (world, bus) = (World::new().await, bus().await);
-        let worker = dev::runtime::Function {
-            name: "job-run".to_owned(),
-            binary: binaries().join("job-run"),
-            env: [("DATABASE_URL".to_owned(), world.url.clone())].into(),
-        };
-        let api = RuntimeApi::start().await.expect("the runtime API");
-        bus.deliver_to(Pool::new(api, vec![worker]));
+        bus.deliver_to(workers(&world).await);
         let (_, key, id) = fresh(&world).await;
         let requests = function(&world, "agent-provision", &bus);
         let start = job_id(&world.call_on(&requests, start(&key, id)).await);
@@ -71,6 +73,9 @@ fn every_request_that_makes_a_job_tells_of_it_and_no_other_does() {
     run(async {
         let (world, bus) = (World::new().await, bus().await);
         let (organization, key) = world.tenant("100").await;
+        // Each job's first try ends soon, and without success: requests do not wait for a second one.
+        register_host(&world).await;
+        bus.deliver_to(workers(&world).await);
         let mut jobs = Vec::new();
         for (status, method, rest, body, name) in [
             ("pending", "POST", "/provision", None, "agent-provision"),
@@ -82,6 +87,9 @@ fn every_request_that_makes_a_job_tells_of_it_and_no_other_does() {
         ] {
             let id = world.agent(organization, status).await;
             world.backup(id, "auto").await;
+            if status == "running" {
+                place(&world, id).await;
+            }
             let mut request = Request::new(method, &agent_path(id, rest)).key(&key);
             if let Some(action) = body {
                 request = request.json(&json!({"action": action}));

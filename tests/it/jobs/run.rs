@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Bus, HOSTS, NO_HOST, STALE, UNREACHABLE, agent, bus, fresh, in_error, job, job_id, kill_worker,
-    provision, register_host, run_job, seconds, set_balance, sweep,
+    place, provision, register_host, run_job, run_on, seconds, set_balance, sweep,
 };
 
 #[test]
@@ -122,11 +122,45 @@ fn a_start_of_an_agent_that_runs_by_now_is_complete_at_once() {
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("completed", 1, None));
         assert_eq!(row.completed_at, Some(seconds(7)));
+        let address = format!("https://{id}.agents.example");
         let result = json!({
-            "cloudAgentId": id, "status": "running", "bridgeUrl": null, "healthUrl": null,
+            "cloudAgentId": id, "status": "running", "bridgeUrl": address, "healthUrl": address,
         });
         assert_eq!(row.result, Some(result));
         assert_eq!(agent(&world, id).await, ("running".to_owned(), None));
+    });
+}
+
+#[test]
+fn without_a_service_for_databases_a_start_says_so_and_takes_no_slot() {
+    run(async {
+        let world = World::new().await;
+        let (_, key, id) = fresh(&world).await;
+        register_host(&world).await;
+        let start = provision(&world, &key, id).await;
+        let worker = world
+            .function("job-run")
+            .without("AGENT_DATABASE_ADMIN_URL")
+            .start()
+            .await;
+        assert_eq!(run_on(&worker, start).await, "again");
+        let row = job(&world, start).await;
+        let said = "No database service is configured";
+        assert_eq!(row.state(), ("pending", 1, Some(said)));
+        let steps = row.steps.expect("steps");
+        assert_eq!(
+            (&steps[1]["name"], &steps[1]["status"], steps.get(2)),
+            (&json!("database"), &json!("failed"), None)
+        );
+        let untouched = "SELECT count(*) FROM docker_nodes WHERE allocated_count = 0";
+        assert_eq!(world.count(untouched).await, 1);
+        let named = "SELECT count(*) FROM milady_sandboxes WHERE node_id IS NOT NULL";
+        assert_eq!(world.count(named).await, 0);
+        // Once there is one, it goes on.
+        world.at(seconds(30)).await;
+        assert_eq!(run_job(&world, start).await, "again");
+        let row = job(&world, start).await;
+        assert_eq!(row.state(), ("pending", 2, Some(UNREACHABLE)));
     });
 }
 
@@ -137,15 +171,16 @@ fn the_steps_say_what_was_done_and_when() {
         let (_, key, id) = fresh(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(job(&world, start).await.steps, None);
-        for at in [0, 30] {
+        // What was made stays: its database is there at the second try.
+        for (at, done) in [(0, &["credit", "database"][..]), (30, &["credit"])] {
             world.at(seconds(at)).await;
             run_job(&world, start).await;
             let when = seconds(at).to_rfc3339_opts(SecondsFormat::Millis, true);
-            let steps = json!([
-                {"name": "credit", "status": "done", "at": when},
-                {"name": "host", "status": "failed", "at": when},
-            ]);
-            assert_eq!(job(&world, start).await.steps, Some(steps));
+            let step =
+                |name: &str, status: &str| json!({"name": name, "status": status, "at": when});
+            let mut steps: Vec<Value> = done.iter().map(|name| step(name, "done")).collect();
+            steps.push(step("place", "failed"));
+            assert_eq!(job(&world, start).await.steps, Some(json!(steps)));
         }
     });
 }
@@ -230,6 +265,9 @@ fn a_restore_that_fails_leaves_a_running_agent_running() {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
         let id = world.agent(organization, "running").await;
+        register_host(&world).await;
+        place(&world, id).await;
+        world.set(id, "bridge_port = 20000").await;
         world.backup(id, "manual").await;
         let restore = job_id(&world.post(&key, &agent_path(id, "/restore")).await);
         for at in [0, 30, 150] {
@@ -239,7 +277,7 @@ fn a_restore_that_fails_leaves_a_running_agent_running() {
         }
         assert_eq!(
             job(&world, restore).await.state(),
-            ("failed", 3, Some(NO_HOST))
+            ("failed", 3, Some(UNREACHABLE))
         );
         assert_eq!(world.tick(1).await.tally.revenue.to_decimal(), dec!(0.02));
     });
@@ -338,16 +376,17 @@ fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everythin
             assert_eq!(answer.json()["data"]["previousStatus"], json!("error"));
             assert_eq!(agent(&world, id).await, ("stopped".to_owned(), None));
             failure.happen((&world, &bus), &key, id).await;
+            // It has a database by now, and that is removed before its row.
             let gone = delete(&world, &key, id).await;
-            assert_eq!(gone, json!({"success": true}), "{failure:?}");
+            assert_eq!(run_job(&world, gone).await, "completed", "{failure:?}");
             assert!(!world.exists(id).await);
         });
     }
 }
 
-async fn delete(world: &World, key: &str, id: Uuid) -> Value {
+async fn delete(world: &World, key: &str, id: Uuid) -> Uuid {
     let request = tests::suite::Request::new("DELETE", &agent_path(id, ""));
-    world.call(request.key(key)).await.json()
+    job_id(&world.call(request.key(key)).await)
 }
 
 #[test]

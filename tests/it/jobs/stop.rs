@@ -6,7 +6,7 @@ use tests::suite::Request;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::{NO_HOST, UNREACHABLE, agent, job, job_id, register_host, run_job, seconds};
+use super::{UNREACHABLE, agent, job, job_id, place, register_host, run_job, run_on, seconds};
 
 async fn suspend(world: &World, key: &str, id: Uuid) -> Uuid {
     job_id(&world.post(key, &agent_path(id, "/suspend")).await)
@@ -32,44 +32,62 @@ async fn tried_for_ever(world: &World, stop: Uuid, says: &str) {
     }
 }
 
+/// What keeps a stop from being done: what a row says, and what is said of that.
+const IN_THE_WAY: [(&str, &str); 4] = [
+    (
+        "node_id = 'n1', container_name = 'milady-' || id",
+        UNREACHABLE,
+    ),
+    ("node_id = 'n1', sandbox_id = 's'", UNREACHABLE),
+    ("sandbox_id = 's'", UNKNOWN_HOST),
+    ("container_name = 'milady-' || id", UNKNOWN_HOST),
+];
+const UNKNOWN_HOST: &str = "The agent's host is not known";
+
 #[test]
 fn a_suspension_is_tried_until_the_host_answers() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("10").await;
-        let id = world.agent(organization, "running").await;
-        let stop = suspend(&world, &key, id).await;
-        tried_for_ever(&world, stop, NO_HOST).await;
-        // It runs, for all we know, and whoever asked is told so.
-        assert_eq!(agent(&world, id).await, ("running".to_owned(), None));
-        let answer = world
-            .get(&key, &format!("/api/v1/jobs/{stop}"))
-            .await
-            .json();
-        assert_eq!(
-            (&answer["data"]["attempts"], &answer["data"]["maxAttempts"]),
-            (&json!(6), &json!(null))
-        );
-    });
+    for (columns, says) in IN_THE_WAY {
+        run(async {
+            let world = World::new().await;
+            register_host(&world).await;
+            let (organization, key) = world.tenant("10").await;
+            let id = world.agent(organization, "running").await;
+            world.set(id, columns).await;
+            let stop = suspend(&world, &key, id).await;
+            tried_for_ever(&world, stop, says).await;
+            // It runs, for all we know, and whoever asked is told so.
+            assert_eq!(agent(&world, id).await, ("running".to_owned(), None));
+            let path = format!("/api/v1/jobs/{stop}");
+            let answer = world.get(&key, &path).await.json();
+            assert_eq!(
+                (&answer["data"]["attempts"], &answer["data"]["maxAttempts"]),
+                (&json!(6), &json!(null))
+            );
+        });
+    }
 }
 
 #[test]
 fn a_deletion_is_tried_until_the_host_answers() {
-    run(async {
-        let world = World::new().await;
-        register_host(&world).await;
-        let (organization, key) = world.tenant("10").await;
-        let id = world.agent(organization, "running").await;
-        let stop = delete(&world, &key, id).await;
-        tried_for_ever(&world, stop, UNREACHABLE).await;
-        assert!(world.exists(id).await);
-    });
+    for (columns, says) in IN_THE_WAY {
+        run(async {
+            let world = World::new().await;
+            register_host(&world).await;
+            let (organization, key) = world.tenant("10").await;
+            let id = world.agent(organization, "running").await;
+            world.set(id, columns).await;
+            let stop = delete(&world, &key, id).await;
+            tried_for_ever(&world, stop, says).await;
+            assert!(world.exists(id).await);
+        });
+    }
 }
 
 #[test]
 fn what_may_have_left_a_container_behind_is_not_taken_for_stopped() {
     run(async {
         let world = World::new().await;
+        register_host(&world).await;
         let (organization, key) = world.tenant("10").await;
         for (status, columns) in [
             ("disconnected", "node_id = 'n1', container_name = 'c1'"),
@@ -81,18 +99,62 @@ fn what_may_have_left_a_container_behind_is_not_taken_for_stopped() {
             assert_eq!(run_job(&world, stop).await, "again", "{status}");
             assert_eq!(agent(&world, id).await.0, status);
         }
-        // Nothing runs, but a deletion also has to remove what lies on the host.
-        for columns in [
-            "node_id = 'n1'",
-            "container_name = 'c3'",
-            "database_uri = 'postgres://somewhere/else'",
-            "neon_project_id = 'p'",
+        // Nothing runs, but a deletion also has to remove what lies on the host, or elsewhere.
+        for (columns, says) in [
+            ("node_id = 'n1'", UNREACHABLE),
+            ("former_nodes = '{n1}'", UNREACHABLE),
+            ("container_name = 'c3'", UNKNOWN_HOST),
+            ("neon_project_id = 'p'", "No database service is configured"),
         ] {
             let id = world.agent(organization, "stopped").await;
             world.set(id, columns).await;
             let stop = delete(&world, &key, id).await;
             assert_eq!(run_job(&world, stop).await, "again", "{columns}");
+            assert_eq!(job(&world, stop).await.error.as_deref(), Some(says));
             assert!(world.exists(id).await);
+        }
+    });
+}
+
+#[test]
+fn what_was_on_a_host_that_is_registered_no_more_is_gone_with_it() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        for status in ["running", "disconnected", "error"] {
+            let id = world.agent(organization, status).await;
+            place(&world, id).await;
+            let stop = suspend(&world, &key, id).await;
+            assert_eq!(run_job(&world, stop).await, "completed", "{status}");
+            assert_eq!(agent(&world, id).await, ("stopped".to_owned(), None));
+            let named = "SELECT count(*) FROM milady_sandboxes WHERE container_name IS NOT NULL";
+            assert_eq!(world.count(named).await, 0);
+            let stop = delete(&world, &key, id).await;
+            assert_eq!(run_job(&world, stop).await, "completed", "{status}");
+            assert!(!world.exists(id).await);
+        }
+    });
+}
+
+#[test]
+fn a_database_that_is_not_ours_is_left_when_its_agent_is_deleted() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        for worker in [
+            world.function("job-run"),
+            world
+                .function("job-run")
+                .without("AGENT_DATABASE_ADMIN_URL"),
+        ] {
+            let id = world.agent(organization, "stopped").await;
+            world
+                .set(id, "database_uri = 'postgres://somewhere/else'")
+                .await;
+            let stop = delete(&world, &key, id).await;
+            let worker = worker.start().await;
+            assert_eq!(run_on(&worker, stop).await, "completed");
+            assert!(!world.exists(id).await);
         }
     });
 }
@@ -168,6 +230,10 @@ fn a_status_this_version_does_not_know_is_left_alone() {
             .await;
         world.set(id, "status = 'sleeping'").await;
         assert_eq!(run_job(&world, stop).await, "again");
+        assert_eq!(
+            job(&world, stop).await.error.as_deref(),
+            Some("Agent is in a state this version does not know")
+        );
         assert_eq!(agent(&world, id).await, ("sleeping".to_owned(), None));
         // A start does not touch it either.
         world.execute("DELETE FROM jobs").await;

@@ -238,8 +238,9 @@ fn a_completed_start_is_told_of_with_its_result() {
         let worker = open(&world, "job-run").start().await;
         assert_eq!(work(&worker, start).await, ("completed".to_owned(), true));
         let [call] = hook.calls().try_into().expect("one call");
+        let address = format!("https://{id}.agents.example");
         let result = json!({
-            "cloudAgentId": id, "status": "running", "bridgeUrl": null, "healthUrl": null,
+            "cloudAgentId": id, "status": "running", "bridgeUrl": address, "healthUrl": address,
         });
         let expected = json!({
             "event": "job.completed", "jobId": start, "type": "milady_provision",

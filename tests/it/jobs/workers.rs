@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     AGENTS, HOSTS, NO_HOST, ORGANIZATIONS, STALE, agent, bus, fresh, in_error, job, job_id,
-    kill_worker, meanwhile, provision, run_job, run_on, seconds, set_balance, sweep, told,
+    kill_worker, meanwhile, place, provision, register_host, run_job, run_on, seconds, set_balance,
+    sweep, told,
 };
 
 const ROUNDS: i64 = 25;
@@ -182,6 +183,8 @@ fn a_stop_that_was_superseded_while_its_worker_waited_changes_nothing() {
             let world = World::new().await;
             let (organization, key) = world.tenant("10").await;
             let id = world.agent(organization, "running").await;
+            register_host(&world).await;
+            place(&world, id).await;
             let stop = job_id(&world.post(&key, &agent_path(id, "/suspend")).await);
             world.set_status(id, status).await;
             let superseded = async {

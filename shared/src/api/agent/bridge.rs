@@ -36,7 +36,7 @@ pub(super) fn read(request: &Request) -> Result<Value, Problem> {
     }
     fields.text("jsonrpc", "must be 2.0", |version| version == "2.0");
     let rule = "must be 1 to 200 characters";
-    let short = |method: &str| (1..=200).contains(&method.len());
+    let short = |method: &str| (1..=200).contains(&method.chars().count());
     let method = fields.text("method", rule, short);
     let params = fields.take("params").unwrap_or_default();
     if !(params.is_null() || params.is_object() || params.is_array()) {

@@ -78,10 +78,12 @@ pub(super) async fn suspend(
             json::ok(&json!({"success": true, "data": data("Agent suspended", &previous)}))
         }
         Suspended::Stopped(previous, saved) => {
-            let message = if saved {
-                "Agent suspended with snapshot"
-            } else {
-                "Agent suspended; its state could not be read and is kept on its host"
+            let message = match saved {
+                Some(true) => "Agent suspended with snapshot",
+                Some(false) => {
+                    "Agent suspended; its state could not be read and is kept on its host"
+                }
+                None => "Agent suspended",
             };
             json::ok(&json!({"success": true, "data": data(message, &previous)}))
         }

@@ -81,6 +81,12 @@ pub(super) async fn remove(work: &mut Work<'_>, placement: &Placement) -> Result
         return Ok(());
     }
     work.begin("database").await?;
+    let ours = format!("agent_{}", work.agent_id.simple());
+    let known = placement.database_uri.as_deref();
+    if placement.neon_project_id.is_none() && known.is_some_and(|uri| !uri.contains(&ours)) {
+        warn!(agent.id = %work.agent_id, "an agent's database is not ours to drop: it is left");
+        return work.done("database").await;
+    }
     match &work.hosts.databases {
         Databases::Neon(neon) => {
             let project = placement.neon_project_id.as_deref();

@@ -79,6 +79,57 @@ fn an_owner_may_choose_the_agents_key_and_leave_everything_else_out() {
 }
 
 #[test]
+fn an_image_that_agents_may_not_run_is_refused() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.tenant("50").await;
+        let body = json!({"agentName": "a", "dockerImage": "somebody/else:latest"});
+        check(
+            &world.post_json(&key, CREATE, &body).await,
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "dockerImage is not an image that agents may run",
+                  "details": [
+                    {
+                      "field": "dockerImage",
+                      "message": "is not an image that agents may run"
+                    }
+                  ],
+                  "error": "dockerImage is not an image that agents may run",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        let function = world
+            .function("agent-create")
+            .with("AGENT_IMAGE_ALLOW", "ghcr.io/ours/, docker.io/ours/agent:")
+            .with("DEFAULT_AGENT_IMAGE", "registry.example/usual:1");
+        for (image, status) in [
+            ("ghcr.io/ours/agent:1", 201),
+            ("docker.io/ours/agent:2", 201),
+            // The usual one is allowed whatever the list says.
+            ("registry.example/usual:1", 201),
+            ("registry.example/usual:2", 400),
+            ("ghcr.io/ours-too/agent:1", 400),
+            ("GHCR.io/ours/agent:1", 400),
+            ("x/ghcr.io/ours/agent:1", 400),
+            ("docker.io/ours/agent", 400),
+            ("milady/agent:cloud-full-ui", 400),
+        ] {
+            let body = json!({"agentName": "a", "dockerImage": image});
+            let request = Request::new("POST", CREATE).key(&key).json(&body);
+            let answer = world.call_on(&function, request).await;
+            assert_eq!(answer.status(), status, "{image} {}", answer.text());
+        }
+    });
+}
+
+#[test]
 fn every_wrong_field_is_named() {
     run(async {
         let world = World::new().await;

@@ -276,6 +276,8 @@ fn a_stop_that_has_begun_is_waited_for() {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "running").await;
+        // Nobody knows where it is, so its stop is tried again and again.
+        world.set(agent, "sandbox_id = 's'").await;
         let stop = world.post(&key, &agent_path(agent, "/suspend")).await;
         let job: Uuid = stop.json()["data"]["jobId"]
             .as_str()

@@ -1,0 +1,127 @@
+//! `POST /api/v1/milady/agents/{agentId}/bridge`
+
+use expect_test::expect;
+use serde_json::{Value, json};
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+use super::{Asleep, asleep, quiet, unreachable};
+
+fn message() -> Value {
+    json!({"jsonrpc": "2.0", "id": 7, "method": "status.get", "params": {}})
+}
+
+#[test]
+fn only_the_agents_own_organization_is_answered() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("5").await;
+        let (_, stranger) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        let path = agent_path(agent, "/bridge");
+        let nobody = world
+            .call(Request::new("POST", &path).json(&message()))
+            .await;
+        assert_eq!(nobody.status(), 401);
+        for path in [path, agent_path(Uuid::new_v4(), "/bridge")] {
+            let answer = world.post_json(&stranger, &path, &message()).await;
+            assert_eq!(answer.json()["error"], "Agent not found");
+            assert_eq!(answer.status(), 404);
+        }
+        let path = "/api/v1/milady/agents/17/bridge";
+        let malformed = world.post_json(&stranger, path, &message()).await;
+        assert_eq!(malformed.json()["details"][0]["field"], "agentId");
+        assert_eq!(malformed.status(), 400);
+    });
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_the_reason() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let path = agent_path(world.agent(organization, "running").await, "/bridge");
+        for (body, field) in [
+            ("", "body"),
+            ("{", "body"),
+            ("[]", "body"),
+            ("\"x\"", "body"),
+            (r#"{"method":"m"}"#, "jsonrpc"),
+            (r#"{"jsonrpc":"1.0","method":"m"}"#, "jsonrpc"),
+            (r#"{"jsonrpc":2.0,"method":"m"}"#, "jsonrpc"),
+            (r#"{"jsonrpc":"2.0"}"#, "method"),
+            (r#"{"jsonrpc":"2.0","method":""}"#, "method"),
+            (r#"{"jsonrpc":"2.0","method":7}"#, "method"),
+            (r#"{"jsonrpc":"2.0","method":"m","id":{}}"#, "id"),
+            (r#"{"jsonrpc":"2.0","method":"m","id":[1]}"#, "id"),
+            (r#"{"jsonrpc":"2.0","method":"m","id":true}"#, "id"),
+            (r#"{"jsonrpc":"2.0","method":"m","params":"p"}"#, "params"),
+            (r#"{"jsonrpc":"2.0","method":"m","params":1}"#, "params"),
+        ] {
+            let request = Request::new("POST", &path).key(&key).body(body);
+            let answer = world
+                .call(request.header("content-type", "application/json"))
+                .await;
+            assert_eq!(answer.status(), 400, "{body} {}", answer.text());
+            assert_eq!(answer.json()["details"][0]["field"], field, "{body}");
+        }
+        let long = json!({"jsonrpc": "2.0", "method": "m".repeat(201)});
+        assert_eq!(world.post_json(&key, &path, &long).await.status(), 400);
+        let long = json!({"jsonrpc": "2.0", "method": "ü".repeat(200)});
+        assert_eq!(world.post_json(&key, &path, &long).await.status(), 200);
+        let text = Request::new("POST", &path).key(&key).body("x");
+        let text = text.header("content-type", "text/plain");
+        assert_eq!(world.call(text).await.status(), 415);
+        let large = json!({"jsonrpc": "2.0", "method": "m", "params": ["x".repeat(1 << 20)]});
+        assert_eq!(world.post_json(&key, &path, &large).await.status(), 413);
+    });
+}
+
+#[test]
+fn an_agent_that_does_not_run_is_an_error_under_the_id_of_the_request() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        for Asleep { agent, why } in asleep(&world, organization).await {
+            for id in [json!(7), json!("seven"), json!(null)] {
+                let mut message = message();
+                message["id"] = id.clone();
+                let path = agent_path(agent, "/bridge");
+                let answer = world.post_json(&key, &path, &message).await;
+                assert_eq!(answer.status(), 200, "{why}");
+                let said = json!({
+                    "jsonrpc": "2.0", "id": id,
+                    "error": {"code": -32000, "message": "Sandbox is not running"},
+                });
+                assert_eq!(answer.json(), said, "{why}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_an_error_that_does_not_say_where_it_is() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = unreachable(&world, organization).await;
+        let request = Request::new("POST", &agent_path(agent, "/bridge")).key(&key);
+        let answer = quiet(&world, "agent-bridge", &request.json(&message())).await;
+        check(
+            &answer,
+            expect![[r#"
+                200 application/json
+                {
+                  "error": {
+                    "code": -32000,
+                    "message": "Sandbox bridge is unreachable"
+                  },
+                  "id": 7,
+                  "jsonrpc": "2.0"
+                }
+            "#]],
+        );
+    });
+}

@@ -1,0 +1,124 @@
+//! `GET /api/v1/milady/agents/{agentId}/logs`
+
+use expect_test::expect;
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+use super::{quiet, unreachable};
+
+#[test]
+fn only_the_agents_own_organization_is_answered() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("5").await;
+        let (_, stranger) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        let path = agent_path(agent, "/logs");
+        let nobody = world.call(Request::new("GET", &path)).await;
+        assert_eq!(nobody.status(), 401);
+        for path in [path, agent_path(Uuid::new_v4(), "/logs")] {
+            let answer = world.get(&stranger, &path).await;
+            assert_eq!(answer.json()["error"], "Agent not found");
+            assert_eq!(answer.status(), 404);
+        }
+        let malformed = world.get(&stranger, "/api/v1/milady/agents/17/logs").await;
+        assert_eq!(malformed.json()["details"][0]["field"], "agentId");
+        assert_eq!(malformed.status(), 400);
+    });
+}
+
+#[test]
+fn a_part_that_cannot_be_had_is_refused_with_the_reason() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        for (query, field) in [
+            ("tail=0", "tail"),
+            ("tail=5001", "tail"),
+            ("tail=-1", "tail"),
+            ("tail=x", "tail"),
+            ("tail=1.5", "tail"),
+            ("tail=99999999999999999999", "tail"),
+            ("since=nonsense", "since"),
+            ("since=-1h", "since"),
+            ("since=1w", "since"),
+            ("since=h", "since"),
+            ("since=2026-13-01T00:00:00Z", "since"),
+            ("since=99999999999999999999s", "since"),
+        ] {
+            let path = agent_path(agent, &format!("/logs?{query}"));
+            let answer = world.get(&key, &path).await;
+            assert_eq!(answer.status(), 400, "{query} {}", answer.text());
+            assert_eq!(answer.json()["details"][0]["field"], field, "{query}");
+        }
+        // What is right gets further: to the container that is not there.
+        for query in [
+            "tail=1",
+            "tail=5000",
+            "since=1h",
+            "since=2026-03-01T00:00:00Z",
+            "tail=7&since=90s",
+        ] {
+            let path = agent_path(agent, &format!("/logs?{query}"));
+            assert_eq!(world.get(&key, &path).await.status(), 409, "{query}");
+        }
+    });
+}
+
+#[test]
+fn an_agent_without_a_container_has_written_nothing() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        for columns in [
+            "status = 'pending'",
+            "status = 'stopped', last_backup_at = now(), node_id = 'n1'",
+            "status = 'running', container_name = 'c'",
+            // Its host is registered no more.
+            "status = 'running', node_id = 'gone', container_name = 'c'",
+        ] {
+            let agent = world.agent(organization, "pending").await;
+            world.set(agent, columns).await;
+            let answer = world.get(&key, &agent_path(agent, "/logs")).await;
+            assert_eq!(
+                (answer.status(), answer.json()["error"].as_str()),
+                (409, Some("Agent has no container")),
+                "{columns}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = unreachable(&world, organization).await;
+        // What failed may have written why: logs are read in every state.
+        for status in ["running", "error"] {
+            world.set_status(agent, status).await;
+            let request = Request::new("GET", &agent_path(agent, "/logs")).key(&key);
+            let answer = quiet(&world, "agent-logs", &request).await;
+            check(
+                &answer,
+                expect![[r#"
+                    503 application/problem+json
+                    {
+                      "detail": "The host cannot be reached",
+                      "error": "The host cannot be reached",
+                      "instance": "<1>",
+                      "status": 503,
+                      "success": false,
+                      "title": "Service Unavailable",
+                      "type": "about:blank"
+                    }
+                "#]],
+            );
+            assert_eq!(answer.header("retry-after"), Some("30"));
+        }
+    });
+}

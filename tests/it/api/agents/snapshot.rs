@@ -1,0 +1,93 @@
+//! `POST /api/v1/milady/agents/{agentId}/snapshot`
+
+use expect_test::expect;
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::{World, check, run};
+use uuid::Uuid;
+
+use super::{Asleep, asleep, quiet, unreachable};
+
+#[test]
+fn only_the_agents_own_organization_is_answered() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("5").await;
+        let (_, stranger) = world.tenant("5").await;
+        let agent = world.agent(organization, "running").await;
+        let path = agent_path(agent, "/snapshot");
+        let nobody = world.call(Request::new("POST", &path)).await;
+        assert_eq!(nobody.status(), 401);
+        for path in [path, agent_path(Uuid::new_v4(), "/snapshot")] {
+            let answer = world.post(&stranger, &path).await;
+            assert_eq!(answer.json()["error"], "Agent not found");
+            assert_eq!(answer.status(), 404);
+        }
+        let malformed = world
+            .post(&stranger, "/api/v1/milady/agents/17/snapshot")
+            .await;
+        assert_eq!(malformed.json()["details"][0]["field"], "agentId");
+        assert_eq!(malformed.status(), 400);
+    });
+}
+
+#[test]
+fn an_agent_that_does_not_run_has_no_state_to_save() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        for Asleep { agent, why } in asleep(&world, organization).await {
+            let answer = world.post(&key, &agent_path(agent, "/snapshot")).await;
+            assert_eq!(
+                (answer.status(), answer.json()["error"].as_str()),
+                (409, Some("Sandbox is not running")),
+                "{why}"
+            );
+        }
+        let backups = "SELECT count(*) FROM milady_sandbox_backups";
+        assert_eq!(world.count(backups).await, 0);
+    });
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = unreachable(&world, organization).await;
+        let request = Request::new("POST", &agent_path(agent, "/snapshot")).key(&key);
+        let answer = quiet(&world, "agent-snapshot", &request).await;
+        check(
+            &answer,
+            expect![[r#"
+                503 application/problem+json
+                {
+                  "detail": "The host cannot be reached",
+                  "error": "The host cannot be reached",
+                  "instance": "<1>",
+                  "status": 503,
+                  "success": false,
+                  "title": "Service Unavailable",
+                  "type": "about:blank"
+                }
+            "#]],
+        );
+        assert_eq!(answer.header("retry-after"), Some("30"));
+    });
+}
+
+#[test]
+fn a_key_of_a_try_that_saved_nothing_can_be_used_again() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = unreachable(&world, organization).await;
+        for _ in 0..2 {
+            let request = Request::new("POST", &agent_path(agent, "/snapshot")).key(&key);
+            let answer = world.call(request.header("idempotency-key", "k")).await;
+            assert_eq!(answer.status(), 503, "{answer:?}");
+        }
+        let kept = "SELECT count(*) FROM idempotency_keys";
+        assert_eq!(world.count(kept).await, 0);
+    });
+}
