@@ -34,15 +34,15 @@ async fn ask(
     world.call_on(&function(world, name, bus), request).await
 }
 
-/// Ends the agent's job with this result as soon as there is one.
-async fn end_job(world: &World, id: Uuid, result: &Value) {
+/// Ends the agent's job, which did these steps, as soon as there is one.
+async fn end_job(world: &World, id: Uuid, steps: &Value) {
     loop {
         let ended = sqlx::query(
-            "UPDATE jobs SET status = 'completed', attempts = 1, result = $2
+            "UPDATE jobs SET status = 'completed', attempts = 1, steps = $2
             WHERE agent_id = $1 AND status = 'pending'",
         )
         .bind(id)
-        .bind(result)
+        .bind(steps)
         .execute(&world.pool)
         .await
         .expect("a job");
@@ -58,30 +58,32 @@ fn what_is_done_in_time_is_answered_as_done_and_so_is_its_repetition() {
     run(async {
         let (world, bus) = (World::new().await, bus().await);
         let (organization, key) = world.tenant("10").await;
-        for (asked, result, said) in [
+        let snapshot = |status: &str| json!([{"name": "snapshot", "status": status}]);
+        for (asked, steps, said) in [
             (
                 WAITING[0],
-                json!({"backupId": Uuid::nil()}),
+                snapshot("done"),
                 Some("Agent suspended with snapshot"),
             ),
             (
                 WAITING[0],
-                json!({}),
+                snapshot("failed"),
                 Some("Agent suspended; its state could not be read and is kept on its host"),
             ),
+            (WAITING[0], json!([]), Some("Agent suspended")),
             (
                 WAITING[1],
-                json!({"backupId": Uuid::nil()}),
+                snapshot("done"),
                 Some("Agent suspended with snapshot"),
             ),
-            (WAITING[2], json!({}), None),
-            (WAITING[3], json!({}), None),
+            (WAITING[2], json!([]), None),
+            (WAITING[3], json!([]), None),
         ] {
             let id = world.agent(organization, "running").await;
             let backup = world.backup(id, "auto").await;
             let (answer, ()) = tokio::join!(
                 ask((&world, &bus), &key, id, asked),
-                end_job(&world, id, &result)
+                end_job(&world, id, &steps)
             );
             assert_eq!(answer.status(), 200, "{asked:?} {}", answer.text());
             let body = answer.json();
