@@ -309,6 +309,8 @@ fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> Stri
     let host_keys = host_keys.join("\n");
     let forwarding = if options.forwarding { "yes" } else { "no" };
     let directory = directory.display();
+    // With SHLVL set, bash does not read the files of the user who happens to run this: what they do can
+    // take long, or wait for something.
     format!(
         "Port {port}
 ListenAddress 127.0.0.1
@@ -327,6 +329,7 @@ UseDNS no
 PrintMotd no
 LogLevel VERBOSE
 MaxStartups 1000
+SetEnv SHLVL=2
 "
     )
 }
