@@ -19,6 +19,8 @@ pub enum Fault {
     Big(usize),
     /// `slow:<seconds>`: every answer takes this long.
     Slow(Duration),
+    /// `pausing:<seconds>`: a stream is silent for this long after each of its pieces.
+    Pausing(Duration),
 }
 
 impl Fault {
@@ -36,6 +38,7 @@ impl Fault {
             ("garbage", "") => Some(Self::Garbage),
             ("big", value) => mebibytes(value).map(Self::Big),
             ("slow", value) => seconds(value).map(Self::Slow),
+            ("pausing", value) => seconds(value).map(Self::Pausing),
             _ => None,
         };
         fault.ok_or_else(|| format!("SAMPLE_FAULT names no fault: {text:?}"))
@@ -64,6 +67,7 @@ mod tests {
             ("garbage", Fault::Garbage),
             ("big:2", Fault::Big(2_097_152)),
             ("slow:1.5", Fault::Slow(Duration::from_millis(1_500))),
+            ("pausing:16", Fault::Pausing(Duration::from_secs(16))),
         ] {
             assert_eq!(Fault::parse(text), Ok(fault), "{text}");
         }
