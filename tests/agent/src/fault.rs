@@ -13,6 +13,8 @@ pub enum Fault {
     Unhealthy,
     /// `silent`: accepts connections and requests, and never answers.
     Silent,
+    /// `mute`: is healthy, and never answers on the bridge.
+    Mute,
     /// `garbage`: the bridge and the snapshot answer text that is no JSON.
     Garbage,
     /// `big:<MiB>`: the snapshot has at least this many bytes.
@@ -35,6 +37,7 @@ impl Fault {
             ("exit", "") => Some(Self::Exit),
             ("unhealthy", "") => Some(Self::Unhealthy),
             ("silent", "") => Some(Self::Silent),
+            ("mute", "") => Some(Self::Mute),
             ("garbage", "") => Some(Self::Garbage),
             ("big", value) => mebibytes(value).map(Self::Big),
             ("slow", value) => seconds(value).map(Self::Slow),
@@ -64,6 +67,7 @@ mod tests {
             ("exit", Fault::Exit),
             ("unhealthy", Fault::Unhealthy),
             ("silent", Fault::Silent),
+            ("mute", Fault::Mute),
             ("garbage", Fault::Garbage),
             ("big:2", Fault::Big(2_097_152)),
             ("slow:1.5", Fault::Slow(Duration::from_millis(1_500))),

@@ -90,8 +90,10 @@ async fn health(State(agent): State<Arc<Agent>>) -> Response {
 }
 
 async fn call(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
-    if agent.fault == Fault::Garbage {
-        return garbage();
+    match agent.fault {
+        Fault::Garbage => return garbage(),
+        Fault::Mute => return future::pending().await,
+        _ => {}
     }
     let said = match Call::read(&body) {
         Ok(call) => answer(&call.id, agent.perform(&call)),

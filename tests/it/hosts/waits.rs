@@ -17,7 +17,7 @@ fn who_says_nothing_is_not_waited_for_for_ever() {
         let Some(lab) = Lab::new(1).await else {
             return;
         };
-        tokio::join!(silent_host(&lab), frozen_agent(&lab), pausing_agent(&lab));
+        tokio::join!(silent_host(&lab), mute_agent(&lab), pausing_agent(&lab));
     });
 }
 
@@ -50,13 +50,9 @@ async fn silent_host(lab: &Lab) {
 }
 
 /// An agent that takes requests and never answers.
-async fn frozen_agent(lab: &Lab) {
-    let agent = lab.running(json!({})).await;
-    let engine = &lab.hosts[0].engine;
-    engine
-        .pause(&format!("milady-{agent}"))
-        .await
-        .expect("frozen");
+async fn mute_agent(lab: &Lab) {
+    let fault = json!({"environmentVars": {"SAMPLE_FAULT": "mute"}});
+    let agent = lab.running(fault).await;
     let began = Instant::now();
     let answer = lab.bridge(agent, "status.get", json!({})).await;
     let took = began.elapsed();

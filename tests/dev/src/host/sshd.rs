@@ -248,7 +248,7 @@ fn user() -> Result<String> {
     Ok(programs::run(&id, &["-un".into()])?.trim().to_owned())
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
 }

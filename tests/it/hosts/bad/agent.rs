@@ -69,6 +69,7 @@ fn f16_a_state_that_cannot_be_saved_stays_on_its_host_and_the_agent_with_it() {
         assert_eq!(backups.json()["data"], json!([]));
 
         // Nowhere else it would have its state.
+        lab.later(super::BACK_OFF).await;
         let resume = agent_path(agent, "/resume?sync=true");
         world
             .execute("UPDATE docker_nodes SET enabled = false WHERE node_id = 'n1'")

@@ -56,6 +56,7 @@ fn an_image_that_is_not_to_be_had_is_said_and_one_that_is_refused_is_not_tried_a
         );
         let good = "UPDATE milady_sandboxes SET docker_image = NULL WHERE id = $1";
         set(&lab, agent, good).await;
+        lab.later(super::BACK_OFF).await;
         let job = asked(&lab, agent).await;
         works_now(&lab, agent, job).await;
     });

@@ -20,7 +20,7 @@ use tests::suite::Function;
 use uuid::Uuid;
 
 /// Longer than a job waits after its first try.
-const BACK_OFF: TimeDelta = TimeDelta::seconds(31);
+pub(super) const BACK_OFF: TimeDelta = TimeDelta::seconds(31);
 /// Where a word ends or begins, as a pattern.
 const END: &str = r"(?-u:\b)";
 
