@@ -17,13 +17,12 @@ fn who_says_nothing_is_not_waited_for_for_ever() {
         let Some(lab) = Lab::new(1).await else {
             return;
         };
-        tokio::join!(silent_host(&lab), mute_agent(&lab), pausing_agent(&lab));
+        tokio::join!(silent_host(), mute_agent(&lab), pausing_agent(&lab));
     });
 }
 
 /// A host that takes connections and never says a word. Its lab is its own: no agent may come to it.
-async fn silent_host(lab: &Lab) {
-    let _ = lab;
+async fn silent_host() {
     let Some(lab) = Lab::new(1).await else {
         return;
     };
@@ -41,7 +40,7 @@ async fn silent_host(lab: &Lab) {
     let began = Instant::now();
     assert_eq!(run_in(&lab, &worker(&lab), job).await, "again");
     let took = began.elapsed();
-    let due = Duration::from_secs(10)..Duration::from_secs(14);
+    let due = Duration::from_secs(10)..Duration::from_secs(20);
     assert!(due.contains(&took), "{took:?}");
     says(&lab, agent, "The host did not answer in time").await;
     lab.assert_nothing_runs(agent, "a silent host").await;
@@ -72,7 +71,7 @@ async fn mute_agent(lab: &Lab) {
 
 /// An agent that thinks between its words.
 async fn pausing_agent(lab: &Lab) {
-    let fault = json!({"environmentVars": {"SAMPLE_FAULT": "pausing:16"}});
+    let fault = json!({"environmentVars": {"SAMPLE_FAULT": "pausing:20"}});
     let agent = lab.running(fault).await;
     let message = json!({
         "jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"text": "x"},
@@ -101,7 +100,7 @@ async fn pausing_agent(lab: &Lab) {
     let chunk = "event: chunk\ndata: {\"chunk\":\"You \"}\n\n";
     assert_eq!(texts, [connected, ": still here\n\n", chunk]);
     let comment = seen[1].1;
-    let due = Duration::from_secs(15)..Duration::from_secs(16);
+    let due = Duration::from_secs(15)..Duration::from_secs(20);
     assert!(due.contains(&comment), "{comment:?}");
     instance.kill().await;
 }

@@ -12,9 +12,9 @@ use super::{asked, fails, run_in, worker, works_now};
 const TRIES: u16 = 5;
 
 /// Ports in a row on which nobody listens, held.
-fn hold() -> (u16, Vec<Option<TcpListener>>) {
+fn hold() -> (u16, Vec<TcpListener>) {
     for first in (18_790..19_700).step_by(usize::from(TRIES)) {
-        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(Some);
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let held: Result<Vec<_>, _> = (first..first + TRIES).map(bind).collect();
         if let Ok(held) = held {
             return (first, held);
@@ -52,16 +52,18 @@ fn a_port_that_somebody_else_has_taken_is_not_the_end() {
         // All of them are taken on the host.
         let agent = lab.agent(json!({})).await;
         let job = fails(&lab, &worker(&lab), agent, "A port is taken").await;
-        // All but the last one.
-        held[usize::from(TRIES) - 1] = None;
+        // All but the last two.
+        held.truncate(usize::from(TRIES) - 2);
         lab.later(super::BACK_OFF).await;
         works_now(&lab, agent, job).await;
-        assert_eq!(bridge(agent).await, u64::from(first + TRIES - 1));
+        let given = bridge(agent).await;
+        let free = u64::from(first + TRIES - 2)..u64::from(first + TRIES);
+        assert!(free.contains(&given), "{given}");
         assert_eq!(lab.delete(agent).await, "completed");
         lab.assert_gone(agent, "deleted").await;
 
         // The engine itself has published one for somebody.
-        held.clear();
+        drop(held.remove(0));
         let engine = &lab.hosts[0].engine;
         let publish = json!([{"HostIp": "127.0.0.1", "HostPort": first.to_string()}]);
         let body = json!({
@@ -71,6 +73,7 @@ fn a_port_that_somebody_else_has_taken_is_not_the_end() {
             },
         });
         engine.run("theirs", &body).await.expect("a container");
+        drop(held);
         let agent = lab.agent(json!({})).await;
         let job = asked(&lab, agent).await;
         assert_eq!(run_in(&lab, &worker(&lab), job).await, "completed");
