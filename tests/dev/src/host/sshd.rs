@@ -290,6 +290,8 @@ fn configure(
     Ok(file)
 }
 
+/// A session gets a home without such files: bash runs the `.bashrc` of whom it serves for sshd, and that
+/// may take any time.
 fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> String {
     let host_keys: Vec<String> = options
         .host_keys
@@ -312,6 +314,8 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 StrictModes no
+PermitUserRC no
+SetEnv HOME={directory}
 UsePAM no
 UseDNS no
 PrintMotd no
