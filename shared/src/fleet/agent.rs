@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -76,6 +76,11 @@ impl AgentHttp {
         let exchange = async {
             let answer = self.send(method, path, body).await?;
             let status = answer.status().as_u16();
+            // One that says how long it is need not come first.
+            let least = usize::try_from(answer.body().size_hint().lower());
+            if least.map_or(true, |least| least > longest) {
+                return Err(HostError::TooLong);
+            }
             let body = Limited::new(answer.into_body(), longest).collect().await;
             let body = body.map_err(|error| {
                 if error.is::<LengthLimitError>() {

@@ -13,12 +13,16 @@ pub enum Fault {
     Unhealthy,
     /// `silent`: accepts connections and requests, and never answers.
     Silent,
+    /// `mute`: is healthy, and never answers on the bridge.
+    Mute,
     /// `garbage`: the bridge and the snapshot answer text that is no JSON.
     Garbage,
     /// `big:<MiB>`: the snapshot has at least this many bytes.
     Big(usize),
     /// `slow:<seconds>`: every answer takes this long.
     Slow(Duration),
+    /// `pausing:<seconds>`: a stream is silent for this long after each of its pieces.
+    Pausing(Duration),
 }
 
 impl Fault {
@@ -33,9 +37,11 @@ impl Fault {
             ("exit", "") => Some(Self::Exit),
             ("unhealthy", "") => Some(Self::Unhealthy),
             ("silent", "") => Some(Self::Silent),
+            ("mute", "") => Some(Self::Mute),
             ("garbage", "") => Some(Self::Garbage),
             ("big", value) => mebibytes(value).map(Self::Big),
             ("slow", value) => seconds(value).map(Self::Slow),
+            ("pausing", value) => seconds(value).map(Self::Pausing),
             _ => None,
         };
         fault.ok_or_else(|| format!("SAMPLE_FAULT names no fault: {text:?}"))
@@ -61,9 +67,11 @@ mod tests {
             ("exit", Fault::Exit),
             ("unhealthy", Fault::Unhealthy),
             ("silent", Fault::Silent),
+            ("mute", Fault::Mute),
             ("garbage", Fault::Garbage),
             ("big:2", Fault::Big(2_097_152)),
             ("slow:1.5", Fault::Slow(Duration::from_millis(1_500))),
+            ("pausing:16", Fault::Pausing(Duration::from_secs(16))),
         ] {
             assert_eq!(Fault::parse(text), Ok(fault), "{text}");
         }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::bridge::{Call, Refusal, answer};
@@ -90,8 +90,10 @@ async fn health(State(agent): State<Arc<Agent>>) -> Response {
 }
 
 async fn call(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
-    if agent.fault == Fault::Garbage {
-        return garbage();
+    match agent.fault {
+        Fault::Garbage => return garbage(),
+        Fault::Mute => return future::pending().await,
+        _ => {}
     }
     let said = match Call::read(&body) {
         Ok(call) => answer(&call.id, agent.perform(&call)),
@@ -123,7 +125,19 @@ async fn call_stream(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
         events.push(event("chunk", &json!({ "chunk": word })));
     }
     events.push(event("done", &said));
-    Sse::new(stream::iter(events.into_iter().map(Ok::<_, Infallible>))).into_response()
+    let pause = match agent.fault {
+        Fault::Pausing(time) => time,
+        _ => Duration::ZERO,
+    };
+    let pieces = stream::iter(events)
+        .enumerate()
+        .then(move |(at, event)| async move {
+            if at > 0 && !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            Ok::<_, Infallible>(event)
+        });
+    Sse::new(pieces).into_response()
 }
 
 fn event(name: &str, data: &Value) -> Event {

@@ -78,7 +78,21 @@ impl Engine {
         }
         let place = Place::take("engine", KEPT.start, outside)?;
         let data = place.directory.join("data");
-        Self::start_in(place, &data, name).await
+        Self::start_in(place, &data, name, None).await
+    }
+
+    /// Starts an engine whose disk holds so many MiB: what it keeps is in memory, in a file system of
+    /// this size that only it sees.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_small(name: &str, mebibytes: u32) -> Result<Self> {
+        if let Err(reason) = Self::availability() {
+            bail!("{reason}");
+        }
+        let place = Place::take("engine", KEPT.start, outside)?;
+        let data = place.directory.join("data");
+        Self::start_in(place, &data, name, Some(mebibytes)).await
     }
 
     /// Starts an engine that keeps what it has below `directory`, with what an earlier one has kept
@@ -92,18 +106,20 @@ impl Engine {
             bail!("{reason}");
         }
         let place = kept::take(directory).await?;
-        Self::start_in(place, &directory.join("data"), name).await
+        Self::start_in(place, &directory.join("data"), name, None).await
     }
 
-    async fn start_in(place: Place, data: &Path, name: &str) -> Result<Self> {
+    async fn start_in(place: Place, data: &Path, name: &str, size: Option<u32>) -> Result<Self> {
         // The machine's own settings are for the machine's own engine.
         fs::write(place.directory.join("daemon.json"), "{}")?;
         let socket = place.directory.join("docker.sock");
         let server = server(&place, data, name)?;
+        let small = size.map(|size| format!(" {}={size}m", data.display()));
+        let hidden = format!("{HIDDEN}{}", small.unwrap_or_default());
         let engine = Self {
             name: name.to_owned(),
             socket,
-            supervisor: Supervisor::new(place, HIDDEN, &server)?,
+            supervisor: Supervisor::new(place, &hidden, &server)?,
         };
         engine.start_again().await?;
         Ok(engine)

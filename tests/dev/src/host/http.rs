@@ -13,6 +13,8 @@ use tokio::net::UnixStream;
 /// What is sent with a request.
 pub(super) enum Body<'a> {
     Nothing,
+    /// Nothing, by somebody whom a registry knows: the header that says who.
+    Account(&'a str),
     Json(&'a Value),
     Tar(&'a [u8]),
 }
@@ -24,14 +26,18 @@ pub(super) async fn send(
     path: &str,
     body: Body<'_>,
 ) -> Result<Vec<u8>> {
+    let account = match body {
+        Body::Account(account) => format!("X-Registry-Auth: {account}\r\n"),
+        _ => String::new(),
+    };
     let (kind, body) = match body {
-        Body::Nothing => ("text/plain", Vec::new()),
+        Body::Nothing | Body::Account(_) => ("text/plain", Vec::new()),
         Body::Json(value) => ("application/json", value.to_string().into_bytes()),
         Body::Tar(bytes) => ("application/x-tar", bytes.to_vec()),
     };
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{account}\r\n"
     );
     let mut stream = UnixStream::connect(socket)
         .await

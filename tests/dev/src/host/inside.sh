@@ -1,6 +1,7 @@
 # The first process of a server's own process namespace: starts and stops the server as it is told on
 # standard input. What it says on `alive` and after each order is one line.
-# Arguments: the directory, the places to hide from the server, then the server's command line.
+# Arguments: the directory, the places to hide from the server, each with `=` and a size where it has
+# one, then the server's command line.
 
 # Outside such a namespace `stop-all` would hit the whole machine.
 [ "$$" = 1 ] || exit 1
@@ -8,7 +9,9 @@ directory=$1
 hidden=$2
 shift 2
 for place in $hidden; do
-    mkdir -p "$place" && mount -t tmpfs tmpfs "$place"
+    size=
+    case $place in *=*) size=${place##*=} place=${place%=*} ;; esac
+    mkdir -p "$place" && mount -t tmpfs -o "size=${size:-50%}" tmpfs "$place"
 done
 pid=
 

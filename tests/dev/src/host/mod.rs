@@ -16,6 +16,7 @@ mod kept;
 mod keys;
 mod place;
 mod programs;
+mod registry;
 mod silent;
 mod sshd;
 mod supervisor;
@@ -26,6 +27,7 @@ pub use engine::{Container, Engine};
 pub use found::found_engine;
 pub use kept::remove;
 pub use keys::KeyType;
+pub use registry::Registry;
 pub use silent::Silent;
 pub use sshd::{Options, Sshd};
 

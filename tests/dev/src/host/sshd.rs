@@ -258,7 +258,7 @@ fn user() -> Result<String> {
     Ok(programs::run(&id, &["-un".into()])?.trim().to_owned())
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
 }
@@ -300,6 +300,8 @@ fn configure(
     Ok(file)
 }
 
+/// A session gets a home without such files: bash runs the `.bashrc` of whom it serves for sshd, and that
+/// may take any time.
 fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> String {
     let host_keys: Vec<String> = options
         .host_keys
@@ -309,8 +311,6 @@ fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> Stri
     let host_keys = host_keys.join("\n");
     let forwarding = if options.forwarding { "yes" } else { "no" };
     let directory = directory.display();
-    // With SHLVL set, bash does not read the files of the user who happens to run this: what they do can
-    // take long, or wait for something.
     format!(
         "Port {port}
 ListenAddress 127.0.0.1
@@ -324,12 +324,13 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 StrictModes no
+PermitUserRC no
+SetEnv HOME={directory}
 UsePAM no
 UseDNS no
 PrintMotd no
 LogLevel VERBOSE
 MaxStartups 1000
-SetEnv SHLVL=2
 "
     )
 }
