@@ -101,6 +101,18 @@ impl Server {
         uri.into()
     }
 
+    /// An agent's recorded URI as it reads on this server: with its password, and this server's host and
+    /// port. None for one that is no agent's of ours.
+    #[must_use]
+    pub fn moved(&self, agent_id: Uuid, recorded: &str) -> Option<String> {
+        let recorded: Url = recorded.parse().ok()?;
+        let ours = recorded.username() == name(agent_id)
+            && recorded.path().strip_prefix('/') == Some(name(agent_id).as_str());
+        let password = recorded.password().filter(|_| ours)?;
+        let password = percent_decode_str(password).decode_utf8().ok()?;
+        Some(self.uri(agent_id, &password))
+    }
+
     /// Makes an agent's role and database as its URI says, or makes them so.
     ///
     /// # Errors
@@ -318,6 +330,19 @@ mod tests {
     fn server() -> Server {
         let url = "postgresql://root:w0rd@db.example:6432/postgres?sslmode=require&password=w1rd";
         Server::new(url).expect("a server")
+    }
+
+    #[test]
+    fn a_recorded_uri_follows_the_server_and_keeps_its_password() {
+        let uri = server().uri(AGENT, "p@:/?#%41 'q");
+        let other = Server::new("postgres://root@elsewhere:1/x").expect("a server");
+        let recorded = other.uri(AGENT, "p@:/?#%41 'q");
+        assert_eq!(server().moved(AGENT, &recorded), Some(uri.clone()));
+        assert_eq!(server().moved(AGENT, &uri), Some(uri.clone()));
+        let stranger = Uuid::from_u128(1);
+        for foreign in ["", "no", "postgres://root:x@elsewhere/x", uri.as_str()] {
+            assert_eq!(server().moved(stranger, foreign), None, "{foreign}");
+        }
     }
 
     #[test]

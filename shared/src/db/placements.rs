@@ -296,21 +296,25 @@ pub async fn environment_keep(
     .await
 }
 
-/// An agent's database is begun: from here on there may be one. An address that is known stays.
+/// An agent's database is begun: from here on there may be one. Its address becomes `uri`, unless it is
+/// another by now than the `known` one. Answers the address it has.
 ///
 /// # Errors
 /// Database errors.
 pub async fn database_begin(
     conn: &mut PgConnection,
     (organization_id, agent_id): (Uuid, Uuid),
+    known: Option<&str>,
     uri: Option<&str>,
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
         "UPDATE milady_sandboxes SET database_status = 'provisioning', database_error = NULL,
-            database_uri = coalesce(database_uri, $3)
+            database_uri = CASE WHEN database_uri IS NOT DISTINCT FROM $3
+                THEN coalesce($4, database_uri) ELSE database_uri END
         WHERE organization_id = $1 AND id = $2 RETURNING database_uri",
         organization_id,
         agent_id,
+        known,
         uri
     )
     .fetch_one(conn)

@@ -32,6 +32,10 @@ pub struct Deps {
 const RESERVED: &str = "__milady";
 const LONGEST_NAME: usize = 100;
 const LONGEST_KEY: usize = 128;
+/// Linux starts no process with a variable of 128 KiB or more, its name and the end included.
+const LONGEST_VALUE: usize = 120_000;
+/// The configuration is a variable too.
+const LONGEST_CONFIG: usize = 100_000;
 const LONGEST_IMAGE: usize = 255;
 
 /// Creates an agent.
@@ -60,6 +64,12 @@ fn read(mut fields: Fields, images: &Images) -> Result<NewAgent, Problem> {
     let name = fields.text("agentName", rule, |text| is_line(text, LONGEST_NAME));
     let character_id = fields.optional_uuid("characterId");
     let config = fields.optional_map("agentConfig").map(own_keys);
+    if config
+        .as_ref()
+        .is_some_and(|config| config.to_string().len() > LONGEST_CONFIG)
+    {
+        fields.refuse("agentConfig", "must have at most 100,000 bytes");
+    }
     if config.as_ref().is_some_and(holds_nul) {
         fields.refuse("agentConfig", "must not hold the character U+0000");
     }
@@ -96,6 +106,14 @@ fn environment(fields: &mut Fields) -> Map<String, Value> {
     }
     if !variables.values().all(Value::is_string) {
         fields.refuse(FIELD, "values must be strings");
+    }
+    let long = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|text| text.len() > LONGEST_VALUE)
+    };
+    if variables.values().any(long) {
+        fields.refuse(FIELD, "values must have at most 120,000 bytes");
     }
     if variables.values().any(holds_nul) {
         fields.refuse(FIELD, "values must not hold the character U+0000");

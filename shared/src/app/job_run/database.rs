@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::work::Work;
 use super::{JobFailure, Stop};
-use crate::databases::{DatabaseError, Databases};
+use crate::databases::{DatabaseError, Databases, Neon, Server};
 use crate::db;
 use crate::db::placements::Placement;
 
@@ -26,8 +26,8 @@ pub(super) async fn ensure(
     work.begin("database").await?;
     let made = match &work.hosts.databases {
         Databases::None => Err(DatabaseError::NotConfigured.into()),
-        Databases::Server(_) => on_server(work).await,
-        Databases::Neon(_) => at_neon(work).await,
+        Databases::Server(server) => on_server(work, server, placement).await,
+        Databases::Neon(neon) => at_neon(work, neon, placement).await,
     };
     if let Err(Stop::Failure(failure)) = &made {
         let mut conn = work.pool.acquire().await?;
@@ -39,16 +39,20 @@ pub(super) async fn ensure(
     Ok(Some(uri))
 }
 
-async fn on_server(work: &mut Work<'_>) -> Result<String, Stop> {
-    let Databases::Server(server) = &work.hosts.databases else {
-        return Err(DatabaseError::NotConfigured.into());
-    };
+async fn on_server(
+    work: &Work<'_>,
+    server: &Server,
+    placement: &Placement,
+) -> Result<String, Stop> {
     let password = (work.hosts.random)().map(hex::encode);
     let password = password.ok_or(DatabaseError::Unreachable)?;
-    let uri = server.uri(work.agent_id, &password);
+    let known = placement.database_uri.as_deref();
+    // An address that an earlier try wrote keeps its password, for what it made has that; the server
+    // may have another name by now.
+    let moved = known.and_then(|known| server.moved(work.agent_id, known));
+    let uri = moved.unwrap_or_else(|| server.uri(work.agent_id, &password));
     let mut conn = work.pool.acquire().await?;
-    // An address that an earlier try wrote stays: what it made has that password.
-    let uri = db::placements::database_begin(&mut conn, work.ids(), Some(&uri)).await?;
+    let uri = db::placements::database_begin(&mut conn, work.ids(), known, Some(&uri)).await?;
     drop(conn);
     let uri = uri.ok_or(DatabaseError::Protocol)?;
     work.patiently(server.ensure(&uri)).await??;
@@ -57,12 +61,10 @@ async fn on_server(work: &mut Work<'_>) -> Result<String, Stop> {
     Ok(uri)
 }
 
-async fn at_neon(work: &mut Work<'_>) -> Result<String, Stop> {
-    let Databases::Neon(neon) = &work.hosts.databases else {
-        return Err(DatabaseError::NotConfigured.into());
-    };
+async fn at_neon(work: &Work<'_>, neon: &Neon, placement: &Placement) -> Result<String, Stop> {
+    let known = placement.database_uri.as_deref();
     let mut conn = work.pool.acquire().await?;
-    db::placements::database_begin(&mut conn, work.ids(), None).await?;
+    db::placements::database_begin(&mut conn, work.ids(), known, None).await?;
     drop(conn);
     let project = work.patiently(neon.ensure(work.agent_id)).await??;
     let made = Some((project.project_id.as_str(), project.uri.as_str()));

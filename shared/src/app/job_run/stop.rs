@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::work::Work;
 use super::{JobFailure, Stop, database, leftovers};
-use crate::app::agent_state;
+use crate::app::agent_state::{self, StateError};
 use crate::app::hosts::Host;
 use crate::db;
 use crate::db::placements::Placement;
@@ -145,7 +145,12 @@ async fn state(
             .await?
         {
             Ok(state) => return Ok(Some(state)),
-            Err(error) => warn!(agent.id = %work.agent_id, attempt, %error, "no state was had"),
+            Err(error) => {
+                warn!(agent.id = %work.agent_id, attempt, %error, "no state was had");
+                if error == StateError::TooLarge {
+                    break;
+                }
+            }
         }
     }
     Ok(None)

@@ -210,6 +210,14 @@ fn every_wrong_field_is_named() {
                 "environmentVars",
             ),
             (
+                json!({"agentName": "a", "environmentVars": {"A": "x".repeat(120_001)}}),
+                "environmentVars",
+            ),
+            (
+                json!({"agentName": "a", "agentConfig": {"a": "x".repeat(100_000)}}),
+                "agentConfig",
+            ),
+            (
                 json!({"agentName": "a", "environmentVars": {"": "x"}}),
                 "environmentVars",
             ),
