@@ -28,6 +28,9 @@ const PORT_TRIES: usize = 5;
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 const LONGEST_HEALTH: usize = 64 * 1024;
 
+/// Which of the two it was, Docker tells only some of the time.
+const NOT_UP: &str = "The agent's container could not be started, or ended at once";
+
 /// What is to be brought up.
 pub(super) struct Wanted<'a> {
     pub(super) image: String,
@@ -133,6 +136,10 @@ async fn create_and_start(
                 return Ok((id, ports));
             }
             Err(EngineError::PortTaken) if tried.len() + 1 < PORT_TRIES => {}
+            // Docker refuses to start what ends while it is being started.
+            Err(EngineError::Refused) => {
+                return Err(JobFailure::Outside(NOT_UP.to_owned()).into());
+            }
             Err(error) => return Err(error.into()),
         }
         place.host.engine.remove(&id).await?;
@@ -259,7 +266,7 @@ async fn until_healthy(
         let life = host.engine.life(id).await;
         let life = life.map_err(|error| failed(&error.to_string()))?;
         if !life.running || life.restarts > 0 {
-            return Err(failed("The agent's container ended right after its start"));
+            return Err(failed(NOT_UP));
         }
         if began.elapsed() >= within {
             return Err(failed(if answers {

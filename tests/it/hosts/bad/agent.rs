@@ -77,7 +77,11 @@ fn f16_a_state_that_cannot_be_saved_stays_on_its_host_and_the_agent_with_it() {
         let refused = world.post(key, &resume).await;
         assert_eq!(refused.status(), 202, "{refused:?}");
         let job = lab.last_job(agent).await;
-        assert_eq!(job["error"], json!("No host has a free slot"), "{job}");
+        assert_eq!(
+            job["error"],
+            json!("The host that holds the agent's state has no free slot"),
+            "{job}"
+        );
         lab.assert_nothing_runs(agent, "its host is disabled").await;
         assert_eq!(lab.volumes(agent).await, [1, 0]);
 

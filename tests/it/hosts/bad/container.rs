@@ -69,7 +69,10 @@ fn a_container_that_does_not_come_up_is_removed_and_said() {
             return;
         };
         let cases = [
-            ("exit", "The agent's container ended right after its start"),
+            (
+                "exit",
+                "The agent's container could not be started, or ended at once",
+            ),
             ("unhealthy", "The agent did not become healthy in time"),
             ("silent", "The agent does not answer on its health endpoint"),
         ];
