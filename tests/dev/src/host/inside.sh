@@ -30,9 +30,10 @@ while read -r order; do
         pid=$!
         echo started
         ;;
-    # From now on the host says of its load what the file says.
+    # From now on the host says of its load what the files say.
     load)
         mount --bind "$directory/loadavg" /proc/loadavg
+        [ ! -e /proc/pressure/io ] || mount --bind "$directory/pressure" /proc/pressure/io
         echo loaded
         ;;
     alive) if alive; then echo yes; else echo no; fi ;;

@@ -170,13 +170,16 @@ impl Sshd {
         self.supervisor.order(Order::StopAll)
     }
 
-    /// Makes the host say that this many processes were waiting in the last minute.
+    /// Makes the host say that this many processes were waiting in the last minute, and none for its
+    /// disk, whatever else the machine is doing.
     ///
     /// # Errors
     /// When its supervisor is gone.
     pub fn pretend_load(&self, load: u32) -> Result<()> {
         let text = format!("{load}.00 {load}.00 {load}.00 1/100 1\n");
         fs::write(self.directory.join("loadavg"), text)?;
+        let calm = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        fs::write(self.directory.join("pressure"), calm)?;
         self.supervisor.order(Order::Load)
     }
 
