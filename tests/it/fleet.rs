@@ -11,16 +11,9 @@ use shared::fleet::{
     AgentHttp, Allowed, Connection, ContainerSpec, Data, Engine, EngineError, Fingerprint, Fleet,
     HostError, Limits, Published, SshKey, Target,
 };
+use tests::lab::can;
 use tests::run;
 use uuid::Uuid;
-
-/// Whether this machine can be a host; says why not.
-fn hosts(what: &Result<(), String>) -> bool {
-    if let Err(reason) = what {
-        println!("SKIPPED: {reason}");
-    }
-    what.is_ok()
-}
 
 fn target(sshd: &Sshd) -> Target {
     Target {
@@ -41,7 +34,7 @@ fn fleet(sshd: &Sshd) -> Fleet {
 #[test]
 fn f24_a_host_without_a_pin_is_seen_and_a_changed_key_is_a_mismatch_and_gets_nothing() {
     run(async {
-        if !hosts(&Sshd::availability()) {
+        if !can(&Sshd::availability()) {
             return;
         }
         let sshd = Sshd::start(&Options::default())
@@ -72,7 +65,7 @@ fn f24_a_host_without_a_pin_is_seen_and_a_changed_key_is_a_mismatch_and_gets_not
 #[test]
 fn a_host_with_several_keys_is_asked_for_the_pinned_kind() {
     run(async {
-        if !hosts(&Sshd::availability()) {
+        if !can(&Sshd::availability()) {
             return;
         }
         let options = Options {
@@ -95,7 +88,7 @@ fn a_host_with_several_keys_is_asked_for_the_pinned_kind() {
 #[test]
 fn every_way_not_to_get_there_has_its_kind() {
     run(async {
-        if !hosts(&Sshd::availability()) {
+        if !can(&Sshd::availability()) {
             return;
         }
         let sshd = Sshd::start(&Options::default())
@@ -157,7 +150,7 @@ fn every_way_not_to_get_there_has_its_kind() {
 #[test]
 fn what_the_host_does_not_forward_or_run_is_told_apart() {
     run(async {
-        if !hosts(&Sshd::availability()) {
+        if !can(&Sshd::availability()) {
             return;
         }
         let sshd = Sshd::start(&Options::default())
@@ -195,7 +188,7 @@ fn what_the_host_does_not_forward_or_run_is_told_apart() {
 #[test]
 fn a_warm_connection_is_used_again_and_a_dead_one_replaced() {
     run(async {
-        if !hosts(&Sshd::availability()) {
+        if !can(&Sshd::availability()) {
             return;
         }
         let sshd = Sshd::start(&Options::default())
@@ -300,7 +293,7 @@ async fn healthy(connection: &Arc<Connection>, port: u16) {
 #[test]
 fn an_agent_runs_within_its_limits_and_gets_its_environment_byte_for_byte() {
     run(async {
-        if !hosts(&Host::availability()) {
+        if !can(&Host::availability()) {
             return;
         }
         let host = Host::start("limits").await.expect("a host");
@@ -410,7 +403,7 @@ fn an_agent_runs_within_its_limits_and_gets_its_environment_byte_for_byte() {
 #[test]
 fn what_the_engine_refuses_has_its_kind() {
     run(async {
-        if !hosts(&Host::availability()) {
+        if !can(&Host::availability()) {
             return;
         }
         let host = Host::start("refusals").await.expect("a host");
