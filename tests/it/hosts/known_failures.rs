@@ -7,8 +7,6 @@ use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::{Value, json};
-use sqlx::Connection;
-use sqlx::postgres::PgConnection;
 use tests::calls::agent_path;
 use tests::lab::job_of;
 use tests::suite::Request;
@@ -215,71 +213,6 @@ fn f25_a_host_that_is_away_stands_in_nobody_elses_way() {
     });
 }
 
-/// A worker that was taken for dead, and is not: it comes back to a job that another one has finished.
-#[test]
-fn f26_an_agent_never_has_two_containers_and_a_successor_is_not_removed_by_name() {
-    run(async {
-        let Some(lab) = Lab::new(2).await else { return };
-        let world = &lab.world;
-        let agent = lab.agent(json!({})).await;
-        let answer = world.post(&lab.key, &agent_path(agent, "/provision")).await;
-        let job = job_of(&answer);
-        world
-            .execute(
-                "CREATE FUNCTION test_stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    IF NEW.attempts = 1 AND NEW.status = 'in_progress'
-                        AND NEW.steps -> -1 ->> 'name' = 'health'
-                        AND NEW.steps -> -1 ->> 'status' = 'done'
-                    THEN PERFORM pg_advisory_xact_lock(77); END IF;
-                    RETURN NEW; END $$;
-                CREATE TRIGGER test_stop BEFORE UPDATE ON jobs
-                    FOR EACH ROW EXECUTE FUNCTION test_stop();",
-            )
-            .await;
-        let mut holder = PgConnection::connect(&world.url).await.expect("a session");
-        sqlx::query("SELECT pg_advisory_lock(77)")
-            .execute(&mut holder)
-            .await
-            .expect("the lock");
-        let sleeper = world.function("job-run").start().await;
-        let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-        let sleeping = sleeper.invoke(event, Duration::from_mins(2));
-        let meanwhile = async {
-            world.until_somebody_waits().await;
-            signal("-STOP", sleeper.pid());
-            holder.close().await.expect("the database goes on");
-            lab.later(TimeDelta::minutes(6)).await;
-            lab.sweep().await;
-            lab.later(TimeDelta::seconds(31)).await;
-            assert_eq!(lab.run(job).await, "completed");
-            assert_eq!(lab.containers(agent).await, [1, 0]);
-            signal("-CONT", sleeper.pid());
-        };
-        let (woken, ()) = tokio::join!(sleeping, meanwhile);
-        let Outcome::Success(answer) = woken else {
-            panic!("{woken:?}")
-        };
-        assert_eq!(answer["outcome"], json!("lost"));
-        assert_eq!(
-            (lab.containers(agent).await, lab.slots().await),
-            (vec![1, 0], vec![1, 0])
-        );
-        lab.ask(agent, "status.get", json!({})).await;
-
-        // Its host is away while it is to be started anew: it is started nowhere else.
-        world.set(agent, "status = 'error'").await;
-        lab.hosts[0].sshd.stop().expect("the host is away");
-        let (again, ran) = lab.try_start(agent).await;
-        assert_eq!(ran, "again");
-        assert_eq!(lab.containers(agent).await, [1, 0]);
-        lab.hosts[0].sshd.start_again().await.expect("it is back");
-        lab.later(TimeDelta::minutes(1)).await;
-        assert_eq!(lab.run(again).await, "completed");
-        assert_eq!(lab.containers(agent).await.iter().sum::<usize>(), 1);
-        assert_eq!(lab.slots().await.iter().sum::<i32>(), 1);
-    });
-}
-
 #[test]
 fn f27_a_host_that_is_too_busy_gets_nothing_more() {
     run(async {
@@ -355,12 +288,4 @@ fn f14_what_a_start_that_failed_for_good_could_not_remove_is_removed_by_the_swee
         assert_eq!(lab.run(deletion).await, "completed");
         lab.assert_gone(agent, "deleted").await;
     });
-}
-
-fn signal(name: &str, pid: u32) {
-    let sent = std::process::Command::new("kill")
-        .args([name, &pid.to_string()])
-        .status()
-        .expect("kill");
-    assert!(sent.success(), "{name}");
 }

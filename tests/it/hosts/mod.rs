@@ -1,6 +1,7 @@
 //! Agents on real hosts: what becomes of a request from the first to the last step, and what is left of
 //! it when any of them fails. Where no host can be started the tests say so and pass.
 
+mod asleep;
 mod bad;
 mod faults;
 mod known_failures;
