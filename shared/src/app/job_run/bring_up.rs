@@ -24,6 +24,8 @@ use crate::fleet::{ContainerSpec, Data, EngineError, HostError, Published, Regis
 const PULL_WITHIN: Duration = Duration::from_mins(10);
 /// How often other ports are tried.
 const PORT_TRIES: usize = 5;
+/// When a start that was refused is tried again.
+const START_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(750)];
 /// What one look at an agent's health may take, and the longest answer that is read.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 const LONGEST_HEALTH: usize = 64 * 1024;
@@ -130,13 +132,15 @@ async fn create_and_start(
         let id = create(work, place, &spec).await?;
         work.done("create").await?;
         work.begin("start").await?;
-        match place.host.engine.start(&id).await {
+        match start(place, &id).await {
             Ok(()) => {
                 work.done("start").await?;
                 return Ok((id, ports));
             }
             Err(EngineError::PortTaken) if tried.len() + 1 < PORT_TRIES => {}
-            // Docker refuses to start what ends while it is being started.
+            // Docker refuses to start what ends while it is being started, and also what its network
+            // cannot take on just then: another container, with other ports, tells the two apart.
+            Err(EngineError::Refused) if tried.len() < 2 => {}
             Err(EngineError::Refused) => {
                 return Err(JobFailure::Outside(NOT_UP.to_owned()).into());
             }
@@ -148,6 +152,18 @@ async fn create_and_start(
         ports = other.ok_or(EngineError::PortTaken)?;
         work.begin("create").await?;
     }
+}
+
+/// Starts a container. An engine that is busy with others refuses now and then what it does a moment
+/// later.
+async fn start(place: &Place, id: &str) -> Result<(), EngineError> {
+    for pause in START_AGAIN_AFTER {
+        match place.host.engine.start(id).await {
+            Err(EngineError::Refused) => tokio::time::sleep(pause).await,
+            other => return other,
+        }
+    }
+    place.host.engine.start(id).await
 }
 
 /// A container of the same name is replaced if it is the agent's own.
