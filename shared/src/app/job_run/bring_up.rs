@@ -138,8 +138,8 @@ async fn create_and_start(
                 return Ok((id, ports));
             }
             Err(EngineError::PortTaken) if tried.len() + 1 < PORT_TRIES => {}
-            // Docker refuses to start what ends while it is being started, and also what its network
-            // cannot take on just then: another container, with other ports, tells the two apart.
+            // Docker refuses to start what ends while it is being started. It was also seen to refuse a
+            // good container on a busy machine, for a reason it did not show: another one is tried.
             Err(EngineError::Refused) if tried.len() < 2 => {}
             Err(EngineError::Refused) => {
                 return Err(JobFailure::Outside(NOT_UP.to_owned()).into());
@@ -154,8 +154,7 @@ async fn create_and_start(
     }
 }
 
-/// Starts a container. An engine that is busy with others refuses now and then what it does a moment
-/// later.
+/// Starts a container; a refusal is asked about again a moment later.
 async fn start(place: &Place, id: &str) -> Result<(), EngineError> {
     for pause in START_AGAIN_AFTER {
         match place.host.engine.start(id).await {
