@@ -7,6 +7,7 @@ pub mod agent;
 pub mod billing;
 pub mod container;
 pub mod credit_gate;
+pub mod fleet;
 pub mod health;
 pub mod hour;
 pub mod ids;
