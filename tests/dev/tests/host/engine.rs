@@ -90,7 +90,10 @@ async fn an_agent_remembers_over_every_kind_of_end() {
     // Docker goes down under it and comes back.
     engine.stop().unwrap();
     assert!(engine.containers().await.is_err());
-    assert!(TcpStream::connect(agent.web).await.is_err());
+    until("its port is closed", async || {
+        TcpStream::connect(agent.web).await.is_err().then_some(())
+    })
+    .await;
     engine.start_again().await.unwrap();
     assert_eq!(started(inspect().await.unwrap()), before, "it ran on");
     let counted = agent.ask("status.get", json!({})).await;
