@@ -18,6 +18,7 @@ pub mod error;
 pub mod gate;
 pub mod hosts;
 pub mod idempotency;
+pub mod inspect;
 pub mod job_await;
 pub mod job_run;
 pub mod job_sweep;
