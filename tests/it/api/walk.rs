@@ -71,6 +71,14 @@ fn cases() -> Vec<Case> {
             lesser: Some(403),
             ..case("POST /api/v1/admin/credits", 401, 401)
         },
+        Case {
+            lesser: Some(403),
+            ..case("GET /api/v1/admin/infrastructure", 401, 401)
+        },
+        Case {
+            lesser: Some(403),
+            ..case("GET /api/v1/admin/headscale", 401, 401)
+        },
         // The cron secret is no user's.
         case("GET /api/cron/milady-billing", 401, 401),
         case("POST /api/cron/milady-billing", 401, 401),
