@@ -84,14 +84,14 @@ pub enum RefreshError {
 }
 
 /// Looks at all hosts and caches what it saw, within this time. `asked`: when somebody asked for it; none
-/// if it is simply time. `owner`: who this is, for the lease.
+/// if it is simply time. `owner`: the invocation's id, for the lease.
 ///
 /// # Errors
 /// [`RefreshError`]; what was written of hosts and agents stays written.
 pub async fn fleet_refresh(
     refresh: &Refresh<'_>,
     asked: Option<DateTime<Utc>>,
-    owner: &str,
+    owner: Uuid,
     within: Duration,
 ) -> Result<Refreshed, RefreshError> {
     let end = Instant::now() + within;

@@ -126,7 +126,7 @@ pub async fn jobs_waiting(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::
         r#"SELECT count(*) AS "count!" FROM jobs
         WHERE status = 'pending' AND scheduled_for <= $1 AND type IN
             ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')"#,
-        now
+        now.naive_utc()
     )
     .fetch_one(conn)
     .await
