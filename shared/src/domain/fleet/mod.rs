@@ -18,7 +18,7 @@ mod summary;
 pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;
-pub use flip::{Flip, flips};
+pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
 pub use node::{NodeStatus, NodeView};
