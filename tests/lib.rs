@@ -12,8 +12,12 @@
 
 #[path = "harness/audit.rs"]
 pub mod audit;
+#[path = "harness/cache.rs"]
+pub mod cache;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/fleet.rs"]
+pub mod fleet;
 #[path = "harness/lab.rs"]
 pub mod lab;
 #[path = "harness/neon.rs"]
