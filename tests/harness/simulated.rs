@@ -33,6 +33,7 @@ impl Simulated {
         let text = key.text().expect("a key");
         for (setting, value) in [
             ("MILADY_SSH_KEY", STANDARD.encode(text)),
+            ("MILADY_SSH_KEY_PATH", String::new()),
             ("ALLOW_PRIVATE_NODES", "true".to_owned()),
         ] {
             world.settings.insert(setting.to_owned(), value);
