@@ -23,4 +23,5 @@ mod hosts;
 mod jobs;
 mod migrations;
 mod secrets;
+mod sim;
 mod tidy;
