@@ -26,4 +26,5 @@ mod jobs;
 mod migrations;
 mod refresh;
 mod secrets;
+mod sim;
 mod tidy;

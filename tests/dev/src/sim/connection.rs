@@ -226,6 +226,9 @@ impl Handler for Session {
         let (state, handle) = (Arc::clone(&self.state), session.handle());
         let task = tokio::spawn(async move {
             state.latency().await;
+            if state.fault() == Some(Fault::CommandHangs) {
+                std::future::pending::<()>().await;
+            }
             // Whoever asked may be gone.
             let _ = handle.data(channel, text.into_bytes()).await;
             let _ = handle.exit_status_request(channel, status).await;

@@ -9,41 +9,67 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::Session;
 use super::wire::Wire;
-use super::{Door, State};
+use super::{Door, Line, State};
 
 /// Connections that may wait to be taken.
 const BACKLOG: u32 = 1024;
 
-/// Takes a port of 127.0.0.1, any free one for 0. Whoever connects is refused until somebody listens.
-pub(super) fn reserve(port: u16) -> io::Result<(TcpSocket, u16)> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    let port = socket.local_addr()?.port();
-    Ok((socket, port))
+/// A host's port: it is its own whether somebody listens there or not.
+pub(super) enum Port {
+    Listening(TcpListener),
+    Reserved(TcpSocket),
+}
+
+impl Port {
+    /// Takes a port of 127.0.0.1, any free one for 0. Whoever connects is refused until somebody listens.
+    pub(super) fn reserve(port: u16) -> io::Result<(Self, u16)> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        let port = socket.local_addr()?.port();
+        Ok((Self::Reserved(socket), port))
+    }
+
+    /// Listens there unless the host refuses connections.
+    pub(super) fn open(self, door: Door) -> io::Result<Self> {
+        match self {
+            Self::Reserved(socket) if door != Door::Refusing => {
+                Ok(Self::Listening(socket.listen(BACKLOG)?))
+            }
+            other => Ok(other),
+        }
+    }
 }
 
 /// Lets connections in as the script says, until the host is gone.
-pub(super) async fn listen(state: Arc<State>, socket: TcpSocket) {
-    if let Err(error) = keep(&state, socket).await {
+pub(super) async fn listen(state: Arc<State>, port: Port) {
+    if let Err(error) = keep(&state, port).await {
         eprintln!("The simulated host {} is gone: {error}", state.name);
     }
 }
 
-async fn keep(state: &Arc<State>, mut socket: TcpSocket) -> io::Result<()> {
+async fn keep(state: &Arc<State>, mut port: Port) -> io::Result<()> {
     let mut line = state.line.subscribe();
     loop {
-        let opens = line.wait_for(|line| line.door != Door::Refusing).await;
-        if opens.is_ok_and(|line| line.door == Door::Gone) {
-            return Ok(());
+        let door = line.borrow_and_update().door;
+        let now = port.open(door)?;
+        state.open.send_replace(matches!(now, Port::Listening(_)));
+        match now {
+            _ if door == Door::Gone => return Ok(()),
+            Port::Listening(listener) => {
+                let closes = |line: &Line| matches!(line.door, Door::Refusing | Door::Gone);
+                tokio::select! {
+                    failed = accept(state, &listener) => return failed,
+                    _ = line.wait_for(closes) => {}
+                }
+                drop(listener);
+                (port, _) = Port::reserve(state.port)?;
+            }
+            reserved @ Port::Reserved(_) => {
+                let _ = line.changed().await;
+                port = reserved;
+            }
         }
-        let listener = socket.listen(BACKLOG)?;
-        tokio::select! {
-            failed = accept(state, &listener) => return failed,
-            _ = line.wait_for(|line| matches!(line.door, Door::Refusing | Door::Gone)) => {}
-        }
-        drop(listener);
-        (socket, _) = reserve(state.port)?;
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 pub use counts::Counts;
 pub use key::Key;
+use listener::Port;
 pub use script::{Container, Facts, Fault, Health, Script};
 
 /// Simulated hosts; they are gone when this value is dropped.
@@ -65,7 +66,7 @@ pub struct SimHost(Arc<State>);
 
 impl SimHost {
     fn start(authorized: &PublicKey, script: Script) -> Result<Self> {
-        let (socket, port) = listener::reserve(0).context("no port for a simulated host")?;
+        let (free, port) = Port::reserve(0).context("no port for a simulated host")?;
         let key = |which: &str| key::of_seed(&format!("{which} of {}", script.name));
         let key = [key("the key"), key("another key")];
         let line = Line {
@@ -79,10 +80,13 @@ impl SimHost {
             configs: key.map(connection::config),
             authorized: authorized.clone(),
             script: Mutex::new(script),
+            open: watch::Sender::new(line.door != Door::Refusing),
             line: watch::Sender::new(line),
             counts: Mutex::default(),
         });
-        tokio::spawn(listener::listen(Arc::clone(&state), socket));
+        // Whoever connects from now on is let in, or not, as the script says.
+        let port = free.open(line.door).context("a port was lost")?;
+        tokio::spawn(listener::listen(Arc::clone(&state), port));
         Ok(Self(state))
     }
 
@@ -112,20 +116,12 @@ impl SimHost {
 
     /// Changes what it does from now on. A host that begins to refuse connections, or gets another key,
     /// ends those it has; one that falls silent keeps them, and says nothing on them either.
-    pub fn change(&self, change: impl FnOnce(&mut Script)) {
-        let mut script = self.0.script();
-        let before = script.fault;
-        change(&mut script);
-        let after = script.fault;
-        self.0.line.send_if_modified(|line| {
-            let door = Door::of(after);
-            let ends = |fault| matches!(fault, Some(Fault::Refusing | Fault::ChangedKey));
-            let cut = before != after && (ends(before) || ends(after));
-            let changed = cut || line.door != door;
-            line.door = door;
-            line.cuts += u64::from(cut);
-            changed
-        });
+    pub async fn change(&self, change: impl FnOnce(&mut Script)) {
+        let door = self.0.change(change);
+        let mut open = self.0.open.subscribe();
+        let _ = open
+            .wait_for(|open| *open != (door == Door::Refusing))
+            .await;
     }
 
     /// Ends all its connections, as a restart of its SSH server does.
@@ -150,6 +146,8 @@ struct State {
     authorized: PublicKey,
     script: Mutex<Script>,
     line: watch::Sender<Line>,
+    /// Whether somebody listens on its port.
+    open: watch::Sender<bool>,
     counts: Mutex<Counts>,
 }
 
@@ -160,6 +158,24 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
+    /// What happens on its port after the change.
+    fn change(&self, change: impl FnOnce(&mut Script)) -> Door {
+        let mut script = self.script();
+        let before = script.fault;
+        change(&mut script);
+        let after = script.fault;
+        let door = Door::of(after);
+        self.line.send_if_modified(|line| {
+            let ends = |fault| matches!(fault, Some(Fault::Refusing | Fault::ChangedKey));
+            let cut = before != after && (ends(before) || ends(after));
+            let changed = cut || line.door != door;
+            line.door = door;
+            line.cuts += u64::from(cut);
+            changed
+        });
+        door
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }

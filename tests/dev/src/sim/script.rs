@@ -47,6 +47,8 @@ pub enum Fault {
     AuthRefused,
     /// It forwards to no socket and no port.
     ForwardingRefused,
+    /// The command for its figures does not come back, as with a file system that hangs.
+    CommandHangs,
     /// Nobody listens on its engine's socket.
     DockerDown,
     /// Its engine takes requests and never answers.
