@@ -24,5 +24,7 @@ mod functions;
 mod hosts;
 mod jobs;
 mod migrations;
+mod refresh;
 mod secrets;
+mod sim;
 mod tidy;

@@ -9,6 +9,7 @@ pub mod body;
 pub mod credit;
 pub mod db_migrate;
 pub mod encoding;
+pub mod fleet_refresh;
 pub mod idempotency;
 pub mod job;
 pub mod json;
