@@ -15,6 +15,7 @@ pub mod bootstrap;
 pub mod credit_grant;
 pub mod credit_summary;
 pub mod error;
+pub mod fleet_refresh;
 pub mod gate;
 pub mod hosts;
 pub mod idempotency;

@@ -5,6 +5,7 @@
 mod alert;
 mod code;
 mod container;
+mod flip;
 mod incident;
 mod moment;
 mod node;
@@ -17,6 +18,7 @@ mod summary;
 pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;
+pub use flip::{Flip, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
 pub use node::{DEGRADED_DISK, NodeStatus, NodeView};
