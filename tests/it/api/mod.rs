@@ -9,5 +9,6 @@ mod idempotency;
 mod jobs;
 mod known_failures;
 mod meta;
+mod nodes;
 mod session;
 mod walk;
