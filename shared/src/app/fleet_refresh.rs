@@ -19,7 +19,7 @@ use crate::cache::{Cache, CacheError, Lease};
 use crate::db;
 use crate::db::fleet::FleetNode;
 use crate::domain::agent::{AgentStatus, Change};
-use crate::domain::fleet::{Flip, NodePass, NodeStatus, Pass, Reading, Snapshot, flips};
+use crate::domain::fleet::{Flip, Known, NodePass, NodeStatus, Pass, Reading, Snapshot, flips};
 use crate::fleet::Fleet;
 
 /// Hosts that are looked at at the same time.
@@ -147,7 +147,10 @@ impl Round<'_> {
         let nodes = db::fleet::nodes_all(&mut conn).await?;
         let expected = db::fleet::agents_expected(&mut conn).await?;
         drop(conn);
-        let known: HashSet<Uuid> = expected.iter().map(|agent| agent.agent_id).collect();
+        let mut known = Known {
+            expected: expected.iter().map(|agent| agent.agent_id).collect(),
+            ..Known::default()
+        };
         let mut probes: HashMap<String, Vec<Probe>> = HashMap::new();
         for agent in expected {
             if let Some(port) = agent.web_port {
@@ -158,7 +161,7 @@ impl Round<'_> {
         }
         let hosts_end = end.checked_sub(WRITING).unwrap_or(end);
         let mut inspected = self.inspect_all(&nodes, &probes, hosts_end).await;
-        let alive: HashSet<Uuid> = inspected
+        known.alive = inspected
             .values()
             .flat_map(|inspected| inspected.alive.iter().copied())
             .collect();
@@ -166,17 +169,25 @@ impl Round<'_> {
             hosts: nodes.len(),
             ..Counts::default()
         };
-        self.write(&inspected, &alive, &mut counts).await?;
+        self.write(&inspected, &known.alive, &mut counts).await?;
         let mut readings: HashMap<String, Reading> = inspected
             .drain()
             .map(|(node, inspected)| (node, inspected.reading))
             .collect();
         let mut pass = self.read_rows(&mut readings).await?;
-        counts.read = pass.nodes.iter().filter(|node| node.reading.docker().is_ok()).count();
-        counts.late = pass.nodes.iter().filter(|node| node.reading.at().is_none()).count();
+        counts.read = pass
+            .nodes
+            .iter()
+            .filter(|node| node.reading.docker().is_ok())
+            .count();
+        counts.late = pass
+            .nodes
+            .iter()
+            .filter(|node| node.reading.at().is_none())
+            .count();
         if self.adopted {
             let before = before.as_deref().map(|before| &before.snapshot);
-            let found = flips(&pass, before, (&known, &alive), self.watch.now());
+            let found = flips(&pass, before, &known, self.watch.now());
             if !found.is_empty() {
                 self.flip(&found, &pass, &mut counts).await?;
                 // What is shown is what is so by now.
@@ -186,7 +197,10 @@ impl Round<'_> {
         }
         let now = self.watch.now();
         let snapshot = Snapshot::of(&pass, now);
-        let written = self.refresh.cache.snapshot_write(lease, &snapshot, began, now);
+        let written = self
+            .refresh
+            .cache
+            .snapshot_write(lease, &snapshot, began, now);
         if !written.await? {
             warn!("an inspection took longer than its lease, and another one has begun");
             return Ok(Refreshed::Overtaken);
@@ -237,7 +251,10 @@ impl Round<'_> {
         if self.adopted {
             let changed = db::nodes::slots_reconcile(&mut tx).await?;
             for (node, before, after) in &changed {
-                info!(node, before, after, "a host's count of taken slots was wrong");
+                info!(
+                    node,
+                    before, after, "a host's count of taken slots was wrong"
+                );
             }
             counts.slots = changed.len();
         }
@@ -270,8 +287,16 @@ impl Round<'_> {
             ids.map(|flip| flip.agent_id).collect::<Vec<Uuid>>()
         };
         for (change, from, count) in [
-            (Change::LoseHost, AgentStatus::Running, &mut counts.disconnected),
-            (Change::RegainHost, AgentStatus::Disconnected, &mut counts.regained),
+            (
+                Change::LoseHost,
+                AgentStatus::Running,
+                &mut counts.disconnected,
+            ),
+            (
+                Change::RegainHost,
+                AgentStatus::Disconnected,
+                &mut counts.regained,
+            ),
         ] {
             let (ids, Ok(to)) = (of(change), from.after(change)) else {
                 continue;
@@ -288,7 +313,10 @@ impl Round<'_> {
             }
             *count = moved.len();
         }
-        for flip in found.iter().filter(|flip| flip.change == Change::LoseContainer) {
+        for flip in found
+            .iter()
+            .filter(|flip| flip.change == Change::LoseContainer)
+        {
             let row = pass.agents.iter().find(|row| row.id == flip.agent_id);
             let seen = row.map(|row| (row.node_id.as_deref(), row.container_name.as_deref()));
             if let Some(seen) = seen
@@ -310,8 +338,8 @@ impl Round<'_> {
         let (Some(locked), Some(placement)) = (locked, placement) else {
             return Ok(false);
         };
-        let is_the_same = placement.node_id.as_deref() == seen.0
-            && placement.container_name.as_deref() == seen.1;
+        let is_the_same =
+            placement.node_id.as_deref() == seen.0 && placement.container_name.as_deref() == seen.1;
         let Ok(to) = locked.status.after(Change::LoseContainer) else {
             return Ok(false);
         };
