@@ -37,6 +37,8 @@ fn a_host_without_agents_is_removed() {
     });
 }
 
+const CONTAINER: &str = "node_id = 'n1', container_name = 'c'";
+
 #[test]
 fn a_host_with_a_container_on_it_stays() {
     run(async {
@@ -44,7 +46,6 @@ fn a_host_with_a_container_on_it_stays() {
         let key = operator(&world).await;
         closed_host(&world).await;
         let organization = world.organization("10").await;
-        const CONTAINER: &str = "node_id = 'n1', container_name = 'c'";
         for (status, columns) in [
             ("running", CONTAINER),
             ("provisioning", CONTAINER),
