@@ -113,14 +113,16 @@ fn slow_agents_make_no_host_silent_and_those_not_asked_come_first_the_next_time(
         let fleet =
             Simulated::new(named(&["slow"]), 24, Health::Slow(Duration::from_secs(3))).await;
         let last = fleet.agents[0][23];
-        fleet.sim.hosts()[0].change(|script| {
-            let name = format!("milady-{last}");
-            let found = script
-                .containers
-                .iter_mut()
-                .find(|found| found.name == name);
-            found.expect("a container").agent = Health::Well;
-        });
+        fleet.sim.hosts()[0]
+            .change(|script| {
+                let name = format!("milady-{last}");
+                let found = script
+                    .containers
+                    .iter_mut()
+                    .find(|found| found.name == name);
+                found.expect("a container").agent = Health::Well;
+            })
+            .await;
         fleet
             .world
             .set(
@@ -290,7 +292,7 @@ fn a_pass_that_the_database_ends_returns_its_lease() {
 }
 
 #[test]
-fn f22_two_hundred_dashboards_on_an_empty_cache_look_at_each_host_once() {
+fn f22_forty_dashboards_on_an_empty_cache_look_at_each_host_once() {
     run(async {
         let scripts = (0..20)
             .map(|n| Script::new(&format!("host-{n:02}")))
@@ -310,7 +312,7 @@ fn f22_two_hundred_dashboards_on_an_empty_cache_look_at_each_host_once() {
         ));
         let ask = || Request::new("GET", "/api/v1/admin/infrastructure").key(&fleet.operator);
         let function = fleet.world.function_of(&ask());
-        let starting = (0..200).map(|_| async {
+        let starting = (0..40).map(|_| async {
             let instance = function.start().await;
             instance.ready().await.expect("a start");
             instance
@@ -321,7 +323,7 @@ fn f22_two_hundred_dashboards_on_an_empty_cache_look_at_each_host_once() {
             .iter()
             .map(|instance| fleet.world.call_at(instance, ask()));
         let answers = join_all(asked).await;
-        println!("200 cold dashboards: {:?}", began.elapsed());
+        println!("40 dashboards: {:?}", began.elapsed());
         for answer in &answers {
             assert_eq!(answer.status(), 200, "{answer:?}");
             let data = &answer.json()["data"];
