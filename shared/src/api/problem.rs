@@ -221,6 +221,8 @@ impl From<RequestError> for Problem {
         match failure {
             RequestError::NotFound(text) => Self::not_found(text),
             RequestError::NotNow(reason) => Self::conflict(reason.0),
+            RequestError::Conflict(text) => Self::conflict(&text),
+            RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
             RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
             RequestError::Away(text) => Self::unavailable_for(30, text),

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod job_work;
 pub mod jobs;
 pub mod ledger;
+pub mod node_records;
 pub mod nodes;
 pub mod organizations;
 pub mod outbox;

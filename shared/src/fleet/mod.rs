@@ -16,7 +16,7 @@ mod key;
 mod target;
 
 pub use agent::{AgentHttp, Answer};
-pub use connection::{Connection, Fleet, Seen};
+pub use connection::{Connection, Fleet};
 pub use container::{ContainerSpec, Data, Limits, Published};
 pub use docker::{Container, Engine, Life, RegistryAccount};
 pub use engine_error::EngineError;

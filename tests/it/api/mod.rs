@@ -11,5 +11,6 @@ mod infrastructure;
 mod jobs;
 mod known_failures;
 mod meta;
+mod nodes;
 mod session;
 mod walk;

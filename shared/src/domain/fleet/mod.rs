@@ -21,11 +21,11 @@ pub use container::ContainerView;
 pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
-pub use node::{NodeStatus, NodeView};
+pub use node::{DEGRADED_DISK, NodeStatus, NodeView};
 pub use ours::Ghost;
 pub use pass::{AgentRow, Docker, Found, NodePass, NodeRow, Pass, Reading, Visit};
 pub use runtime::{Runtime, RuntimeContainer};
-pub use shown::{Fact, Metadata, without_addresses};
+pub use shown::{Fact, Metadata, without_addresses, without_secrets};
 pub use summary::Summary;
 
 use chrono::{DateTime, TimeDelta, Utc};
