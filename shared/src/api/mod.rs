@@ -1,6 +1,7 @@
 //! What comes in and what goes out: one file per route or event. Owns: request and response types,
 //! authentication, status codes, JSON. Does not own: SQL, transactions, rules.
 
+pub mod admin;
 pub mod agent;
 pub mod auth;
 pub mod billing;
@@ -11,6 +12,7 @@ pub mod idempotency;
 pub mod job;
 pub mod json;
 pub mod list;
+pub mod log_part;
 pub mod not_found;
 pub mod openapi;
 pub mod path;

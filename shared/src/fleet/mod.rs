@@ -12,6 +12,7 @@ mod error;
 mod facts;
 mod http;
 mod key;
+mod operate;
 mod target;
 
 pub use agent::{AgentHttp, Answer};
