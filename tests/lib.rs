@@ -12,6 +12,8 @@
 
 #[path = "harness/audit.rs"]
 pub mod audit;
+#[path = "harness/cache.rs"]
+pub mod cache;
 #[path = "harness/calls.rs"]
 pub mod calls;
 #[path = "harness/lab.rs"]

@@ -8,6 +8,7 @@
 //! - [`domain`]: the rules, pure: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, one module per table: no rules, no transactions.
 //! - [`fleet`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
+//! - [`cache`]: `DynamoDB`: the fleet's last snapshot, and who renews it.
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
 //! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
 //! - [`databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
@@ -28,6 +29,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cache;
 pub mod databases;
 pub mod db;
 pub mod domain;

@@ -11,8 +11,10 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use dev::dynamodb::DynamoDb;
 use dev::postgres::{Options, Server};
 use dev::runtime::{Instance, RuntimeApi};
+use dev::template::Template;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::runtime::Runtime;
@@ -28,7 +30,7 @@ pub const SESSION_SECRET: &str = "test-session-secret-of-32-bytes-at-least";
 pub const ORIGIN: &str = "https://dashboard.example";
 /// What the identity provider's tokens are meant for in tests.
 pub const PRIVY_APP_ID: &str = "test-app";
-/// Nobody listens there: events are not taken unless a test says otherwise.
+/// Nobody listens there: events are not taken, and nothing is cached, unless a test says otherwise.
 const NOWHERE: &str = "http://127.0.0.1:9";
 const TEMPLATE: &str = "template_migrated";
 
@@ -36,6 +38,7 @@ const TEMPLATE: &str = "template_migrated";
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
+static DYNAMODB: OnceCell<DynamoDb> = OnceCell::const_new();
 static RUNTIME_API: OnceCell<RuntimeApi> = OnceCell::const_new();
 static BINARIES: OnceLock<PathBuf> = OnceLock::new();
 static SSH_KEY: OnceLock<String> = OnceLock::new();
@@ -70,6 +73,22 @@ pub async fn server() -> &'static Server {
     SERVER
         .get_or_init(|| async { Server::start(options("shared")).await.expect("Postgres") })
         .await
+}
+
+/// The shared emulator of `DynamoDB`.
+pub async fn dynamodb() -> &'static DynamoDb {
+    DYNAMODB
+        .get_or_init(|| async { DynamoDb::start().await.expect("DynamoDB") })
+        .await
+}
+
+/// The table of the fleet's snapshot, made in an emulator under this name.
+pub fn fleet_table(at: &DynamoDb, name: &str) {
+    let template = Template::load().expect("template.yaml");
+    let [table] = template.tables.as_slice() else {
+        panic!("one table is expected: {:?}", template.tables);
+    };
+    at.create_table(table, name).expect("a table");
 }
 
 /// The directory of the function binaries, built if they are not.
@@ -162,6 +181,8 @@ impl Function {
             ("AGENT_BASE_DOMAIN", "agents.example"),
             ("EVENT_BUS", "local-events"),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", NOWHERE),
+            ("FLEET_TABLE", "nowhere"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
             ("AGENT_DATABASE_ADMIN_URL", agents.as_deref().unwrap_or("")),
             ("MILADY_SSH_KEY_PATH", ssh_key()),
             ("ALLOW_PRIVATE_NODES", "true"),

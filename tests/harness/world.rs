@@ -70,9 +70,11 @@ impl World {
         Self::on(&suite::database().await).await
     }
 
-    /// A world on a database there is.
+    /// A world on a database there is, with a table of its own for the fleet's snapshot.
     pub async fn on(database: &str) -> Self {
-        Self::at_url(suite::server().await.url(database))
+        let mut world = Self::at_url(suite::server().await.url(database));
+        world.cache_in(suite::dynamodb().await, database);
+        world
     }
 
     /// A world on any server.

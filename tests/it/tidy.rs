@@ -72,6 +72,20 @@ fn nothing_points_back_up() {
             ],
         ),
         (
+            "cache",
+            vec![
+                "crate::app",
+                "crate::api",
+                "crate::db",
+                "crate::events",
+                "crate::fleet",
+                "crate::lambda",
+                "sqlx",
+                "std::env",
+                "lambda_",
+            ],
+        ),
+        (
             "events",
             vec![
                 "crate::app",

@@ -109,11 +109,7 @@ pub async fn container_act(
 
 /// The entry is there before anything is done, and says how it ended after: one that says neither is of an
 /// action whose worker died.
-async fn recorded(
-    ports: Ports<'_>,
-    asked: &Asked,
-    once: &mut Once,
-) -> Result<Acted, RequestError> {
+async fn recorded(ports: Ports<'_>, asked: &Asked, once: &mut Once) -> Result<Acted, RequestError> {
     let mut conn = ports.pool.acquire().await?;
     let now = db::clock::billing_clock(&mut conn).await?;
     let action = Action {
@@ -216,7 +212,7 @@ async fn act(
     let found = look(engine, asked).await?;
     let age = clock.map(|clock| clock - found.created_at);
     let (standing, agent) = standing(ports.pool, &host.node.node_id, &found).await?;
-    asked.act.permitted(&standing, age)?;
+    asked.act.permitted(standing, age)?;
     let id = found.id.clone();
     let told = match asked.act {
         Act::Logs => {
@@ -229,9 +225,18 @@ async fn act(
             let limits = Limits::of(limits.memory, limits.nano_cpus, limits.pids);
             Told::Detail(Box::new(Detail::of(found, life.restarts, limits)))
         }
-        Act::Restart => done(engine.restart(&id, GRACE).await)?,
-        Act::Start => done(engine.start(&id).await)?,
-        Act::Stop => done(engine.stop(&id, GRACE).await)?,
+        Act::Restart => {
+            engine.restart(&id, GRACE).await.map_err(refused)?;
+            still_paid(ports.pool, &host, found).await?
+        }
+        Act::Start => {
+            engine.start(&id).await.map_err(refused)?;
+            still_paid(ports.pool, &host, found).await?
+        }
+        Act::Stop => {
+            engine.stop(&id, GRACE).await.map_err(refused)?;
+            Told::Nothing
+        }
         Act::PullImage => pull(ports, engine, agent.as_ref()).await?,
         Act::RemoveGhost => remove(engine, &id).await?,
     };
@@ -310,8 +315,14 @@ async fn remove(engine: &Engine, id: &str) -> Result<Told, RequestError> {
     Ok(Told::Nothing)
 }
 
-fn done(result: Result<(), EngineError>) -> Result<Told, RequestError> {
-    result.map_err(refused)?;
+/// What was started may have stopped being charged for in that moment: then it does not run on.
+async fn still_paid(pool: &PgPool, host: &Host, found: Found) -> Result<Told, RequestError> {
+    let (standing, _) = standing(pool, &host.node.node_id, &found).await?;
+    if let Err(why) = Act::Start.permitted(standing, None) {
+        let stopped = host.engine.stop(&found.id, GRACE).await;
+        stopped.map_err(refused)?;
+        return Err(why.into());
+    }
     Ok(Told::Nothing)
 }
 

@@ -151,7 +151,8 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
-fn target(node: &Node) -> Target {
+/// Where a host is, as its row says.
+pub(super) fn target(node: &Node) -> Target {
     let socket = node.metadata.get("dockerSocket");
     let socket = socket.and_then(|socket| socket.as_str());
     Target {

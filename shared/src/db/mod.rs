@@ -8,6 +8,7 @@ pub mod audit_log;
 pub mod backups;
 pub mod clock;
 pub mod containers;
+pub mod fleet;
 pub mod idempotency;
 pub mod job_work;
 pub mod jobs;

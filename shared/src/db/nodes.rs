@@ -112,3 +112,38 @@ pub async fn node_pin(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Sets each host's count of taken slots to the rows that hold one: those that name a container on it.
+/// What an older web app stopped gave its slot back and left the name in its row. Answers what changed,
+/// as host, before and after, by host. All hosts stay locked until the transaction is over, and they are
+/// locked before anything is counted: a slot that is taken meanwhile is counted by whoever comes second
+/// (F17).
+///
+/// # Errors
+/// Database errors.
+pub async fn slots_reconcile(conn: &mut PgConnection) -> sqlx::Result<Vec<(String, i32, i32)>> {
+    // A statement of its own: what the next one counts is what was there when it began.
+    sqlx::query!("SELECT FROM docker_nodes ORDER BY node_id FOR NO KEY UPDATE")
+        .execute(&mut *conn)
+        .await?;
+    let changed = sqlx::query!(
+        r#"WITH held AS (
+            SELECT n.node_id, n.allocated_count AS before, count(a.id)::integer AS after
+            FROM docker_nodes n
+            LEFT JOIN milady_sandboxes a ON a.node_id = n.node_id AND a.container_name IS NOT NULL
+                AND a.status NOT IN ('stopped', 'pending')
+            GROUP BY n.node_id, n.allocated_count
+        ), changed AS (
+            UPDATE docker_nodes n SET allocated_count = held.after, updated_at = billing_clock()
+            FROM held WHERE n.node_id = held.node_id AND held.before <> held.after
+            RETURNING n.node_id, held.before, held.after
+        )
+        SELECT node_id, before AS "before!", after AS "after!" FROM changed ORDER BY node_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    let changed = changed
+        .into_iter()
+        .map(|row| (row.node_id, row.before, row.after));
+    Ok(changed.collect())
+}

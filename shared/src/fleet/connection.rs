@@ -349,11 +349,17 @@ impl Connection {
             return false;
         }
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.elapsed() < DOUBTFUL_AFTER {
-            return true;
-        }
+        used.elapsed() < DOUBTFUL_AFTER || self.answers().await.is_ok()
+    }
+
+    /// Asks its SSH server for a sign of life: one exchange, no channel.
+    ///
+    /// # Errors
+    /// [`HostError`]: timed out after 2 s.
+    pub async fn answers(&self) -> Result<(), HostError> {
         let answer = timeout(PING_WITHIN, self.handle.send_ping()).await;
-        matches!(answer, Ok(Ok(())))
+        let answer = answer.map_err(|_| HostError::TimedOut)?;
+        answer.map_err(|error| kind(&error))
     }
 
     /// Says goodbye. What is not said is noticed by the host.

@@ -26,6 +26,8 @@ use crate::domain::container::tagged;
 
 /// Seconds a call may take; pulling has its own limit.
 const CALL_WITHIN: u64 = 60;
+/// More of an answer is not read: some thousands of containers.
+const LONGEST_ANSWER: u64 = 4 << 20;
 /// The version spoken before the engine has said which it speaks.
 const VERSION: ClientVersion = ClientVersion {
     major_version: 1,
@@ -394,6 +396,11 @@ fn keep_last(text: &mut Vec<u8>, longest: usize) {
     text.drain(..end.map_or(surplus, |at| surplus + at + 1));
 }
 
+/// What comes in pieces is never held as a whole, however long it is.
+fn is_read_piece_by_piece(path: &str) -> bool {
+    path.ends_with("/logs") || path.ends_with("/images/create")
+}
+
 /// One call over a channel of its own.
 async fn exchange(
     connection: &Connection,
@@ -403,11 +410,14 @@ async fn exchange(
     let failed = |error: HostError| Error::IOError {
         err: std::io::Error::other(error),
     };
-    let wire = connection
+    let mut wire = connection
         .to_socket(socket)
         .await
         .map_err(failed)?
         .into_wire();
+    if !is_read_piece_by_piece(request.uri().path()) {
+        wire = wire.at_most(LONGEST_ANSWER);
+    }
     let mut sender = http::begin(wire).await.map_err(failed)?;
     // The engine refuses requests without a host.
     let host = hyper::header::HeaderValue::from_static("docker");

@@ -15,6 +15,8 @@ use super::error::HostError;
 /// A channel as a stream; it counts against the host's limit as long as it lives.
 pub(super) struct Wire {
     stream: ChannelStream<Msg>,
+    /// Bytes that may still be read.
+    left: u64,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -22,7 +24,16 @@ impl Wire {
     pub(super) fn new(stream: ChannelStream<Msg>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
+            left: u64::MAX,
             _permit: permit,
+        }
+    }
+
+    /// Reading ends with an error after this many bytes: whoever sends without end fills no memory.
+    pub(super) fn at_most(self, bytes: u64) -> Self {
+        Self {
+            left: bytes,
+            ..self
         }
     }
 }
@@ -33,7 +44,14 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = u64::try_from(buf.filled().len() - before).unwrap_or(u64::MAX);
+        match self.left.checked_sub(read) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Err(std::io::Error::other(HostError::TooLong))),
+        }
+        polled
     }
 }
 

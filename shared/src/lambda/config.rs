@@ -7,6 +7,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
+use crate::cache::Cache;
 use crate::databases::{self, Databases, Neon, Server};
 use crate::domain::container::Images;
 use crate::domain::money::Money;
@@ -184,6 +185,19 @@ pub fn publisher() -> Result<Publisher, ConfigError> {
         problem: "is not set",
     })?;
     Ok(Publisher::new(bus))
+}
+
+/// `FLEET_TABLE`: the `DynamoDB` table that keeps the fleet's snapshot.
+///
+/// # Errors
+/// [`ConfigError`] when it is missing.
+pub fn cache() -> Result<Cache, ConfigError> {
+    let name = "FLEET_TABLE";
+    let table = var(name)?.ok_or(ConfigError {
+        name,
+        problem: "is not set",
+    })?;
+    Ok(Cache::new(table))
 }
 
 /// Where agents' databases are made: on the server of `AGENT_DATABASE_ADMIN_URL`, the `postgres://`

@@ -1,4 +1,5 @@
-//! The local stack: a Postgres server, a Lambda Runtime API, the gateway, the event bus and the schedule.
+//! The local stack: a Postgres server, a Lambda Runtime API, the gateway, the event bus, an emulator of
+//! `DynamoDB` and the schedule.
 //!
 //! `cargo dev` runs it for people, the integration tests use its parts. It knows nothing of the
 //! library the functions share: it starts the very binaries that ship and talks to them from outside.
@@ -12,6 +13,7 @@ pub mod api_check;
 pub mod build;
 pub mod clock;
 pub mod command;
+pub mod dynamodb;
 pub mod events;
 pub mod gateway;
 pub mod host;

@@ -88,41 +88,50 @@ impl Act {
     ///
     /// # Errors
     /// Why not, for whoever asked.
-    pub fn permitted(self, standing: &Standing, age: Option<TimeDelta>) -> Result<(), NotNow> {
-        let refused = |why| Err(NotNow(why));
-        match self {
-            Self::Logs | Self::Inspect => Ok(()),
-            Self::PullImage if standing.status.is_none() => {
-                refused("No agent of this container is known")
-            }
-            Self::PullImage => Ok(()),
-            Self::RemoveGhost if standing.claimed => {
-                refused("An agent's row claims this container")
-            }
-            _ if standing.busy => refused("A job is under way for this container's agent"),
-            Self::Start | Self::Restart if !standing.claimed => {
-                refused("No agent's row claims this container: nobody would pay for it")
-            }
-            Self::Start | Self::Restart if !standing.may_run() => {
-                refused("The agent is not charged for running: resume it instead")
-            }
-            Self::Start | Self::Restart => Ok(()),
-            Self::Stop if standing.claimed && !standing.is_still() => {
-                refused("The agent would not know: suspend it instead")
-            }
-            Self::Stop => Ok(()),
-            Self::RemoveGhost if age.is_none_or(|age| age <= GHOST_AGE) => {
-                refused("The container is not older than 15 minutes")
-            }
-            Self::RemoveGhost => Ok(()),
-        }
+    pub fn permitted(self, standing: Standing, age: Option<TimeDelta>) -> Result<(), NotNow> {
+        let busy = "A job is under way for this container's agent";
+        let refusals: &[(bool, &'static str)] = match self {
+            Self::Logs | Self::Inspect => &[],
+            Self::PullImage => &[(
+                standing.status.is_none(),
+                "No agent of this container is known",
+            )],
+            Self::Start | Self::Restart => &[
+                (
+                    !standing.claimed,
+                    "No agent's row claims this container: nobody would pay for it",
+                ),
+                (standing.busy, busy),
+                (
+                    !standing.may_run(),
+                    "The agent is not charged for running: resume it instead",
+                ),
+            ],
+            Self::Stop => &[
+                (standing.busy, busy),
+                (
+                    standing.claimed && !standing.is_still(),
+                    "The agent would be charged on: suspend it instead",
+                ),
+            ],
+            Self::RemoveGhost => &[
+                (standing.claimed, "An agent's row claims this container"),
+                (standing.busy, busy),
+                (
+                    age.is_none_or(|age| age <= GHOST_AGE),
+                    "The container is not older than 15 minutes",
+                ),
+            ],
+        };
+        let refusal = refusals.iter().find(|(applies, _)| *applies);
+        refusal.map_or(Ok(()), |(_, why)| Err(NotNow(why)))
     }
 }
 
 impl Standing {
     /// The agent is charged for running, or has it as a gift. One that is marked disconnected is not: its
     /// host was not read, and what runs there is not charged until it is.
-    fn may_run(&self) -> bool {
+    fn may_run(self) -> bool {
         self.status == Some(AgentStatus::Running)
             && !self.stop_requested
             && self
@@ -131,7 +140,7 @@ impl Standing {
     }
 
     /// The agent's row does not say that it runs, nor that it soon will.
-    fn is_still(&self) -> bool {
+    fn is_still(self) -> bool {
         use AgentStatus::{Error, Pending, Stopped};
         matches!(self.status, Some(Stopped | Pending | Error))
     }
@@ -163,7 +172,7 @@ mod tests {
         }
     }
 
-    fn may(act: Act, standing: &Standing) -> bool {
+    fn may(act: Act, standing: Standing) -> bool {
         act.permitted(standing, OLD).is_ok()
     }
 
@@ -181,7 +190,7 @@ mod tests {
     #[test]
     fn nothing_is_started_that_nobody_is_charged_for() {
         for act in [Act::Start, Act::Restart] {
-            assert!(may(act, &paid()));
+            assert!(may(act, paid()));
             let unclaimed = Standing {
                 claimed: false,
                 ..paid()
@@ -195,13 +204,13 @@ mod tests {
                 ..paid()
             };
             for standing in [unclaimed, stopping, busy] {
-                assert!(!may(act, &standing), "{act:?} {standing:?}");
+                assert!(!may(act, standing), "{act:?} {standing:?}");
             }
             for status in STATUSES {
                 let status = Some(status);
                 let standing = Standing { status, ..paid() };
                 let runs = status == Some(AgentStatus::Running);
-                assert_eq!(may(act, &standing), runs, "{act:?} {status:?}");
+                assert_eq!(may(act, standing), runs, "{act:?} {status:?}");
             }
             for (billing, allowed) in [
                 (Some(BillingStatus::Active), true),
@@ -212,7 +221,7 @@ mod tests {
                 (None, false),
             ] {
                 let standing = Standing { billing, ..paid() };
-                assert_eq!(may(act, &standing), allowed, "{act:?} {billing:?}");
+                assert_eq!(may(act, standing), allowed, "{act:?} {billing:?}");
             }
         }
     }
@@ -228,18 +237,18 @@ mod tests {
                 AgentStatus::Error,
             ];
             let still = status.is_some_and(|status| still.contains(&status));
-            assert_eq!(may(Act::Stop, &claimed), still, "{status:?}");
+            assert_eq!(may(Act::Stop, claimed), still, "{status:?}");
             // Its agent lives elsewhere.
             let unclaimed = Standing {
                 claimed: false,
                 ..claimed
             };
-            assert!(may(Act::Stop, &unclaimed), "{status:?}");
+            assert!(may(Act::Stop, unclaimed), "{status:?}");
             let busy = Standing {
                 busy: true,
                 ..unclaimed
             };
-            assert!(!may(Act::Stop, &busy), "{status:?}");
+            assert!(!may(Act::Stop, busy), "{status:?}");
         }
     }
 
@@ -260,7 +269,7 @@ mod tests {
             (Some(GHOST_AGE), false),
             (Some(GHOST_AGE + second), true),
         ] {
-            let permitted = Act::RemoveGhost.permitted(&ghost, age);
+            let permitted = Act::RemoveGhost.permitted(ghost, age);
             assert_eq!(permitted.is_ok(), allowed, "{age:?}");
         }
         for status in STATUSES.map(Some) {
@@ -269,15 +278,15 @@ mod tests {
                 status,
                 ..paid()
             };
-            assert!(may(Act::RemoveGhost, &elsewhere), "{status:?}");
+            assert!(may(Act::RemoveGhost, elsewhere), "{status:?}");
             let busy = Standing {
                 busy: true,
                 ..elsewhere
             };
-            assert!(!may(Act::RemoveGhost, &busy), "{status:?}");
+            assert!(!may(Act::RemoveGhost, busy), "{status:?}");
             // Whatever state it is in: what a row claims is left alone.
             let claimed = Standing { status, ..paid() };
-            assert!(!may(Act::RemoveGhost, &claimed), "{status:?}");
+            assert!(!may(Act::RemoveGhost, claimed), "{status:?}");
         }
     }
 
@@ -290,9 +299,9 @@ mod tests {
             busy: true,
             ..paid()
         };
-        assert!(may(Act::Logs, &nobody) && may(Act::Inspect, &nobody));
-        assert!(!may(Act::PullImage, &nobody));
-        assert!(may(Act::PullImage, &paid()));
+        assert!(may(Act::Logs, nobody) && may(Act::Inspect, nobody));
+        assert!(!may(Act::PullImage, nobody));
+        assert!(may(Act::PullImage, paid()));
         let looks = Act::ALL.into_iter().filter(|act| act.is_look());
         assert_eq!(looks.collect::<Vec<_>>(), [Act::Logs, Act::Inspect]);
     }

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use super::host::{self, Host, NoHost};
 use super::options::Options;
 use super::seed::{self, DEMOS};
+use crate::dynamodb::DynamoDb;
 use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
 use crate::host::image;
@@ -33,6 +34,7 @@ pub(crate) struct Stack {
     gateway: Gateway,
     pub(super) functions: Pool,
     _bus: EventBus,
+    _cache: DynamoDb,
     pub(super) template: Template,
     pub(crate) database: PgPool,
     /// The address of the database, for other tools.
@@ -85,12 +87,17 @@ impl Stack {
         }
         let url = server.url(name);
         let bus = EventBus::start(&template).await?;
+        let cache = DynamoDb::start().await?;
+        for table in &template.tables {
+            cache.create_table(table, &table.name)?;
+        }
         let around = Surroundings {
             binaries: &binaries,
             url: &url,
             admin_url: &server.url("postgres"),
             ssh_key: ssh_key.to_str().context("the path of the SSH key")?,
             bus: &bus.address(),
+            cache: &cache.address(),
             webhooks,
         };
         let functions = template
@@ -122,6 +129,7 @@ impl Stack {
             gateway: Gateway::start(listener, template.clone(), functions.clone())?,
             functions,
             _bus: bus,
+            _cache: cache,
             template,
             database,
             url,
@@ -240,6 +248,7 @@ struct Surroundings<'a> {
     /// The file of the key that hosts let in.
     ssh_key: &'a str,
     bus: &'a str,
+    cache: &'a str,
     webhooks: Webhooks,
 }
 
@@ -258,11 +267,13 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
         };
         env.insert(name.clone(), value.to_owned());
     }
-    if env.contains_key("EVENT_BUS") {
-        env.insert(
-            "AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(),
-            around.bus.to_owned(),
-        );
+    for (setting, endpoint, address) in [
+        ("EVENT_BUS", "AWS_ENDPOINT_URL_EVENTBRIDGE", around.bus),
+        ("FLEET_TABLE", "AWS_ENDPOINT_URL_DYNAMODB", around.cache),
+    ] {
+        if env.contains_key(setting) {
+            env.insert(endpoint.to_owned(), address.to_owned());
+        }
     }
     let private_webhooks = match around.webhooks {
         Webhooks::Anywhere => "true",

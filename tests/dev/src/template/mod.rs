@@ -1,4 +1,5 @@
-//! Reads `template.yaml`: which functions there are, their routes, schedules, rules, limits and settings.
+//! Reads `template.yaml`: which functions there are, their routes, schedules, rules, limits and settings,
+//! and which buses and tables.
 //!
 //! The local stack takes these from the template and from nowhere else. It is strict where the usual
 //! checkers are not: a key they do not know inside an event is silently ignored by both, here it is an
@@ -31,8 +32,21 @@ pub struct Template {
     pub functions: Vec<Function>,
     /// The name of every `AWS::Events::EventBus` resource.
     pub buses: Vec<String>,
+    /// Every `AWS::DynamoDB::Table` resource.
+    pub tables: Vec<Table>,
     /// The cross-origin settings of the API, where it has some.
     pub cors: Option<Cors>,
+}
+
+/// One table resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// What `CreateTable` takes, without the name.
+    pub definition: serde_json::Value,
+    /// What `UpdateTimeToLive` takes; null if nothing of it expires.
+    pub ttl: serde_json::Value,
 }
 
 /// One function resource.
@@ -120,6 +134,7 @@ impl Template {
         let mut template = Self {
             functions: Vec::new(),
             buses: scope.buses(),
+            tables: Vec::new(),
             cors: None,
         };
         for (name, resource) in entries(&document["Resources"])? {
@@ -134,6 +149,11 @@ impl Template {
                     let cors = cors::read(properties, &scope);
                     template.cors = cors.with_context(|| format!("in resource {name}"))?;
                 }
+                Some("AWS::DynamoDB::Table") => {
+                    let table = table(properties, &scope);
+                    let table = table.with_context(|| format!("in resource {name}"))?;
+                    template.tables.push(table);
+                }
                 _ => {}
             }
         }
@@ -145,6 +165,20 @@ impl Template {
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
     }
+}
+
+fn table(properties: &Value, scope: &Scope) -> Result<Table> {
+    let mut definition = serde_json::Map::new();
+    for key in ["AttributeDefinitions", "KeySchema", "BillingMode"] {
+        let value = serde_json::to_value(&properties[key])?;
+        definition.insert(key.to_owned(), value);
+    }
+    let name = scope.resolve(&properties["TableName"]);
+    Ok(Table {
+        name: name.context("TableName is not known here")?,
+        definition: definition.into(),
+        ttl: serde_json::to_value(&properties["TimeToLiveSpecification"])?,
+    })
 }
 
 fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Result<Function> {

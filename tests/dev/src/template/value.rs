@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_norway::Value;
 
-/// What references can resolve to: parameters by their default, event buses by their name.
+/// What references can resolve to: parameters by their default, event buses and tables by their name.
 pub(super) struct Scope {
     values: BTreeMap<String, String>,
     buses: Vec<String>,
@@ -30,13 +30,18 @@ impl Scope {
             }
         }
         for (name, resource) in entries(&document["Resources"])? {
-            if resource["Type"] == "AWS::Events::EventBus" {
-                let bus = scope
-                    .resolve(&resource["Properties"]["Name"])
-                    .with_context(|| format!("the bus {name} has no name that is known here"))?;
-                scope.buses.push(bus.clone());
-                scope.values.insert(name, bus);
+            let (key, is_bus) = match resource["Type"].as_str() {
+                Some("AWS::Events::EventBus") => ("Name", true),
+                Some("AWS::DynamoDB::Table") => ("TableName", false),
+                _ => continue,
+            };
+            let known = scope
+                .resolve(&resource["Properties"][key])
+                .with_context(|| format!("{name} has no {key} that is known here"))?;
+            if is_bus {
+                scope.buses.push(known.clone());
             }
+            scope.values.insert(name, known);
         }
         Ok(scope)
     }
@@ -46,7 +51,7 @@ impl Scope {
         self.buses.clone()
     }
 
-    /// A scalar, `!Ref` to a parameter or a bus, `!Sub` of such or `!Join`; anything else is known only
+    /// A scalar, `!Ref` to a parameter, a bus or a table, `!Sub` of such or `!Join`; anything else is known only
     /// once deployed.
     pub(super) fn resolve(&self, value: &Value) -> Option<String> {
         let Value::Tagged(tagged) = value else {

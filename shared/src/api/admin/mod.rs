@@ -1,0 +1,3 @@
+//! What super admins see and do.
+
+pub mod container;
