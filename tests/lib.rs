@@ -16,6 +16,8 @@ pub mod audit;
 pub mod cache;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/fleet.rs"]
+pub mod fleet;
 #[path = "harness/lab.rs"]
 pub mod lab;
 #[path = "harness/neon.rs"]

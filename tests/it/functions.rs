@@ -101,8 +101,8 @@ fn every_function_has_a_sample_event_it_understands() {
                     let expected = match name.as_str() {
                         "not-found" => 404,
                         "session" => 403,
-                        "openapi" | "db-migrate" | "job-run" | "job-sweep" | "billing-hourly"
-                        | "billing-trigger" => 200,
+                        "openapi" | "db-migrate" | "job-run" | "job-sweep" | "fleet-refresh"
+                        | "billing-hourly" | "billing-trigger" => 200,
                         _ => 401,
                     };
                     assert_eq!(status, expected, "{name}: {answer}");

@@ -172,8 +172,16 @@ impl Round<'_> {
             .map(|(node, inspected)| (node, inspected.reading))
             .collect();
         let mut pass = self.read_rows(&mut readings).await?;
-        counts.read = pass.nodes.iter().filter(|node| node.reading.docker().is_ok()).count();
-        counts.late = pass.nodes.iter().filter(|node| node.reading.at().is_none()).count();
+        counts.read = pass
+            .nodes
+            .iter()
+            .filter(|node| node.reading.docker().is_ok())
+            .count();
+        counts.late = pass
+            .nodes
+            .iter()
+            .filter(|node| node.reading.at().is_none())
+            .count();
         if self.adopted {
             let before = before.as_deref().map(|before| &before.snapshot);
             let found = flips(&pass, before, (&known, &alive), self.watch.now());
@@ -186,7 +194,10 @@ impl Round<'_> {
         }
         let now = self.watch.now();
         let snapshot = Snapshot::of(&pass, now);
-        let written = self.refresh.cache.snapshot_write(lease, &snapshot, began, now);
+        let written = self
+            .refresh
+            .cache
+            .snapshot_write(lease, &snapshot, began, now);
         if !written.await? {
             warn!("an inspection took longer than its lease, and another one has begun");
             return Ok(Refreshed::Overtaken);
@@ -237,7 +248,10 @@ impl Round<'_> {
         if self.adopted {
             let changed = db::nodes::slots_reconcile(&mut tx).await?;
             for (node, before, after) in &changed {
-                info!(node, before, after, "a host's count of taken slots was wrong");
+                info!(
+                    node,
+                    before, after, "a host's count of taken slots was wrong"
+                );
             }
             counts.slots = changed.len();
         }
@@ -270,8 +284,16 @@ impl Round<'_> {
             ids.map(|flip| flip.agent_id).collect::<Vec<Uuid>>()
         };
         for (change, from, count) in [
-            (Change::LoseHost, AgentStatus::Running, &mut counts.disconnected),
-            (Change::RegainHost, AgentStatus::Disconnected, &mut counts.regained),
+            (
+                Change::LoseHost,
+                AgentStatus::Running,
+                &mut counts.disconnected,
+            ),
+            (
+                Change::RegainHost,
+                AgentStatus::Disconnected,
+                &mut counts.regained,
+            ),
         ] {
             let (ids, Ok(to)) = (of(change), from.after(change)) else {
                 continue;
@@ -288,7 +310,10 @@ impl Round<'_> {
             }
             *count = moved.len();
         }
-        for flip in found.iter().filter(|flip| flip.change == Change::LoseContainer) {
+        for flip in found
+            .iter()
+            .filter(|flip| flip.change == Change::LoseContainer)
+        {
             let row = pass.agents.iter().find(|row| row.id == flip.agent_id);
             let seen = row.map(|row| (row.node_id.as_deref(), row.container_name.as_deref()));
             if let Some(seen) = seen
@@ -310,8 +335,8 @@ impl Round<'_> {
         let (Some(locked), Some(placement)) = (locked, placement) else {
             return Ok(false);
         };
-        let is_the_same = placement.node_id.as_deref() == seen.0
-            && placement.container_name.as_deref() == seen.1;
+        let is_the_same =
+            placement.node_id.as_deref() == seen.0 && placement.container_name.as_deref() == seen.1;
         let Ok(to) = locked.status.after(Change::LoseContainer) else {
             return Ok(false);
         };

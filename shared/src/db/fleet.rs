@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::nodes::Node;
 use crate::domain::agent::AgentStatus;
-use crate::domain::fleet::{AgentRow, NodeRow};
 use crate::domain::fleet::NodeStatus;
+use crate::domain::fleet::{AgentRow, NodeRow};
 
 /// A registered host: what leads to it, and what is shown of it.
 #[derive(Clone, Debug)]
@@ -163,7 +163,9 @@ pub async fn nodes_checked(
     found: &[(String, NodeStatus, DateTime<Utc>)],
 ) -> sqlx::Result<u64> {
     let nodes: Vec<String> = found.iter().map(|(node, _, _)| node.clone()).collect();
-    let words = found.iter().map(|(_, status, _)| status.as_str().to_owned());
+    let words = found
+        .iter()
+        .map(|(_, status, _)| status.as_str().to_owned());
     let words: Vec<String> = words.collect();
     let dates: Vec<DateTime<Utc>> = found.iter().map(|(_, _, at)| *at).collect();
     let done = sqlx::query!(

@@ -4,6 +4,7 @@
 mod asleep;
 mod bad;
 mod faults;
+mod inspection;
 mod known_failures;
 mod legacy;
 mod registry;
