@@ -67,9 +67,10 @@ pub async fn container_audit(pool: &PgPool, fleet: &Fleet) -> Result<Audit, Requ
     let mut nodes = db::fleet::nodes_all(&mut conn).await?;
     drop(conn);
     nodes.retain(|node| node.row.enabled);
-    let looks = stream::iter(&nodes).map(|node| async {
+    // By value: a closure over references makes a future that cannot be sent.
+    let looks = stream::iter(nodes.clone()).map(|node| async move {
         let inspected = inspect(pool, fleet, &node.node, &[], (watch, until)).await;
-        (node.row.node_id.clone(), inspected.reading)
+        (node.row.node_id, inspected.reading)
     });
     let mut looks = looks.buffer_unordered(HOSTS_AT_ONCE);
     let mut readings = HashMap::with_capacity(nodes.len());

@@ -219,7 +219,8 @@ fn unread(error: EngineError) -> Unread {
 
 /// The agents that said that they are well before the end.
 async fn alive(connection: &Arc<Connection>, probes: &[Probe], end: Instant) -> Vec<Uuid> {
-    let asked = stream::iter(probes).map(|probe| async {
+    // By value: a closure over references makes a future that cannot be sent.
+    let asked = stream::iter(probes.iter().copied()).map(|probe| async move {
         let agent = AgentHttp::new(Arc::clone(connection), probe.port);
         let answer = agent.get("/health", LONGEST_HEALTH, AGENT_WITHIN).await;
         answer

@@ -3,7 +3,6 @@
 
 mod asleep;
 mod bad;
-mod containers;
 mod faults;
 mod inspection;
 mod known_failures;

@@ -59,10 +59,7 @@ fn a_row_is_shown_with_its_addresses_and_without_its_secrets() {
                 database_uri = 'postgres://canary:canary@db/x'",
             )
             .await;
-        check(
-            &world.get(&key, LIST).await,
-            expect![[r#""#]],
-        );
+        check(&world.get(&key, LIST).await, expect![[r#""#]]);
     });
 }
 
@@ -74,7 +71,11 @@ fn filters_limit_and_cursor_are_those_of_the_answer() {
         let agents = agents(&world).await;
         let newest: Vec<Uuid> = agents.iter().rev().copied().collect();
         for (query, expected, filters) in [
-            ("", vec![4, 3, 2, 1, 0], json!({"status": null, "nodeId": null})),
+            (
+                "",
+                vec![4, 3, 2, 1, 0],
+                json!({"status": null, "nodeId": null}),
+            ),
             (
                 "?status=running",
                 vec![1, 0],
