@@ -59,7 +59,46 @@ fn a_row_is_shown_with_its_addresses_and_without_its_secrets() {
                 database_uri = 'postgres://canary:canary@db/x'",
             )
             .await;
-        check(&world.get(&key, LIST).await, expect![[r#""#]]);
+        check(
+            &world.get(&key, LIST).await,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "containers": [
+                  {
+                    "agentName": "agent",
+                    "bridgePort": 20001,
+                    "bridgeUrl": "http://host.example:20001",
+                    "containerName": "milady-x",
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "dockerImage": "milady/agent:1",
+                    "errorCount": 2,
+                    "errorMessage": "dial [hidden] as [hidden] failed",
+                    "headscaleIp": "100.64.0.7",
+                    "healthUrl": "http://host.example:20002",
+                    "id": "<1>",
+                    "lastHeartbeatAt": "2026-03-01T00:00:30.000Z",
+                    "nodeId": "n1",
+                    "organizationId": "<2>",
+                    "sandboxId": "s-1",
+                    "status": "running",
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "userId": "<3>",
+                    "webUiPort": 20002
+                  }
+                ],
+                "filters": {
+                  "nodeId": null,
+                  "status": null
+                },
+                "returned": 1,
+                "total": 1
+              },
+              "success": true
+            }
+        "#]],
+        );
     });
 }
 
@@ -146,7 +185,24 @@ fn a_filter_that_is_none_is_refused_with_the_reason() {
         let key = operator(&world).await;
         check(
             &world.get(&key, &format!("{LIST}?status=sleeping")).await,
-            expect![[r#""#]],
+            expect![[r#"
+                400 application/problem+json
+                {
+                  "detail": "Invalid status filter: sleeping",
+                  "details": [
+                    {
+                      "field": "status",
+                      "message": "must be pending, provisioning, running, stopped, disconnected or error"
+                    }
+                  ],
+                  "error": "Invalid status filter: sleeping",
+                  "instance": "<1>",
+                  "status": 400,
+                  "success": false,
+                  "title": "Bad Request",
+                  "type": "about:blank"
+                }
+            "#]],
         );
         for (query, field) in [
             ("status=", "status"),
