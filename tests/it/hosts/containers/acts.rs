@@ -78,6 +78,8 @@ fn a_paid_container_is_started_and_restarted_and_not_stopped() {
         // What Docker does not do in this state is said, and is no 500.
         engine.pause(&id).await.expect("paused");
         let paused = act(&lab, "start", agent).await;
+        // What is frozen cannot be killed, not even when the engine ends.
+        engine.unpause(&id).await.expect("unpaused");
         refused(
             &paused,
             409,
