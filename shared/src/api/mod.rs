@@ -8,6 +8,7 @@ pub mod billing;
 pub mod body;
 pub mod credit;
 pub mod db_migrate;
+pub mod encoding;
 pub mod fleet_refresh;
 pub mod idempotency;
 pub mod job;

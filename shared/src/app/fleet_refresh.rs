@@ -19,7 +19,7 @@ use crate::cache::{Cache, CacheError, Lease};
 use crate::db;
 use crate::db::fleet::FleetNode;
 use crate::domain::agent::{AgentStatus, Change};
-use crate::domain::fleet::{Flip, NodePass, NodeStatus, Pass, Reading, Snapshot, flips};
+use crate::domain::fleet::{Flip, Known, NodePass, NodeStatus, Pass, Reading, Snapshot, flips};
 use crate::fleet::Fleet;
 
 /// Hosts that are looked at at the same time.
@@ -147,7 +147,10 @@ impl Round<'_> {
         let nodes = db::fleet::nodes_all(&mut conn).await?;
         let expected = db::fleet::agents_expected(&mut conn).await?;
         drop(conn);
-        let known: HashSet<Uuid> = expected.iter().map(|agent| agent.agent_id).collect();
+        let mut known = Known {
+            expected: expected.iter().map(|agent| agent.agent_id).collect(),
+            ..Known::default()
+        };
         let mut probes: HashMap<String, Vec<Probe>> = HashMap::new();
         for agent in expected {
             if let Some(port) = agent.web_port {
@@ -158,7 +161,7 @@ impl Round<'_> {
         }
         let hosts_end = end.checked_sub(WRITING).unwrap_or(end);
         let mut inspected = self.inspect_all(&nodes, &probes, hosts_end).await;
-        let alive: HashSet<Uuid> = inspected
+        known.alive = inspected
             .values()
             .flat_map(|inspected| inspected.alive.iter().copied())
             .collect();
@@ -166,7 +169,7 @@ impl Round<'_> {
             hosts: nodes.len(),
             ..Counts::default()
         };
-        self.write(&inspected, &alive, &mut counts).await?;
+        self.write(&inspected, &known.alive, &mut counts).await?;
         let mut readings: HashMap<String, Reading> = inspected
             .drain()
             .map(|(node, inspected)| (node, inspected.reading))
@@ -184,7 +187,7 @@ impl Round<'_> {
             .count();
         if self.adopted {
             let before = before.as_deref().map(|before| &before.snapshot);
-            let found = flips(&pass, before, (&known, &alive), self.watch.now());
+            let found = flips(&pass, before, &known, self.watch.now());
             if !found.is_empty() {
                 self.flip(&found, &pass, &mut counts).await?;
                 // What is shown is what is so by now.

@@ -11,12 +11,12 @@ use russh::client::{self, Handle};
 use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Channel, ChannelOpenFailure, Disconnect};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::channel::Open;
 use super::error::HostError;
-use super::http::Wire;
 use super::key::{KeyError, SshKey};
 use super::target::{Allowed, Fingerprint, Target};
 use crate::secrets::{Secret, Secrets};
@@ -318,18 +318,6 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// A channel, which counts against the host's limit until it is dropped.
-pub(super) struct Open {
-    pub(super) channel: Channel<client::Msg>,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    pub(super) fn into_wire(self) -> Wire {
-        Wire::new(self.channel.into_stream(), self.permit)
-    }
-}
-
 impl Connection {
     /// The key the host showed.
     #[must_use]
@@ -359,7 +347,12 @@ impl Connection {
     pub async fn answers(&self) -> Result<(), HostError> {
         let answer = timeout(PING_WITHIN, self.handle.send_ping()).await;
         let answer = answer.map_err(|_| HostError::TimedOut)?;
-        answer.map_err(|error| kind(&error))
+        answer.map_err(|error| kind(&error))?;
+        // One that ended meanwhile is no answer, though the client calls it one.
+        if self.handle.is_closed() {
+            return Err(HostError::Unreachable);
+        }
+        Ok(())
     }
 
     /// Says goodbye. What is not said is noticed by the host.
@@ -421,7 +414,7 @@ impl Connection {
         })?;
         self.opened.fetch_add(1, Ordering::Relaxed);
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        Ok(Open { channel, permit })
+        Ok(Open::new(channel, permit))
     }
 }
 

@@ -410,11 +410,8 @@ async fn exchange(
     let failed = |error: HostError| Error::IOError {
         err: std::io::Error::other(error),
     };
-    let mut wire = connection
-        .to_socket(socket)
-        .await
-        .map_err(failed)?
-        .into_wire();
+    let open = connection.to_socket(socket).await.map_err(failed)?;
+    let mut wire = open.into_wire();
     if !is_read_piece_by_piece(request.uri().path()) {
         wire = wire.at_most(LONGEST_ANSWER);
     }

@@ -30,12 +30,9 @@ impl Connection {
 
     async fn read_facts(&self) -> Result<HostFacts, HostError> {
         let mut open = self.to_command().await?;
-        open.channel
-            .exec(true, COMMAND)
-            .await
-            .map_err(|_| HostError::Protocol)?;
+        open.exec(COMMAND).await?;
         let mut text = Vec::new();
-        while let Some(message) = open.channel.wait().await {
+        while let Some(message) = open.wait().await {
             match message {
                 // What goes to standard error comes as extended data, and is not wanted.
                 ChannelMsg::Data { data } if text.len() + data.len() <= LONGEST => {

@@ -4,6 +4,7 @@
 //! constant.
 
 mod agent;
+mod channel;
 mod connection;
 mod container;
 mod docker;

@@ -20,4 +20,5 @@ pub mod host;
 pub mod postgres;
 pub mod runtime;
 pub mod schedule;
+pub mod sim;
 pub mod template;

@@ -37,27 +37,35 @@ fn should_run(status: AgentStatus) -> bool {
     matches!(status, AgentStatus::Running | AgentStatus::Disconnected)
 }
 
-/// What this pass and the one before say of the agents. `known`: those whose rows said before this pass
-/// began that they should run: a container that was made during the pass may not have been seen.
-/// `alive`: those that answered themselves.
+/// What is known of agents beside the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Those whose rows said before the pass began that they should run: a container that was made during
+    /// the pass may not have been seen.
+    pub expected: HashSet<Uuid>,
+    /// Those that answered themselves.
+    pub alive: HashSet<Uuid>,
+}
+
+/// What this pass and the one before say of the agents.
 #[must_use]
 pub fn flips(
     pass: &Pass,
     before: Option<&Snapshot>,
-    (known, alive): (&HashSet<Uuid>, &HashSet<Uuid>),
+    known: &Known,
     now: DateTime<Utc>,
 ) -> Vec<Flip> {
     let before = before.filter(|before| now - before.refreshed_at.0 <= RUNNING);
     let claims = pass.claims();
     let decide = |agent: &AgentRow| {
-        if !should_run(agent.status) || !known.contains(&agent.id) {
+        if !should_run(agent.status) || !known.expected.contains(&agent.id) {
             return None;
         }
         let earlier = before.and_then(|before| Earlier::find(before, agent));
         let (change, reason) = match claims.observation(agent) {
             Observation::NotRead(why) => {
                 let silent = earlier.as_ref().is_some_and(Earlier::was_not_read);
-                let lost = is_the_hosts(why) && silent && !alive.contains(&agent.id);
+                let lost = is_the_hosts(why) && silent && !known.alive.contains(&agent.id);
                 lost.then_some((Change::LoseHost, None))
             }
             Observation::Read(seen) => {
@@ -167,8 +175,11 @@ mod tests {
     ) -> Option<(Change, Option<&'static str>)> {
         let before = Snapshot::of(&pass(first, earlier), ago(minutes));
         let only = |yes: bool| HashSet::from_iter(yes.then_some(id(1)));
-        let sets = (&only(known), &only(alive));
-        let found = flips(&pass(second, row), Some(&before), sets, now());
+        let known = Known {
+            expected: only(known),
+            alive: only(alive),
+        };
+        let found = flips(&pass(second, row), Some(&before), &known, now());
         found
             .first()
             .map(|flip| (flip.change, flip.reason))
@@ -288,9 +299,16 @@ mod tests {
         assert_eq!(after(twice(), rows(), (false, false), 1), None);
         assert_eq!(after(twice(), rows(), (true, false), 10), lost);
         assert_eq!(after(twice(), rows(), (true, false), 11), None);
-        let sets = (&HashSet::from([id(1)]), &HashSet::new());
+        let known = Known {
+            expected: HashSet::from([id(1)]),
+            ..Known::default()
+        };
         let first = pass(read(vec![]), agent(1, "a"));
-        assert_eq!(flips(&first, None, sets, now()), []);
+        assert_eq!(flips(&first, None, &known, now()), []);
+    }
+
+    fn all() -> Vec<Found> {
+        (1..=9).map(|n| container(n, "running")).collect()
     }
 
     #[test]
@@ -317,17 +335,12 @@ mod tests {
                 backlog: 0,
             }
         };
-        fn all() -> Vec<Found> {
-            (1..=9).map(|n| container(n, "running")).collect()
-        }
         let before = Snapshot::of(&hosts(&["b"]), ago(1));
-        let known: HashSet<Uuid> = (1..=9).map(id).collect();
-        let found = flips(
-            &hosts(&["a", "b"]),
-            Some(&before),
-            (&known, &HashSet::new()),
-            now(),
-        );
+        let known = Known {
+            expected: (1..=9).map(id).collect(),
+            ..Known::default()
+        };
+        let found = flips(&hosts(&["a", "b"]), Some(&before), &known, now());
         let found: Vec<Uuid> = found.into_iter().map(|flip| flip.agent_id).collect();
         assert_eq!(found, [id(1), id(4), id(7)]);
     }

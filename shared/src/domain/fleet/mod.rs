@@ -23,6 +23,7 @@ pub use code::Code;
 pub use container::ContainerView;
 pub use detail::{Detail, Limits};
 pub use flip::{Flip, flips};
+pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
 pub use node::{NodeStatus, NodeView};
@@ -87,8 +88,14 @@ impl Snapshot {
     /// The same, told at `now`.
     #[must_use]
     pub fn seen_at(mut self, now: DateTime<Utc>) -> Self {
-        self.stale = now - self.refreshed_at.0 >= STALE_AFTER;
+        self.stale = self.is_stale(now);
         self
+    }
+
+    /// Whether it is too old at `now` to tell what is.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        now - self.refreshed_at.0 >= STALE_AFTER
     }
 }
 
