@@ -15,6 +15,7 @@ pub mod job;
 pub mod json;
 pub mod list;
 pub mod node;
+pub mod log_part;
 pub mod not_found;
 pub mod openapi;
 pub mod path;

@@ -3,6 +3,7 @@
 mod admin_credits;
 mod agents;
 mod auth;
+mod containers;
 mod credits;
 mod cron;
 mod headscale;
