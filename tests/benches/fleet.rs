@@ -66,7 +66,12 @@ async fn large() {
         println!("  {what} pass {:.1} s", took.as_secs_f64());
     }
     let peak = instance.peak_memory_kib().expect("a process that lives");
-    let counts: Vec<_> = fleet.sim.hosts().iter().map(|host| host.counts()).collect();
+    let counts: Vec<_> = fleet
+        .sim
+        .hosts()
+        .iter()
+        .map(dev::sim::SimHost::counts)
+        .collect();
     let answering = counts.iter().filter(|counts| counts.handshakes > 0);
     assert!(
         answering.clone().all(|counts| counts.connections == 1),
