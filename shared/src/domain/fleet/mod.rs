@@ -17,12 +17,11 @@ mod runtime;
 mod shown;
 mod summary;
 
-pub use act::{Act, GHOST_AGE, Standing};
+pub use act::{Act, Standing};
 pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;
 pub use detail::{Detail, Limits};
-pub use flip::{Flip, flips};
 pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
