@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::agent::{AgentStatus, BillingStatus, NotNow};
 
 /// A ghost must be older than this to be removed: what a job makes at this moment is younger.
-pub const GHOST_AGE: TimeDelta = TimeDelta::minutes(15);
+const GHOST_AGE: TimeDelta = TimeDelta::minutes(15);
 
 /// What can be done with a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ mod runtime;
 mod shown;
 mod summary;
 
-pub use act::{Act, GHOST_AGE, Standing};
+pub use act::{Act, Standing};
 pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;

@@ -58,7 +58,7 @@ fn the_log_of_an_agent_is_read_in_every_state_in_which_it_has_a_container() {
             json!(["container.logs", "ok", null])
         );
         let one = ask(
-            json!({"action": "logs", "nodeId": "n1", "containerName": name(agent),
+            &json!({"action": "logs", "nodeId": "n1", "containerName": name(agent),
             "lines": 1, "since": "2100-01-01T00:00:00Z"}),
         );
         assert_eq!(call(&lab, one).await.json()["data"]["logs"], json!(""));
@@ -159,7 +159,7 @@ fn a_closer_look_shows_no_environment_no_mount_and_no_foreign_container() {
         let mut body = json!({"action": "inspect", "nodeId": "n1", "containerName": name(agent)});
         body["containerId"] = json!(ghost);
         refused(
-            &call(&lab, ask(body)).await,
+            &call(&lab, ask(&body)).await,
             409,
             "The container of this name is another one by now",
         );

@@ -29,15 +29,17 @@ async fn lab(hosts: usize) -> Option<Lab> {
 
 /// What is asked for.
 fn wanted(action: &str, node: &str, name: &str) -> Request {
-    ask(json!({"action": action, "nodeId": node, "containerName": name}))
+    ask(&json!({"action": action, "nodeId": node, "containerName": name}))
 }
 
-fn ask(body: Value) -> Request {
-    Request::new("POST", ACTIONS).json(&body)
+fn ask(body: &Value) -> Request {
+    Request::new("POST", ACTIONS).json(body)
 }
 
 fn removal(node: &str, name: &str, id: &str) -> Request {
-    ask(json!({"action": "remove-ghost", "nodeId": node, "containerName": name, "containerId": id}))
+    ask(
+        &json!({"action": "remove-ghost", "nodeId": node, "containerName": name, "containerId": id}),
+    )
 }
 
 /// Does something with an agent's container on `n1`.
