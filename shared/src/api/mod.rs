@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod job;
 pub mod json;
 pub mod list;
+pub mod log_part;
 pub mod node;
 pub mod not_found;
 pub mod openapi;

@@ -70,6 +70,15 @@ impl Problem {
         }
     }
 
+    /// 400 for one field, with an error text of its own.
+    #[must_use]
+    pub fn bad_value(error: String, detail: Detail) -> Self {
+        Self {
+            details: vec![detail],
+            ..Self::new(400, "Bad Request", error)
+        }
+    }
+
     /// 401: no credential, or a bad one.
     #[must_use]
     pub fn unauthorized(error: &str) -> Self {

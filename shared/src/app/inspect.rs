@@ -195,7 +195,8 @@ async fn docker(connection: &Arc<Connection>, socket: &str) -> Result<Docker, En
     })
 }
 
-fn found(container: Container) -> Found {
+/// A container as the rules see it.
+pub(super) fn found(container: Container) -> Found {
     let created_at = DateTime::from_timestamp(container.created, 0);
     Found {
         id: container.id,

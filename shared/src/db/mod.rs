@@ -7,6 +7,7 @@ pub mod agents;
 pub mod audit_log;
 pub mod backups;
 pub mod clock;
+pub mod containers;
 pub mod fleet;
 pub mod idempotency;
 pub mod job_work;

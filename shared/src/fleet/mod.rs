@@ -13,6 +13,7 @@ mod error;
 mod facts;
 mod http;
 mod key;
+mod operate;
 mod target;
 
 pub use agent::{AgentHttp, Answer};

@@ -95,6 +95,8 @@ fn cases() -> Vec<Case> {
             Value::Null,
         ),
         operators("POST /api/v1/admin/docker-nodes/sync", Value::Null),
+        operators("GET /api/v1/admin/infrastructure", Value::Null),
+        operators("GET /api/v1/admin/headscale", Value::Null),
         // The cron secret is no user's.
         case("GET /api/cron/milady-billing", 401, 401),
         case("POST /api/cron/milady-billing", 401, 401),

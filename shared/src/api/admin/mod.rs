@@ -1,5 +1,6 @@
-//! For operators: the fleet as it is, and the private network.
+//! For operators: the fleet as it is, its containers, and the private network.
 
+pub mod container;
 mod fleet_page;
 pub mod headscale;
 pub mod infrastructure;
