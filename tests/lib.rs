@@ -24,10 +24,14 @@ pub mod lab;
 pub mod neon;
 #[path = "harness/privy.rs"]
 pub mod privy;
+#[path = "harness/refreshes.rs"]
+pub mod refreshes;
 #[path = "harness/rows.rs"]
 pub mod rows;
 #[path = "harness/secrets_manager.rs"]
 pub mod secrets_manager;
+#[path = "harness/simulated.rs"]
+pub mod simulated;
 #[path = "harness/snapshot.rs"]
 pub mod snapshot;
 #[path = "harness/suite.rs"]

@@ -1,7 +1,7 @@
 //! The control plane's one library. Every Lambda function is a thin `main` over it.
 //!
 //! ```text
-//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets, databases} -> domain
+//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets, databases, vpn} -> domain
 //! ```
 //! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
 //!
@@ -12,6 +12,7 @@
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
 //! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
 //! - [`databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
+//! - [`vpn`]: Headscale: who is in the private network.
 //! - [`app`]: the use cases: they begin and commit transactions.
 //! - [`api`]: what comes in and goes out: types, authentication, status codes.
 //! - [`lambda`]: the environment, the clients, the runtime loop.
@@ -37,3 +38,4 @@ pub mod events;
 pub mod fleet;
 pub mod lambda;
 pub mod secrets;
+pub mod vpn;

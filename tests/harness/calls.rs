@@ -55,6 +55,14 @@ impl World {
         Function::http_on(&instance, &found.key, &found.parameters, &request).await
     }
 
+    /// The same on an instance there is.
+    pub async fn call_at(&self, instance: &Instance, request: Request) -> Response {
+        let found = ROUTES
+            .find(&request.0.method, &request.0.path)
+            .expect("a route");
+        Function::http_on(instance, &found.key, &found.parameters, &request).await
+    }
+
     /// The function that a request goes to.
     #[must_use]
     pub fn function_of(&self, request: &Request) -> Function {

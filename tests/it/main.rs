@@ -1,5 +1,6 @@
 //! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
-//! what is done outside the request, `fleet` about the way to hosts, `databases` about agents' own,
+//! what is done outside the request, `fleet` about the way to hosts,
+//! `cache` about where the fleet's snapshot is kept, `databases` about agents' own,
 //! `secrets` about where ours are kept, `api` mirrors the routes, `functions` starts the binaries that
 //! ship.
 
@@ -16,12 +17,14 @@
 
 mod api;
 mod billing;
+mod cache;
 mod databases;
 mod fleet;
 mod functions;
 mod hosts;
 mod jobs;
 mod migrations;
+mod refresh;
 mod secrets;
 mod sim;
 mod tidy;

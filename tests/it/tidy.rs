@@ -114,6 +114,18 @@ fn nothing_points_back_up() {
             vec!["crate::", "sqlx", "std::env::var", "lambda_"],
         ),
         (
+            "vpn.rs",
+            vec![
+                "crate::app",
+                "crate::api",
+                "crate::db",
+                "crate::lambda",
+                "sqlx",
+                "std::env",
+                "lambda_",
+            ],
+        ),
+        (
             "app",
             vec!["crate::api", "crate::lambda", "lambda_http", "std::env"],
         ),

@@ -115,16 +115,7 @@ pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>
     };
     let digest = Sha256::digest(text);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
-    let known = request
-        .headers()
-        .get("if-none-match")
-        .and_then(|value| value.to_str().ok());
-    let same = known.is_some_and(|tags| {
-        tags.split(',')
-            .map(|known| known.trim().trim_start_matches("W/"))
-            .any(|known| known == tag || known == "*")
-    });
-    if same {
+    if is_known(request, &tag) {
         *response.status_mut() = lambda_http::http::StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::Empty;
         response.headers_mut().remove("content-type");
@@ -136,6 +127,21 @@ pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>
     );
     headers.insert("etag", tag.parse().map_err(|_| Problem::internal())?);
     Ok(response)
+}
+
+/// Whether the client has what bears this tag, by `If-None-Match`.
+#[must_use]
+pub fn is_known(request: &Request, tag: &str) -> bool {
+    let tag = tag.trim_start_matches("W/");
+    let known = request
+        .headers()
+        .get("if-none-match")
+        .and_then(|value| value.to_str().ok());
+    known.is_some_and(|tags| {
+        tags.split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*")
+    })
 }
 
 #[cfg(test)]

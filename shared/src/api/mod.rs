@@ -1,12 +1,14 @@
 //! What comes in and what goes out: one file per route or event. Owns: request and response types,
 //! authentication, status codes, JSON. Does not own: SQL, transactions, rules.
 
+pub mod admin;
 pub mod agent;
 pub mod auth;
 pub mod billing;
 pub mod body;
 pub mod credit;
 pub mod db_migrate;
+pub mod encoding;
 pub mod fleet_refresh;
 pub mod idempotency;
 pub mod job;

@@ -8,9 +8,11 @@ use tracing::error;
 
 use crate::app::billing_tick::TickError;
 use crate::app::error::RequestError;
+use crate::cache::CacheError;
 use crate::db;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::money::Money;
+use crate::vpn::VpnError;
 
 /// A field that was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -152,13 +154,15 @@ impl Problem {
         Self::unavailable_for(600, error)
     }
 
-    /// 502: an agent answered badly.
+    /// 502: an agent or Headscale answered badly.
     #[must_use]
     pub fn bad_gateway(error: &str) -> Self {
         Self::new(502, "Bad Gateway", error)
     }
 
-    fn unavailable_for(seconds: u32, error: impl Into<String>) -> Self {
+    /// 503: try again after so many seconds.
+    #[must_use]
+    pub fn unavailable_for(seconds: u32, error: impl Into<String>) -> Self {
         Self {
             retry_after: Some(seconds),
             ..Self::new(503, "Service Unavailable", error)
@@ -223,6 +227,23 @@ impl From<RequestError> for Problem {
             RequestError::BadAgent(text) => Self::bad_gateway(&text),
             RequestError::KeyBusy => Self::conflict(&failure.to_string()),
             RequestError::Database(failure) => failure.into(),
+        }
+    }
+}
+
+/// What is cached is not to be had, or not to be read until somebody has written it anew.
+impl From<CacheError> for Problem {
+    fn from(_: CacheError) -> Self {
+        Self::unavailable()
+    }
+}
+
+/// The texts name no address. Without the key there is nothing to ask with.
+impl From<VpnError> for Problem {
+    fn from(failure: VpnError) -> Self {
+        match failure {
+            VpnError::NoKey => Self::unavailable(),
+            _ => Self::bad_gateway(&failure.to_string()),
         }
     }
 }

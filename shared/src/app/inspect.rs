@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use sqlx::PgPool;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -24,6 +24,8 @@ use crate::fleet::{AgentHttp, Connection, Container, Engine, EngineError, Fleet,
 pub const HOST_WITHIN: Duration = Duration::from_secs(10);
 /// What its Docker Engine may take to tell what it has.
 const DOCKER_WITHIN: Duration = Duration::from_secs(5);
+/// What is kept of a host's time: should Docker use up the rest, what the host told itself is not lost.
+const MARGIN: Duration = Duration::from_millis(500);
 /// What one agent may take to answer, and the longest answer that is read.
 const AGENT_WITHIN: Duration = Duration::from_secs(2);
 const LONGEST_HEALTH: usize = 64 * 1024;
@@ -96,7 +98,7 @@ pub async fn inspect(
         reading: Reading::NotInspected,
         alive: Vec::new(),
     };
-    let entered = timeout_at(end.into(), enter(pool, fleet, node)).await;
+    let entered = timeout_at(end.into(), enter(pool, fleet, node, end)).await;
     let (connection, latency_ms, facts, docker) = match entered {
         Ok(Ok(entered)) => entered,
         Ok(Err(error)) => {
@@ -140,7 +142,12 @@ type Entered = (Arc<Connection>, u64, HostFacts, Result<Docker, Unread>);
 
 /// Gets in and reads what the host and its Docker Engine tell. A connection that was kept may have died
 /// unnoticed: then a new one is made, once.
-async fn enter(pool: &PgPool, fleet: &Fleet, node: &Node) -> Result<Entered, OpenError> {
+async fn enter(
+    pool: &PgPool,
+    fleet: &Fleet,
+    node: &Node,
+    end: Instant,
+) -> Result<Entered, OpenError> {
     let mut again = true;
     loop {
         let connection = connect(pool, fleet, node).await?;
@@ -157,9 +164,13 @@ async fn enter(pool: &PgPool, fleet: &Fleet, node: &Node) -> Result<Entered, Ope
             return Err(error.into());
         }
         let socket = target(node).docker_socket;
-        let docker = timeout(DOCKER_WITHIN, docker(&connection, &socket));
-        let (facts, docker) = tokio::join!(connection.facts(), docker);
+        let last = end.checked_sub(MARGIN).unwrap_or(end);
+        let told_by = last.min(Instant::now() + DOCKER_WITHIN).into();
+        let docker = timeout_at(told_by, docker(&connection, &socket));
+        let facts = timeout_at(told_by, connection.facts());
+        let (facts, docker) = tokio::join!(facts, docker);
         let docker = docker.unwrap_or(Err(HostError::TimedOut.into()));
+        let facts = facts.unwrap_or(Err(HostError::TimedOut));
         let facts = facts.unwrap_or_else(|error| {
             warn!(node = node.node_id, %error, "a host's figures were not read");
             HostFacts::default()

@@ -16,6 +16,7 @@ pub mod credit_grant;
 pub mod credit_summary;
 pub mod error;
 pub mod fleet_refresh;
+pub mod fleet_snapshot;
 pub mod gate;
 pub mod hosts;
 pub mod idempotency;

@@ -16,6 +16,7 @@ use crate::domain::webhook::Reach;
 use crate::events::Publisher;
 use crate::fleet::{Allowed, Fleet};
 use crate::secrets::{Secret, Secrets};
+use crate::vpn::Vpn;
 
 /// A setting that is missing or malformed. Its value is never shown.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -288,6 +289,30 @@ pub fn fleet() -> Result<Fleet, ConfigError> {
         Allowed::Public
     };
     Ok(Fleet::with(key, Secrets::new(), allowed))
+}
+
+/// Headscale: `HEADSCALE_API_URL` (its address, https unless it is on this machine), the key of its API in
+/// `HEADSCALE_API_KEY`, `HEADSCALE_API_KEY_PATH` or `HEADSCALE_API_KEY_ARN`, and `HEADSCALE_USER` (whose
+/// nodes are shown, `milady` unless set); none without an address or a key.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn vpn() -> Result<Option<Vpn>, ConfigError> {
+    let name = "HEADSCALE_API_URL";
+    let key = secret(
+        "HEADSCALE_API_KEY",
+        "HEADSCALE_API_KEY_PATH",
+        "HEADSCALE_API_KEY_ARN",
+    )?;
+    let user = var("HEADSCALE_USER")?.unwrap_or_else(|| "milady".to_owned());
+    let (Some(url), Some(key)) = (var(name)?, key) else {
+        return Ok(None);
+    };
+    let vpn = Vpn::new(&url, key, Secrets::new(), user);
+    vpn.map(Some).ok_or(ConfigError {
+        name,
+        problem: "is not an https address",
+    })
 }
 
 /// The accounts at registries: `REGISTRY_ACCOUNTS` (a JSON object of `{username, password}` by

@@ -76,6 +76,51 @@ impl DynamoDb {
         Ok(())
     }
 
+    /// All items of a table, as `DynamoDB` writes them in JSON.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn items(&self, table: &str) -> Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut from = Value::Null;
+        loop {
+            let mut request = json!({ "TableName": table });
+            if !from.is_null() {
+                request["ExclusiveStartKey"] = from;
+            }
+            let page = self.database.scan(serde_json::from_value(request)?);
+            let mut page = serde_json::to_value(page.map_err(|error| anyhow!("{error}"))?)?;
+            if let Value::Array(found) = page["Items"].take() {
+                items.extend(found);
+            }
+            from = page["LastEvaluatedKey"].take();
+            if from.is_null() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Puts an item into a table, whatever is there.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn put(&self, table: &str, item: &Value) -> Result<()> {
+        let request = serde_json::from_value(json!({"TableName": table, "Item": item}))?;
+        let put = self.database.put_item(request);
+        put.map(drop).map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Takes an item out of a table.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn remove(&self, table: &str, pk: &str, sk: &str) -> Result<()> {
+        let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
+        let request = serde_json::from_value(json!({"TableName": table, "Key": key}))?;
+        let removed = self.database.delete_item(request);
+        removed.map(drop).map_err(|error| anyhow!("{error}"))
+    }
+
     /// Stops it: whoever is connected is not any more, and nobody listens at its address.
     pub async fn stop(&mut self) {
         drop(self.stop.take());

@@ -83,8 +83,14 @@ impl Snapshot {
     /// The same, told at `now`.
     #[must_use]
     pub fn seen_at(mut self, now: DateTime<Utc>) -> Self {
-        self.stale = now - self.refreshed_at.0 >= STALE_AFTER;
+        self.stale = self.is_stale(now);
         self
+    }
+
+    /// Whether it is too old at `now` to tell what is.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        now - self.refreshed_at.0 >= STALE_AFTER
     }
 }
 

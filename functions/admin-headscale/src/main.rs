@@ -1,0 +1,15 @@
+//! `GET /api/v1/admin/headscale`.
+
+use shared::api::admin::headscale::{Deps, handle};
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        vpn: config::vpn()?,
+    };
+    lambda::serve_http("admin-headscale", |request, _| handle(deps, request)).await
+}

@@ -1,0 +1,105 @@
+//! Long bodies: compressed where the client takes that. Owns: `Accept-Encoding`, and how long an answer
+//! becomes in what Lambda returns.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lambda_http::{Body, Request};
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// How a body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// Compressed.
+    Gzip,
+}
+
+impl Encoding {
+    /// What the client takes.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let headers = request.headers().get_all("accept-encoding");
+        let mut given = headers.iter().filter_map(|value| value.to_str().ok());
+        if given.any(takes_gzip) {
+            Self::Gzip
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// The JSON of a body, and its length in what Lambda returns, where a text is a JSON string and
+    /// bytes are base64.
+    ///
+    /// # Errors
+    /// A 500 problem when the body has no JSON form.
+    pub fn encode(self, body: &impl Serialize) -> Result<(Body, usize), Problem> {
+        let text = serde_json::to_string(body).map_err(|_| Problem::internal())?;
+        if self == Self::Plain {
+            let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
+            let length = text.len() + escaped.count();
+            return Ok((Body::Text(text), length));
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let written = encoder.write_all(text.as_bytes());
+        let bytes = written.and_then(|()| encoder.finish());
+        let bytes = bytes.map_err(|_| Problem::internal())?;
+        let length = bytes.len().div_ceil(3) * 4;
+        Ok((Body::Binary(bytes), length))
+    }
+}
+
+fn takes_gzip(header: &str) -> bool {
+    header.split(',').any(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let name = name.trim();
+        let weight = parameters.trim().strip_prefix("q=").unwrap_or("1");
+        let refused = weight.bytes().all(|c| matches!(c, b'0' | b'.'));
+        (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        for (header, taken) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("deflate, gzip, br, zstd", true),
+            ("*", true),
+            ("gzip; q=0.001", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000", false),
+            ("br", false),
+            ("identity", false),
+            ("", false),
+            ("xgzip", false),
+        ] {
+            assert_eq!(takes_gzip(header), taken, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_length_is_that_of_what_lambda_returns() {
+        let body = vec!["\"quoted\"", "back\\slash", "new\nline\u{1}", "ünïcödé"];
+        let (Body::Text(text), length) = Encoding::Plain.encode(&body).expect("a body") else {
+            panic!("a text is expected");
+        };
+        let returned = serde_json::to_string(&text).expect("JSON");
+        assert_eq!(length, returned.len() - 2);
+        let (Body::Binary(bytes), length) = Encoding::Gzip.encode(&body).expect("a body") else {
+            panic!("bytes are expected");
+        };
+        assert_eq!(length, STANDARD.encode(bytes).len());
+    }
+}
