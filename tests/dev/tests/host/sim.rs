@@ -49,7 +49,8 @@ fn compare(path: &str, sim: &Value, real: &Value, differing: &mut Vec<String>) {
 fn another_form_is_not_overlooked() {
     let mut differing = Vec::new();
     let sim = json!([{"Id": "a", "Created": 1, "Labels": {"a": 1}, "Mounts": [{"Name": "x"}], "More": {}}]);
-    let real = json!([{"Id": "b", "Created": "1", "Labels": {"b": ""}, "Mounts": [{}], "More": []}]);
+    let real =
+        json!([{"Id": "b", "Created": "1", "Labels": {"b": ""}, "Mounts": [{}], "More": []}]);
     compare("/list", &sim, &real, &mut differing);
     let expected = [
         "/list[]/Created is a number, and a text in the real answer",
@@ -93,7 +94,7 @@ async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
         .call("POST", "/networks/create", Some(&network))
         .await
         .unwrap();
-    let agent = Uuid::new_v4();
+    let agent = Uuid::from_u128(7);
     let name = format!("milady-{agent}");
     let body = json!({
         "Image": image::CHECKED,
