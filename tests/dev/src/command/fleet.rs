@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::options::Options;
@@ -35,30 +35,39 @@ struct Agent {
     status: &'static str,
     node: &'static str,
     container: Option<String>,
+    /// How long ago it was heard of last, in minutes.
+    silent: i32,
 }
 
-/// Starts the simulated hosts and writes them down with their agents, as they were at the first start
-/// whatever became of them; or, where none are wanted, removes what earlier runs have written. `key`: the
-/// file of the key that functions log in with.
+/// Whether there shall be simulated hosts.
+pub(super) fn is_wanted(options: &Options) -> bool {
+    // Simulated hours are too short for agents to be heard of.
+    !options.no_sim && options.time_lapse.is_none()
+}
+
+/// Starts the simulated hosts and writes them and their agents down anew, whatever became of those of
+/// earlier runs; where none are wanted, these are only removed. `key`: the file of the key that functions
+/// log in with.
 pub(super) async fn start(options: &Options, key: &Path, database: &PgPool) -> Result<Option<Sim>> {
-    if options.no_sim || options.time_lapse.is_some() {
-        remove(database).await?;
-        return Ok(None);
-    }
-    let key = Key::find_or_make(key)?;
-    let now: DateTime<Utc> = sqlx::query_scalar("SELECT billing_clock()")
-        .fetch_one(database)
-        .await?;
-    let mut plan = Plan::new(database, now).await?;
-    let scripts = plan.scripts();
-    let sim = Sim::start(&key, scripts)?;
-    for host in sim.hosts() {
-        register(database, host).await?;
-    }
-    for (number, agent) in plan.agents.iter().enumerate() {
-        write(database, agent, number).await?;
-    }
-    Ok(Some(sim))
+    let mut connection = database.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    remove(&mut transaction).await?;
+    let sim = if is_wanted(options) {
+        let mut plan = Plan::new(&mut transaction).await?;
+        let scripts = plan.scripts();
+        let sim = Sim::start(&Key::find_or_make(key)?, scripts)?;
+        for host in sim.hosts() {
+            register(&mut transaction, host).await?;
+        }
+        for (number, agent) in plan.agents.iter().enumerate() {
+            write(&mut transaction, agent, number).await?;
+        }
+        Some(sim)
+    } else {
+        None
+    };
+    transaction.commit().await?;
+    Ok(sim)
 }
 
 /// One line for people.
@@ -77,7 +86,10 @@ struct Plan {
 }
 
 impl Plan {
-    async fn new(database: &PgPool, now: DateTime<Utc>) -> Result<Self> {
+    async fn new(database: &mut PgConnection) -> Result<Self> {
+        let now = sqlx::query_scalar("SELECT billing_clock()")
+            .fetch_one(&mut *database)
+            .await?;
         let keys: Vec<String> = DEMOS.iter().map(super::seed::Demo::key).collect();
         let rows = sqlx::query(
             "SELECT organization_id, user_id FROM api_keys WHERE key = ANY($1)
@@ -115,6 +127,7 @@ impl Plan {
             status,
             node,
             container: has_container.then(|| container.name.clone()),
+            silent: 0,
         });
         container
     }
@@ -180,32 +193,29 @@ impl Plan {
     fn troubled(&mut self) -> Script {
         const NODE: &str = "sim-troubled";
         let mut script = Script::new(NODE);
-        for (name, state, status, health) in [
-            ("frozen", "paused", "Up 3 hours (Paused)", Health::Well),
+        let slow = Health::Slow(Duration::from_secs(30));
+        let restarting = "Restarting (1) 4 seconds ago";
+        let ended = "Exited (1) 10 minutes ago";
+        for (name, state, status, health, silent) in [
+            ("frozen", "paused", "Up 3 hours (Paused)", Health::Well, 0),
+            ("restless", "restarting", restarting, Health::Well, 0),
             (
-                "restless",
-                "restarting",
-                "Restarting (1) 4 seconds ago",
-                Health::Well,
-            ),
-            (
-                "feverish",
+                "ill",
                 "running",
                 "Up 3 hours (unhealthy)",
                 Health::Failing,
+                0,
             ),
-            ("mute", "running", "Up 3 hours", Health::Refusing),
-            (
-                "slow",
-                "running",
-                "Up 3 hours",
-                Health::Slow(Duration::from_secs(30)),
-            ),
-            ("over", "exited", "Exited (1) 10 minutes ago", Health::Well),
+            ("mute", "running", "Up 3 hours", Health::Refusing, 20),
+            ("slow", "running", "Up 3 hours", slow, 7),
+            ("over", "exited", ended, Health::Well, 0),
         ] {
             let mut container = self.agent(NODE, name, "running").state(state, status);
             container.agent = health;
             script = script.with(container);
+            if let Some(agent) = self.agents.last_mut() {
+                agent.silent = silent;
+            }
         }
         // Its row says that it runs, and nobody has its container.
         self.agent(NODE, "lost", "running");
@@ -227,15 +237,24 @@ fn id(node: &str, name: &str) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-async fn register(database: &PgPool, host: &SimHost) -> Result<()> {
+async fn remove(database: &mut PgConnection) -> Result<()> {
+    for sql in [
+        "DELETE FROM milady_sandboxes WHERE node_id LIKE $1 || '%'",
+        "DELETE FROM docker_nodes WHERE node_id LIKE $1 || '%'",
+    ] {
+        sqlx::query(sql)
+            .bind(PREFIX)
+            .execute(&mut *database)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn register(database: &mut PgConnection, host: &SimHost) -> Result<()> {
     sqlx::query(
         "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint,
              capacity, enabled, metadata)
-         VALUES ($1, '127.0.0.1', $2, 'root', $3, 8, false, '{\"simulated\": true}')
-         ON CONFLICT (node_id) DO UPDATE SET hostname = excluded.hostname,
-             ssh_port = excluded.ssh_port, ssh_user = excluded.ssh_user,
-             host_key_fingerprint = excluded.host_key_fingerprint, capacity = excluded.capacity,
-             enabled = false, metadata = excluded.metadata, updated_at = now()",
+         VALUES ($1, '127.0.0.1', $2, 'root', $3, 8, false, '{\"simulated\": true}')",
     )
     .bind(host.name())
     .bind(i32::from(host.port()))
@@ -247,20 +266,15 @@ async fn register(database: &PgPool, host: &SimHost) -> Result<()> {
 }
 
 /// One that was started elsewhere meanwhile is left alone.
-async fn write(database: &PgPool, agent: &Agent, number: usize) -> Result<()> {
+async fn write(database: &mut PgConnection, agent: &Agent, number: usize) -> Result<()> {
     sqlx::query(
-        "INSERT INTO milady_sandboxes AS a (id, organization_id, user_id, agent_name, status,
+        "INSERT INTO milady_sandboxes (id, organization_id, user_id, agent_name, status,
              billing_status, node_id, container_name, bridge_port, web_ui_port, docker_image,
              last_heartbeat_at, created_at, environment_vars)
          VALUES ($1, $2, $3, $4, $5, 'exempt', $6, $7, $8, $9, 'milady/agent:sample',
-             billing_clock(), billing_clock() - interval '3 hours',
+             billing_clock() - make_interval(mins => $10), billing_clock() - interval '3 hours',
              jsonb_build_object('MILADY_API_TOKEN', md5($4)))
-         ON CONFLICT (id) DO UPDATE SET status = excluded.status, billing_status = 'exempt',
-             node_id = excluded.node_id, container_name = excluded.container_name,
-             bridge_port = excluded.bridge_port, web_ui_port = excluded.web_ui_port,
-             last_heartbeat_at = excluded.last_heartbeat_at, error_message = NULL,
-             error_count = 0, updated_at = billing_clock()
-         WHERE a.node_id LIKE $10 || '%'",
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(agent.id)
     .bind(agent.organization)
@@ -271,19 +285,9 @@ async fn write(database: &PgPool, agent: &Agent, number: usize) -> Result<()> {
     .bind(&agent.container)
     .bind(i32::from(port(BRIDGE, number)))
     .bind(i32::from(port(WEB, number)))
-    .bind(PREFIX)
+    .bind(agent.silent)
     .execute(database)
     .await
     .with_context(|| format!("cannot write the agent {} of {}", agent.name, agent.node))?;
-    Ok(())
-}
-
-async fn remove(database: &PgPool) -> Result<()> {
-    for sql in [
-        "DELETE FROM milady_sandboxes WHERE node_id LIKE $1 || '%' AND billing_status = 'exempt'",
-        "DELETE FROM docker_nodes WHERE node_id LIKE $1 || '%'",
-    ] {
-        sqlx::query(sql).bind(PREFIX).execute(database).await?;
-    }
     Ok(())
 }

@@ -121,6 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let options = parsed("--no-host --no-sim --fresh").unwrap();
+        let expected = Options {
+            no_host: true,
+            no_sim: true,
+            fresh: true,
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
+        assert_eq!(parsed("").unwrap(), Options::default());
+    }
+
+    #[test]
     fn a_line_that_is_not_understood_is_refused() {
         for line in [
             "--tick 4",

@@ -105,6 +105,7 @@ impl Stack {
             bus: &bus.address(),
             cache: &cache.address(),
             webhooks,
+            simulated: fleet::is_wanted(options),
         };
         let functions = template
             .functions
@@ -260,6 +261,8 @@ struct Surroundings<'a> {
     bus: &'a str,
     cache: &'a str,
     webhooks: Webhooks,
+    /// Whether there are simulated hosts.
+    simulated: bool,
 }
 
 /// A function of the template with the settings it declares there, secrets replaced by local values.
@@ -309,8 +312,11 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    // One line per invocation would drown the ticks; whoever wants it says so.
-    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
+    // One line per invocation would drown the ticks, as would each minute's word on every simulated host
+    // that is out of order; whoever wants it says so.
+    let calm = around.simulated && function.name == "fleet-refresh";
+    let usual = if calm { "error" } else { "warn" };
+    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| usual.to_owned());
     env.insert("LOG_LEVEL".to_owned(), level);
     let memory = function.memory_mib.to_string();
     env.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory);
