@@ -18,6 +18,8 @@ pub mod cache;
 pub mod calls;
 #[path = "harness/fleet.rs"]
 pub mod fleet;
+#[path = "harness/headscale.rs"]
+pub mod headscale;
 #[path = "harness/lab.rs"]
 pub mod lab;
 #[path = "harness/neon.rs"]

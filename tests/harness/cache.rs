@@ -1,7 +1,10 @@
 //! A world's table in the emulator of `DynamoDB`.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use dev::dynamodb::DynamoDb;
 use shared::cache::Cache;
+use shared::domain::fleet::Snapshot;
+use uuid::Uuid;
 
 use crate::suite;
 use crate::world::World;
@@ -23,5 +26,16 @@ impl World {
     #[must_use]
     pub fn cache(&self) -> Cache {
         Cache::at(&self.settings[ENDPOINT], self.settings[TABLE].clone())
+    }
+
+    /// Caches a snapshot, as a pass over the hosts does that ends at this time.
+    pub async fn inspected(&self, snapshot: &Snapshot, at: DateTime<Utc>) {
+        let cache = self.cache();
+        let until = at + TimeDelta::minutes(1);
+        let lease = cache.lease_take(Uuid::new_v4(), at, until).await;
+        let lease = lease.expect("DynamoDB answers").expect("the lease");
+        let written = cache.snapshot_write(&lease, snapshot, at, at).await;
+        assert_eq!(written, Ok(true));
+        cache.lease_return(&lease).await.expect("returned");
     }
 }

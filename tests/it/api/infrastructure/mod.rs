@@ -1,0 +1,456 @@
+//! `GET /api/v1/admin/infrastructure`: what is told (here), in pages (`pages`), and where it comes from
+//! when it is old or missing (`refresh`).
+
+mod pages;
+mod refresh;
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use dev::events::EventBus;
+use dev::template::Template;
+use expect_test::expect;
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use shared::domain::agent::AgentStatus;
+use shared::domain::fleet::{AgentRow, Snapshot};
+use tests::suite::{Request, Response, epoch};
+use tests::{World, check, fleet, run};
+
+const FLEET: &str = "/api/v1/admin/infrastructure";
+
+/// A world with an operator's key, and the bus that its functions publish to.
+struct Operations {
+    world: World,
+    key: String,
+    bus: EventBus,
+}
+
+impl Operations {
+    async fn new() -> Self {
+        let mut world = World::new().await;
+        let template = Template::load().expect("template.yaml");
+        let bus = EventBus::start(&template).await.expect("an event bus");
+        let endpoint = ("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), bus.address());
+        world.settings.extend([endpoint]);
+        let (operators, key) = world.tenant("0").await;
+        world.make_admin(operators, "super_admin").await;
+        Self { world, key, bus }
+    }
+
+    /// The same, with a snapshot of so many hosts and agents each, inspected just now.
+    async fn inspected(hosts: usize, agents: usize) -> Self {
+        let operations = Self::new().await;
+        let snapshot = fleet::snapshot(hosts, agents, epoch());
+        operations.world.inspected(&snapshot, epoch()).await;
+        operations
+    }
+
+    fn request(&self, query: &str) -> Request {
+        Request::new("GET", &format!("{FLEET}{query}")).key(&self.key)
+    }
+
+    async fn get(&self, query: &str) -> Response {
+        self.world.call(self.request(query)).await
+    }
+
+    /// What it tells, which must be something.
+    async fn told(&self, query: &str) -> Value {
+        let answer = self.get(query).await;
+        assert_eq!(answer.status(), 200, "{query}: {answer:?}");
+        answer.json()["data"].clone()
+    }
+
+    /// How often another inspection was asked for.
+    fn asked(&self) -> usize {
+        let events = self.bus.received();
+        let asks = events
+            .iter()
+            .filter(|event| event["detail-type"] == "fleet.refresh_requested");
+        asks.count()
+    }
+}
+
+fn seconds(n: i64) -> DateTime<Utc> {
+    epoch() + TimeDelta::seconds(n)
+}
+
+/// The body of an answer that is compressed.
+fn unpacked(answer: &Response) -> Value {
+    assert_eq!(
+        answer.header("content-encoding"),
+        Some("gzip"),
+        "{answer:?}"
+    );
+    assert_eq!(answer.0["isBase64Encoded"], json!(true));
+    let bytes = STANDARD.decode(answer.text()).expect("base64");
+    let mut text = String::new();
+    let read = GzDecoder::new(bytes.as_slice()).read_to_string(&mut text);
+    read.expect("gzip");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn an_operator_sees_the_fleet_as_it_was_inspected() {
+    run(async {
+        let operations = Operations::inspected(1, 1).await;
+        operations.world.at(seconds(7)).await;
+        let answer = operations.get("").await;
+        check(
+            &answer,
+            expect![[r#"
+            200 application/json
+            {
+              "data": {
+                "containers": [
+                  {
+                    "agentName": "Agent 1",
+                    "containerName": null,
+                    "createdAt": "2026-02-22T00:00:00.000Z",
+                    "dbStatus": "pending",
+                    "dockerImage": "milady/agent:cloud-full-ui",
+                    "errorCount": 0,
+                    "errorMessage": null,
+                    "heartbeatAgeMinutes": 1,
+                    "id": "<1>",
+                    "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
+                    "liveHealth": "warming",
+                    "liveHealthReason": "The agent waits to be started",
+                    "liveHealthSeverity": "info",
+                    "nodeId": null,
+                    "organizationId": "<2>",
+                    "runtimePresent": null,
+                    "runtimeState": null,
+                    "runtimeStatus": null,
+                    "sandboxId": "sandbox-1",
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "userId": "<3>"
+                  },
+                  {
+                    "agentName": "Agent 0",
+                    "containerName": "<4>",
+                    "createdAt": "2026-02-22T00:00:00.000Z",
+                    "dbStatus": "running",
+                    "dockerImage": "milady/agent:cloud-full-ui",
+                    "errorCount": 0,
+                    "errorMessage": null,
+                    "heartbeatAgeMinutes": 1,
+                    "id": "<5>",
+                    "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
+                    "liveHealth": "healthy",
+                    "liveHealthReason": "The agent answers",
+                    "liveHealthSeverity": "info",
+                    "nodeId": "host-0000",
+                    "organizationId": "<2>",
+                    "runtimePresent": true,
+                    "runtimeState": "running",
+                    "runtimeStatus": "Up About an hour (healthy)",
+                    "sandboxId": "sandbox-0",
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "userId": "<3>"
+                  }
+                ],
+                "incidents": [],
+                "nodes": [
+                  {
+                    "alerts": [],
+                    "allocatedCount": 1,
+                    "allocationDrift": 0,
+                    "availableSlots": 1,
+                    "capacity": 2,
+                    "containers": [
+                      "<5>"
+                    ],
+                    "createdAt": "2026-01-30T00:00:00.000Z",
+                    "enabled": true,
+                    "ghostContainers": [],
+                    "id": "<6>",
+                    "lastHealthCheck": "2026-03-01T00:00:00.000Z",
+                    "metadata": {},
+                    "nodeId": "host-0000",
+                    "observedAt": "2026-03-01T00:00:00.000Z",
+                    "runtime": {
+                      "actualContainerCount": 1,
+                      "checkedAt": "2026-03-01T00:00:00.000Z",
+                      "containers": [
+                        {
+                          "health": "healthy",
+                          "id": "<7>",
+                          "image": "milady/agent:cloud-full-ui",
+                          "name": "<4>",
+                          "runningFor": "About an hour",
+                          "state": "running",
+                          "status": "Up About an hour (healthy)"
+                        }
+                      ],
+                      "diskUsedPercent": 42,
+                      "dockerReadable": true,
+                      "dockerVersion": "27.5.1",
+                      "error": null,
+                      "ioPressurePct": 3,
+                      "loadAverage": "2.05",
+                      "memoryUsedPercent": 61,
+                      "reachable": true,
+                      "runningContainerCount": 1,
+                      "sshLatencyMs": 12
+                    },
+                    "status": "healthy",
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "utilizationPct": 50
+                  }
+                ],
+                "refreshedAt": "2026-03-01T00:00:00.000Z",
+                "stale": false,
+                "summary": {
+                  "allocatedSlots": 1,
+                  "attentionContainers": 0,
+                  "availableSlots": 1,
+                  "backlogCount": 0,
+                  "degradedNodes": 0,
+                  "disconnectedContainers": 0,
+                  "enabledNodes": 1,
+                  "errorContainers": 0,
+                  "failedContainers": 0,
+                  "healthyContainers": 1,
+                  "healthyNodes": 1,
+                  "missingContainers": 0,
+                  "nodesWithDrift": 0,
+                  "offlineNodes": 0,
+                  "pendingContainers": 1,
+                  "provisioningContainers": 0,
+                  "runningContainers": 1,
+                  "saturatedNodes": 0,
+                  "staleContainers": 0,
+                  "stoppedContainers": 0,
+                  "totalCapacity": 2,
+                  "totalContainers": 2,
+                  "totalNodes": 1,
+                  "unknownContainers": 0,
+                  "unknownNodes": 0,
+                  "utilizationPct": 50
+                }
+              },
+              "success": true
+            }
+        "#]],
+        );
+        let headers = ["age", "cache-control", "vary", "content-encoding"];
+        assert_eq!(
+            headers.map(|name| answer.header(name)),
+            [
+                Some("7"),
+                Some("private, no-cache"),
+                Some("accept-encoding"),
+                None
+            ]
+        );
+        // Nothing of it is made here: it is the snapshot's own JSON.
+        let snapshot = fleet::snapshot(1, 1, epoch());
+        let snapshot = serde_json::to_value(snapshot).expect("JSON");
+        assert_eq!(answer.json()["data"], snapshot);
+        assert_eq!(operations.asked(), 0);
+    });
+}
+
+#[test]
+fn only_a_super_admin_may() {
+    run(async {
+        let operations = Operations::inspected(1, 1).await;
+        let world = &operations.world;
+        let (_, walletless) = world.tenant("0").await;
+        let (moderators, moderator) = world.tenant("0").await;
+        world.make_admin(moderators, "moderator").await;
+        for (key, status) in [
+            (&walletless, 401),
+            (&moderator, 403),
+            (&operations.key, 200),
+        ] {
+            for query in ["", "?view=summary", "?nodeId=nowhere&cursor=x"] {
+                let answer = world.get(key, &format!("{FLEET}{query}")).await;
+                let status = if status == 200 && query.contains("cursor") {
+                    400
+                } else {
+                    status
+                };
+                assert_eq!(answer.status(), status, "{query}");
+                let told = answer.text().contains("summary\":");
+                assert_eq!(told, status == 200, "{query}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_the_client_has_is_not_sent_again() {
+    run(async {
+        let operations = Operations::inspected(3, 2).await;
+        let world = &operations.world;
+        let tag_of = async |query: &str| {
+            let answer = operations.get(query).await;
+            answer.header("etag").expect("a tag").to_owned()
+        };
+        let tag = tag_of("").await;
+        assert_eq!(tag_of("").await, tag);
+        let again = async |tag: &str| {
+            let request = operations.request("").header("if-none-match", tag);
+            world.call(request.header("accept-encoding", "gzip")).await
+        };
+        world.at(seconds(89)).await;
+        let known = again(&format!("\"other\", {tag}")).await;
+        assert_eq!((known.status(), known.text()), (304, ""));
+        let headers = ["age", "etag", "cache-control", "content-type"];
+        assert_eq!(
+            headers.map(|name| known.header(name)),
+            [
+                Some("89"),
+                Some(tag.as_str()),
+                Some("private, no-cache"),
+                None
+            ]
+        );
+        // Each question has an answer of its own.
+        let mut tags = vec![tag.clone()];
+        let cursor = "?cursor=WyJob3N0LTAwMDAiLG51bGxd";
+        for query in [
+            "?view=summary",
+            "?nodeId=host-0001",
+            "?nodeId=host-0002",
+            cursor,
+        ] {
+            tags.push(tag_of(query).await);
+        }
+        // It is stale now; and then there is another one.
+        world.at(seconds(90)).await;
+        assert_eq!(again(&tag).await.status(), 200);
+        tags.push(tag_of("").await);
+        world
+            .inspected(&fleet::snapshot(3, 2, seconds(91)), seconds(91))
+            .await;
+        assert_eq!(again(&tags[5]).await.status(), 200);
+        tags.push(tag_of("").await);
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 7, "{tags:?}");
+    });
+}
+
+#[test]
+fn who_takes_gzip_gets_it() {
+    run(async {
+        let operations = Operations::inspected(20, 8).await;
+        let plain = operations.get("").await;
+        assert_eq!(plain.0["isBase64Encoded"], json!(false));
+        for (accepts, packed) in [("gzip, deflate, br", true), ("br;q=1, gzip;q=0", false)] {
+            let request = operations.request("").header("accept-encoding", accepts);
+            let answer = operations.world.call(request).await;
+            assert_eq!(answer.header("etag"), plain.header("etag"));
+            if packed {
+                assert_eq!(unpacked(&answer), plain.json());
+                assert!(answer.text().len() * 5 < plain.text().len());
+            } else {
+                assert_eq!(answer.text(), plain.text());
+            }
+        }
+    });
+}
+
+#[test]
+fn one_host_or_only_the_totals_are_told_to_who_asks_for_them() {
+    run(async {
+        let operations = Operations::new().await;
+        let mut pass = fleet::pass(3, 2, epoch());
+        pass.agents[2].status = AgentStatus::Error;
+        operations
+            .world
+            .inspected(&Snapshot::of(&pass, epoch()), epoch())
+            .await;
+        let all = operations.told("").await;
+        assert_eq!(all["containers"].as_array().map(Vec::len), Some(7));
+        let count = |value: &Value| value.as_array().map(Vec::len);
+
+        let one = operations.told("?nodeId=host-0001").await;
+        assert_eq!(one["nodes"], json!([all["nodes"][1]]));
+        assert_eq!(
+            one["containers"],
+            json!([all["containers"][3], all["containers"][4]])
+        );
+        assert_eq!(one["summary"], all["summary"]);
+        assert_eq!(count(&one["incidents"]), Some(1), "{}", one["incidents"]);
+        assert_eq!(one["incidents"][0]["nodeId"], "host-0001");
+        let other = operations.told("?nodeId=host-0000").await;
+        assert_eq!(count(&other["incidents"]), Some(0));
+
+        let totals = operations.told("?view=summary").await;
+        let keys: Vec<&String> = totals.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["incidents", "refreshedAt", "stale", "summary"]);
+        assert_eq!(totals["summary"], all["summary"]);
+        assert_eq!(totals["incidents"], all["incidents"]);
+
+        for (query, status, error) in [
+            ("?nodeId=nowhere", 404, "Node not found"),
+            ("?nodeId=", 404, "Node not found"),
+            ("?nodeId=nowhere&view=summary", 404, "Node not found"),
+            ("?view=all", 400, "view must be summary"),
+            ("?cursor=x", 400, "cursor is not one that this route gave"),
+            (
+                "?cursor=WzFd",
+                400,
+                "cursor is not one that this route gave",
+            ),
+        ] {
+            let answer = operations.get(query).await;
+            assert_eq!(answer.status(), status, "{query}");
+            assert_eq!(answer.json()["error"], error, "{query}");
+        }
+    });
+}
+
+#[test]
+fn nothing_that_leads_to_a_host_is_told() {
+    run(async {
+        let operations = Operations::new().await;
+        let mut pass = fleet::pass(2, 2, epoch());
+        pass.nodes[0].row.metadata = serde_json::from_value(json!({
+            "hostname": "canary-host", "sshPort": 22222, "ssh_user": "canary-user", "note": "10.99.0.1",
+            "keyPath": "/etc/canary/key", "dockerSocket": "/run/canary.sock", "headscaleIp": "100.99.0.1",
+            "publishAddress": "0.0.0.99", "vpn": "canary-vpn", "region": "eu", "url": "https://canary.example",
+        }))
+        .expect("metadata");
+        let errors = [
+            "ssh: connect to host canary-host.example.com port 22222: Connection refused",
+            "canary-user@canary.example: Permission denied",
+            "Get \"http://100.99.0.1:31337/bridge\": dial tcp 100.99.0.1:31337: i/o timeout",
+            "cannot read https://canary.example:31337/x via fd7a:115c:a1e0::99",
+        ];
+        for (agent, error) in pass.agents.iter_mut().zip(errors) {
+            *agent = AgentRow {
+                status: AgentStatus::Error,
+                error_message: Some(error.to_owned()),
+                ..agent.clone()
+            };
+        }
+        operations
+            .world
+            .inspected(&Snapshot::of(&pass, epoch()), epoch())
+            .await;
+        let request = operations.request("").header("accept-encoding", "gzip");
+        let packed = unpacked(&operations.world.call(request).await).to_string();
+        let mut told = vec![packed];
+        for query in [
+            "",
+            "?nodeId=host-0000",
+            "?view=summary",
+            "?nodeId=canary-host",
+        ] {
+            told.push(operations.get(query).await.0.to_string());
+        }
+        told.extend(operations.world.logs("admin-infrastructure").await);
+        assert!(told[1].contains("Permission denied"), "{}", told[1]);
+        for canary in ["canary", "22222", "31337", "99.0.1", "0.0.99", "::99"] {
+            let found = told.iter().find(|text| text.contains(canary));
+            assert_eq!(found, None, "{canary}");
+        }
+    });
+}
