@@ -1,8 +1,6 @@
-//! What super admins see and do.
+//! For operators: the fleet as it is, its containers, and the private network.
 
 pub mod container;
-//! For operators: the fleet as it is, and the private network.
-
 mod fleet_page;
 pub mod headscale;
 pub mod infrastructure;

@@ -22,7 +22,6 @@ pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;
 pub use detail::{Detail, Limits};
-pub use flip::{Flip, flips};
 pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
