@@ -60,6 +60,7 @@ async fn run(options: &Options) -> Result<bool> {
     // Its agents are rows, and its restores are to stay without effect.
     let settings = command::Options {
         no_host: true,
+        no_sim: true,
         ..command::Options::default()
     };
     let webhooks = Webhooks::AsDeployed;

@@ -1,5 +1,6 @@
 //! `cargo dev`: builds, starts, migrates, seeds, serves, runs the schedule, and has a host for agents.
 
+mod fleet;
 mod host;
 mod options;
 mod print;

@@ -18,6 +18,7 @@ Usage: cargo dev [options]
   --fresh                 throw the data of earlier runs away first
   --port N                listen on this port (default: 8787, or the next free one)
   --no-host               start no host: agents cannot be started then
+  --no-sim                have no simulated hosts beside it
   --release               build and run the functions as they ship
   --help                  print this
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Start no host.
     pub no_host: bool,
+    /// Have no simulated hosts.
+    pub no_sim: bool,
     /// Build with the release profile.
     pub release: bool,
     /// Only print the help.
@@ -59,6 +62,7 @@ impl Options {
             match argument {
                 Arg::Long("fresh") => options.fresh = true,
                 Arg::Long("no-host") => options.no_host = true,
+                Arg::Long("no-sim") => options.no_sim = true,
                 Arg::Long("release") => options.release = true,
                 Arg::Long("help") | Arg::Short('h') => options.help = true,
                 Arg::Long("time-lapse") => options.time_lapse = Some(seconds(&mut parser)?),
@@ -114,6 +118,19 @@ mod tests {
             assert_eq!(options.time_lapse, Some(expected), "{line}");
             assert_eq!(options.ticks, ticks, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let options = parsed("--no-host --no-sim --fresh").unwrap();
+        let expected = Options {
+            no_host: true,
+            no_sim: true,
+            fresh: true,
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
+        assert_eq!(parsed("").unwrap(), Options::default());
     }
 
     #[test]

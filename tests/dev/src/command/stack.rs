@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
+use super::fleet;
 use super::host::{self, Host, NoHost};
 use super::options::Options;
 use super::seed::{self, DEMOS};
@@ -21,6 +22,7 @@ use crate::gateway::{Gateway, describe};
 use crate::host::image;
 use crate::postgres::{self, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
+use crate::sim::Sim;
 use crate::template::{self, Template};
 use crate::{build, clock};
 
@@ -42,6 +44,8 @@ pub(crate) struct Stack {
     /// The simulated hour it starts in; none in real time.
     pub(super) start_of_time: Option<DateTime<Utc>>,
     host: Result<Host, NoHost>,
+    /// None where none are wanted.
+    sim: Option<Sim>,
     _server: Server,
 }
 
@@ -61,6 +65,8 @@ impl Stack {
         let (host, mut stack) = tokio::try_join!(host, others)?;
         host::register(&stack.database, &host).await?;
         stack.host = host;
+        let key = host::key(&std::path::absolute(&dir)?);
+        stack.sim = fleet::start(options, &key, &stack.database).await?;
         Ok(stack)
     }
 
@@ -99,6 +105,7 @@ impl Stack {
             bus: &bus.address(),
             cache: &cache.address(),
             webhooks,
+            simulated: fleet::is_wanted(options),
         };
         let functions = template
             .functions
@@ -135,6 +142,7 @@ impl Stack {
             url,
             start_of_time,
             host: Err("it is not started yet.".to_owned()),
+            sim: None,
             _server: server,
         })
     }
@@ -162,6 +170,9 @@ impl Stack {
         println!("\nThe API is at {base}, the database at {}", self.url);
         println!("  described in {base}/api/openapi.json");
         println!("{}", host::line(&self.host));
+        if let Some(line) = fleet::line(self.sim.as_ref()) {
+            println!("{line}");
+        }
         for demo in &DEMOS {
             println!("  key of {:<13} {}", demo.name, demo.key());
         }
@@ -250,6 +261,8 @@ struct Surroundings<'a> {
     bus: &'a str,
     cache: &'a str,
     webhooks: Webhooks,
+    /// Whether there are simulated hosts.
+    simulated: bool,
 }
 
 /// A function of the template with the settings it declares there, secrets replaced by local values.
@@ -299,8 +312,11 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    // One line per invocation would drown the ticks; whoever wants it says so.
-    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| "warn".to_owned());
+    // One line per invocation would drown the ticks, as would each minute's word on every simulated host
+    // that is out of order; whoever wants it says so.
+    let calm = around.simulated && function.name == "fleet-refresh";
+    let usual = if calm { "error" } else { "warn" };
+    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| usual.to_owned());
     env.insert("LOG_LEVEL".to_owned(), level);
     let memory = function.memory_mib.to_string();
     env.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory);

@@ -7,6 +7,7 @@ mod engine;
 #[path = "../http/mod.rs"]
 mod http;
 mod kept;
+mod sim;
 mod sshd;
 mod traces;
 

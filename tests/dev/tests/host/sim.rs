@@ -1,0 +1,151 @@
+//! Simulated hosts beside real ones: what their engines answer has the same form.
+
+use std::process::{Command, Stdio};
+
+use dev::host::{Engine, Sshd, image};
+use dev::sim::{Container, Key, Script, Sim, SimHost};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::http::send;
+use crate::{Running, free_port, is_missing, until};
+
+/// Everything that a simulated answer has, and whether the real one has it in the same form. Of lists
+/// the first elements are compared; what labels there are is everybody's own business.
+fn compare(path: &str, sim: &Value, real: &Value, differing: &mut Vec<String>) {
+    match (sim, real) {
+        (Value::Object(_), Value::Object(_)) if path.ends_with("/Labels") => {}
+        (Value::Object(sim), Value::Object(real)) => {
+            for (name, value) in sim {
+                let path = format!("{path}/{name}");
+                match real.get(name) {
+                    Some(real) => compare(&path, value, real, differing),
+                    None => differing.push(format!("{path} is not in the real answer")),
+                }
+            }
+        }
+        (Value::Array(sim), Value::Array(real)) => {
+            if let (Some(sim), Some(real)) = (sim.first(), real.first()) {
+                compare(&format!("{path}[]"), sim, real, differing);
+            }
+        }
+        _ => {
+            let [sim, real] = [sim, real].map(|value| match value {
+                Value::Null => "null",
+                Value::Bool(_) => "a truth",
+                Value::Number(_) => "a number",
+                Value::String(_) => "a text",
+                Value::Array(_) => "a list",
+                Value::Object(_) => "an object",
+            });
+            if sim != real {
+                differing.push(format!("{path} is {sim}, and {real} in the real answer"));
+            }
+        }
+    }
+}
+
+#[test]
+fn another_form_is_not_overlooked() {
+    let mut differing = Vec::new();
+    let sim = json!([{"Id": "a", "Created": 1, "Labels": {"a": 1}, "Mounts": [{"Name": "x"}], "More": {}}]);
+    let real =
+        json!([{"Id": "b", "Created": "1", "Labels": {"b": ""}, "Mounts": [{}], "More": []}]);
+    compare("/list", &sim, &real, &mut differing);
+    let expected = [
+        "/list[]/Created is a number, and a text in the real answer",
+        "/list[]/Mounts[]/Name is not in the real answer",
+        "/list[]/More is an object, and a list in the real answer",
+    ];
+    assert_eq!(differing, expected);
+}
+
+/// A port that leads to the engine of a simulated host, through a person's own SSH client.
+fn forward(host: &SimHost, key: &std::path::Path) -> (u16, Running) {
+    let port = free_port();
+    let client = Command::new("ssh")
+        .args(["-F", "/dev/null", "-N", "-o", "BatchMode=yes", "-o"])
+        .args([
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ])
+        .args(["-o", "IdentitiesOnly=yes", "-i"])
+        .arg(key)
+        .args(["-p", &host.port().to_string(), "-L"])
+        .arg(format!("127.0.0.1:{port}:/var/run/docker.sock"))
+        .arg("root@127.0.0.1")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    (port, Running(client))
+}
+
+#[tokio::test]
+async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
+    if is_missing(Engine::availability().and(Sshd::availability())) {
+        return;
+    }
+    let engine = Engine::start("form").await.unwrap();
+    image::import(&engine).await.unwrap();
+    let network = json!({"Name": "milady-agents", "Driver": "bridge"});
+    engine
+        .call("POST", "/networks/create", Some(&network))
+        .await
+        .unwrap();
+    let agent = Uuid::from_u128(7);
+    let name = format!("milady-{agent}");
+    let body = json!({
+        "Image": image::CHECKED,
+        "Labels": {"milady.agent": agent},
+        "ExposedPorts": {"2138/tcp": {}},
+        "HostConfig": {
+            "NetworkMode": "milady-agents",
+            "PortBindings": {"2138/tcp": [{"HostIp": "127.0.0.1", "HostPort": free_port().to_string()}]},
+            "Mounts": [{"Type": "volume", "Source": name, "Target": "/app/data"}],
+        },
+    });
+    engine.run(&name, &body).await.unwrap();
+
+    let directory = std::env::temp_dir().join(format!("sim-form-{}", std::process::id()));
+    let key = Key::find_or_make(&directory.join("key")).unwrap();
+    let container = Container::of(agent, Uuid::nil())
+        .image(image::CHECKED)
+        .agent(20_000, dev::sim::Health::Well)
+        .state("running", "Up 2 seconds (health: starting)");
+    let sim = Sim::start(&key, [Script::new("form").with(container)]).unwrap();
+    let (port, _client) = forward(&sim.hosts()[0], &directory.join("key"));
+    let address = ([127, 0, 0, 1], port).into();
+    until("the forwarded port", async || {
+        let connected = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+        connected.is_ok().then_some(())
+    })
+    .await;
+
+    let mut differing = Vec::new();
+    for path in [
+        "/version".to_owned(),
+        "/containers/json?all=true".to_owned(),
+        format!("/containers/{name}/json"),
+        format!("/images/{}/json", image::CHECKED),
+    ] {
+        let real = engine.call("GET", &path, None).await.unwrap();
+        let sim = send(address, &format!("GET /v1.41{path}"), &[], b"").await;
+        assert_eq!(sim.status, 200, "{path}");
+        assert!(!sim.body.is_null(), "{path}");
+        compare(&path, &sim.body, &real, &mut differing);
+        let empty = [&sim.body, &real].map(|list| list.as_array().is_some_and(Vec::is_empty));
+        assert_eq!(empty, [false, false], "{path}");
+    }
+    assert_eq!(differing, [""; 0]);
+    let real = engine
+        .call("GET", "/containers/nobody/json", None)
+        .await
+        .unwrap_err();
+    let sim = send(address, "GET /containers/nobody/json", &[], b"").await;
+    assert_eq!(sim.status, 404);
+    let message = sim.body["message"].as_str().unwrap();
+    assert!(real.to_string().ends_with(message), "{real:#} {message}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
