@@ -1,8 +1,11 @@
 //! JSON bodies. Owns: their limits, and that every wrong field is named, not only the first.
 
+use std::ops::RangeInclusive;
+
 use lambda_http::{Body, Request};
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
 use super::problem::{Detail, Problem};
@@ -132,15 +135,45 @@ impl Fields {
             self.refuse(field, "must be a number");
             return None;
         };
-        let digits = number.to_string();
-        let decimal = digits
-            .parse()
-            .ok()
-            .or_else(|| Decimal::from_scientific(&digits).ok());
+        let decimal = exact(&number);
         if decimal.is_none() {
             self.refuse(field, "is out of range");
         }
         decimal
+    }
+
+    /// A whole number within limits, which `rule` tells, that may be absent. JSON knows no difference
+    /// between `8` and `8.0`.
+    pub fn optional_integer(
+        &mut self,
+        field: &'static str,
+        rule: &'static str,
+        limits: RangeInclusive<i32>,
+    ) -> Option<i32> {
+        let value = self.take(field)?;
+        let whole = value.as_number().and_then(exact);
+        let whole = whole.filter(|number| number.fract().is_zero());
+        let whole = whole.and_then(|number| number.to_i32());
+        let accepted = whole.filter(|number| limits.contains(number));
+        if accepted.is_none() {
+            self.refuse(field, rule);
+        }
+        accepted
+    }
+
+    /// A truth value that may be absent.
+    pub fn optional_flag(&mut self, field: &'static str) -> Option<bool> {
+        let flag = self.take(field)?.as_bool();
+        if flag.is_none() {
+            self.refuse(field, "must be true or false");
+        }
+        flag
+    }
+
+    /// Whether a field is there and null, where that says something else than leaving it out.
+    #[must_use]
+    pub fn is_null(&self, field: &'static str) -> bool {
+        self.object.get(field).is_some_and(Value::is_null)
     }
 
     /// An object that may be absent.
@@ -163,6 +196,13 @@ impl Fields {
             Err(Problem::bad_request(self.details))
         }
     }
+}
+
+/// A number as the very decimal that was written.
+fn exact(number: &Number) -> Option<Decimal> {
+    let digits = number.to_string();
+    let plain = digits.parse().ok();
+    plain.or_else(|| Decimal::from_scientific(&digits).ok())
 }
 
 /// The usual form with dashes, in either case.

@@ -92,16 +92,46 @@ fn decode(text: &str) -> Option<Position> {
 /// one.
 #[must_use]
 pub fn cut<T>(
-    mut entries: Vec<T>,
+    entries: Vec<T>,
     limit: i64,
     position: impl Fn(&T) -> Position,
+) -> (Vec<T>, Option<String>) {
+    cut_by(entries, limit, |entry| encode(&position(entry)))
+}
+
+/// The same for a list whose cursors are made by `cursor`.
+#[must_use]
+pub fn cut_by<T>(
+    mut entries: Vec<T>,
+    limit: i64,
+    cursor: impl Fn(&T) -> String,
 ) -> (Vec<T>, Option<String>) {
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = entries.len() > keep;
     entries.truncate(keep);
-    let cursor = entries.last().filter(|_| more);
-    let cursor = cursor.map(|last| encode(&position(last)));
-    (entries, cursor)
+    let next = entries.last().filter(|_| more).map(cursor);
+    (entries, next)
+}
+
+/// The cursor of a page that ends at this name, in a list that is sorted by names.
+#[must_use]
+pub fn encode_name(name: &str) -> String {
+    URL_SAFE_NO_PAD.encode(name)
+}
+
+/// `cursor` of such a list.
+///
+/// # Errors
+/// 400.
+pub fn name_cursor(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(text) = parameter(request, "cursor") else {
+        return Ok(None);
+    };
+    let name = URL_SAFE_NO_PAD.decode(text).ok();
+    let name = name.and_then(|name| String::from_utf8(name).ok());
+    name.filter(|name| !name.is_empty() && !name.contains('\0'))
+        .map(Some)
+        .ok_or_else(|| Problem::field("cursor", "is not one that this list gave"))
 }
 
 /// The list as an answer: 304 when the client has this very one.

@@ -14,6 +14,8 @@ pub mod idempotency;
 pub mod job;
 pub mod json;
 pub mod list;
+pub mod node;
+pub mod log_part;
 pub mod not_found;
 pub mod openapi;
 pub mod path;

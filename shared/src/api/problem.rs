@@ -70,6 +70,15 @@ impl Problem {
         }
     }
 
+    /// 400 for one field, with an error text of its own.
+    #[must_use]
+    pub fn bad_value(error: String, detail: Detail) -> Self {
+        Self {
+            details: vec![detail],
+            ..Self::new(400, "Bad Request", error)
+        }
+    }
+
     /// 401: no credential, or a bad one.
     #[must_use]
     pub fn unauthorized(error: &str) -> Self {
@@ -221,6 +230,8 @@ impl From<RequestError> for Problem {
         match failure {
             RequestError::NotFound(text) => Self::not_found(text),
             RequestError::NotNow(reason) => Self::conflict(reason.0),
+            RequestError::Conflict(text) => Self::conflict(&text),
+            RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
             RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
             RequestError::Away(text) => Self::unavailable_for(30, text),

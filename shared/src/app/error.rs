@@ -17,6 +17,17 @@ pub enum RequestError {
     /// The state does not allow it.
     #[error(transparent)]
     NotNow(#[from] NotNow),
+    /// The state does not allow it; the text names what is in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// A field holds what looked right and turned out not to be.
+    #[error("{field} {message}")]
+    Invalid {
+        /// The field, as the client named it.
+        field: &'static str,
+        /// What is wrong with it.
+        message: &'static str,
+    },
     /// Not enough credit.
     #[error(transparent)]
     Credit(#[from] Refusal),
@@ -40,6 +51,8 @@ pub enum RequestError {
 impl RequestError {
     /// The caller's organization has no such agent.
     pub(crate) const NO_AGENT: Self = Self::NotFound("Agent not found");
+    /// No such host is registered.
+    pub(crate) const NO_NODE: Self = Self::NotFound("Node not found");
 }
 
 impl From<OpenError> for RequestError {

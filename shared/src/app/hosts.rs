@@ -1,9 +1,11 @@
-//! The way from a use case to a host. Owns: what working on hosts takes, and pinning the key that a host
-//! showed first. Does not own: the connections (`fleet`).
+//! The way from a use case to a host. Owns: what working on hosts takes, who we are to
+//! registries, and pinning the key that a host showed first. Does not own: the connections (`fleet`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use sqlx::PgPool;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -14,10 +16,10 @@ use crate::db;
 use crate::db::nodes::Node;
 use crate::db::placements::Placement;
 use crate::domain::agent::AgentStatus;
-use crate::domain::container::Images;
+use crate::domain::container::{self, Images};
 use crate::fleet::{
     AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, Fingerprint, Fleet, HostError,
-    Limits, Target,
+    Limits, RegistryAccount, Target,
 };
 use crate::secrets::{Secret, Secrets};
 
@@ -184,4 +186,35 @@ async fn pin(pool: &PgPool, node_id: &str, shown: &Fingerprint) -> Result<(), Op
     } else {
         Err(HostError::HostKeyMismatch.into())
     }
+}
+
+/// The accounts at registries are not there or not in their form. Neither they nor why is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The registry's credentials cannot be read")]
+pub(super) struct AccountsUnreadable;
+
+/// Who we are to the registry of an image; none = nobody in particular.
+pub(super) async fn registry_account(
+    secrets: &Secrets,
+    accounts: Option<&Secret>,
+    image: &str,
+) -> Result<Option<RegistryAccount>, AccountsUnreadable> {
+    #[derive(Deserialize)]
+    struct Account {
+        username: String,
+        password: String,
+    }
+    let Some(accounts) = accounts else {
+        return Ok(None);
+    };
+    let text = Box::pin(secrets.read(accounts)).await;
+    let text = text.map_err(|_| AccountsUnreadable)?;
+    let mut accounts: HashMap<String, Account> =
+        serde_json::from_str(&text).map_err(|_| AccountsUnreadable)?;
+    let registry = container::registry(image);
+    Ok(accounts.remove(registry).map(|account| RegistryAccount {
+        registry: registry.to_owned(),
+        username: account.username,
+        password: account.password,
+    }))
 }

@@ -195,7 +195,8 @@ async fn docker(connection: &Arc<Connection>, socket: &str) -> Result<Docker, En
     })
 }
 
-fn found(container: Container) -> Found {
+/// A container as the rules see it.
+pub(super) fn found(container: Container) -> Found {
     let created_at = DateTime::from_timestamp(container.created, 0);
     Found {
         id: container.id,
@@ -229,7 +230,8 @@ fn unread(error: EngineError) -> Unread {
 
 /// The agents that said that they are well before the end.
 async fn alive(connection: &Arc<Connection>, probes: &[Probe], end: Instant) -> Vec<Uuid> {
-    let asked = stream::iter(probes).map(|probe| async {
+    // By value: a closure over references makes a future that cannot be sent.
+    let asked = stream::iter(probes.iter().copied()).map(|probe| async move {
         let agent = AgentHttp::new(Arc::clone(connection), probe.port);
         let answer = agent.get("/health", LONGEST_HEALTH, AGENT_WITHIN).await;
         answer

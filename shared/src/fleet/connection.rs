@@ -136,15 +136,31 @@ impl Fleet {
         self.handshakes.load(Ordering::Relaxed)
     }
 
+    /// Meets a host that is to be registered: the key it proved to have, be it that it then refuses ours,
+    /// and why it cannot be worked on, if so. The connection is not kept.
+    pub async fn meet(&self, target: &Target) -> (Option<Fingerprint>, Option<HostError>) {
+        let shown = Shown::default();
+        let met = timeout(CONNECT_WITHIN, self.handshake(target, &shown)).await;
+        match met.unwrap_or(Err(HostError::TimedOut)) {
+            Ok(connection) => {
+                connection.close().await;
+                (Some(connection.fingerprint), None)
+            }
+            // Only who has proved the key gets to refuse ours.
+            Err(HostError::AuthFailed) => (shown.seen().fingerprint, Some(HostError::AuthFailed)),
+            Err(error) => (None, Some(error)),
+        }
+    }
+
     async fn open(&self, target: &Target) -> Result<Connection, HostError> {
-        let opened = timeout(CONNECT_WITHIN, self.handshake(target)).await;
+        let opened = timeout(CONNECT_WITHIN, self.handshake(target, &Shown::default())).await;
         opened.unwrap_or(Err(HostError::TimedOut))
     }
 
     /// A host may have several keys and offer another one than the pinned: then it is asked for each
     /// other kind alone before that is called a mismatch.
-    async fn handshake(&self, target: &Target) -> Result<Connection, HostError> {
-        match self.attempt(target, None).await {
+    async fn handshake(&self, target: &Target, shown: &Shown) -> Result<Connection, HostError> {
+        match self.attempt(target, None, shown).await {
             Err(HostError::HostKeyMismatch) => {}
             other => return other,
         }
@@ -166,8 +182,10 @@ impl Fleet {
                 hash: Some(HashAlg::Sha256),
             },
         ] {
-            if let Ok(connection) = self.attempt(target, Some(algorithm)).await {
-                return Ok(connection);
+            let attempt = self.attempt(target, Some(algorithm), shown).await;
+            // A host that refuses ours has shown the pinned one.
+            if matches!(attempt, Ok(_) | Err(HostError::AuthFailed)) {
+                return attempt;
             }
         }
         Err(HostError::HostKeyMismatch)
@@ -177,17 +195,19 @@ impl Fleet {
         &self,
         target: &Target,
         algorithm: Option<Algorithm>,
+        shown: &Shown,
     ) -> Result<Connection, HostError> {
+        let addresses = self.allowed.look_up(&target.hostname, target.port).await?;
         self.key().await?;
-        let stream = self.dial(target).await?;
+        let stream = dial(&addresses).await?;
         self.handshakes.fetch_add(1, Ordering::Relaxed);
-        let seen = Arc::new(StdMutex::new(Seen::default()));
+        shown.set(Seen::default());
         let pin = Pin {
             expected: target.fingerprint.clone(),
-            seen: Arc::clone(&seen),
+            shown: shown.clone(),
         };
         let connected = client::connect_stream(config(algorithm), stream, pin).await;
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen = shown.seen();
         if seen.mismatch {
             return Err(HostError::HostKeyMismatch);
         }
@@ -205,29 +225,6 @@ impl Fleet {
         })
     }
 
-    /// Connects to an address that may be used, and to no other: a name is resolved once, here.
-    async fn dial(&self, target: &Target) -> Result<TcpStream, HostError> {
-        let name = (target.hostname.as_str(), target.port);
-        let found = tokio::net::lookup_host(name).await;
-        let addresses: Vec<SocketAddr> = found.map_err(|_| HostError::Unreachable)?.collect();
-        if addresses.is_empty() {
-            return Err(HostError::Unreachable);
-        }
-        if !addresses
-            .iter()
-            .all(|address| self.allowed.permits(address.ip()))
-        {
-            return Err(HostError::AddressRefused);
-        }
-        let stream = TcpStream::connect(addresses.as_slice()).await;
-        let stream = stream.map_err(|_| HostError::Unreachable)?;
-        // Without it each exchange waits for the other side's delayed acknowledgement.
-        stream
-            .set_nodelay(true)
-            .map_err(|_| HostError::Unreachable)?;
-        Ok(stream)
-    }
-
     async fn log_in(&self, handle: &mut Handle<Pin>, user: &str) -> Result<(), HostError> {
         let key = self.key().await?;
         let hash = if key.0.algorithm().is_rsa() {
@@ -243,6 +240,16 @@ impl Fleet {
             client::AuthResult::Failure { .. } => Err(HostError::AuthFailed),
         }
     }
+}
+
+async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, HostError> {
+    let stream = TcpStream::connect(addresses).await;
+    let stream = stream.map_err(|_| HostError::Unreachable)?;
+    // Without it each exchange waits for the other side's delayed acknowledgement.
+    stream
+        .set_nodelay(true)
+        .map_err(|_| HostError::Unreachable)?;
+    Ok(stream)
 }
 
 /// A host that was moved, renamed or pinned anew is another one. A pin that was missing and is now
@@ -266,18 +273,31 @@ fn config(algorithm: Option<Algorithm>) -> Arc<client::Config> {
     Arc::new(config)
 }
 
-/// What a host showed of itself.
+/// What a host showed of itself, in the last attempt.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Its key.
-    pub fingerprint: Option<Fingerprint>,
+struct Seen {
+    fingerprint: Option<Fingerprint>,
     mismatch: bool,
+}
+
+#[derive(Clone, Default)]
+struct Shown(Arc<StdMutex<Seen>>);
+
+impl Shown {
+    fn seen(&self) -> Seen {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    fn set(&self, seen: Seen) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
 }
 
 /// Accepts the key that is pinned, and any where none is: the caller pins what was seen.
 struct Pin {
     expected: Option<Fingerprint>,
-    seen: Arc<StdMutex<Seen>>,
+    shown: Shown,
 }
 
 impl client::Handler for Pin {
@@ -296,9 +316,10 @@ impl client::Handler for Pin {
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.mismatch = !accepted;
-        seen.fingerprint = fingerprint;
+        self.shown.set(Seen {
+            fingerprint,
+            mismatch: !accepted,
+        });
         Ok(accepted)
     }
 }

@@ -16,7 +16,9 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::container::{ContainerSpec, DATA, Data, LABEL_AGENT, LABEL_ATTEMPT, body, labels};
+use super::container::{
+    ContainerSpec, DATA, Data, LABEL_AGENT, LABEL_ATTEMPT, Limits, body, labels,
+};
 use super::engine_error::{EngineError, kind, pull_kind};
 use super::error::HostError;
 use super::http;
@@ -36,7 +38,7 @@ pub(super) const NETWORK: &str = "milady-agents";
 
 /// The engine of one host.
 pub struct Engine {
-    docker: Docker,
+    pub(super) docker: Docker,
 }
 
 impl std::fmt::Debug for Engine {
@@ -85,6 +87,8 @@ pub struct Life {
     pub running: bool,
     /// How often Docker had to start it again.
     pub restarts: i64,
+    /// What it may use; 0 = there is no limit.
+    pub limits: Limits,
 }
 
 impl Engine {
@@ -158,9 +162,15 @@ impl Engine {
     pub async fn life(&self, id: &str) -> Result<Life, EngineError> {
         let seen = self.docker.inspect_container(id, None).await;
         let seen = seen.map_err(|error| kind(&error))?;
+        let limits = seen.host_config.unwrap_or_default();
         Ok(Life {
             running: seen.state.and_then(|state| state.running) == Some(true),
             restarts: seen.restart_count.unwrap_or_default(),
+            limits: Limits {
+                memory: limits.memory.unwrap_or_default(),
+                nano_cpus: limits.nano_cpus.unwrap_or_default(),
+                pids: limits.pids_limit.unwrap_or_default(),
+            },
         })
     }
 

@@ -13,10 +13,11 @@ mod error;
 mod facts;
 mod http;
 mod key;
+mod operate;
 mod target;
 
 pub use agent::{AgentHttp, Answer};
-pub use connection::{Connection, Fleet, Seen};
+pub use connection::{Connection, Fleet};
 pub use container::{ContainerSpec, Data, Limits, Published};
 pub use docker::{Container, Engine, Life, RegistryAccount};
 pub use engine_error::EngineError;

@@ -1,7 +1,16 @@
 //! Where a host is and how it is recognized. Owns: its coordinates, which never leave this layer.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::error::HostError;
+
+/// What finding a name's addresses may take.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The Docker socket of a host that names no other.
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -77,6 +86,24 @@ impl Allowed {
     #[must_use]
     pub fn permits(self, address: IpAddr) -> bool {
         self == Self::Any || crate::domain::address::is_public(address)
+    }
+
+    /// The addresses that a host's name leads to, all of which must be allowed: one is connected to, and
+    /// no name is resolved again for that.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    pub async fn look_up(self, hostname: &str, port: u16) -> Result<Vec<SocketAddr>, HostError> {
+        let found = timeout(LOOK_UP_WITHIN, lookup_host((hostname, port))).await;
+        let found = found.map_err(|_| HostError::TimedOut)?;
+        let addresses: Vec<SocketAddr> = found.map_err(|_| HostError::Unreachable)?.collect();
+        if addresses.is_empty() {
+            return Err(HostError::Unreachable);
+        }
+        let allowed = addresses.iter().all(|address| self.permits(address.ip()));
+        allowed
+            .then_some(addresses)
+            .ok_or(HostError::AddressRefused)
     }
 }
 

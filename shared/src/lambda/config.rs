@@ -270,9 +270,8 @@ pub fn secret(
     }
 }
 
-/// The connections to hosts: `ALLOW_PRIVATE_NODES` (`true` lets hosts be at this machine and in private
-/// networks) and the key that opens them, in `MILADY_SSH_KEY` (base64), `MILADY_SSH_KEY_PATH` or
-/// `MILADY_SSH_KEY_ARN`.
+/// The connections to hosts: where they may be (see [`allowed_nodes`]) and the key that opens them, in
+/// `MILADY_SSH_KEY` (base64), `MILADY_SSH_KEY_PATH` or `MILADY_SSH_KEY_ARN`.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -282,13 +281,20 @@ pub fn fleet() -> Result<Fleet, ConfigError> {
         "MILADY_SSH_KEY_PATH",
         "MILADY_SSH_KEY_ARN",
     )?;
+    Ok(Fleet::with(key, Secrets::new(), allowed_nodes()?))
+}
+
+/// `ALLOW_PRIVATE_NODES`: `true` lets hosts be at this machine and in private networks.
+///
+/// # Errors
+/// [`ConfigError`] when it is neither `true` nor `false`.
+pub fn allowed_nodes() -> Result<Allowed, ConfigError> {
     let anywhere = parsed("ALLOW_PRIVATE_NODES", "is not true or false")?.unwrap_or(false);
-    let allowed = if anywhere {
+    Ok(if anywhere {
         Allowed::Any
     } else {
         Allowed::Public
-    };
-    Ok(Fleet::with(key, Secrets::new(), allowed))
+    })
 }
 
 /// Headscale: `HEADSCALE_API_URL` (its address, https unless it is on this machine), the key of its API in

@@ -3,6 +3,7 @@
 mod admin_credits;
 mod agents;
 mod auth;
+mod containers;
 mod credits;
 mod cron;
 mod headscale;
@@ -11,5 +12,6 @@ mod infrastructure;
 mod jobs;
 mod known_failures;
 mod meta;
+mod nodes;
 mod session;
 mod walk;

@@ -29,6 +29,15 @@ const fn case(route: &'static str, nobody: u64, stranger: u64) -> Case {
     }
 }
 
+/// A route of super admins: a stranger has no wallet, another admin not the role.
+fn operators(route: &'static str, body: Value) -> Case {
+    Case {
+        body,
+        lesser: Some(403),
+        ..case(route, 401, 401)
+    }
+}
+
 fn cases() -> Vec<Case> {
     vec![
         case("GET /api/v1/milady/agents", 401, 200),
@@ -66,19 +75,28 @@ fn cases() -> Vec<Case> {
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),
-        Case {
-            body: json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
-            lesser: Some(403),
-            ..case("POST /api/v1/admin/credits", 401, 401)
-        },
-        Case {
-            lesser: Some(403),
-            ..case("GET /api/v1/admin/infrastructure", 401, 401)
-        },
-        Case {
-            lesser: Some(403),
-            ..case("GET /api/v1/admin/headscale", 401, 401)
-        },
+        operators(
+            "POST /api/v1/admin/credits",
+            json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
+        ),
+        operators("GET /api/v1/admin/docker-nodes", Value::Null),
+        operators(
+            "POST /api/v1/admin/docker-nodes",
+            json!({"nodeId": "n1", "hostname": "no-such-host.invalid"}),
+        ),
+        operators("GET /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
+        operators(
+            "PATCH /api/v1/admin/docker-nodes/{nodeId}",
+            json!({"enabled": false}),
+        ),
+        operators("DELETE /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
+        operators(
+            "POST /api/v1/admin/docker-nodes/{nodeId}/health-check",
+            Value::Null,
+        ),
+        operators("POST /api/v1/admin/docker-nodes/sync", Value::Null),
+        operators("GET /api/v1/admin/infrastructure", Value::Null),
+        operators("GET /api/v1/admin/headscale", Value::Null),
         // The cron secret is no user's.
         case("GET /api/cron/milady-billing", 401, 401),
         case("POST /api/cron/milady-billing", 401, 401),
@@ -101,7 +119,8 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
     let (method, path) = case.route.split_once(' ').expect("a route");
     let path = path
         .replace("{agentId}", &agent.to_string())
-        .replace("{jobId}", &job.to_string());
+        .replace("{jobId}", &job.to_string())
+        .replace("{nodeId}", "n1");
     let (method, path) = if path == "$default" {
         ("GET", "/nowhere")
     } else {

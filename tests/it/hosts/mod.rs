@@ -3,6 +3,7 @@
 
 mod asleep;
 mod bad;
+mod containers;
 mod faults;
 mod inspection;
 mod known_failures;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 use uuid::Uuid;
@@ -13,12 +12,12 @@ use super::place::{self, Place};
 use super::work::Work;
 use super::{JobFailure, Stop, leftovers};
 use crate::app::agent_state;
-use crate::app::hosts::{Host, LIMITS};
+use crate::app::hosts::{Host, LIMITS, registry_account};
 use crate::db;
 use crate::db::placements::Placement;
 use crate::domain::container::{self, API_TOKEN, BRIDGE_PORT, Given, JWT_SECRET, WEB_PORT};
 use crate::domain::placement::Ports;
-use crate::fleet::{ContainerSpec, Data, EngineError, HostError, Published, RegistryAccount};
+use crate::fleet::{ContainerSpec, Data, EngineError, HostError, Published};
 
 /// What pulling an image may take.
 const PULL_WITHIN: Duration = Duration::from_mins(10);
@@ -80,36 +79,13 @@ async fn has_data(work: &Work<'_>, place: &Place, wanted: &Wanted<'_>) -> Result
 async fn pull(work: &mut Work<'_>, host: &Host, image: &str) -> Result<(), Stop> {
     work.begin("pull").await?;
     if !host.engine.has_image(image).await? {
-        let credentials = credentials(work, container::registry(image)).await?;
-        let pulling = host.engine.pull(image, credentials, PULL_WITHIN);
+        let hosts = work.hosts;
+        let account = registry_account(&hosts.secrets, hosts.registries.as_ref(), image).await;
+        let account = account.map_err(|error| JobFailure::Outside(error.to_string()))?;
+        let pulling = host.engine.pull(image, account, PULL_WITHIN);
         work.patiently(pulling).await??;
     }
     work.done("pull").await
-}
-
-/// What the image's registry wants to know of us.
-async fn credentials(
-    work: &Work<'_>,
-    registry: &str,
-) -> Result<Option<RegistryAccount>, JobFailure> {
-    #[derive(Deserialize)]
-    struct Account {
-        username: String,
-        password: String,
-    }
-    let Some(secret) = &work.hosts.registries else {
-        return Ok(None);
-    };
-    let unreadable = || JobFailure::Outside("The registry's credentials cannot be read".to_owned());
-    let text = Box::pin(work.hosts.secrets.read(secret)).await;
-    let text = text.map_err(|_| unreadable())?;
-    let mut accounts: std::collections::HashMap<String, Account> =
-        serde_json::from_str(&text).map_err(|_| unreadable())?;
-    Ok(accounts.remove(registry).map(|account| RegistryAccount {
-        registry: registry.to_owned(),
-        username: account.username,
-        password: account.password,
-    }))
 }
 
 /// A port of the host may be taken by somebody who is in no row: then others are tried.

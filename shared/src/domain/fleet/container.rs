@@ -92,6 +92,17 @@ impl ContainerView {
         }
     }
 
+    /// Whether the row expects a container on a host that was read and does not have it. One that is being
+    /// started has none yet.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        let recorded = self.container_name.is_some();
+        let expects = self.db_status.expects_container(recorded);
+        expects
+            && self.db_status != AgentStatus::Provisioning
+            && self.runtime_present == Some(false)
+    }
+
     /// Whether somebody should look.
     #[must_use]
     pub fn needs_attention(&self) -> bool {

@@ -2,9 +2,11 @@
 //! the totals, and that no address can be part of it. Does not own: asking hosts (`fleet`), reading rows,
 //! keeping snapshots.
 
+mod act;
 mod alert;
 mod code;
 mod container;
+mod detail;
 mod flip;
 mod incident;
 mod moment;
@@ -15,17 +17,20 @@ mod runtime;
 mod shown;
 mod summary;
 
+pub use act::{Act, GHOST_AGE, Standing};
 pub use alert::Alert;
 pub use code::Code;
 pub use container::ContainerView;
+pub use detail::{Detail, Limits};
+pub use flip::{Flip, flips};
 pub use flip::{Flip, Known, flips};
 pub use incident::{Incident, Scope};
 pub use moment::Moment;
-pub use node::{NodeStatus, NodeView};
+pub use node::{DEGRADED_DISK, NodeStatus, NodeView};
 pub use ours::Ghost;
 pub use pass::{AgentRow, Docker, Found, NodePass, NodeRow, Pass, Reading, Visit};
 pub use runtime::{Runtime, RuntimeContainer};
-pub use shown::{Fact, Metadata, without_addresses};
+pub use shown::{Fact, Metadata, without_addresses, without_secrets};
 pub use summary::Summary;
 
 use chrono::{DateTime, TimeDelta, Utc};

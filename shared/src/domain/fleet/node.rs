@@ -15,7 +15,7 @@ use crate::domain::observation::Unread;
 use crate::domain::placement::is_saturated;
 
 /// A disk that is used to this share, in percent, makes a host degraded.
-const DEGRADED_DISK: u64 = 90;
+pub const DEGRADED_DISK: u64 = 90;
 
 /// How a host fares: `docker_nodes.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,14 @@ impl NodeStatus {
         } else {
             Self::Healthy
         }
+    }
+
+    /// Reads the database's word; one that this version does not know says nothing.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        let known = [Self::Healthy, Self::Degraded, Self::Offline];
+        let found = known.into_iter().find(|status| status.as_str() == word);
+        found.unwrap_or(Self::Unknown)
     }
 
     /// The database's word.

@@ -128,8 +128,17 @@ impl Found {
         self.label.is_some() || self.named_after().is_some()
     }
 
+    /// Whether an agent's row that names its host claims it: it has the name in the row, or the one it would
+    /// have, and its label does not say that it is another agent's.
+    #[must_use]
+    pub fn is_claimed_by(&self, agent: Uuid, recorded: Option<&str>) -> bool {
+        let named = recorded.map_or_else(|| self.name == name(agent), |name| self.name == name);
+        named && (self.label.is_none() || self.agent() == Some(agent))
+    }
+
     /// The agent it is of. The label is what we wrote; a name can be anybody's.
-    pub(super) fn agent(&self) -> Option<Uuid> {
+    #[must_use]
+    pub fn agent(&self) -> Option<Uuid> {
         match &self.label {
             Some(label) => Uuid::try_parse(label).ok(),
             None => self.named_after(),
@@ -226,7 +235,7 @@ impl<'a> Claims<'a> {
             let Some(found) = by_name.get(agent.name_of_container().as_str()) else {
                 continue;
             };
-            if found.label.is_none() || found.agent() == Some(agent.id) {
+            if found.is_claimed_by(agent.id, agent.container_name.as_deref()) {
                 self.claimed.insert(agent.id, found);
             }
         }

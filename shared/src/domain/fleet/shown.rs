@@ -5,14 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What stands for a word that is not shown.
 const HIDDEN: &str = "[hidden]";
-/// Words in a key that say that its value leads somewhere or opens something.
+/// Words in a key that say that its value leads somewhere.
 #[rustfmt::skip]
 const LEADING: &[&str] = &[
     "ssh", "port", "user", "ip", "url", "uri", "vpn", "bridge", "socket", "proxy",
-    "key", "token", "secret", "password", "headscale", "tailscale", "domain", "dns", "fingerprint",
+    "headscale", "tailscale", "domain", "dns", "fingerprint",
+];
+/// Words in a key that say that its value opens something.
+#[rustfmt::skip]
+const OPENING: &[&str] = &[
+    "key", "token", "secret", "password", "passphrase", "passwd", "credential", "apikey", "privatekey",
 ];
 
 /// A host's metadata as far as it is shown: flags, whole numbers, and words without the signs that
@@ -76,8 +82,22 @@ fn is_plain(text: &str) -> bool {
     text.chars().all(plain)
 }
 
-/// Whether one of the key's words is a leading one: `publishAddress`, `ssh_port`, `hostname`.
+/// Whether one of the key's words is a leading or an opening one: `publishAddress`, `ssh_port`,
+/// `hostname`, `apiToken`.
 fn leads(key: &str) -> bool {
+    let leading = |word: &str| {
+        LEADING.contains(&word) || word.starts_with("host") || word.starts_with("addr")
+    };
+    words(key).any(|word| leading(&word)) || opens(key)
+}
+
+/// Whether one of the key's words is an opening one.
+fn opens(key: &str) -> bool {
+    words(key).any(|word| OPENING.contains(&word.as_str()))
+}
+
+/// A key's words in small letters, without the s at their ends.
+fn words(key: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let mut after_small = false;
     for c in key.chars() {
@@ -90,11 +110,24 @@ fn leads(key: &str) -> bool {
             word.extend(c.to_lowercase());
         }
     }
-    let leading = |word: &str| {
-        let word = word.strip_suffix('s').unwrap_or(word);
-        LEADING.contains(&word) || word.starts_with("host") || word.starts_with("addr")
-    };
-    words.iter().any(|word| leading(word))
+    words
+        .into_iter()
+        .map(|word| word.strip_suffix('s').unwrap_or(&word).to_owned())
+}
+
+/// What was stored, without what keys such as `apiToken` hold, at any depth. Operators, who may know
+/// where a host is, see this.
+#[must_use]
+pub fn without_secrets(stored: Value) -> Value {
+    match stored {
+        Value::Object(fields) => {
+            let shown = fields.into_iter().filter(|(key, _)| !opens(key));
+            let shown = shown.map(|(key, value)| (key, without_secrets(value)));
+            Value::Object(shown.collect())
+        }
+        Value::Array(values) => values.into_iter().map(without_secrets).collect(),
+        plain => plain,
+    }
 }
 
 /// The text without words that lead to a host: addresses, names with dots, URLs, `user@host`, and the
@@ -168,6 +201,20 @@ mod tests {
         );
         let again: Metadata = serde_json::from_str(&shown).expect("metadata");
         assert_eq!(again, metadata);
+    }
+
+    #[test]
+    fn operators_see_all_of_the_metadata_but_secrets() {
+        let stored = serde_json::json!({
+            "region": "eu", "dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1",
+            "apiToken": "x", "SSH_PRIVATE_KEY": "x", "passwords": ["x"], "keyboard": "de", "monkey": 1,
+            "labels": [{"rack": 4, "credentials": {"a": 1}}, "plain", null],
+        });
+        let shown = serde_json::json!({
+            "region": "eu", "dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1",
+            "keyboard": "de", "monkey": 1, "labels": [{"rack": 4}, "plain", null],
+        });
+        assert_eq!(without_secrets(stored), shown);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use options::{HELP, Options};
 
 /// More than enough for the requests of a run that could succeed.
 const RESTORABLE: i32 = 50;
+const NODES: i32 = 50;
 
 /// Runs the command; the result says whether the API is as described.
 ///
@@ -103,7 +104,8 @@ async fn run(options: &Options) -> Result<bool> {
     report(&events, options.cases, &routes, status.success())
 }
 
-/// Agents for the restore route alone: each can be restored once, for no host ever runs it.
+/// Agents for the restore route alone: each can be restored once, for no host ever runs it. And hosts,
+/// some of them for the route that removes them.
 async fn stock(database: &PgPool) -> Result<()> {
     sqlx::query(
         "WITH stopped AS (
@@ -118,6 +120,16 @@ async fn stock(database: &PgPool) -> Result<()> {
     .execute(database)
     .await
     .context("cannot add agents")?;
+    // Nobody is at these names, so that nothing is connected to.
+    sqlx::query(
+        "INSERT INTO docker_nodes (node_id, hostname)
+        SELECT kind || '-' || n, 'no-such-host.invalid'
+        FROM unnest(ARRAY['kept', 'removable']) kind, generate_series(1, $1) n",
+    )
+    .bind(NODES)
+    .execute(database)
+    .await
+    .context("cannot add hosts")?;
     Ok(())
 }
 
@@ -136,6 +148,14 @@ async fn configured(database: &PgPool) -> Result<String> {
         ("backups", "SELECT id::text FROM milady_sandbox_backups"),
         ("organizations", "SELECT id::text FROM organizations"),
         ("keys", "SELECT key FROM api_keys"),
+        (
+            "nodes",
+            "SELECT node_id FROM docker_nodes WHERE node_id LIKE 'kept%'",
+        ),
+        (
+            "removable",
+            "SELECT node_id FROM docker_nodes WHERE node_id LIKE 'removable%'",
+        ),
     ] {
         let values: Vec<String> = sqlx::query_scalar(sql).fetch_all(database).await?;
         // A list of texts is written the same in JSON and in TOML. Writing to a String cannot fail.

@@ -68,7 +68,7 @@ async fn asleep(world: &World, organization: Uuid) -> Vec<Asleep> {
 }
 
 /// A running agent on a host at which nobody listens.
-async fn unreachable(world: &World, organization: Uuid) -> Uuid {
+pub(super) async fn unreachable(world: &World, organization: Uuid) -> Uuid {
     world
         .execute(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint)
@@ -84,7 +84,7 @@ async fn unreachable(world: &World, organization: Uuid) -> Uuid {
 
 /// The answer to a request about such an agent. Neither it nor what the function logs says where the
 /// host is, who logs in there, or with what.
-async fn quiet(world: &World, name: &str, request: &Request) -> Response {
+pub(super) async fn quiet(world: &World, name: &str, request: &Request) -> Response {
     // The key is read before a host is reached, so its path must be a real one.
     let path = std::env::temp_dir().join(format!("canary-key-{}", Uuid::new_v4()));
     std::fs::copy(tests::suite::ssh_key(), &path).expect("a copy of the key");

@@ -1,0 +1,15 @@
+//! `POST /api/v1/admin/docker-containers/audit`.
+
+use shared::api::admin::container::{ReachDeps, audit::handle};
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &ReachDeps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+        fleet: config::fleet()?,
+    };
+    lambda::serve_http("container-audit", |request, _| handle(deps, request)).await
+}

@@ -1,0 +1,15 @@
+//! `GET /api/v1/admin/docker-nodes`.
+
+use shared::api::node::Deps;
+use shared::api::node::list::handle;
+use shared::lambda::{self, Connections, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::boot();
+    let deps = &Deps {
+        pool: lambda::pool(Connections::One)?,
+        auth: config::auth()?,
+    };
+    lambda::serve_http("node-list", |request, _| handle(deps, request)).await
+}

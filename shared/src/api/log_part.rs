@@ -1,0 +1,114 @@
+//! Which part of a container's log is asked for. Owns: its form in a query and in a body.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lambda_http::Request;
+use serde_json::Value;
+
+use super::body::Fields;
+use super::list;
+use super::problem::Problem;
+use crate::app::agent_logs::{Part, Since};
+
+/// Lines, when the client asks for none in particular and at most.
+const LINES: u32 = 200;
+const MOST_LINES: u32 = 5_000;
+
+const LINES_RULE: &str = "must be a number from 1 to 5000";
+const SINCE_RULE: &str = "must be an ISO 8601 date or an age such as 90s, 30m, 1h, 7d";
+
+/// The part that a query asks for; `lines` is what its number of lines is called.
+///
+/// # Errors
+/// 400.
+pub fn of_query(request: &Request, lines: &'static str) -> Result<Part, Problem> {
+    let tail = match list::parameter(request, lines) {
+        None => LINES,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|lines| (1..=MOST_LINES).contains(lines))
+            .ok_or_else(|| Problem::field(lines, LINES_RULE))?,
+    };
+    let since = match list::parameter(request, "since") {
+        None => None,
+        Some(text) => {
+            let since = read_since(&text);
+            Some(since.ok_or_else(|| Problem::field("since", SINCE_RULE))?)
+        }
+    };
+    Ok(Part { tail, since })
+}
+
+/// The part that a body asks for with `lines` and `since`.
+pub fn of_body(fields: &mut Fields) -> Part {
+    let tail = match fields.take("lines") {
+        None => LINES,
+        Some(value) => {
+            let lines = as_lines(&value);
+            if lines.is_none() {
+                fields.refuse("lines", LINES_RULE);
+            }
+            lines.unwrap_or_default()
+        }
+    };
+    let valid = |text: &str| read_since(text).is_some();
+    let since = fields.optional_text("since", SINCE_RULE, valid);
+    Part {
+        tail,
+        since: since.and_then(|text| read_since(&text)),
+    }
+}
+
+fn as_lines(value: &Value) -> Option<u32> {
+    let lines = u32::try_from(value.as_u64()?).ok()?;
+    (1..=MOST_LINES).contains(&lines).then_some(lines)
+}
+
+/// A date, or how long ago.
+fn read_since(text: &str) -> Option<Since> {
+    if let Ok(at) = text.parse::<DateTime<Utc>>() {
+        return Some(Since::At(at));
+    }
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !number.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = number.parse().ok()?;
+    let ago = match unit {
+        "s" => TimeDelta::try_seconds(number),
+        "m" => TimeDelta::try_minutes(number),
+        "h" => TimeDelta::try_hours(number),
+        "d" => TimeDelta::try_days(number),
+        _ => None,
+    };
+    let most = TimeDelta::days(36_500);
+    ago.filter(|ago| *ago <= most).map(Since::Ago)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_ages_are_read() {
+        let at: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().expect("a time");
+        for (text, since) in [
+            ("2026-03-01T12:00:00Z", Some(Since::At(at))),
+            ("2026-03-01T13:00:00.000+01:00", Some(Since::At(at))),
+            ("90s", Some(Since::Ago(TimeDelta::seconds(90)))),
+            ("1h", Some(Since::Ago(TimeDelta::hours(1)))),
+            ("7d", Some(Since::Ago(TimeDelta::days(7)))),
+            ("", None),
+            ("h", None),
+            ("-1h", None),
+            ("1.5h", None),
+            ("1w", None),
+            ("1€", None),
+            ("99999999999999999999s", None),
+            ("9223372036854775807s", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(read_since(text), since, "{text}");
+        }
+    }
+}

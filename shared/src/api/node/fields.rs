@@ -1,0 +1,223 @@
+//! The fields of a host as clients send them. Owns: what each may hold. Does not own: where a name leads.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::api::body::{Fields, holds_nul};
+use crate::fleet::Fingerprint;
+
+pub(super) const NODE_ID: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
+    begin with a letter or a digit, and not be 'sync'";
+pub(super) const HOSTNAME: &str = "must be a host name or an IP address";
+/// As many agents as a host has ports for.
+const MOST_AGENTS: i32 = 1000;
+const LONGEST_METADATA: usize = 16_384;
+/// What the kernel takes as the path of a socket.
+const LONGEST_SOCKET: usize = 107;
+
+/// A path below the list is no host's name.
+pub(super) fn is_node_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (1..=64).contains(&text.len())
+        && text.chars().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text != "sync"
+}
+
+/// A name's last label does not begin with a digit: what looks like an address must be one, for resolvers
+/// read `127.1` and `0x7f.1` as addresses too.
+pub(super) fn is_hostname(text: &str) -> bool {
+    if text.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let label = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len())
+            && label.chars().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253
+        && text.split('.').all(label)
+        && !last.starts_with(|c: char| c.is_ascii_digit())
+}
+
+pub(super) fn ssh_port(body: &mut Fields) -> Option<u16> {
+    let rule = "must be a whole number from 1 to 65535";
+    let port = body.optional_integer("sshPort", rule, 1..=65_535)?;
+    u16::try_from(port).ok()
+}
+
+pub(super) fn ssh_user(body: &mut Fields) -> Option<String> {
+    let rule = "must be 1 to 32 letters, digits, dots, dashes and underscores, and begin with a \
+        letter or an underscore";
+    body.optional_text("sshUser", rule, is_user)
+}
+
+fn is_user(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (1..=32).contains(&text.len())
+        && text.chars().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
+pub(super) fn capacity(body: &mut Fields) -> Option<i32> {
+    let rule = "must be a whole number from 1 to 1000";
+    body.optional_integer("capacity", rule, 1..=MOST_AGENTS)
+}
+
+/// In the one spelling that is stored.
+pub(super) fn fingerprint(body: &mut Fields) -> Option<String> {
+    let rule = "must be a SHA-256 fingerprint as OpenSSH prints it";
+    let is_fingerprint = |text: &str| Fingerprint::parse(text).is_some();
+    let text = body.optional_text("hostKeyFingerprint", rule, is_fingerprint)?;
+    Fingerprint::parse(&text).map(|fingerprint| fingerprint.to_string())
+}
+
+/// What we read of it must be what we take it for; the rest is the operators' own.
+pub(super) fn metadata(body: &mut Fields) -> Option<Value> {
+    const FIELD: &str = "metadata";
+    let metadata = body.optional_map(FIELD)?;
+    let setting = |name: &str| metadata.get(name).filter(|value| !value.is_null());
+    let text = |value: &Value, accept: fn(&str) -> bool| value.as_str().is_some_and(accept);
+    if setting("dockerSocket").is_some_and(|value| !text(value, is_socket)) {
+        body.refuse(FIELD, "dockerSocket must be an absolute path");
+    }
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    if setting("publishAddress").is_some_and(|value| !text(value, is_address)) {
+        body.refuse(FIELD, "publishAddress must be an IP address");
+    }
+    let metadata = Value::Object(metadata);
+    if metadata.to_string().len() > LONGEST_METADATA {
+        body.refuse(FIELD, "must have at most 16,384 bytes");
+    }
+    if holds_nul(&metadata) {
+        body.refuse(FIELD, "must not hold the character U+0000");
+    }
+    Some(metadata)
+}
+
+fn is_socket(text: &str) -> bool {
+    let printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    text.starts_with('/') && text.len() <= LONGEST_SOCKET && text.chars().all(printable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_hosts_are_told_from_what_is_none() {
+        for name in [
+            "n1",
+            "A",
+            "0",
+            "node-3.eu_west",
+            "sync2",
+            "Sync",
+            &"a".repeat(64),
+        ] {
+            assert!(is_node_id(name), "{name}");
+        }
+        for name in [
+            "",
+            "sync",
+            ".",
+            "..",
+            "-a",
+            "_a",
+            "a/b",
+            "a b",
+            "a%",
+            "ä",
+            "a\0",
+            "a\n",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_node_id(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_at_a_name_or_an_address() {
+        for text in [
+            "node-3.example.com",
+            "localhost",
+            "my_host",
+            "3com.example",
+            "1.1.1.1",
+            "2606:4700::1111",
+            "xn--bcher-kva.example",
+            "_a",
+            "0xy.a",
+            &format!("{}.example", "a".repeat(63)),
+        ] {
+            assert!(is_hostname(text), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "a.",
+            "a..b",
+            "-a",
+            "a-.b",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0x7f000001",
+            "a.3com",
+            "a.0x1",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "[::1]",
+            "fe80::1%eth0",
+            "a:22",
+            "root@a",
+            "http://a",
+            "a b",
+            "a\0",
+            "bücher.example",
+            "$(id)",
+            &format!("{}.example", "a".repeat(64)),
+            &"a.".repeat(127).repeat(2),
+        ] {
+            assert!(!is_hostname(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn who_logs_in_has_a_plain_name() {
+        for user in ["root", "_svc", "milady-1", "a.b", "R"] {
+            assert!(is_user(user), "{user}");
+        }
+        for user in [
+            "",
+            "1a",
+            "-root",
+            "root;id",
+            "a b",
+            "a@b",
+            "a\n",
+            &"a".repeat(33),
+        ] {
+            assert!(!is_user(user), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_an_absolute_path() {
+        assert!(is_socket("/run/docker.sock") && is_socket("/run/user/1000/my docker.sock"));
+        for path in [
+            "",
+            "docker.sock",
+            "unix:///x",
+            "tcp://x:1",
+            "/a\n",
+            &"/a".repeat(60),
+        ] {
+            assert!(!is_socket(path), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `/api/v1/admin/docker-containers` and `/api/v1/admin/infrastructure/containers/actions`, as far as no
+//! host answers
+
+mod action;
+mod audit;
+mod list;
+mod logs;
+
+use serde_json::json;
+use tests::suite::Request;
+use tests::{World, run};
+use uuid::Uuid;
+
+const LIST: &str = "/api/v1/admin/docker-containers";
+const AUDIT: &str = "/api/v1/admin/docker-containers/audit";
+const ACTIONS: &str = "/api/v1/admin/infrastructure/containers/actions";
+
+/// The key of a super admin.
+async fn operator(world: &World) -> String {
+    let (organization, key) = world.tenant("0").await;
+    world.make_admin(organization, "super_admin").await;
+    key
+}
+
+#[test]
+fn only_a_super_admin_sees_and_does_anything() {
+    run(async {
+        let world = World::new().await;
+        let (_, walletless) = world.tenant("100").await;
+        let (moderator, moderators_key) = world.tenant("100").await;
+        world.make_admin(moderator, "moderator").await;
+        let body = json!({"action": "inspect", "nodeId": "n1", "containerName": "c"});
+        let logs = format!("{LIST}/{}/logs", Uuid::new_v4());
+        for request in [
+            Request::new("GET", LIST),
+            Request::new("GET", &logs),
+            Request::new("POST", AUDIT),
+            Request::new("POST", ACTIONS).json(&body),
+        ] {
+            for (key, status) in [
+                (None, 401),
+                (Some("eliza_nonsense"), 401),
+                (Some(walletless.as_str()), 401),
+                (Some(moderators_key.as_str()), 403),
+            ] {
+                let request = match key {
+                    Some(key) => request.clone().key(key),
+                    None => request.clone(),
+                };
+                let answer = world.call(request).await;
+                assert_eq!(answer.status(), status, "{answer:?}");
+            }
+        }
+        let entries = world.count("SELECT count(*) FROM admin_audit_log").await;
+        assert_eq!(entries, 0);
+    });
+}

@@ -1,0 +1,320 @@
+//! `POST /api/v1/admin/docker-nodes`, without a host that answers
+
+use std::time::{Duration, Instant};
+
+use dev::host::Silent;
+use expect_test::expect;
+use serde_json::{Value, json};
+use tests::suite::{Request, Response};
+use tests::{World, check, run};
+
+use super::{NODES, error, logged, operator, register, stored};
+
+const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
+
+#[test]
+fn a_host_that_cannot_be_reached_is_registered_with_a_warning() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9, "unknown": 1});
+        check(
+            &register(&world, &key, &body).await,
+            expect![[r#"
+            201 application/json
+            {
+              "data": {
+                "allocatedCount": 0,
+                "availableSlots": 8,
+                "capacity": 8,
+                "createdAt": "2026-03-01T00:00:00.000Z",
+                "enabled": true,
+                "hostKeyFingerprint": null,
+                "hostKeyPinned": false,
+                "hostname": "127.0.0.1",
+                "id": "<1>",
+                "lastHealthCheck": null,
+                "metadata": {},
+                "nodeId": "n1",
+                "sshPort": 9,
+                "sshUser": "root",
+                "status": "unknown",
+                "updatedAt": "2026-03-01T00:00:00.000Z",
+                "warning": "The host cannot be reached: its key will be pinned at the first connection"
+              },
+              "success": true
+            }
+        "#]],
+        );
+        // What it is called leads nowhere now, and may do so later. A pin that is given is kept.
+        let body = json!({"nodeId": "n2", "hostname": "no-such-host.invalid", "sshPort": null,
+            "capacity": 1000, "sshUser": "milady", "hostKeyFingerprint": &PIN[7..]});
+        let registered = register(&world, &key, &body).await;
+        let data = &registered.json()["data"];
+        assert_eq!(registered.status(), 201, "{registered:?}");
+        assert_eq!(
+            (
+                &data["hostKeyFingerprint"],
+                &data["hostKeyPinned"],
+                &data["sshPort"]
+            ),
+            (&json!(PIN), &json!(true), &json!(22))
+        );
+        let said = data["warning"].as_str().expect("a warning");
+        assert!(
+            said.ends_with("its key will be compared at the first connection"),
+            "{said}"
+        );
+        let stored = stored(&world).await;
+        assert_eq!(stored.len(), 2);
+        assert_eq!(stored[1]["host_key_fingerprint"], json!(PIN));
+        let logged = logged(&world).await;
+        assert_eq!(logged.len(), 2);
+        assert_eq!(
+            logged[0],
+            json!({"action": "node.register", "subject": "n1", "result": "registered", "details": {
+                "hostname": "127.0.0.1", "sshPort": 9, "sshUser": "root", "capacity": 8,
+                "hostKeyFingerprint": null,
+                "warning": "The host cannot be reached: its key will be pinned at the first connection",
+            }})
+        );
+    });
+}
+
+#[test]
+fn f25_a_host_that_says_nothing_is_registered_within_its_time() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        let silent = Silent::start().expect("a silent host");
+        let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": silent.port()});
+        let began = Instant::now();
+        let registered = register(&world, &key, &body).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(registered.status(), 201, "{registered:?}");
+        assert_eq!(
+            registered.json()["data"]["warning"],
+            json!(
+                "The host did not answer in time: its key will be pinned at the first connection"
+            )
+        );
+    });
+}
+
+#[test]
+fn every_wrong_field_is_named() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        let all = json!({"nodeId": "a/b", "hostname": "http://x", "sshPort": 0, "capacity": 0,
+            "sshUser": "-oProxyCommand=x", "hostKeyFingerprint": "MD5:00"});
+        check(
+            &register(&world, &key, &all).await,
+            expect![[r#"
+            400 application/problem+json
+            {
+              "detail": "nodeId must be 1 to 64 letters, digits, dots, dashes and underscores, begin with a letter or a digit, and not be 'sync', and 5 more",
+              "details": [
+                {
+                  "field": "nodeId",
+                  "message": "must be 1 to 64 letters, digits, dots, dashes and underscores, begin with a letter or a digit, and not be 'sync'"
+                },
+                {
+                  "field": "hostname",
+                  "message": "must be a host name or an IP address"
+                },
+                {
+                  "field": "sshPort",
+                  "message": "must be a whole number from 1 to 65535"
+                },
+                {
+                  "field": "sshUser",
+                  "message": "must be 1 to 32 letters, digits, dots, dashes and underscores, and begin with a letter or an underscore"
+                },
+                {
+                  "field": "capacity",
+                  "message": "must be a whole number from 1 to 1000"
+                },
+                {
+                  "field": "hostKeyFingerprint",
+                  "message": "must be a SHA-256 fingerprint as OpenSSH prints it"
+                }
+              ],
+              "error": "nodeId must be 1 to 64 letters, digits, dots, dashes and underscores, begin with a letter or a digit, and not be 'sync', and 5 more",
+              "instance": "<1>",
+              "status": 400,
+              "success": false,
+              "title": "Bad Request",
+              "type": "about:blank"
+            }
+        "#]],
+        );
+        let good = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
+        for (field, values) in [
+            (
+                "nodeId",
+                vec![
+                    json!(null),
+                    json!(""),
+                    json!("sync"),
+                    json!(1),
+                    json!("-n"),
+                    json!("a".repeat(65)),
+                ],
+            ),
+            (
+                "hostname",
+                vec![
+                    json!(null),
+                    json!(""),
+                    json!("127.1"),
+                    json!("2130706433"),
+                    json!("[::1]"),
+                    json!("a b"),
+                    json!("x:22"),
+                    json!("root@x"),
+                    json!("a\u{0}"),
+                    json!(["127.0.0.1"]),
+                ],
+            ),
+            (
+                "sshPort",
+                vec![
+                    json!(0),
+                    json!(65_536),
+                    json!(-1),
+                    json!(22.5),
+                    json!("22"),
+                    json!(1e300),
+                ],
+            ),
+            (
+                "capacity",
+                vec![
+                    json!(0),
+                    json!(1001),
+                    json!(-8),
+                    json!(1.5),
+                    json!("8"),
+                    json!(true),
+                ],
+            ),
+            (
+                "sshUser",
+                vec![
+                    json!(""),
+                    json!("root;id"),
+                    json!("a b"),
+                    json!("1a"),
+                    json!(0),
+                ],
+            ),
+            (
+                "hostKeyFingerprint",
+                vec![json!(""), json!("SHA256:"), json!("MD5:00:11"), json!(1)],
+            ),
+        ] {
+            for value in values {
+                let mut body = good.clone();
+                body[field] = value.clone();
+                let refused = register(&world, &key, &body).await;
+                assert_eq!(refused.status(), 400, "{field} {value}");
+                let details = refused.json()["details"].clone();
+                assert_eq!(details.as_array().map(Vec::len), Some(1), "{details}");
+                assert_eq!(details[0]["field"], json!(field), "{value}");
+            }
+        }
+        for (body, kind, status) in [
+            ("[]", "application/json", 400),
+            ("{", "application/json", 400),
+            ("", "application/json", 400),
+            ("{}", "text/plain", 415),
+        ] {
+            let request = Request::new("POST", NODES).key(&key).body(body);
+            let answer = world.call(request.header("content-type", kind)).await;
+            assert_eq!(answer.status(), status, "{body} {kind}");
+        }
+        assert_eq!(stored(&world).await, Vec::<Value>::new());
+        // JSON knows no difference between these.
+        let mut whole = good.clone();
+        whole["capacity"] = json!(8.0);
+        assert_eq!(register(&world, &key, &whole).await.status(), 201);
+    });
+}
+
+#[test]
+fn a_name_is_given_once() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
+        assert_eq!(register(&world, &key, &body).await.status(), 201);
+        let again = register(&world, &key, &body).await;
+        assert_eq!(
+            error(&again),
+            (409, "Node with id 'n1' already exists".to_owned())
+        );
+        assert_eq!(logged(&world).await.len(), 1);
+    });
+}
+
+#[test]
+fn of_those_who_register_one_name_at_the_same_moment_one_does() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        for round in 0..3 {
+            let asked = (1..=4).map(|n| {
+                // Each knows another host by that name.
+                let body =
+                    json!({"nodeId": format!("n{round}"), "hostname": "127.0.0.1", "sshPort": n});
+                world.call_cold(Request::new("POST", NODES).key(&key).json(&body))
+            });
+            let answers: Vec<Response> = futures_util::future::join_all(asked).await;
+            let mut statuses: Vec<u64> = answers.iter().map(Response::status).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [201, 409, 409, 409], "{answers:?}");
+            let won = answers.iter().find(|answer| answer.status() == 201);
+            let won = won.expect("one").json()["data"]["sshPort"].clone();
+            let stored = stored(&world).await;
+            assert_eq!(
+                (stored.len(), &stored[round]["ssh_port"]),
+                (round + 1, &won)
+            );
+        }
+        assert_eq!(logged(&world).await.len(), 3);
+    });
+}
+
+#[test]
+fn a_repeated_registration_gets_the_first_answer() {
+    run(async {
+        let world = World::new().await;
+        let key = operator(&world).await;
+        let once = |port: u16| {
+            let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": port});
+            let request = Request::new("POST", NODES).key(&key).json(&body);
+            request.header("idempotency-key", "once")
+        };
+        let first = world.call(once(9)).await;
+        world
+            .execute("UPDATE docker_nodes SET capacity = 3, metadata = '{\"a\": 1}'")
+            .await;
+        let again = world.call(once(9)).await;
+        assert_eq!((first.status(), first.json()), (201, again.json()));
+        assert_eq!(again.status(), 201);
+        assert_eq!(world.call(once(10)).await.status(), 422);
+        assert_eq!(stored(&world).await.len(), 1);
+        // What was refused may be asked for again.
+        let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
+        let request = Request::new("POST", NODES).key(&key).json(&body);
+        let request = request.header("idempotency-key", "other");
+        assert_eq!(world.call(request.clone()).await.status(), 409);
+        world.execute("DELETE FROM docker_nodes").await;
+        assert_eq!(world.call(request).await.status(), 201);
+    });
+}
