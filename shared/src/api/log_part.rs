@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_http::Request;
-use serde_json::Value;
 
 use super::body::Fields;
 use super::list;
@@ -11,7 +10,7 @@ use crate::app::agent_logs::{Part, Since};
 
 /// Lines, when the client asks for none in particular and at most.
 const LINES: u32 = 200;
-const MOST_LINES: u32 = 5_000;
+const MOST: i32 = 5_000;
 
 const LINES_RULE: &str = "must be a number from 1 to 5000";
 const SINCE_RULE: &str = "must be an ISO 8601 date or an age such as 90s, 30m, 1h, 7d";
@@ -26,7 +25,8 @@ pub fn of_query(request: &Request, lines: &'static str) -> Result<Part, Problem>
         Some(text) => text
             .parse()
             .ok()
-            .filter(|lines| (1..=MOST_LINES).contains(lines))
+            .filter(|lines| (1..=MOST).contains(lines))
+            .and_then(|lines| u32::try_from(lines).ok())
             .ok_or_else(|| Problem::field(lines, LINES_RULE))?,
     };
     let since = match list::parameter(request, "since") {
@@ -41,27 +41,14 @@ pub fn of_query(request: &Request, lines: &'static str) -> Result<Part, Problem>
 
 /// The part that a body asks for with `lines` and `since`.
 pub fn of_body(fields: &mut Fields) -> Part {
-    let tail = match fields.take("lines") {
-        None => LINES,
-        Some(value) => {
-            let lines = as_lines(&value);
-            if lines.is_none() {
-                fields.refuse("lines", LINES_RULE);
-            }
-            lines.unwrap_or_default()
-        }
-    };
+    let lines = fields.optional_integer("lines", LINES_RULE, 1..=MOST);
+    let tail = lines.and_then(|lines| u32::try_from(lines).ok());
     let valid = |text: &str| read_since(text).is_some();
     let since = fields.optional_text("since", SINCE_RULE, valid);
     Part {
-        tail,
+        tail: tail.unwrap_or(LINES),
         since: since.and_then(|text| read_since(&text)),
     }
-}
-
-fn as_lines(value: &Value) -> Option<u32> {
-    let lines = u32::try_from(value.as_u64()?).ok()?;
-    (1..=MOST_LINES).contains(&lines).then_some(lines)
 }
 
 /// A date, or how long ago.
