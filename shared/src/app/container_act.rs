@@ -315,10 +315,15 @@ async fn remove(engine: &Engine, id: &str) -> Result<Told, RequestError> {
     Ok(Told::Nothing)
 }
 
-/// What was started may have stopped being charged for in that moment: then it does not run on.
+/// What was started may have stopped being charged for in that moment: then it does not run on. A job
+/// that has begun meanwhile knows what it does.
 async fn still_paid(pool: &PgPool, host: &Host, found: Found) -> Result<Told, RequestError> {
     let (standing, _) = standing(pool, &host.node.node_id, &found).await?;
-    if let Err(why) = Act::Start.permitted(standing, None) {
+    let alone = Standing {
+        busy: false,
+        ..standing
+    };
+    if let Err(why) = Act::Start.permitted(alone, None) {
         let stopped = host.engine.stop(&found.id, GRACE).await;
         stopped.map_err(refused)?;
         return Err(why.into());
