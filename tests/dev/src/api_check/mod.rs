@@ -121,10 +121,10 @@ async fn stock(database: &PgPool) -> Result<()> {
     .execute(database)
     .await
     .context("cannot add agents")?;
-    // Nobody is at these names, so that nothing is connected to.
+    // Nobody listens there, so that nothing is connected to.
     sqlx::query(
-        "INSERT INTO docker_nodes (node_id, hostname)
-        SELECT kind || '-' || n, 'no-such-host.invalid'
+        "INSERT INTO docker_nodes (node_id, hostname, ssh_port)
+        SELECT kind || '-' || n, '127.0.0.1', 9
         FROM unnest(ARRAY['kept', 'removable']) kind, generate_series(1, $1) n",
     )
     .bind(NODES)
