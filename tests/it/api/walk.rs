@@ -95,7 +95,17 @@ fn cases() -> Vec<Case> {
             Value::Null,
         ),
         operators("POST /api/v1/admin/docker-nodes/sync", Value::Null),
+        operators("GET /api/v1/admin/docker-containers", Value::Null),
+        operators(
+            "GET /api/v1/admin/docker-containers/{containerId}/logs",
+            Value::Null,
+        ),
+        operators("POST /api/v1/admin/docker-containers/audit", Value::Null),
         operators("GET /api/v1/admin/infrastructure", Value::Null),
+        operators(
+            "POST /api/v1/admin/infrastructure/containers/actions",
+            json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
+        ),
         operators("GET /api/v1/admin/headscale", Value::Null),
         // The cron secret is no user's.
         case("GET /api/cron/milady-billing", 401, 401),
@@ -120,7 +130,8 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
     let path = path
         .replace("{agentId}", &agent.to_string())
         .replace("{jobId}", &job.to_string())
-        .replace("{nodeId}", "n1");
+        .replace("{nodeId}", "n1")
+        .replace("{containerId}", &agent.to_string());
     let (method, path) = if path == "$default" {
         ("GET", "/nowhere")
     } else {
