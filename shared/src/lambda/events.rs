@@ -31,7 +31,8 @@ where
         let span = info_span!("invocation", function, request_id = invocation.request_id);
         async {
             let meter = Meter::start();
-            let result = handler(event.payload, invocation).await;
+            // Boxed: what handlers wait for is nested deeper than the compiler likes.
+            let result = Box::pin(handler(event.payload, invocation)).await;
             let (duration_ms, db_queries) = (meter.duration_ms(), meter.queries());
             let cold_start = meter.cold_start();
             match result {

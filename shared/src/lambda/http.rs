@@ -40,7 +40,9 @@ where
                 Err(Problem::too_large())
             } else {
                 let time = time_to_answer(&invocation);
-                let answered = tokio::time::timeout(time, handler(request, invocation)).await;
+                // Boxed: what handlers wait for is nested deeper than the compiler likes.
+                let handled = Box::pin(handler(request, invocation));
+                let answered = tokio::time::timeout(time, handled).await;
                 answered.unwrap_or_else(|_| {
                     warn!("the time to answer was over");
                     Err(Problem::unavailable())

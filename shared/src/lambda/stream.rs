@@ -39,7 +39,8 @@ where
             let result = if request.body().len() > LONGEST {
                 Err(Problem::too_large())
             } else {
-                handler(request, invocation).await
+                // Boxed: what handlers wait for is nested deeper than the compiler likes.
+                Box::pin(handler(request, invocation)).await
             };
             let mut response = result.unwrap_or_else(|problem| whole(problem, &request_id));
             if let Ok(id) = request_id.parse() {
