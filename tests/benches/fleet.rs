@@ -22,7 +22,8 @@ const READS: usize = 1_000;
 
 fn main() {
     suite::run(async {
-        let binaries = dev::build::functions_with_progress(true).await;
+        let functions = ["admin-infrastructure", "db-migrate", "fleet-refresh"].map(str::to_owned);
+        let binaries = dev::build::some_with_progress(&functions, true).await;
         suite::use_binaries(binaries.expect("release binaries"));
         large().await;
         silent().await;

@@ -41,8 +41,8 @@ where
             } else {
                 let time = time_to_answer(&invocation);
                 // Boxed: what handlers wait for is nested deeper than the compiler likes.
-                let handled = Box::pin(handler(request, invocation));
-                let answered = tokio::time::timeout(time, handled).await;
+                let answering = Box::pin(handler(request, invocation));
+                let answered = tokio::time::timeout(time, answering).await;
                 answered.unwrap_or_else(|_| {
                     warn!("the time to answer was over");
                     Err(Problem::unavailable())

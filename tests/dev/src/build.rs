@@ -79,9 +79,16 @@ pub fn functions(release: bool) -> Result<PathBuf> {
 /// # Errors
 /// When the build fails.
 pub async fn functions_with_progress(release: bool) -> Result<PathBuf> {
-    let names = names()?;
+    some_with_progress(&names()?, release).await
+}
+
+/// The same for some of the functions.
+///
+/// # Errors
+/// When the build fails.
+pub async fn some_with_progress(names: &[String], release: bool) -> Result<PathBuf> {
     let output = tokio::process::Command::new(cargo())
-        .args(arguments(&names, release))
+        .args(arguments(names, release))
         .current_dir(workspace())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
