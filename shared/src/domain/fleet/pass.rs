@@ -69,7 +69,7 @@ pub enum Reading {
 pub struct Visit {
     /// When it was read.
     pub at: DateTime<Utc>,
-    /// From our first packet to the accepted key, or one exchange on a kept connection; milliseconds.
+    /// One exchange with its SSH server, without a channel; milliseconds.
     pub latency_ms: u64,
     /// Its key was not known before, and was pinned in this pass.
     pub pinned_now: bool,
