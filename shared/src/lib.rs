@@ -1,17 +1,17 @@
 //! The control plane's one library. Every Lambda function is a thin `main` over it.
 //!
 //! ```text
-//! functions -> lambda, api | app -> {db, fleet, cache, events, secrets, databases, vpn} -> domain
+//! functions -> lambda, api | app -> {db, hosts, cache, events, secrets, agent_databases, vpn} -> domain
 //! ```
 //! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
 //!
 //! - [`domain`]: the rules, pure: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, one module per table: no rules, no transactions.
-//! - [`fleet`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
+//! - [`hosts`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
 //! - [`cache`]: `DynamoDB`: the fleet's last snapshot, and who renews it.
 //! - [`events`]: `EventBridge`: what happened, told to whoever listens.
 //! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
-//! - [`databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
+//! - [`agent_databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
 //! - [`vpn`]: Headscale: who is in the private network.
 //! - [`app`]: the use cases: they begin and commit transactions.
 //! - [`api`]: what comes in and goes out: types, authentication, status codes.
@@ -31,11 +31,11 @@
 pub mod api;
 pub mod app;
 pub mod cache;
-pub mod databases;
+pub mod agent_databases;
 pub mod db;
 pub mod domain;
 pub mod events;
-pub mod fleet;
+pub mod hosts;
 pub mod lambda;
 pub mod secrets;
 pub mod vpn;

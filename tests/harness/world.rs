@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
-use shared::app::billing_tick::{Report, Tick, TickError, billing_tick};
+use shared::app::billing::tick::{Report, Tick, TickError, billing_tick};
 use shared::domain::pricing::Prices;
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dev::host::{Host, KeyType, Options, Silent, Sshd, image};
 use serde_json::{Value, json};
-use shared::fleet::{
+use shared::hosts::{
     AgentHttp, Allowed, Connection, ContainerSpec, Data, Engine, EngineError, Fingerprint, Fleet,
     HostError, Limits, Published, SshKey, Target,
 };

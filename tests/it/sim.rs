@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dev::sim::{Container, Counts, Facts, Fault, Health, Key, Script, Sim, SimHost};
 use futures_util::future::join_all;
 use shared::domain::placement::HostFacts;
-use shared::fleet::{
+use shared::hosts::{
     AgentHttp, Allowed, Connection, DOCKER_SOCKET, Engine, EngineError, Fingerprint, Fleet,
     HostError, SshKey, Target,
 };

@@ -1,7 +1,7 @@
 //! The event `job.due`: runs one job.
 
 use shared::api::job::run::{Deps, handle};
-use shared::app::hosts::Hosts;
+use shared::app::host_access::Hosts;
 use shared::lambda::{self, Connections, config};
 use shared::secrets::Secrets;
 

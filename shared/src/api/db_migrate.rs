@@ -7,9 +7,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::app::adopt::{Adoption, adopt};
-use crate::app::bootstrap::{Bootstrap, BootstrapError, bootstrap};
-use crate::app::migrate::{MigrationError, migrate};
+use crate::app::deployment::adopt::{Adoption, adopt};
+use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
+use crate::app::deployment::migrate::{MigrationError, migrate};
 use crate::domain::pricing::Prices;
 use crate::lambda::random_bytes;
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::app::fleet_refresh::{Counts, Refresh, RefreshError, Refreshed, fleet_refresh};
+use crate::app::fleet::refresh::{Counts, Refresh, RefreshError, Refreshed, fleet_refresh};
 use crate::cache::Cache;
-use crate::fleet::Fleet;
+use crate::hosts::Fleet;
 use crate::lambda::Invocation;
 
 /// What a pass may take at most: the next one begins a minute after it.

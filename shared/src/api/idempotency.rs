@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::auth::Caller;
 use super::problem::Problem;
 use crate::app::idempotency::Repeatable;
-use crate::db::idempotency::Scope;
+use crate::db::requests::idempotency::Scope;
 use crate::lambda::Invocation;
 
 const HEADER: &str = "idempotency-key";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::json;
 use super::problem::Problem;
-use crate::db::ledger::Position;
+use crate::db::billing::ledger::Position;
 
 /// Entries of a page, when the client asks for none in particular and at most.
 pub const PAGE: i64 = 200;

@@ -6,7 +6,7 @@ use lambda_http::Request;
 use super::body::Fields;
 use super::list;
 use super::problem::Problem;
-use crate::app::agent_logs::{Part, Since};
+use crate::app::agent::logs::{Part, Since};
 
 /// Lines, when the client asks for none in particular and at most.
 const LINES: u32 = 200;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 use tracing::error;
 
-use crate::app::billing_tick::TickError;
+use crate::app::billing::tick::TickError;
 use crate::app::error::RequestError;
 use crate::cache::CacheError;
 use crate::db;

@@ -3,10 +3,10 @@
 
 use crate::domain::agent::NotNow;
 use crate::domain::credit_gate::Refusal;
-use crate::fleet::HostError;
+use crate::hosts::HostError;
 
-use super::agent_state::StateError;
-use super::hosts::OpenError;
+use super::agent::state::StateError;
+use super::host_access::OpenError;
 
 /// Why nothing was done. The texts are for whoever asked.
 #[derive(Debug, thiserror::Error)]

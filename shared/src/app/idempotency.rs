@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::error::RequestError;
 use crate::db;
-use crate::db::idempotency::{Claim, Scope};
+use crate::db::requests::idempotency::{Claim, Scope};
 
 /// A request that may carry a key.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ pub async fn begin<T: DeserializeOwned>(
     };
     let within = i32::try_from(request.within.as_millis()).unwrap_or(i32::MAX);
     let mut conn = pool.acquire().await?;
-    match db::idempotency::key_claim(&mut conn, &scope, within).await? {
+    match db::requests::idempotency::key_claim(&mut conn, &scope, within).await? {
         Claim::Ours(claim) => Ok(first(Some((scope, claim)))),
         Claim::Taken(digest, _) if digest != scope.digest => Err(RequestError::KeyReused),
         Claim::Taken(_, None) => Err(RequestError::KeyBusy),
@@ -84,7 +84,7 @@ impl Once {
         };
         let outcome = serde_json::to_value(outcome)
             .map_err(|error| RequestError::Database(sqlx::Error::Encode(Box::new(error))))?;
-        if !db::idempotency::key_complete(conn, scope, *claim, &outcome).await? {
+        if !db::requests::idempotency::key_complete(conn, scope, *claim, &outcome).await? {
             return Err(RequestError::KeyBusy);
         }
         self.completed = true;
@@ -101,7 +101,7 @@ impl Once {
             let outcome = serde_json::to_value(outcome)
                 .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
             let mut conn = pool.acquire().await?;
-            db::idempotency::key_complete(&mut conn, scope, *claim, &outcome).await
+            db::requests::idempotency::key_complete(&mut conn, scope, *claim, &outcome).await
         };
         if let Err(error) = amended.await {
             warn!(
@@ -125,7 +125,7 @@ impl Once {
         if let (Some((scope, claim)), false) = (&self.claim, self.completed || unknown) {
             let released = async {
                 let mut conn = pool.acquire().await?;
-                db::idempotency::key_release(&mut conn, scope, *claim).await
+                db::requests::idempotency::key_release(&mut conn, scope, *claim).await
             };
             if let Err(error) = released.await {
                 warn!(

@@ -29,7 +29,7 @@ pub async fn jobs_due(publisher: &Publisher, job_ids: &[Uuid]) -> usize {
 /// Database errors. Events that were taken and could not be marked are sent again.
 pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize, usize)> {
     let mut conn = pool.acquire().await?;
-    let waiting = db::outbox::outbox_unpublished(&mut conn).await?;
+    let waiting = db::requests::outbox::outbox_unpublished(&mut conn).await?;
     let events: Vec<Event> = waiting
         .iter()
         .map(|row| {
@@ -56,7 +56,7 @@ pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize
             .filter_map(|(row, taken)| taken.then_some(row.id))
             .collect();
         // Marked batch by batch: what was taken is not sent again should the time be over soon.
-        db::outbox::outbox_mark_published(&mut conn, &ids).await?;
+        db::requests::outbox::outbox_mark_published(&mut conn, &ids).await?;
         sent += ids.len();
         if answer.away {
             break;

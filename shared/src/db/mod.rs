@@ -1,27 +1,13 @@
 //! Postgres, one module per table. Owns: the SQL. Does not own: transactions (`app` begins and
 //! commits) and rules (`domain` decides).
 
-pub mod accounts;
-pub mod agent_records;
 pub mod agents;
-pub mod audit_log;
-pub mod backups;
+pub mod billing;
 pub mod clock;
-pub mod containers;
-pub mod fleet;
-pub mod idempotency;
-pub mod job_work;
+pub mod hosts;
+pub mod identity;
 pub mod jobs;
-pub mod ledger;
-pub mod node_records;
-pub mod nodes;
-pub mod organizations;
-pub mod outbox;
-pub mod pairing_tokens;
-pub mod placements;
-pub mod principals;
-pub mod runs;
-pub mod spans;
+pub mod requests;
 
 /// What a database error means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What an agent's container is given. Owns: its name, its ports inside, its environment, which images
 //! may run and where their registries are. Does not own: the host's side (`placement`), the limits
-//! (`fleet`).
+//! (`hosts`).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The credit gate. Owns: who may start compute, and the only way to make a [`Clearance`]. Does not
-//! own: reading the figures (`app::gate`).
+//! own: reading the figures (`app::billing::gate`).
 
 use rust_decimal::Decimal;
 use uuid::Uuid;

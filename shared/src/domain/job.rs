@@ -1,5 +1,5 @@
 //! Jobs: what is done outside the request. Owns: the kinds, their retries, the sentences they fail
-//! with. Does not own: doing them (`app::job_run`).
+//! with. Does not own: doing them (`app::job::run`).
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize, Serializer};

@@ -1,5 +1,5 @@
 //! What an inspection sees of one container. Owns: Docker's words for a container's state and health,
-//! and why a host was not read. Does not own: asking (`fleet`), nor what follows from it (`health`).
+//! and why a host was not read. Does not own: asking (`hosts`), nor what follows from it (`health`).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! Where an agent goes. Owns: which hosts are too busy, which ports are tried, and which images may run.
-//! Does not own: asking hosts (`fleet`), nor the slots (`db::nodes`).
+//! Does not own: asking hosts (`hosts`), nor the slots (`db::hosts::slots`).
 
 /// A host's own figures; what it did not say is none. Percentages are rounded down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! Webhooks: which URLs may be called. Owns: the rules for the URL; those for the address it resolves to
-//! are `address`'. Does not own: the call (`app::job_run::webhook`).
+//! are `address`'. Does not own: the call (`app::job::run::webhook`).
 
 use url::{Host, Url};
 

@@ -8,13 +8,13 @@ use rust_decimal::Decimal;
 
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
 use crate::cache::Cache;
-use crate::databases::{self, Databases, Neon, Server};
+use crate::agent_databases::{self, Databases, Neon, Server};
 use crate::domain::container::Images;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;
 use crate::events::Publisher;
-use crate::fleet::{Allowed, Fleet};
+use crate::hosts::{Allowed, Fleet};
 use crate::secrets::{Secret, Secrets};
 use crate::vpn::Vpn;
 
@@ -225,7 +225,7 @@ fn databases_of(
             "AGENT_DATABASE_ADMIN_URL",
             "is not a postgres:// address with a host and a user",
         )),
-        (_, Some(key)) => Neon::new(key, base.unwrap_or(databases::BASE_URL))
+        (_, Some(key)) => Neon::new(key, base.unwrap_or(agent_databases::BASE_URL))
             .map(Databases::Neon)
             .ok_or(malformed(
                 "NEON_API_KEY",

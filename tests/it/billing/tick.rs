@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use rust_decimal::dec;
-use shared::app::billing_tick::TickError;
+use shared::app::billing::tick::TickError;
 use tests::world::{hours, minutes};
 use tests::{World, audit, run};
 use uuid::Uuid;
@@ -296,13 +296,13 @@ fn a_tick_without_time_left_stops_between_pages_and_the_next_one_finishes() {
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
         world.at(hours(1)).await;
-        let tick = shared::app::billing_tick::Tick {
+        let tick = shared::app::billing::tick::Tick {
             period_end: Some(hours(1)),
             source: "test",
             deadline: Some(std::time::Instant::now()),
             concurrency: 4,
         };
-        let cut = shared::app::billing_tick::billing_tick(&world.pool, &world.prices, &tick).await;
+        let cut = shared::app::billing::tick::billing_tick(&world.pool, &world.prices, &tick).await;
         assert!(matches!(cut, Err(TickError::Incomplete(report)) if report.tally.slices == 0));
         assert_eq!(
             world

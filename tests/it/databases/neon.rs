@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use dev::host::Silent;
-use shared::databases::{DatabaseError, Neon, NeonProject};
+use shared::agent_databases::{DatabaseError, Neon, NeonProject};
 use tests::neon::{Fault, KEY, NeonApi};
 use tests::run;
 use uuid::Uuid;

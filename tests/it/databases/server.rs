@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use dev::host::Silent;
 use dev::postgres::Server as Postgres;
 use futures_util::future::join_all;
-use shared::databases::{DatabaseError, Databases, Server};
+use shared::agent_databases::{DatabaseError, Databases, Server};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{run, suite};
 use tokio::sync::OnceCell;

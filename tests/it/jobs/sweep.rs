@@ -232,7 +232,7 @@ fn a_start_that_is_asked_for_while_the_sweep_looks_is_not_ended_by_it() {
         world.at(seconds(301)).await;
         // As a request does it: the agent's row is held, its job is written, both are given free.
         let mut request = world.pool.begin().await.expect("begin");
-        let locked = shared::db::agent_records::agent_lock(&mut request, organization, id).await;
+        let locked = shared::db::agents::owner::agent_lock(&mut request, organization, id).await;
         assert!(locked.expect("a lock").is_some());
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, agent_id, data, scheduled_for)

@@ -292,7 +292,7 @@ fn a_start_that_was_superseded_tells_its_webhook_too() {
         let (_, key, id) = fresh(&world).await;
         let (start, _) = start(&world, &key, id, &hook.url()).await;
         let mut conn = world.pool.acquire().await.expect("a connection");
-        shared::db::jobs::starts_supersede(&mut conn, &[id], seconds(0))
+        shared::db::jobs::queue::starts_supersede(&mut conn, &[id], seconds(0))
             .await
             .expect("an update");
         // Nobody is told of it at once; the sweep finds it.

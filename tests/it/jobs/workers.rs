@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use shared::db::job_work::job_claim;
-use shared::db::jobs::{job_supersede, starts_supersede};
+use shared::db::jobs::work::job_claim;
+use shared::db::jobs::queue::{job_supersede, starts_supersede};
 use tests::calls::agent_path;
 use tests::world::hours;
 use tests::{World, run};

@@ -12,7 +12,7 @@ use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::app::fleet_snapshot::{Seen, fleet_snapshot};
+use crate::app::fleet::snapshot::{Seen, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::clock::billing_clock;
 use crate::events::Publisher;

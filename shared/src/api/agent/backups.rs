@@ -40,11 +40,11 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let agent_id = path::uuid(&request, "agentId")?;
     let organization_id = caller.organization_id;
     let mut conn = deps.pool.acquire().await?;
-    let agent = db::agent_records::agent_find(&mut conn, organization_id, agent_id).await?;
+    let agent = db::agents::owner::agent_find(&mut conn, organization_id, agent_id).await?;
     if agent.is_none() {
         return Err(Problem::not_found("Agent not found"));
     }
-    let backups = db::backups::backups_newest(&mut conn, organization_id, agent_id).await?;
+    let backups = db::agents::backups::backups_newest(&mut conn, organization_id, agent_id).await?;
     drop(conn);
     let data: Vec<Backup> = backups
         .into_iter()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::reach::Deps;
 use crate::api::problem::Problem;
 use crate::api::{body, json, path};
-use crate::app::agent_bridge::{Unheard, agent_ask};
+use crate::app::agent::bridge::{Unheard, agent_ask};
 
 /// JSON-RPC's code for what a server says of itself.
 const SERVER_ERROR: i32 = -32_000;

@@ -7,7 +7,7 @@ use super::start::polling;
 use super::suspend::Deps;
 use crate::api::problem::Problem;
 use crate::api::{json, path};
-use crate::app::agent_stop::{Deleted, agent_delete};
+use crate::app::agent::stop::{Deleted, agent_delete};
 
 /// Deletes an agent: at once where no host holds anything of it, by a job otherwise.
 ///

@@ -8,7 +8,7 @@ use super::view::Detail;
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
 use crate::api::{list, path};
-use crate::db::agent_records::agent_find;
+use crate::db::agents::owner::agent_find;
 use crate::domain::pricing::Prices;
 
 /// What the route needs.

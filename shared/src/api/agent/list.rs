@@ -8,8 +8,8 @@ use super::view::Summary;
 use crate::api::auth::Auth;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::agent_records::agents_page;
-use crate::db::ledger::Position;
+use crate::db::agents::owner::agents_page;
+use crate::db::billing::ledger::Position;
 use crate::domain::pricing::Prices;
 
 /// What the route needs.

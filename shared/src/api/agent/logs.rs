@@ -7,7 +7,7 @@ use super::reach::Deps;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{json, log_part, path};
-use crate::app::agent_logs::agent_logs;
+use crate::app::agent::logs::agent_logs;
 
 /// Answers what the agent's container wrote last.
 ///

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use crate::api::problem::Problem;
 use crate::api::{body, json};
-use crate::app::pairing::pairing_end;
+use crate::app::agent::pairing::pairing_end;
 
 /// What the route needs.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::view;
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
 use crate::api::{json, path};
-use crate::app::pairing::{LIFETIME, pairing_begin};
+use crate::app::agent::pairing::{LIFETIME, pairing_begin};
 use crate::lambda::random_bytes;
 
 /// What the route needs.

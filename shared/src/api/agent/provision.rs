@@ -9,7 +9,7 @@ use super::view;
 use crate::api::auth::Caller;
 use crate::api::json;
 use crate::api::problem::Problem;
-use crate::app::agent_start::Started;
+use crate::app::agent::start::Started;
 use crate::lambda::Invocation;
 
 /// Starts an agent.

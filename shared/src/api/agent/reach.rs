@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use crate::api::auth::Auth;
-use crate::fleet::Fleet;
+use crate::hosts::Fleet;
 
 /// What they need.
 #[derive(Debug)]

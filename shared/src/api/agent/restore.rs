@@ -7,7 +7,7 @@ use super::start::{Deps, polling};
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{body, idempotency, json, path};
-use crate::app::agent_start::agent_restore;
+use crate::app::agent::start::agent_restore;
 use crate::lambda::Invocation;
 
 /// Gives an agent an earlier state: 200 once it has it, 202 when that takes longer.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::start::{self, Deps};
 use crate::api::json;
 use crate::api::problem::Problem;
-use crate::app::agent_start::Started;
+use crate::app::agent::start::Started;
 use crate::lambda::Invocation;
 
 /// Starts an agent that was stopped.

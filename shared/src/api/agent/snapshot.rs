@@ -7,7 +7,7 @@ use super::reach::Deps;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json, path};
-use crate::app::agent_snapshot::agent_snapshot;
+use crate::app::agent::snapshot::agent_snapshot;
 use crate::lambda::Invocation;
 
 /// Saves a running agent's state.

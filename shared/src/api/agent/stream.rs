@@ -17,7 +17,7 @@ use super::bridge::{read, refusal};
 use super::reach::Deps;
 use crate::api::problem::Problem;
 use crate::api::{body, path};
-use crate::app::agent_bridge::{Unheard, agent_listen};
+use crate::app::agent::bridge::{Unheard, agent_listen};
 use crate::lambda::{Invocation, Streaming};
 
 /// What proxies on the way take for a dead connection is longer than this.

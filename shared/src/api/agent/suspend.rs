@@ -9,7 +9,7 @@ use super::start::polling;
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json, path};
-use crate::app::agent_stop::{Ports, Suspended, agent_suspend};
+use crate::app::agent::stop::{Ports, Suspended, agent_suspend};
 use crate::app::idempotency::Repeatable;
 use crate::events::Publisher;
 use crate::lambda::Invocation;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::api::json::{Date, number};
-use crate::db::agent_records::Record;
+use crate::db::agents::owner::Record;
 use crate::domain::agent::{AgentStatus, BillingStatus};
 use crate::domain::job::JobKind;
 use crate::domain::money::Money;

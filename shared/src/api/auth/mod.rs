@@ -13,7 +13,7 @@ use tracing::{field, warn};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::db::{self, principals::Principal};
+use crate::db::{self, identity::principals::Principal};
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
 
@@ -162,15 +162,15 @@ async fn find(conn: &mut PgConnection, credential: &Credential) -> sqlx::Result<
     let valid_key = |found: &Principal| found.key.is_some_and(|key| key.valid);
     Ok(match credential {
         Credential::Key(hash) => {
-            let found = db::principals::principal_by_key(conn, Some(hash), None).await?;
+            let found = db::identity::principals::principal_by_key(conn, Some(hash), None).await?;
             found.filter(valid_key)
         }
         Credential::Session(claims) => {
-            let found = db::principals::principal_by_key(conn, None, Some(claims.key_id())).await?;
+            let found = db::identity::principals::principal_by_key(conn, None, Some(claims.key_id())).await?;
             found.filter(|found| valid_key(found) && claims.holds_at(found.now))
         }
         Credential::Token(claims) => {
-            let found = db::principals::principal_by_privy_id(conn, claims.subject()).await?;
+            let found = db::identity::principals::principal_by_privy_id(conn, claims.subject()).await?;
             found.filter(|found| claims.holds_at(found.now))
         }
     })
@@ -180,7 +180,7 @@ async fn touch(conn: &mut PgConnection, principal: &Principal) {
     let Some(key) = principal.key.filter(|key| key.touch_due) else {
         return;
     };
-    if let Err(error) = db::principals::key_touch(conn, key.id).await {
+    if let Err(error) = db::identity::principals::key_touch(conn, key.id).await {
         warn!(
             error = db::error_class(&error),
             "the key's last use was not recorded"

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tracing::warn;
 
 use super::TickAnswer;
-use crate::app::billing_tick::{Tick, TickError, billing_tick};
+use crate::app::billing::tick::{Tick, TickError, billing_tick};
 use crate::domain::pricing::Prices;
 use crate::lambda::{Invocation, metrics};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 use super::json::Date;
-use crate::app::billing_tick::Report;
+use crate::app::billing::tick::Report;
 use crate::domain::money::Money;
 
 /// Pages a tick works on at a time. Measured: with two cores behind the database three are as fast as

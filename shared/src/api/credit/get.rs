@@ -10,7 +10,7 @@ use crate::api::auth::Auth;
 use crate::api::json;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
-use crate::app::credit_summary::{CreditSummary, credit_summary};
+use crate::app::credit::summary::{CreditSummary, credit_summary};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 

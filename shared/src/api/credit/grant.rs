@@ -10,7 +10,7 @@ use crate::api::body::{self, Fields, is_line};
 use crate::api::json::number;
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json};
-use crate::app::credit_grant::{Gift, credit_grant};
+use crate::app::credit::grant::{Gift, credit_grant};
 use crate::domain::money::Money;
 use crate::lambda::Invocation;
 

@@ -10,7 +10,7 @@ use crate::api::auth::Auth;
 use crate::api::json::{Date, number};
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::ledger::{Entry, Position, ledger_page};
+use crate::db::billing::ledger::{Entry, Position, ledger_page};
 use crate::domain::money::Money;
 
 /// What the route needs.

@@ -11,7 +11,7 @@ use crate::api::auth::Auth;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{json, path};
-use crate::db::jobs::{self, job_find};
+use crate::db::jobs::queue::{self, job_find};
 use crate::domain::job::JobKind;
 
 /// What the route needs.
@@ -44,7 +44,7 @@ struct Job {
 }
 
 impl Job {
-    fn new(kind: JobKind, job: jobs::Job) -> Self {
+    fn new(kind: JobKind, job: queue::Job) -> Self {
         let date = |at: NaiveDateTime| Date(at.and_utc());
         Self {
             id: job.id,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::app::hosts::Hosts;
-use crate::app::job_run::{Ports, Ran, job_run, webhook::webhook_call};
+use crate::app::host_access::Hosts;
+use crate::app::job::run::{Ports, Ran, job_run, webhook::webhook_call};
 use crate::db;
 use crate::domain::pricing::Prices;
 use crate::domain::webhook::Reach;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::app::job_sweep::{Swept, job_sweep};
+use crate::app::job::sweep::{Swept, job_sweep};
 use crate::db;
 use crate::events::Publisher;
 

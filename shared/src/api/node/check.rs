@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{ReachDeps, node_id};
 use crate::api::json::{self, Date};
 use crate::api::problem::Problem;
-use crate::app::node_check::node_check;
+use crate::app::node::check::node_check;
 use crate::domain::fleet::{DEGRADED_DISK, Docker, Reading};
 use crate::domain::observation::ContainerState;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::api::body::{Fields, holds_nul};
-use crate::fleet::Fingerprint;
+use crate::hosts::Fingerprint;
 
 pub(super) const NODE_ID: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
     begin with a letter or a digit, and not be 'sync'";

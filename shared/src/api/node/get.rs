@@ -7,7 +7,7 @@ use super::view::{ContainerJson, DetailJson, NodeJson};
 use super::{Deps, node_id};
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::node_records::{node_agents, node_record};
+use crate::db::hosts::operator::{node_agents, node_record};
 
 /// Answers one host and the agents whose rows name it.
 ///

@@ -7,7 +7,7 @@ use super::Deps;
 use super::view::NodeJson;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::node_records::{nodes_count, nodes_page};
+use crate::db::hosts::operator::{nodes_count, nodes_page};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -16,7 +16,7 @@ use sqlx::PgPool;
 
 use super::auth::Auth;
 use super::problem::Problem;
-use crate::fleet::Fleet;
+use crate::hosts::Fleet;
 
 /// What a route needs that does not go to the hosts.
 #[derive(Debug)]

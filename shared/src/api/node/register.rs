@@ -8,8 +8,8 @@ use super::{ReachDeps, fields, view};
 use crate::api::body::{self, Fields};
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json};
-use crate::app::node_register::node_register;
-use crate::db::node_records::NewNode;
+use crate::app::node::register::node_register;
+use crate::db::hosts::operator::NewNode;
 use crate::lambda::Invocation;
 
 const SSH_PORT: u16 = 22;

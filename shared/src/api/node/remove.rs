@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Deps, node_id};
 use crate::api::json;
 use crate::api::problem::Problem;
-use crate::app::node_remove::node_remove;
+use crate::app::node::remove::node_remove;
 
 /// Removes a host.
 ///

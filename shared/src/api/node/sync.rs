@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Deps;
 use crate::api::json::{self, Date};
 use crate::api::problem::Problem;
-use crate::app::node_sync::node_sync;
+use crate::app::node::sync::node_sync;
 
 /// Answers what was changed.
 ///

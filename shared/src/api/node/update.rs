@@ -10,9 +10,9 @@ use crate::api::auth::Auth;
 use crate::api::body::{self, Fields};
 use crate::api::json;
 use crate::api::problem::Problem;
-use crate::app::node_update::node_update;
-use crate::db::node_records::Changes;
-use crate::fleet::Allowed;
+use crate::app::node::update::node_update;
+use crate::db::hosts::operator::Changes;
+use crate::hosts::Allowed;
 
 /// What the route needs.
 #[derive(Debug)]

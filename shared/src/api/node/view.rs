@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::json::Date;
-use crate::db::node_records::{NodeAgent, Record};
+use crate::db::hosts::operator::{NodeAgent, Record};
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{NodeStatus, without_addresses, without_secrets};
 

@@ -1,5 +1,5 @@
 //! The fleet as one pass over its hosts found it. Owns: what a snapshot says, from each host's alerts to
-//! the totals, and that no address can be part of it. Does not own: asking hosts (`fleet`), reading rows,
+//! the totals, and that no address can be part of it. Does not own: asking hosts (`hosts`), reading rows,
 //! keeping snapshots.
 
 mod act;

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use shared::db::nodes::slot_take;
+use shared::db::hosts::slots::slot_take;
 use tests::{World, check, run};
 
 use super::{agent_on, closed_host, error, logged, operator, remove, stored};

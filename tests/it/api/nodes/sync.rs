@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use shared::app::node_sync::node_sync;
+use shared::app::node::sync::node_sync;
 use shared::db;
 use tests::suite::Response;
 use tests::{World, check, run};
@@ -129,7 +129,7 @@ fn f17_a_slot_that_is_taken_or_freed_meanwhile_is_counted_once() {
 
         let mut taking = world.pool.begin().await.expect("begin");
         assert!(
-            db::nodes::slot_take(&mut taking, "n1")
+            db::hosts::slots::slot_take(&mut taking, "n1")
                 .await
                 .expect("a slot")
         );
@@ -159,7 +159,7 @@ fn f17_a_slot_that_is_taken_or_freed_meanwhile_is_counted_once() {
             json!(0),
             "{synced:?}"
         );
-        db::nodes::slot_free(&mut freeing, "n1")
+        db::hosts::slots::slot_free(&mut freeing, "n1")
             .await
             .expect("freed");
         freeing.commit().await.expect("commit");
@@ -182,7 +182,7 @@ async fn come_and_go(world: &World, agent: Uuid, rounds: u32) {
     for round in 0..rounds {
         let wait = Duration::from_micros(u64::from((round * 7 + agent.as_fields().0) % 5) * 300);
         let mut tx = world.pool.begin().await.expect("begin");
-        if db::nodes::slot_take(&mut tx, "n1")
+        if db::hosts::slots::slot_take(&mut tx, "n1")
             .await
             .expect("an answer")
         {
@@ -210,7 +210,7 @@ async fn come_and_go(world: &World, agent: Uuid, rounds: u32) {
         .expect("a row");
         tokio::time::sleep(wait).await;
         if held.rows_affected() == 1 {
-            db::nodes::slot_free(&mut tx, "n1").await.expect("freed");
+            db::hosts::slots::slot_free(&mut tx, "n1").await.expect("freed");
         }
         tx.commit().await.expect("commit");
     }

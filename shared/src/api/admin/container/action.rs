@@ -9,12 +9,12 @@ use crate::api::body::{self, Fields, is_line};
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{idempotency, json, log_part};
-use crate::app::container_act::{Asked, Ports, Told, container_act};
+use crate::app::container::action::{Asked, Ports, Told, container_act};
 use crate::app::error::RequestError;
 use crate::app::idempotency::Repeatable;
 use crate::domain::container::Images;
 use crate::domain::fleet::Act;
-use crate::fleet::Fleet;
+use crate::hosts::Fleet;
 use crate::lambda::Invocation;
 use crate::secrets::{Secret, Secrets};
 

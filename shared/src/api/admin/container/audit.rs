@@ -7,7 +7,7 @@ use super::ReachDeps;
 use crate::api::json;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
-use crate::app::container_audit::{Audit, NodeAudit, container_audit};
+use crate::app::container::audit::{Audit, NodeAudit, container_audit};
 
 /// Asks the hosts and answers what does not fit. Of hosts that did not answer it says so.
 ///

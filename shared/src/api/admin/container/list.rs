@@ -12,8 +12,8 @@ use crate::api::body::is_line;
 use crate::api::json::Date;
 use crate::api::list;
 use crate::api::problem::{Detail, Problem};
-use crate::db::containers::{Filter, Row, containers_count, containers_page};
-use crate::db::ledger::Position;
+use crate::db::agents::operator::{Filter, Row, containers_count, containers_page};
+use crate::db::billing::ledger::Position;
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::without_addresses;
 

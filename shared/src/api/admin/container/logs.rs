@@ -7,7 +7,7 @@ use super::ReachDeps;
 use crate::api::json::Date;
 use crate::api::problem::Problem;
 use crate::api::{json, list, log_part, path};
-use crate::app::container_logs::container_logs;
+use crate::app::container::logs::container_logs;
 
 /// Answers what the container of any agent wrote last. The id is the row's, as the list gives it.
 ///

@@ -1,0 +1,5 @@
+//! What operators do with containers on hosts.
+
+pub mod action;
+pub mod audit;
+pub mod logs;

@@ -1,0 +1,207 @@
+//! Taking over a deployment that another biller charged until now. Owns: all of it, the SQL too, so
+//! that nothing of it stands elsewhere. One transaction, repeatable: a second run changes nothing.
+//! It follows the switching off of the older biller and job worker.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::db::requests::outbox::{Events, outbox_append};
+use crate::domain::billing::{ListedAgent, Notice};
+use crate::domain::hour::Hour;
+use crate::domain::money::Money;
+use crate::domain::pricing::Prices;
+
+/// What adoption did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// It had been done before, or there was nothing to take over; only the guard was renewed.
+    pub already: bool,
+    /// Agents metered from now on, and charged since the older biller last did, at most one hour.
+    pub spans_opened: u64,
+    /// Spans from before, which were the older biller's to charge.
+    pub spans_closed: u64,
+    /// Agents whose rate was set to the price list's.
+    pub rates_set: u64,
+    /// Agents with a new shutdown date.
+    pub deadlines_renewed: usize,
+    /// Running agents that were marked suspended.
+    pub reactivated: u64,
+    /// Organizations whose opening balance was recorded.
+    pub accounts_opened: u64,
+}
+
+/// Takes the deployment over.
+///
+/// # Errors
+/// Database errors; then nothing was changed.
+pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
+    let mut tx = conn.begin().await?;
+    guard(&mut tx).await?;
+    let waiting = sqlx::query!(
+        "UPDATE billing_adoption SET adopted_at = billing_clock()
+        WHERE required AND adopted_at IS NULL"
+    )
+    .execute(&mut *tx)
+    .await?;
+    let adoption = if waiting.rows_affected() == 0 {
+        Adoption {
+            already: true,
+            ..Adoption::default()
+        }
+    } else {
+        take_over(&mut tx, prices).await?
+    };
+    tx.commit().await?;
+    Ok(adoption)
+}
+
+/// From now on the older biller's rows are refused, and with them its transactions: a cron somebody
+/// forgot charges nobody twice.
+async fn guard(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "CREATE OR REPLACE FUNCTION public.refuse_older_biller() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN
+            RAISE EXCEPTION 'agents are billed by the control plane: switch the older biller off';
+        END $$;
+        CREATE OR REPLACE TRIGGER credit_transactions_refuse_older_biller
+        BEFORE INSERT ON public.credit_transactions FOR EACH ROW
+        WHEN (NEW.usage_span_id IS NULL AND NEW.metadata ->> 'billing_type' LIKE 'milady\\_%')
+        EXECUTE FUNCTION public.refuse_older_biller()",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
+    sqlx::query!("LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *conn)
+        .await?;
+    let now = crate::db::clock::billing_clock(conn).await?;
+    let rates_set = set_rates(conn, prices.running_hourly).await?;
+    let reactivated = sqlx::query!(
+        "UPDATE milady_sandboxes SET billing_status = 'active', shutdown_warning_sent_at = NULL,
+            scheduled_shutdown_at = NULL
+        WHERE status = 'running' AND billing_status = 'suspended'"
+    )
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    let deadlines_renewed = renew_deadlines(conn, now, prices).await?;
+    crate::db::billing::spans::spans_end_unwanted(conn).await?;
+    crate::db::billing::spans::spans_open_missing(conn).await?;
+    let spans_closed = sqlx::query!(
+        "UPDATE agent_usage_spans SET billed_through = ended_at, settled = true,
+            closed_reason = 'older biller'
+        WHERE NOT settled AND ended_at IS NOT NULL"
+    )
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    let spans_opened = open_spans(conn, now).await?;
+    let accounts_opened = open_accounts(conn, now).await?;
+    Ok(Adoption {
+        already: false,
+        spans_opened,
+        spans_closed,
+        rates_set,
+        deadlines_renewed,
+        reactivated,
+        accounts_opened,
+    })
+}
+
+/// The older biller overwrote each agent's rate every hour, with the idle price while it was idle.
+async fn set_rates(conn: &mut PgConnection, price: Decimal) -> sqlx::Result<u64> {
+    let sql = format!("ALTER TABLE milady_sandboxes ALTER COLUMN hourly_rate SET DEFAULT {price}");
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+    let done = sqlx::query!(
+        "UPDATE milady_sandboxes SET hourly_rate = $1 WHERE hourly_rate IS DISTINCT FROM $1",
+        price
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Every open span begins where the older biller left off, but not more than an hour ago and not
+/// before the agent's previous span ended.
+async fn open_spans(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE agent_usage_spans s SET started_at = greatest(
+            least(coalesce(a.last_billed_at, $1), $1), $1 - interval '1 hour',
+            (SELECT max(p.ended_at) FROM agent_usage_spans p WHERE p.agent_id = s.agent_id
+                AND p.closed_reason IS DISTINCT FROM 'older biller'))
+        FROM milady_sandboxes a WHERE a.id = s.agent_id AND s.ended_at IS NULL",
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A deadline that another system set is not held against anybody: the warning is written anew.
+async fn renew_deadlines(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    prices: &Prices,
+) -> sqlx::Result<usize> {
+    let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).start();
+    let rows = sqlx::query!(
+        "UPDATE milady_sandboxes SET shutdown_warning_sent_at = $1, scheduled_shutdown_at = $2
+        WHERE billing_status = 'shutdown_pending' RETURNING id, organization_id, agent_name",
+        now,
+        deadline
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let renewed = rows.len();
+    let mut warned: std::collections::BTreeMap<Uuid, Vec<ListedAgent>> =
+        std::collections::BTreeMap::new();
+    for row in rows {
+        let agent = ListedAgent {
+            id: row.id,
+            name: row.agent_name,
+        };
+        warned.entry(row.organization_id).or_default().push(agent);
+    }
+    let mut events = Events::default();
+    for (organization_id, mut agents) in warned {
+        let agent_count = agents.len();
+        agents.truncate(50);
+        let notice = Notice::ShutdownScheduled {
+            agents,
+            agent_count,
+            owed: Money::ZERO,
+            owed_at_deadline: Money::ZERO,
+            scheduled_shutdown_at: deadline,
+        };
+        events
+            .keys
+            .push(format!("{}:{organization_id}:adopted", notice.event_type()));
+        events.types.push(notice.event_type().to_owned());
+        events.organization_ids.push(organization_id);
+        events
+            .payloads
+            .push(serde_json::to_value(&notice).unwrap_or_default());
+    }
+    outbox_append(conn, &events, now).await?;
+    Ok(renewed)
+}
+
+async fn open_accounts(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
+        SELECT o.id, o.credit_balance - coalesce((SELECT sum(t.amount) FROM credit_transactions t
+            WHERE t.organization_id = o.id AND t.seq IS NOT NULL), 0), $1
+        FROM organizations o WHERE o.credit_balance >= 0 AND o.credit_balance <> 'NaN'
+        ON CONFLICT (organization_id) DO UPDATE
+        SET opening_balance = excluded.opening_balance, opened_at = excluded.opened_at",
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,6 @@
+//! What happens once in the life of a deployment: migrations, adoption of an existing database, and the
+//! first organization. These are the only use cases that hold SQL of their own.
+
+pub mod adopt;
+pub mod bootstrap;
+pub mod migrate;

@@ -1,0 +1,5 @@
+//! `docker_nodes`.
+
+pub mod inspection;
+pub mod operator;
+pub mod slots;

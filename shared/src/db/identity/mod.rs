@@ -1,0 +1,4 @@
+//! Organizations, and whom a credential stands for.
+
+pub mod organizations;
+pub mod principals;
