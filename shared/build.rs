@@ -1,5 +1,5 @@
-//! Rebuilds the library when a migration is added, for they are compiled in, and turns the API's
-//! description into the JSON that is served.
+//! Rebuilds the library when a migration is added, because migrations are compiled in. Makes the JSON of the API's
+//! description from `openapi.yaml`.
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};

@@ -1,13 +1,13 @@
-//! What the integration tests and benchmarks stand on: a real Postgres with a migrated template
-//! database, the function binaries behind a Lambda Runtime API, and a clock that can be moved.
+//! The harness of the integration tests and benchmarks: a Postgres server with a migrated template
+//! database, the function binaries behind a Lambda Runtime API, and a clock that tests can move.
 //!
-//! Everything is started once per test process, when it is first needed, and ends with it.
+//! Everything is started at most once per test process, on first use, and ends with the process.
 
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::disallowed_methods,
-    reason = "this is test code: what fails here fails the test"
+    reason = "test code: a failure here fails the test"
 )]
 
 #[path = "harness/audit.rs"]
@@ -16,6 +16,8 @@ pub mod audit;
 pub mod cache;
 #[path = "harness/calls.rs"]
 pub mod calls;
+#[path = "harness/failure.rs"]
+pub mod failure;
 #[path = "harness/fleet.rs"]
 pub mod fleet;
 #[path = "harness/headscale.rs"]
@@ -26,22 +28,23 @@ pub mod lab;
 pub mod neon;
 #[path = "harness/privy.rs"]
 pub mod privy;
-#[path = "harness/refreshes.rs"]
-pub mod refreshes;
+#[path = "harness/refresh.rs"]
+pub mod refresh;
+#[path = "harness/response_text.rs"]
+pub mod response_text;
 #[path = "harness/rows.rs"]
 pub mod rows;
 #[path = "harness/secrets_manager.rs"]
 pub mod secrets_manager;
-#[path = "harness/simulated.rs"]
-pub mod simulated;
-#[path = "harness/snapshot.rs"]
-pub mod snapshot;
+#[path = "harness/simulated_world.rs"]
+pub mod simulated_world;
 #[path = "harness/suite.rs"]
 pub mod suite;
 #[path = "harness/world.rs"]
 pub mod world;
 
+pub use failure::reason;
 pub use lab::Lab;
-pub use snapshot::check;
+pub use response_text::check;
 pub use suite::{Function, run};
 pub use world::World;

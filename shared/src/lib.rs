@@ -1,41 +1,102 @@
-//! The control plane's one library. Every Lambda function is a thin `main` over it.
+//! The control plane of a cloud that runs AI agents in Docker containers on rented hosts and charges for
+//! them by the hour from prepaid credit. Every Lambda function is a thin `main` over this library.
 //!
+//! # The map
 //! ```text
-//! functions -> lambda, api | app -> {db, hosts, cache, events, secrets, agent_databases, vpn} -> domain
+//! functions -> lambda -> api -> app -> { db, hosts, cache, events, vpn, agent_databases, secrets } -> domain
 //! ```
-//! Nothing points back up. Reads may go `api -> db`; every write goes through `app`.
+//! - [`domain`]: the rules, as pure functions: no I/O, no clock, no randomness.
+//! - [`db`]: Postgres, a folder per group of tables: SQL, but no rules and no transactions.
+//! - [`hosts`]: one SSH connection per host, and through it the Docker Engine API and the agents' HTTP.
+//! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, and the lease of the run that renews it.
+//! - [`events`]: EventBridge: publishing what happened.
+//! - [`agent_databases`]: the database that each agent owns, on a Postgres server or at Neon.
+//! - [`vpn`]: Headscale: the nodes of the private network.
+//! - [`secrets`]: reading secrets from settings, files or Secrets Manager.
+//! - [`app`]: the use cases, a folder per resource: they begin and commit transactions.
+//! - [`api`]: one file per route or event: authentication, request and response types, status codes.
+//! - [`invocation`]: the deadline and the identifier of one invocation, for `api` and `lambda`.
+//! - [`metrics`]: metrics, written as log lines.
+//! - [`random`], [`failure`]: random bytes; errors with a reason to show and a cause to log.
+//! - [`lambda`]: what a `main` is made of: environment, clients, the runtime loop.
 //!
-//! - [`domain`]: the rules, pure: no I/O, no clock, no randomness.
-//! - [`db`]: Postgres, one module per table: no rules, no transactions.
-//! - [`hosts`]: hosts: one SSH connection each, the Docker Engine API and the agents' HTTP through it.
-//! - [`cache`]: `DynamoDB`: the fleet's last snapshot, and who renews it.
-//! - [`events`]: `EventBridge`: what happened, told to whoever listens.
-//! - [`secrets`]: where secrets are kept: settings, files, Secrets Manager.
-//! - [`agent_databases`]: an agent's own database: a Postgres server's administration, or Neon's API.
-//! - [`vpn`]: Headscale: who is in the private network.
-//! - [`app`]: the use cases: they begin and commit transactions.
-//! - [`api`]: what comes in and goes out: types, authentication, status codes.
-//! - [`lambda`]: the environment, the clients, the runtime loop.
+//! # Direction
+//! A module uses only modules to its right in the picture. Reads may go `api -> db`; every write goes through
+//! `app`. No two modules use each other, and neither do two files of one module. `tests/it/tidy` checks it.
 //!
 //! # Invariants
-//! 1. Money is a decimal, never a float. A balance never goes below zero, and each change we make to
-//!    it equals the sum of our ledger rows of that transaction.
-//! 2. No second of an agent's life is charged twice; none that was metered is silently dropped: it
-//!    is charged, owed, or written off in a row that says so.
-//! 3. Compute cannot start without a [`domain::credit_gate::Clearance`], which only the gate makes.
-//! 4. Intent is committed before any outside effect, and every outside effect can be repeated.
+//! 1. Money is a decimal, never a float. A balance never goes below zero, and every change we make to it
+//!    equals the sum of our ledger rows of the same transaction.
+//! 2. No second of an agent's life is charged twice, and no metered second is dropped silently: it is
+//!    charged, owed, or written off in a row that says so.
+//! 3. Compute cannot start without a [`domain::credit_gate::Clearance`], which only the credit gate makes.
+//!    The worker checks again before it starts anything.
+//! 4. Intent is committed before any outside effect, and every outside effect can be repeated. A crash at any
+//!    line leaves a row that a later run finishes. A worker that does not hold the fence removes nothing.
 //! 5. No transaction stays open across SSH or HTTP.
-//! 6. Every query on tenant data takes the organization's id.
-//! 7. Raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
+//! 6. What could not be observed is `unknown`: never `missing`, never `stopped`. Nothing is done to it.
+//! 7. No text from a request ever reaches a shell.
+//! 8. Every query on one tenant's data takes the organization's identifier. A query that does not says so in
+//!    its name: `..._of_any_organization`.
+//! 9. SSH coordinates, raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
+//!    The operators' answers about hosts are the exception: they hold host name, SSH port, user and
+//!    fingerprint.
+//! 10. DynamoDB is a cache: losing it loses nothing. Decisions about money and lifecycles never read it.
+//!
+//! # Glossary
+//! One word per concept, in code, logs, errors, tests and documentation. A new concept gets its word here
+//! first.
+//!
+//! **Hosts and the fleet**
+//! - *host*: a rented machine that runs containers. It is called `node` only where the wire or a table says so
+//!   (`nodeId`, `docker_nodes`).
+//! - *fleet*: all hosts together.
+//! - *refresh run*: one inspection of the fleet. It produces a *host observation* per host that answered and
+//!   a *container observation* per container there; a host that could not be observed has a *host read
+//!   error* instead.
+//! - *status transition*: a change of an agent's status that follows from two matching observations.
+//! - *labelled container*: a container that this product made, by its label or name.
+//! - *unclaimed container*: a labelled container that no row claims. On the wire: `ghostContainers`.
+//! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphans`.
+//! - *container action*: what an operator does to one container.
+//! - *slot*: room for one agent on a host. *Drift*: containers on a host minus rows that expect one there.
+//!
+//! **Agents and jobs**
+//! - *agent event*: something that can happen to an agent; a table says which status allows it and which
+//!   follows. A *state conflict* is the refusal.
+//! - *job*: work on an agent outside the request. Its row in `jobs` is the record that it is due.
+//! - *fence*: the number of the attempt that holds a job. A worker with an older number changes nothing.
+//! - *launch*: the steps of a start job from the image to a healthy container.
+//! - *cleanup*: removing what an earlier attempt left on a host.
+//! - *checkpoint*: recording a job's progress under the fence.
+//! - *unsaved state*: state in an agent's volume that no backup holds.
+//! - *idempotency key*: the header that makes a repeated request replay the first answer.
+//!
+//! **Billing**
+//! - *span*: a period in which an agent is metered at one rate. *Slice*: the part of a span inside one clock
+//!   hour, the only thing that is charged.
+//! - *billing run*: charging all slices up to a full hour, once per organization and hour.
+//! - *debt*: what is due and not paid. On the wire: `owed`.
+//! - *dunning*: warning, grace period and suspension of agents in debt.
+//! - *clearance*: the credit gate's permission to start one agent.
+//!
+//! **Code**
+//! - `Deps`: the clients and settings that a use case needs. *Ports* are TCP ports.
+//! - `redact`: removing what must not be shown. `Timestamp`: a point in time in answers.
+//! - Limits: `MAX_..._BYTES`, `MAX_...`, `MAX_ATTEMPTS`, `..._TIMEOUT`, `..._AFTER`.
 
+pub mod agent_databases;
 pub mod api;
 pub mod app;
 pub mod cache;
-pub mod agent_databases;
 pub mod db;
 pub mod domain;
 pub mod events;
+pub mod failure;
 pub mod hosts;
+pub mod invocation;
 pub mod lambda;
+pub mod metrics;
+pub mod random;
 pub mod secrets;
 pub mod vpn;

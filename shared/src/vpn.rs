@@ -1,8 +1,8 @@
-//! Headscale, which runs the private network of hosts and operators. Owns: the one request there is, and
-//! the shapes of its answers. Does not own: who may see them.
+//! Headscale, which runs the private network of hosts and operators. Owns: the request for its nodes, and the
+//! shape of the response. Does not own: who may see the nodes.
 //!
-//! The shapes are those of Headscale's `proto/headscale/v1/node.proto` in its JSON gateway's form, and of
-//! the `machine.proto` that came before: there nodes are machines and users namespaces.
+//! Source: Headscale's `proto/headscale/v1/node.proto` as its JSON gateway writes it, and the older
+//! `machine.proto`, in which nodes are called machines and users namespaces.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,14 +15,15 @@ use serde::Deserialize;
 use tracing::warn;
 use url::Url;
 
+use crate::failure::{Failure, with_reason};
 use crate::secrets::{Secret, Secrets};
 
-/// What one request may take, its answer included.
-const WITHIN: Duration = Duration::from_secs(5);
-/// The longest answer that is read, in bytes.
-const LONGEST: usize = 4 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For one request, including reading the response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
-/// Headscale, and a key of its API.
+/// Headscale's API, with a key for it.
 pub struct Vpn {
     base: Url,
     key: Secret,
@@ -30,49 +31,48 @@ pub struct Vpn {
     user: String,
 }
 
-/// Nothing of the key, nor of the address.
+/// Shows neither the key nor the address.
 impl fmt::Debug for Vpn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vpn")
     }
 }
 
-/// Nothing is known of the network. What it displays holds neither an address nor a text of Headscale's.
+pub type VpnError = Failure<VpnErrorReason>;
+
+/// Why the nodes could not be read. The texts hold neither an address nor a text of Headscale's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VpnError {
-    /// The key is not where it should be, or is none.
+pub enum VpnErrorReason {
+    /// The key cannot be read, or is not valid in a header.
     #[error("the key cannot be read")]
     NoKey,
-    /// Nobody listens there, or the answer broke off.
+    /// Nothing listens there, or the response broke off.
     #[error("Headscale cannot be reached")]
     Unreachable,
-    /// There was no answer in time.
     #[error("Headscale did not answer in time")]
     TimedOut,
-    /// The key is not taken.
     #[error("Headscale refused our key")]
     Refused,
-    /// The answer was an error, or is not understood.
+    /// The response is an error, or not a list of nodes.
     #[error("Headscale answered something that is not understood")]
     Protocol,
 }
 
 /// A machine in the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Headscale's own words")]
 pub struct VpnNode {
     pub id: String,
     pub name: String,
     pub given_name: String,
-    /// None: it has no owner.
+    /// `None` if the node belongs to no user.
     pub user: Option<String>,
     pub ip_addresses: Vec<String>,
     pub online: bool,
     pub last_seen: Option<DateTime<Utc>>,
-    /// None: its key does not expire.
+    /// `None` if its key does not expire.
     pub expiry: Option<DateTime<Utc>>,
     pub created_at: Option<DateTime<Utc>>,
-    /// Those that hold.
+    /// All tags in effect, sorted.
     pub tags: Vec<String>,
 }
 
@@ -99,11 +99,11 @@ struct Node {
     created_at: Option<DateTime<Utc>>,
     forced_tags: Option<Vec<String>>,
     valid_tags: Option<Vec<String>>,
-    /// What newer versions have instead of the two above.
+    /// Replaces the two fields above in newer versions.
     tags: Option<Vec<String>>,
 }
 
-/// The gateway writes numbers of 64 bits as texts.
+/// The JSON gateway writes 64-bit numbers as strings.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -118,13 +118,13 @@ struct User {
 }
 
 impl Vpn {
-    /// Headscale at `base`; none for an address that is neither https nor http on this machine.
+    /// `None` if the address is neither https nor http on this machine: the key must not travel in the clear.
     #[must_use]
     pub fn new(base: &str, key: Secret, secrets: Secrets, user: String) -> Option<Self> {
         let base: Url = base.parse().ok()?;
-        let local = matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        let safe = base.scheme() == "https" || (base.scheme() == "http" && local);
-        safe.then_some(Self {
+        let is_local = matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        let is_safe = base.scheme() == "https" || (base.scheme() == "http" && is_local);
+        is_safe.then_some(Self {
             base,
             key,
             secrets,
@@ -132,99 +132,105 @@ impl Vpn {
         })
     }
 
-    /// Whose nodes are shown.
+    /// The user whose nodes are shown.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The nodes of that user, and those that have none, as Headscale orders them.
-    ///
-    /// # Errors
-    /// [`VpnError`].
+    /// The nodes of that user and the nodes without a user, in Headscale's order.
     pub async fn nodes(&self) -> Result<Vec<VpnNode>, VpnError> {
-        let key = self.secrets.read(&self.key).await;
-        let key = key.map_err(|_| VpnError::NoKey)?;
-        let authorization = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
-        let mut authorization = authorization.map_err(|_| VpnError::NoKey)?;
-        authorization.set_sensitive(true);
+        let authorization = self.authorization().await?;
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(WITHIN)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .user_agent("milady-control-plane")
             .build()
-            .map_err(|_| VpnError::Unreachable)?;
-        let get = async |what: &str| {
-            let request = client.get(self.url(what)?);
+            .map_err(with_reason(VpnErrorReason::Unreachable))?;
+        let get = async |resource: &str| {
+            let request = client.get(self.url(resource)?);
             let request = request.header(AUTHORIZATION, authorization.clone());
-            request.send().await.map_err(|error| kind(&error))
+            request.send().await.map_err(classify)
         };
-        let mut answer = get("node").await?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            answer = get("machine").await?;
+        let mut response = get("node").await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            response = get("machine").await?;
         }
-        let list: List = serde_json::from_slice(&body(answer).await?).map_err(|_| {
-            warn!("Headscale answered something that is no list");
-            VpnError::Protocol
+        let body = read_body(response).await?;
+        let list: List = serde_json::from_slice(&body).map_err(|error| {
+            let error = VpnError::new(VpnErrorReason::Protocol).with_cause(error);
+            warn!(%error, cause = error.cause(), "Headscale's response is not a list of nodes");
+            error
         })?;
-        let ours = |node: &VpnNode| node.user.as_ref().is_none_or(|user| *user == self.user);
+        let is_shown = |node: &VpnNode| node.user.as_ref().is_none_or(|user| *user == self.user);
         Ok(list
             .nodes
             .into_iter()
             .map(VpnNode::from)
-            .filter(ours)
+            .filter(is_shown)
             .collect())
     }
 
-    fn url(&self, what: &str) -> Result<Url, VpnError> {
+    async fn authorization(&self) -> Result<HeaderValue, VpnError> {
+        let key = self.secrets.read(&self.key).await;
+        let key = key.map_err(with_reason(VpnErrorReason::NoKey))?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
+            .map_err(with_reason(VpnErrorReason::NoKey))?;
+        authorization.set_sensitive(true);
+        Ok(authorization)
+    }
+
+    fn url(&self, resource: &str) -> Result<Url, VpnError> {
         let mut url = self.base.clone();
         let segments = url.path_segments_mut();
         segments
-            .map_err(|()| VpnError::Protocol)?
+            .map_err(|()| VpnErrorReason::Protocol)?
             .pop_if_empty()
-            .extend(["api", "v1", what]);
+            .extend(["api", "v1", resource]);
         Ok(url)
     }
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, VpnError> {
-    let status = answer.status();
+async fn read_body(mut response: Response) -> Result<Vec<u8>, VpnError> {
+    let status = response.status();
     if !status.is_success() {
         warn!(status = status.as_u16(), "Headscale refused a request");
-        let refused = matches!(status.as_u16(), 401 | 403);
-        return Err(if refused {
-            VpnError::Refused
+        let is_key_refused = matches!(status.as_u16(), 401 | 403);
+        return Err(if is_key_refused {
+            VpnErrorReason::Refused.into()
         } else {
-            VpnError::Protocol
+            VpnErrorReason::Protocol.into()
         });
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| kind(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(classify)? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST {
-            warn!("Headscale's answer is too long");
-            return Err(VpnError::Protocol);
+        if body.len() > MAX_RESPONSE_BYTES {
+            let max_bytes = MAX_RESPONSE_BYTES;
+            warn!(max_bytes, "Headscale's response is too long");
+            return Err(VpnErrorReason::Protocol.into());
         }
     }
     Ok(body)
 }
 
-fn kind(error: &reqwest::Error) -> VpnError {
-    let kind = if error.is_timeout() {
-        VpnError::TimedOut
+fn classify(error: reqwest::Error) -> VpnError {
+    let reason = if error.is_timeout() {
+        VpnErrorReason::TimedOut
     } else {
-        VpnError::Unreachable
+        VpnErrorReason::Unreachable
     };
-    warn!(?kind, "Headscale did not answer");
-    kind
+    let error = VpnError::new(reason).with_cause(error.without_url());
+    warn!(%error, cause = error.cause(), "no response from Headscale");
+    error
 }
 
 impl From<Node> for VpnNode {
     fn from(node: Node) -> Self {
-        // The year 1 stands for never.
-        let said = |at: Option<DateTime<Utc>>| at.filter(|at| at.year() > 1);
+        // Headscale writes Go's zero time, in the year 1, for "never".
+        let unless_zero = |at: Option<DateTime<Utc>>| at.filter(|at| at.year() > 1);
         let tags = [node.forced_tags, node.valid_tags, node.tags];
         let mut tags: Vec<String> = tags.into_iter().flatten().flatten().collect();
         tags.sort();
@@ -240,9 +246,9 @@ impl From<Node> for VpnNode {
             user: user.filter(|name| !name.is_empty()),
             ip_addresses: node.ip_addresses.unwrap_or_default(),
             online: node.online,
-            last_seen: said(node.last_seen),
-            expiry: said(node.expiry),
-            created_at: said(node.created_at),
+            last_seen: unless_zero(node.last_seen),
+            expiry: unless_zero(node.expiry),
+            created_at: unless_zero(node.created_at),
             tags,
         }
     }
@@ -253,8 +259,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_goes_to_https_or_stays_here() {
-        for (base, taken) in [
+    fn the_key_is_only_sent_over_https_or_to_this_machine() {
+        for (base, accepted) in [
             ("https://vpn.example", true),
             ("https://vpn.example/below/", true),
             ("http://127.0.0.1:9", true),
@@ -265,7 +271,7 @@ mod tests {
         ] {
             let key = Secret::Text("word".to_owned());
             let vpn = Vpn::new(base, key, Secrets::new(), "milady".to_owned());
-            assert_eq!(vpn.is_some(), taken, "{base}");
+            assert_eq!(vpn.is_some(), accepted, "{base}");
             if let Some(vpn) = vpn {
                 assert_eq!(format!("{vpn:?}"), "Vpn");
                 let url = vpn.url("node").expect("a URL");

@@ -1,39 +1,42 @@
-//! What the two reads that dashboards repeat cost once a function is warm.
+//! Measures the two requests that dashboards repeat, on warm functions.
 //!
-//! Release binaries behind the Runtime API, Postgres with its durable settings, one instance and one
-//! request at a time. The handler's own time comes from its log line; the round trip is everything from
-//! handing the event over to having the answer. It judges nothing: it prints.
+//! Release binaries behind the Runtime API, Postgres with durable settings, one instance and one
+//! request at a time. The handler's time comes from its log line; the round trip is the time from
+//! sending the event to receiving the answer. The benchmark only prints; it asserts no times.
 
-#![expect(clippy::expect_used, reason = "a benchmark that fails says where")]
+#![expect(
+    clippy::expect_used,
+    reason = "a failing benchmark should panic where it fails"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dev::gateway::event::{Request, build};
-use dev::gateway::{Found, Routes};
+use dev::gateway::{RouteMatch, Routes};
 use dev::postgres::{Options, Server};
 use dev::runtime::{Instance, Outcome};
 use dev::template::Template;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tests::Function;
-use tests::suite::{options, pool};
+use tests::suite::{pool, server_options};
 use uuid::Uuid;
 
-const AGENTS: i32 = 20;
-const WARM_UP: usize = 100;
-const REQUESTS: usize = 2_000;
+const AGENT_COUNT: i32 = 20;
+const WARM_UP_REQUESTS: usize = 100;
+const MEASURED_REQUESTS: usize = 2_000;
 const KEY: &str = "eliza_beefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeefbeef";
 
-/// What so many requests to one function took, in milliseconds.
-struct Measured {
+/// The measurements of one function; times in milliseconds.
+struct FunctionMeasurement {
     function: String,
     handler: Vec<f64>,
     round_trip: Vec<f64>,
-    /// Statements of the last request: by then nothing is prepared for the first time.
+    /// SQL statements of the last request, when nothing is prepared for the first time.
     statements: u64,
-    full_bytes: usize,
-    unchanged_bytes: usize,
+    bytes_of_200: usize,
+    bytes_of_304: usize,
 }
 
 fn main() {
@@ -44,7 +47,7 @@ fn main() {
             .expect("release binaries");
         let server = Server::start(Options {
             durable: true,
-            ..options("bench-api")
+            ..server_options("bench-api")
         })
         .await
         .expect("Postgres");
@@ -57,19 +60,19 @@ fn main() {
             .from_directory(&binaries)
             .invoke_ok(json!({}))
             .await;
-        let agent = agents(&pool(&url, 1)).await;
+        let agent = insert_agents(&pool(&url, 1)).await;
         let list = "/api/v1/milady/agents".to_owned();
-        let one = format!("{list}/{agent}");
+        let single = format!("{list}/{agent}");
         let mut all = Vec::new();
-        for path in [list, one] {
+        for path in [list, single] {
             all.push(measure(&binaries, &url, &path).await);
         }
         print(&all);
     });
 }
 
-/// An organization with a key and agents that run; the id of one of them.
-async fn agents(pool: &PgPool) -> Uuid {
+/// Inserts an organization with a key and running agents. Returns the id of one agent.
+async fn insert_agents(pool: &PgPool) -> Uuid {
     for sql in [
         "INSERT INTO organizations (name, slug, credit_balance) VALUES ('Bench', 'bench', 1000)",
         "INSERT INTO users (organization_id, email, role)
@@ -93,7 +96,7 @@ async fn agents(pool: &PgPool) -> Uuid {
             '{\"model\": \"large\", \"tokenName\": \"Milady\"}', '{\"LOG_LEVEL\": \"info\"}'
         FROM users, generate_series(1, $1) n RETURNING milady_sandboxes.id",
     )
-    .bind(AGENTS)
+    .bind(AGENT_COUNT)
     .fetch_all(pool)
     .await
     .expect("agents");
@@ -104,53 +107,53 @@ async fn agents(pool: &PgPool) -> Uuid {
     ids[0]
 }
 
-/// `GET path`, again and again on one warm instance.
-async fn measure(binaries: &Path, url: &str, path: &str) -> Measured {
+/// Repeats `GET path` on one warm instance.
+async fn measure(binaries: &Path, url: &str, path: &str) -> FunctionMeasurement {
     let routes = Routes::new(&Template::load().expect("the template"));
-    let found = routes.find("GET", path).expect("a route");
-    let instance = Function::new(&found.function, url)
+    let route = routes.find("GET", path).expect("a route");
+    let instance = Function::new(&route.function, url)
         .from_directory(binaries)
         .with("SESSION_SECRET", "a secret of the benchmark, of no worth")
         .start()
         .await;
-    let first = get(&instance, &found, path, None).await;
+    let first = get(&instance, &route, path, None).await;
     assert_eq!(first["statusCode"], 200, "{first}");
-    let unchanged = get(&instance, &found, path, header(&first, "etag")).await;
+    let unchanged = get(&instance, &route, path, header(&first, "etag")).await;
     assert_eq!(unchanged["statusCode"], 304, "{unchanged}");
-    for _ in 0..WARM_UP {
-        get(&instance, &found, path, None).await;
+    for _ in 0..WARM_UP_REQUESTS {
+        get(&instance, &route, path, None).await;
     }
     let mut round_trip = Vec::new();
-    for _ in 0..REQUESTS {
+    for _ in 0..MEASURED_REQUESTS {
         let started = Instant::now();
-        get(&instance, &found, path, None).await;
+        get(&instance, &route, path, None).await;
         round_trip.push(milliseconds(started.elapsed()));
     }
     instance.kill().await;
-    let said = format!("{} answered", found.function);
+    let log_message = format!("{} responded", route.function);
     let lines: Vec<Value> = instance
         .logs()
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["message"] == said.as_str())
+        .filter(|line| line["message"] == log_message.as_str())
         .collect();
-    let measured = &lines[lines.len() - REQUESTS..];
-    Measured {
+    let measured = &lines[lines.len() - MEASURED_REQUESTS..];
+    FunctionMeasurement {
         handler: measured
             .iter()
             .map(|line| line["duration_ms"].as_f64().expect("a duration"))
             .collect(),
         round_trip,
-        statements: measured[REQUESTS - 1]["db_queries"]
+        statements: measured[MEASURED_REQUESTS - 1]["db_queries"]
             .as_u64()
             .expect("a count"),
-        full_bytes: bytes(&first, "200 OK"),
-        unchanged_bytes: bytes(&unchanged, "304 Not Modified"),
-        function: found.function,
+        bytes_of_200: response_bytes(&first, "200 OK"),
+        bytes_of_304: response_bytes(&unchanged, "304 Not Modified"),
+        function: route.function,
     }
 }
 
-async fn get(instance: &Instance, found: &Found, path: &str, etag: Option<&str>) -> Value {
+async fn get(instance: &Instance, route: &RouteMatch, path: &str, etag: Option<&str>) -> Value {
     let mut headers = vec![("x-api-key".to_owned(), KEY.to_owned())];
     headers.extend(etag.map(|etag| ("if-none-match".to_owned(), etag.to_owned())));
     let request = Request {
@@ -160,7 +163,7 @@ async fn get(instance: &Instance, found: &Found, path: &str, etag: Option<&str>)
         source_ip: "127.0.0.1".to_owned(),
         ..Default::default()
     };
-    let event = build(&request, &found.key, &found.parameters);
+    let event = build(&request, &route.key, &route.parameters);
     match instance.invoke(event, Duration::from_secs(29)).await {
         Outcome::Success(answer) => answer,
         other => panic!("{path}: {other:?}"),
@@ -168,12 +171,12 @@ async fn get(instance: &Instance, found: &Found, path: &str, etag: Option<&str>)
 }
 
 fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
-    let many = answer["multiValueHeaders"][name][0].as_str();
-    answer["headers"][name].as_str().or(many)
+    let repeated = answer["multiValueHeaders"][name][0].as_str();
+    answer["headers"][name].as_str().or(repeated)
 }
 
-/// What goes over the wire to the client: status line, headers and body.
-fn bytes(answer: &Value, status: &str) -> usize {
+/// The size of an HTTP response: status line, headers and body.
+fn response_bytes(answer: &Value, status: &str) -> usize {
     let mut names: Vec<&String> = ["headers", "multiValueHeaders"]
         .iter()
         .filter_map(|key| answer[key].as_object())
@@ -189,8 +192,10 @@ fn bytes(answer: &Value, status: &str) -> usize {
     format!("HTTP/1.1 {status}\r\n").len() + headers + "\r\n".len() + body.len()
 }
 
-fn print(all: &[Measured]) {
-    println!("\n{REQUESTS} requests each to a warm function, {AGENTS} agents; times in ms.");
+fn print(all: &[FunctionMeasurement]) {
+    println!(
+        "\n{MEASURED_REQUESTS} requests each to a warm function, {AGENT_COUNT} agents; times in ms."
+    );
     println!(
         "{:>12} {:>12} {:>12} {:>14} {:>14} {:>11} {:>10} {:>10}",
         "function",
@@ -202,17 +207,17 @@ fn print(all: &[Measured]) {
         "200 bytes",
         "304 bytes"
     );
-    for one in all {
+    for measurement in all {
         println!(
             "{:>12} {:>12.2} {:>12.2} {:>14.2} {:>14.2} {:>11} {:>10} {:>10}",
-            one.function,
-            percentile(&one.handler, 50),
-            percentile(&one.handler, 99),
-            percentile(&one.round_trip, 50),
-            percentile(&one.round_trip, 99),
-            one.statements,
-            one.full_bytes,
-            one.unchanged_bytes,
+            measurement.function,
+            percentile(&measurement.handler, 50),
+            percentile(&measurement.handler, 99),
+            percentile(&measurement.round_trip, 50),
+            percentile(&measurement.round_trip, 99),
+            measurement.statements,
+            measurement.bytes_of_200,
+            measurement.bytes_of_304,
         );
     }
 }

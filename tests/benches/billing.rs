@@ -1,14 +1,14 @@
-//! The hourly run beside a per-agent loop, and what each function costs to start. One command,
-//! `cargo bench`, prints everything side by side.
+//! Compares the hourly run with a per-agent loop, and measures what each function costs to start.
+//! `cargo bench` prints everything side by side.
 //!
-//! Postgres runs with its durable settings: a commit waits for the disk. The run is the release
-//! binary, started and invoked as Lambda does it; the loop is what one would write first: for each
-//! agent BEGIN, claim, debit, insert, update, COMMIT, over one connection on the same machine.
+//! Postgres runs with durable settings: a commit waits for the disk. The run is the release binary,
+//! started and invoked as Lambda does. The loop is the obvious implementation: for each agent
+//! BEGIN, claim, debit, insert, update, COMMIT, over one connection on the same machine.
 
 #![expect(
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "a benchmark that fails says where"
+    reason = "a failing benchmark should panic where it fails"
 )]
 
 use std::path::{Path, PathBuf};
@@ -20,17 +20,17 @@ use dev::runtime::Outcome;
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 use sqlx::{PgPool, Row};
-use tests::suite::{epoch, options, pool};
+use tests::suite::{epoch, pool, server_options};
 use tests::world::hours;
 use tests::{Function, audit};
 use uuid::Uuid;
 
-const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+const AGENT_COUNTS: [usize; 3] = [1_000, 10_000, 100_000];
 const TICKS: i64 = 7;
-const STARTS: usize = 25;
+const STARTS_PER_FUNCTION: usize = 25;
 
-/// What one tick of the binary took.
-struct Measured {
+/// The measurements of one tick of the binary.
+struct TickMeasurement {
     seconds: f64,
     statements: u64,
     peak_mib: f64,
@@ -42,18 +42,26 @@ fn main() {
         let binaries = dev::build::functions_with_progress(true)
             .await
             .expect("release binaries");
-        // `cargo bench -- 1000 10000` measures these sizes only.
+        // `cargo bench -- 1000 10000` measures only these numbers of agents.
         let sizes: Vec<usize> = std::env::args()
             .filter_map(|size| size.parse().ok())
             .collect();
-        starts(&binaries).await;
-        migration(&binaries).await;
-        ticks(&binaries, if sizes.is_empty() { &SIZES } else { &sizes }).await;
+        measure_starts(&binaries).await;
+        measure_migration(&binaries).await;
+        measure_ticks(
+            &binaries,
+            if sizes.is_empty() {
+                &AGENT_COUNTS
+            } else {
+                &sizes
+            },
+        )
+        .await;
     });
 }
 
-async fn ticks(binaries: &Path, sizes: &[usize]) {
-    let mut options = options("bench");
+async fn measure_ticks(binaries: &Path, sizes: &[usize]) {
+    let mut options = server_options("bench");
     options.durable = true;
     let server = Server::start(options).await.expect("Postgres");
     println!(
@@ -63,50 +71,50 @@ async fn ticks(binaries: &Path, sizes: &[usize]) {
         "{:>8} {:>10} {:>11} {:>11} {:>11} {:>11} {:>7} {:>10}",
         "agents", "run s", "agents/s", "loop s", "agents/s", "statements", "ratio", "peak MiB"
     );
-    let profiled = keep_statistics(&server).await;
+    let has_statistics = enable_statistics(&server).await;
     for &agents in sizes {
-        let run = database(&server, binaries, agents).await;
+        let run_database = database(&server, binaries, agents).await;
         let mut measured = Vec::new();
         for hour in 1..=TICKS {
-            dev::clock::set(&run.1, hours(hour))
+            dev::clock::set(&run_database.1, hours(hour))
                 .await
                 .expect("the clock");
-            measured.push(tick(&run.0, binaries, hour, agents).await);
+            measured.push(tick(&run_database.0, binaries, hour, agents).await);
         }
-        audit::check(&run.1).await;
+        audit::check(&run_database.1).await;
         measured.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let median = &measured[measured.len() / 2];
         let peak = measured
             .iter()
             .map(|tick| tick.peak_mib)
             .fold(0.0, f64::max);
-        let beside = database(&server, binaries, agents).await;
-        let looped = per_agent_loop(&beside.1, agents).await;
+        let loop_database = database(&server, binaries, agents).await;
+        let loop_seconds = per_agent_loop(&loop_database.1, agents).await;
         let count = f64::from(u32::try_from(agents).expect("small"));
         println!(
-            "{agents:>8} {:>10.3} {:>11.0} {looped:>11.2} {:>11.0} {:>11} {:>6.1}x {peak:>10.1}",
+            "{agents:>8} {:>10.3} {:>11.0} {loop_seconds:>11.2} {:>11.0} {:>11} {:>6.1}x {peak:>10.1}",
             median.seconds,
             count / median.seconds,
-            count / looped,
+            count / loop_seconds,
             median.statements,
-            looped / median.seconds,
+            loop_seconds / median.seconds,
         );
-        if profiled && agents == 10_000 {
-            profile(&server, &run.0, agents).await;
+        if has_statistics && agents == 10_000 {
+            print_statistics(&server, &run_database.0, agents).await;
         }
     }
 }
 
-/// Asks the server to keep statistics of statements, where it can.
-async fn keep_statistics(server: &Server) -> bool {
+/// Enables `pg_stat_statements`. Returns whether the server has it.
+async fn enable_statistics(server: &Server) -> bool {
     let admin = pool(&server.url("postgres"), 1);
-    let there: i64 = sqlx::query_scalar(
+    let available: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_stat_statements'",
     )
     .fetch_one(&admin)
     .await
     .expect("extensions");
-    if there == 0 {
+    if available == 0 {
         return false;
     }
     for sql in [
@@ -125,8 +133,8 @@ async fn keep_statistics(server: &Server) -> bool {
     true
 }
 
-/// Where the database spent its time in the run's database, per agent and tick.
-async fn profile(server: &Server, url: &str, agents: usize) {
+/// Prints where the database spent its time, per agent and tick.
+async fn print_statistics(server: &Server, url: &str, agents: usize) {
     let admin = pool(&server.url("postgres"), 1);
     let name = url.rsplit('/').next().unwrap_or_default();
     let rows: Vec<(String, f64)> = sqlx::query_as(
@@ -151,7 +159,8 @@ async fn profile(server: &Server, url: &str, agents: usize) {
     }
 }
 
-/// A migrated database with so many running agents, at hour 0.
+/// Creates a migrated database with this many running agents, at hour 0. Returns its URL and a
+/// pool.
 async fn database(server: &Server, binaries: &Path, agents: usize) -> (String, PgPool) {
     let name = format!("bench_{}", Uuid::new_v4().simple());
     server
@@ -196,12 +205,12 @@ async fn database(server: &Server, binaries: &Path, agents: usize) -> (String, P
 }
 
 /// One cold invocation of the release binary.
-async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> Measured {
+async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> TickMeasurement {
     let instance = Function::new("billing-hourly", url)
         .from_directory(binaries)
         .start()
         .await;
-    instance.ready().await.expect("a first poll");
+    instance.wait_until_ready().await.expect("a first poll");
     let started = Instant::now();
     let event = json!({"scheduledTime": hours(hour)});
     let outcome = instance.invoke(event, Duration::from_mins(5)).await;
@@ -218,18 +227,19 @@ async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> Measured 
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|line| line["db_queries"].as_u64())
         .unwrap_or_default();
-    Measured {
+    TickMeasurement {
         seconds,
         statements,
         peak_mib: f64::from(peak) / 1024.0,
     }
 }
 
-/// Taking over 100,000 agents: all migrations, and the one of them that writers wait for.
-async fn migration(binaries: &Path) {
+/// Measures the adoption of 100,000 agents: all migrations together, and the one that blocks
+/// writers.
+async fn measure_migration(binaries: &Path) {
     let server = Server::start(Options {
         durable: true,
-        ..options("migration")
+        ..server_options("migration")
     })
     .await
     .expect("Postgres");
@@ -269,13 +279,13 @@ async fn migration(binaries: &Path) {
         .from_directory(binaries)
         .invoke_ok(json!({}))
         .await;
-    let all = started.elapsed().as_secs_f64();
+    let total = started.elapsed().as_secs_f64();
     println!(
-        "\nMigrating 100,000 agents: {all:.2} s, of which writers wait {widening:.2} s for total_billed to widen."
+        "\nMigrating 100,000 agents: {total:.2} s, of which writers wait {widening:.2} s while total_billed is widened."
     );
 }
 
-/// The loop: seconds for all agents.
+/// Runs the loop and returns the seconds that it took for all agents.
 async fn per_agent_loop(pool: &PgPool, agents: usize) -> f64 {
     let mut conn = pool.acquire().await.expect("a connection");
     let due = sqlx::query(
@@ -341,21 +351,30 @@ async fn per_agent_loop(pool: &PgPool, agents: usize) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-async fn starts(binaries: &Path) {
-    println!("Each function, {STARTS} starts: process start to first poll, and its size.");
+async fn measure_starts(binaries: &Path) {
+    println!(
+        "Each function, {STARTS_PER_FUNCTION} starts: process start to first poll, and its size."
+    );
     println!(
         "{:>18} {:>9} {:>9} {:>10} {:>12} {:>11}",
         "function", "p50 ms", "max ms", "peak MiB", "binary MiB", "zipped MiB"
     );
-    for name in dev::build::names().expect("functions") {
+    for name in dev::build::function_names().expect("functions") {
         let (mut times, mut peak) = (Vec::new(), 0);
-        for _ in 0..STARTS {
+        for _ in 0..STARTS_PER_FUNCTION {
             let url = "postgres://nobody@127.0.0.1:9/nowhere";
             let instance = Function::new(&name, url)
                 .from_directory(binaries)
                 .start()
                 .await;
-            times.push(instance.ready().await.expect("a first poll").as_secs_f64() * 1_000.0);
+            times.push(
+                instance
+                    .wait_until_ready()
+                    .await
+                    .expect("a first poll")
+                    .as_secs_f64()
+                    * 1_000.0,
+            );
             peak = peak.max(instance.peak_memory_kib().unwrap_or_default());
             instance.kill().await;
         }
@@ -372,7 +391,7 @@ async fn starts(binaries: &Path) {
     }
 }
 
-/// The size of a deployment package: deflate, as zip uses it.
+/// The size of a deployment package. zip uses deflate, as gzip does.
 fn zipped(binary: &PathBuf) -> u64 {
     let output = Command::new("gzip")
         .arg("-9c")

@@ -1,10 +1,13 @@
-//! What looking at a fleet takes, and reading what was seen.
+//! Measures the inspection of a fleet and the requests for its snapshot.
 //!
-//! Release binaries behind the Runtime API, simulated hosts in this process, an emulator of `DynamoDB`,
-//! everything on one machine. It judges counts (connections, channels, what was read), never times: those
-//! it prints.
+//! Release binaries behind the Runtime API, simulated hosts in this process, a `DynamoDB` emulator,
+//! all on one machine. The benchmark asserts counts (connections, channels, inspected hosts) and
+//! prints times.
 
-#![expect(clippy::expect_used, reason = "a benchmark that fails says where")]
+#![expect(
+    clippy::expect_used,
+    reason = "a failing benchmark should panic where it fails"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -14,38 +17,39 @@ use dev::sim::{Fault, Health, Script};
 use dev::template::Template;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::simulated::Simulated;
+use tests::simulated_world::SimulatedWorld;
 use tests::suite::{self, Request};
 
 const PATH: &str = "/api/v1/admin/infrastructure";
-const READS: usize = 1_000;
+const SNAPSHOT_READS: usize = 1_000;
 
 fn main() {
     suite::run(async {
         let functions = ["admin-infrastructure", "db-migrate", "fleet-refresh"].map(str::to_owned);
-        let binaries = dev::build::some_with_progress(&functions, true).await;
+        let binaries = dev::build::selected_functions_with_progress(&functions, true).await;
         suite::use_binaries(binaries.expect("release binaries"));
-        large().await;
-        silent().await;
-        reading().await;
-        dashboards().await;
+        inspect_large_fleet().await;
+        inspect_silent_hosts().await;
+        read_snapshot().await;
+        serve_cold_dashboards().await;
     });
 }
 
-async fn pass(fleet: &Simulated, instance: &Instance) -> (Value, Duration) {
-    let began = Instant::now();
+async fn refresh_run(fleet: &SimulatedWorld, instance: &Instance) -> (Value, Duration) {
+    let started_at = Instant::now();
     match instance.invoke(json!({}), Duration::from_mins(1)).await {
         Outcome::Success(answer) => {
             assert_eq!(answer["outcome"], json!("done"), "{answer}");
             assert_eq!(answer["late"], json!(0), "{answer}");
-            (answer, began.elapsed())
+            (answer, started_at.elapsed())
         }
         other => panic!("{} hosts: {other:?}", fleet.sim.hosts().len()),
     }
 }
 
-/// 500 hosts with 24 agents each; every twentieth says nothing, the others are 20 ms away.
-async fn large() {
+/// 500 hosts with 24 agents each. Every twentieth host is silent; the others have a latency of 20
+/// ms.
+async fn inspect_large_fleet() {
     let script = |n: usize| {
         let script = Script::new(&format!("host-{n:03}")).latency(Duration::from_millis(20));
         if n % 20 == 19 {
@@ -54,17 +58,19 @@ async fn large() {
             script
         }
     };
-    let fleet = Simulated::new((0..500).map(script).collect(), 24, Health::Well).await;
+    let fleet = SimulatedWorld::new((0..500).map(script).collect(), 24, Health::Healthy).await;
     let instance = fleet.world.function("fleet-refresh").start().await;
-    println!("\n500 hosts of 24 containers, 25 of them silent, the others 20 ms away:");
-    for what in ["cold", "warm"] {
-        let (answer, took) = pass(&fleet, &instance).await;
+    println!(
+        "\n500 hosts with 24 containers each, 25 hosts silent, the others with 20 ms latency:"
+    );
+    for state in ["cold", "warm"] {
+        let (answer, duration) = refresh_run(&fleet, &instance).await;
         assert_eq!(
             (&answer["read"], &answer["heard"]),
             (&json!(475), &json!(475 * 24)),
             "{answer}"
         );
-        println!("  {what} pass {:.1} s", took.as_secs_f64());
+        println!("  {state} run {:.1} s", duration.as_secs_f64());
     }
     let peak = instance.peak_memory_kib().expect("a process that lives");
     let counts: Vec<_> = fleet
@@ -80,21 +86,21 @@ async fn large() {
     );
     let channels = counts
         .iter()
-        .map(|counts| counts.most_open)
+        .map(|counts| counts.max_open_channels)
         .max()
         .unwrap_or_default();
     assert!(channels <= 4, "{channels}");
     println!(
-        "  connections per host 1, at most {channels} channels at once, peak memory {} MiB",
+        "  1 connection per host, at most {channels} channels at once, peak memory {} MiB",
         peak / 1024
     );
-    let whole = size(&fleet, false).await;
-    let packed = size(&fleet, true).await;
-    println!("  the answer: {whole} bytes, {packed} bytes gzipped");
+    let plain = answer_sizes(&fleet, false).await;
+    let gzipped = answer_sizes(&fleet, true).await;
+    println!("  the answer: {plain} bytes, {gzipped} bytes gzipped");
 }
 
-/// What a client gets, in bytes as the function returns them; all of its pages.
-async fn size(fleet: &Simulated, gzip: bool) -> String {
+/// The sizes of all pages of the answer, in bytes as the function returns them.
+async fn answer_sizes(fleet: &SimulatedWorld, gzip: bool) -> String {
     let mut sizes = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
@@ -108,7 +114,10 @@ async fn size(fleet: &Simulated, gzip: bool) -> String {
         let answer = fleet.world.call(request).await;
         assert_eq!(answer.status(), 200);
         let bytes = answer.0["body"].as_str().unwrap_or_default().len();
-        assert!(bytes < 6 << 20, "Lambda takes no answer of {bytes} bytes");
+        assert!(
+            bytes < 6 << 20,
+            "{bytes} bytes exceed Lambda's limit for answers"
+        );
         sizes.push(bytes.to_string());
         if gzip {
             break;
@@ -121,23 +130,23 @@ async fn size(fleet: &Simulated, gzip: bool) -> String {
     sizes.join(" + ")
 }
 
-async fn silent() {
+async fn inspect_silent_hosts() {
     let script = |n: usize| Script::new(&format!("silent-{n:02}")).fault(Fault::Silent);
-    let fleet = Simulated::new((0..20).map(script).collect(), 1, Health::Well).await;
+    let fleet = SimulatedWorld::new((0..20).map(script).collect(), 1, Health::Healthy).await;
     let instance = fleet.world.function("fleet-refresh").start().await;
-    let (answer, took) = pass(&fleet, &instance).await;
+    let (answer, duration) = refresh_run(&fleet, &instance).await;
     assert_eq!(answer["read"], json!(0));
-    println!("\n20 silent hosts: one pass {:.1} s", took.as_secs_f64());
+    println!("\n20 silent hosts: one run {:.1} s", duration.as_secs_f64());
 }
 
-/// 20 hosts: a warm function, which reads the head and has the rest; and the whole snapshot by a client
-/// that has nothing.
-async fn reading() {
+/// 20 hosts: a warm function, which reads the head of the snapshot and has the rest; and a new
+/// client, which reads the whole snapshot.
+async fn read_snapshot() {
     let script = |n: usize| Script::new(&format!("host-{n:02}"));
-    let fleet = Simulated::new((0..20).map(script).collect(), 24, Health::Well).await;
+    let fleet = SimulatedWorld::new((0..20).map(script).collect(), 24, Health::Healthy).await;
     fleet.world.refresh().await;
     let instance = fleet.world.instance("admin-infrastructure").await;
-    for _ in 0..READS {
+    for _ in 0..SNAPSHOT_READS {
         let answer = fleet
             .world
             .call(Request::new("GET", PATH).key(&fleet.operator))
@@ -150,23 +159,23 @@ async fn reading() {
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let handler: Vec<f64> = lines
-        .filter(|line| line["message"] == json!("admin-infrastructure answered"))
+        .filter(|line| line["message"] == json!("admin-infrastructure responded"))
         .filter_map(|line| line["duration_ms"].as_f64())
         .collect();
-    let mut whole = Vec::new();
+    let mut full_reads = Vec::new();
     for _ in 0..100 {
-        let began = Instant::now();
-        let seen = fleet.world.cache().snapshot(suite::epoch()).await;
-        assert!(seen.expect("a cache").is_some());
-        whole.push(began.elapsed().as_secs_f64() * 1_000.0);
+        let started_at = Instant::now();
+        let snapshot = fleet.world.cache().snapshot(suite::epoch()).await;
+        assert!(snapshot.expect("a cache").is_some());
+        full_reads.push(started_at.elapsed().as_secs_f64() * 1_000.0);
     }
-    println!("\nReading the snapshot of 20 hosts of 24 containers, ms:");
-    for (what, times) in [
-        ("the handler, warm", handler),
-        ("the whole of it from the cache, by a new client", whole),
+    println!("\nReading the snapshot of 20 hosts with 24 containers each, ms:");
+    for (label, times) in [
+        ("warm handler", handler),
+        ("full snapshot from the cache, new client", full_reads),
     ] {
         println!(
-            "  {what}: p50 {:.2}, p99 {:.2}",
+            "  {label}: p50 {:.2}, p99 {:.2}",
             percentile(&times, 50),
             percentile(&times, 99)
         );
@@ -179,10 +188,10 @@ fn percentile(times: &[f64], percent: usize) -> f64 {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// 200 functions that were just started, an empty cache.
-async fn dashboards() {
+/// 200 instances that have just started, with an empty cache.
+async fn serve_cold_dashboards() {
     let script = |n: usize| Script::new(&format!("host-{n:02}"));
-    let mut fleet = Simulated::new((0..20).map(script).collect(), 4, Health::Well).await;
+    let mut fleet = SimulatedWorld::new((0..20).map(script).collect(), 4, Health::Healthy).await;
     let template = Template::load().expect("template.yaml");
     let bus = EventBus::start(&template).await.expect("a bus");
     let setting = "AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned();
@@ -190,24 +199,24 @@ async fn dashboards() {
     let api = RuntimeApi::start().await.expect("the runtime API");
     bus.deliver_to(Pool::new(
         api,
-        vec![fleet.world.function("fleet-refresh").local()],
+        vec![fleet.world.function("fleet-refresh").to_runtime_function()],
     ));
     let function = fleet.world.function("admin-infrastructure");
     let starting = (0..200).map(|_| async {
         let instance = function.start().await;
-        instance.ready().await.expect("a start");
+        instance.wait_until_ready().await.expect("a start");
         instance
     });
     let instances = join_all(starting).await;
-    let began = Instant::now();
-    let ask = || Request::new("GET", PATH).key(&fleet.operator);
+    let started_at = Instant::now();
+    let request = || Request::new("GET", PATH).key(&fleet.operator);
     let answers = join_all(
         instances
             .iter()
-            .map(|instance| fleet.world.call_at(instance, ask())),
+            .map(|instance| fleet.world.call_instance(instance, request())),
     )
     .await;
-    let took = began.elapsed();
+    let duration = started_at.elapsed();
     for answer in &answers {
         assert_eq!(answer.status(), 200, "{answer:?}");
         assert_eq!(answer.json()["data"]["summary"]["healthyNodes"], json!(20));
@@ -223,7 +232,7 @@ async fn dashboards() {
         );
     }
     println!(
-        "\n200 simultaneous requests on an empty cache: all 200 after {:.1} s, each of 20 hosts inspected once",
-        took.as_secs_f64()
+        "\n200 concurrent requests on an empty cache: all answered after {:.1} s, each of 20 hosts inspected once",
+        duration.as_secs_f64()
     );
 }

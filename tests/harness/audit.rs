@@ -1,12 +1,12 @@
-//! What must hold of the money in every database, whatever happened there.
+//! Invariants of billing data that must hold in every database at any time.
 
 use sqlx::PgPool;
 
-/// Each statement counts violations of one law.
-const LAWS: [(&str, &str); 8] = [
+/// Name and query of each invariant. The query counts violations.
+const INVARIANTS: [(&str, &str); 8] = [
     ("no balance is below zero", "SELECT count(*) FROM organizations WHERE credit_balance < 0"),
     (
-        "a balance is its opening plus the ledger since",
+        "a balance equals its opening balance plus the ledger since then",
         "SELECT count(*) FROM billing_accounts a JOIN organizations o ON o.id = a.organization_id
         LEFT JOIN (
             SELECT t.organization_id AS id, sum(t.amount) AS moved FROM credit_transactions t
@@ -30,7 +30,7 @@ const LAWS: [(&str, &str); 8] = [
             OR t.period_end > s.billed_through",
     ),
     (
-        "a span is charged without a gap up to where it says",
+        "a span is charged without gaps up to its billed_through",
         "SELECT count(*) FROM agent_usage_spans s LEFT JOIN (
             SELECT usage_span_id AS id, sum(seconds) AS seconds
             FROM credit_transactions GROUP BY 1) AS charged USING (id)
@@ -38,33 +38,33 @@ const LAWS: [(&str, &str); 8] = [
             <> extract(epoch FROM coalesce(s.billed_through, s.started_at) - s.started_at)",
     ),
     (
-        "an agent's total is the sum of its rows",
+        "an agent's total equals the sum of its ledger rows",
         "SELECT count(*) FROM milady_sandboxes a LEFT JOIN (
             SELECT agent_id AS id, -sum(amount) AS charged
             FROM credit_transactions WHERE usage_span_id IS NOT NULL GROUP BY 1) AS ledger USING (id)
         WHERE a.total_billed <> coalesce(ledger.charged, 0)",
     ),
     (
-        "our rows of one transaction read as a chain",
+        "the balances of our ledger rows of one transaction form a chain",
         "SELECT count(*) FROM (
             SELECT balance_before <> lag(balance_after) OVER (
                 PARTITION BY organization_id, xmin::text ORDER BY seq) AS broken
             FROM credit_transactions WHERE seq IS NOT NULL) AS chain WHERE broken",
     ),
     (
-        "amounts are rate times time, half-even to six decimals",
+        "amounts are rate times time, rounded half-even to six decimals",
         "SELECT count(*) FROM credit_transactions WHERE type = 'debit' AND usage_span_id IS NOT NULL
             AND abs(-amount - rate * seconds / 3600) > 0.0000005",
     ),
 ];
 
-/// Checks all laws.
-///
-/// # Panics
-/// When one is broken; it says which.
+/// Panics with the name of the first violated invariant.
 pub async fn check(pool: &PgPool) {
-    for (law, sql) in LAWS {
-        let broken: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.expect(law);
-        assert_eq!(broken, 0, "{law}");
+    for (invariant, sql) in INVARIANTS {
+        let violations: i64 = sqlx::query_scalar(sql)
+            .fetch_one(pool)
+            .await
+            .expect(invariant);
+        assert_eq!(violations, 0, "{invariant}");
     }
 }

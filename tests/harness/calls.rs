@@ -1,5 +1,4 @@
-//! Calling the API through the very binaries: which function a request goes to is template.yaml's
-//! business.
+//! Calls the API through the function binaries. The routes of template.yaml choose the function.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -17,62 +16,63 @@ use crate::world::World;
 static ROUTES: LazyLock<Routes> =
     LazyLock::new(|| Routes::new(&Template::load().expect("template.yaml")));
 
-/// Instances that were started for a world and serve it on.
+/// Running instances that later calls of the same world reuse.
 #[derive(Clone, Debug, Default)]
-pub struct Warm(Arc<Mutex<HashMap<String, Arc<Instance>>>>);
+pub struct WarmInstances(Arc<Mutex<HashMap<String, Arc<Instance>>>>);
 
 impl World {
-    /// The event that a request becomes.
+    /// The event that API Gateway sends for a request.
     #[must_use]
     pub fn event(&self, request: &Request) -> Value {
-        let found = ROUTES.find(&request.0.method, &request.0.path);
-        let found = found.expect("every request has a route, be it the default one");
-        dev::gateway::event::build(&request.0, &found.key, &found.parameters)
+        let route = ROUTES.find(&request.0.method, &request.0.path);
+        let route = route.expect("every request has a route, at least the default route");
+        dev::gateway::event::build(&request.0, &route.key, &route.parameters)
     }
 
-    /// The answer to a request, from a warm instance; one at a time.
+    /// Answers a request from a warm instance, one request at a time.
     pub async fn call(&self, request: Request) -> Response {
-        let found = ROUTES.find(&request.0.method, &request.0.path);
-        let found = found.expect("every request has a route, be it the default one");
-        let instance = self.instance(&found.function).await;
-        Function::http_on(&instance, &found.key, &found.parameters, &request).await
+        let route = ROUTES.find(&request.0.method, &request.0.path);
+        let route = route.expect("every request has a route, at least the default route");
+        let instance = self.instance(&route.function).await;
+        Function::http_on(&instance, &route.key, &route.parameters, &request).await
     }
 
-    /// The same from an instance of its own: for requests at the same moment.
-    pub async fn call_cold(&self, request: Request) -> Response {
-        let found = ROUTES
+    /// Answers a request from a new instance, so that requests can run concurrently.
+    pub async fn call_on_new_instance(&self, request: Request) -> Response {
+        let route = ROUTES
             .find(&request.0.method, &request.0.path)
             .expect("a route");
-        self.call_on(&self.function(&found.function), request).await
+        self.call_function(&self.function(&route.function), request)
+            .await
     }
 
-    /// The same with a function of other settings.
-    pub async fn call_on(&self, function: &Function, request: Request) -> Response {
-        let found = ROUTES
+    /// Answers a request from a new instance of this function, which may have other settings.
+    pub async fn call_function(&self, function: &Function, request: Request) -> Response {
+        let route = ROUTES
             .find(&request.0.method, &request.0.path)
             .expect("a route");
         let instance = function.start().await;
-        Function::http_on(&instance, &found.key, &found.parameters, &request).await
+        Function::http_on(&instance, &route.key, &route.parameters, &request).await
     }
 
-    /// The same on an instance there is.
-    pub async fn call_at(&self, instance: &Instance, request: Request) -> Response {
-        let found = ROUTES
+    /// Answers a request from this instance.
+    pub async fn call_instance(&self, instance: &Instance, request: Request) -> Response {
+        let route = ROUTES
             .find(&request.0.method, &request.0.path)
             .expect("a route");
-        Function::http_on(instance, &found.key, &found.parameters, &request).await
+        Function::http_on(instance, &route.key, &route.parameters, &request).await
     }
 
-    /// The function that a request goes to.
+    /// The function that a request is routed to.
     #[must_use]
-    pub fn function_of(&self, request: &Request) -> Function {
-        let found = ROUTES.find(&request.0.method, &request.0.path);
-        self.function(&found.expect("a route").function)
+    pub fn function_for(&self, request: &Request) -> Function {
+        let route = ROUTES.find(&request.0.method, &request.0.path);
+        self.function(&route.expect("a route").function)
     }
 
-    /// The warm instance of a function.
+    /// The warm instance of a function; starts it if necessary.
     pub async fn instance(&self, function: &str) -> Arc<Instance> {
-        let mut warm = self.warm.0.lock().await;
+        let mut warm = self.warm_instances.0.lock().await;
         if let Some(instance) = warm.get(function).filter(|instance| instance.is_alive()) {
             return Arc::clone(instance);
         }
@@ -81,30 +81,28 @@ impl World {
         instance
     }
 
-    /// Kills a function's warm instance and answers what it logged.
+    /// Kills a function's warm instance and returns its log lines.
     pub async fn logs(&self, function: &str) -> Vec<String> {
         let instance = self.instance(function).await;
         instance.kill().await;
         instance.logs()
     }
 
-    /// `GET` with a key.
     pub async fn get(&self, key: &str, path: &str) -> Response {
         self.call(Request::new("GET", path).key(key)).await
     }
 
-    /// `POST` with a key and without a body.
     pub async fn post(&self, key: &str, path: &str) -> Response {
         self.call(Request::new("POST", path).key(key)).await
     }
 
-    /// `POST` with a key and a JSON body.
     pub async fn post_json(&self, key: &str, path: &str, body: &Value) -> Response {
         self.call(Request::new("POST", path).key(key).json(body))
             .await
     }
 
-    /// Runs the job through its function, as the event that it is due does; what it answered.
+    /// Runs a job through `job-run`, as the event `job.due` does, and returns the function's
+    /// answer.
     pub async fn run_job(&self, job: Uuid) -> Value {
         let event = serde_json::json!({"detail-type": "job.due", "detail": {"jobId": job}});
         let instance = self.instance("job-run").await;
@@ -118,7 +116,7 @@ impl World {
     }
 }
 
-/// The path of an agent, with what follows it.
+/// The path of an agent, followed by `rest`.
 #[must_use]
 pub fn agent_path(agent: Uuid, rest: &str) -> String {
     format!("/api/v1/milady/agents/{agent}{rest}")

@@ -1,64 +1,67 @@
-//! Fleets of any size, as one pass would have found them, and their snapshots.
+//! Builds the domain values of a fleet inspection: refresh runs of any size and their snapshots.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::domain::agent::AgentStatus;
 use shared::domain::container;
 use shared::domain::fleet::{
-    AgentRow, Docker, Found, Metadata, NodePass, NodeRow, Pass, Reading, Snapshot, Visit,
+    AgentRow, ContainerObservation, EngineObservation, FleetSnapshot, HostFacts, HostInspection,
+    HostObservation, HostReadError, HostRow, InspectedHost, Metadata, RefreshRun,
 };
-use shared::domain::observation::Unread;
-use shared::domain::placement::HostFacts;
+use shared::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use uuid::Uuid;
 
-/// The name of host `n`.
 #[must_use]
-pub fn host(n: usize) -> String {
+pub fn host_name(n: usize) -> String {
     format!("host-{n:04}")
 }
 
-/// The id of agent `n` of all.
+/// The id of agent `n`, counted over all hosts.
 #[must_use]
-pub fn agent_id(n: usize) -> Uuid {
-    Uuid::from_u128(0x4000_8000_0000_0000_0000 + n as u128)
+pub fn agent_id(n: usize) -> AgentId {
+    AgentId::new(Uuid::from_u128(0x4000_8000_0000_0000_0000 + n as u128))
 }
 
-/// So many hosts with so many agents each, all well but those of every twentieth host, which is silent;
-/// and one agent that waits to be started.
+/// A refresh run over this many hosts with this many agents each. Every twentieth host is
+/// unreachable; all other agents are healthy. One more agent waits for its start.
 #[must_use]
-pub fn pass(hosts: usize, agents: usize, now: DateTime<Utc>) -> Pass {
-    let mut pass = Pass::default();
-    for n in 0..hosts {
-        let here: Vec<AgentRow> = (0..agents)
-            .map(|of_host| agent(n * agents + of_host, &host(n), now))
+pub fn refresh_run(host_count: usize, agents_per_host: usize, now: DateTime<Utc>) -> RefreshRun {
+    let mut run = RefreshRun::default();
+    for n in 0..host_count {
+        let agents_here: Vec<AgentRow> = (0..agents_per_host)
+            .map(|index| agent(n * agents_per_host + index, &host_name(n), now))
             .collect();
-        let found = here.iter().map(|agent| found(agent, now)).collect();
-        let reading = if n % 20 == 19 {
-            let why = Unread::TimedOut;
-            Reading::Refused { at: now, why }
+        let containers = agents_here
+            .iter()
+            .map(|agent| container_observation(agent, now))
+            .collect();
+        let inspection = if n % 20 == 19 {
+            let error = HostReadError::TimedOut;
+            HostInspection::Failed { at: now, error }
         } else {
-            read(found, now)
+            inspected(containers, now)
         };
-        pass.nodes.push(node(n, agents, reading, now));
-        pass.agents.extend(here);
+        run.hosts
+            .push(inspected_host(n, agents_per_host, inspection, now));
+        run.agents.extend(agents_here);
     }
-    pass.agents.push(AgentRow {
+    run.agents.push(AgentRow {
         node_id: None,
         container_name: None,
         status: AgentStatus::Pending,
-        ..agent(hosts * agents, "", now)
+        ..agent(host_count * agents_per_host, "", now)
     });
-    pass
+    run
 }
 
-/// The snapshot of such a pass.
+/// The snapshot of [`refresh_run`].
 #[must_use]
-pub fn snapshot(hosts: usize, agents: usize, now: DateTime<Utc>) -> Snapshot {
-    Snapshot::of(&pass(hosts, agents, now), now)
+pub fn snapshot(host_count: usize, agents_per_host: usize, now: DateTime<Utc>) -> FleetSnapshot {
+    FleetSnapshot::of(&refresh_run(host_count, agents_per_host, now), now)
 }
 
-/// A host that told its facts and its containers.
+/// A complete inspection of a host with these containers.
 #[must_use]
-pub fn read(containers: Vec<Found>, now: DateTime<Utc>) -> Reading {
+pub fn inspected(containers: Vec<ContainerObservation>, now: DateTime<Utc>) -> HostInspection {
     let facts = HostFacts {
         load_1m_hundredths: Some(205),
         cpus: Some(16),
@@ -66,37 +69,42 @@ pub fn read(containers: Vec<Found>, now: DateTime<Utc>) -> Reading {
         disk_used_percent: Some(42),
         io_pressure_percent: Some(3),
     };
-    Reading::Reached(Box::new(Visit {
+    HostInspection::Observed(Box::new(HostObservation {
         at: now,
         latency_ms: 12,
         pinned_now: false,
         facts,
-        docker: Ok(Docker {
+        engine: Ok(EngineObservation {
             version: Some("27.5.1".to_owned()),
             containers,
         }),
     }))
 }
 
-fn node(n: usize, agents: usize, reading: Reading, now: DateTime<Utc>) -> NodePass {
-    let taken = i32::try_from(agents).expect("a count");
-    NodePass {
-        row: NodeRow {
-            id: Uuid::from_u128(0x4000_9000_0000_0000_0000 + n as u128),
-            node_id: host(n),
-            capacity: taken + 1,
-            allocated_count: taken,
+fn inspected_host(
+    n: usize,
+    agents: usize,
+    inspection: HostInspection,
+    now: DateTime<Utc>,
+) -> InspectedHost {
+    let allocated = i32::try_from(agents).expect("a count");
+    InspectedHost {
+        row: HostRow {
+            id: HostId::new(Uuid::from_u128(0x4000_9000_0000_0000_0000 + n as u128)),
+            node_id: host_name(n),
+            capacity: allocated + 1,
+            allocated_count: allocated,
             enabled: true,
             last_health_check: Some(now - TimeDelta::minutes(1)),
             metadata: Metadata::default(),
             created_at: now - TimeDelta::days(30),
             updated_at: now,
         },
-        reading,
+        inspection,
     }
 }
 
-/// Agent `n` of all, running on a host and heard a minute ago.
+/// Agent `n`, which runs on a host and sent its last heartbeat a minute ago.
 #[must_use]
 pub fn agent(n: usize, host: &str, now: DateTime<Utc>) -> AgentRow {
     let id = agent_id(n);
@@ -104,8 +112,8 @@ pub fn agent(n: usize, host: &str, now: DateTime<Utc>) -> AgentRow {
         id,
         sandbox_id: Some(format!("sandbox-{n}")),
         agent_name: Some(format!("Agent {n}")),
-        organization_id: Uuid::from_u128(0xa),
-        user_id: Uuid::from_u128(0xb),
+        organization_id: OrganizationId::new(Uuid::from_u128(0xa)),
+        user_id: UserId::new(Uuid::from_u128(0xb)),
         node_id: Some(host.to_owned()),
         container_name: Some(container::name(id)),
         status: AgentStatus::Running,
@@ -118,11 +126,11 @@ pub fn agent(n: usize, host: &str, now: DateTime<Utc>) -> AgentRow {
     }
 }
 
-/// The agent's container, running for an hour.
+/// The agent's container, which has run for an hour.
 #[must_use]
-pub fn found(agent: &AgentRow, now: DateTime<Utc>) -> Found {
-    Found {
-        id: format!("{:064x}", agent.id.as_u128()),
+pub fn container_observation(agent: &AgentRow, now: DateTime<Utc>) -> ContainerObservation {
+    ContainerObservation {
+        id: format!("{:064x}", agent.id.uuid().as_u128()),
         name: container::name(agent.id),
         image: "milady/agent:cloud-full-ui".to_owned(),
         state: "running".to_owned(),
@@ -130,5 +138,7 @@ pub fn found(agent: &AgentRow, now: DateTime<Utc>) -> Found {
         health: None,
         created_at: now - TimeDelta::hours(1),
         label: Some(agent.id.to_string()),
+        attempt: None,
+        data_bind: None,
     }
 }

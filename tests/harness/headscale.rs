@@ -1,4 +1,4 @@
-//! Stands in for Headscale's API: answers each path as a test says.
+//! A stand-in for Headscale's API that answers each path as a test says.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,23 +12,22 @@ use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The key it knows.
+/// The API key that it accepts.
 pub const KEY: &str = "headscale-test-key";
 
-/// How a path is answered.
+/// The answer to a path.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// With this status and body.
-    Whole(u16, String),
-    /// With a redirect to this path.
+    Full(u16, String),
+    /// A redirect to this path.
     Redirect(&'static str),
-    /// With this much of a body that breaks off.
-    Half(String),
-    /// Not at all.
-    Silence,
+    /// The beginning of a body, after which the connection breaks.
+    Truncated(String),
+    /// The request is never answered.
+    NoReply,
 }
 
-/// The running stand-in; it stops when dropped.
+/// A running stand-in, which stops when dropped.
 #[derive(Debug)]
 pub struct Headscale {
     address: SocketAddr,
@@ -39,11 +38,11 @@ pub struct Headscale {
 #[derive(Debug, Default)]
 struct Shared {
     replies: Mutex<BTreeMap<String, Reply>>,
-    asked: Mutex<Vec<String>>,
+    requested_paths: Mutex<Vec<String>>,
 }
 
 impl Headscale {
-    /// Starts it; it knows no path.
+    /// Starts a stand-in that answers 404 to every path.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -61,14 +60,13 @@ impl Headscale {
         }
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Answers a path so from now on.
-    pub fn set(&self, path: &str, reply: Reply) {
+    /// Sets the answer to a path.
+    pub fn set_reply(&self, path: &str, reply: Reply) {
         let mut replies = self
             .shared
             .replies
@@ -77,15 +75,15 @@ impl Headscale {
         replies.insert(path.to_owned(), reply);
     }
 
-    /// The paths that were asked for since this was last asked.
+    /// The paths requested since the last call of this function.
     #[must_use]
-    pub fn asked(&self) -> Vec<String> {
-        let mut asked = self
+    pub fn requested_paths(&self) -> Vec<String> {
+        let mut requested_paths = self
             .shared
-            .asked
+            .requested_paths
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut asked)
+        std::mem::take(&mut requested_paths)
     }
 }
 
@@ -98,7 +96,7 @@ impl Drop for Headscale {
 async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let path = uri.path().to_owned();
     shared
-        .asked
+        .requested_paths
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(path.clone());
@@ -119,7 +117,7 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
             404,
             Body::from(r#"{"code": 5, "message": "Not Found", "details": []}"#),
         ),
-        Some(Reply::Whole(status, body)) => response(status, Body::from(body)),
+        Some(Reply::Full(status, body)) => response(status, Body::from(body)),
         Some(Reply::Redirect(to)) => {
             let mut response = response(302, Body::empty());
             response
@@ -127,14 +125,14 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
                 .insert("location", to.parse().expect("a path"));
             response
         }
-        Some(Reply::Half(body)) => {
+        Some(Reply::Truncated(body)) => {
             let broken = std::io::Error::other("broken off");
             response(
                 200,
                 Body::from_stream(stream::iter([Ok(Bytes::from(body)), Err(broken)])),
             )
         }
-        Some(Reply::Silence) => std::future::pending().await,
+        Some(Reply::NoReply) => std::future::pending().await,
     }
 }
 

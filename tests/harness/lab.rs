@@ -1,5 +1,4 @@
-//! A world with real hosts: SSH servers and Docker Engines of the test's own, and agents that run on
-//! them.
+//! A test world with real hosts: SSH servers, Docker Engines, and agents that run on them.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,34 +19,29 @@ use crate::world::World;
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
-/// Whether this machine can do what a test needs; says why not. Where it must, it is an error that it
-/// cannot.
-///
-/// # Panics
-/// Where `REQUIRE_HOSTS` is set.
+/// Whether this machine has what a test needs; prints the reason if not. Panics if it has not and
+/// `REQUIRE_HOSTS` is set.
 #[must_use]
-pub fn can(what: &Result<(), String>) -> bool {
-    if let Err(reason) = what {
+pub fn can_run(availability: &Result<(), String>) -> bool {
+    if let Err(reason) = availability {
         let required = std::env::var_os("REQUIRE_HOSTS").is_some_and(|value| !value.is_empty());
         assert!(!required, "{reason}");
-        // Not by the macro, whose output is shown of failed tests only.
+        // Not eprintln!, whose output the test runner shows for failed tests only.
         let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
     }
-    what.is_ok()
+    availability.is_ok()
 }
 
-/// A world, its hosts `n1`, `n2`, ..., and an organization with credit.
+/// A world with the hosts `n1`, `n2`, ... and an organization with credit.
 #[derive(Debug)]
 pub struct Lab {
-    /// The world.
     pub world: World,
-    /// The hosts.
     pub hosts: Vec<Host>,
-    /// Who owns the agents.
+    /// The owner of the agents.
     pub organization: Uuid,
-    /// The owner's key.
+    /// An API key of the organization's owner.
     pub key: String,
-    /// Takes events and runs jobs, where the lab is live.
+    /// Receives events and runs jobs, in a live lab.
     bus: Option<EventBus>,
     keys: PathBuf,
     now: std::sync::Mutex<DateTime<Utc>>,
@@ -60,9 +54,10 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    /// A lab with so many hosts, whose jobs run when the test says so. None where there can be no hosts.
-    pub async fn new(hosts: usize) -> Option<Self> {
-        if !can(&Host::availability()) {
+    /// A lab with this many hosts, in which jobs run only when the test runs them. `None` if this
+    /// machine cannot run hosts.
+    pub async fn new(host_count: usize) -> Option<Self> {
+        if !can_run(&Host::availability()) {
             return None;
         }
         let number = LABS.fetch_add(1, Ordering::Relaxed);
@@ -71,14 +66,14 @@ impl Lab {
         let keys = keys.join("test-keys").join(&name);
         std::fs::create_dir_all(&keys).expect("a directory");
         let mut world = World::new().await;
-        let mut started = Vec::new();
-        for n in 1..=hosts {
-            let host = host(&format!("lab{number}n{n}"), &keys).await;
-            node(&world, &format!("n{n}"), &host).await;
-            started.push(host);
+        let mut hosts = Vec::new();
+        for n in 1..=host_count {
+            let host = start_host(&format!("lab{number}n{n}"), &keys).await;
+            insert_node(&world, &format!("n{n}"), &host).await;
+            hosts.push(host);
         }
         let admin = suite::server().await.url("postgres");
-        let key = started[0].sshd.private_key_path();
+        let key = hosts[0].sshd.private_key_path();
         for (setting, value) in [
             ("MILADY_SSH_KEY_PATH", key.to_str().expect("a path")),
             ("ALLOW_PRIVATE_NODES", "true"),
@@ -92,7 +87,7 @@ impl Lab {
         let (organization, key) = world.tenant("1000").await;
         Some(Self {
             world,
-            hosts: started,
+            hosts,
             organization,
             key,
             bus: None,
@@ -101,9 +96,9 @@ impl Lab {
         })
     }
 
-    /// The same where requests are heard: whatever is told to be due is run.
-    pub async fn live(hosts: usize) -> Option<Self> {
-        let mut lab = Self::new(hosts).await?;
+    /// A lab with an event bus, on which jobs run as soon as they are due.
+    pub async fn live(host_count: usize) -> Option<Self> {
+        let mut lab = Self::new(host_count).await?;
         let template = Template::load().expect("template.yaml");
         let bus = EventBus::start(&template).await.expect("a bus");
         let endpoint = bus.address();
@@ -111,13 +106,13 @@ impl Lab {
             .settings
             .insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), endpoint);
         let api = RuntimeApi::start().await.expect("the runtime API");
-        let worker = lab.world.function("job-run").local();
+        let worker = lab.world.function("job-run").to_runtime_function();
         bus.deliver_to(Pool::new(api, vec![worker]));
         lab.bus = Some(bus);
         Some(lab)
     }
 
-    /// An agent with these fields beside its name.
+    /// Creates an agent from these fields and a default name.
     pub async fn agent(&self, fields: Value) -> Uuid {
         let mut body = json!({"agentName": "agent"});
         for (name, value) in fields.as_object().into_iter().flatten() {
@@ -132,15 +127,15 @@ impl Lab {
         serde_json::from_value(id.clone()).expect("an id")
     }
 
-    /// An agent that runs.
-    pub async fn running(&self, fields: Value) -> Uuid {
+    /// Creates and starts an agent.
+    pub async fn running_agent(&self, fields: Value) -> Uuid {
         let agent = self.agent(fields).await;
         self.start(agent).await;
         agent
     }
 
-    /// The same in a live lab.
-    pub async fn running_live(&self, fields: Value) -> Uuid {
+    /// Creates and starts an agent in a live lab.
+    pub async fn running_agent_live(&self, fields: Value) -> Uuid {
         let agent = self.agent(fields).await;
         let path = agent_path(agent, "/provision?sync=true");
         let started = self.world.post(&self.key, &path).await;
@@ -148,32 +143,35 @@ impl Lab {
         agent
     }
 
-    /// Starts an agent, which must work.
+    /// Starts an agent and panics if the start fails.
     pub async fn start(&self, agent: Uuid) {
         let (_, outcome) = self.try_start(agent).await;
         let job = self.last_job(agent).await;
         assert_eq!(outcome, "completed", "{job}");
     }
 
-    /// Asks for a start and runs its job once: the job, and how that ended.
+    /// Requests a start and runs its job once. Returns the job and its outcome.
     pub async fn try_start(&self, agent: Uuid) -> (Uuid, String) {
-        self.ask_and_run(agent, "/provision").await
+        self.request_and_run(agent, "/provision").await
     }
 
-    /// Asks for something that a job does, and runs that job once: the job, and how it ended.
-    pub async fn ask_and_run(&self, agent: Uuid, what: &str) -> (Uuid, String) {
-        let answer = self.world.post(&self.key, &agent_path(agent, what)).await;
+    /// Requests an operation and runs its job once. Returns the job and its outcome.
+    pub async fn request_and_run(&self, agent: Uuid, operation: &str) -> (Uuid, String) {
+        let answer = self
+            .world
+            .post(&self.key, &agent_path(agent, operation))
+            .await;
         let job = job_of(&answer);
         (job, self.run(job).await)
     }
 
-    /// Runs a job once.
+    /// Runs a job once and returns its outcome.
     pub async fn run(&self, job: Uuid) -> String {
         let answer = self.world.run_job(job).await;
         answer["outcome"].as_str().expect("an outcome").to_owned()
     }
 
-    /// Asks for a deletion and runs its job once.
+    /// Requests a deletion, runs its job once if there is one, and returns the outcome.
     pub async fn delete(&self, agent: Uuid) -> String {
         let request = Request::new("DELETE", &agent_path(agent, "")).key(&self.key);
         let answer = self.world.call(request).await;
@@ -183,20 +181,20 @@ impl Lab {
         self.run(job_of(&answer)).await
     }
 
-    /// Time passes.
-    pub async fn later(&self, time: TimeDelta) {
+    pub async fn advance_clock(&self, duration: TimeDelta) {
         let now = {
             let mut now = self.now.lock().expect("the clock");
-            *now += time;
+            *now += duration;
             *now
         };
-        self.world.at(now).await;
+        self.world.set_clock(now).await;
     }
 
-    /// The sweep; what it cannot tell of, because nobody listens, is an error that it ends with.
+    /// Runs the sweep. It may end with an error about events that it could not publish, because a
+    /// lab that is not live has no event bus.
     pub async fn sweep(&self) {
-        let outcome = self.world.instance("job-sweep").await;
-        let outcome = outcome.invoke(json!({}), Duration::from_mins(1)).await;
+        let instance = self.world.instance("job-sweep").await;
+        let outcome = instance.invoke(json!({}), Duration::from_mins(1)).await;
         match outcome {
             Outcome::Success(_) => {}
             Outcome::FunctionError { message, .. } if message.contains("not taken") => {}
@@ -204,7 +202,6 @@ impl Lab {
         }
     }
 
-    /// The newest job of an agent.
     pub async fn last_job(&self, agent: Uuid) -> Value {
         sqlx::query_scalar(
             "SELECT jsonb_build_object('id', id, 'type', type, 'status', status, 'error', error,
@@ -217,34 +214,38 @@ impl Lab {
         .expect("a job")
     }
 
-    /// Asks a running agent through the bridge's route; its result.
-    pub async fn ask(&self, agent: Uuid, method: &str, params: Value) -> Value {
+    /// Sends a JSON-RPC request to a running agent through the bridge route and returns the result.
+    pub async fn bridge_result(&self, agent: Uuid, method: &str, params: Value) -> Value {
         let answer = self.bridge(agent, method, params).await;
         assert_eq!(answer.status(), 200, "{answer:?}");
-        let said = answer.json();
-        assert!(said["error"].is_null(), "{said}");
-        said["result"].clone()
+        let response = answer.json();
+        assert!(response["error"].is_null(), "{response}");
+        response["result"].clone()
     }
 
-    /// Asks a running agent through the bridge's route.
+    /// Sends a JSON-RPC request to a running agent through the bridge route.
     pub async fn bridge(&self, agent: Uuid, method: &str, params: Value) -> Response {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let path = agent_path(agent, "/bridge");
         self.world.post_json(&self.key, &path, &message).await
     }
 
-    /// How many containers of an agent each host has.
+    /// The number of the agent's containers on each host.
     pub async fn containers(&self, agent: Uuid) -> Vec<usize> {
         let name = format!("milady-{agent}");
         let mut counts = Vec::new();
         for host in &self.hosts {
             let all = host.engine.containers().await.expect("containers");
-            counts.push(all.iter().filter(|found| found.name == name).count());
+            counts.push(
+                all.iter()
+                    .filter(|container| container.name == name)
+                    .count(),
+            );
         }
         counts
     }
 
-    /// How many volumes of an agent each host has.
+    /// The number of the agent's volumes on each host.
     pub async fn volumes(&self, agent: Uuid) -> Vec<usize> {
         let name = format!("milady-{agent}");
         let mut counts = Vec::new();
@@ -261,7 +262,7 @@ impl Lab {
         counts
     }
 
-    /// How many slots of each host are taken.
+    /// The number of allocated slots of each host.
     pub async fn slots(&self) -> Vec<i32> {
         sqlx::query_scalar("SELECT allocated_count FROM docker_nodes ORDER BY node_id")
             .fetch_all(&self.world.pool)
@@ -269,8 +270,8 @@ impl Lab {
             .expect("slots")
     }
 
-    /// What an agent's row says of its place: status, node, container, ports.
-    pub async fn place(&self, agent: Uuid) -> Value {
+    /// The placement columns of an agent's row: status, node, container, ports, error.
+    pub async fn placement(&self, agent: Uuid) -> Value {
         sqlx::query_scalar(
             "SELECT jsonb_build_object('status', status, 'node', node_id, 'container',
                 container_name, 'ports', jsonb_build_array(bridge_port, web_ui_port),
@@ -283,7 +284,7 @@ impl Lab {
         .expect("an agent")
     }
 
-    /// Whether the agent has a role or a database of its own.
+    /// Whether the agent has a database or a database role.
     pub async fn has_database(&self, agent: Uuid) -> bool {
         let name = format!("agent_{}", agent.simple());
         sqlx::query_scalar(
@@ -296,34 +297,31 @@ impl Lab {
         .expect("an answer")
     }
 
-    /// Nothing of the agent is left on any host, and no slot is taken for it.
-    pub async fn assert_nothing_runs(&self, agent: Uuid, when: &str) {
+    /// Panics if a host has a container of the agent or a slot is allocated.
+    pub async fn assert_nothing_runs(&self, agent: Uuid, context: &str) {
         let none = vec![0; self.hosts.len()];
-        assert_eq!(self.containers(agent).await, none, "{when}");
-        assert_eq!(self.slots().await, vec![0; self.hosts.len()], "{when}");
-        let place = self.place(agent).await;
+        assert_eq!(self.containers(agent).await, none, "{context}");
+        assert_eq!(self.slots().await, vec![0; self.hosts.len()], "{context}");
+        let place = self.placement(agent).await;
         assert_eq!(
             (&place["container"], &place["ports"]),
             (&Value::Null, &json!([null, null])),
-            "{when}"
+            "{context}"
         );
     }
 
-    /// Nothing of the agent is left anywhere.
-    pub async fn assert_gone(&self, agent: Uuid, when: &str) {
+    /// Panics if anything of the agent is left.
+    pub async fn assert_gone(&self, agent: Uuid, context: &str) {
         let none = vec![0; self.hosts.len()];
-        assert!(!self.world.exists(agent).await, "{when}");
-        assert_eq!(self.containers(agent).await, none, "{when}");
-        assert_eq!(self.volumes(agent).await, none, "{when}");
-        assert_eq!(self.slots().await, vec![0; self.hosts.len()], "{when}");
-        assert!(!self.has_database(agent).await, "{when}");
+        assert!(!self.world.agent_exists(agent).await, "{context}");
+        assert_eq!(self.containers(agent).await, none, "{context}");
+        assert_eq!(self.volumes(agent).await, none, "{context}");
+        assert_eq!(self.slots().await, vec![0; self.hosts.len()], "{context}");
+        assert!(!self.has_database(agent).await, "{context}");
     }
 }
 
-/// The job that an answer names.
-///
-/// # Panics
-/// When it names none.
+/// The job of a 202 answer.
 #[must_use]
 pub fn job_of(answer: &Response) -> Uuid {
     assert_eq!(answer.status(), 202, "{answer:?}");
@@ -331,20 +329,20 @@ pub fn job_of(answer: &Response) -> Uuid {
     serde_json::from_value(id).expect("a job's id")
 }
 
-async fn host(name: &str, keys: &std::path::Path) -> Host {
+async fn start_host(name: &str, keys: &std::path::Path) -> Host {
     let options = Options {
         keys: Some(keys.to_owned()),
         ..Options::default()
     };
     let sshd = Sshd::start(&options).await.expect("an SSH server");
-    // Other tests keep the machine busy.
-    sshd.pretend_load(0).expect("a calm host");
+    // Other tests keep the machine busy, and placement would avoid the host.
+    sshd.simulate_load(0).expect("a simulated load");
     let engine = Engine::start(name).await.expect("an engine");
     image::import(&engine).await.expect("the sample agent");
     Host { sshd, engine }
 }
 
-async fn node(world: &World, node_id: &str, host: &Host) {
+async fn insert_node(world: &World, node_id: &str, host: &Host) {
     let metadata = json!({"dockerSocket": host.engine.socket(), "publishAddress": "127.0.0.1"});
     sqlx::query(
         "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint,

@@ -1,4 +1,5 @@
-//! Stands in for Neon's API: keeps projects as its reference says, and fails as a test says.
+//! A stand-in for Neon's API that keeps projects as Neon's reference describes, and fails as a test
+//! says.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,29 +14,28 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The key it knows.
+/// The API key that it accepts.
 pub const KEY: &str = "neon-test-key";
 
-/// How a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// With this status; nothing was done.
+    /// An error status; the request has no effect.
     Status(u16),
-    /// With this status, and a wait of so many seconds that it asks for.
-    Later(u16, u64),
-    /// With an answer that is not JSON.
+    /// An error status with a `Retry-After` in seconds; the request has no effect.
+    RetryAfter(u16, u64),
+    /// An answer that is not JSON.
     Garbage,
-    /// It is not answered, and nothing was done.
-    Silence,
-    /// It is done, and the answer breaks off.
+    /// No answer; the request has no effect.
+    NoReply,
+    /// The request has its effect, but the answer breaks off.
     LostAnswer,
-    /// It is done, and the answer is a status.
-    DoneBut(u16),
-    /// A list lacks everything that it should hold, and says so.
+    /// The request has its effect, but the answer is this error status.
+    DoneWithStatus(u16),
+    /// A list is empty and reports its projects as unavailable.
     Incomplete,
 }
 
-/// The running stand-in; it stops when dropped.
+/// A running stand-in, which stops when dropped.
 #[derive(Debug)]
 pub struct NeonApi {
     address: SocketAddr,
@@ -43,11 +43,11 @@ pub struct NeonApi {
     server: JoinHandle<()>,
 }
 
-type Shared = Arc<Mutex<Changing>>;
+type Shared = Arc<Mutex<ApiState>>;
 
 #[derive(Debug, Default)]
-struct Changing {
-    made: usize,
+struct ApiState {
+    created_count: usize,
     /// Ids and names.
     projects: Vec<(String, String)>,
     faults: VecDeque<(Method, Fault)>,
@@ -55,7 +55,6 @@ struct Changing {
 }
 
 impl NeonApi {
-    /// Starts it with no projects.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -71,26 +70,24 @@ impl NeonApi {
         }
     }
 
-    /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/api/v2", self.address)
     }
 
-    /// Puts a project there, as if somebody had made it by hand. Answers its id.
+    /// Adds a project as if somebody had created it by hand, and returns its id.
     #[must_use]
-    pub fn put(&self, name: &str) -> String {
+    pub fn add_project(&self, name: &str) -> String {
         self.state().create(name)
     }
 
-    /// Makes the next request of a method that is not yet to fail do so.
-    pub fn fail(&self, method: Method, fault: Fault) {
+    /// Makes the next request with this method fail; faults queue up per method.
+    pub fn fail_next(&self, method: Method, fault: Fault) {
         self.state().faults.push_back((method, fault));
     }
 
-    /// The names of its projects.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub fn project_names(&self) -> Vec<String> {
         let state = self.state();
         state
             .projects
@@ -99,13 +96,13 @@ impl NeonApi {
             .collect()
     }
 
-    /// What it was asked since it was last asked this: methods and paths.
+    /// Methods and paths of the requests since the last call of this function.
     #[must_use]
-    pub fn requests(&self) -> Vec<String> {
+    pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state().requests)
     }
 
-    fn state(&self) -> MutexGuard<'_, Changing> {
+    fn state(&self) -> MutexGuard<'_, ApiState> {
         lock(&self.state)
     }
 }
@@ -116,20 +113,23 @@ impl Drop for NeonApi {
     }
 }
 
-impl Changing {
+impl ApiState {
     fn create(&mut self, name: &str) -> String {
-        self.made += 1;
-        let id = format!("quiet-river-{:06}", self.made);
+        self.created_count += 1;
+        let id = format!("quiet-river-{:06}", self.created_count);
         self.projects.push((id.clone(), name.to_owned()));
         id
     }
 
     fn fault(&mut self, method: &Method) -> Option<Fault> {
-        let at = self.faults.iter().position(|(of, _)| of == method)?;
+        let at = self
+            .faults
+            .iter()
+            .position(|(fault_method, _)| fault_method == method)?;
         self.faults.remove(at).map(|(_, fault)| fault)
     }
 
-    /// Does what is asked: a status and a body.
+    /// Carries out a request and returns status and body.
     fn answer(&mut self, method: &Method, path: &[&str], query: &str, body: &[u8]) -> (u16, Value) {
         let parameter = |key: &str| {
             let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -140,13 +140,14 @@ impl Changing {
             ("GET", ["projects"]) => {
                 let search = parameter("search");
                 let limit = parameter("limit").parse().unwrap_or(10);
-                let found = self.projects.iter();
-                let found = found.filter(|(id, name)| id.contains(search) || name.contains(search));
-                let found: Vec<Value> = found
+                let matching = self.projects.iter();
+                let matching =
+                    matching.filter(|(id, name)| id.contains(search) || name.contains(search));
+                let projects: Vec<Value> = matching
                     .take(limit)
                     .map(|(id, name)| json!({"id": id, "name": name, "pg_version": 17}))
                     .collect();
-                let list = json!({"projects": found, "unavailable_project_ids": [],
+                let list = json!({"projects": projects, "unavailable_project_ids": [],
                     "pagination": {"cursor": "x"}, "applications": {}, "integrations": {}});
                 (200, list)
             }
@@ -160,9 +161,9 @@ impl Changing {
                 (201, created)
             }
             ("GET", ["projects", id, "connection_uri"]) => {
-                let known = self.projects.iter().any(|(found, _)| found == id);
-                let named = (parameter("database_name"), parameter("role_name"));
-                if known && named == ("neondb", "neondb_owner") {
+                let exists = self.projects.iter().any(|(project, _)| project == id);
+                let names = (parameter("database_name"), parameter("role_name"));
+                if exists && names == ("neondb", "neondb_owner") {
                     (200, json!({"uri": uri(id)}))
                 } else {
                     refusal(404)
@@ -170,7 +171,7 @@ impl Changing {
             }
             ("DELETE", ["projects", id]) => {
                 let before = self.projects.len();
-                self.projects.retain(|(found, _)| found != id);
+                self.projects.retain(|(project, _)| project != id);
                 if self.projects.len() < before {
                     (200, json!({"project": {"id": id}}))
                 } else {
@@ -196,37 +197,39 @@ async fn answer(
         state.fault(&method)
     };
     match fault {
-        Some(Fault::Silence) => return std::future::pending().await,
+        Some(Fault::NoReply) => return std::future::pending().await,
         Some(Fault::Garbage) => return response(200, None, Body::from("<html>not JSON</html>")),
         Some(Fault::Status(status)) => return json_response(refusal(status), None),
-        Some(Fault::Later(status, after)) => return json_response(refusal(status), Some(after)),
+        Some(Fault::RetryAfter(status, after)) => {
+            return json_response(refusal(status), Some(after));
+        }
         Some(Fault::Incomplete) => {
             let list = json!({"projects": [], "unavailable_project_ids": ["quiet-river-000001"]});
             return json_response((200, list), None);
         }
-        Some(Fault::LostAnswer | Fault::DoneBut(_)) | None => {}
+        Some(Fault::LostAnswer | Fault::DoneWithStatus(_)) | None => {}
     }
-    let known = headers
+    let authorization = headers
         .get("authorization")
         .and_then(|key| key.to_str().ok());
-    if known != Some(&format!("Bearer {KEY}")) {
+    if authorization != Some(&format!("Bearer {KEY}")) {
         return json_response(refusal(401), None);
     }
     let parts: Vec<&str> = path.split('/').collect();
     let query = uri.query().unwrap_or_default();
-    let done = lock(&state).answer(&method, &parts, query, &body);
+    let result = lock(&state).answer(&method, &parts, query, &body);
     match fault {
         Some(Fault::LostAnswer) => {
             let broken = std::io::Error::other("broken off");
             let body = Body::from_stream(stream::iter([Ok("{\"project\":"), Err(broken)]));
-            response(done.0, None, body)
+            response(result.0, None, body)
         }
-        Some(Fault::DoneBut(status)) => json_response(refusal(status), None),
-        _ => json_response(done, None),
+        Some(Fault::DoneWithStatus(status)) => json_response(refusal(status), None),
+        _ => json_response(result, None),
     }
 }
 
-fn lock(state: &Mutex<Changing>) -> MutexGuard<'_, Changing> {
+fn lock(state: &Mutex<ApiState>) -> MutexGuard<'_, ApiState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! The identity provider in tests: a key pair of its own, made anew for each run.
+//! The identity provider in tests: a key pair, created for each run.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-/// What comes before the point of a P-256 key in its `SubjectPublicKeyInfo`.
-const PREFIX: [u8; 26] = [
+/// The bytes before the point of a P-256 key in its `SubjectPublicKeyInfo`.
+const SPKI_PREFIX: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
@@ -25,7 +25,6 @@ pub struct Signer {
 static PROVIDER: LazyLock<Signer> = LazyLock::new(Signer::new);
 
 impl Signer {
-    /// A new one.
     #[must_use]
     pub fn new() -> Self {
         let random = SystemRandom::new();
@@ -33,7 +32,7 @@ impl Signer {
         let pkcs8 = pkcs8.expect("a key pair").as_ref().to_vec();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8);
         let point = pair.expect("the key pair").public_key().as_ref().to_vec();
-        let info = STANDARD.encode([&PREFIX[..], &point].concat());
+        let info = STANDARD.encode([&SPKI_PREFIX[..], &point].concat());
         Self {
             private: pkcs8,
             pem: format!("-----BEGIN PUBLIC KEY-----\n{info}\n-----END PUBLIC KEY-----\n"),
@@ -41,7 +40,7 @@ impl Signer {
         }
     }
 
-    /// A token with these claims, signed with it.
+    /// A signed token with these claims.
     #[must_use]
     pub fn sign(&self, claims: &Value, kid: Option<&str>) -> String {
         let mut header = Header::new(Algorithm::ES256);
@@ -49,7 +48,7 @@ impl Signer {
         encode(&header, claims, &EncodingKey::from_ec_der(&self.private)).expect("a token")
     }
 
-    /// Its public half as a JSON Web Key.
+    /// The public key as a JSON Web Key.
     #[must_use]
     pub fn jwk(&self, kid: &str) -> Value {
         let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -66,13 +65,12 @@ impl Default for Signer {
     }
 }
 
-/// The provider whose key the functions know.
+/// The provider whose key the functions accept.
 #[must_use]
 pub fn provider() -> &'static Signer {
     &PROVIDER
 }
 
-/// The provider's public key in PEM.
 #[must_use]
 pub fn public_pem() -> &'static str {
     &PROVIDER.pem

@@ -1,4 +1,4 @@
-//! Rows that tests of the API need.
+//! Inserts, changes and reads rows for tests of the API.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -6,14 +6,14 @@ use uuid::Uuid;
 use crate::world::World;
 
 impl World {
-    /// An organization with a key of its owner.
+    /// Creates an organization and an API key of its owner.
     pub async fn tenant(&self, balance: &str) -> (Uuid, String) {
         let organization = self.organization(balance).await;
         let key = self.key(organization).await;
         (organization, key)
     }
 
-    /// A backup of an agent, made now.
+    /// Inserts a backup of an agent, taken now.
     pub async fn backup(&self, agent: Uuid, kind: &str) -> Uuid {
         sqlx::query_scalar(
             "INSERT INTO milady_sandbox_backups
@@ -46,8 +46,8 @@ impl World {
         .expect("a role");
     }
 
-    /// Sets columns of an agent, the way any other system would.
-    pub async fn set(&self, agent: Uuid, columns: &'static str) {
+    /// Sets columns of an agent as another system would.
+    pub async fn set_columns(&self, agent: Uuid, columns: &'static str) {
         let sql = format!("UPDATE milady_sandboxes SET {columns} WHERE id = $1");
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(agent)
@@ -65,14 +65,14 @@ impl World {
         .fetch_all(&self.pool)
         .await
         .expect("jobs");
-        let shown = rows.into_iter().map(|(kind, status, attempts, error)| {
+        let jobs = rows.into_iter().map(|(kind, status, attempts, error)| {
             json!({"type": kind, "status": status, "attempts": attempts, "error": error})
         });
-        shown.collect()
+        jobs.collect()
     }
 
-    /// The agent is there.
-    pub async fn exists(&self, agent: Uuid) -> bool {
+    /// Whether the agent's row exists.
+    pub async fn agent_exists(&self, agent: Uuid) -> bool {
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM milady_sandboxes WHERE id = $1)")
             .bind(agent)
             .fetch_one(&self.pool)

@@ -1,5 +1,5 @@
-//! Stands in for Secrets Manager: gives out secrets over HTTP as the real one does, in its JSON 1.1
-//! protocol, or fails as a test says.
+//! A stand-in for Secrets Manager: returns secrets over HTTP in its JSON 1.1 protocol, or fails as
+//! a test says.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,18 +14,17 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What stands under a name.
+/// The answer for a secret.
 #[derive(Clone, Debug)]
-pub enum Kept {
-    /// A text.
+pub enum StoredSecret {
     Text(String),
-    /// Bytes, in base64.
+    /// Bytes in base64.
     Binary(String),
-    /// A fault of its own, each time.
-    Fault,
+    /// An internal error on every request.
+    InternalError,
 }
 
-/// The running stand-in; it stops when dropped.
+/// A running stand-in, which stops when dropped.
 #[derive(Debug)]
 pub struct SecretsManager {
     address: SocketAddr,
@@ -35,18 +34,18 @@ pub struct SecretsManager {
 
 #[derive(Clone)]
 struct Shared {
-    kept: Arc<BTreeMap<String, Kept>>,
+    secrets: Arc<BTreeMap<String, StoredSecret>>,
     calls: Arc<AtomicUsize>,
 }
 
 impl SecretsManager {
-    /// Starts it with what it keeps, by ARN.
-    pub async fn start(kept: BTreeMap<String, Kept>) -> Self {
+    /// Starts a stand-in with these secrets by ARN.
+    pub async fn start(secrets: BTreeMap<String, StoredSecret>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(AtomicUsize::new(0));
         let shared = Shared {
-            kept: Arc::new(kept),
+            secrets: Arc::new(secrets),
             calls: Arc::clone(&calls),
         };
         let router = Router::new().fallback(answer).with_state(shared);
@@ -60,13 +59,12 @@ impl SecretsManager {
         }
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How often it was asked.
+    /// The number of requests.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
@@ -88,14 +86,14 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     }
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let arn = request["SecretId"].as_str().unwrap_or_default();
-    let mut found = json!({"ARN": arn, "Name": "secret", "VersionId": "v1", "CreatedDate": 1.5});
-    match shared.kept.get(arn) {
-        Some(Kept::Text(text)) => found["SecretString"] = json!(text),
-        Some(Kept::Binary(bytes)) => found["SecretBinary"] = json!(bytes),
-        Some(Kept::Fault) => return refusal(500, "InternalServiceError"),
+    let mut secret = json!({"ARN": arn, "Name": "secret", "VersionId": "v1", "CreatedDate": 1.5});
+    match shared.secrets.get(arn) {
+        Some(StoredSecret::Text(text)) => secret["SecretString"] = json!(text),
+        Some(StoredSecret::Binary(bytes)) => secret["SecretBinary"] = json!(bytes),
+        Some(StoredSecret::InternalError) => return refusal(500, "InternalServiceError"),
         None => return refusal(400, "ResourceNotFoundException"),
     }
-    response(200, &found)
+    response(200, &secret)
 }
 
 fn refusal(status: u16, kind: &str) -> Response<Body> {

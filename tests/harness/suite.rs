@@ -1,4 +1,5 @@
-//! What the tests share: the server, the template database, the binaries. Owns: starting them once.
+//! The parts that all tests share: the Postgres server, the template database, the binaries. Owns
+//! starting each of them once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,19 +23,19 @@ use tokio::sync::OnceCell;
 
 use crate::privy;
 
-/// The secret of the cron route in tests.
+/// The secret of the cron route.
 pub const CRON_SECRET: &str = "test-cron-secret";
-/// What session cookies are signed with in tests.
+/// The key that signs session cookies.
 pub const SESSION_SECRET: &str = "test-session-secret-of-32-bytes-at-least";
-/// The origin that browsers may call from in tests.
+/// The origin that may call the API from a browser.
 pub const ORIGIN: &str = "https://dashboard.example";
-/// What the identity provider's tokens are meant for in tests.
+/// The audience of the identity provider's tokens.
 pub const PRIVY_APP_ID: &str = "test-app";
-/// Nobody listens there: events are not taken, and nothing is cached, unless a test says otherwise.
-const NOWHERE: &str = "http://127.0.0.1:9";
+/// Nothing listens here: publishing and caching fail unless a test configures another endpoint.
+const UNREACHABLE: &str = "http://127.0.0.1:9";
 const TEMPLATE: &str = "template_migrated";
 
-/// One runtime for all tests: what is started once must outlive the test that started it.
+/// One runtime for all tests: shared servers must outlive the test that started them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
@@ -49,15 +50,15 @@ pub fn run(test: impl Future<Output = ()>) {
     RUNTIME.block_on(test);
 }
 
-/// Where a test's time begins: a full hour in the past.
+/// The start of a test's time: a full hour in the past.
 #[must_use]
 pub fn epoch() -> DateTime<Utc> {
     "2026-03-01T00:00:00Z".parse().expect("a time")
 }
 
-/// Settings of a server that serves tests.
+/// The settings of a Postgres server for tests.
 #[must_use]
-pub fn options(name: &str) -> Options {
+pub fn server_options(name: &str) -> Options {
     let dir = dev::build::target_directory()
         .expect("cargo metadata")
         .join("test-postgres");
@@ -68,43 +69,47 @@ pub fn options(name: &str) -> Options {
     }
 }
 
-/// The shared server.
+/// The shared Postgres server.
 pub async fn server() -> &'static Server {
     SERVER
-        .get_or_init(|| async { Server::start(options("shared")).await.expect("Postgres") })
+        .get_or_init(|| async {
+            Server::start(server_options("shared"))
+                .await
+                .expect("Postgres")
+        })
         .await
 }
 
-/// The shared emulator of `DynamoDB`.
+/// The shared `DynamoDB` emulator.
 pub async fn dynamodb() -> &'static DynamoDb {
     DYNAMODB
         .get_or_init(|| async { DynamoDb::start().await.expect("DynamoDB") })
         .await
 }
 
-/// The table of the fleet's snapshot, made in an emulator under this name.
-pub fn fleet_table(at: &DynamoDb, name: &str) {
+/// Creates the table of the fleet snapshot under this name.
+pub fn create_fleet_table(emulator: &DynamoDb, name: &str) {
     let template = Template::load().expect("template.yaml");
     let [table] = template.tables.as_slice() else {
         panic!("one table is expected: {:?}", template.tables);
     };
-    at.create_table(table, name).expect("a table");
+    emulator.create_table(table, name).expect("a table");
 }
 
-/// The directory of the function binaries, built if they are not.
+/// The directory of the function binaries, which are built on first use.
 pub fn binaries() -> &'static PathBuf {
     BINARIES.get_or_init(|| dev::build::functions(false).expect("the functions build"))
 }
 
-/// Takes the binaries from this directory instead: for benchmarks, before anything else.
-///
-/// # Panics
-/// When they were taken from elsewhere before.
+/// Uses the binaries of this directory instead, for benchmarks. Panics unless it is called before
+/// everything else.
 pub fn use_binaries(directory: PathBuf) {
-    BINARIES.set(directory).expect("nothing is started yet");
+    BINARIES
+        .set(directory)
+        .expect("use_binaries is called before anything else");
 }
 
-/// The path of a key that opens no host, made for this run. A test that has a host sets its own.
+/// The path of a private key that no host accepts. Tests with hosts set another one.
 pub fn ssh_key() -> &'static str {
     SSH_KEY.get_or_init(|| {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key");
@@ -112,15 +117,15 @@ pub fn ssh_key() -> &'static str {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
         let target = dev::build::target_directory().expect("cargo metadata");
         let path = target.join("test-ssh-key");
-        // Another run may read it at this moment.
-        let fresh = target.join(format!("test-ssh-key-{}", std::process::id()));
-        std::fs::write(&fresh, pem).expect("a file");
-        std::fs::rename(&fresh, &path).expect("a file");
+        // Rename, because another test run may be reading the file.
+        let temporary = target.join(format!("test-ssh-key-{}", std::process::id()));
+        std::fs::write(&temporary, pem).expect("a file");
+        std::fs::rename(&temporary, &path).expect("a file");
         path.to_str().expect("a path in UTF-8").to_owned()
     })
 }
 
-/// A database of its own, empty.
+/// Creates an empty database and returns its name.
 pub async fn empty_database() -> String {
     let name = format!("it_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     server()
@@ -131,9 +136,10 @@ pub async fn empty_database() -> String {
     name
 }
 
-/// A database of its own, migrated by the real function, with a clock that stands at [`epoch`].
+/// Creates a database that `db-migrate` has migrated, with a clock that stands at [`epoch`], and
+/// returns its name.
 pub async fn database() -> String {
-    TEMPLATE_READY.get_or_init(make_template).await;
+    TEMPLATE_READY.get_or_init(create_template).await;
     let name = format!("it_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     server()
         .await
@@ -143,7 +149,7 @@ pub async fn database() -> String {
     name
 }
 
-async fn make_template() {
+async fn create_template() {
     let server = server().await;
     server
         .create_database(TEMPLATE, None)
@@ -158,7 +164,6 @@ async fn make_template() {
     pool.close().await;
 }
 
-/// A pool that speaks UTC.
 #[must_use]
 pub fn pool(url: &str, connections: u32) -> PgPool {
     let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
@@ -173,10 +178,11 @@ pub fn pool(url: &str, connections: u32) -> PgPool {
 pub struct Function(dev::runtime::Function);
 
 impl Function {
-    /// The binary as it ships, on the database at `url`.
+    /// A function on the database at `url`, with the settings that all tests share.
     #[must_use]
     pub fn new(name: &str, url: &str) -> Self {
-        // Agents' databases are on the shared server: their names are the agents' own.
+        // Agents' databases are on the shared server; their names contain the agents' ids and so
+        // never collide.
         let agents = SERVER.get().map(|server| server.url("postgres"));
         let settings = [
             ("DATABASE_URL", url),
@@ -188,9 +194,9 @@ impl Function {
             ("PRIVY_VERIFICATION_KEY", privy::public_pem()),
             ("AGENT_BASE_DOMAIN", "agents.example"),
             ("EVENT_BUS", "local-events"),
-            ("AWS_ENDPOINT_URL_EVENTBRIDGE", NOWHERE),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", UNREACHABLE),
             ("FLEET_TABLE", "nowhere"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
+            ("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE),
             ("AGENT_DATABASE_ADMIN_URL", agents.as_deref().unwrap_or("")),
             ("MILADY_SSH_KEY_PATH", ssh_key()),
             ("ALLOW_PRIVATE_NODES", "true"),
@@ -204,34 +210,31 @@ impl Function {
         })
     }
 
-    /// With one more setting.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.0.env.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// Without a setting.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.0.env.remove(key);
         self
     }
 
-    /// From another directory of binaries.
+    /// Takes the binary from another directory.
     #[must_use]
     pub fn from_directory(mut self, directory: &std::path::Path) -> Self {
         self.0.binary = directory.join(&self.0.name);
         self
     }
 
-    /// What the local stack starts: for a pool of its own.
+    /// The function in the form that a [`dev::runtime::Pool`] takes.
     #[must_use]
-    pub fn local(&self) -> dev::runtime::Function {
+    pub fn to_runtime_function(&self) -> dev::runtime::Function {
         self.0.clone()
     }
 
-    /// Starts an instance.
     pub async fn start(&self) -> Instance {
         self.try_start().await.expect("the binary starts")
     }
@@ -243,7 +246,7 @@ impl Function {
         api.spawn(self.0.clone())
     }
 
-    /// Starts an instance for one event.
+    /// Starts an instance and invokes it once.
     pub async fn invoke(&self, event: serde_json::Value) -> dev::runtime::Outcome {
         self.start()
             .await
@@ -251,7 +254,7 @@ impl Function {
             .await
     }
 
-    /// The answer to one event, which must be one.
+    /// Invokes a new instance and panics unless it succeeds.
     pub async fn invoke_ok(&self, event: serde_json::Value) -> serde_json::Value {
         match self.invoke(event).await {
             dev::runtime::Outcome::Success(answer) => answer,
@@ -259,13 +262,13 @@ impl Function {
         }
     }
 
-    /// The answer to an HTTP request that came in through `route`.
+    /// Sends an HTTP request through `route` to a new instance.
     pub async fn http(&self, route: &str, request: Request) -> Response {
         let instance = self.start().await;
         Self::http_on(&instance, route, &BTreeMap::new(), &request).await
     }
 
-    /// The same on an instance that runs, with the path's parameters.
+    /// Sends an HTTP request to this instance, with path parameters.
     pub async fn http_on(
         instance: &Instance,
         route: &str,
@@ -283,12 +286,11 @@ impl Function {
     }
 }
 
-/// An HTTP request.
 #[derive(Clone, Debug)]
 pub struct Request(pub(crate) dev::gateway::event::Request);
 
 impl Request {
-    /// A request without a body.
+    /// `target` is the path, optionally with a query.
     #[must_use]
     pub fn new(method: &str, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -302,27 +304,23 @@ impl Request {
         })
     }
 
-    /// With an API key.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         self.header("x-api-key", key)
     }
 
-    /// With a JSON body.
     #[must_use]
     pub fn json(self, body: &serde_json::Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// With a body as it is.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.0.body = body.into();
         self
     }
 
-    /// With a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.0.headers.push((name.to_owned(), value.to_owned()));
@@ -330,18 +328,17 @@ impl Request {
     }
 }
 
-/// An HTTP answer as the gateway gets it.
+/// The event-format answer of a function to an HTTP request.
 #[derive(Clone, Debug)]
 pub struct Response(pub serde_json::Value);
 
 impl Response {
-    /// Its status code.
     #[must_use]
     pub fn status(&self) -> u64 {
         self.0["statusCode"].as_u64().unwrap_or_default()
     }
 
-    /// One of its headers.
+    /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let cookie = || {
@@ -355,13 +352,12 @@ impl Response {
             .or_else(cookie)
     }
 
-    /// Its body's text.
     #[must_use]
     pub fn text(&self) -> &str {
         self.0["body"].as_str().unwrap_or_default()
     }
 
-    /// Its body.
+    /// The body as JSON; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.text()).unwrap_or_default()

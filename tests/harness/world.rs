@@ -1,36 +1,31 @@
-//! One test's own database, its clock, and words for setting it up and looking at it.
+//! The world of one test: its database and clock, and helpers to set them up and inspect them.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
-use shared::app::billing::tick::{Report, Tick, TickError, billing_tick};
+use shared::app::billing::run::{RunError, RunReport, RunRequest, billing_run};
 use shared::domain::pricing::Prices;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::calls::Warm;
+use crate::calls::WarmInstances;
 use crate::suite::{self, Function, Request, Response};
 
-/// A test's database.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// Its address.
+    /// The URL of the database.
     pub url: String,
-    /// Connections to it.
     pub pool: PgPool,
-    /// The price list.
     pub prices: Prices,
-    /// What its functions are told beside the usual.
+    /// Settings of its functions beyond the shared ones.
     pub settings: BTreeMap<String, String>,
-    /// The warm functions of this world.
-    pub(crate) warm: Warm,
+    pub(crate) warm_instances: WarmInstances,
 }
 
-/// A ledger row of ours.
+/// A ledger row that charges for an agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
-#[expect(missing_docs, reason = "the columns as they are")]
-pub struct Row {
+pub struct LedgerRow {
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
     pub kind: String,
@@ -40,9 +35,8 @@ pub struct Row {
     pub span_id: Uuid,
 }
 
-/// What billing keeps on an agent.
+/// The billing columns of an agent's row.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-#[expect(missing_docs, reason = "the columns as they are")]
 pub struct AgentRow {
     pub status: String,
     pub billing_status: String,
@@ -52,44 +46,45 @@ pub struct AgentRow {
     pub scheduled_shutdown_at: Option<DateTime<Utc>>,
 }
 
-/// An instant so many hours after the start of the test's time.
+/// This many hours after [`suite::epoch`].
 #[must_use]
 pub fn hours(n: i64) -> DateTime<Utc> {
     suite::epoch() + TimeDelta::hours(n)
 }
 
-/// An instant so many minutes after the start of the test's time.
+/// This many minutes after [`suite::epoch`].
 #[must_use]
 pub fn minutes(n: i64) -> DateTime<Utc> {
     suite::epoch() + TimeDelta::minutes(n)
 }
 
 impl World {
-    /// A migrated database of its own; it is hour 0.
+    /// A world on a new migrated database, at hour 0.
     pub async fn new() -> Self {
-        Self::on(&suite::database().await).await
+        Self::with_database(&suite::database().await).await
     }
 
-    /// A world on a database there is, with a table of its own for the fleet's snapshot.
-    pub async fn on(database: &str) -> Self {
-        let mut world = Self::at_url(suite::server().await.url(database));
-        world.cache_in(suite::dynamodb().await, database);
+    /// A world on an existing database of the shared server, with its own table for the fleet
+    /// snapshot.
+    pub async fn with_database(database: &str) -> Self {
+        let mut world = Self::with_url(suite::server().await.url(database));
+        world.use_cache_table(suite::dynamodb().await, database);
         world
     }
 
-    /// A world on any server.
+    /// A world on a database of any server, without a cache table.
     #[must_use]
-    pub fn at_url(url: String) -> Self {
+    pub fn with_url(url: String) -> Self {
         Self {
             pool: suite::pool(&url, 16),
             url,
             prices: Prices::default(),
             settings: BTreeMap::new(),
-            warm: Warm::default(),
+            warm_instances: WarmInstances::default(),
         }
     }
 
-    /// A function binary on this database.
+    /// A function on this database, with this world's settings.
     #[must_use]
     pub fn function(&self, name: &str) -> Function {
         let function = Function::new(name, &self.url);
@@ -97,17 +92,15 @@ impl World {
         settings.fold(function, |function, (key, value)| function.with(key, value))
     }
 
-    /// Moves the clock.
-    pub async fn at(&self, at: DateTime<Utc>) {
+    pub async fn set_clock(&self, at: DateTime<Utc>) {
         dev::clock::set(&self.pool, at).await.expect("the clock");
     }
 
-    /// Runs any statement.
     pub async fn execute(&self, sql: &'static str) {
         sqlx::raw_sql(sql).execute(&self.pool).await.expect(sql);
     }
 
-    /// An organization with an owner.
+    /// Inserts an organization with an owner.
     pub async fn organization(&self, balance: &str) -> Uuid {
         let id: Uuid = sqlx::query_scalar(
             "INSERT INTO organizations (name, slug, credit_balance)
@@ -125,7 +118,7 @@ impl World {
         id
     }
 
-    /// An API key of an organization's owner.
+    /// Inserts an API key of an organization's owner.
     pub async fn key(&self, organization: Uuid) -> String {
         let key = format!(
             "eliza_{}{}",
@@ -145,7 +138,7 @@ impl World {
         key
     }
 
-    /// An agent in this status, created now.
+    /// Inserts an agent in this status, created now.
     pub async fn agent(&self, organization: Uuid, status: &str) -> Uuid {
         sqlx::query_scalar(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
@@ -161,7 +154,7 @@ impl World {
         .expect("an agent")
     }
 
-    /// Writes a status the way any other system would.
+    /// Sets an agent's status as another system would.
     pub async fn set_status(&self, agent: Uuid, status: &str) {
         sqlx::query(
             "UPDATE milady_sandboxes SET status = $2,
@@ -175,7 +168,7 @@ impl World {
         .expect("a status");
     }
 
-    /// Deletes an agent's row, the way any other system would.
+    /// Deletes an agent's row as another system would.
     pub async fn delete(&self, agent: Uuid) {
         sqlx::query("DELETE FROM milady_sandboxes WHERE id = $1")
             .bind(agent)
@@ -184,7 +177,7 @@ impl World {
             .expect("a deletion");
     }
 
-    /// Adds credit, as a purchase does: the balance and a ledger row.
+    /// Adds credit as a purchase does: changes the balance and inserts a ledger row.
     pub async fn top_up(&self, organization: Uuid, amount: &str) {
         let mut tx = self.pool.begin().await.expect("begin");
         sqlx::query(
@@ -208,39 +201,35 @@ impl World {
         tx.commit().await.expect("commit");
     }
 
-    /// Moves the clock to a full hour and runs its tick.
-    pub async fn tick(&self, hour: i64) -> Report {
-        self.at(hours(hour)).await;
+    /// Moves the clock to a full hour and runs billing up to it.
+    pub async fn run_billing(&self, hour: i64) -> RunReport {
+        self.set_clock(hours(hour)).await;
         self.charge(hour).await
     }
 
-    /// Runs a tick without moving the clock.
-    pub async fn charge(&self, hour: i64) -> Report {
-        self.try_charge(hour).await.expect("a complete tick")
+    /// Runs billing without moving the clock and panics unless it is complete.
+    pub async fn charge(&self, hour: i64) -> RunReport {
+        self.try_charge(hour).await.expect("a complete billing run")
     }
 
-    /// Runs a tick without moving the clock.
-    ///
-    /// # Errors
-    /// The tick's.
-    pub async fn try_charge(&self, hour: i64) -> Result<Report, TickError> {
-        let tick = Tick {
+    /// Runs billing without moving the clock.
+    pub async fn try_charge(&self, hour: i64) -> Result<RunReport, RunError> {
+        let request = RunRequest {
             period_end: Some(hours(hour)),
             source: "test",
             deadline: None,
             concurrency: 4,
         };
-        billing_tick(&self.pool, &self.prices, &tick).await
+        billing_run(&self.pool, &self.prices, &request).await
     }
 
-    /// Asks for an agent's start as its organization's owner does, from an instance of its own.
+    /// Requests an agent's start as the organization's owner, on a new instance.
     pub async fn start(&self, organization: Uuid, agent: Uuid) -> Response {
         let key = self.key(organization).await;
         let request = Request::new("POST", &format!("/api/v1/milady/agents/{agent}/provision"));
-        self.call_cold(request.key(&key)).await
+        self.call_on_new_instance(request.key(&key)).await
     }
 
-    /// An organization's credit.
     pub async fn balance(&self, organization: Uuid) -> Decimal {
         sqlx::query_scalar("SELECT credit_balance FROM organizations WHERE id = $1")
             .bind(organization)
@@ -249,7 +238,6 @@ impl World {
             .expect("a balance")
     }
 
-    /// An agent's row.
     pub async fn agent_row(&self, agent: Uuid) -> AgentRow {
         sqlx::query_as(
             "SELECT status, billing_status, total_billed, last_billed_at,
@@ -263,7 +251,7 @@ impl World {
     }
 
     /// The rows that charge an organization for its agents, in the order of charging.
-    pub async fn ledger(&self, organization: Uuid) -> Vec<Row> {
+    pub async fn ledger(&self, organization: Uuid) -> Vec<LedgerRow> {
         sqlx::query_as(
             "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
             FROM credit_transactions WHERE organization_id = $1 AND usage_span_id IS NOT NULL ORDER BY seq",
@@ -274,7 +262,7 @@ impl World {
         .expect("the ledger")
     }
 
-    /// What our ledger rows took from an organization.
+    /// The sum that our ledger rows charged an organization.
     pub async fn charged(&self, organization: Uuid) -> Decimal {
         -self
             .ledger(organization)
@@ -293,12 +281,12 @@ impl World {
             .expect("events")
     }
 
-    /// The mail provider takes all events there are, now.
-    pub async fn hand_over(&self) {
+    /// Marks all events as handed over to the mail provider.
+    pub async fn mark_events_handed_over(&self) {
         self.execute("UPDATE outbox_events SET handed_over_at = billing_clock() WHERE handed_over_at IS NULL").await;
     }
 
-    /// A number from the database.
+    /// Runs a query that returns a number.
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql)
             .fetch_one(&self.pool)
@@ -306,8 +294,8 @@ impl World {
             .expect(sql)
     }
 
-    /// The statement of another session that waits for a lock is there.
-    pub async fn until_somebody_waits(&self) {
+    /// Waits until another session is blocked by a lock.
+    pub async fn wait_until_a_session_is_blocked(&self) {
         for _ in 0..500 {
             let waiting = self
                 .count(
@@ -320,6 +308,6 @@ impl World {
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        panic!("nobody waits for a lock");
+        panic!("no session is blocked by a lock");
     }
 }

@@ -1,4 +1,4 @@
-//! The binaries that ship, with the sample events that ship.
+//! The functions' binaries, invoked with the sample events of `events/`.
 
 use chrono::{TimeDelta, Timelike, Utc};
 use dev::runtime::Outcome;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::world::hours;
 use tests::{Function, World, run, suite};
 
-fn sample(name: &str) -> Value {
+fn sample_event(name: &str) -> Value {
     let path = dev::build::workspace()
         .join("events")
         .join(format!("{name}.json"));
@@ -15,12 +15,12 @@ fn sample(name: &str) -> Value {
 }
 
 #[test]
-fn the_hourly_run_takes_its_sample_event_and_both_event_shapes() {
+fn hourly_run_accepts_its_sample_event_and_both_forms_of_event() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
-        world.at(hours(3)).await;
+        world.set_clock(hours(3)).await;
         let function = world.function("billing-hourly");
         let first = function
             .invoke_ok(json!({"scheduledTime": "2026-03-01T01:00:00Z"}))
@@ -31,19 +31,19 @@ fn the_hourly_run_takes_its_sample_event_and_both_event_shapes() {
         let second = function.invoke_ok(classic).await;
         assert_eq!(second["periodEnd"], json!("2026-03-01T02:00:00.000Z"));
         assert_eq!(world.charged(organization).await, dec!(0.04));
-        let third = function.invoke_ok(json!({"what": "ever"})).await;
+        let third = function.invoke_ok(json!({"without": "a time"})).await;
         assert_eq!(third["periodEnd"], json!("2026-03-01T03:00:00.000Z"));
         assert_eq!(world.charged(organization).await, dec!(0.06));
         world
-            .at(Utc::now().with_nanosecond(0).expect("a time") + TimeDelta::days(3650))
+            .set_clock(Utc::now().with_nanosecond(0).expect("a time") + TimeDelta::days(3650))
             .await;
-        let sample = function.invoke_ok(sample("billing-hourly")).await;
-        assert_eq!(sample["complete"], json!(true));
+        let result = function.invoke_ok(sample_event("billing-hourly")).await;
+        assert_eq!(result["complete"], json!(true));
     });
 }
 
 #[test]
-fn an_event_without_a_time_is_said_in_the_log_and_a_complete_run_is_counted() {
+fn hourly_run_logs_an_event_without_time_and_counts_a_complete_run() {
     run(async {
         let world = World::new().await;
         let instance = world.function("billing-hourly").start().await;
@@ -53,12 +53,12 @@ fn an_event_without_a_time_is_said_in_the_log_and_a_complete_run_is_counted() {
         assert!(matches!(outcome, Outcome::Success(_)));
         instance.kill().await;
         let logs = instance.logs().join("\n");
-        assert!(logs.contains("names no usable time"), "{logs}");
+        assert!(logs.contains("event holds no valid time"), "{logs}");
         assert!(logs.contains("CompleteTicks"), "{logs}");
         let line: Value = logs
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find(|line| line["message"] == json!("billing-hourly done"))
+            .find(|line| line["message"] == json!("billing-hourly succeeded"))
             .expect("one line per invocation");
         assert!(line["db_queries"].as_u64() > Some(4), "{line}");
         assert_eq!(
@@ -69,7 +69,7 @@ fn an_event_without_a_time_is_said_in_the_log_and_a_complete_run_is_counted() {
 }
 
 #[test]
-fn an_hour_ahead_is_refused() {
+fn hourly_run_refuses_an_hour_that_has_not_begun() {
     run(async {
         let world = World::new().await;
         let outcome = world
@@ -85,19 +85,19 @@ fn an_hour_ahead_is_refused() {
 }
 
 #[test]
-fn every_function_has_a_sample_event_it_understands() {
+fn every_function_understands_its_sample_event() {
     run(async {
         let world = World::new().await;
-        for name in dev::build::names().expect("functions") {
+        for name in dev::build::function_names().expect("functions") {
             let outcome = world
                 .function(&name)
                 .with("CRON_SECRET", "dev-cron-secret")
-                .invoke(sample(&name))
+                .invoke(sample_event(&name))
                 .await;
             match outcome {
-                Outcome::Success(answer) => {
-                    // The sample key and ids exist in the local stack only: here nobody is known.
-                    let status = answer["statusCode"].as_u64().unwrap_or(200);
+                Outcome::Success(response) => {
+                    // The key in the sample events is known only to the local stack.
+                    let status = response["statusCode"].as_u64().unwrap_or(200);
                     let expected = match name.as_str() {
                         "not-found" => 404,
                         "session" => 403,
@@ -105,9 +105,9 @@ fn every_function_has_a_sample_event_it_understands() {
                         | "billing-hourly" | "billing-trigger" => 200,
                         _ => 401,
                     };
-                    assert_eq!(status, expected, "{name}: {answer}");
+                    assert_eq!(status, expected, "{name}: {response}");
                 }
-                // The sample hour may lie ahead of this database's clock.
+                // The hour of the sample event may be ahead of this database's clock.
                 Outcome::FunctionError { message, .. } => {
                     assert!(
                         name == "billing-hourly" && message.contains("ahead"),
@@ -121,10 +121,10 @@ fn every_function_has_a_sample_event_it_understands() {
 }
 
 #[test]
-fn a_missing_or_malformed_setting_is_named_and_its_value_is_not() {
+fn startup_error_names_the_setting_and_hides_its_value() {
     run(async {
         let url = suite::server().await.url("nowhere");
-        for (function, said) in [
+        for (function, error) in [
             (
                 Function::new("billing-hourly", &url).without("DATABASE_URL"),
                 "DATABASE_URL is not set",
@@ -148,18 +148,18 @@ fn a_missing_or_malformed_setting_is_named_and_its_value_is_not() {
                 .await;
             assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
             let logs = instance.logs().join("\n");
-            assert!(logs.contains(said) && !logs.contains("hunter2"), "{logs}");
+            assert!(logs.contains(error) && !logs.contains("hunter2"), "{logs}");
         }
     });
 }
 
 #[test]
-fn prices_come_from_the_settings() {
+fn billing_uses_the_prices_of_the_settings() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "stopped").await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let function = world
             .function("billing-hourly")
             .with("MILADY_IDLE_HOURLY", "0.5");

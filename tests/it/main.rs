@@ -1,8 +1,7 @@
-//! The integration tests, one binary. They mirror the library: `billing` is about money, `jobs` about
-//! what is done outside the request, `fleet` about the way to hosts,
-//! `cache` about where the fleet's snapshot is kept, `databases` about agents' own,
-//! `secrets` about where ours are kept, `api` mirrors the routes, `functions` starts the binaries that
-//! ship.
+//! The integration tests, one binary. They mirror the library: `api` mirrors the routes, `billing` tests the
+//! metering and charging, `cache` the snapshot cache, `databases` agents' own databases, `hosts` and `refresh`
+//! the inspection of hosts, `host_client` the connections to hosts, `jobs` the work outside requests, `secrets`
+//! reading our secrets, `sim` the simulated hosts. `functions` starts the binaries that ship.
 
 #![expect(
     clippy::expect_used,
@@ -19,8 +18,8 @@ mod api;
 mod billing;
 mod cache;
 mod databases;
-mod fleet;
 mod functions;
+mod host_client;
 mod hosts;
 mod jobs;
 mod migrations;

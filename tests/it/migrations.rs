@@ -1,4 +1,4 @@
-//! The migrations: on nothing, twice, at once, and over a deployment that is there.
+//! The migrations: on an empty database, repeated, concurrent, and over an existing deployment; and the bootstrap event.
 
 use dev::runtime::Outcome;
 use rust_decimal::Decimal;
@@ -6,9 +6,9 @@ use serde_json::json;
 use tests::{World, run, suite};
 
 #[test]
-fn they_apply_on_an_empty_database_and_twice() {
+fn migrations_apply_to_an_empty_database_and_a_repeated_run_applies_none() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         let migrate = world.function("db-migrate");
         let first = migrate.invoke_ok(json!({})).await;
         assert_eq!(first["migrations"]["applied"], first["migrations"]["total"]);
@@ -18,9 +18,9 @@ fn they_apply_on_an_empty_database_and_twice() {
 }
 
 #[test]
-fn two_at_once_apply_each_migration_once() {
+fn two_concurrent_runs_apply_each_migration_once() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         let migrate = world.function("db-migrate");
         let (one, two) = tokio::join!(migrate.invoke_ok(json!({})), migrate.invoke_ok(json!({})));
         let applied = |answer: &serde_json::Value| answer["migrations"]["applied"].as_u64();
@@ -31,7 +31,7 @@ fn two_at_once_apply_each_migration_once() {
     });
 }
 
-/// What every old row says, in the old columns.
+/// Every row that the older deployment wrote, in the columns that it knows.
 async fn old_rows(world: &World) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT row(id, organization_id, status, CASE billing_status WHEN 'comped' THEN 'active'
@@ -49,9 +49,9 @@ async fn old_rows(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn they_apply_over_an_existing_deployment_and_change_no_rows_meaning() {
+fn migrations_over_an_existing_deployment_do_not_change_what_its_rows_mean() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         world.execute(include_str!("../legacy.sql")).await;
         let before = old_rows(&world).await;
         let migrate = world.function("db-migrate");
@@ -65,13 +65,13 @@ fn they_apply_over_an_existing_deployment_and_change_no_rows_meaning() {
             migrate.invoke_ok(json!({})).await["migrations"]["applied"],
             json!(0)
         );
-        // From now on a billing status nobody knows is refused, other status words are not.
+        // From now on an unknown billing status is refused; an unknown status is not.
         let bad = sqlx::query("UPDATE milady_sandboxes SET billing_status = 'comped'");
         assert!(bad.execute(&world.pool).await.is_err());
         world
             .execute("UPDATE milady_sandboxes SET status = 'dreaming' WHERE status = 'sleeping'")
             .await;
-        // Metering has started, of exactly those who should be.
+        // Metering has started for exactly the agents that are to be metered.
         let wrong = world
             .count(
                 "SELECT count(*) FROM milady_sandboxes a FULL JOIN agent_usage_spans s
@@ -93,11 +93,11 @@ fn they_apply_over_an_existing_deployment_and_change_no_rows_meaning() {
 }
 
 #[test]
-fn a_half_built_index_is_rebuilt_and_a_busy_table_is_waited_for() {
+fn an_interrupted_index_build_is_repeated_and_a_locked_table_is_waited_for() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         world.execute(include_str!("../legacy.sql")).await;
-        // What an interrupted CREATE INDEX CONCURRENTLY leaves behind: its name, and no index.
+        // An interrupted CREATE INDEX CONCURRENTLY leaves an invalid index of the name.
         world
             .execute(
                 "CREATE INDEX credit_transactions_history_idx ON credit_transactions (id);
@@ -112,7 +112,7 @@ fn a_half_built_index_is_rebuilt_and_a_busy_table_is_waited_for() {
             .expect("write");
         let migrate = world.function("db-migrate");
         let (answer, ()) = tokio::join!(migrate.invoke_ok(json!({})), async {
-            world.until_somebody_waits().await;
+            world.wait_until_a_session_is_blocked().await;
             tokio::time::sleep(std::time::Duration::from_secs(6)).await;
             writer.commit().await.expect("commit");
         });
@@ -140,9 +140,9 @@ fn a_half_built_index_is_rebuilt_and_a_busy_table_is_waited_for() {
 }
 
 #[test]
-fn the_first_organization_is_set_up_once() {
+fn the_first_organization_is_created_once() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         let migrate = world.function("db-migrate");
         let wallet = "0xABCDEF0123456789abcdef0123456789ABCDEF01";
         let first = json!({"bootstrap": {
@@ -162,13 +162,13 @@ fn the_first_organization_is_set_up_once() {
         .fetch_one(&world.pool)
         .await
         .expect("a row");
-        let wanted = (
+        let expected = (
             "acme-sons",
             Decimal::ZERO,
             wallet.to_lowercase(),
             "super_admin",
         );
-        assert_eq!((row.0.as_str(), row.1, row.2, row.3.as_str()), wanted);
+        assert_eq!((row.0.as_str(), row.1, row.2, row.3.as_str()), expected);
         assert_eq!(row.4, "only its digest");
         let balance = tests::suite::Request::new("GET", "/api/v1/credits/balance");
         let answer = world
@@ -182,12 +182,12 @@ fn the_first_organization_is_set_up_once() {
             (answer.status(), answer.json()["balance"].as_f64()),
             (200, Some(0.0))
         );
-        for again in [
+        for repeated in [
             first,
             json!({"bootstrap": {
             "organization": "Other", "email": "o@example.test", "wallet": "0x00000000000000000000000000000000000000ff"}}),
         ] {
-            let outcome = migrate.invoke(again).await;
+            let outcome = migrate.invoke(repeated).await;
             assert!(
                 matches!(outcome, Outcome::FunctionError { message, .. } if message.contains("already"))
             );
@@ -197,9 +197,9 @@ fn the_first_organization_is_set_up_once() {
 }
 
 #[test]
-fn a_bad_event_says_what_is_wrong_and_changes_nothing() {
+fn an_invalid_event_is_refused_with_a_reason_and_changes_nothing() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
+        let world = World::with_database(&suite::empty_database().await).await;
         let migrate = world.function("db-migrate");
         for event in [
             json!({"adopted": true}),

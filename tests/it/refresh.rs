@@ -1,4 +1,4 @@
-//! The fleet's inspection over hosts that answer anything, and over more of them than there are for real.
+//! Refresh runs over simulated hosts: hosts that misbehave, and more hosts than the tests have real ones.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use dev::template::Template;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::run;
-use tests::simulated::Simulated;
+use tests::simulated_world::SimulatedWorld;
 use tests::suite::{self, Request};
 
 fn named(names: &[&str]) -> Vec<Script> {
@@ -18,32 +18,32 @@ fn named(names: &[&str]) -> Vec<Script> {
 }
 
 #[test]
-fn whatever_a_host_answers_it_alone_is_not_read_and_its_figures_are() {
+fn a_failed_docker_read_keeps_the_hosts_figures_and_affects_no_other_host() {
     run(async {
         let scripts = vec![
-            Script::new("a-well"),
-            Script::new("b-huge").fault(Fault::HugeAnswer(10 << 20)),
-            Script::new("c-crowd").fault(Fault::Crowd(1_000_000)),
-            Script::new("d-half").fault(Fault::HalfJson),
+            Script::new("a-healthy"),
+            Script::new("b-huge").fault(Fault::HugeResponse(10 << 20)),
+            Script::new("c-crowd").fault(Fault::ManyContainers(1_000_000)),
+            Script::new("d-half").fault(Fault::TruncatedJson),
             Script::new("e-silent-docker").fault(Fault::DockerSilent),
             Script::new("f-no-docker").fault(Fault::DockerDown),
             Script::new("g-no-forwarding").fault(Fault::ForwardingRefused),
         ];
-        let fleet = Simulated::new(scripts, 1, Health::Well).await;
-        let done = fleet.world.refresh().await;
+        let fleet = SimulatedWorld::new(scripts, 1, Health::Healthy).await;
+        let answer = fleet.world.refresh().await;
         assert_eq!(
-            (&done["read"], &done["hosts"], &done["late"]),
+            (&answer["read"], &answer["hosts"], &answer["late"]),
             (&json!(1), &json!(7), &json!(0)),
-            "{done}"
+            "{answer}"
         );
-        let snapshot = fleet.world.fleet().await;
+        let snapshot = fleet.world.cached_fleet().await;
         let nodes = snapshot["nodes"].as_array().expect("nodes");
-        let nonsense = "The host answered something that is not understood";
+        let not_understood = "The host answered something that is not understood";
         for (node, error) in nodes.iter().zip([
             Value::Null,
-            json!(nonsense),
-            json!(nonsense),
-            json!(nonsense),
+            json!(not_understood),
+            json!(not_understood),
+            json!(not_understood),
             json!("The host did not answer in time"),
             json!("Docker does not answer on the host"),
             json!("The host refuses to forward connections"),
@@ -78,23 +78,23 @@ fn whatever_a_host_answers_it_alone_is_not_read_and_its_figures_are() {
 }
 
 #[test]
-fn wrong_clocks_and_odd_names_change_nothing() {
+fn wrong_host_clocks_and_odd_container_names_are_tolerated() {
     run(async {
-        let odd = "milady-'; DROP TABLE x; -- $(id) \"\\ \u{202e}ü\n<script>";
-        let ghost = |name: &str| Container::new(name).label("milady.agent", "no uuid at all \u{0}");
+        let odd_name = "milady-'; DROP TABLE x; -- $(id) \"\\ \u{202e}ü\n<script>";
+        let unclaimed = Container::new(odd_name).label("milady.agent", "no uuid at all \u{0}");
         let scripts = vec![
             Script::new("ahead").clock_ahead(TimeDelta::days(400)),
             Script::new("behind").clock_ahead(TimeDelta::days(-400)),
-            Script::new("odd").with(ghost(odd)),
+            Script::new("odd").with_container(unclaimed),
         ];
-        let fleet = Simulated::new(scripts, 2, Health::Well).await;
-        let done = fleet.world.refresh().await;
+        let fleet = SimulatedWorld::new(scripts, 2, Health::Healthy).await;
+        let answer = fleet.world.refresh().await;
         assert_eq!(
-            (&done["read"], &done["heard"]),
+            (&answer["read"], &answer["heard"]),
             (&json!(3), &json!(6)),
-            "{done}"
+            "{answer}"
         );
-        let snapshot = fleet.world.fleet().await;
+        let snapshot = fleet.world.cached_fleet().await;
         let views = snapshot["containers"].as_array().expect("containers");
         assert!(
             views
@@ -102,63 +102,63 @@ fn wrong_clocks_and_odd_names_change_nothing() {
                 .all(|view| view["liveHealth"] == json!("healthy")),
             "{snapshot}"
         );
-        let ghosts = &fleet.world.seen_node("odd").await["ghostContainers"];
-        assert_eq!(ghosts[0]["name"], json!(odd), "{ghosts}");
+        let unclaimed = &fleet.world.cached_host("odd").await["ghostContainers"];
+        assert_eq!(unclaimed[0]["name"], json!(odd_name), "{unclaimed}");
     });
 }
 
 #[test]
-fn slow_agents_make_no_host_silent_and_those_not_asked_come_first_the_next_time() {
+fn slow_agents_do_not_fail_their_host_and_the_agent_heard_longest_ago_is_asked_first() {
     run(async {
         let fleet =
-            Simulated::new(named(&["slow"]), 24, Health::Slow(Duration::from_secs(3))).await;
+            SimulatedWorld::new(named(&["slow"]), 24, Health::Slow(Duration::from_secs(3))).await;
         let last = fleet.agents[0][23];
         fleet.sim.hosts()[0]
-            .change(|script| {
+            .update_script(|script| {
                 let name = format!("milady-{last}");
-                let found = script
+                let container = script
                     .containers
                     .iter_mut()
-                    .find(|found| found.name == name);
-                found.expect("a container").agent = Health::Well;
+                    .find(|container| container.name == name);
+                container.expect("a container").agent = Health::Healthy;
             })
             .await;
         fleet
             .world
-            .set(
+            .set_columns(
                 last,
                 "last_heartbeat_at = billing_clock() - interval '1 minute'",
             )
             .await;
-        let done = fleet.world.refresh().await;
+        let answer = fleet.world.refresh().await;
         assert_eq!(
-            (&done["read"], &done["heard"]),
+            (&answer["read"], &answer["heard"]),
             (&json!(1), &json!(1)),
-            "{done}"
+            "{answer}"
         );
-        let node = fleet.world.seen_node("slow").await;
+        let node = fleet.world.cached_host("slow").await;
         assert_eq!(node["status"], json!("healthy"));
-        assert!(fleet.sim.hosts()[0].counts().most_open <= 4);
+        assert!(fleet.sim.hosts()[0].counts().max_open_channels <= 4);
     });
 }
 
 #[test]
-fn f23_silent_hosts_are_waited_for_together() {
+fn f23_a_run_waits_for_silent_hosts_concurrently() {
     run(async {
         let mut scripts: Vec<Script> = (0..20)
             .map(|n| Script::new(&format!("silent-{n:02}")).fault(Fault::Silent))
             .collect();
         scripts.push(Script::new("well"));
-        let fleet = Simulated::new(scripts, 1, Health::Well).await;
-        let began = Instant::now();
-        let done = fleet.world.refresh().await;
-        println!("20 silent hosts: {:?}", began.elapsed());
+        let fleet = SimulatedWorld::new(scripts, 1, Health::Healthy).await;
+        let started = Instant::now();
+        let answer = fleet.world.refresh().await;
+        println!("20 silent hosts: {:?}", started.elapsed());
         assert_eq!(
-            (&done["read"], &done["late"]),
+            (&answer["read"], &answer["late"]),
             (&json!(1), &json!(0)),
-            "{done}"
+            "{answer}"
         );
-        let summary = fleet.world.fleet().await["summary"].clone();
+        let summary = fleet.world.cached_fleet().await["summary"].clone();
         assert_eq!(
             (
                 &summary["offlineNodes"],
@@ -175,31 +175,31 @@ fn f23_silent_hosts_are_waited_for_together() {
 }
 
 #[test]
-fn a_pass_that_runs_out_of_time_keeps_what_it_has_and_the_rest_comes_first() {
+fn a_run_out_of_time_keeps_what_it_read_and_the_next_run_reads_the_other_hosts_first() {
     run(async {
         let mut scripts: Vec<Script> = (0..3)
             .map(|n| Script::new(&format!("silent-{n}")).fault(Fault::Silent))
             .collect();
         scripts.push(Script::new("well"));
-        let fleet = Simulated::new(scripts, 1, Health::Well).await;
+        let fleet = SimulatedWorld::new(scripts, 1, Health::Healthy).await;
         let instance = fleet.world.instance("fleet-refresh").await;
-        // Of these 10 seconds 2 are kept for the answer and 5 for writing.
-        let ended = instance.invoke(json!({}), Duration::from_secs(10)).await;
-        let Outcome::Success(done) = ended else {
-            panic!("{ended:?}");
+        // The run reserves 2 of these 10 seconds for the answer and 5 for writing.
+        let outcome = instance.invoke(json!({}), Duration::from_secs(10)).await;
+        let Outcome::Success(answer) = outcome else {
+            panic!("{outcome:?}");
         };
         assert_eq!(
-            (&done["outcome"], &done["read"], &done["late"]),
+            (&answer["outcome"], &answer["read"], &answer["late"]),
             (&json!("done"), &json!(1), &json!(3)),
-            "{done}"
+            "{answer}"
         );
-        let snapshot = fleet.world.fleet().await;
+        let snapshot = fleet.world.cached_fleet().await;
         for node in snapshot["nodes"].as_array().expect("nodes") {
-            let late = node["nodeId"] != json!("well");
-            let status = if late { "unknown" } else { "healthy" };
+            let is_late = node["nodeId"] != json!("well");
+            let status = if is_late { "unknown" } else { "healthy" };
             assert_eq!(
                 (&node["status"], node["observedAt"].is_null()),
-                (&json!(status), late),
+                (&json!(status), is_late),
                 "{node}"
             );
         }
@@ -210,41 +210,44 @@ fn a_pass_that_runs_out_of_time_keeps_what_it_has_and_the_rest_comes_first() {
         .await
         .expect("nodes");
         assert_eq!(order, ["silent-0", "silent-1", "silent-2", "well"]);
-        // Not having come to a host is no evidence against it: nobody is disconnected.
+        // A host that the run did not reach is unknown, so no agent becomes disconnected.
         for _ in 0..2 {
-            fleet.world.at(suite::epoch() + TimeDelta::minutes(1)).await;
-            let ended = instance.invoke(json!({}), Duration::from_secs(10)).await;
-            let Outcome::Success(done) = ended else {
-                panic!("{ended:?}");
+            fleet
+                .world
+                .set_clock(suite::epoch() + TimeDelta::minutes(1))
+                .await;
+            let outcome = instance.invoke(json!({}), Duration::from_secs(10)).await;
+            let Outcome::Success(answer) = outcome else {
+                panic!("{outcome:?}");
             };
-            assert_eq!(done["disconnected"], json!(0), "{done}");
+            assert_eq!(answer["disconnected"], json!(0), "{answer}");
         }
     });
 }
 
 #[test]
-fn without_the_cache_or_the_database_nothing_is_asked_and_nothing_is_told() {
+fn without_the_cache_or_the_database_no_host_is_contacted_and_no_address_is_logged() {
     run(async {
-        let fleet = Simulated::new(named(&["well"]), 1, Health::Well).await;
-        let nowhere = "http://127.0.0.1:9";
-        let cacheless = fleet
+        let fleet = SimulatedWorld::new(named(&["well"]), 1, Health::Healthy).await;
+        let unreachable = "http://127.0.0.1:9";
+        let without_cache = fleet
             .world
             .function("fleet-refresh")
-            .with("AWS_ENDPOINT_URL_DYNAMODB", nowhere);
-        let baseless = fleet
+            .with("AWS_ENDPOINT_URL_DYNAMODB", unreachable);
+        let without_database = fleet
             .world
             .function("fleet-refresh")
             .with("DATABASE_URL", "postgres://canary-user@127.0.0.1:9/canary");
-        for (function, said) in [
-            (cacheless, "the cache does not answer"),
-            (baseless, "the database did not answer"),
+        for (function, sentence) in [
+            (without_cache, "the cache does not answer"),
+            (without_database, "the database did not answer"),
         ] {
             let instance = function.start().await;
-            let ended = instance.invoke(json!({}), Duration::from_mins(1)).await;
-            let Outcome::FunctionError { message, .. } = &ended else {
-                panic!("{ended:?}");
+            let outcome = instance.invoke(json!({}), Duration::from_mins(1)).await;
+            let Outcome::FunctionError { message, .. } = &outcome else {
+                panic!("{outcome:?}");
             };
-            assert!(message.starts_with(said), "{message}");
+            assert!(message.starts_with(sentence), "{message}");
             instance.kill().await;
             let logs = instance.logs().join("\n");
             for word in ["127.0.0.1", "canary"] {
@@ -260,9 +263,9 @@ fn without_the_cache_or_the_database_nothing_is_asked_and_nothing_is_told() {
 }
 
 #[test]
-fn a_pass_that_the_database_ends_returns_its_lease() {
+fn a_run_that_fails_in_the_database_releases_its_lease() {
     run(async {
-        let fleet = Simulated::new(named(&["well"]), 1, Health::Well).await;
+        let fleet = SimulatedWorld::new(named(&["well"]), 1, Health::Healthy).await;
         fleet
             .world
             .execute(
@@ -271,10 +274,10 @@ fn a_pass_that_the_database_ends_returns_its_lease() {
             CREATE TRIGGER refuse BEFORE UPDATE ON docker_nodes EXECUTE FUNCTION refuse()",
             )
             .await;
-        let ended = fleet.world.try_refresh(json!({})).await;
+        let outcome = fleet.world.try_refresh(json!({})).await;
         assert!(
-            matches!(&ended, Outcome::FunctionError { message, .. } if !message.contains("canary")),
-            "{ended:?}"
+            matches!(&outcome, Outcome::FunctionError { message, .. } if !message.contains("canary")),
+            "{outcome:?}"
         );
         let cached = fleet
             .world
@@ -292,12 +295,12 @@ fn a_pass_that_the_database_ends_returns_its_lease() {
 }
 
 #[test]
-fn f22_forty_dashboards_on_an_empty_cache_look_at_each_host_once() {
+fn f22_forty_dashboards_on_an_empty_cache_read_each_host_once() {
     run(async {
         let scripts = (0..20)
             .map(|n| Script::new(&format!("host-{n:02}")))
             .collect();
-        let mut fleet = Simulated::new(scripts, 2, Health::Well).await;
+        let mut fleet = SimulatedWorld::new(scripts, 2, Health::Healthy).await;
         let bus = EventBus::start(&Template::load().expect("template.yaml"))
             .await
             .expect("a bus");
@@ -308,28 +311,28 @@ fn f22_forty_dashboards_on_an_empty_cache_look_at_each_host_once() {
         let api = RuntimeApi::start().await.expect("the runtime API");
         bus.deliver_to(Pool::new(
             api,
-            vec![fleet.world.function("fleet-refresh").local()],
+            vec![fleet.world.function("fleet-refresh").to_runtime_function()],
         ));
-        let ask = || Request::new("GET", "/api/v1/admin/infrastructure").key(&fleet.operator);
-        let function = fleet.world.function_of(&ask());
+        let request = || Request::new("GET", "/api/v1/admin/infrastructure").key(&fleet.operator);
+        let function = fleet.world.function_for(&request());
         let starting = (0..40).map(|_| async {
             let instance = function.start().await;
-            instance.ready().await.expect("a start");
+            instance.wait_until_ready().await.expect("a start");
             instance
         });
         let instances = join_all(starting).await;
-        let began = Instant::now();
-        let asked = instances
+        let started = Instant::now();
+        let calls = instances
             .iter()
-            .map(|instance| fleet.world.call_at(instance, ask()));
-        let answers = join_all(asked).await;
-        println!("40 dashboards: {:?}", began.elapsed());
+            .map(|instance| fleet.world.call_instance(instance, request()));
+        let answers = join_all(calls).await;
+        println!("40 dashboards: {:?}", started.elapsed());
         for answer in &answers {
             assert_eq!(answer.status(), 200, "{answer:?}");
             let data = &answer.json()["data"];
             assert_eq!(data["summary"]["healthyNodes"], json!(20));
         }
-        let looked_at_once = || {
+        let assert_each_host_read_once = || {
             for host in fleet.sim.hosts() {
                 let counts = host.counts();
                 assert_eq!(counts.connections, 1, "{}", host.name());
@@ -339,13 +342,13 @@ fn f22_forty_dashboards_on_an_empty_cache_look_at_each_host_once() {
                     "{}",
                     host.name()
                 );
-                assert!(counts.most_open <= 4, "{counts:?}");
+                assert!(counts.max_open_channels <= 4, "{counts:?}");
             }
         };
-        looked_at_once();
-        // One more cold start answers from the cache.
-        let answer = fleet.world.call_on(&function, ask()).await;
+        assert_each_host_read_once();
+        // Another cold start answers from the cache.
+        let answer = fleet.world.call_function(&function, request()).await;
         assert_eq!(answer.status(), 200);
-        looked_at_once();
+        assert_each_host_read_once();
     });
 }

@@ -1,12 +1,12 @@
-//! Secrets that Secrets Manager keeps, against a stand-in that speaks its protocol.
+//! Secrets in Secrets Manager, against a stand-in that speaks its protocol.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dev::host::Silent;
-use shared::secrets::{Secret, SecretError, Secrets};
-use tests::run;
-use tests::secrets_manager::{Kept, SecretsManager};
+use dev::host::SilentPort;
+use shared::secrets::{Secret, SecretErrorReason, Secrets};
+use tests::secrets_manager::{SecretsManager, StoredSecret};
+use tests::{reason, run};
 
 fn stored(name: &str) -> Secret {
     Secret::Stored(arn(name))
@@ -17,46 +17,49 @@ fn arn(name: &str) -> String {
 }
 
 #[test]
-fn a_stored_secret_is_read_and_what_is_not_there_has_its_kind() {
+fn a_stored_secret_is_read_and_every_failure_has_its_reason() {
     run(async {
         let odd = "line one\nline \"two\" \\ ü€😀\n";
         let manager = SecretsManager::start(BTreeMap::from([
-            (arn("key"), Kept::Text(odd.to_owned())),
-            (arn("bytes"), Kept::Binary("AAEC".to_owned())),
-            (arn("fault"), Kept::Fault),
+            (arn("key"), StoredSecret::Text(odd.to_owned())),
+            (arn("bytes"), StoredSecret::Binary("AAEC".to_owned())),
+            (arn("fault"), StoredSecret::InternalError),
         ]))
         .await;
         let secrets = Secrets::at(&manager.url());
-        assert_eq!(secrets.read(&stored("key")).await, Ok(odd.to_owned()));
+        assert_eq!(
+            reason(secrets.read(&stored("key")).await),
+            Ok(odd.to_owned())
+        );
         assert_eq!(manager.calls(), 1);
         assert_eq!(
-            secrets.read(&stored("bytes")).await,
-            Err(SecretError::NotText)
+            reason(secrets.read(&stored("bytes")).await),
+            Err(SecretErrorReason::NotText)
         );
         assert_eq!(
-            secrets.read(&stored("none")).await,
-            Err(SecretError::Unreadable)
+            reason(secrets.read(&stored("none")).await),
+            Err(SecretErrorReason::Unreadable)
         );
         assert_eq!(manager.calls(), 3);
-        // A fault of the service is tried again, a few times.
+        // The SDK repeats a request that fails inside the service.
         assert_eq!(
-            secrets.read(&stored("fault")).await,
-            Err(SecretError::Unreadable)
+            reason(secrets.read(&stored("fault")).await),
+            Err(SecretErrorReason::Unreadable)
         );
         assert!((5..=6).contains(&manager.calls()), "{}", manager.calls());
     });
 }
 
 #[test]
-fn who_is_away_or_silent_costs_no_more_than_the_limit() {
+fn an_unreachable_or_silent_service_times_out() {
     run(async {
-        let silent = Silent::start().expect("a silent host");
+        let silent = SilentPort::start().expect("a silent host");
         for port in [9, silent.port()] {
             let secrets = Secrets::at(&format!("http://127.0.0.1:{port}"));
             let began = Instant::now();
-            let read = tokio::spawn(async move { secrets.read(&stored("key")).await });
-            let read = read.await.expect("no panic");
-            assert_eq!(read, Err(SecretError::Unreadable));
+            let reading = tokio::spawn(async move { secrets.read(&stored("key")).await });
+            let read = reading.await.expect("no panic");
+            assert_eq!(reason(read), Err(SecretErrorReason::Unreadable));
             assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
         }
     });

@@ -1,11 +1,11 @@
-//! `GET /api/v1/admin/headscale`.
+//! `GET /api/v1/admin/headscale`: lists the nodes of the private network.
 
 use shared::api::admin::headscale::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

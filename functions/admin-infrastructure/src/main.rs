@@ -1,11 +1,11 @@
-//! `GET /api/v1/admin/infrastructure`.
+//! `GET /api/v1/admin/infrastructure`: shows the fleet as the last refresh run found it.
 
 use shared::api::admin::infrastructure::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

@@ -1,12 +1,13 @@
-//! `GET /api/v1/milady/agents/{agentId}/backups`.
+//! `GET /api/v1/milady/agents/{agentId}/backups`: lists an agent's backups.
 
-use shared::api::agent::backups::{Deps, handle};
+use shared::api::agent::backups::handle;
+use shared::api::deps::DatabaseDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

@@ -1,16 +1,16 @@
-//! `POST /api/v1/milady/agents/{agentId}/bridge`.
+//! `POST /api/v1/milady/agents/{agentId}/bridge`: passes a JSON-RPC request on to an agent.
 
-use shared::api::agent::ReachDeps;
 use shared::api::agent::bridge::handle;
+use shared::api::deps::HostDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_http("agent-bridge", |request, _| handle(deps, request)).await
 }

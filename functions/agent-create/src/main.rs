@@ -1,11 +1,11 @@
-//! `POST /api/v1/milady/agents`.
+//! `POST /api/v1/milady/agents`: creates an agent.
 
 use shared::api::agent::create::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

@@ -1,12 +1,12 @@
-//! `DELETE /api/v1/milady/agents/{agentId}`.
+//! `DELETE /api/v1/milady/agents/{agentId}`: deletes an agent.
 
-use shared::api::agent::StopDeps;
 use shared::api::agent::delete::handle;
+use shared::api::deps::StopDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &StopDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

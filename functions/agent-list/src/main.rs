@@ -1,12 +1,13 @@
-//! `GET /api/v1/milady/agents`.
+//! `GET /api/v1/milady/agents`: lists an organization's agents.
 
-use shared::api::agent::list::{Deps, handle};
+use shared::api::agent::list::handle;
+use shared::api::deps::PriceDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &PriceDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
         prices: config::prices()?,

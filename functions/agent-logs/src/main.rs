@@ -1,16 +1,16 @@
-//! `GET /api/v1/milady/agents/{agentId}/logs`.
+//! `GET /api/v1/milady/agents/{agentId}/logs`: reads the log of an agent's container.
 
-use shared::api::agent::ReachDeps;
 use shared::api::agent::logs::handle;
+use shared::api::deps::HostDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_http("agent-logs", |request, _| handle(deps, request)).await
 }

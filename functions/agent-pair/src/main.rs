@@ -1,13 +1,11 @@
-//! `POST /api/auth/pair`.
+//! `POST /api/auth/pair`: exchanges a pairing token for an agent's key.
 
-use shared::api::agent::pair::{Deps, handle};
+use shared::api::agent::pair::handle;
 use shared::lambda::{self, Connections};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
-    };
-    lambda::serve_http("agent-pair", |request, _| handle(deps, request)).await
+    lambda::init_logging();
+    let pool = &lambda::pool(Connections::One)?;
+    lambda::serve_http("agent-pair", |request, _| handle(pool, request)).await
 }

@@ -1,11 +1,11 @@
-//! `POST /api/v1/milady/agents/{agentId}/pairing-token`.
+//! `POST /api/v1/milady/agents/{agentId}/pairing-token`: makes a pairing token.
 
 use shared::api::agent::pairing_token::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

@@ -1,18 +1,18 @@
-//! `POST /api/v1/milady/agents/{agentId}/restore`.
+//! `POST /api/v1/milady/agents/{agentId}/restore`: restores an agent's state from a backup.
 
-use shared::api::agent::StartDeps;
 use shared::api::agent::restore::handle;
+use shared::api::deps::StartDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &StartDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
         prices: config::prices()?,
         domain: config::agent_base_domain()?,
-        reach: config::webhook_reach()?,
+        address_policy: config::webhook_address_policy()?,
         publisher: config::publisher()?,
     };
     lambda::serve_http("agent-restore", |request, invocation| {

@@ -1,18 +1,18 @@
-//! `POST /api/v1/milady/agents/{agentId}/resume`.
+//! `POST /api/v1/milady/agents/{agentId}/resume`: starts a stopped agent.
 
-use shared::api::agent::StartDeps;
 use shared::api::agent::resume::handle;
+use shared::api::deps::StartDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &StartDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
         prices: config::prices()?,
         domain: config::agent_base_domain()?,
-        reach: config::webhook_reach()?,
+        address_policy: config::webhook_address_policy()?,
         publisher: config::publisher()?,
     };
     lambda::serve_http("agent-resume", |request, invocation| {

@@ -1,16 +1,16 @@
-//! `POST /api/v1/milady/agents/{agentId}/stream`, behind a URL of its own.
+//! `POST /api/v1/milady/agents/{agentId}/stream`: streams an agent's answer, behind a URL of its own.
 
-use shared::api::agent::ReachDeps;
 use shared::api::agent::stream::handle;
+use shared::api::deps::HostDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_stream("agent-stream", |request, invocation| {
         handle(deps, request, invocation)

@@ -1,12 +1,12 @@
-//! `POST /api/v1/milady/agents/{agentId}/suspend`.
+//! `POST /api/v1/milady/agents/{agentId}/suspend`: stops an agent.
 
-use shared::api::agent::StopDeps;
 use shared::api::agent::suspend::handle;
+use shared::api::deps::StopDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &StopDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

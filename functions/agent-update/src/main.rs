@@ -1,12 +1,12 @@
-//! `PATCH /api/v1/milady/agents/{agentId}`.
+//! `PATCH /api/v1/milady/agents/{agentId}`: stops an agent.
 
-use shared::api::agent::StopDeps;
 use shared::api::agent::update::handle;
+use shared::api::deps::StopDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &StopDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,

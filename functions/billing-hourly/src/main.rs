@@ -1,12 +1,13 @@
 //! The hourly billing run, started by the schedule.
 
-use shared::api::billing::hourly::{Deps, handle};
+use shared::api::billing::hourly::handle;
+use shared::api::deps::BillingDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &BillingDeps {
         pool: lambda::pool(Connections::Four)?,
         prices: config::prices()?,
     };

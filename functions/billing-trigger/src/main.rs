@@ -1,11 +1,11 @@
-//! `GET|POST /api/cron/milady-billing`: a billing run on request.
+//! `GET|POST /api/cron/milady-billing`: starts a billing run.
 
 use shared::api::billing::trigger::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::Four)?,
         prices: config::prices()?,

@@ -1,4 +1,4 @@
-//! `POST /api/v1/admin/infrastructure/containers/actions`.
+//! `POST /api/v1/admin/infrastructure/containers/actions`: performs an operator's action on a container.
 
 use shared::api::admin::container::action::{Deps, handle};
 use shared::lambda::{self, Connections, config};
@@ -6,13 +6,13 @@ use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
         images: config::images()?,
-        registries: config::registries()?,
+        registries: config::registry_accounts()?,
         secrets: Secrets::new(),
     };
     lambda::serve_http("container-action", |request, invocation| {

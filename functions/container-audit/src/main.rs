@@ -1,15 +1,16 @@
-//! `POST /api/v1/admin/docker-containers/audit`.
+//! `POST /api/v1/admin/docker-containers/audit`: compares the containers on the hosts with the rows.
 
-use shared::api::admin::container::{ReachDeps, audit::handle};
+use shared::api::admin::container::audit::handle;
+use shared::api::deps::HostDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_http("container-audit", |request, _| handle(deps, request)).await
 }

@@ -1,12 +1,13 @@
-//! `GET /api/v1/admin/docker-containers`.
+//! `GET /api/v1/admin/docker-containers`: lists the agents of all organizations.
 
-use shared::api::admin::container::list::{Deps, handle};
+use shared::api::admin::container::list::handle;
+use shared::api::deps::DatabaseDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

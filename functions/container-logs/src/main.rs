@@ -1,15 +1,16 @@
-//! `GET /api/v1/admin/docker-containers/{containerId}/logs`.
+//! `GET /api/v1/admin/docker-containers/{containerId}/logs`: reads the log of any agent's container.
 
-use shared::api::admin::container::{ReachDeps, logs::handle};
+use shared::api::admin::container::logs::handle;
+use shared::api::deps::HostDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_http("container-logs", |request, _| handle(deps, request)).await
 }

@@ -1,12 +1,13 @@
-//! `GET /api/v1/credits/balance`.
+//! `GET /api/v1/credits/balance`: shows an organization's credit.
 
-use shared::api::credit::get::{Deps, handle};
+use shared::api::credit::get::handle;
+use shared::api::deps::PriceDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &PriceDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
         prices: config::prices()?,

@@ -1,12 +1,13 @@
-//! `POST /api/v1/admin/credits`.
+//! `POST /api/v1/admin/credits`: grants credit to an organization.
 
-use shared::api::credit::grant::{Deps, handle};
+use shared::api::credit::grant::handle;
+use shared::api::deps::DatabaseDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

@@ -1,12 +1,13 @@
-//! `GET /api/v1/credits/transactions`.
+//! `GET /api/v1/credits/transactions`: lists an organization's ledger.
 
-use shared::api::credit::history::{Deps, handle};
+use shared::api::credit::history::handle;
+use shared::api::deps::DatabaseDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

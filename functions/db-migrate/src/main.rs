@@ -1,12 +1,13 @@
-//! The deployment's own function: migrations, adoption, the first organization.
+//! The function of the deployment: migrations, adoption of an older biller, the first organization.
 
-use shared::api::db_migrate::{Deps, handle};
+use shared::api::db_migrate::handle;
+use shared::api::deps::BillingDeps;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &BillingDeps {
         pool: lambda::pool(Connections::Migration)?,
         prices: config::prices()?,
     };

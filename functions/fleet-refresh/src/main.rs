@@ -1,14 +1,14 @@
-//! Every minute, and when somebody asks: looks at all hosts and keeps what it saw.
+//! Refreshes the snapshot of the fleet, every minute and on request.
 
 use shared::api::fleet_refresh::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
         cache: config::cache()?,
     };
     lambda::serve_events("fleet-refresh", |event, invocation| {

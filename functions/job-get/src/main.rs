@@ -1,12 +1,13 @@
-//! `GET /api/v1/jobs/{jobId}`.
+//! `GET /api/v1/jobs/{jobId}`: shows the state of a job.
 
-use shared::api::job::get::{Deps, handle};
+use shared::api::deps::DatabaseDeps;
+use shared::api::job::get::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

@@ -1,28 +1,29 @@
 //! The event `job.due`: runs one job.
 
 use shared::api::job::run::{Deps, handle};
-use shared::app::host_access::Hosts;
+use shared::app::host_access::HostDeps;
 use shared::lambda::{self, Connections, config};
+use shared::random::random_bytes;
 use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         prices: config::prices()?,
-        hosts: Hosts {
-            fleet: config::fleet()?,
-            databases: config::databases()?,
+        hosts: HostDeps {
+            hosts: config::hosts()?,
+            databases: config::agent_databases()?,
             images: config::images()?,
-            registries: config::registries()?,
+            registries: config::registry_accounts()?,
             secrets: Secrets::new(),
             domain: config::agent_base_domain()?,
             origins: config::allowed_origins()?,
-            health_within: config::agent_health_within()?,
-            random: || lambda::random_bytes().ok(),
+            health_within: config::agent_health_timeout()?,
+            random: || random_bytes().ok(),
         },
-        reach: config::webhook_reach()?,
+        address_policy: config::webhook_address_policy()?,
     };
     lambda::serve_events("job-run", |event, _| handle(deps, event)).await
 }

@@ -1,11 +1,11 @@
-//! Every minute: publishes events, recovers what is stale, tells of what is due.
+//! Every minute: publishes events, recovers stale jobs, announces jobs that are due.
 
 use shared::api::job::sweep::{Deps, handle};
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         publisher: config::publisher()?,

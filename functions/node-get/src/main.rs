@@ -1,13 +1,13 @@
-//! `GET /api/v1/admin/docker-nodes/{nodeId}`.
+//! `GET /api/v1/admin/docker-nodes/{nodeId}`: shows a host.
 
-use shared::api::node::Deps;
+use shared::api::deps::DatabaseDeps;
 use shared::api::node::get::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

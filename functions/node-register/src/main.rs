@@ -1,16 +1,16 @@
-//! `POST /api/v1/admin/docker-nodes`.
+//! `POST /api/v1/admin/docker-nodes`: registers a host.
 
-use shared::api::node::ReachDeps;
+use shared::api::deps::HostDeps;
 use shared::api::node::register::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &ReachDeps {
+    lambda::init_logging();
+    let deps = &HostDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
-        fleet: config::fleet()?,
+        hosts: config::hosts()?,
     };
     lambda::serve_http("node-register", |request, invocation| {
         handle(deps, request, invocation)

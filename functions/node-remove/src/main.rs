@@ -1,13 +1,13 @@
-//! `DELETE /api/v1/admin/docker-nodes/{nodeId}`.
+//! `DELETE /api/v1/admin/docker-nodes/{nodeId}`: removes a host.
 
-use shared::api::node::Deps;
+use shared::api::deps::DatabaseDeps;
 use shared::api::node::remove::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

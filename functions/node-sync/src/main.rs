@@ -1,13 +1,13 @@
-//! `POST /api/v1/admin/docker-nodes/sync`.
+//! `POST /api/v1/admin/docker-nodes/sync`: recounts the allocated slots.
 
-use shared::api::node::Deps;
+use shared::api::deps::DatabaseDeps;
 use shared::api::node::sync::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

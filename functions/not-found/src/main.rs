@@ -1,10 +1,10 @@
-//! The API's default route: whatever no other route takes.
+//! The API's default route: every request that no other route takes.
 
 use shared::api::not_found::handle;
 use shared::lambda;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
+    lambda::init_logging();
     lambda::serve_http("not-found", |request, _| handle(request)).await
 }

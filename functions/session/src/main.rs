@@ -1,12 +1,13 @@
-//! `POST|DELETE /api/v1/session`.
+//! `POST|DELETE /api/v1/session`: begins and ends a session of the dashboard.
 
-use shared::api::session::{Deps, handle};
+use shared::api::deps::DatabaseDeps;
+use shared::api::session::handle;
 use shared::lambda::{self, Connections, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::boot();
-    let deps = &Deps {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
         pool: lambda::pool(Connections::One)?,
         auth: config::auth()?,
     };

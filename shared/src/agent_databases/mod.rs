@@ -1,66 +1,64 @@
-//! An agent's own database. Owns: what it is called, how it is made and removed, on a Postgres server of
-//! ours or as a project of Neon. Does not own: where its address is recorded, and when it is wanted.
+//! An agent's own database. Owns: its name, and creating and removing it, on one of our Postgres servers or as a
+//! Neon project. Does not own: where its address is recorded, and when it is created.
 //!
-//! Everything here can be repeated: after a crash at any line, twice at once, and after an answer that
-//! got lost.
+//! Every call can be repeated: after a crash at any line, concurrently, and after a lost response.
 
 mod neon;
 mod server;
 
 pub use neon::{BASE_URL, Neon, NeonProject};
 pub use server::Server;
-use uuid::Uuid;
 
-/// Where agents' databases are made.
+use crate::domain::ids::AgentId;
+use crate::failure::Failure;
+
+/// Where agents' databases are created.
 #[derive(Debug)]
-pub enum Databases {
-    /// On a Postgres server of ours.
+pub enum AgentDatabases {
     Server(Server),
-    /// At Neon, a project each.
+    /// One project per agent.
     Neon(Neon),
-    /// Nowhere: agents that need one cannot start.
+    /// No service is configured: agents that need a database cannot start.
     None,
 }
 
-/// What went wrong with an agent's database. What it displays may be shown to the agent's owner: it holds
-/// no address, no name and no text of a driver.
+pub type DatabaseError = Failure<DatabaseErrorReason>;
+
+/// Why a call failed. The texts are shown to the agent's owner: they hold no address, no name and no text of
+/// a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum DatabaseError {
-    /// There is no service, or the database is of another one than ours.
+pub enum DatabaseErrorReason {
+    /// No service is configured, or the database is on another service than the configured one.
     #[error("No database service is configured")]
     NotConfigured,
-    /// Nobody answers there, or the answer got lost.
+    /// Nothing listens there, or the response was lost.
     #[error("The database service cannot be reached")]
     Unreachable,
-    /// The time for this was over. It may still have been done.
+    /// The work may have been done all the same.
     #[error("The database service did not answer in time")]
     TimedOut,
-    /// The service has too much to do, or a fault. It can be tried again later.
+    /// The service is overloaded or broken. A later try can succeed.
     #[error("The database service is not available at the moment")]
     Unavailable,
-    /// The service does not take our credentials, or does not let us do this.
+    /// The service rejects our credentials or does not grant us the right.
     #[error("The database service refused to do this")]
     Refused,
-    /// Something answered that is not what we speak.
     #[error("The database service answered something that is not understood")]
     Protocol,
 }
 
-impl Databases {
-    /// Removes an agent's database and what belongs to it; there may be none. `project_id` is what
-    /// [`Neon::ensure`] answered, if that is known.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
+impl AgentDatabases {
+    /// Removes an agent's database and its role or project. A database that does not exist is no error.
+    /// `project_id` is what [`Neon::ensure`] returned, if it was recorded.
     pub async fn drop(
         &self,
-        agent_id: Uuid,
+        agent_id: AgentId,
         project_id: Option<&str>,
     ) -> Result<(), DatabaseError> {
         match self {
             Self::Server(server) => server.drop(agent_id).await,
             Self::Neon(neon) => neon.drop(agent_id, project_id).await,
-            Self::None => Err(DatabaseError::NotConfigured),
+            Self::None => Err(DatabaseErrorReason::NotConfigured.into()),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! JSON bodies. Owns: their limits, and that every wrong field is named, not only the first.
+//! JSON bodies of requests. Owns: their limits, and that a 400 names every field that is not valid.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use lambda_http::{Body, Request};
 use rust_decimal::Decimal;
@@ -8,16 +9,17 @@ use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
-use super::problem::{Detail, Problem};
+use super::problem::{FieldError, Problem};
 
-/// The longest body there may be, in bytes.
-pub const LONGEST: usize = 1024 * 1024;
+/// Larger request bodies are refused with 413.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// The fields of a JSON object. Unknown ones are ignored; null is the same as absent.
+/// The fields of a JSON object. Each is read by name; [`Fields::finish`] reports all that are not valid. Unknown
+/// fields are ignored, and null is the same as absent.
 #[derive(Debug)]
 pub struct Fields {
     object: Map<String, Value>,
-    details: Vec<Detail>,
+    errors: Vec<FieldError>,
 }
 
 /// Reads a body that must be a JSON object.
@@ -26,24 +28,26 @@ pub struct Fields {
 /// 400, 415.
 pub fn object(request: &Request) -> Result<Fields, Problem> {
     let bytes = bytes(request)?;
-    let kind = request.headers().get("content-type");
-    if !bytes.is_empty() && kind.is_some_and(|kind| !kind.to_str().is_ok_and(is_json)) {
+    let content_type = request.headers().get("content-type");
+    if !bytes.is_empty()
+        && content_type.is_some_and(|content_type| !content_type.to_str().is_ok_and(is_json))
+    {
         return Err(Problem::unsupported_media_type());
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(Fields {
             object,
-            details: Vec::new(),
+            errors: Vec::new(),
         }),
         Ok(_) => Err(Problem::field("body", "must be a JSON object")),
         Err(_) => Err(Problem::field("body", "must be JSON")),
     }
 }
 
-/// A body as it is.
+/// The bytes of a body.
 ///
 /// # Errors
-/// 500 for a kind of body that this version does not know.
+/// 500 for a kind of body that this version of the runtime does not have.
 pub fn bytes(request: &Request) -> Result<&[u8], Problem> {
     match request.body() {
         Body::Empty => Ok(&[]),
@@ -53,7 +57,7 @@ pub fn bytes(request: &Request) -> Result<&[u8], Problem> {
     }
 }
 
-/// The same where the body may be left out.
+/// The same for a route whose body is optional.
 ///
 /// # Errors
 /// 400, 415.
@@ -61,29 +65,29 @@ pub fn optional_object(request: &Request) -> Result<Fields, Problem> {
     if request.body().is_empty() {
         return Ok(Fields {
             object: Map::new(),
-            details: Vec::new(),
+            errors: Vec::new(),
         });
     }
     object(request)
 }
 
-fn is_json(kind: &str) -> bool {
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
 }
 
 impl Fields {
-    /// Adds a refusal.
+    /// Records that a field is not valid.
     pub fn refuse(&mut self, field: &'static str, message: &'static str) {
-        self.details.push(Detail { field, message });
+        self.errors.push(FieldError { field, message });
     }
 
-    /// A field's value; null is absent.
+    /// A field's value. `None` if it is absent or null.
     pub fn take(&mut self, field: &'static str) -> Option<Value> {
         self.object.remove(field).filter(|value| !value.is_null())
     }
 
-    /// A text that must be there and that `accept` accepts; `rule` says what it accepts.
+    /// A required text that `accept` must accept; `rule` says what that is.
     pub fn text(
         &mut self,
         field: &'static str,
@@ -91,13 +95,13 @@ impl Fields {
         accept: impl Fn(&str) -> bool,
     ) -> Option<String> {
         let text = self.optional_text(field, rule, accept);
-        if text.is_none() && !self.details.iter().any(|detail| detail.field == field) {
+        if text.is_none() && !self.errors.iter().any(|error| error.field == field) {
             self.refuse(field, "is required");
         }
         text
     }
 
-    /// The same where it may be absent.
+    /// An optional text.
     pub fn optional_text(
         &mut self,
         field: &'static str,
@@ -112,20 +116,19 @@ impl Fields {
         None
     }
 
-    /// A UUID that may be absent.
-    pub fn optional_uuid(&mut self, field: &'static str) -> Option<Uuid> {
+    /// An optional UUID.
+    pub fn optional_identifier<T: FromStr>(&mut self, field: &'static str) -> Option<T> {
         let text = self.optional_text(field, "must be a UUID", is_uuid)?;
         text.parse().ok()
     }
 
-    /// A UUID that must be there.
-    pub fn uuid(&mut self, field: &'static str) -> Option<Uuid> {
+    /// A required UUID.
+    pub fn identifier<T: FromStr>(&mut self, field: &'static str) -> Option<T> {
         let text = self.text(field, "must be a UUID", is_uuid)?;
         text.parse().ok()
     }
 
-    /// A number that must be there, as the very decimal that was written, as far as a JSON number
-    /// carries it.
+    /// A required number, as exactly the decimal that the JSON text holds.
     pub fn decimal(&mut self, field: &'static str) -> Option<Decimal> {
         let Some(value) = self.take(field) else {
             self.refuse(field, "is required");
@@ -135,15 +138,15 @@ impl Fields {
             self.refuse(field, "must be a number");
             return None;
         };
-        let decimal = exact(&number);
+        let decimal = exact_decimal(&number);
         if decimal.is_none() {
             self.refuse(field, "is out of range");
         }
         decimal
     }
 
-    /// A whole number within limits, which `rule` tells, that may be absent. JSON knows no difference
-    /// between `8` and `8.0`.
+    /// An optional whole number within `limits`, which `rule` states. `8.0` is accepted as 8: JSON does not
+    /// distinguish them.
     pub fn optional_integer(
         &mut self,
         field: &'static str,
@@ -151,7 +154,7 @@ impl Fields {
         limits: RangeInclusive<i32>,
     ) -> Option<i32> {
         let value = self.take(field)?;
-        let whole = value.as_number().and_then(exact);
+        let whole = value.as_number().and_then(exact_decimal);
         let whole = whole.filter(|number| number.fract().is_zero());
         let whole = whole.and_then(|number| number.to_i32());
         let accepted = whole.filter(|number| limits.contains(number));
@@ -161,7 +164,7 @@ impl Fields {
         accepted
     }
 
-    /// A truth value that may be absent.
+    /// An optional boolean.
     pub fn optional_flag(&mut self, field: &'static str) -> Option<bool> {
         let flag = self.take(field)?.as_bool();
         if flag.is_none() {
@@ -170,13 +173,13 @@ impl Fields {
         flag
     }
 
-    /// Whether a field is there and null, where that says something else than leaving it out.
+    /// Whether a field is null, for fields where that differs from absent. Call it before the field is read.
     #[must_use]
     pub fn is_null(&self, field: &'static str) -> bool {
         self.object.get(field).is_some_and(Value::is_null)
     }
 
-    /// An object that may be absent.
+    /// An optional object.
     pub fn optional_map(&mut self, field: &'static str) -> Option<Map<String, Value>> {
         if let Value::Object(object) = self.take(field)? {
             return Some(object);
@@ -185,48 +188,45 @@ impl Fields {
         None
     }
 
-    /// Ends reading.
-    ///
     /// # Errors
-    /// 400 with one entry per refused field.
+    /// 400 with one entry per field that was refused.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.details.is_empty() {
+        if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(Problem::bad_request(self.details))
+            Err(Problem::bad_request(self.errors))
         }
     }
 }
 
-/// A number as the very decimal that was written.
-fn exact(number: &Number) -> Option<Decimal> {
+fn exact_decimal(number: &Number) -> Option<Decimal> {
     let digits = number.to_string();
-    let plain = digits.parse().ok();
-    plain.or_else(|| Decimal::from_scientific(&digits).ok())
+    let decimal = digits.parse().ok();
+    decimal.or_else(|| Decimal::from_scientific(&digits).ok())
 }
 
-/// The usual form with dashes, in either case.
+/// Whether a text is a UUID in the form with dashes, in either case.
 #[must_use]
 pub fn is_uuid(text: &str) -> bool {
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
 
-/// Whether a text fits in a line: one to `most` characters, none of them a control character, not
-/// all of them blank.
+/// Whether a text fits in a line: one to `max_chars` characters, none of them a control character, not all of
+/// them blank.
 #[must_use]
-pub fn is_line(text: &str, most: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= most && !text.contains(char::is_control)
+pub fn is_line(text: &str, max_chars: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control)
 }
 
-/// Whether a value holds U+0000 anywhere, which Postgres stores in neither text nor jsonb.
+/// Whether a value contains U+0000 anywhere. Postgres can store it neither in text nor in jsonb.
 #[must_use]
-pub fn holds_nul(value: &Value) -> bool {
+pub fn contains_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Array(values) => values.iter().any(contains_nul),
         Value::Object(fields) => fields
             .iter()
-            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+            .any(|(name, value)| name.contains('\0') || contains_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

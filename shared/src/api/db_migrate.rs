@@ -1,28 +1,18 @@
-//! The event of the deployment's own function: `{}` applies the migrations; `{"adopt": true}` also
-//! takes over from an older biller; `{"bootstrap": {organization, email, wallet}}` also sets up the
-//! first organization and prints its key, once.
+//! The event of the deployment's function: `{}` applies the migrations; `{"adopt": true}` also takes over from
+//! an older biller; `{"bootstrap": {organization, email, wallet}}` also sets up the first organization and returns
+//! its key, once.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
-use uuid::Uuid;
+use sqlx::PgConnection;
 
+use crate::api::deps::BillingDeps;
 use crate::app::deployment::adopt::{Adoption, adopt};
 use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
-use crate::domain::pricing::Prices;
-use crate::lambda::random_bytes;
+use crate::domain::ids::{OrganizationId, UserId};
+use crate::random::random_bytes;
 
-/// What the function needs.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection without a statement time-out.
-    pub pool: PgPool,
-    /// The price list: adoption sets the running price.
-    pub prices: Prices,
-}
-
-/// What is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
@@ -39,26 +29,25 @@ struct BootstrapRequest {
     wallet: String,
 }
 
-/// What was done.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    migrations: Migrations,
+pub struct Deployed {
+    migrations: MigrationsJson,
     #[serde(skip_serializing_if = "Option::is_none")]
-    adoption: Option<TakeOver>,
+    adoption: Option<AdoptionJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bootstrap: Option<FirstOrganization>,
+    bootstrap: Option<FirstOrganizationJson>,
 }
 
 #[derive(Debug, Serialize)]
-struct Migrations {
+struct MigrationsJson {
     applied: usize,
     total: usize,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TakeOver {
+struct AdoptionJson {
     already_adopted: bool,
     spans_opened: u64,
     spans_closed: u64,
@@ -68,10 +57,10 @@ struct TakeOver {
     accounts_opened: u64,
 }
 
-impl From<Adoption> for TakeOver {
+impl From<Adoption> for AdoptionJson {
     fn from(adoption: Adoption) -> Self {
         Self {
-            already_adopted: adoption.already,
+            already_adopted: adoption.already_adopted,
             spans_opened: adoption.spans_opened,
             spans_closed: adoption.spans_closed,
             rates_set: adoption.rates_set,
@@ -84,20 +73,19 @@ impl From<Adoption> for TakeOver {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct FirstOrganization {
-    organization_id: Uuid,
-    user_id: Uuid,
+struct FirstOrganizationJson {
+    organization_id: OrganizationId,
+    user_id: UserId,
     api_key: String,
 }
 
-/// Why something was not done. What came before it in the event's order is done.
+/// Why the event was not carried out. The steps before the failed one (migrations, adoption, bootstrap) are done.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant says what it is")]
 pub enum DeployError {
     #[error(
         "the event must be {{}}, {{\"adopt\": true}} or {{\"bootstrap\": {{organization, email, wallet}}}}"
     )]
-    Event,
+    InvalidEvent(#[source] serde_json::Error),
     #[error(transparent)]
     Migration(#[from] MigrationError),
     #[error(transparent)]
@@ -105,17 +93,13 @@ pub enum DeployError {
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
     #[error("the operating system gave no random bytes")]
-    Random,
+    Random(#[from] getrandom::Error),
 }
 
-/// Does what the event asks for.
-///
-/// # Errors
-/// [`DeployError`].
-pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, DeployError> {
+pub async fn handle(deps: &BillingDeps, event: Value) -> Result<Deployed, DeployError> {
     let request: Request = match event {
         Value::Null => Request::default(),
-        event => serde_json::from_value(event).map_err(|_| DeployError::Event)?,
+        event => serde_json::from_value(event).map_err(DeployError::InvalidEvent)?,
     };
     let mut conn = deps.pool.acquire().await?;
     let migrated = migrate(&mut conn).await?;
@@ -125,35 +109,33 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, DeployError> {
         None
     };
     let bootstrap = match request.bootstrap {
-        Some(first) => {
-            let secret = random_bytes().map_err(|_| DeployError::Random)?;
-            let BootstrapRequest {
-                organization,
-                email,
-                wallet,
-            } = first;
-            let request = Bootstrap {
-                organization,
-                email,
-                wallet,
-                secret,
-            };
-            let done = bootstrap(&mut conn, &request).await?;
-            Some(FirstOrganization {
-                organization_id: done.organization_id,
-                user_id: done.user_id,
-                api_key: done.api_key,
-            })
-        }
+        Some(request) => Some(first_organization(&mut conn, request).await?),
         None => None,
     };
-    let migrations = Migrations {
-        applied: migrated.applied,
-        total: migrated.total,
-    };
-    Ok(Answer {
-        migrations,
+    Ok(Deployed {
+        migrations: MigrationsJson {
+            applied: migrated.applied,
+            total: migrated.total,
+        },
         adoption,
         bootstrap,
+    })
+}
+
+async fn first_organization(
+    conn: &mut PgConnection,
+    request: BootstrapRequest,
+) -> Result<FirstOrganizationJson, DeployError> {
+    let request = Bootstrap {
+        organization: request.organization,
+        email: request.email,
+        wallet: request.wallet,
+        secret: random_bytes()?,
+    };
+    let organization = bootstrap(conn, &request).await?;
+    Ok(FirstOrganizationJson {
+        organization_id: organization.organization_id,
+        user_id: organization.user_id,
+        api_key: organization.api_key,
     })
 }

@@ -1,5 +1,5 @@
-//! Long bodies: compressed where the client takes that. Owns: `Accept-Encoding`, and how long an answer
-//! becomes in what Lambda returns.
+//! Compression of long bodies. Owns: reading `Accept-Encoding`, and how long a body becomes in what Lambda
+//! returns.
 
 use std::io::Write;
 
@@ -8,37 +8,34 @@ use flate2::write::GzEncoder;
 use lambda_http::{Body, Request};
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::problem::{Problem, internal};
 
-/// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it is.
     Plain,
-    /// Compressed.
     Gzip,
 }
 
 impl Encoding {
-    /// What the client takes.
+    /// The best encoding that the client accepts.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let headers = request.headers().get_all("accept-encoding");
-        let mut given = headers.iter().filter_map(|value| value.to_str().ok());
-        if given.any(takes_gzip) {
+        let mut headers = headers.iter().filter_map(|value| value.to_str().ok());
+        if headers.any(accepts_gzip) {
             Self::Gzip
         } else {
             Self::Plain
         }
     }
 
-    /// The JSON of a body, and its length in what Lambda returns, where a text is a JSON string and
-    /// bytes are base64.
+    /// The JSON of a body, and its length in what Lambda returns, where text is a JSON string and bytes are
+    /// base64.
     ///
     /// # Errors
-    /// A 500 problem when the body has no JSON form.
+    /// 500 if the body has no JSON form.
     pub fn encode(self, body: &impl Serialize) -> Result<(Body, usize), Problem> {
-        let text = serde_json::to_string(body).map_err(|_| Problem::internal())?;
+        let text = serde_json::to_string(body).map_err(internal("response has no JSON form"))?;
         if self == Self::Plain {
             let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
             let length = text.len() + escaped.count();
@@ -47,19 +44,19 @@ impl Encoding {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let written = encoder.write_all(text.as_bytes());
         let bytes = written.and_then(|()| encoder.finish());
-        let bytes = bytes.map_err(|_| Problem::internal())?;
+        let bytes = bytes.map_err(internal("response not compressed"))?;
         let length = bytes.len().div_ceil(3) * 4;
         Ok((Body::Binary(bytes), length))
     }
 }
 
-fn takes_gzip(header: &str) -> bool {
+fn accepts_gzip(header: &str) -> bool {
     header.split(',').any(|coding| {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
         let name = name.trim();
         let weight = parameters.trim().strip_prefix("q=").unwrap_or("1");
-        let refused = weight.bytes().all(|c| matches!(c, b'0' | b'.'));
-        (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
+        let is_refused = weight.bytes().all(|c| matches!(c, b'0' | b'.'));
+        (name.eq_ignore_ascii_case("gzip") || name == "*") && !is_refused
     })
 }
 
@@ -71,8 +68,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_those_who_take_it() {
-        for (header, taken) in [
+    fn gzip_is_used_only_if_the_client_accepts_it() {
+        for (header, accepted) in [
             ("gzip", true),
             ("br, GZIP;q=0.5", true),
             ("deflate, gzip, br, zstd", true),
@@ -85,12 +82,12 @@ mod tests {
             ("", false),
             ("xgzip", false),
         ] {
-            assert_eq!(takes_gzip(header), taken, "{header}");
+            assert_eq!(accepts_gzip(header), accepted, "{header}");
         }
     }
 
     #[test]
-    fn the_length_is_that_of_what_lambda_returns() {
+    fn encode_returns_the_length_in_what_lambda_returns() {
         let body = vec!["\"quoted\"", "back\\slash", "new\nline\u{1}", "ünïcödé"];
         let (Body::Text(text), length) = Encoding::Plain.encode(&body).expect("a body") else {
             panic!("a text is expected");

@@ -1,100 +1,97 @@
-//! The inspection of the fleet: every minute, and when somebody asked for it.
+//! The refresh run of the fleet: scheduled every minute, and on the event `fleet.refresh_requested`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::app::fleet::refresh::{Counts, Refresh, RefreshError, Refreshed, fleet_refresh};
+use crate::app::fleet::refresh::{
+    RefreshCounts, RefreshDeps, RefreshError, RefreshOutcome, fleet_refresh,
+};
 use crate::cache::Cache;
-use crate::hosts::Fleet;
-use crate::lambda::Invocation;
+use crate::hosts::HostClient;
+use crate::invocation::Invocation;
 
-/// What a pass may take at most: the next one begins a minute after it.
-const LONGEST: Duration = Duration::from_secs(50);
-/// What is left of the invocation when a pass must be over.
+/// Below the minute between two scheduled runs, so that a run does not find the lease of the one before.
+const MAX_RUN: Duration = Duration::from_secs(50);
+/// A run ends this long before its invocation is ended.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// What the function needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// One connection.
     pub pool: PgPool,
-    /// The hosts.
-    pub fleet: Fleet,
-    /// Where the snapshot goes.
+    pub hosts: HostClient,
     pub cache: Cache,
 }
 
-/// What was done: counts only.
+/// What the function returns: numbers only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     outcome: &'static str,
     hosts: usize,
+    /// Hosts whose Docker Engine was read.
     read: usize,
+    /// Hosts that the time did not suffice for.
     late: usize,
+    /// Agents that responded.
     heard: u64,
     disconnected: usize,
     regained: usize,
+    /// Agents whose container is lost.
     lost: usize,
+    /// Hosts whose number of allocated slots was corrected.
     slots: usize,
 }
 
-/// Why the fleet was not looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetRefreshError {
-    /// The invocation has no id of the usual form.
     #[error("the invocation has no id")]
-    NoId,
-    /// The pass failed. The next minute is the retry.
+    NoId(#[from] uuid::Error),
+    /// The next minute is the retry.
     #[error(transparent)]
-    Pass(#[from] RefreshError),
+    Run(#[from] RefreshError),
 }
 
-/// Looks at the fleet. An event `fleet.refresh_requested` whose question was answered meanwhile is done.
-///
-/// # Errors
-/// [`FleetRefreshError`].
+/// Inspects the fleet. Does nothing for a request that a run has answered since.
 pub async fn handle(
     deps: &Deps,
     event: Value,
     invocation: Invocation,
 ) -> Result<Answer, FleetRefreshError> {
-    let owner = Uuid::try_parse(&invocation.request_id).map_err(|_| FleetRefreshError::NoId)?;
-    let refresh = Refresh {
+    let owner = invocation.request_id.parse()?;
+    let timeout = invocation.time_left(RESERVE).min(MAX_RUN);
+    let deps = RefreshDeps {
         pool: &deps.pool,
-        fleet: &deps.fleet,
+        hosts: &deps.hosts,
         cache: &deps.cache,
     };
-    let left = invocation
-        .deadline
-        .map(|deadline| deadline.saturating_duration_since(Instant::now() + RESERVE));
-    let within = left.map_or(LONGEST, |left| left.min(LONGEST));
-    let done = Box::pin(fleet_refresh(&refresh, asked(&event), owner, within)).await?;
-    let (outcome, counts) = match done {
-        Refreshed::Done(counts) => ("done", counts),
-        Refreshed::Busy => ("busy", Counts::default()),
-        Refreshed::Fresh => ("fresh", Counts::default()),
-        Refreshed::Overtaken => ("overtaken", Counts::default()),
-    };
-    Ok(Answer {
-        outcome,
-        hosts: counts.hosts,
-        read: counts.read,
-        late: counts.late,
-        heard: counts.heard,
-        disconnected: counts.disconnected,
-        regained: counts.regained,
-        lost: counts.lost,
-        slots: counts.slots,
+    let run = fleet_refresh(deps, requested_at(&event), owner, timeout);
+    Ok(match Box::pin(run).await? {
+        RefreshOutcome::Done(counts) => answer("done", counts),
+        RefreshOutcome::Busy => answer("busy", RefreshCounts::default()),
+        RefreshOutcome::Fresh => answer("fresh", RefreshCounts::default()),
+        RefreshOutcome::Overtaken => answer("overtaken", RefreshCounts::default()),
     })
 }
 
-/// When somebody asked; none for the schedule's event.
-fn asked(event: &Value) -> Option<DateTime<Utc>> {
+fn answer(outcome: &'static str, counts: RefreshCounts) -> Answer {
+    Answer {
+        outcome,
+        hosts: counts.hosts,
+        read: counts.read_hosts,
+        late: counts.not_inspected_hosts,
+        heard: counts.heartbeats,
+        disconnected: counts.disconnected_agents,
+        regained: counts.regained_agents,
+        lost: counts.lost_agents,
+        slots: counts.corrected_hosts,
+    }
+}
+
+/// When a reader requested the run; `None` for the schedule's event.
+fn requested_at(event: &Value) -> Option<DateTime<Utc>> {
     event["detail"]["requestedAt"].as_str()?.parse().ok()
 }

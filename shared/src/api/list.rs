@@ -1,4 +1,6 @@
-//! Lists: `limit`, `cursor`, `ETag` and 304. Owns: their form on the wire.
+//! Lists: `limit`, `cursor`, `ETag` and 304. Owns: the form of these on the wire.
+
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,16 +8,14 @@ use chrono::{DateTime, Utc};
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::json;
-use super::problem::Problem;
-use crate::db::billing::ledger::Position;
+use super::problem::{Problem, internal};
+use super::response;
+use crate::db::page::PagePosition;
 
-/// Entries of a page, when the client asks for none in particular and at most.
-pub const PAGE: i64 = 200;
+/// The entries of a page, unless the client asks for fewer.
+pub const MAX_PAGE: i64 = 200;
 
-/// One query parameter.
 #[must_use]
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
     request
@@ -24,23 +24,26 @@ pub fn parameter(request: &Request, name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `limit`: 1 to [`PAGE`].
+/// `limit`: 1 to [`MAX_PAGE`], which is also the default.
 ///
 /// # Errors
 /// 400.
 pub fn limit(request: &Request) -> Result<i64, Problem> {
     let Some(text) = parameter(request, "limit") else {
-        return Ok(PAGE);
+        return Ok(MAX_PAGE);
     };
-    let limit = text.parse().ok().filter(|limit| (1..=PAGE).contains(limit));
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_PAGE).contains(limit));
     limit.ok_or_else(|| Problem::field("limit", "must be a number from 1 to 200"))
 }
 
-/// A UUID parameter.
+/// A query parameter that is a UUID.
 ///
 /// # Errors
 /// 400.
-pub fn uuid(request: &Request, name: &'static str) -> Result<Option<Uuid>, Problem> {
+pub fn identifier<T: FromStr>(request: &Request, name: &'static str) -> Result<Option<T>, Problem> {
     let parse = |text: String| {
         text.parse()
             .map_err(|_| Problem::field(name, "must be a UUID"))
@@ -48,22 +51,22 @@ pub fn uuid(request: &Request, name: &'static str) -> Result<Option<Uuid>, Probl
     parameter(request, name).map(parse).transpose()
 }
 
-/// `cursor`: where the page before ended.
+/// `cursor`: where the previous page ended.
 ///
 /// # Errors
 /// 400.
-pub fn cursor(request: &Request) -> Result<Option<Position>, Problem> {
+pub fn cursor(request: &Request) -> Result<Option<PagePosition>, Problem> {
     let Some(text) = parameter(request, "cursor") else {
         return Ok(None);
     };
     decode(&text)
         .map(Some)
-        .ok_or_else(|| Problem::field("cursor", "is not one that this list gave"))
+        .ok_or_else(|| Problem::field("cursor", "is not valid; start again without it"))
 }
 
 /// The cursor of a page that ends at this position.
 #[must_use]
-pub fn encode(position: &Position) -> String {
+pub fn encode(position: &PagePosition) -> String {
     let seq = position.seq.map_or_else(String::new, |seq| seq.to_string());
     let text = format!(
         "{}.{seq}.{}",
@@ -73,7 +76,7 @@ pub fn encode(position: &Position) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-fn decode(text: &str) -> Option<Position> {
+fn decode(text: &str) -> Option<PagePosition> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let mut parts = text.splitn(3, '.');
     let created_at: DateTime<Utc> = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
@@ -81,45 +84,46 @@ fn decode(text: &str) -> Option<Position> {
         "" => None,
         seq => Some(seq.parse().ok()?),
     };
-    Some(Position {
+    Some(PagePosition {
         created_at,
         seq,
         id: parts.next()?.parse().ok()?,
     })
 }
 
-/// Cuts what was read, one entry more than asked for, down to the page; the cursor is none on the last
-/// one.
+/// Cuts the entries down to one page and makes the cursor of the next. Takes one entry more than the page
+/// holds: without it, this is the last page and the cursor is `None`.
 #[must_use]
 pub fn cut<T>(
     entries: Vec<T>,
     limit: i64,
-    position: impl Fn(&T) -> Position,
+    position: impl Fn(&T) -> PagePosition,
 ) -> (Vec<T>, Option<String>) {
     cut_by(entries, limit, |entry| encode(&position(entry)))
 }
 
-/// The same for a list whose cursors are made by `cursor`.
+/// The same for a list with another kind of cursor, which `cursor` makes.
 #[must_use]
 pub fn cut_by<T>(
     mut entries: Vec<T>,
     limit: i64,
     cursor: impl Fn(&T) -> String,
 ) -> (Vec<T>, Option<String>) {
-    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = entries.len() > keep;
-    entries.truncate(keep);
-    let next = entries.last().filter(|_| more).map(cursor);
-    (entries, next)
+    let page_size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_last_page = entries.len() <= page_size;
+    entries.truncate(page_size);
+    let last = entries.last().filter(|_| !is_last_page);
+    let next_cursor = last.map(cursor);
+    (entries, next_cursor)
 }
 
-/// The cursor of a page that ends at this name, in a list that is sorted by names.
+/// The cursor of a page that ends at this name, for lists that are sorted by name.
 #[must_use]
 pub fn encode_name(name: &str) -> String {
     URL_SAFE_NO_PAD.encode(name)
 }
 
-/// `cursor` of such a list.
+/// `cursor` in a list that is sorted by name.
 ///
 /// # Errors
 /// 400.
@@ -131,15 +135,15 @@ pub fn name_cursor(request: &Request) -> Result<Option<String>, Problem> {
     let name = name.and_then(|name| String::from_utf8(name).ok());
     name.filter(|name| !name.is_empty() && !name.contains('\0'))
         .map(Some)
-        .ok_or_else(|| Problem::field("cursor", "is not one that this list gave"))
+        .ok_or_else(|| Problem::field("cursor", "is not valid; start again without it"))
 }
 
-/// The list as an answer: 304 when the client has this very one.
+/// A 200 with an `ETag`, or 304 if the client already has this body.
 ///
 /// # Errors
-/// A 500 problem when the body has no JSON form.
-pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let mut response = json::ok(body)?;
+/// 500 if the body has no JSON form.
+pub fn respond(request: &Request, body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let mut response = response::ok(body)?;
     let Body::Text(text) = response.body() else {
         return Ok(response);
     };
@@ -155,20 +159,19 @@ pub fn answer(request: &Request, body: &impl Serialize) -> Result<Response<Body>
         "cache-control",
         lambda_http::http::HeaderValue::from_static("private, no-cache"),
     );
-    headers.insert("etag", tag.parse().map_err(|_| Problem::internal())?);
+    headers.insert("etag", tag.parse().map_err(internal("ETag not set"))?);
     Ok(response)
 }
 
-/// Whether the client has what bears this tag, by `If-None-Match`.
+/// Whether `If-None-Match` names this tag: the client already has the body.
 #[must_use]
 pub fn is_known(request: &Request, tag: &str) -> bool {
     let tag = tag.trim_start_matches("W/");
-    let known = request
-        .headers()
-        .get("if-none-match")
-        .and_then(|value| value.to_str().ok());
-    known.is_some_and(|tags| {
-        tags.split(',')
+    let header = request.headers().get("if-none-match");
+    let known_tags = header.and_then(|value| value.to_str().ok());
+    known_tags.is_some_and(|known_tags| {
+        known_tags
+            .split(',')
             .map(|known| known.trim().trim_start_matches("W/"))
             .any(|known| known == tag || known == "*")
     })
@@ -176,14 +179,16 @@ pub fn is_known(request: &Request, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn decoding_reverses_encoding_of_cursors() {
         for seq in [None, Some(0), Some(i64::MAX)] {
             let created_at =
                 DateTime::from_timestamp_micros(1_700_000_000_123_456).expect("a time");
-            let position = Position {
+            let position = PagePosition {
                 created_at,
                 seq,
                 id: Uuid::from_u128(7),

@@ -1,4 +1,4 @@
-//! Which part of a container's log is asked for. Owns: its form in a query and in a body.
+//! Which part of a container's log a client asks for. Owns: its form in a query and in a body.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_http::Request;
@@ -6,53 +6,54 @@ use lambda_http::Request;
 use super::body::Fields;
 use super::list;
 use super::problem::Problem;
-use crate::app::agent::logs::{Part, Since};
+use crate::app::agent::logs::{LogPart, Since};
 
-/// Lines, when the client asks for none in particular and at most.
-const LINES: u32 = 200;
-const MOST: i32 = 5_000;
+const DEFAULT_LINES: u32 = 200;
+const MAX_LINES: i32 = 5_000;
+/// A hundred years: a date that is further back could not be represented.
+const MAX_AGE: TimeDelta = TimeDelta::days(36_500);
 
 const LINES_RULE: &str = "must be a number from 1 to 5000";
 const SINCE_RULE: &str = "must be an ISO 8601 date or an age such as 90s, 30m, 1h, 7d";
 
-/// The part that a query asks for; `lines` is what its number of lines is called.
+/// The part that a query asks for. `lines` is the name of the parameter with the number of lines.
 ///
 /// # Errors
 /// 400.
-pub fn of_query(request: &Request, lines: &'static str) -> Result<Part, Problem> {
+pub fn of_query(request: &Request, lines: &'static str) -> Result<LogPart, Problem> {
     let tail = match list::parameter(request, lines) {
-        None => LINES,
+        None => DEFAULT_LINES,
         Some(text) => text
             .parse()
             .ok()
-            .filter(|lines| (1..=MOST).contains(lines))
+            .filter(|lines| (1..=MAX_LINES).contains(lines))
             .and_then(|lines| u32::try_from(lines).ok())
             .ok_or_else(|| Problem::field(lines, LINES_RULE))?,
     };
     let since = match list::parameter(request, "since") {
         None => None,
         Some(text) => {
-            let since = read_since(&text);
+            let since = parse_since(&text);
             Some(since.ok_or_else(|| Problem::field("since", SINCE_RULE))?)
         }
     };
-    Ok(Part { tail, since })
+    Ok(LogPart { tail, since })
 }
 
 /// The part that a body asks for with `lines` and `since`.
-pub fn of_body(fields: &mut Fields) -> Part {
-    let lines = fields.optional_integer("lines", LINES_RULE, 1..=MOST);
+pub fn of_body(fields: &mut Fields) -> LogPart {
+    let lines = fields.optional_integer("lines", LINES_RULE, 1..=MAX_LINES);
     let tail = lines.and_then(|lines| u32::try_from(lines).ok());
-    let valid = |text: &str| read_since(text).is_some();
-    let since = fields.optional_text("since", SINCE_RULE, valid);
-    Part {
-        tail: tail.unwrap_or(LINES),
-        since: since.and_then(|text| read_since(&text)),
+    let is_since = |text: &str| parse_since(text).is_some();
+    let since = fields.optional_text("since", SINCE_RULE, is_since);
+    LogPart {
+        tail: tail.unwrap_or(DEFAULT_LINES),
+        since: since.and_then(|text| parse_since(&text)),
     }
 }
 
-/// A date, or how long ago.
-fn read_since(text: &str) -> Option<Since> {
+/// A date, or an age such as `90s`, `30m`, `1h`, `7d`.
+fn parse_since(text: &str) -> Option<Since> {
     if let Ok(at) = text.parse::<DateTime<Utc>>() {
         return Some(Since::At(at));
     }
@@ -61,15 +62,14 @@ fn read_since(text: &str) -> Option<Since> {
         return None;
     }
     let number: i64 = number.parse().ok()?;
-    let ago = match unit {
+    let age = match unit {
         "s" => TimeDelta::try_seconds(number),
         "m" => TimeDelta::try_minutes(number),
         "h" => TimeDelta::try_hours(number),
         "d" => TimeDelta::try_days(number),
         _ => None,
     };
-    let most = TimeDelta::days(36_500);
-    ago.filter(|ago| *ago <= most).map(Since::Ago)
+    age.filter(|age| *age <= MAX_AGE).map(Since::Ago)
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_and_ages_are_read() {
+    fn since_is_a_date_or_an_age() {
         let at: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().expect("a time");
         for (text, since) in [
             ("2026-03-01T12:00:00Z", Some(Since::At(at))),
@@ -95,7 +95,7 @@ mod tests {
             ("9223372036854775807s", None),
             ("yesterday", None),
         ] {
-            assert_eq!(read_since(text), since, "{text}");
+            assert_eq!(parse_since(text), since, "{text}");
         }
     }
 }

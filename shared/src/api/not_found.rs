@@ -1,15 +1,12 @@
-//! Whatever no other route takes. Among it are the preflights of browsers: the gateway adds what they
-//! ask for to the answer, which must only be a good one.
+//! The gateway's default route: every request that no other route takes. Browsers' preflight requests come
+//! here too; the gateway adds the CORS headers, but only to a successful response.
 
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 
 use super::problem::Problem;
 
-/// Answers 404, and 204 to `OPTIONS`.
-///
-/// # Errors
-/// 404.
+/// 204 for `OPTIONS`, 404 for everything else.
 #[expect(clippy::unused_async, reason = "all handlers are called the same way")]
 pub async fn handle(request: Request) -> Result<Response<Body>, Problem> {
     if request.method() != Method::OPTIONS {

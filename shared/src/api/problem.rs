@@ -1,25 +1,37 @@
-//! Errors as answers: RFC 9457 problem details joined with the members that clients test. Owns: the
-//! only mapping from errors to status codes.
+//! Errors as responses: RFC 9457 problem details, with the members `success` and `error` that clients test.
+//! Owns: the only mapping from errors to status codes, and the log line of an error that a request ends with.
 
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::app::billing::tick::TickError;
+use crate::app::billing::run::RunError;
 use crate::app::error::RequestError;
 use crate::cache::CacheError;
 use crate::db;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::money::Money;
-use crate::vpn::VpnError;
+use crate::failure::Cause;
+use crate::hosts::EngineError;
+use crate::vpn::{VpnError, VpnErrorReason};
 
-/// A field that was refused, and why.
+/// Seconds after which a client may try again.
+mod retry_after {
+    /// The database or another of our services does not respond: usually over in seconds.
+    pub const SERVICE: u32 = 5;
+    /// A host does not respond.
+    pub const HOST: u32 = 30;
+    /// An operator must change the deployment's settings first.
+    pub const SETTINGS: u32 = 600;
+}
+
+/// A field of the request that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Detail {
-    /// The field, as the client named it.
+pub struct FieldError {
+    /// The field's name on the wire.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// Follows the field's name in a sentence: `must be a UUID`.
     pub message: &'static str,
 }
 
@@ -29,10 +41,17 @@ pub struct Problem {
     status: u16,
     title: &'static str,
     error: String,
-    details: Vec<Detail>,
+    details: Vec<FieldError>,
+    /// Seconds.
     retry_after: Option<u32>,
-    /// For 402, whose body is its own: what the balance must be, and what it is.
-    credit: Option<(Money, Money)>,
+    /// Only for 402, which has a body of its own.
+    credit: Option<MissingCredit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct MissingCredit {
+    required_balance: Money,
+    current_balance: Money,
 }
 
 impl Problem {
@@ -50,18 +69,17 @@ impl Problem {
     /// 400 for one field.
     #[must_use]
     pub fn field(field: &'static str, message: &'static str) -> Self {
-        Self::bad_request(vec![Detail { field, message }])
+        Self::bad_request(vec![FieldError { field, message }])
     }
 
-    /// 400 with one entry per refused field.
+    /// 400 with one entry per field that is not valid.
     #[must_use]
-    pub fn bad_request(details: Vec<Detail>) -> Self {
+    pub fn bad_request(details: Vec<FieldError>) -> Self {
         let error = match details.as_slice() {
             [] => "The request is not valid".to_owned(),
             [only] => format!("{} {}", only.field, only.message),
-            [first, rest @ ..] => {
-                let (Detail { field, message }, more) = (first, rest.len());
-                format!("{field} {message}, and {more} more")
+            [FieldError { field, message }, others @ ..] => {
+                format!("{field} {message}, and {} more", others.len())
             }
         };
         Self {
@@ -72,14 +90,14 @@ impl Problem {
 
     /// 400 for one field, with an error text of its own.
     #[must_use]
-    pub fn bad_value(error: String, detail: Detail) -> Self {
+    pub fn bad_value(error: String, detail: FieldError) -> Self {
         Self {
             details: vec![detail],
             ..Self::new(400, "Bad Request", error)
         }
     }
 
-    /// 401: no credential, or a bad one.
+    /// 401: no credential, or one that is not valid.
     #[must_use]
     pub fn unauthorized(error: &str) -> Self {
         Self::new(401, "Unauthorized", error)
@@ -89,24 +107,27 @@ impl Problem {
     #[must_use]
     pub fn payment_required(refusal: &Refusal) -> Self {
         Self {
-            credit: Some((refusal.required, refusal.balance)),
+            credit: Some(MissingCredit {
+                required_balance: refusal.required,
+                current_balance: refusal.balance,
+            }),
             ..Self::new(402, "Payment Required", refusal.to_string())
         }
     }
 
-    /// 403: known, but not allowed.
+    /// 403: the caller is known and may not do this.
     #[must_use]
     pub fn forbidden(error: &str) -> Self {
         Self::new(403, "Forbidden", error)
     }
 
-    /// 404: not there, or not the caller's.
+    /// 404: it does not exist, or belongs to another organization.
     #[must_use]
     pub fn not_found(error: &str) -> Self {
         Self::new(404, "Not Found", error)
     }
 
-    /// 409: the state does not allow it.
+    /// 409: the present state does not allow it.
     #[must_use]
     pub fn conflict(error: &str) -> Self {
         Self::new(409, "Conflict", error)
@@ -132,13 +153,13 @@ impl Problem {
         )
     }
 
-    /// 422: understood, and yet it cannot be done.
+    /// 422: the request is valid and contradicts an earlier one.
     #[must_use]
     pub fn unprocessable(error: &str) -> Self {
         Self::new(422, "Unprocessable Content", error)
     }
 
-    /// 500, with a constant text.
+    /// 500, with a constant text. Use [`internal`] where there is a cause to log.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -148,28 +169,35 @@ impl Problem {
         )
     }
 
-    /// 503: try again in a few seconds.
+    /// 503: the client may try again in a few seconds.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::unavailable_for(
-            5,
+            retry_after::SERVICE,
             "The service is temporarily unavailable, please try again",
         )
     }
 
-    /// 503: this deployment cannot do it; trying again helps once somebody has mended it.
+    /// 503: an operator must set something up first.
     #[must_use]
     pub fn not_configured(error: &str) -> Self {
-        Self::unavailable_for(600, error)
+        Self::unavailable_for(retry_after::SETTINGS, error)
     }
 
-    /// 502: an agent or Headscale answered badly.
+    /// 502: a host, an agent or Headscale responded, but not as it should.
     #[must_use]
     pub fn bad_gateway(error: &str) -> Self {
         Self::new(502, "Bad Gateway", error)
     }
 
-    /// 503: try again after so many seconds.
+    /// 502 for an operator's action on a host: what the host did is the result that the operator asked for.
+    #[must_use]
+    pub fn host_failed(error: &EngineError) -> Self {
+        warn!(%error, cause = error.cause(), "host error; request failed");
+        Self::bad_gateway(&error.to_string())
+    }
+
+    /// 503: the client may try again after this many seconds.
     #[must_use]
     pub fn unavailable_for(seconds: u32, error: impl Into<String>) -> Self {
         Self {
@@ -178,13 +206,12 @@ impl Problem {
         }
     }
 
-    /// The answer.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
-        if let Some((required, balance)) = self.credit {
+        if let Some(credit) = self.credit {
             let body = json!({
-                "success": false, "error": self.error, "requiredBalance": required,
-                "currentBalance": balance,
+                "success": false, "error": self.error, "requiredBalance": credit.required_balance,
+                "currentBalance": credit.current_balance,
             });
             let response = Response::builder()
                 .status(self.status)
@@ -213,60 +240,78 @@ impl Problem {
     }
 }
 
-/// Trouble with the database is 503: the caller may try again. What cannot get better by itself is
-/// 500.
+/// For `map_err`: logs the error's class and makes it a 500. `event` is the log message.
+pub fn internal<C: Cause>(event: &'static str) -> impl FnOnce(C) -> Problem {
+    move |cause| {
+        error!(error = cause.class(), "{event}; responding 500");
+        Problem::internal()
+    }
+}
+
+/// 503 if trying again can help, 500 otherwise.
 impl From<sqlx::Error> for Problem {
-    fn from(failure: sqlx::Error) -> Self {
-        error!(error = db::error_class(&failure), "database error");
-        match db::failure(&failure) {
-            db::Failure::Unavailable | db::Failure::Conflict => Self::unavailable(),
-            db::Failure::Other => Self::internal(),
+    fn from(error: sqlx::Error) -> Self {
+        error!(
+            error = db::error_class(&error),
+            "database error; request failed"
+        );
+        match db::classify(&error) {
+            db::DatabaseFailure::Unavailable | db::DatabaseFailure::Conflict => Self::unavailable(),
+            db::DatabaseFailure::Other => Self::internal(),
         }
     }
 }
 
 impl From<RequestError> for Problem {
-    fn from(failure: RequestError) -> Self {
-        match failure {
+    fn from(error: RequestError) -> Self {
+        if let Some(cause) = error.cause() {
+            warn!(%error, cause, "host or agent error; request failed");
+        }
+        match error {
             RequestError::NotFound(text) => Self::not_found(text),
-            RequestError::NotNow(reason) => Self::conflict(reason.0),
+            RequestError::StateConflict(reason) => Self::conflict(reason.0),
             RequestError::Conflict(text) => Self::conflict(&text),
             RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
-            RequestError::KeyReused => Self::unprocessable(&failure.to_string()),
-            RequestError::Away(text) => Self::unavailable_for(30, text),
-            RequestError::BadAgent(text) => Self::bad_gateway(&text),
-            RequestError::KeyBusy => Self::conflict(&failure.to_string()),
-            RequestError::Database(failure) => failure.into(),
+            RequestError::KeyReused => Self::unprocessable(&error.to_string()),
+            RequestError::HostUnavailable(error) => {
+                Self::unavailable_for(retry_after::HOST, error.to_string())
+            }
+            RequestError::AgentFault(fault) => Self::bad_gateway(&fault.to_string()),
+            RequestError::KeyBusy => Self::conflict(&error.to_string()),
+            RequestError::Database(error) => error.into(),
         }
     }
 }
 
-/// What is cached is not to be had, or not to be read until somebody has written it anew.
+/// The cache has logged the cause. The next refresh run writes a new snapshot.
 impl From<CacheError> for Problem {
     fn from(_: CacheError) -> Self {
         Self::unavailable()
     }
 }
 
-/// The texts name no address. Without the key there is nothing to ask with.
+/// The texts hold no address. `vpn` has logged the cause of a bad response.
 impl From<VpnError> for Problem {
-    fn from(failure: VpnError) -> Self {
-        match failure {
-            VpnError::NoKey => Self::unavailable(),
-            _ => Self::bad_gateway(&failure.to_string()),
+    fn from(error: VpnError) -> Self {
+        match error.reason() {
+            VpnErrorReason::NoKey => {
+                warn!(%error, cause = error.cause(), "Headscale not asked; request failed");
+                Self::unavailable()
+            }
+            _ => Self::bad_gateway(&error.to_string()),
         }
     }
 }
 
-impl From<TickError> for Problem {
-    fn from(failure: TickError) -> Self {
-        match failure {
-            TickError::Database(failure) => failure.into(),
-            TickError::TooFarAhead | TickError::AdoptionRequired => {
-                Self::conflict(&failure.to_string())
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Database(error) => error.into(),
+            RunError::TooFarAhead | RunError::AdoptionRequired => {
+                Self::conflict(&error.to_string())
             }
-            TickError::Incomplete(_) => Self::unavailable(),
+            RunError::Incomplete(_) => Self::unavailable(),
         }
     }
 }

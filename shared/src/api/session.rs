@@ -1,38 +1,30 @@
-//! `POST|DELETE /api/v1/session`: the dashboard's own session.
+//! `POST|DELETE /api/v1/session`: begins and ends a session of the dashboard.
 
 use lambda_http::http::{HeaderValue, Method};
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use sqlx::PgPool;
 
-use super::auth::{Auth, Session};
-use super::body;
-use super::json::{self, Date};
-use super::problem::Problem;
+use super::auth::Session;
+use super::deps::DatabaseDeps;
+use super::problem::{Problem, internal};
+use super::{body, response};
+use crate::domain::timestamp::Timestamp;
 
-/// What the route needs.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-}
+const MAX_KEY_CHARS: usize = 200;
 
-const LONGEST_KEY: usize = 200;
-
-/// Begins a session for the holder of an API key, or ends it. Both only from a page of ours.
+/// `POST` begins a session for the holder of an API key, `DELETE` ends it. Both need an allowed origin.
 ///
 /// # Errors
 /// 400, 401, 403, 415, 503.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    deps.auth.origin(&request)?;
+pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
+    deps.auth.check_origin(&request)?;
     if request.method() == Method::DELETE {
-        return with_cookie(json::ok(&json!({"success": true}))?, &Session::end());
+        let response = response::ok(&json!({"success": true}))?;
+        return with_cookie(response, &Session::end());
     }
     let mut fields = body::object(&request)?;
-    let short = |text: &str| (1..=LONGEST_KEY).contains(&text.chars().count());
-    let key = fields.text("apiKey", "must be 1 to 200 characters", short);
+    let is_short = |text: &str| (1..=MAX_KEY_CHARS).contains(&text.chars().count());
+    let key = fields.text("apiKey", "must be 1 to 200 characters", is_short);
     fields.finish()?;
     let session = deps
         .auth
@@ -40,16 +32,16 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         .await?;
     let data = json!({
         "userId": session.user_id, "organizationId": session.organization_id,
-        "expiresAt": Date(session.expires_at),
+        "expiresAt": Timestamp(session.expires_at),
     });
     with_cookie(
-        json::ok(&json!({"success": true, "data": data}))?,
+        response::ok(&json!({"success": true, "data": data}))?,
         &session.cookie,
     )
 }
 
 fn with_cookie(mut response: Response<Body>, cookie: &str) -> Result<Response<Body>, Problem> {
-    let value = HeaderValue::from_str(cookie).map_err(|_| Problem::internal())?;
+    let value = HeaderValue::from_str(cookie).map_err(internal("session cookie not set"))?;
     response.headers_mut().insert("set-cookie", value);
     Ok(response)
 }

@@ -1,80 +1,125 @@
-//! Why a request of an owner or operator is not carried out. Owns: the reasons. Does not own: status
-//! codes (`api::problem`).
+//! Why a request of an owner or operator fails. Owns: the reasons, and that their texts can be shown to the
+//! caller. Does not own: status codes (`api::problem`).
 
-use crate::domain::agent::NotNow;
+use crate::domain::agent::StateConflict;
 use crate::domain::credit_gate::Refusal;
-use crate::hosts::HostError;
+use crate::domain::fleet::HostReadError;
+use crate::failure::Failure;
+use crate::hosts::{EngineError, EngineErrorReason, HostError};
 
-use super::agent::state::StateError;
-use super::host_access::OpenError;
+use super::agent_state::{StateError, StateErrorReason};
+use super::host_access::{AccountsUnreadable, FindAgentError, OpenError};
 
-/// Why nothing was done. The texts are for whoever asked.
+/// The texts are shown to the caller. Unless a variant says otherwise, nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It is not there, or not the caller's.
+    /// It does not exist, or it belongs to another organization.
     #[error("{0}")]
     NotFound(&'static str),
-    /// The state does not allow it.
+    /// The agent's state does not allow the request.
     #[error(transparent)]
-    NotNow(#[from] NotNow),
-    /// The state does not allow it; the text names what is in the way.
+    StateConflict(#[from] StateConflict),
+    /// Other rows do not allow the request.
     #[error("{0}")]
     Conflict(String),
-    /// A field holds what looked right and turned out not to be.
+    /// A field was well-formed, but its value turned out to be wrong.
     #[error("{field} {message}")]
     Invalid {
-        /// The field, as the client named it.
+        /// The field's name on the wire.
         field: &'static str,
-        /// What is wrong with it.
         message: &'static str,
     },
-    /// Not enough credit.
     #[error(transparent)]
     Credit(#[from] Refusal),
-    /// The idempotency key belongs to another request.
     #[error("This Idempotency-Key was used for another request")]
     KeyReused,
-    /// The first call with this idempotency key still runs.
     #[error("The first request with this Idempotency-Key is still running")]
     KeyBusy,
-    /// The agent's host cannot be worked on now.
-    #[error("{0}")]
-    Away(String),
-    /// The agent answered badly.
-    #[error("{0}")]
-    BadAgent(String),
-    /// The database failed.
+    /// The agent's host or its Docker Engine cannot be used now.
+    #[error(transparent)]
+    HostUnavailable(EngineError),
+    /// The host could be used, but the work on it failed. What was done before the failure stays.
+    #[error(transparent)]
+    AgentFault(#[from] AgentFault),
+    /// A commit may have succeeded all the same.
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
 }
 
+/// What failed on a host that could be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentFault {
+    #[error(transparent)]
+    State(StateError),
+    #[error(transparent)]
+    Engine(EngineError),
+    #[error(transparent)]
+    Registry(#[from] Failure<AccountsUnreadable>),
+    /// Docker keeps the layers that it has pulled.
+    #[error(
+        "The image could not be pulled within 25 seconds; repeat the request to continue the pull"
+    )]
+    PullTimedOut,
+    #[error("The container could not be removed")]
+    NotRemoved,
+}
+
 impl RequestError {
-    /// The caller's organization has no such agent.
-    pub(crate) const NO_AGENT: Self = Self::NotFound("Agent not found");
-    /// No such host is registered.
-    pub(crate) const NO_NODE: Self = Self::NotFound("Node not found");
+    pub(crate) const AGENT_NOT_FOUND: Self = Self::NotFound("Agent not found");
+    pub(crate) const NODE_NOT_FOUND: Self = Self::NotFound("Node not found");
+    pub(crate) const CONTAINER_NOT_FOUND: Self = Self::NotFound("Container not found");
+
+    /// What kind of error lies beneath, for logs. `None` if there is no other error.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::HostUnavailable(error) | Self::AgentFault(AgentFault::Engine(error)) => {
+                error.cause()
+            }
+            Self::AgentFault(AgentFault::State(error)) => error.cause(),
+            Self::AgentFault(AgentFault::Registry(error)) => error.cause(),
+            _ => None,
+        }
+    }
 }
 
 impl From<OpenError> for RequestError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Database(error) => error.into(),
-            OpenError::Engine(error) => Self::Away(error.to_string()),
+            OpenError::Engine(error) => Self::HostUnavailable(error),
+        }
+    }
+}
+
+impl From<FindAgentError> for RequestError {
+    fn from(error: FindAgentError) -> Self {
+        match error {
+            FindAgentError::NoAgent => Self::AGENT_NOT_FOUND,
+            FindAgentError::Database(error) => error.into(),
         }
     }
 }
 
 impl From<HostError> for RequestError {
     fn from(error: HostError) -> Self {
-        Self::Away(error.to_string())
+        Self::HostUnavailable(error.into())
+    }
+}
+
+impl From<HostReadError> for RequestError {
+    fn from(reason: HostReadError) -> Self {
+        Self::HostUnavailable(reason.into())
     }
 }
 
 impl From<StateError> for RequestError {
     fn from(error: StateError) -> Self {
-        match error {
-            StateError::Host(error) => error.into(),
-            other => Self::BadAgent(other.to_string()),
+        match error.reason() {
+            StateErrorReason::Host(reason) => {
+                Self::HostUnavailable(error.map_reason(|_| EngineErrorReason::Host(reason)))
+            }
+            _ => AgentFault::State(error).into(),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The way from a use case to a host. Owns: what working on hosts takes, who we are to
-//! registries, and pinning the key that a host showed first. Does not own: the connections (`fleet`).
+//! The way from a use case to a host. Owns: connecting to the host that a row names, pinning the key that it
+//! first presented, replacing a kept connection that died, and our accounts at registries. Does not own: the
+//! connections (`hosts`).
 
+use crate::domain::ids::AgentRef;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,58 +10,46 @@ use std::time::Duration;
 use serde::Deserialize;
 use sqlx::PgPool;
 use tracing::{info, warn};
-use uuid::Uuid;
 
-use crate::app::error::RequestError;
-use crate::agent_databases::Databases;
+use crate::agent_databases::AgentDatabases;
 use crate::db;
-use crate::db::hosts::slots::Node;
 use crate::db::agents::placement::Placement;
+use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{self, Images};
+use crate::domain::fleet::HostReadError;
+use crate::failure::{Failure, with_reason};
 use crate::hosts::{
-    AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, Fingerprint, Fleet, HostError,
-    Limits, RegistryAccount, Target,
+    AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, EngineErrorReason, Fingerprint,
+    HostClient, HostError, RegistryAccount, Target,
 };
 use crate::secrets::{Secret, Secrets};
 
-/// What agents are given of a host.
-pub const LIMITS: Limits = Limits {
-    memory: 2 << 30,
-    nano_cpus: 2_000_000_000,
-    pids: 512,
-};
-
-/// What working on hosts takes.
+/// What jobs need to work on hosts.
 #[derive(Debug)]
-pub struct Hosts {
-    /// The connections.
-    pub fleet: Fleet,
-    /// Where agents have databases of their own.
-    pub databases: Databases,
-    /// The images they may run.
+pub struct HostDeps {
+    pub hosts: HostClient,
+    pub databases: AgentDatabases,
+    /// The images that agents may run.
     pub images: Images,
-    /// The registries' credentials: a JSON object of `{username, password}` by registry.
+    /// The accounts at registries: a JSON object of `{username, password}` by registry.
     pub registries: Option<Secret>,
-    /// Where secrets are read.
     pub secrets: Secrets,
-    /// The domain that agents are reached below.
+    /// Agents are reached at `<agent id>.<domain>`.
     pub domain: Option<String>,
-    /// Origins their pages may be called from.
+    /// Origins that agents' pages may be called from.
     pub origins: Vec<String>,
     /// How long a started agent may take until it is healthy.
     pub health_within: Duration,
-    /// Chance, for secrets.
+    /// Random bytes for secrets.
     pub random: fn() -> Option<[u8; 32]>,
 }
 
 /// Why a host cannot be worked on.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The host or its engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The database.
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
 }
@@ -70,31 +60,35 @@ impl From<HostError> for OpenError {
     }
 }
 
-/// A host in hand.
+/// A host with an open connection and its Docker Engine.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) node: Node,
+    pub(crate) node: HostCoordinates,
     pub(crate) connection: Arc<Connection>,
     pub(crate) engine: Engine,
 }
 
 impl Host {
-    /// Connects to a host and to its engine. A connection that was kept may have died unnoticed: then a
-    /// new one is made, once.
-    pub(crate) async fn open(pool: &PgPool, fleet: &Fleet, node: Node) -> Result<Self, OpenError> {
-        let socket = target(&node).docker_socket;
-        let mut connection = connect(pool, fleet, &node).await?;
-        let mut engine = Engine::connect(Arc::clone(&connection), &socket).await;
-        if let Err(EngineError::Host(HostError::Unreachable | HostError::Protocol)) = &engine
-            && connection.channels_opened() > 1
-        {
-            fleet.forget(&node.node_id, &connection).await;
-            connection = connect(pool, fleet, &node).await?;
-            engine = Engine::connect(Arc::clone(&connection), &socket).await;
-        }
-        let engine = engine.inspect_err(|error| {
-            warn!(node = node.node_id, %error, "a host's engine cannot be worked on");
-        })?;
+    /// Connects to a host and to its Docker Engine.
+    pub(crate) async fn open(
+        pool: &PgPool,
+        hosts: &HostClient,
+        node: HostCoordinates,
+    ) -> Result<Self, OpenError> {
+        let socket: Arc<str> = target(&node).docker_socket.into();
+        let connect_engine = |connection| {
+            let socket = Arc::clone(&socket);
+            async move { Engine::connect(connection, &socket).await }
+        };
+        // Other errors tell of the host, not of the connection.
+        let is_dead = |error: &EngineError| {
+            matches!(
+                error.reason(),
+                EngineErrorReason::Host(HostReadError::Unreachable | HostReadError::Protocol)
+            )
+        };
+        let checked = connect_and_check(pool, hosts, &node, connect_engine, is_dead).await;
+        let (connection, engine) = checked?;
         Ok(Self {
             node,
             connection,
@@ -102,48 +96,61 @@ impl Host {
         })
     }
 
-    /// A setting in the node's metadata.
+    /// A text in the host's metadata.
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
         self.node.metadata.get(name)?.as_str()
     }
 
-    /// An agent's HTTP behind a port.
+    /// The HTTP server of the agent behind a port of the host.
     pub(crate) fn agent(&self, port: u16) -> AgentHttp {
         AgentHttp::new(Arc::clone(&self.connection), port)
     }
 }
 
-/// A running agent's place and its host, for whoever wants to talk to it. None for one that does not run
-/// or was asked to stop: what is not charged for does not work.
-///
-/// # Errors
-/// The organization has no such agent; or the database failed.
-pub(crate) async fn running(
+/// An agent that runs, and its host.
+#[derive(Debug)]
+pub(crate) struct RunningAgent {
+    pub(crate) placement: Placement,
+    pub(crate) node: HostCoordinates,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FindAgentError {
+    #[error("the organization has no such agent")]
+    NoAgent,
+    #[error("the database did not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The agent and its host if the agent runs. `None` if it does not run or was asked to stop: an agent that is
+/// not charged for must not do work.
+pub(crate) async fn find_running_agent(
     pool: &PgPool,
-    agent: (Uuid, Uuid),
-) -> Result<Option<(Placement, Node)>, RequestError> {
+    agent: AgentRef,
+) -> Result<Option<RunningAgent>, FindAgentError> {
     let mut conn = pool.acquire().await?;
     let placement = db::agents::placement::placement_find(&mut conn, agent).await?;
-    let placement = placement.ok_or(RequestError::NO_AGENT)?;
+    let placement = placement.ok_or(FindAgentError::NoAgent)?;
     if placement.status() != AgentStatus::Running || placement.stop_requested {
         return Ok(None);
     }
     let Some(node_id) = &placement.node_id else {
         return Ok(None);
     };
-    let node = db::hosts::slots::node_find(&mut conn, node_id).await?;
-    Ok(node.map(|node| (placement, node)))
+    let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
+    Ok(node.map(|node| RunningAgent { placement, node }))
 }
 
-/// The connection to a host, whose key is pinned if none was.
+/// Connects to a host. Pins the key that the host presented if none is pinned.
 pub(crate) async fn connect(
     pool: &PgPool,
-    fleet: &Fleet,
-    node: &Node,
+    hosts: &HostClient,
+    node: &HostCoordinates,
 ) -> Result<Arc<Connection>, OpenError> {
     let target = target(node);
-    let connection = fleet.connect(&target).await.inspect_err(|error| {
-        warn!(node = node.node_id, %error, "a host cannot be worked on");
+    let connection = hosts.connect(&target).await.inspect_err(|error| {
+        let cause = error.cause();
+        warn!(node.id = node.node_id, %error, cause, "connecting to the host failed");
     })?;
     if target.fingerprint.is_none() {
         pin(pool, &node.node_id, connection.fingerprint()).await?;
@@ -151,8 +158,37 @@ pub(crate) async fn connect(
     Ok(connection)
 }
 
+/// Connects to a host and uses the connection for the first time.
+///
+/// A connection that was kept may have died without notice. If the first use of a kept connection fails and
+/// `is_dead` blames the connection, it is replaced by a new one and used again, once.
+pub(crate) async fn connect_and_check<T, F>(
+    pool: &PgPool,
+    hosts: &HostClient,
+    node: &HostCoordinates,
+    check: impl Fn(Arc<Connection>) -> F,
+    is_dead: impl Fn(&EngineError) -> bool,
+) -> Result<(Arc<Connection>, T), OpenError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    let mut connection = connect(pool, hosts, node).await?;
+    let was_kept = connection.channels_opened() > 0;
+    let mut checked = check(Arc::clone(&connection)).await;
+    if was_kept && checked.as_ref().is_err_and(is_dead) {
+        hosts.discard(&node.node_id, &connection).await;
+        connection = connect(pool, hosts, node).await?;
+        checked = check(Arc::clone(&connection)).await;
+    }
+    let checked = checked.inspect_err(|error| {
+        let cause = error.cause();
+        warn!(node.id = node.node_id, %error, cause, "the host was reached, but cannot be used");
+    })?;
+    Ok((connection, checked))
+}
+
 /// Where a host is, as its row says.
-pub(crate) fn target(node: &Node) -> Target {
+pub(crate) fn target(node: &HostCoordinates) -> Target {
     let socket = node.metadata.get("dockerSocket");
     let socket = socket.and_then(|socket| socket.as_str());
     Target {
@@ -160,7 +196,10 @@ pub(crate) fn target(node: &Node) -> Target {
         hostname: node.hostname.clone(),
         port: u16::try_from(node.ssh_port).unwrap_or(22),
         user: node.ssh_user.clone(),
-        fingerprint: node.host_key_fingerprint.as_deref().map(Fingerprint::known),
+        fingerprint: node
+            .host_key_fingerprint
+            .as_deref()
+            .map(Fingerprint::from_pin),
         docker_socket: socket
             .filter(|socket| socket.starts_with('/'))
             .unwrap_or(DOCKER_SOCKET)
@@ -168,37 +207,34 @@ pub(crate) fn target(node: &Node) -> Target {
     }
 }
 
-/// A host without a pin is pinned to what it showed. Should another one have been pinned at the same
-/// moment, this connection is not used.
-async fn pin(pool: &PgPool, node_id: &str, shown: &Fingerprint) -> Result<(), OpenError> {
+/// Pins the key of a host that has no pin. Fails if another run pinned another key at the same moment: then
+/// the connection must not be used.
+async fn pin(pool: &PgPool, node_id: &str, presented: &Fingerprint) -> Result<(), OpenError> {
     let mut conn = pool.acquire().await?;
-    if db::hosts::slots::node_pin(&mut conn, node_id, &shown.to_string()).await? {
-        info!(
-            node = node_id,
-            "the host's key was pinned at its first connection"
-        );
+    if db::hosts::coordinates::host_pin_key(&mut conn, node_id, &presented.to_string()).await? {
+        info!(node.id = node_id, "host key pinned at the first connection");
         return Ok(());
     }
-    let node = db::hosts::slots::node_find(&mut conn, node_id).await?;
+    let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
     let pinned = node.and_then(|node| node.host_key_fingerprint);
-    if pinned.is_some_and(|pinned| Fingerprint::known(&pinned) == *shown) {
+    if pinned.is_some_and(|pinned| Fingerprint::from_pin(&pinned) == *presented) {
         Ok(())
     } else {
-        Err(HostError::HostKeyMismatch.into())
+        Err(HostError::new(HostReadError::HostKeyMismatch).into())
     }
 }
 
-/// The accounts at registries are not there or not in their form. Neither they nor why is said.
+/// The accounts at registries are missing, or not in their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The registry's credentials cannot be read")]
-pub(crate) struct AccountsUnreadable;
+pub struct AccountsUnreadable;
 
-/// Who we are to the registry of an image; none = nobody in particular.
+/// Our account at the registry of an image. `None` if we have none there: the pull is then anonymous.
 pub(crate) async fn registry_account(
     secrets: &Secrets,
     accounts: Option<&Secret>,
     image: &str,
-) -> Result<Option<RegistryAccount>, AccountsUnreadable> {
+) -> Result<Option<RegistryAccount>, Failure<AccountsUnreadable>> {
     #[derive(Deserialize)]
     struct Account {
         username: String,
@@ -208,9 +244,9 @@ pub(crate) async fn registry_account(
         return Ok(None);
     };
     let text = Box::pin(secrets.read(accounts)).await;
-    let text = text.map_err(|_| AccountsUnreadable)?;
+    let text = text.map_err(with_reason(AccountsUnreadable))?;
     let mut accounts: HashMap<String, Account> =
-        serde_json::from_str(&text).map_err(|_| AccountsUnreadable)?;
+        serde_json::from_str(&text).map_err(with_reason(AccountsUnreadable))?;
     let registry = container::registry(image);
     Ok(accounts.remove(registry).map(|account| RegistryAccount {
         registry: registry.to_owned(),

@@ -1,6 +1,10 @@
-//! One effect per idempotency key. Owns: when a key is claimed, completed and given back. A key is
-//! claimed in a transaction of its own, completed in the transaction of the effect, and given back
-//! when there was none; one whose call died is free after that invocation's deadline.
+//! One effect per idempotency key. Owns: when a key is claimed, completed and released.
+//!
+//! - A key is claimed in a transaction of its own, so that a second call sees the claim at once.
+//! - It is completed in the transaction of the effect, so that the stored outcome and the effect exist
+//!   together or not at all.
+//! - It is released if the call had no effect. The key of a call that died becomes free when the time that
+//!   the call could take at most is over.
 
 use std::time::Duration;
 
@@ -8,132 +12,175 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{PgConnection, PgPool};
 use tracing::warn;
-use uuid::Uuid;
 
 use super::error::RequestError;
 use crate::db;
-use crate::db::requests::idempotency::{Claim, Scope};
+use crate::db::requests::idempotency::{KeyClaim, KeyScope};
+use crate::domain::ids::ClaimId;
+use crate::failure::Cause;
 
-/// A request that may carry a key.
+/// The idempotency key of a request. Without a key (`default()`) the request has its effect each time.
 #[derive(Clone, Debug, Default)]
-pub struct Repeatable {
-    /// What the key belongs to; none without a key.
-    pub scope: Option<Scope>,
-    /// How long this call can take at most: until then nobody else may run it.
-    pub within: Duration,
+pub struct IdempotencyKey {
+    /// The key and what it is valid for; `None` if the request has no key.
+    pub scope: Option<KeyScope>,
+    /// How long this call can take at most. No other call can claim the key before that.
+    pub max_duration: Duration,
 }
 
-/// How a call goes on.
+/// What became of an attempt to claim a key.
+enum ClaimOutcome<T> {
+    /// This call may have its effect.
+    Claimed(IdempotencyGuard),
+    /// An earlier call had its effect, with this outcome.
+    Replayed(T),
+}
+
+/// The right to have the effect of a request once.
 #[derive(Debug)]
-pub enum Begun<T> {
-    /// It is the first one.
-    First(Once),
-    /// It was made before and ended like this.
-    Again(T),
+pub struct IdempotencyGuard {
+    /// `None` if the request has no key.
+    claim: Option<(KeyScope, ClaimId)>,
+    is_completed: bool,
 }
 
-/// The right to carry a call out once.
-#[derive(Debug)]
-pub struct Once {
-    claim: Option<(Scope, Uuid)>,
-    completed: bool,
-}
-
-/// Claims the key, if there is one.
+/// Runs a request at most once per idempotency key. A repeated request gets the outcome of the first one.
+///
+/// `effect` must call [`IdempotencyGuard::complete`] in the transaction of its effect. The key is released if
+/// `effect` returns without that, whether it succeeds or fails: the client may then repeat the request with
+/// the same key. After a database error nobody knows whether the transaction committed, so the key stays
+/// claimed until its deadline.
 ///
 /// # Errors
-/// The key belongs to another request or to a call that still runs; or the database failed.
-pub async fn begin<T: DeserializeOwned>(
+/// Those of `effect`. [`RequestError::KeyReused`] if another request used the key, and
+/// [`RequestError::KeyBusy`] if the first request still runs.
+pub async fn run_once<T, F>(
     pool: &PgPool,
-    request: Repeatable,
-) -> Result<Begun<T>, RequestError> {
-    let first = |claim| {
-        Begun::First(Once {
-            claim,
-            completed: false,
-        })
+    key: IdempotencyKey,
+    effect: F,
+) -> Result<T, RequestError>
+where
+    T: Serialize + DeserializeOwned,
+    F: AsyncFnOnce(&mut IdempotencyGuard) -> Result<T, RequestError>,
+{
+    let mut guard = match claim(pool, key).await? {
+        ClaimOutcome::Replayed(outcome) => return Ok(outcome),
+        ClaimOutcome::Claimed(guard) => guard,
     };
-    let Some(scope) = request.scope else {
-        return Ok(first(None));
+    let result = effect(&mut guard).await;
+    let has_unknown_effect = matches!(result, Err(RequestError::Database(_)));
+    if !guard.is_completed && !has_unknown_effect {
+        guard.release(pool).await;
+    }
+    result
+}
+
+async fn claim<T: DeserializeOwned>(
+    pool: &PgPool,
+    key: IdempotencyKey,
+) -> Result<ClaimOutcome<T>, RequestError> {
+    let Some(scope) = key.scope else {
+        return Ok(ClaimOutcome::Claimed(IdempotencyGuard::new(None)));
     };
-    let within = i32::try_from(request.within.as_millis()).unwrap_or(i32::MAX);
+    let max_duration_ms = i32::try_from(key.max_duration.as_millis()).unwrap_or(i32::MAX);
     let mut conn = pool.acquire().await?;
-    match db::requests::idempotency::key_claim(&mut conn, &scope, within).await? {
-        Claim::Ours(claim) => Ok(first(Some((scope, claim)))),
-        Claim::Taken(digest, _) if digest != scope.digest => Err(RequestError::KeyReused),
-        Claim::Taken(_, None) => Err(RequestError::KeyBusy),
-        Claim::Taken(_, Some(outcome)) => serde_json::from_value(outcome)
-            .map(Begun::Again)
-            // Written by a version that answered in another form.
-            .map_err(|_| RequestError::KeyReused),
+    match db::requests::idempotency::idempotency_key_claim(&mut conn, &scope, max_duration_ms)
+        .await?
+    {
+        KeyClaim::Claimed(claim_id) => {
+            let guard = IdempotencyGuard::new(Some((scope, claim_id)));
+            Ok(ClaimOutcome::Claimed(guard))
+        }
+        KeyClaim::Used { digest, .. } if digest != scope.digest => Err(RequestError::KeyReused),
+        KeyClaim::Used { outcome: None, .. } => Err(RequestError::KeyBusy),
+        KeyClaim::Used {
+            outcome: Some(outcome),
+            ..
+        } => match serde_json::from_value(outcome) {
+            Ok(outcome) => Ok(ClaimOutcome::Replayed(outcome)),
+            // Another version stored the outcome in another form.
+            Err(error) => {
+                let error = error.class();
+                warn!(
+                    error,
+                    "stored outcome of an idempotency key not readable; repeated request refused"
+                );
+                Err(RequestError::KeyReused)
+            }
+        },
     }
 }
 
-impl Once {
-    /// Records the outcome in the transaction of the effect.
+impl IdempotencyGuard {
+    fn new(claim: Option<(KeyScope, ClaimId)>) -> Self {
+        Self {
+            claim,
+            is_completed: false,
+        }
+    }
+
+    /// Stores the outcome. `conn` must be in the transaction of the effect.
     ///
     /// # Errors
-    /// The key was lost to another call, or the database failed: the transaction must not commit.
+    /// [`RequestError::KeyBusy`] if another call claimed the key meanwhile. After any error the transaction
+    /// must not commit.
     pub async fn complete(
         &mut self,
         conn: &mut PgConnection,
         outcome: &impl Serialize,
     ) -> Result<(), RequestError> {
-        let Some((scope, claim)) = &self.claim else {
+        let Some((scope, claim_id)) = &self.claim else {
             return Ok(());
         };
-        let outcome = serde_json::to_value(outcome)
-            .map_err(|error| RequestError::Database(sqlx::Error::Encode(Box::new(error))))?;
-        if !db::requests::idempotency::key_complete(conn, scope, *claim, &outcome).await? {
+        let outcome = serde_json::to_value(outcome).map_err(encode_error)?;
+        if !db::requests::idempotency::idempotency_key_complete(conn, scope, *claim_id, &outcome)
+            .await?
+        {
             return Err(RequestError::KeyBusy);
         }
-        self.completed = true;
+        self.is_completed = true;
         Ok(())
     }
 
-    /// Records that more came of the call than was known when its effect was committed. Should this be
-    /// lost, a repetition is told what was known then.
+    /// Replaces the stored outcome after the effect was committed and more is known about it. If this fails,
+    /// a repeated request gets the outcome that was known at the commit.
     pub async fn amend(&self, pool: &PgPool, outcome: &impl Serialize) {
-        let Some((scope, claim)) = &self.claim else {
+        let Some((scope, claim_id)) = &self.claim else {
             return;
         };
         let amended = async {
-            let outcome = serde_json::to_value(outcome)
-                .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+            let outcome = serde_json::to_value(outcome).map_err(encode_error)?;
             let mut conn = pool.acquire().await?;
-            db::requests::idempotency::key_complete(&mut conn, scope, *claim, &outcome).await
+            db::requests::idempotency::idempotency_key_complete(
+                &mut conn, scope, *claim_id, &outcome,
+            )
+            .await
         };
         if let Err(error) = amended.await {
             warn!(
                 error = db::error_class(&error),
-                "the final answer of an idempotency key was not kept"
+                "final outcome of an idempotency key not stored; a repeated request gets an earlier one"
             );
         }
     }
 
-    /// Gives the key back if the call had no effect, so that it can be made again with the same key.
-    /// After a failure of the database nobody knows whether it had: then the key is left alone.
-    ///
-    /// # Errors
-    /// Those of the call.
-    pub async fn settle<T>(
-        &self,
-        pool: &PgPool,
-        result: Result<T, RequestError>,
-    ) -> Result<T, RequestError> {
-        let unknown = matches!(result, Err(RequestError::Database(_)));
-        if let (Some((scope, claim)), false) = (&self.claim, self.completed || unknown) {
-            let released = async {
-                let mut conn = pool.acquire().await?;
-                db::requests::idempotency::key_release(&mut conn, scope, *claim).await
-            };
-            if let Err(error) = released.await {
-                warn!(
-                    error = db::error_class(&error),
-                    "an idempotency key was not given back; it is free after the deadline"
-                );
-            }
+    async fn release(&self, pool: &PgPool) {
+        let Some((scope, claim_id)) = &self.claim else {
+            return;
+        };
+        let released = async {
+            let mut conn = pool.acquire().await?;
+            db::requests::idempotency::idempotency_key_release(&mut conn, scope, *claim_id).await
+        };
+        if let Err(error) = released.await {
+            warn!(
+                error = db::error_class(&error),
+                "idempotency key not released; it is free after the deadline of this call"
+            );
         }
-        result
     }
+}
+
+fn encode_error(error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::Encode(Box::new(error))
 }

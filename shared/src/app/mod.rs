@@ -2,6 +2,7 @@
 //! environment, rules, nor SQL (except in [`deployment`]).
 
 pub mod agent;
+pub(crate) mod agent_state;
 pub mod billing;
 pub mod container;
 pub mod credit;

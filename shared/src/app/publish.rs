@@ -1,17 +1,17 @@
-//! Telling the rest of the system. Owns: which events are sent when. A job's own row is the record
-//! that it is due, so `job.due` needs no other: it is sent after the commit, and each minute by the
-//! sweep for every job that is due.
+//! Publishing events. Owns: which events are published when. A job's row is itself the record that the job is due, so
+//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job.
 
-use chrono::SecondsFormat;
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::db;
-use crate::events::{BATCH, Event, Publisher};
+use crate::db::requests::outbox::UnpublishedEvent;
+use crate::domain::ids::JobId;
+use crate::domain::timestamp::Timestamp;
+use crate::events::{Event, MAX_BATCH, Publisher};
 
-/// Says that these jobs are due. Answers how many were told of.
-pub async fn jobs_due(publisher: &Publisher, job_ids: &[Uuid]) -> usize {
+/// Publishes that these jobs are due. Returns for how many the event was accepted.
+pub async fn publish_due_jobs(publisher: &Publisher, job_ids: &[JobId]) -> usize {
     let events: Vec<Event> = job_ids
         .iter()
         .map(|id| Event {
@@ -19,48 +19,60 @@ pub async fn jobs_due(publisher: &Publisher, job_ids: &[Uuid]) -> usize {
             detail: json!({"jobId": id}),
         })
         .collect();
-    let sent = publisher.publish(&events).await;
-    sent.taken.into_iter().filter(|taken| *taken).count()
+    let accepted = publisher.publish(&events).await.accepted;
+    accepted
+        .into_iter()
+        .filter(|is_accepted| *is_accepted)
+        .count()
 }
 
-/// Publishes what the outbox holds, oldest first. Answers how many were taken and how many were not.
+/// How many events of the outbox were published, and how many stay there because they were not accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxReport {
+    pub published: usize,
+    pub unpublished: usize,
+}
+
+/// Publishes the events in the outbox, oldest first.
 ///
 /// # Errors
-/// Database errors. Events that were taken and could not be marked are sent again.
-pub async fn outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize, usize)> {
+/// If an accepted event cannot be marked as published, it is published again.
+pub async fn publish_outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<OutboxReport> {
     let mut conn = pool.acquire().await?;
-    let waiting = db::requests::outbox::outbox_unpublished(&mut conn).await?;
-    let events: Vec<Event> = waiting
-        .iter()
-        .map(|row| {
-            let mut detail = json!({
-                "id": row.id, "organizationId": row.organization_id,
-                "occurredAt": row.occurred_at.to_rfc3339_opts(SecondsFormat::Millis, true),
-            });
-            if let (Some(detail), Some(payload)) = (detail.as_object_mut(), row.payload.as_object())
-            {
-                detail.extend(payload.clone());
-            }
-            Event {
-                kind: row.kind.clone(),
-                detail,
-            }
-        })
-        .collect();
-    let mut sent = 0;
-    for (rows, events) in waiting.chunks(BATCH).zip(events.chunks(BATCH)) {
-        let answer = publisher.publish(events).await;
-        let ids: Vec<i64> = rows
+    let rows = db::requests::outbox::outbox_unpublished_of_any_organization(&mut conn).await?;
+    let mut sent_count = 0;
+    for batch in rows.chunks(MAX_BATCH) {
+        let events: Vec<Event> = batch.iter().map(event).collect();
+        let outcome = publisher.publish(&events).await;
+        let accepted_ids: Vec<i64> = batch
             .iter()
-            .zip(&answer.taken)
-            .filter_map(|(row, taken)| taken.then_some(row.id))
+            .zip(&outcome.accepted)
+            .filter_map(|(row, is_accepted)| is_accepted.then_some(row.id))
             .collect();
-        // Marked batch by batch: what was taken is not sent again should the time be over soon.
-        db::requests::outbox::outbox_mark_published(&mut conn, &ids).await?;
-        sent += ids.len();
-        if answer.away {
+        // Marked after each batch: if the function's time is over, only the current batch is published twice.
+        db::requests::outbox::outbox_mark_published_of_any_organization(&mut conn, &accepted_ids)
+            .await?;
+        sent_count += accepted_ids.len();
+        if outcome.is_unreachable {
             break;
         }
     }
-    Ok((sent, waiting.len() - sent))
+    Ok(OutboxReport {
+        published: sent_count,
+        unpublished: rows.len() - sent_count,
+    })
+}
+
+fn event(row: &UnpublishedEvent) -> Event {
+    let mut detail = json!({
+        "id": row.id, "organizationId": row.organization_id,
+        "occurredAt": Timestamp(row.occurred_at),
+    });
+    if let (Some(detail), Some(payload)) = (detail.as_object_mut(), row.payload.as_object()) {
+        detail.extend(payload.clone());
+    }
+    Event {
+        kind: row.kind.clone(),
+        detail,
+    }
 }

@@ -1,4 +1,4 @@
-//! The client. Owns: its time-outs, and what its errors mean.
+//! The client of `DynamoDB`. Owns: its timeouts, and logging its errors.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tracing::warn;
 
 use super::{Cache, CacheError};
+use crate::failure::Cause;
 
 impl Cache {
     pub(super) async fn client(&self) -> &Client {
@@ -19,6 +20,7 @@ impl Cache {
     }
 }
 
+/// A call ends after five seconds at most: two attempts of two seconds and what lies between them.
 async fn client(endpoint: Option<&str>) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
@@ -40,20 +42,35 @@ async fn client(endpoint: Option<&str>) -> Client {
     Client::new(&config.load().await)
 }
 
-/// No answer, or a refusal: said once, without anybody else's text.
-pub(super) fn away<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> CacheError {
-    let kind = match error {
+/// Logs the kind of the error. Its text, which can hold anything, goes nowhere.
+pub(super) fn unavailable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> CacheError {
+    let error = match error {
         SdkError::TimeoutError(_) => "timed out",
         SdkError::DispatchFailure(_) => "not reachable",
         SdkError::ServiceError(refused) => refused.err().code().unwrap_or("refused"),
         _ => "failed",
     };
-    warn!(kind, "DynamoDB did not answer");
-    CacheError::Away
+    warn!(error, "DynamoDB call failed; the cache is unavailable");
+    CacheError::Unavailable
 }
 
-/// Something is stored that nobody of us writes.
-pub(super) fn broken(what: &'static str) -> CacheError {
-    warn!(what, "what is cached cannot be read");
-    CacheError::Broken
+/// Logs what is wrong with a stored item.
+pub(super) fn unreadable(error: &'static str) -> CacheError {
+    warn!(
+        error,
+        "cached item cannot be read; the next refresh run replaces it"
+    );
+    CacheError::Unreadable
+}
+
+/// The same for an error of a library.
+pub(super) fn unreadable_by<C: Cause>(error: &'static str) -> impl FnOnce(C) -> CacheError {
+    move |cause| {
+        let cause = cause.class();
+        warn!(
+            error,
+            cause, "cached item cannot be read; the next refresh run replaces it"
+        );
+        CacheError::Unreadable
+    }
 }

@@ -1,30 +1,33 @@
-//! Attributes of items. Owns: their names and types.
+//! Attributes of `DynamoDB` items. Owns: their names and types.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
-/// An item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) const PK: &str = "pk";
 pub(super) const SK: &str = "sk";
-/// When `DynamoDB` may delete the item: seconds since 1970, the form its TTL wants.
+/// When `DynamoDB` may delete the item, in seconds since 1970: the form that its TTL needs.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const TOKEN: &str = "token";
+pub(super) const PLACE: &str = "place";
+/// [`SNAPSHOT_FORMAT`](super::stored::SNAPSHOT_FORMAT) of the writer.
+pub(super) const FORMAT: &str = "format";
 
-/// The lease.
+/// Both keys of the lease.
 pub(super) const LEASE: &str = "lease";
-/// What says which snapshot holds.
+/// The partition key of the head, and the beginning of those of the parts.
 pub(super) const SNAPSHOT: &str = "snapshot";
+/// The sort key of the head.
 pub(super) const HEAD: &str = "head";
-/// Who asked for another snapshot last.
+/// Both keys of the last request for a refresh run.
 pub(super) const REQUEST: &str = "request";
 
-/// The parts of the snapshot that is kept in this place, 0 or 1.
-pub(super) fn place(at: u64) -> String {
-    format!("{SNAPSHOT}#{at}")
+/// The partition key of the parts in one of the two places, 0 and 1.
+pub(super) fn place_key(place: u64) -> String {
+    format!("{SNAPSHOT}#{place}")
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -35,8 +38,8 @@ pub(super) fn number(value: impl ToString + Copy) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// A point in time, in milliseconds.
-pub(super) fn moment(at: DateTime<Utc>) -> AttributeValue {
+/// Milliseconds since 1970.
+pub(super) fn time(at: DateTime<Utc>) -> AttributeValue {
     number(at.timestamp_millis())
 }
 
@@ -44,7 +47,7 @@ pub(super) fn read_number<T: std::str::FromStr>(item: &Item, name: &str) -> Opti
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-pub(super) fn read_moment(item: &Item, name: &str) -> Option<DateTime<Utc>> {
+pub(super) fn read_time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(read_number(item, name)?)
 }
 

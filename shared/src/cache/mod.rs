@@ -1,20 +1,22 @@
-//! The fleet's snapshot in `DynamoDB`, and the lease of whoever renews it. Owns: the items and how a
-//! snapshot is laid out in them, and the client, made when it is first needed. Does not own: when a
-//! snapshot is too old, who asks for another one (`app`).
+//! The fleet's snapshot in `DynamoDB`, and the lease of the run that renews it. Owns: the items, how a
+//! snapshot is laid out in them, and the client, which is built at the first use. Does not own: when a
+//! snapshot is stale, and who requests another one (`app`).
 //!
-//! It is a cache: losing the table loses nothing. What every item must keep to is that a reader never
-//! sees half a snapshot, nor one that somebody wrote whose lease was over:
-//! - `lease`/`lease`: who renews, until when, and the fencing token, one more with each lease.
-//! - `snapshot#0` and `snapshot#1`: the parts of two snapshots, each under the token of its lease. A
-//!   writer takes the place that the head does not name, and never overwrites a newer token's part.
-//! - `snapshot`/`head`: which place and token hold. It is written last, and only while the lease's
-//!   token is still the writer's.
+//! It is a cache: losing the table loses nothing. A reader never sees a half-written snapshot, nor one
+//! whose writer had lost the lease:
+//! - `lease`/`lease`: the owner, the end, and the fencing token, which grows with each lease.
+//! - `snapshot#0` and `snapshot#1`: two places for the parts of a snapshot, each part under the token of
+//!   its lease. A writer uses the place that the head does not name, and never overwrites the part of a
+//!   newer token.
+//! - `snapshot`/`head`: the place, token and format of the valid snapshot. It is written last, and only if
+//!   the lease's token is still the writer's.
 
 mod client;
 mod item;
 mod lease;
 mod parts;
 mod read;
+mod stored;
 mod write;
 
 use std::fmt;
@@ -24,33 +26,29 @@ use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::OnceCell;
 
-use crate::domain::fleet::Snapshot;
+use crate::domain::fleet::FleetSnapshot;
 pub use lease::Lease;
 
-/// A snapshot is kept for so long.
-pub const KEPT: TimeDelta = TimeDelta::hours(24);
+/// A snapshot of this age reads as absent, and `DynamoDB` may delete it.
+pub const SNAPSHOT_EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// There is no telling what is cached. What it displays holds no text of anybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// `DynamoDB` gave no answer, or refused one.
+    /// `DynamoDB` gave no answer, or refused the call.
     #[error("the cache does not answer")]
-    Away,
-    /// What is stored cannot be read.
-    #[error("what is cached cannot be read")]
-    Broken,
+    Unavailable,
+    /// The stored items are not what this module writes.
+    #[error("the cached snapshot cannot be read")]
+    Unreadable,
 }
 
-/// A cached snapshot.
 #[derive(Clone, Debug)]
-pub struct Cached {
-    /// What was cached. It does not know how old it is by now: see [`Snapshot::seen_at`].
-    pub snapshot: Snapshot,
-    /// The token of the lease it was written under: newer ones are larger.
+pub struct CachedSnapshot {
+    pub snapshot: FleetSnapshot,
+    /// The token of the lease that it was written under.
     pub token: u64,
-    /// When the pass began that it is of.
-    pub began: DateTime<Utc>,
-    /// From when on it counts as gone.
+    /// When the run began.
+    pub began_at: DateTime<Utc>,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
@@ -59,8 +57,8 @@ pub struct Cache {
     table: String,
     endpoint: Option<String>,
     client: OnceCell<Client>,
-    /// The last snapshot that was read: while its token holds, only the head is read.
-    copy: Mutex<Option<Arc<Cached>>>,
+    /// The last snapshot that was read. As long as its token is the head's, only the head is read.
+    copy: Mutex<Option<Arc<CachedSnapshot>>>,
 }
 
 impl fmt::Debug for Cache {
@@ -70,8 +68,8 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// The table of this name, where the SDK's own settings say: region, role,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`. Nothing is opened before the first use.
+    /// The table of this name, by the SDK's own settings: region, role, `AWS_ENDPOINT_URL_DYNAMODB`. Opens
+    /// no connection.
     #[must_use]
     pub fn new(table: String) -> Self {
         Self {
@@ -82,8 +80,7 @@ impl Cache {
         }
     }
 
-    /// The table of this name in a stand-in for `DynamoDB`, with a region and credentials that are made
-    /// up.
+    /// The table of this name in an emulator, with a made-up region and credentials.
     #[must_use]
     pub fn at(endpoint: &str, table: String) -> Self {
         Self {

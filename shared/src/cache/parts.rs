@@ -1,5 +1,5 @@
-//! A snapshot in parts, each compressed: one per host, with the agents there, and before them one with
-//! the rest.
+//! The parts of a snapshot: one for the fleet, then one per host with the agents on it. A host with many
+//! agents can fill an item of `DynamoDB`; the fleet would not fit into one.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -7,94 +7,85 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::CacheError;
-use super::client::broken;
-use crate::domain::fleet::{ContainerView, Incident, Moment, NodeView, Snapshot, Summary};
+use super::client::{unreadable, unreadable_by};
+use super::stored::{FleetPart, HostPart};
+use crate::domain::fleet::{AgentReport, FleetSnapshot};
 
-/// No part of ours is longer, by far.
-const LONGEST: u64 = 64 << 20;
+/// For one part when it is decompressed. No part that we write comes near it; garbage must not fill the
+/// memory.
+const MAX_PART_BYTES: u64 = 64 << 20;
 
-/// What is of no host. The type parameters are references when it is written.
-#[derive(Serialize, Deserialize)]
-struct Rest<S, I, C> {
-    refreshed_at: Moment,
-    summary: S,
-    incidents: I,
-    containers: C,
-}
-
-/// One host.
-#[derive(Serialize, Deserialize)]
-struct Host<N, C> {
-    node: N,
-    containers: C,
-}
-
-/// The parts of a snapshot.
-pub(super) fn split(snapshot: &Snapshot) -> Result<Vec<Vec<u8>>, CacheError> {
-    let known: HashSet<&str> = snapshot.nodes.iter().map(|n| n.node_id.as_str()).collect();
-    let mut of_host: HashMap<Option<&str>, Vec<&ContainerView>> = HashMap::new();
-    for container in &snapshot.containers {
-        let host = container.node_id.as_deref().filter(|id| known.contains(id));
-        of_host.entry(host).or_default().push(container);
+/// The parts of a snapshot, each compressed.
+pub(super) fn split(snapshot: &FleetSnapshot) -> Result<Vec<Vec<u8>>, CacheError> {
+    let hosts = snapshot.hosts.iter();
+    let registered: HashSet<&str> = hosts.map(|host| host.node_id.as_str()).collect();
+    let mut agents_by_host: HashMap<Option<&str>, Vec<AgentReport>> = HashMap::new();
+    for agent in &snapshot.agents {
+        let node_id = agent.node_id.as_deref();
+        let node_id = node_id.filter(|node_id| registered.contains(node_id));
+        agents_by_host
+            .entry(node_id)
+            .or_default()
+            .push(agent.clone());
     }
-    let rest = Rest {
+    let mut parts = Vec::with_capacity(snapshot.hosts.len() + 1);
+    parts.push(pack(&FleetPart {
         refreshed_at: snapshot.refreshed_at,
-        summary: &snapshot.summary,
-        incidents: &snapshot.incidents,
-        containers: of_host.remove(&None).unwrap_or_default(),
-    };
-    let mut parts = Vec::with_capacity(snapshot.nodes.len() + 1);
-    parts.push(pack(&rest)?);
-    for node in &snapshot.nodes {
-        let containers = of_host.remove(&Some(node.node_id.as_str()));
-        let containers = containers.unwrap_or_default();
-        parts.push(pack(&Host { node, containers })?);
+        summary: snapshot.summary.clone(),
+        incidents: snapshot.incidents.clone(),
+        agents: agents_by_host.remove(&None).unwrap_or_default(),
+    })?);
+    for host in &snapshot.hosts {
+        let agents = agents_by_host.remove(&Some(host.node_id.as_str()));
+        parts.push(pack(&HostPart {
+            host: host.clone(),
+            agents: agents.unwrap_or_default(),
+        })?);
     }
     Ok(parts)
 }
 
-/// The snapshot of these parts.
-pub(super) fn join(parts: &[Vec<u8>]) -> Result<Snapshot, CacheError> {
-    let (rest, hosts) = parts
+/// The inverse of [`split`].
+pub(super) fn join(parts: &[Vec<u8>]) -> Result<FleetSnapshot, CacheError> {
+    let (fleet, host_parts) = parts
         .split_first()
-        .ok_or_else(|| broken("a snapshot without parts"))?;
-    let mut rest: Rest<Summary, Vec<Incident>, Vec<ContainerView>> = unpack(rest)?;
-    let mut nodes = Vec::with_capacity(hosts.len());
-    for host in hosts {
-        let host: Host<NodeView, Vec<ContainerView>> = unpack(host)?;
-        nodes.push(host.node);
-        rest.containers.extend(host.containers);
+        .ok_or_else(|| unreadable("the snapshot has no parts"))?;
+    let fleet: FleetPart = unpack(fleet)?;
+    let mut agents = fleet.agents;
+    let mut hosts = Vec::with_capacity(host_parts.len());
+    for part in host_parts {
+        let part: HostPart = unpack(part)?;
+        hosts.push(part.host);
+        agents.extend(part.agents);
     }
-    let order = |c: &ContainerView| (c.node_id.clone(), c.id);
-    rest.containers.sort_by_cached_key(order);
-    Ok(Snapshot {
-        refreshed_at: rest.refreshed_at,
-        stale: false,
-        summary: rest.summary,
-        incidents: rest.incidents,
-        nodes,
-        containers: rest.containers,
+    agents.sort_by(|one, other| (&one.node_id, one.id).cmp(&(&other.node_id, other.id)));
+    Ok(FleetSnapshot {
+        refreshed_at: fleet.refreshed_at,
+        summary: fleet.summary,
+        incidents: fleet.incidents,
+        hosts,
+        agents,
     })
 }
 
 fn pack(part: &impl Serialize) -> Result<Vec<u8>, CacheError> {
-    let text = serde_json::to_vec(part).map_err(|_| broken("a part has no JSON form"))?;
+    let json = serde_json::to_vec(part).map_err(unreadable_by("a part has no JSON form"))?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let written = encoder.write_all(&text).and_then(|()| encoder.finish());
-    written.map_err(|_| broken("a part cannot be compressed"))
+    let compressed = encoder.write_all(&json).and_then(|()| encoder.finish());
+    compressed.map_err(unreadable_by("a part cannot be compressed"))
 }
 
 fn unpack<T: DeserializeOwned>(part: &[u8]) -> Result<T, CacheError> {
-    let mut text = Vec::new();
-    let mut decoder = GzDecoder::new(part).take(LONGEST + 1);
-    let read = decoder.read_to_end(&mut text);
-    let length = read.map_err(|_| broken("a part is not compressed"))?;
-    if u64::try_from(length).is_ok_and(|length| length > LONGEST) {
-        return Err(broken("a part is too long"));
+    let mut json = Vec::new();
+    let mut decoder = GzDecoder::new(part).take(MAX_PART_BYTES + 1);
+    let length = decoder.read_to_end(&mut json);
+    let length = length.map_err(unreadable_by("a part is not compressed"))?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_PART_BYTES) {
+        return Err(unreadable("a part is too long"));
     }
-    serde_json::from_slice(&text).map_err(|_| broken("a part is none"))
+    serde_json::from_slice(&json).map_err(unreadable_by("a part is not in the stored form"))
 }

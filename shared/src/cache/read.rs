@@ -1,67 +1,72 @@
-//! Reading the snapshot that holds.
+//! How the valid snapshot is read.
 
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::client::{away, broken};
+use super::client::{unavailable, unreadable};
 use super::item::{
-    EXPIRES_AT, HEAD, Item, PK, SK, SNAPSHOT, TOKEN, place, read_moment, read_number, read_text,
-    text,
+    EXPIRES_AT, FORMAT, HEAD, Item, PK, PLACE, SK, SNAPSHOT, TOKEN, place_key, read_number,
+    read_text, read_time, text,
 };
-use super::{Cache, CacheError, Cached, parts};
+use super::stored::SNAPSHOT_FORMAT;
+use super::{Cache, CacheError, CachedSnapshot, parts};
 
-/// While it is read, the snapshot may be overwritten by the next but one.
-const TRIES: usize = 3;
+/// While a slow reader reads one place, two runs can write: the second one overwrites that place.
+const MAX_ATTEMPTS: usize = 3;
 
-/// Which parts hold.
+/// What the head says about the valid snapshot.
 struct Head {
+    format: u64,
     token: u64,
     place: u64,
+    /// The number of items that hold the parts.
     items: usize,
-    began: DateTime<Utc>,
+    began_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 }
 
 impl Cache {
-    /// The snapshot that is cached. None: there is none, or it is too old to be kept.
-    ///
-    /// # Errors
-    /// [`CacheError`].
-    pub async fn snapshot(&self, now: DateTime<Utc>) -> Result<Option<Arc<Cached>>, CacheError> {
-        for _ in 0..TRIES {
+    /// The valid snapshot. `None` if there is none, if it has expired, or if a function of another version
+    /// wrote it.
+    pub async fn snapshot(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<CachedSnapshot>>, CacheError> {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(head) = self.head_item().await? else {
                 return Ok(None);
             };
-            let head = Head::read(&head).ok_or_else(|| broken("the head is none"))?;
-            if head.expires_at <= now {
+            let head = Head::read(&head).ok_or_else(|| unreadable("the head lacks fields"))?;
+            if head.expires_at <= now || head.format != SNAPSHOT_FORMAT {
                 return Ok(None);
             }
-            if let Some(copy) = self.copied(&head) {
+            if let Some(copy) = self.copy_of(&head) {
                 return Ok(Some(copy));
             }
             let Some(parts) = self.parts(&head).await? else {
                 continue;
             };
-            let cached = Arc::new(Cached {
+            let cached = Arc::new(CachedSnapshot {
                 snapshot: parts::join(&parts)?,
                 token: head.token,
-                began: head.began,
+                began_at: head.began_at,
                 expires_at: head.expires_at,
             });
             let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
             *copy = Some(Arc::clone(&cached));
             return Ok(Some(cached));
         }
-        Err(broken("parts are missing"))
+        Err(unreadable("parts of the snapshot are missing"))
     }
 
-    fn copied(&self, head: &Head) -> Option<Arc<Cached>> {
+    fn copy_of(&self, head: &Head) -> Option<Arc<CachedSnapshot>> {
         let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |copy: &&Arc<Cached>| {
-            (copy.token, copy.began, copy.expires_at) == (head.token, head.began, head.expires_at)
+        let is_same = |copy: &&Arc<CachedSnapshot>| {
+            (copy.token, copy.began_at, copy.expires_at)
+                == (head.token, head.began_at, head.expires_at)
         };
-        copy.as_ref().filter(same).map(Arc::clone)
+        copy.as_ref().filter(is_same).map(Arc::clone)
     }
 
     pub(super) async fn head_item(&self) -> Result<Option<Item>, CacheError> {
@@ -71,11 +76,14 @@ impl Cache {
             .key(PK, text(SNAPSHOT))
             .key(SK, text(HEAD))
             .consistent_read(true);
-        let answer = Box::pin(get.send()).await.map_err(|error| away(&error))?;
-        Ok(answer.item)
+        let output = Box::pin(get.send())
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(output.item)
     }
 
-    /// The parts that the head names, whole and in order; none if they are not all there (any more).
+    /// The parts that the head names, in order. `None` if some are missing because a run has begun to
+    /// overwrite them.
     async fn parts(&self, head: &Head) -> Result<Option<Vec<Vec<u8>>>, CacheError> {
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut items = 0;
@@ -86,17 +94,20 @@ impl Cache {
                 .table_name(&self.table)
                 .key_condition_expression("#pk = :place")
                 .expression_attribute_names("#pk", PK)
-                .expression_attribute_values(":place", text(place(head.place)))
+                .expression_attribute_values(":place", text(place_key(head.place)))
                 .consistent_read(true)
                 .set_exclusive_start_key(from);
-            let page = Box::pin(query.send()).await.map_err(|error| away(&error))?;
+            let page = Box::pin(query.send())
+                .await
+                .map_err(|error| unavailable(&error))?;
             for item in page.items.unwrap_or_default() {
-                // Others are left from earlier snapshots, or are of the next one.
+                // Other items are left from an earlier snapshot, or belong to the next one.
                 if read_number(&item, TOKEN) != Some(head.token) {
                     continue;
                 }
                 items += 1;
-                append(&mut parts, item).ok_or_else(|| broken("an item is no part"))?;
+                append(&mut parts, item)
+                    .ok_or_else(|| unreadable("an item is not a chunk of a part"))?;
             }
             from = page.last_evaluated_key;
             if from.is_none() {
@@ -107,13 +118,13 @@ impl Cache {
     }
 }
 
-/// Items come in the order of their parts, and of the chunks of each.
+/// Appends a chunk. Chunks come in the order of their sort key, `<part>#<chunk>`.
 fn append(parts: &mut Vec<Vec<u8>>, mut item: Item) -> Option<()> {
     let (_, chunk) = read_text(&item, SK)?.split_once('#')?;
-    let first = chunk.parse::<u64>().ok()? == 0;
+    let is_first = chunk.parse::<u64>().ok()? == 0;
     let bytes = item.remove("bytes")?;
     let bytes = bytes.as_b().ok()?.as_ref();
-    if first {
+    if is_first {
         parts.push(bytes.to_vec());
     } else {
         parts.last_mut()?.extend_from_slice(bytes);
@@ -125,10 +136,12 @@ impl Head {
     fn read(item: &Item) -> Option<Self> {
         let expires_at = read_number(item, EXPIRES_AT)?;
         Some(Self {
+            // A head without a format is of a version before there were formats.
+            format: read_number(item, FORMAT).unwrap_or_default(),
             token: read_number(item, TOKEN)?,
-            place: read_number(item, "place")?,
+            place: read_number(item, PLACE)?,
             items: read_number(item, "items")?,
-            began: read_moment(item, "began")?,
+            began_at: read_time(item, "began")?,
             expires_at: DateTime::from_timestamp(expires_at, 0)?,
         })
     }

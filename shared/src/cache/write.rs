@@ -1,4 +1,4 @@
-//! Writing a snapshot: its parts, then the head that makes them hold.
+//! Writing a snapshot: its parts, then the head that makes it valid.
 
 use std::time::Duration;
 
@@ -10,45 +10,44 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWrite
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::client::{away, broken};
+use super::client::{unavailable, unreadable};
 use super::item::{
-    EXPIRES_AT, HEAD, Item, LEASE, PK, SK, SNAPSHOT, TOKEN, moment, number, place, read_number,
-    text,
+    EXPIRES_AT, FORMAT, HEAD, Item, LEASE, PK, PLACE, SK, SNAPSHOT, TOKEN, number, place_key,
+    read_number, text, time,
 };
-use super::{Cache, CacheError, KEPT, Lease, parts};
-use crate::domain::fleet::Snapshot;
+use super::stored::SNAPSHOT_FORMAT;
+use super::{Cache, CacheError, Lease, SNAPSHOT_EXPIRES_AFTER, parts};
+use crate::domain::fleet::FleetSnapshot;
 
-/// An item may have 400 KB, names and numbers included.
-const CHUNK: usize = 350_000;
-/// Items that are written at once.
-const AT_ONCE: usize = 32;
-/// Others may be at the lease at the same moment.
-const TRIES: u32 = 3;
+/// `DynamoDB` allows 400 KB per item, which includes attribute names and numbers.
+const MAX_CHUNK_BYTES: usize = 350_000;
+const MAX_CONCURRENT_PUTS: usize = 32;
+/// For the head: another invocation may touch the lease at the same moment, which cancels the transaction.
+const MAX_ATTEMPTS: u32 = 3;
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Cache {
-    /// Writes a snapshot of a pass that began at this time. False: the lease is over and somebody else
-    /// has it, or had it; then what is cached stays as it is.
-    ///
-    /// # Errors
-    /// [`CacheError`]. What was cached before still holds.
+    /// Writes the snapshot of a run that began at `began_at`. Returns false, and leaves the cached snapshot
+    /// valid, if another owner has taken the lease meanwhile. An error leaves the cached snapshot valid,
+    /// too.
     pub async fn snapshot_write(
         &self,
         lease: &Lease,
-        snapshot: &Snapshot,
-        began: DateTime<Utc>,
+        snapshot: &FleetSnapshot,
+        began_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<bool, CacheError> {
         let parts = parts::split(snapshot)?;
-        // Readers may be at the place that holds: this one goes to the other.
-        let holding = self.head_item().await?;
-        let holding: Option<u64> = holding.and_then(|head| read_number(&head, "place"));
-        let at = u64::from(holding == Some(0));
-        let expires_at = (now + KEPT).timestamp();
+        // Readers may be reading the valid snapshot, so this one goes to the other place.
+        let head = self.head_item().await?;
+        let valid_place: Option<u64> = head.and_then(|head| read_number(&head, PLACE));
+        let place = u64::from(valid_place == Some(0));
+        let expires_at = (now + SNAPSHOT_EXPIRES_AFTER).timestamp();
         let mut items: Vec<Item> = Vec::new();
         for (part, bytes) in parts.into_iter().enumerate() {
-            for (chunk, bytes) in bytes.chunks(CHUNK).enumerate() {
+            for (chunk, bytes) in bytes.chunks(MAX_CHUNK_BYTES).enumerate() {
                 items.push(Item::from([
-                    (PK.to_owned(), text(place(at))),
+                    (PK.to_owned(), text(place_key(place))),
                     (SK.to_owned(), text(format!("{part:06}#{chunk:06}"))),
                     (TOKEN.to_owned(), number(lease.token)),
                     (EXPIRES_AT.to_owned(), number(expires_at)),
@@ -61,9 +60,10 @@ impl Cache {
             (SK.to_owned(), text(HEAD)),
             (TOKEN.to_owned(), number(lease.token)),
             (EXPIRES_AT.to_owned(), number(expires_at)),
-            ("place".to_owned(), number(at)),
+            (PLACE.to_owned(), number(place)),
+            (FORMAT.to_owned(), number(SNAPSHOT_FORMAT)),
             ("items".to_owned(), number(items.len())),
-            ("began".to_owned(), moment(began)),
+            ("began".to_owned(), time(began_at)),
         ]);
         if !self.parts_put(items, lease).await? {
             return Ok(false);
@@ -71,7 +71,7 @@ impl Cache {
         self.head_put(head, lease).await
     }
 
-    /// False: a newer lease has written there.
+    /// Returns false if the owner of a newer lease has written there.
     async fn parts_put(&self, items: Vec<Item>, lease: &Lease) -> Result<bool, CacheError> {
         let client = self.client().await;
         let puts = items.into_iter().map(|item| {
@@ -87,16 +87,16 @@ impl Cache {
                 .expression_attribute_values(":number", text("N"));
             Box::pin(part_put(put))
         });
-        let mut puts = stream::iter(puts).buffer_unordered(AT_ONCE);
-        while let Some(taken) = puts.try_next().await? {
-            if !taken {
+        let mut puts = stream::iter(puts).buffer_unordered(MAX_CONCURRENT_PUTS);
+        while let Some(is_written) = puts.try_next().await? {
+            if !is_written {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// False: the lease is somebody else's by now.
+    /// Returns false if another owner has taken the lease.
     async fn head_put(&self, head: Item, lease: &Lease) -> Result<bool, CacheError> {
         let check = ConditionCheck::builder()
             .table_name(&self.table)
@@ -111,27 +111,27 @@ impl Cache {
             .set_item(Some(head))
             .build();
         let (Ok(check), Ok(put)) = (check, put) else {
-            return Err(broken("the head is no item"));
+            return Err(unreadable("the head is not a valid item"));
         };
         let check = TransactWriteItem::builder().condition_check(check).build();
         let put = TransactWriteItem::builder().put(put).build();
-        for tried in 1.. {
+        for attempt in 1.. {
             let write = self.client().await.transact_write_items();
             let write = write
                 .transact_items(check.clone())
                 .transact_items(put.clone());
             match Box::pin(write.send()).await {
                 Ok(_) => return Ok(true),
-                Err(error) => match cancelled(&error) {
+                Err(error) => match cancellation_reason(&error) {
                     Some("ConditionalCheckFailed") => return Ok(false),
-                    Some("TransactionConflict") if tried < TRIES => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    Some("TransactionConflict") if attempt < MAX_ATTEMPTS => {
+                        tokio::time::sleep(RETRY_INTERVAL).await;
                     }
-                    _ => return Err(away(&error)),
+                    _ => return Err(unavailable(&error)),
                 },
             }
         }
-        Err(CacheError::Away)
+        Err(CacheError::Unavailable)
     }
 }
 
@@ -140,13 +140,13 @@ async fn part_put(put: PutItemFluentBuilder) -> Result<bool, CacheError> {
         Ok(_) => Ok(true),
         Err(error) => match error.as_service_error() {
             Some(refused) if refused.is_conditional_check_failed_exception() => Ok(false),
-            _ => Err(away(&error)),
+            _ => Err(unavailable(&error)),
         },
     }
 }
 
-/// Why a transaction was cancelled: the first of its items that has a reason.
-fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&str> {
+/// Why a transaction was cancelled: the reason of the first of its items that has one.
+fn cancellation_reason<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&str> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
         error.as_service_error()
     else {

@@ -1,9 +1,25 @@
-//! Network addresses. Owns: which of them are public. Webhooks and hosts are held to it.
+//! Network addresses. Owns: which of them are public, and which of them webhooks and hosts may have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is public unicast: in none of the blocks that IANA's special-purpose address
-/// registries list as not globally reachable, and no multicast.
+/// Which addresses a webhook or a host may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressPolicy {
+    PublicOnly,
+    /// Also private and loopback addresses, for hosts in a private network and for the local stack. Webhooks may then
+    /// use plain http and any port.
+    Any,
+}
+
+impl AddressPolicy {
+    #[must_use]
+    pub fn allows(self, address: IpAddr) -> bool {
+        self == Self::Any || is_public(address)
+    }
+}
+
+/// Whether an address is public unicast: not multicast, and outside the blocks that IANA's special-purpose address
+/// registries list as not globally reachable.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -26,8 +42,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 224)
 }
 
-/// Only the block that is given out for global unicast, without the parts of it that lead to IPv4
-/// addresses or nowhere.
+/// Only the block that is allocated for global unicast, without its special-purpose parts and those that embed IPv4
+/// addresses.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(mapped) = address.to_ipv4_mapped() {
         return is_public_v4(mapped);

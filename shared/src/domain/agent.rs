@@ -1,10 +1,10 @@
-//! An agent's life as the database records it. Owns: the status words, and which may follow which.
+//! The states of an agent. Owns: the database's words for them, and which event leads from which state to which.
+//! Does not own: when an event happens (`app`, `domain::fleet`).
 
 use serde::{Serialize, Serializer};
 
-/// `milady_sandboxes.status`. A word this version does not know is `Unknown` and never acted on.
+/// `milady_sandboxes.status`. `Unknown` stands for a word of a newer version; nothing is done to such an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the database's own words")]
 pub enum AgentStatus {
     Pending,
     Provisioning,
@@ -16,7 +16,7 @@ pub enum AgentStatus {
 }
 
 impl AgentStatus {
-    /// Reads the database's word.
+    /// Parses the database's word.
     #[must_use]
     pub fn parse(word: &str) -> Self {
         match word {
@@ -30,7 +30,7 @@ impl AgentStatus {
         }
     }
 
-    /// The database's word; `unknown` stands for any that this version does not know.
+    /// The database's word, or `unknown` for [`AgentStatus::Unknown`].
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,39 +44,36 @@ impl AgentStatus {
         }
     }
 
-    /// The status after this, if the table allows it.
-    ///
-    /// # Errors
-    /// [`NotNow`] with the reason, for whoever asked.
-    pub fn after(self, change: Change) -> Result<Self, NotNow> {
+    /// The status after the event, or why the event cannot happen in this status.
+    pub fn after(self, event: AgentEvent) -> Result<Self, StateConflict> {
         TRANSITIONS
             .iter()
-            .find(|(from, what, _)| *from == self && *what == change)
+            .find(|(from, on, _)| *from == self && *on == event)
             .map(|(_, _, to)| *to)
-            .ok_or_else(|| self.refusal(change))
+            .ok_or_else(|| self.conflict(event))
     }
 
-    fn refusal(self, change: Change) -> NotNow {
-        NotNow(match (self, change) {
+    fn conflict(self, event: AgentEvent) -> StateConflict {
+        StateConflict(match (self, event) {
             (Self::Unknown, _) => "Agent is in a state this version does not know",
             (Self::Provisioning, _) => "Agent provisioning is in progress",
-            (Self::Running, Change::AskStart) => "Agent is already running",
-            (Self::Disconnected, Change::AskStart | Change::AskRestore) => {
+            (Self::Running, AgentEvent::StartRequested) => "Agent is already running",
+            (Self::Disconnected, AgentEvent::StartRequested | AgentEvent::RestoreRequested) => {
                 "The agent's host cannot be reached"
             }
-            (Self::Pending, Change::AskRestore) => "Agent has not been started yet",
-            (_, Change::AskStop | Change::AskPairing) => "Agent is not running",
-            _ => "Agent is in another state by now",
+            (Self::Pending, AgentEvent::RestoreRequested) => "Agent has not been started yet",
+            (_, AgentEvent::StopRequested | AgentEvent::PairingRequested) => "Agent is not running",
+            _ => "The agent's state has changed meanwhile",
         })
     }
 
-    /// Whether there is, or may be, a container to stop. `recorded`: the row names a container on a
-    /// node. An agent in error may have left one behind.
+    /// Whether the agent has, or may have, a container to stop. A failed start may have left a container behind, so
+    /// for `Error` the row decides: `is_recorded` says whether it names a container on a host.
     #[must_use]
-    pub fn expects_container(self, recorded: bool) -> bool {
+    pub fn expects_container(self, is_recorded: bool) -> bool {
         match self {
             Self::Running | Self::Provisioning | Self::Disconnected => true,
-            Self::Error => recorded,
+            Self::Error => is_recorded,
             Self::Pending | Self::Stopped | Self::Unknown => false,
         }
     }
@@ -88,103 +85,102 @@ impl Serialize for AgentStatus {
     }
 }
 
-/// What can happen to an agent: what its owner asks for, what a job does, what an inspection sees.
+/// What happens to an agent: its owner requests something, a job makes progress, or a refresh run observes its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The owner asks for a start (provision, resume).
-    AskStart,
-    /// The owner asks for an earlier state.
-    AskRestore,
-    /// The owner asks for a stop (suspend).
-    AskStop,
-    /// The owner asks for its deletion.
-    AskDelete,
-    /// The owner asks for a pairing token.
-    AskPairing,
-    /// A job begins to start it.
-    BeginStart,
-    /// Its container runs.
-    FinishStart,
-    /// The start job gave up.
-    FailStart,
-    /// Its container is gone because it was asked to stop.
-    FinishStop,
-    /// Its host could not be read twice running.
-    LoseHost,
-    /// Its host is read again.
-    RegainHost,
-    /// Its container was seen gone twice running.
-    LoseContainer,
+pub enum AgentEvent {
+    /// The owner requests a start (provision, resume).
+    StartRequested,
+    /// The owner requests the state of a backup.
+    RestoreRequested,
+    /// The owner requests a stop (suspend).
+    StopRequested,
+    /// The owner requests the agent's deletion.
+    DeleteRequested,
+    /// The owner requests a pairing token.
+    PairingRequested,
+    /// A job begins to start the agent.
+    StartBegun,
+    /// The agent's container runs.
+    StartFinished,
+    /// The start job has used up its attempts.
+    StartFailed,
+    /// The agent's container was removed as requested.
+    StopFinished,
+    /// Two consecutive refresh runs could not read the agent's host.
+    HostLost,
+    /// A refresh run reads the agent's host again.
+    HostRegained,
+    /// Two consecutive refresh runs saw that the agent's container is gone.
+    ContainerLost,
 }
 
-/// Every transition there is. What an owner asks for is carried out by a job, so asking leaves the
-/// status as it is. A start that nobody works on any more (`Provisioning` without a job) can be asked
-/// for again, stopped and deleted.
+/// All transitions. Jobs carry out what an owner requests, so a request alone leaves the status as it is. A start
+/// whose job is gone (`Provisioning` without a job) can be requested again, stopped and deleted.
 #[rustfmt::skip]
-const TRANSITIONS: &[(AgentStatus, Change, AgentStatus)] = {
+const TRANSITIONS: &[(AgentStatus, AgentEvent, AgentStatus)] = {
     use AgentStatus::{Disconnected, Error, Pending, Provisioning, Running, Stopped};
-    use Change::{
-        AskDelete, AskPairing, AskRestore, AskStart, AskStop, BeginStart, FailStart, FinishStart,
-        FinishStop, LoseContainer, LoseHost, RegainHost,
+    use AgentEvent::{
+        ContainerLost, DeleteRequested, HostLost, HostRegained, PairingRequested, RestoreRequested,
+        StartBegun, StartFailed, StartFinished, StartRequested, StopFinished, StopRequested,
     };
     &[
-        (Pending,      AskStart,      Pending),
-        (Stopped,      AskStart,      Stopped),
-        (Error,        AskStart,      Error),
-        (Provisioning, AskStart,      Provisioning),
-        (Running,      AskRestore,    Running),
-        (Stopped,      AskRestore,    Stopped),
-        (Error,        AskRestore,    Error),
-        (Running,      AskStop,       Running),
-        (Disconnected, AskStop,       Disconnected),
-        (Error,        AskStop,       Error),
-        (Provisioning, AskStop,       Provisioning),
-        (Pending,      AskDelete,     Pending),
-        (Provisioning, AskDelete,     Provisioning),
-        (Running,      AskDelete,     Running),
-        (Stopped,      AskDelete,     Stopped),
-        (Disconnected, AskDelete,     Disconnected),
-        (Error,        AskDelete,     Error),
-        (Running,      AskPairing,    Running),
-        (Pending,      BeginStart,    Provisioning),
-        (Stopped,      BeginStart,    Provisioning),
-        (Error,        BeginStart,    Provisioning),
-        (Provisioning, BeginStart,    Provisioning),
-        (Provisioning, FinishStart,   Running),
-        (Provisioning, FailStart,     Error),
-        (Running,      FinishStop,    Stopped),
-        (Disconnected, FinishStop,    Stopped),
-        (Error,        FinishStop,    Stopped),
-        (Provisioning, FinishStop,    Stopped),
-        (Running,      LoseHost,      Disconnected),
-        (Disconnected, RegainHost,    Running),
-        (Running,      LoseContainer, Error),
-        (Disconnected, LoseContainer, Error),
+        (Pending,      StartRequested,   Pending),
+        (Stopped,      StartRequested,   Stopped),
+        (Error,        StartRequested,   Error),
+        (Provisioning, StartRequested,   Provisioning),
+        (Running,      RestoreRequested, Running),
+        (Stopped,      RestoreRequested, Stopped),
+        (Error,        RestoreRequested, Error),
+        (Running,      StopRequested,    Running),
+        (Disconnected, StopRequested,    Disconnected),
+        (Error,        StopRequested,    Error),
+        (Provisioning, StopRequested,    Provisioning),
+        (Pending,      DeleteRequested,  Pending),
+        (Provisioning, DeleteRequested,  Provisioning),
+        (Running,      DeleteRequested,  Running),
+        (Stopped,      DeleteRequested,  Stopped),
+        (Disconnected, DeleteRequested,  Disconnected),
+        (Error,        DeleteRequested,  Error),
+        (Running,      PairingRequested, Running),
+        (Pending,      StartBegun,       Provisioning),
+        (Stopped,      StartBegun,       Provisioning),
+        (Error,        StartBegun,       Provisioning),
+        (Provisioning, StartBegun,       Provisioning),
+        (Provisioning, StartFinished,    Running),
+        (Provisioning, StartFailed,      Error),
+        (Running,      StopFinished,     Stopped),
+        (Disconnected, StopFinished,     Stopped),
+        (Error,        StopFinished,     Stopped),
+        (Provisioning, StopFinished,     Stopped),
+        (Running,      HostLost,         Disconnected),
+        (Disconnected, HostRegained,     Running),
+        (Running,      ContainerLost,    Error),
+        (Disconnected, ContainerLost,    Error),
     ]
 };
 
-/// The table does not allow it; the text is for whoever asked.
+/// The agent's state does not allow what was requested. The text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotNow(pub &'static str);
+pub struct StateConflict(pub &'static str);
 
 /// `milady_sandboxes.billing_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BillingStatus {
-    /// Nothing is owed and credit is not low.
+    /// The agent has no debt, and the organization's credit is not low.
     Active,
-    /// Nothing is owed by this agent; the organization's credit is low.
+    /// The agent has no debt, but the organization's credit is low.
     Warning,
-    /// Something is owed; a shutdown is scheduled.
+    /// The agent has a debt, and its shutdown is scheduled.
     ShutdownPending,
-    /// Stopped for debt.
+    /// The agent was stopped because of its debt.
     Suspended,
-    /// An operator's gift: never metered, charged, warned or suspended.
+    /// An operator lets the agent run for free: it is never metered, charged, warned about or suspended.
     Exempt,
 }
 
 impl BillingStatus {
-    /// Reads the database's word; none but these five can stand there.
+    /// Parses the database's word. A check constraint of the table allows these five only.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [
@@ -232,7 +228,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_words_are_read_as_they_are_written() {
+    fn parsing_reverses_as_str() {
         for status in ALL {
             assert_eq!(AgentStatus::parse(status.as_str()), status);
         }
@@ -240,70 +236,73 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_one_outcome_and_nothing_leads_from_or_to_the_unknown() {
-        for (at, (from, change, to)) in TRANSITIONS.iter().enumerate() {
-            let twice = TRANSITIONS[..at]
+    fn each_event_has_one_outcome_per_status_and_unknown_has_no_transition() {
+        for (index, (from, event, to)) in TRANSITIONS.iter().enumerate() {
+            let is_duplicate = TRANSITIONS[..index]
                 .iter()
-                .any(|(other, what, _)| other == from && what == change);
-            assert!(!twice, "{from:?} {change:?}");
+                .any(|(other_from, other_event, _)| other_from == from && other_event == event);
+            assert!(!is_duplicate, "{from:?} {event:?}");
             assert!(*from != AgentStatus::Unknown && *to != AgentStatus::Unknown);
         }
     }
 
     #[test]
-    fn running_comes_only_from_a_finished_start_or_a_host_that_is_back() {
-        for (from, change, to) in TRANSITIONS {
+    fn only_a_finished_start_or_a_regained_host_leads_to_running() {
+        for (from, event, to) in TRANSITIONS {
             if *to == AgentStatus::Running && from != to {
-                assert!(matches!(change, Change::FinishStart | Change::RegainHost));
+                assert!(matches!(
+                    event,
+                    AgentEvent::StartFinished | AgentEvent::HostRegained
+                ));
             }
         }
     }
 
     #[test]
-    fn what_is_not_in_the_table_is_refused_with_a_reason() {
-        for (from, change, reason) in [
+    fn an_event_without_a_transition_is_refused_with_a_reason() {
+        for (from, event, reason) in [
             (
                 AgentStatus::Running,
-                Change::AskStart,
+                AgentEvent::StartRequested,
                 "Agent is already running",
             ),
             (
                 AgentStatus::Stopped,
-                Change::AskPairing,
+                AgentEvent::PairingRequested,
                 "Agent is not running",
             ),
             (
                 AgentStatus::Pending,
-                Change::AskStop,
+                AgentEvent::StopRequested,
                 "Agent is not running",
             ),
             (
                 AgentStatus::Pending,
-                Change::AskRestore,
+                AgentEvent::RestoreRequested,
                 "Agent has not been started yet",
             ),
             (
                 AgentStatus::Provisioning,
-                Change::AskRestore,
+                AgentEvent::RestoreRequested,
                 "Agent provisioning is in progress",
             ),
             (
                 AgentStatus::Disconnected,
-                Change::AskStart,
+                AgentEvent::StartRequested,
                 "The agent's host cannot be reached",
             ),
             (
                 AgentStatus::Unknown,
-                Change::AskDelete,
+                AgentEvent::DeleteRequested,
                 "Agent is in a state this version does not know",
             ),
             (
                 AgentStatus::Stopped,
-                Change::FinishStart,
-                "Agent is in another state by now",
+                AgentEvent::StartFinished,
+                "The agent's state has changed meanwhile",
             ),
         ] {
-            assert_eq!(from.after(change), Err(NotNow(reason)));
+            assert_eq!(from.after(event), Err(StateConflict(reason)));
         }
     }
 }

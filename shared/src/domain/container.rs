@@ -1,88 +1,108 @@
-//! What an agent's container is given. Owns: its name, its ports inside, its environment, which images
-//! may run and where their registries are. Does not own: the host's side (`placement`), the limits
-//! (`hosts`).
+//! What is inside an agent's container. Owns: its name, its ports, its environment, its limits, which images may run,
+//! and how image names are read. Does not own: its ports on the host (`placement`), its rights (`hosts`).
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
+
+use crate::domain::ids::AgentId;
 
 /// Where an agent serves its pages and its health.
 pub const WEB_PORT: u16 = 2_138;
-/// Where an agent serves its bridge, its snapshots and restores.
+/// Where an agent serves its bridge, and where its state is read and restored.
 pub const BRIDGE_PORT: u16 = 31_337;
-/// The agent's own secret, kept over all its starts.
+/// The variable with the agent's own secret, which is made once and kept over all its starts.
 pub const JWT_SECRET: &str = "JWT_SECRET";
-/// The key that paired browsers present to the agent.
+/// The variable with the key that paired browsers present to the agent. It is kept too.
 pub const API_TOKEN: &str = "MILADY_API_TOKEN";
+
+/// What a container may use of its host. `None` if there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceLimits {
+    pub memory_bytes: Option<i64>,
+    /// Billionths of a processor.
+    pub nano_cpus: Option<i64>,
+    /// Processes and threads.
+    pub pids: Option<i64>,
+}
+
+/// What each agent's container may use: 2 GiB, two processors, 512 processes.
+pub const AGENT_LIMITS: ResourceLimits = ResourceLimits {
+    memory_bytes: Some(2 << 30),
+    nano_cpus: Some(2_000_000_000),
+    pids: Some(512),
+};
 
 /// The name of an agent's container and of its volume.
 #[must_use]
-pub fn name(agent_id: Uuid) -> String {
+pub fn name(agent_id: AgentId) -> String {
     format!("milady-{agent_id}")
 }
 
-/// What the platform tells an agent.
+/// The variables that the platform sets.
 #[derive(Clone, Debug)]
-pub struct Given<'a> {
-    /// Its name.
+pub struct PlatformVariables<'a> {
     pub agent_name: &'a str,
-    /// Its configuration, a JSON object.
+    /// A JSON object.
     pub config: Option<&'a Value>,
-    /// Origins its pages may be embedded in and called from.
+    /// Origins that may embed and call the agent's pages.
     pub origins: &'a [String],
-    /// Its own database; none = it has none.
+    /// The agent's own database.
     pub database_uri: Option<&'a str>,
 }
 
-/// The environment as `NAME=value`: what the owner set, and over it what the platform says.
+/// The environment as `NAME=value`. The platform's variables replace the owner's of the same name.
 #[must_use]
-pub fn environment(own: &Value, given: &Given<'_>) -> Vec<String> {
-    let mut all: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in own.as_object().into_iter().flatten() {
+pub fn environment(owners: &Value, platform: &PlatformVariables<'_>) -> Vec<String> {
+    let mut variables: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in owners.as_object().into_iter().flatten() {
         match value {
-            Value::String(text) => all.insert(name, text.clone()),
-            Value::Number(_) | Value::Bool(_) => all.insert(name, value.to_string()),
-            // An older web app's row; an environment holds texts only.
+            Value::String(text) => variables.insert(name, text.clone()),
+            Value::Number(_) | Value::Bool(_) => variables.insert(name, value.to_string()),
+            // Only the older web app wrote such values. An environment holds texts only.
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
     }
-    all.insert("AGENT_NAME", given.agent_name.to_owned());
-    all.insert("MILADY_PORT", WEB_PORT.to_string());
-    all.insert("PORT", (WEB_PORT + 1).to_string());
-    all.insert("BRIDGE_PORT", BRIDGE_PORT.to_string());
-    all.insert("MILADY_ALLOWED_ORIGINS", given.origins.join(","));
-    if let Some(config) = given.config {
-        all.insert("MILADY_AGENT_CONFIG", config.to_string());
+    variables.insert("AGENT_NAME", platform.agent_name.to_owned());
+    variables.insert("MILADY_PORT", WEB_PORT.to_string());
+    variables.insert("PORT", (WEB_PORT + 1).to_string());
+    variables.insert("BRIDGE_PORT", BRIDGE_PORT.to_string());
+    variables.insert("MILADY_ALLOWED_ORIGINS", platform.origins.join(","));
+    if let Some(config) = platform.config {
+        variables.insert("MILADY_AGENT_CONFIG", config.to_string());
     }
-    if let Some(uri) = given.database_uri {
-        all.insert("DATABASE_URL", uri.to_owned());
+    if let Some(uri) = platform.database_uri {
+        variables.insert("DATABASE_URL", uri.to_owned());
     }
-    let lines = all.iter().map(|(name, value)| format!("{name}={value}"));
+    let lines = variables
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
     lines.collect()
 }
 
 /// Images that agents may run.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The one of agents that name none.
+    /// The image of agents that name none.
     pub default: String,
-    /// What a name must begin with.
+    /// A prefix of each image that agents may name.
     pub allowed: Vec<String>,
 }
 
 impl Images {
-    /// The image of an agent that asks for this one; none if it may not have it.
+    /// The image of an agent that names this one; `None` if it is not allowed.
     #[must_use]
-    pub fn choose<'a>(&'a self, asked: Option<&'a str>) -> Option<&'a str> {
-        let image = asked.unwrap_or(&self.default);
-        let allowed = |prefix: &String| image.starts_with(prefix.as_str());
-        (image == self.default || self.allowed.iter().any(allowed)).then_some(image)
+    pub fn choose<'a>(&'a self, requested: Option<&'a str>) -> Option<&'a str> {
+        let image = requested.unwrap_or(&self.default);
+        let matches = |prefix: &String| image.starts_with(prefix.as_str());
+        (image == self.default || self.allowed.iter().any(matches)).then_some(image)
     }
 }
 
-/// The registry that an image comes from, as credentials are filed under it. As Docker has it: the
-/// first part names one if it looks like a host.
+/// The registry that an image comes from, by which our accounts are filed. Docker's rule: the part before the first
+/// slash names a registry if it looks like a host name.
 #[must_use]
 pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
@@ -91,7 +111,7 @@ pub fn registry(image: &str) -> &str {
     }
 }
 
-/// The name with the tag it means: without one Docker would pull all there are.
+/// The image's name with its tag. Docker's API would pull all tags of a name without one.
 #[must_use]
 pub fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -108,20 +128,20 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_the_platform_says_stands_over_what_the_owner_set() {
-        let own = json!({
+    fn the_platforms_variables_replace_the_owners() {
+        let owners = json!({
             "A": "it's \"odd\" $(x)\nnext", "PORT": "1", "N": 5, "LIST": [1], "DATABASE_URL": "mine",
             "JWT_SECRET": "kept",
         });
         let config = json!({"bio": "line\nline"});
-        let given = Given {
+        let platform = PlatformVariables {
             agent_name: "a 'b'",
             config: Some(&config),
             origins: &["https://one".to_owned(), "https://two".to_owned()],
             database_uri: Some("postgres://x"),
         };
         assert_eq!(
-            environment(&own, &given),
+            environment(&owners, &platform),
             [
                 "A=it's \"odd\" $(x)\nnext",
                 "AGENT_NAME=a 'b'",
@@ -138,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn images_are_taken_by_their_beginning() {
+    fn an_image_is_allowed_by_its_prefix_or_as_the_default() {
         let images = Images {
             default: "other/agent:1".to_owned(),
             allowed: vec!["milady/".to_owned(), "ghcr.io/milady/".to_owned()],
         };
-        for (asked, chosen) in [
+        for (requested, chosen) in [
             (None, Some("other/agent:1")),
             (Some("other/agent:1"), Some("other/agent:1")),
             (Some("other/agent:2"), None),
@@ -155,13 +175,13 @@ mod tests {
                 Some("ghcr.io/milady/a@sha256:00"),
             ),
         ] {
-            assert_eq!(images.choose(asked), chosen, "{asked:?}");
+            assert_eq!(images.choose(requested), chosen, "{requested:?}");
         }
     }
 
     #[test]
     fn registries_and_tags_are_read_as_docker_reads_them() {
-        for (image, from, meant) in [
+        for (image, expected_registry, expected_name) in [
             ("milady/agent", "docker.io", "milady/agent:latest"),
             ("agent", "docker.io", "agent:latest"),
             ("ghcr.io/a/b:1", "ghcr.io", "ghcr.io/a/b:1"),
@@ -173,7 +193,8 @@ mod tests {
             ("localhost/a", "localhost", "localhost/a:latest"),
             ("a/b@sha256:00", "docker.io", "a/b@sha256:00"),
         ] {
-            assert_eq!((registry(image), tagged(image).as_str()), (from, meant));
+            assert_eq!(registry(image), expected_registry);
+            assert_eq!(tagged(image), expected_name);
         }
     }
 }

@@ -1,83 +1,78 @@
-//! The credit gate. Owns: who may start compute, and the only way to make a [`Clearance`]. Does not
-//! own: reading the figures (`app::billing::gate`).
+//! The credit gate. Owns: whether an organization may start an agent, and the only way to make a [`Clearance`]. Does
+//! not own: reading the figures (`app::billing::gate`).
 
 use rust_decimal::Decimal;
-use uuid::Uuid;
 
+use super::ids::{AgentId, OrganizationId};
 use super::money::Money;
 use super::pricing::Prices;
 
-/// Hours of everything that runs, and of the agent that asks, which the credit must cover.
+/// The balance must cover this many hours of everything that runs, including the agent to be started.
 const COVERED_HOURS: i64 = 24;
 
-/// What the gate looks at, read under the organization's lock.
+/// The figures, read under the organization's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who pays.
-    pub organization_id: Uuid,
-    /// What is to start.
-    pub agent_id: Uuid,
-    /// The agent is an operator's gift.
+    pub organization_id: OrganizationId,
+    pub agent_id: AgentId,
+    /// Whether an operator exempted the agent from billing.
     pub exempt: bool,
-    /// The organization's credit.
     pub balance: Money,
-    /// What ticks could not charge.
+    /// What billing runs could not charge.
     pub owed: Money,
-    /// Dollars per hour of every non-exempt agent that runs or is about to, this one included.
+    /// Dollars per hour of every non-exempt agent that runs or is being started, including this one.
     pub committed_hourly: Decimal,
 }
 
-/// Proof that the gate let this agent pass. Nothing else can make one, and whatever starts compute
-/// takes one, so forgetting the gate does not compile:
+/// Proof that the gate admitted this agent. Only the gate makes one, and every function that starts compute takes one,
+/// so code that forgets the gate does not compile:
 ///
 /// ```compile_fail,E0451
-/// let id = uuid::Uuid::nil();
-/// let forged = shared::domain::credit_gate::Clearance { organization_id: id, agent_id: id };
+/// use shared::domain::ids::{AgentId, OrganizationId};
+///
+/// let forged = shared::domain::credit_gate::Clearance {
+///     organization_id: OrganizationId::new(uuid::Uuid::nil()),
+///     agent_id: AgentId::new(uuid::Uuid::nil()),
+/// };
 /// ```
 #[derive(Debug)]
 pub struct Clearance {
-    organization_id: Uuid,
-    agent_id: Uuid,
+    organization_id: OrganizationId,
+    agent_id: AgentId,
 }
 
 impl Clearance {
-    /// Who pays.
     #[must_use]
-    pub fn organization_id(&self) -> Uuid {
+    pub fn organization_id(&self) -> OrganizationId {
         self.organization_id
     }
 
-    /// What may start.
     #[must_use]
-    pub fn agent_id(&self) -> Uuid {
+    pub fn agent_id(&self) -> AgentId {
         self.agent_id
     }
 }
 
-/// Not enough credit.
+/// The balance is too low.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Insufficient credits: ${required} required, ${balance} available")]
 pub struct Refusal {
-    /// What the balance must be.
+    /// The balance that is needed.
     pub required: Money,
-    /// What it is.
     pub balance: Money,
     /// The part of `required` that is debt.
     pub owed: Money,
 }
 
-/// The balance an organization needs: its debt, and the larger of the minimum deposit and a day of
-/// all it has committed to.
+/// The balance that an organization needs: its debt plus the larger of the minimum deposit and one day of everything it
+/// is committed to.
 #[must_use]
 pub fn required(owed: Money, committed_hourly: Decimal, prices: &Prices) -> Money {
     let day = Money::rounded(committed_hourly * Decimal::from(COVERED_HOURS));
     owed + prices.minimum_deposit.max(day)
 }
 
-/// Stands before every path that ends with a running container.
-///
-/// # Errors
-/// [`Refusal`] when the balance does not cover what is [`required`].
+/// Admits an agent if the balance covers what is [`required`].
 pub fn check(request: &Request, prices: &Prices) -> Result<Clearance, Refusal> {
     let required = required(request.owed, request.committed_hourly, prices);
     if !request.exempt && request.balance < required {
@@ -99,10 +94,15 @@ mod tests {
 
     use super::*;
 
-    fn ask(balance: Decimal, owed: Decimal, agents: i64, exempt: bool) -> Result<(), Money> {
+    fn required_for(
+        balance: Decimal,
+        owed: Decimal,
+        agents: i64,
+        exempt: bool,
+    ) -> Result<(), Money> {
         let request = Request {
-            organization_id: Uuid::nil(),
-            agent_id: Uuid::nil(),
+            organization_id: OrganizationId::new(uuid::Uuid::nil()),
+            agent_id: AgentId::new(uuid::Uuid::nil()),
             exempt,
             balance: Money::rounded(balance),
             owed: Money::rounded(owed),
@@ -114,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_asks_for_debt_and_the_larger_of_deposit_and_a_day() {
-        for (balance, owed, agents, exempt, answer) in [
+    fn the_gate_requires_the_debt_and_the_larger_of_the_deposit_and_a_day() {
+        for (balance, owed, agents, exempt, expected) in [
             (dec!(5), dec!(0), 1, false, Ok(())),
             (dec!(4.999999), dec!(0), 1, false, Err(dec!(5))),
             (dec!(5), dec!(0), 10, false, Ok(())),
@@ -126,8 +126,8 @@ mod tests {
             (dec!(0), dec!(9), 200, true, Ok(())),
         ] {
             assert_eq!(
-                ask(balance, owed, agents, exempt),
-                answer.map_err(Money::rounded)
+                required_for(balance, owed, agents, exempt),
+                expected.map_err(Money::rounded)
             );
         }
     }

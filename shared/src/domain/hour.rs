@@ -1,4 +1,4 @@
-//! Clock hours in UTC, the grain of billing. Owns: cutting time at full hours.
+//! Clock hours in UTC, by which usage is charged. Owns: cutting time at full hours.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 pub struct Hour(DateTime<Utc>);
 
 impl Hour {
-    /// The hour that holds `at`.
+    /// The hour that contains `at`.
     #[must_use]
     pub fn containing(at: DateTime<Utc>) -> Self {
         let second = at.timestamp();
@@ -23,13 +23,11 @@ impl Hour {
         if hour.0 == at { hour } else { hour.next() }
     }
 
-    /// The hour after this one.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + TimeDelta::hours(1))
     }
 
-    /// Its first instant.
     #[must_use]
     pub fn start(self) -> DateTime<Utc> {
         self.0
@@ -51,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_are_cut_at_the_full_hour() {
+    fn an_instant_lies_between_the_full_hours_around_it() {
         for (instant, floor, ceiling) in [
             (
                 "2026-03-01T10:00:00Z",

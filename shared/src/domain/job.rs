@@ -1,31 +1,35 @@
-//! Jobs: what is done outside the request. Owns: the kinds, their retries, the sentences they fail
-//! with. Does not own: doing them (`app::job::run`).
+//! Jobs: work on an agent outside the request. Owns: the kinds, their retries, the names of their steps, and the
+//! texts they fail with. Does not own: doing the work (`app::job::run`).
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 
-/// Tries of a start job.
-pub const START_ATTEMPTS: i32 = 3;
-/// Without progress for this long, the worker is taken for dead.
-pub const STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// How long a start usually takes: what clients are told to expect.
-pub const USUAL_START: TimeDelta = TimeDelta::seconds(90);
+use super::timestamp::Timestamp;
 
-/// The kinds of jobs that are ours. The table holds others, which are left alone.
+/// How often a job that starts an agent is attempted.
+pub const MAX_START_ATTEMPTS: i32 = 3;
+/// A worker that has recorded no progress for this long counts as dead. Live workers record some every 10 seconds.
+pub const JOB_STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// The error of a job whose worker counts as dead.
+pub const STALE_JOB_ERROR: &str = "The worker stopped before the job was finished";
+/// How long clients are told to expect a start to take.
+pub const EXPECTED_START_DURATION: TimeDelta = TimeDelta::seconds(90);
+
+/// The kinds of jobs that this product runs. The table holds other applications' kinds too, which are never touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     /// Starts an agent.
     Provision,
-    /// Gives an agent an earlier state, and starts it where it does not run.
+    /// Gives an agent the state of a backup, and starts the agent if it does not run.
     Restore,
-    /// Stops an agent and keeps what it needs to go on later.
+    /// Stops an agent and keeps what it needs to be started again.
     Suspend,
-    /// Stops an agent and removes all of it.
+    /// Stops an agent and removes everything that belongs to it.
     Delete,
 }
 
 impl JobKind {
-    /// Reads the database's word; none for a job of somebody else's.
+    /// Parses the database's word; `None` for another application's job.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Provision, Self::Restore, Self::Suspend, Self::Delete]
@@ -44,7 +48,6 @@ impl JobKind {
         }
     }
 
-    /// What it does, in one word.
     #[must_use]
     pub fn verb(self) -> &'static str {
         match self {
@@ -55,23 +58,23 @@ impl JobKind {
         }
     }
 
-    /// Whether it can end with a running container. An agent has at most one such job, and at most
-    /// one of the others.
+    /// Whether the job can end with a running container. An agent has at most one active job of these kinds, and at
+    /// most one of the others.
     #[must_use]
-    pub fn starts(self) -> bool {
+    pub fn is_start(self) -> bool {
         matches!(self, Self::Provision | Self::Restore)
     }
 
-    /// Tries it gets; none = until it succeeds: what was asked to stop must stop.
+    /// `None` if the job is attempted until it succeeds: an agent that was asked to stop must stop.
     #[must_use]
     pub fn max_attempts(self) -> Option<i32> {
-        self.starts().then_some(START_ATTEMPTS)
+        self.is_start().then_some(MAX_START_ATTEMPTS)
     }
 
-    /// When to try again after `attempts` tries; none when it has had all of them.
+    /// How long to wait for the next attempt after so many; `None` if there is no next one.
     #[must_use]
     pub fn retry_after(self, attempts: i32) -> Option<TimeDelta> {
-        if self.max_attempts().is_some_and(|most| attempts >= most) {
+        if self.max_attempts().is_some_and(|max| attempts >= max) {
             return None;
         }
         Some(match attempts {
@@ -88,60 +91,101 @@ impl Serialize for JobKind {
     }
 }
 
-/// One thing a job has done or is doing.
+/// `jobs.status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStatus {
+    /// Waits for its first or its next attempt.
+    Pending,
+    InProgress,
+    Completed,
+    /// Failed for good.
+    Failed,
+}
+
+impl JobStatus {
+    /// The database's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A step of a job. The names are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepName {
+    Credit,
+    Cleanup,
+    Database,
+    Place,
+    Pull,
+    Create,
+    Start,
+    Health,
+    Restore,
+    Running,
+    Snapshot,
+    Stop,
+    Volume,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    Running,
+    Done,
+    Failed,
+}
+
+/// A step that a job has begun, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Which: `credit`, `host`, ...
-    pub name: &'static str,
-    /// `running`, `done` or `failed`.
-    pub status: &'static str,
-    /// Since when; in JSON with milliseconds, as all dates are.
-    #[serde(serialize_with = "milliseconds")]
-    pub at: DateTime<Utc>,
+    pub name: StepName,
+    pub status: StepStatus,
+    /// When the status was recorded.
+    pub at: Timestamp,
 }
 
-fn milliseconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
-}
-
-/// Why a try of a job ended without success. What it displays is shown to the owner: it holds no
-/// address, no name of a host and no text of a driver.
+/// Why an attempt of a job failed. The texts are shown to the owner: they hold no address, no name of a host and no
+/// text of a driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JobFailure {
-    /// The gate refused: trying again would not help before the owner pays.
+    /// The credit gate refused. Another attempt would not help before the owner pays.
     #[error("{0}")]
     Credit(String),
-    /// The agent is gone or in a state that does not allow it.
+    /// The agent is gone, or its state does not allow the job.
     #[error("{0}")]
-    NotNow(&'static str),
-    /// What the job says of itself cannot be understood.
+    StateConflict(&'static str),
+    /// The job's row cannot be understood.
     #[error("The job is malformed")]
     Malformed,
-    /// Something outside did not work, and may work later.
+    /// A host or a service failed. Another attempt may succeed.
     #[error("{0}")]
     Outside(String),
-    /// It cannot be done as it is asked for, now or later.
+    /// What was requested can never be done.
     #[error("{0}")]
     Refused(String),
 }
 
 impl JobFailure {
-    /// Whether the same job may succeed later.
+    /// Whether another attempt of the same job may succeed.
     #[must_use]
-    pub fn passes(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Outside(_))
     }
 }
-
-/// What a job is told whose worker showed no progress for too long.
-pub const STALE: &str = "The worker stopped before the job was finished";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn starts_end_after_three_tries_and_stops_never_do() {
+    fn starts_have_three_attempts_and_stops_are_retried_without_end() {
         let seconds =
             |kind: JobKind, attempts| kind.retry_after(attempts).map(|wait| wait.num_seconds());
         for kind in [JobKind::Provision, JobKind::Restore] {
@@ -160,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_read_as_they_are_written() {
+    fn kinds_are_parsed_from_the_words_they_are_written_with() {
         for kind in [
             JobKind::Provision,
             JobKind::Restore,
@@ -170,5 +214,18 @@ mod tests {
             assert_eq!(JobKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(JobKind::parse("image_generation"), None);
+    }
+
+    #[test]
+    fn a_step_is_serialized_in_lower_case_with_milliseconds() {
+        let step = Step {
+            name: StepName::Credit,
+            status: StepStatus::Done,
+            at: Timestamp(chrono::DateTime::UNIX_EPOCH),
+        };
+        let expected = serde_json::json!({
+            "name": "credit", "status": "done", "at": "1970-01-01T00:00:00.000Z",
+        });
+        assert_eq!(serde_json::json!(step), expected);
     }
 }

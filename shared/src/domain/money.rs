@@ -12,24 +12,22 @@ use serde::{Serialize, Serializer};
 pub struct Money(Decimal);
 
 impl Money {
-    /// Decimals an amount carries, as `numeric(16,6)` does.
+    /// The number of decimals, as in the database's `numeric(16,6)`.
     pub const SCALE: u32 = 6;
-    /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// Rounds half to even, to six decimals: the one rounding rule there is.
+    /// Rounds half to even to six decimals: the only rounding rule for money.
     #[must_use]
     pub fn rounded(value: Decimal) -> Self {
         Self(value.round_dp_with_strategy(Self::SCALE, RoundingStrategy::MidpointNearestEven))
     }
 
-    /// The amount as a decimal number of dollars.
+    /// Dollars.
     #[must_use]
     pub fn to_decimal(self) -> Decimal {
         self.0
     }
 
-    /// Whether it is more than nothing.
     #[must_use]
     pub fn is_positive(self) -> bool {
         self.0 > Decimal::ZERO
@@ -42,8 +40,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// A JSON number. The digits go through the standard library's correctly rounded parser, so what is
-/// printed is the shortest text of the very amount.
+/// A JSON number with exactly the amount's digits: parsing rounds correctly, and serde prints the shortest text that
+/// parses to the same number.
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let digits = self.to_string();
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_goes_to_the_even_millionth() {
+    fn a_tie_rounds_to_the_even_millionth() {
         assert_eq!(money("0.0000005"), money("0"));
         assert_eq!(money("0.0000015"), money("0.000002"));
         assert_eq!(money("0.0000025"), money("0.000002"));
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn json_shows_the_very_digits() {
+    fn json_has_exactly_the_amounts_digits() {
         for digits in [
             "0.006667",
             "3.4825",

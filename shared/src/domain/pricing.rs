@@ -1,20 +1,19 @@
-//! What things cost. Owns: the prices and their defaults. Does not own: where an override comes
-//! from (`lambda::config`).
+//! The price list. Owns: the prices and their defaults. Does not own: reading overrides (`lambda::config`).
 
 use rust_decimal::{Decimal, dec};
 
 use super::money::Money;
 
-/// The price list. All money in US dollars.
+/// All amounts are in US dollars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prices {
-    /// A running agent, per hour, unless the agent has a rate of its own.
+    /// Per hour of a running agent that has no rate of its own.
     pub running_hourly: Decimal,
-    /// A stopped agent whose backup is kept, per hour.
+    /// Per hour of a stopped agent whose backup is kept.
     pub idle_hourly: Decimal,
-    /// What an organization must hold, after its debt, before anything starts.
+    /// The smallest balance, beyond the debt, with which an organization may start an agent.
     pub minimum_deposit: Money,
-    /// Below this balance the owner is told.
+    /// The warning mark: below this balance, the owner is warned.
     pub low_credit: Money,
     /// Hours between the warning and the shutdown.
     pub grace_hours: i64,

@@ -1,58 +1,51 @@
-//! Webhooks: which URLs may be called. Owns: the rules for the URL; those for the address it resolves to
-//! are `address`'. Does not own: the call (`app::job::run::webhook`).
+//! Webhooks: which URLs may be called. Owns: the rules for the URL. Does not own: the rules for the address
+//! that it resolves to (`address`), nor the call (`app::job::run::webhook`).
 
 use url::{Host, Url};
 
-use super::address::is_public;
+use super::address::{AddressPolicy, is_public};
 
-/// The longest URL there may be, in bytes.
-const LONGEST: usize = 2_048;
+const MAX_URL_BYTES: usize = 2_048;
 
-/// Where a webhook may lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// https, port 443, a public unicast address.
-    Public,
-    /// Any http or https address, for a stack that runs on one machine.
-    Anywhere,
-}
-
-/// Reads a webhook's URL. A name in it is checked again, as an address, when the call is made.
+/// Parses and checks a webhook's URL: https on port 443 of a public host, or any http or https URL under
+/// [`AddressPolicy::Any`]. The addresses that its host name resolves to are checked when the call is made.
 ///
 /// # Errors
-/// Why it is refused, in words for the client.
-pub fn parse(text: &str, reach: Reach) -> Result<Url, &'static str> {
-    let url: Url = text.parse().map_err(|_| "must be a URL")?;
-    if text.len() > LONGEST {
+/// Why the URL is refused, in words for the client.
+pub fn parse(text: &str, policy: AddressPolicy) -> Result<Url, &'static str> {
+    let Ok(url) = text.parse::<Url>() else {
+        return Err("must be a URL");
+    };
+    if text.len() > MAX_URL_BYTES {
         return Err("is too long");
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password");
     }
-    match (reach, url.scheme()) {
-        (_, "https") | (Reach::Anywhere, "http") => {}
+    match (policy, url.scheme()) {
+        (_, "https") | (AddressPolicy::Any, "http") => {}
         _ => return Err("must begin with https://"),
     }
-    if reach == Reach::Anywhere {
+    if policy == AddressPolicy::Any {
         return url.host().map(|_| url.clone()).ok_or("must name a host");
     }
     if url.port_or_known_default() != Some(443) {
         return Err("must use port 443");
     }
-    let public = match url.host() {
+    let is_public = match url.host() {
         None => return Err("must name a host"),
         Some(Host::Ipv4(address)) => is_public(address.into()),
         Some(Host::Ipv6(address)) => is_public(address.into()),
         Some(Host::Domain(name)) => is_public_name(name),
     };
-    if public {
+    if is_public {
         Ok(url)
     } else {
         Err("must lead to a public address")
     }
 }
 
-/// A name that is not of this machine or of a private network.
+/// Whether a host name can be a public one: it has a dot and no top-level domain of local or private use.
 fn is_public_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -76,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_public_https_urls_are_taken() {
+    fn only_public_https_urls_are_accepted() {
         for (text, refusal) in [
             ("https://hooks.example.com/agents?x=1", None),
             ("https://hooks.example.com:443/", None),
@@ -114,10 +107,14 @@ mod tests {
             ("hooks.example.com", Some("must be a URL")),
             ("", Some("must be a URL")),
         ] {
-            assert_eq!(parse(text, Reach::Public).err(), refusal, "{text}");
+            assert_eq!(
+                parse(text, AddressPolicy::PublicOnly).err(),
+                refusal,
+                "{text}"
+            );
         }
-        assert!(parse("http://127.0.0.1:9999/hook", Reach::Anywhere).is_ok());
-        let long = format!("https://hooks.example.com/{}", "x".repeat(LONGEST));
-        assert_eq!(parse(&long, Reach::Public), Err("is too long"));
+        assert!(parse("http://127.0.0.1:9999/hook", AddressPolicy::Any).is_ok());
+        let long = format!("https://hooks.example.com/{}", "x".repeat(MAX_URL_BYTES));
+        assert_eq!(parse(&long, AddressPolicy::PublicOnly), Err("is too long"));
     }
 }

@@ -1,5 +1,5 @@
-//! `EventBridge`. Owns: the client, made when it is first needed, and the form of our events. Does not
-//! own: which events there are to send (`app::publish`).
+//! `EventBridge`. Owns: the client, which is built at first use, and the form of our events. Does not own: which
+//! events are sent (`app::publish`).
 
 use std::time::Duration;
 
@@ -12,27 +12,28 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-/// What our events say they come from; the rules in template.yaml go by it.
-pub const SOURCE: &str = "milady.control-plane";
-/// Entries that one call may carry.
-pub const BATCH: usize = 10;
+use crate::failure::Cause;
 
-/// An event to be published.
+/// The source field of our events. The rules in template.yaml match it.
+pub const SOURCE: &str = "milady.control-plane";
+/// The most entries that `PutEvents` accepts.
+pub const MAX_BATCH: usize = 10;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What happened: `job.due`, `credit.low`, ...
+    /// The detail type: `job.due`, `credit.low`, ...
     pub kind: String,
-    /// The details, a JSON object.
+    /// A JSON object.
     pub detail: Value,
 }
 
-/// What became of events.
+/// What `EventBridge` did with a list of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// Of each whether it was taken.
-    pub taken: Vec<bool>,
-    /// `EventBridge` gave no answer: what came after was not tried.
-    pub away: bool,
+pub struct PublishOutcome {
+    /// Whether each event was accepted, in the order of the list.
+    pub accepted: Vec<bool>,
+    /// A call failed. The events after that were not sent.
+    pub is_unreachable: bool,
 }
 
 /// Sends events to one bus.
@@ -43,7 +44,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher for the bus of this name. Nothing is opened before the first event.
+    /// Publishes to the bus of this name. Connects to nothing before the first event.
     #[must_use]
     pub fn new(bus: String) -> Self {
         Self {
@@ -52,25 +53,28 @@ impl Publisher {
         }
     }
 
-    /// Sends events. There are no retries here: what was not taken stays where it came from and is sent
-    /// again by the next sweep.
-    pub async fn publish(&self, events: &[Event]) -> Sent {
-        let mut taken = Vec::with_capacity(events.len());
-        let mut away = false;
-        for batch in events.chunks(BATCH) {
-            // Boxed: the SDK's futures are nested deeper than the compiler likes.
+    /// Sends events, without retries: the next sweep sends unpublished rows of the outbox and due jobs again,
+    /// and the next reader of a stale snapshot repeats the request for a refresh.
+    pub async fn publish(&self, events: &[Event]) -> PublishOutcome {
+        let mut accepted = Vec::with_capacity(events.len());
+        let mut is_unreachable = false;
+        for batch in events.chunks(MAX_BATCH) {
+            // Boxed: the SDK's futures are nested deeper than the compiler's recursion limit.
             let Some(batch) = Box::pin(self.publish_batch(batch)).await else {
-                // It is away: the rest would only take time.
-                away = true;
+                // Further batches would only wait for the same timeout.
+                is_unreachable = true;
                 break;
             };
-            taken.extend(batch);
+            accepted.extend(batch);
         }
-        taken.resize(events.len(), false);
-        Sent { taken, away }
+        accepted.resize(events.len(), false);
+        PublishOutcome {
+            accepted,
+            is_unreachable,
+        }
     }
 
-    /// Of each event whether it was taken; none if there was no answer.
+    /// Whether each event was accepted. `None` if the call failed.
     async fn publish_batch(&self, events: &[Event]) -> Option<Vec<bool>> {
         let client = self.client.get_or_init(client).await;
         let entries = events.iter().map(|event| {
@@ -81,37 +85,32 @@ impl Publisher {
                 .detail(event.detail.to_string())
                 .build()
         });
-        let sent = client
+        let result = client
             .put_events()
             .set_entries(Some(entries.collect()))
             .send()
             .await;
-        match sent {
-            Ok(answer) => {
-                let refused = answer
-                    .entries()
-                    .iter()
-                    .filter_map(|entry| entry.error_code());
-                for code in refused {
-                    warn!(code, "EventBridge refused an event");
-                }
-                let taken = |at: usize| {
-                    let entry = answer.entries().get(at);
-                    entry.is_some_and(|entry| entry.error_code().is_none())
-                };
-                Some((0..events.len()).map(taken).collect())
-            }
+        let response = match result {
+            Ok(response) => response,
             Err(error) => {
-                let kind = match error {
-                    aws_sdk_eventbridge::error::SdkError::TimeoutError(_) => "timed out",
-                    aws_sdk_eventbridge::error::SdkError::DispatchFailure(_) => "not reachable",
-                    _ => "failed",
-                };
+                let cause = error.class();
                 let events = events.len();
-                warn!(kind, events, "EventBridge did not take events");
-                None
+                warn!(
+                    cause,
+                    events, "the call of EventBridge failed; the events are not published"
+                );
+                return None;
             }
+        };
+        let error_code = |index: usize| response.entries().get(index)?.error_code();
+        for code in (0..events.len()).filter_map(error_code) {
+            warn!(code, "EventBridge refused an event; it is not published");
         }
+        let is_accepted = |index: usize| {
+            let entry = response.entries().get(index);
+            entry.is_some_and(|entry| entry.error_code().is_none())
+        };
+        Some((0..events.len()).map(is_accepted).collect())
     }
 }
 

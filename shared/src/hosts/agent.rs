@@ -1,4 +1,4 @@
-//! An agent's HTTP, through a port of its host's loopback. Owns: the exchange, its time and its size.
+//! An agent's HTTP, through a port of its host's loopback. Owns: the exchange, its timeout and its size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,61 +7,54 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
 
 use super::connection::Connection;
 use super::error::HostError;
 use super::http;
+use crate::domain::fleet::HostReadError;
+use crate::failure::with_reason;
 
-/// An agent's port on its host.
+/// The HTTP server of an agent, behind a port of its host.
 #[derive(Clone, Debug)]
 pub struct AgentHttp {
     connection: Arc<Connection>,
     port: u16,
 }
 
-/// What an agent answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
+pub struct HttpResponse {
     pub status: u16,
-    /// The body.
     pub body: Bytes,
 }
 
 impl AgentHttp {
-    /// The port on the host that leads to the agent.
     #[must_use]
     pub fn new(connection: Arc<Connection>, port: u16) -> Self {
         Self { connection, port }
     }
 
-    /// `GET`.
-    ///
     /// # Errors
-    /// [`HostError`]: unreachable when nobody listens, timed out, protocol for what is no HTTP, too
-    /// long for more than `longest` bytes.
+    /// `Unreachable` if nothing listens on the port, `TimedOut`, `Protocol` if the answer is not HTTP,
+    /// `TooLong` if its body exceeds `max_bytes`.
     pub async fn get(
         &self,
         path: &str,
-        longest: usize,
-        within: Duration,
-    ) -> Result<Answer, HostError> {
-        self.exchange("GET", path, None, longest, within).await
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<HttpResponse, HostError> {
+        self.exchange("GET", path, None, max_bytes, timeout).await
     }
 
-    /// `POST` of a JSON text.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// Sends a JSON text. Fails as [`AgentHttp::get`] does.
     pub async fn post(
         &self,
         path: &str,
         body: Bytes,
-        longest: usize,
-        within: Duration,
-    ) -> Result<Answer, HostError> {
-        self.exchange("POST", path, Some(body), longest, within)
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<HttpResponse, HostError> {
+        self.exchange("POST", path, Some(body), max_bytes, timeout)
             .await
     }
 
@@ -70,45 +63,38 @@ impl AgentHttp {
         method: &str,
         path: &str,
         body: Option<Bytes>,
-        longest: usize,
-        within: Duration,
-    ) -> Result<Answer, HostError> {
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<HttpResponse, HostError> {
         let exchange = async {
-            let answer = self.send(method, path, body).await?;
-            let status = answer.status().as_u16();
-            // One that says how long it is need not come first.
-            let least = usize::try_from(answer.body().size_hint().lower());
-            if least.map_or(true, |least| least > longest) {
-                return Err(HostError::TooLong);
+            let response = self.send(method, path, body).await?;
+            let status = response.status().as_u16();
+            // A declared length that is too long is refused without reading the body.
+            let declared_length = usize::try_from(response.body().size_hint().lower());
+            if declared_length.map_or(true, |length| length > max_bytes) {
+                return Err(HostReadError::TooLong.into());
             }
-            let body = Limited::new(answer.into_body(), longest).collect().await;
-            let body = body.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    HostError::TooLong
-                } else {
-                    HostError::Protocol
-                }
-            })?;
-            let body = body.to_bytes();
-            Ok(Answer { status, body })
+            let body = Limited::new(response.into_body(), max_bytes)
+                .collect()
+                .await
+                .map_err(body_error)?
+                .to_bytes();
+            Ok(HttpResponse { status, body })
         };
-        timeout(within, exchange)
+        tokio::time::timeout(timeout, exchange)
             .await
-            .map_err(|_| HostError::TimedOut)?
+            .map_err(|_: Elapsed| HostReadError::TimedOut)?
     }
 
-    /// Sends a request and answers with the head of the response; its body is still to come.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// Sends a request and returns the head of the response. Its body is still to be read.
     pub async fn send(
         &self,
         method: &str,
         path: &str,
         body: Option<Bytes>,
     ) -> Result<hyper::Response<Incoming>, HostError> {
-        let wire = self.connection.to_port(self.port).await?.into_wire();
-        let mut sender = http::begin(wire).await?;
+        let channel = self.connection.open_port_channel(self.port).await?;
+        let mut sender = http::handshake(channel.into_stream()).await?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -117,11 +103,22 @@ impl AgentHttp {
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let request = request.body(Full::new(body.unwrap_or_default()));
-        let request = request.map_err(|_| HostError::Protocol)?;
+        let request = request
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(with_reason(HostReadError::Protocol))?;
         sender
             .send_request(request)
             .await
-            .map_err(|_| HostError::Protocol)
+            .map_err(with_reason(HostReadError::Protocol))
+    }
+}
+
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HostError {
+    if error.is::<LengthLimitError>() {
+        return HostReadError::TooLong.into();
+    }
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => HostError::new(HostReadError::Protocol).with_cause(*error),
+        Err(_) => HostReadError::Protocol.into(),
     }
 }

@@ -1,5 +1,5 @@
-//! One channel of a connection. Owns: that it is closed when nobody uses it any more, however that came,
-//! and that it counts against the host's limit until then.
+//! One channel of a connection. Owns: that a channel is closed once nobody uses it, on every path, and that
+//! it counts against the host's limit until then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,98 +8,99 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::error::HostError;
+use crate::domain::fleet::HostReadError;
+use crate::failure::with_reason;
 
-/// What saying that a channel is closed may take on a connection that is stuck.
-const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// Sending the close message can block on a connection that is stuck.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open channel.
-pub(super) struct Open {
+pub(super) struct Channel {
     read: ChannelReadHalf,
-    half: Half,
+    guard: CloseGuard,
 }
 
-impl Open {
-    pub(super) fn new(channel: Channel<Msg>, permit: OwnedSemaphorePermit) -> Self {
+impl Channel {
+    pub(super) fn new(channel: russh::Channel<Msg>, permit: OwnedSemaphorePermit) -> Self {
         let (read, write) = channel.split();
-        let half = Half {
+        let guard = CloseGuard {
             write: Arc::new(write),
             permit: Some(permit),
         };
-        Self { read, half }
+        Self { read, guard }
     }
 
     /// Asks the host to run a command.
     pub(super) async fn exec(&self, command: &'static str) -> Result<(), HostError> {
-        let asked = self.half.write.exec(true, command).await;
-        asked.map_err(|_| HostError::Protocol)
+        let sent = self.guard.write.exec(true, command).await;
+        sent.map_err(with_reason(HostReadError::Protocol))
     }
 
-    /// What the host says next; none when it has closed the channel.
-    pub(super) async fn wait(&mut self) -> Option<ChannelMsg> {
+    /// The next message from the host. `None` once the channel is closed.
+    pub(super) async fn next_message(&mut self) -> Option<ChannelMsg> {
         self.read.wait().await
     }
 
-    /// The channel as a stream of bytes.
-    pub(super) fn into_wire(self) -> Wire {
-        Wire {
-            write: Box::pin(self.half.write.make_writer()),
+    pub(super) fn into_stream(self) -> ChannelStream {
+        ChannelStream {
+            write: Box::pin(self.guard.write.make_writer()),
             read: self.read,
-            rest: Bytes::new(),
-            left: u64::MAX,
-            _half: self.half,
+            unread: Bytes::new(),
+            bytes_left: u64::MAX,
+            _guard: self.guard,
         }
     }
 }
 
-/// Our half of a channel.
-struct Half {
+/// Closes the channel when dropped, and only then gives its permit back.
+struct CloseGuard {
     write: Arc<ChannelWriteHalf<Msg>>,
-    /// None while this is being dropped.
+    /// `None` only while this is being dropped.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Half {
+impl Drop for CloseGuard {
     fn drop(&mut self) {
         let (write, permit) = (Arc::clone(&self.write), self.permit.take());
         tokio::spawn(async move {
-            // Whoever waits for the permit opens the next channel: not before this one is closed.
-            let _ = timeout(CLOSE_WITHIN, write.close()).await;
+            // The permit lets the next channel open. Released before the close, the host would for a moment
+            // have one channel more than the limit.
+            let _ = timeout(CLOSE_TIMEOUT, write.close()).await;
             drop(permit);
         });
     }
 }
 
-/// A channel as a stream.
-pub(super) struct Wire {
+/// A channel as a stream of bytes.
+pub(super) struct ChannelStream {
     read: ChannelReadHalf,
     write: Pin<Box<dyn AsyncWrite + Send>>,
-    /// What was received and is not read yet.
-    rest: Bytes,
-    /// Bytes that may still be read.
-    left: u64,
-    _half: Half,
+    /// Received, but not yet read by the caller.
+    unread: Bytes,
+    bytes_left: u64,
+    _guard: CloseGuard,
 }
 
-impl Wire {
-    /// Reading ends with an error after this many bytes: whoever sends without end fills no memory.
-    pub(super) fn at_most(self, bytes: u64) -> Self {
+impl ChannelStream {
+    /// More than this many bytes are an error: a host that sends without end must not fill the memory.
+    pub(super) fn with_max_bytes(self, max_bytes: u64) -> Self {
         Self {
-            left: bytes,
+            bytes_left: max_bytes,
             ..self
         }
     }
 
-    /// What there is to read; nothing at the end.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.rest.is_empty() {
+    /// Waits until there are unread bytes. They stay empty at the end of the stream.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.is_empty() {
             match ready!(std::pin::pin!(self.read.wait()).poll(cx)) {
-                Some(ChannelMsg::Data { data }) => self.rest = data,
+                Some(ChannelMsg::Data { data }) => self.unread = data,
                 Some(ChannelMsg::Eof | ChannelMsg::Close) | None => break,
                 Some(_) => {}
             }
@@ -108,26 +109,27 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ChannelStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        ready!(self.poll_rest(cx));
-        let length = self.rest.len().min(buf.remaining());
-        let read = u64::try_from(length).unwrap_or(u64::MAX);
-        let Some(left) = self.left.checked_sub(read) else {
-            return Poll::Ready(Err(std::io::Error::other(HostError::TooLong)));
+        ready!(self.poll_receive(cx));
+        let length = self.unread.len().min(buf.remaining());
+        let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+        let Some(bytes_left) = self.bytes_left.checked_sub(bytes) else {
+            let error = HostError::new(HostReadError::TooLong);
+            return Poll::Ready(Err(std::io::Error::other(error)));
         };
-        self.left = left;
-        buf.put_slice(&self.rest[..length]);
-        self.rest.advance(length);
+        self.bytes_left = bytes_left;
+        buf.put_slice(&self.unread[..length]);
+        self.unread.advance(length);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ChannelStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

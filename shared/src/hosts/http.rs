@@ -1,24 +1,26 @@
-//! HTTP/1.1 over one channel of a connection. Owns: the exchange.
+//! HTTP/1.1 over one channel of a connection.
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::channel::Wire;
+use super::channel::ChannelStream;
 use super::error::HostError;
+use crate::domain::fleet::HostReadError;
+use crate::failure::with_reason;
 
-/// Begins HTTP on a channel. The exchange goes on in the background until both sides are done; dropping
-/// what is returned, and the answer's body, ends it.
-pub(super) async fn begin<B>(wire: Wire) -> Result<SendRequest<B>, HostError>
+/// Starts HTTP on a channel. A background task drives the exchange until both sides are done; dropping the
+/// returned sender and the response body ends it.
+pub(super) async fn handshake<B>(stream: ChannelStream) -> Result<SendRequest<B>, HostError>
 where
     B: hyper::body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(wire))
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|_| HostError::Protocol)?;
+        .map_err(with_reason(HostReadError::Protocol))?;
     tokio::spawn(async move {
-        // Whoever waits for the answer is told what went wrong; here there is nobody to tell.
+        // The caller gets the error with the response or its body.
         let _ = connection.await;
     });
     Ok(sender)

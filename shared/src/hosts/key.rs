@@ -1,4 +1,4 @@
-//! The key we log in with. Owns: reading it. It reaches no log and no error.
+//! The private key that opens hosts. Owns: parsing it. The key reaches no log and no error.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::{PrivateKey, decode_secret_key};
 
-/// A private key.
+use crate::failure::{Failure, with_reason};
+
 #[derive(Clone)]
 pub struct SshKey(pub(super) Arc<PrivateKey>);
 
@@ -18,45 +19,37 @@ impl fmt::Debug for SshKey {
     }
 }
 
-/// There is no key to log in with.
+pub type KeyError = Failure<KeyErrorReason>;
+
+/// Why there is no key to log in with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// It cannot be read from where it should be.
+pub enum KeyErrorReason {
+    /// The file or the secret that should hold the key cannot be read.
     #[error("the SSH key cannot be read")]
     Unreadable,
-    /// What is there is no private key in OpenSSH's or PEM's form without a passphrase.
+    /// The text is not an OpenSSH or PEM private key without a passphrase.
     #[error("the SSH key is not a private key")]
     Malformed,
 }
 
 impl SshKey {
-    /// A key's text.
-    ///
-    /// # Errors
-    /// [`KeyError::Malformed`].
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
-        // OpenSSH wants the last line to end.
+        // The OpenSSH format requires a line break at the end; secrets are often stored without it.
         let text = format!("{}\n", text.trim_end());
-        let key = decode_secret_key(&text, None).map_err(|_| KeyError::Malformed)?;
+        let key = decode_secret_key(&text, None).map_err(with_reason(KeyErrorReason::Malformed))?;
         Ok(Self(Arc::new(key)))
     }
 
-    /// A key's text in base64.
-    ///
-    /// # Errors
-    /// [`KeyError::Malformed`].
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         let bytes = STANDARD
             .decode(text.trim())
-            .map_err(|_| KeyError::Malformed)?;
-        Self::from_text(&String::from_utf8(bytes).map_err(|_| KeyError::Malformed)?)
+            .map_err(with_reason(KeyErrorReason::Malformed))?;
+        let text = String::from_utf8(bytes).map_err(with_reason(KeyErrorReason::Malformed))?;
+        Self::from_text(&text)
     }
 
-    /// A key's text, as it is or in base64.
-    ///
-    /// # Errors
-    /// [`KeyError::Malformed`].
-    pub fn read(text: &str) -> Result<Self, KeyError> {
+    /// Parses a key that is either plain text or base64 of it.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
         if text.trim_start().starts_with("-----BEGIN") {
             Self::from_text(text)
         } else {
@@ -64,12 +57,9 @@ impl SshKey {
         }
     }
 
-    /// A key in a file.
-    ///
-    /// # Errors
-    /// [`KeyError`].
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path).map_err(|_| KeyError::Unreadable)?;
+        let text =
+            std::fs::read_to_string(path).map_err(with_reason(KeyErrorReason::Unreadable))?;
         Self::from_text(&text)
     }
 }

@@ -1,26 +1,27 @@
-//! Hosts. Owns: one SSH connection per host, and everything that goes through it: the Docker Engine
-//! API, the host's own figures, the agent's HTTP. Does not own: which host, when, and what is recorded
-//! of it. Nothing that comes from a request is ever part of a command: the one command there is, is a
-//! constant.
+//! Hosts. Owns: one SSH connection per host, and everything that goes through it: the Docker Engine API, the
+//! host's load and disk figures, the HTTP of agents. Does not own: which host is used and when, and what is
+//! recorded about it. Nothing from a request is ever part of a shell command: the only command is a constant.
 
 mod agent;
 mod channel;
+mod client;
 mod connection;
-mod container;
-mod docker;
-mod engine_error;
+mod engine;
 mod error;
 mod facts;
+mod handshake;
+mod host_key;
 mod http;
 mod key;
-mod operate;
 mod target;
 
-pub use agent::{AgentHttp, Answer};
-pub use connection::{Connection, Fleet};
-pub use container::{ContainerSpec, Data, Limits, Published};
-pub use docker::{Container, Engine, Life, RegistryAccount};
-pub use engine_error::EngineError;
+pub use agent::{AgentHttp, HttpResponse};
+pub use client::{HostClient, HostKeyProbe};
+pub use connection::Connection;
+pub use engine::{
+    ContainerRuntime, ContainerSpec, DataMount, Engine, EngineError, EngineErrorReason,
+    PublishedPort, RegistryAccount,
+};
 pub use error::HostError;
-pub use key::{KeyError, SshKey};
-pub use target::{Allowed, DOCKER_SOCKET, Fingerprint, Target};
+pub use key::{KeyError, KeyErrorReason, SshKey};
+pub use target::{DOCKER_SOCKET, Fingerprint, Target, resolve_hostname};

@@ -1,34 +1,38 @@
-//! Where a host is and how it is recognized. Owns: its coordinates, which never leave this layer.
+//! Where a host is and how it is recognized. Owns: the SSH coordinates, which never leave this module and
+//! the operators' routes, and resolving a hostname under the address policy.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::error::HostError;
+use crate::domain::address::AddressPolicy;
+use crate::domain::fleet::HostReadError;
+use crate::failure::with_reason;
 
-/// What finding a name's addresses may take.
-const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The Docker socket of a host that names no other.
+/// The Docker socket of a host whose metadata names no other.
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// How to reach one host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The name operators gave it.
+    /// The name that operators gave the host.
     pub node_id: String,
     /// A name or an address.
     pub hostname: String,
-    /// The port of its SSH server.
+    /// The port of the SSH server.
     pub port: u16,
-    /// The user to log in as.
     pub user: String,
-    /// Its key, as OpenSSH prints SHA-256 fingerprints; none = it is pinned at the first connection.
+    /// The pinned host key. `None` if no key is pinned yet: the first connection accepts any key, and the
+    /// caller pins it.
     pub fingerprint: Option<Fingerprint>,
-    /// Where its Docker Engine listens.
+    /// The path of the Docker Engine's socket.
     pub docker_socket: String,
 }
 
@@ -41,12 +45,12 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A SHA-256 fingerprint in OpenSSH's base64, without its prefix and padding.
+/// A SHA-256 fingerprint in OpenSSH's base64, without prefix and padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Reads it with or without `SHA256:`; none for what is no fingerprint.
+    /// Parses a fingerprint with or without `SHA256:`. `None` if the text is not a fingerprint.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.trim();
@@ -54,14 +58,14 @@ impl Fingerprint {
             .strip_prefix("SHA256:")
             .unwrap_or(digits)
             .trim_end_matches('=');
-        let base64 = |c: u8| c.is_ascii_alphanumeric() || c == b'+' || c == b'/';
-        (digits.len() == 43 && digits.bytes().all(base64)).then(|| Self(digits.to_owned()))
+        let is_base64 = |c: u8| c.is_ascii_alphanumeric() || c == b'+' || c == b'/';
+        (digits.len() == 43 && digits.bytes().all(is_base64)).then(|| Self(digits.to_owned()))
     }
 
-    /// What the database holds as a pin. What is no fingerprint is no key's: it never opens the way to
-    /// whoever answers.
+    /// A stored pin. A text that is not a fingerprint becomes a pin that matches no key:
+    /// a damaged row must not turn into "accept any key".
     #[must_use]
-    pub fn known(text: &str) -> Self {
+    pub fn from_pin(text: &str) -> Self {
         Self::parse(text).unwrap_or_else(|| Self(String::new()))
     }
 }
@@ -72,39 +76,26 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Which addresses hosts may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allowed {
-    /// Public ones only.
-    Public,
-    /// Any, for a fleet inside a private network or on one machine.
-    Any,
-}
-
-impl Allowed {
-    /// Whether a host may be at this address.
-    #[must_use]
-    pub fn permits(self, address: IpAddr) -> bool {
-        self == Self::Any || crate::domain::address::is_public(address)
+/// Resolves a hostname. The policy must allow all of its addresses. Callers connect to one of the returned
+/// addresses: resolving again could give an address that was not checked.
+pub async fn resolve_hostname(
+    policy: AddressPolicy,
+    hostname: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, HostError> {
+    let resolved = timeout(RESOLVE_TIMEOUT, lookup_host((hostname, port)))
+        .await
+        .map_err(|_: Elapsed| HostReadError::TimedOut)?;
+    let addresses: Vec<SocketAddr> = resolved
+        .map_err(with_reason(HostReadError::Unreachable))?
+        .collect();
+    if addresses.is_empty() {
+        return Err(HostReadError::Unreachable.into());
     }
-
-    /// The addresses that a host's name leads to, all of which must be allowed: one is connected to, and
-    /// no name is resolved again for that.
-    ///
-    /// # Errors
-    /// [`HostError`].
-    pub async fn look_up(self, hostname: &str, port: u16) -> Result<Vec<SocketAddr>, HostError> {
-        let found = timeout(LOOK_UP_WITHIN, lookup_host((hostname, port))).await;
-        let found = found.map_err(|_| HostError::TimedOut)?;
-        let addresses: Vec<SocketAddr> = found.map_err(|_| HostError::Unreachable)?.collect();
-        if addresses.is_empty() {
-            return Err(HostError::Unreachable);
-        }
-        let allowed = addresses.iter().all(|address| self.permits(address.ip()));
-        allowed
-            .then_some(addresses)
-            .ok_or(HostError::AddressRefused)
+    if !addresses.iter().all(|address| policy.allows(address.ip())) {
+        return Err(HostReadError::AddressRefused.into());
     }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -112,15 +103,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints_are_read_in_both_spellings_and_shown_in_one() {
+    fn fingerprints_parse_with_and_without_prefix_and_display_with_it() {
         let digits = "A".repeat(42) + "/";
         for text in [
             format!("SHA256:{digits}"),
             digits.clone(),
             format!(" SHA256:{digits}=\n"),
         ] {
-            let read = Fingerprint::parse(&text).expect("a fingerprint");
-            assert_eq!(read.to_string(), format!("SHA256:{digits}"));
+            let fingerprint = Fingerprint::parse(&text).expect("a fingerprint");
+            assert_eq!(fingerprint.to_string(), format!("SHA256:{digits}"));
         }
         for text in [
             "",

@@ -1,4 +1,4 @@
-//! The loop of functions that are invoked with an event.
+//! The loop of functions that are invoked with an event. Owns: the one log line per event.
 
 use std::fmt::{Debug, Display};
 use std::future::Future;
@@ -8,13 +8,16 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::{Instrument, error, info, info_span};
 
-use super::invocation::{Invocation, Meter};
+use super::meter::Meter;
+use super::runtime;
+use crate::failure::Cause;
+use crate::invocation::Invocation;
 
-/// Serves events until the process ends. An error makes the invocation fail, so that its caller
-/// tries again; its `Display` is what the caller and the log see.
+/// Serves events until the process ends. If the handler fails, the invocation fails and its caller tries
+/// again; the caller and the log get the error's `Display`.
 ///
 /// # Errors
-/// When the runtime API cannot be reached.
+/// The runtime API cannot be reached.
 pub async fn serve_events<F, Fut, T, E>(
     function: &'static str,
     handler: F,
@@ -27,26 +30,33 @@ where
 {
     let handler = &handler;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
-        let invocation = Invocation::new(&event.context);
+        let invocation = runtime::invocation(&event.context);
         let span = info_span!("invocation", function, request_id = invocation.request_id);
         async {
             let meter = Meter::start();
-            // Boxed: what handlers wait for is nested deeper than the compiler likes.
+            // Boxed: the compiler gives up on the depth of unboxed handlers in release builds.
             let result = Box::pin(handler(event.payload, invocation)).await;
-            let (duration_ms, db_queries) = (meter.duration_ms(), meter.queries());
-            let cold_start = meter.cold_start();
+            let duration_ms = meter.duration_ms();
+            let db_queries = meter.db_queries();
+            let cold_start = meter.is_cold_start();
             match result {
-                Ok(answer) => {
+                Ok(output) => {
                     info!(
                         ok = true,
-                        duration_ms, db_queries, cold_start, "{function} done"
+                        duration_ms, db_queries, cold_start, "{function} succeeded"
                     );
-                    serde_json::to_value(answer).map_err(|_| failed("the answer has no JSON form"))
+                    serde_json::to_value(output).map_err(|error| {
+                        error!(
+                            error = error.class(),
+                            "output of {function} has no JSON form"
+                        );
+                        diagnostic("the output has no JSON form")
+                    })
                 }
-                Err(failure) => {
-                    error!(ok = false, duration_ms, db_queries, cold_start, error = %failure,
+                Err(error) => {
+                    error!(ok = false, duration_ms, db_queries, cold_start, %error,
                         "{function} failed");
-                    Err(failed(failure))
+                    Err(diagnostic(error))
                 }
             }
         }
@@ -56,7 +66,7 @@ where
     .await
 }
 
-fn failed(error: impl Display) -> Diagnostic {
+fn diagnostic(error: impl Display) -> Diagnostic {
     Diagnostic {
         error_type: "FunctionError".to_owned(),
         error_message: error.to_string(),

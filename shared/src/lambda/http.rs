@@ -1,26 +1,30 @@
-//! The loop of functions that answer HTTP requests.
+//! The loop of functions that handle HTTP requests. Owns: the size limit of bodies, the time limit of
+//! responses, `X-Request-Id`, and the one log line per request.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tracing::{Instrument, field, info, info_span, warn};
 
-use super::invocation::{Invocation, Meter};
-use crate::api::body::LONGEST;
+use super::meter::Meter;
+use super::runtime;
+use crate::api::body::MAX_BODY_BYTES;
 use crate::api::problem::Problem;
+use crate::api::response::{StreamedBody, streamed};
+use crate::invocation::Invocation;
 
-/// The gateway gives up after 29 seconds: the caller is told before.
-const ANSWER_WITHIN: Duration = Duration::from_secs(28);
-/// What the runtime needs to send the answer before its deadline.
-const SPARE: Duration = Duration::from_millis(500);
+/// API Gateway gives up after 29 seconds. Our own response tells the caller more than the gateway's.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(28);
+/// What the runtime needs to send the response before its deadline.
+const SEND_RESERVE: Duration = Duration::from_millis(500);
 
-/// Serves requests until the process ends. Every answer carries `X-Request-Id`, and every request
-/// leaves one line in the log.
+/// Serves HTTP requests until the process ends. A handler that takes longer than [`RESPONSE_TIMEOUT`] is
+/// cancelled, and its request gets a 503.
 ///
 /// # Errors
-/// When the runtime API cannot be reached.
+/// The runtime API cannot be reached.
 pub async fn serve_http<F, Fut>(
     route: &'static str,
     handler: F,
@@ -29,48 +33,83 @@ where
     F: Fn(Request, Invocation) -> Fut + Sync,
     Fut: Future<Output = Result<Response<Body>, Problem>> + Send,
 {
-    let handler = &handler;
-    lambda_http::run(service_fn(move |request: Request| async move {
-        let invocation = Invocation::new(&request.lambda_context());
-        let request_id = invocation.request_id.clone();
-        let span = info_span!("request", route, request_id, caller = field::Empty);
-        async {
-            let meter = Meter::start();
-            let result = if request.body().len() > LONGEST {
-                Err(Problem::too_large())
-            } else {
-                let time = time_to_answer(&invocation);
-                // Boxed: what handlers wait for is nested deeper than the compiler likes.
-                let answering = Box::pin(handler(request, invocation));
-                let answered = tokio::time::timeout(time, answering).await;
-                answered.unwrap_or_else(|_| {
-                    warn!("the time to answer was over");
+    let handler = |request, invocation: Invocation| {
+        let timeout = invocation.time_left(SEND_RESERVE).min(RESPONSE_TIMEOUT);
+        // Boxed: the compiler gives up on the depth of unboxed handlers in release builds.
+        let response = Box::pin(handler(request, invocation));
+        async move {
+            tokio::time::timeout(timeout, response)
+                .await
+                .unwrap_or_else(|_| {
+                    warn!("handler cancelled at its time limit; responding 503");
                     Err(Problem::unavailable())
                 })
-            };
-            let mut response = result.unwrap_or_else(|problem| problem.into_response(&request_id));
-            if let Ok(id) = request_id.parse() {
-                response.headers_mut().insert("x-request-id", id);
-            }
-            info!(
-                status = response.status().as_u16(),
-                duration_ms = meter.duration_ms(),
-                db_queries = meter.queries(),
-                cold_start = meter.cold_start(),
-                "{route} answered"
-            );
-            Ok::<_, Infallible>(response)
         }
-        .instrument(span)
-        .await
+    };
+    let handler = &handler;
+    lambda_http::run(service_fn(move |request| {
+        serve_request(route, request, handler, |body| body)
     }))
     .await
 }
 
-fn time_to_answer(invocation: &Invocation) -> Duration {
-    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    let left = invocation
-        .deadline
-        .map(|deadline| left(deadline).saturating_sub(SPARE));
-    left.unwrap_or(ANSWER_WITHIN).min(ANSWER_WITHIN)
+/// The same for a function that streams its responses, behind a URL of its own. The handler keeps to its
+/// deadline itself; the log line is written when the response begins.
+///
+/// # Errors
+/// The runtime API cannot be reached.
+pub async fn serve_stream<F, Fut>(
+    route: &'static str,
+    handler: F,
+) -> Result<(), lambda_runtime::Error>
+where
+    F: Fn(Request, Invocation) -> Fut + Sync,
+    Fut: Future<Output = Result<Response<StreamedBody>, Problem>> + Send,
+{
+    let handler = |request, invocation| Box::pin(handler(request, invocation));
+    let handler = &handler;
+    lambda_http::run_with_streaming_response(service_fn(move |request| {
+        serve_request(route, request, handler, streamed)
+    }))
+    .await
+}
+
+/// Calls the handler and logs the request. `into_body` makes the response's kind of body from that of a
+/// [`Problem`].
+async fn serve_request<B, F, Fut>(
+    route: &'static str,
+    request: Request,
+    handler: &F,
+    into_body: fn(Body) -> B,
+) -> Result<Response<B>, Infallible>
+where
+    F: Fn(Request, Invocation) -> Fut,
+    Fut: Future<Output = Result<Response<B>, Problem>>,
+{
+    let invocation = runtime::invocation(&request.lambda_context());
+    let request_id = invocation.request_id.clone();
+    let span = info_span!("request", route, request_id, caller = field::Empty);
+    async {
+        let meter = Meter::start();
+        let result = if request.body().len() > MAX_BODY_BYTES {
+            Err(Problem::too_large())
+        } else {
+            handler(request, invocation).await
+        };
+        let mut response =
+            result.unwrap_or_else(|problem| problem.into_response(&request_id).map(into_body));
+        if let Ok(id) = request_id.parse() {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        info!(
+            status = response.status().as_u16(),
+            duration_ms = meter.duration_ms(),
+            db_queries = meter.db_queries(),
+            cold_start = meter.is_cold_start(),
+            "{route} responded"
+        );
+        Ok(response)
+    }
+    .instrument(span)
+    .await
 }

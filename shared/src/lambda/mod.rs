@@ -1,20 +1,19 @@
-//! What a function's `main` is made of. Owns: the environment, the clients, the runtime loop, the
-//! one log line per invocation. Does not own: rules, routes.
+//! What a function's `main` is made of. Owns: reading the environment, constructing the clients, the runtime
+//! loops, and one log line per invocation. Does not own: rules, routes.
 //!
 //! Nothing here does network I/O before the first event.
 
-mod boot;
 pub mod config;
 mod events;
 mod http;
-mod invocation;
-pub mod metrics;
-mod stream;
+mod logging;
+mod meter;
+mod pool;
+mod runtime;
 
-pub use boot::{Connections, boot, pool, random_bytes};
 pub use config::ConfigError;
 pub use events::serve_events;
-pub use http::serve_http;
-pub use invocation::{Invocation, database_queries};
+pub use http::{serve_http, serve_stream};
 pub use lambda_runtime::Error;
-pub use stream::{Streaming, serve_stream};
+pub use logging::init_logging;
+pub use pool::{Connections, pool};

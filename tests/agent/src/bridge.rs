@@ -2,11 +2,11 @@
 //!
 //! | method | params | result |
 //! |---|---|---|
-//! | `message.send` | `text`, `roomId?` | `text`, and `roomId` as given |
-//! | `status.get` | | `memories`: how many there are |
-//! | `name.get` | | `name`: the environment variable `AGENT_NAME` |
-//! | `env.get` | `name` | `value`: that environment variable, null when unset |
-//! | `file.write` | `path`, `text` | `files`: how many the workspace has |
+//! | `message.send` | `text`, `roomId?` | `text`, and `roomId` if sent |
+//! | `status.get` | | `memories`: the number of stored messages |
+//! | `name.get` | | `name`: the value of the environment variable `AGENT_NAME` |
+//! | `env.get` | `name` | `value`: the value of that environment variable, null if unset |
+//! | `file.write` | `path`, `text` | `files`: the number of files in the workspace |
 
 use std::time::SystemTime;
 
@@ -14,43 +14,41 @@ use serde_json::{Value, json};
 
 use crate::state::State;
 
-/// A refusal: the code and the message of a JSON-RPC error.
+/// The code and message of a JSON-RPC error.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RpcError {
     code: i32,
     message: &'static str,
 }
 
-impl Refusal {
-    const NO_JSON: Self = Self::new(-32700, "Parse error");
-    const NO_REQUEST: Self = Self::new(-32600, "Invalid Request");
-    const NO_METHOD: Self = Self::new(-32601, "Method not found");
-    const BAD_PARAMS: Self = Self::new(-32602, "Invalid params");
-    /// The state could not be written.
-    pub const NOT_SAVED: Self = Self::new(-32603, "Internal error");
+impl RpcError {
+    const PARSE_ERROR: Self = Self::new(-32700, "Parse error");
+    const INVALID_REQUEST: Self = Self::new(-32600, "Invalid Request");
+    const METHOD_NOT_FOUND: Self = Self::new(-32601, "Method not found");
+    const INVALID_PARAMS: Self = Self::new(-32602, "Invalid params");
+    /// The agent could not write its state.
+    pub const INTERNAL_ERROR: Self = Self::new(-32603, "Internal error");
 
     const fn new(code: i32, message: &'static str) -> Self {
         Self { code, message }
     }
 }
 
-/// One request, read.
+/// A parsed request.
 #[derive(Debug, PartialEq)]
 pub struct Call {
-    /// Given back as it came; null when there was none.
+    /// Returned unchanged in the answer; null if the request has none.
     pub id: Value,
     method: String,
     params: Value,
 }
 
 impl Call {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// The answer to a body that is no JSON-RPC request.
+    /// Parses a request body. The error is the complete answer to a body that is not a JSON-RPC
+    /// request.
     pub fn read(body: &[u8]) -> Result<Self, Value> {
         let request: Value = serde_json::from_slice(body)
-            .map_err(|_| answer(&Value::Null, Err(Refusal::NO_JSON)))?;
+            .map_err(|_| response(&Value::Null, Err(RpcError::PARSE_ERROR)))?;
         let id = request.get("id").cloned().unwrap_or_default();
         match (request["jsonrpc"].as_str(), request["method"].as_str()) {
             (Some("2.0"), Some(method)) => Ok(Self {
@@ -58,30 +56,27 @@ impl Call {
                 method: method.to_owned(),
                 params: request.get("params").cloned().unwrap_or_default(),
             }),
-            _ => Err(answer(&id, Err(Refusal::NO_REQUEST))),
+            _ => Err(response(&id, Err(RpcError::INVALID_REQUEST))),
         }
     }
 
-    /// Whether this is the method a stream may be had of.
+    /// Whether this is the only method that can be streamed.
     pub fn is_message(&self) -> bool {
         self.method == "message.send"
     }
 
-    /// Does what was asked. `variable` looks up the environment.
-    ///
-    /// # Errors
-    /// What a JSON-RPC error says.
+    /// Carries out the call. `variable` looks up an environment variable.
     pub fn perform(
         &self,
         state: &mut State,
         variable: impl Fn(&str) -> Option<String>,
         now: SystemTime,
-    ) -> Result<Value, Refusal> {
-        let text = |name: &str| self.params[name].as_str().ok_or(Refusal::BAD_PARAMS);
+    ) -> Result<Value, RpcError> {
+        let text = |name: &str| self.params[name].as_str().ok_or(RpcError::INVALID_PARAMS);
         match self.method.as_str() {
             "message.send" => {
-                let said = state.converse(text("text")?, now);
-                let mut result = json!({ "text": said });
+                let reply = state.converse(text("text")?, now);
+                let mut result = json!({ "text": reply });
                 if let Some(room) = self.params.get("roomId") {
                     result["roomId"] = room.clone();
                 }
@@ -95,16 +90,15 @@ impl Call {
                 state.workspace_files.insert(path, content);
                 Ok(json!({ "files": state.workspace_files.len() }))
             }
-            _ => Err(Refusal::NO_METHOD),
+            _ => Err(RpcError::METHOD_NOT_FOUND),
         }
     }
 }
 
-/// The answer to the request with this id.
-pub fn answer(id: &Value, outcome: Result<Value, Refusal>) -> Value {
+pub fn response(id: &Value, outcome: Result<Value, RpcError>) -> Value {
     match outcome {
         Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-        Err(Refusal { code, message }) => {
+        Err(RpcError { code, message }) => {
             json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
         }
     }
@@ -116,12 +110,12 @@ mod tests {
 
     use super::*;
 
-    /// What a request is answered with, by an agent whose environment is `AGENT_NAME` alone.
+    /// The response of an agent whose only environment variable is `AGENT_NAME`.
     fn ask(state: &mut State, body: &Value) -> Value {
         let variable = |name: &str| (name == "AGENT_NAME").then(|| "a \"$(b)\"\n".to_owned());
         match Call::read(body.to_string().as_bytes()) {
-            Ok(call) => answer(&call.id, call.perform(state, variable, UNIX_EPOCH)),
-            Err(refused) => refused,
+            Ok(call) => response(&call.id, call.perform(state, variable, UNIX_EPOCH)),
+            Err(response) => response,
         }
     }
 
@@ -130,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_method_answers_and_messages_are_remembered() {
+    fn every_method_answers_and_messages_are_stored() {
         let mut state = State::default();
         for (method, params, result) in [
             ("status.get", json!(null), json!({"memories": 0})),
@@ -165,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_request_is_said_with_the_code_of_the_standard() {
+    fn invalid_requests_get_the_standard_error_codes() {
         let mut state = State::default();
         for (body, code) in [
             (json!([]), -32600),
@@ -181,14 +175,14 @@ mod tests {
         ] {
             assert_eq!(ask(&mut state, &body)["error"]["code"], code, "{body}");
         }
-        let refused = Call::read(b"{").unwrap_err();
-        assert_eq!(refused["error"]["code"], -32700);
-        assert_eq!(refused["id"], Value::Null);
+        let response = Call::read(b"{").unwrap_err();
+        assert_eq!(response["error"]["code"], -32700);
+        assert_eq!(response["id"], Value::Null);
         assert_eq!(state, State::default());
     }
 
     #[test]
-    fn an_id_comes_back_as_it_was_sent() {
+    fn response_repeats_the_request_id() {
         for id in [json!("text"), json!(0), Value::Null] {
             let body = json!({"jsonrpc": "2.0", "id": id, "method": "status.get"});
             assert_eq!(ask(&mut State::default(), &body)["id"], id);

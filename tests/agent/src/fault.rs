@@ -1,35 +1,32 @@
-//! What an agent was told to do wrong, by the environment variable `SAMPLE_FAULT`.
+//! The fault that the environment variable `SAMPLE_FAULT` makes the agent show.
 
 use std::time::Duration;
 
-/// One way to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// None: a good agent.
+    /// No fault.
     None,
-    /// `exit`: ends at once with status 3.
+    /// `exit`: exits at once with status 3.
     Exit,
-    /// `unhealthy`: the health check answers 503.
+    /// `unhealthy`: the health check answers with status 503.
     Unhealthy,
-    /// `silent`: accepts connections and requests, and never answers.
+    /// `silent`: accepts connections and requests but never answers.
     Silent,
-    /// `mute`: is healthy, and never answers on the bridge.
+    /// `mute`: passes the health check but never answers on the bridge.
     Mute,
-    /// `garbage`: the bridge and the snapshot answer text that is no JSON.
+    /// `garbage`: the bridge and the snapshot answer with text that is not JSON.
     Garbage,
     /// `big:<MiB>`: the snapshot has at least this many bytes.
     Big(usize),
-    /// `slow:<seconds>`: every answer takes this long.
+    /// `slow:<seconds>`: delays every answer by this time.
     Slow(Duration),
-    /// `pausing:<seconds>`: a stream is silent for this long after each of its pieces.
+    /// `pausing:<seconds>`: a stream pauses for this time after each piece.
     Pausing(Duration),
 }
 
 impl Fault {
-    /// Reads what the variable says; unset or empty is no fault.
-    ///
-    /// # Errors
-    /// When it names no fault. A misspelt fault would make a test prove nothing.
+    /// Parses the variable; unset or empty means no fault. An unknown name is an error: a test with
+    /// a misspelt fault would pass without testing anything.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         let fault = match (name, value) {
@@ -44,7 +41,7 @@ impl Fault {
             ("pausing", value) => seconds(value).map(Self::Pausing),
             _ => None,
         };
-        fault.ok_or_else(|| format!("SAMPLE_FAULT names no fault: {text:?}"))
+        fault.ok_or_else(|| format!("SAMPLE_FAULT is not a known fault: {text:?}"))
     }
 }
 
@@ -61,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_has_its_name_and_nothing_else_is_taken_for_one() {
+    fn each_fault_parses_from_its_name_and_unknown_text_is_refused() {
         for (text, fault) in [
             ("", Fault::None),
             ("exit", Fault::Exit),

@@ -1,12 +1,13 @@
-//! A sample agent for tests and the local stack. It speaks the HTTP of an agent on its two ports, keeps
-//! its state below `/app/data`, and misbehaves when `SAMPLE_FAULT` says so; see `fault`.
+//! A sample agent for tests and the local stack. It serves the HTTP interface of an agent on its
+//! two ports, keeps its state below `/app/data`, and misbehaves as `SAMPLE_FAULT` says; see
+//! `fault`.
 //!
-//! `agent check` asks the agent of the same container for its health and ends with 0 or 1; it is what a
-//! Docker health check may run in an image that has no other program.
+//! `agent check` requests the health of the agent in the same container and exits with 0 or 1. It
+//! serves as the Docker health check, because the image contains no other program.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "an agent is a program of its own and looks at the clock"
+    reason = "the agent is a separate program and reads the clock itself"
 )]
 
 mod bridge;
@@ -30,14 +31,14 @@ use fault::Fault;
 use state::Store;
 use web::Agent;
 
-const DATA: &str = "/app/data";
+const DATA_DIRECTORY: &str = "/app/data";
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = if env::args_os().nth(1).is_some_and(|word| word == "check") {
-        check()
+        check_health()
     } else {
         serve().await
     };
@@ -51,58 +52,59 @@ async fn main() -> ExitCode {
 }
 
 async fn serve() -> Outcome<ExitCode> {
-    // A process that is number 1 of its container ignores a signal it does not handle.
-    let mut asked_to_end = signal(SignalKind::terminate())?;
+    // Process 1 of a container ignores signals for which it has no handler.
+    let mut terminate = signal(SignalKind::terminate())?;
     let fault = Fault::parse(&variable("SAMPLE_FAULT"))?;
     if fault == Fault::Exit {
-        eprintln!("agent: ending, as SAMPLE_FAULT asks");
+        eprintln!("agent: exiting with status 3 because SAMPLE_FAULT=exit");
         return Ok(ExitCode::from(3));
     }
     let agent = Arc::new(Agent {
         fault,
-        store: Mutex::new(Store::open(Path::new(DATA))?),
+        store: Mutex::new(Store::open(Path::new(DATA_DIRECTORY))?),
     });
     let web = TcpListener::bind((Ipv4Addr::UNSPECIFIED, web_port()?)).await?;
     let port = port("BRIDGE_PORT", 31337)?;
     let bridge = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
     println!("agent {:?} is ready", variable("AGENT_NAME"));
-    // Whatever is under way is dropped: each change was saved before it was answered.
+    // Requests in progress are dropped. Nothing is lost: each change is saved before its answer is
+    // sent.
     tokio::select! {
-        _ = asked_to_end.recv() => {
+        _ = terminate.recv() => {
             println!("agent is ending");
             Ok(ExitCode::SUCCESS)
         }
-        broken = axum::serve(web, web::web(Arc::clone(&agent))) => Err(ended(broken)),
-        broken = axum::serve(bridge, web::bridge(agent)) => Err(ended(broken)),
+        result = axum::serve(web, web::web_router(Arc::clone(&agent))) => Err(server_ended(result)),
+        result = axum::serve(bridge, web::bridge_router(agent)) => Err(server_ended(result)),
     }
 }
 
-fn ended(broken: std::io::Result<()>) -> Box<dyn Error> {
-    broken.map_or_else(Into::into, |()| "a port is no longer served".into())
+fn server_ended(result: std::io::Result<()>) -> Box<dyn Error> {
+    result.map_or_else(Into::into, |()| "a port is no longer served".into())
 }
 
-fn check() -> Outcome<ExitCode> {
-    let patience = Duration::from_secs(2);
+fn check_health() -> Outcome<ExitCode> {
+    let timeout = Duration::from_secs(2);
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, web_port()?))?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(timeout))?;
     stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
-    let good = start.ends_with(b" 200");
-    Ok(ExitCode::from(u8::from(!good)))
+    let is_healthy = start.ends_with(b" 200");
+    Ok(ExitCode::from(u8::from(!is_healthy)))
 }
 
 fn web_port() -> Outcome<u16> {
     port("MILADY_PORT", 2138)
 }
 
-fn port(name: &str, usual: u16) -> Outcome<u16> {
+fn port(name: &str, default: u16) -> Outcome<u16> {
     let text = variable(name);
     if text.is_empty() {
-        return Ok(usual);
+        return Ok(default);
     }
     text.parse()
-        .map_err(|_| format!("{name} is no port: {text:?}").into())
+        .map_err(|_| format!("{name} is not a port number: {text:?}").into())
 }
 
 /// The text of an environment variable, empty when it is unset.

@@ -1,6 +1,7 @@
-//! What an agent remembers, and the file it survives a restart in.
+//! The agent's state and the file that keeps it across restarts.
 //!
-//! Owns the form of the state, which is also the form of a snapshot. Does not own who changes it.
+//! Owns the format of the state, which is also the format of a snapshot. Does not own the changes
+//! to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,34 +12,31 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Everything a snapshot holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// What was said, oldest first.
+    /// Messages, oldest first.
     #[serde(default)]
     pub memories: Vec<Memory>,
-    /// Settings; the sample agent keeps them and uses none.
+    /// Settings. The sample agent stores them but uses none.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// The text of each file by its path.
+    /// File contents by path.
     #[serde(default)]
     pub workspace_files: BTreeMap<String, String>,
 }
 
-/// One message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// `user` or `assistant`.
     pub role: String,
-    /// What was said.
     pub text: String,
-    /// When, in milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub timestamp: u64,
 }
 
 impl State {
-    /// Remembers a message and the answer to it, which is returned.
+    /// Appends a message and the agent's answer to the memories, and returns the answer.
     pub fn converse(&mut self, text: &str, now: SystemTime) -> String {
         let answer = format!("You said: {text}");
         let timestamp = milliseconds(now);
@@ -54,24 +52,20 @@ impl State {
 }
 
 fn milliseconds(now: SystemTime) -> u64 {
-    // Before 1970 there was nothing to remember.
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    // A clock before 1970 counts as 1970.
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The state and its file.
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
-    /// What is in memory; [`Store::save`] after changing it.
+    /// Call [`Store::save`] after changing it.
     pub state: State,
 }
 
 impl Store {
-    /// Reads the state from `directory`, or begins with an empty one.
-    ///
-    /// # Errors
-    /// When the file is there and cannot be read, or is no state.
+    /// Reads the state from `directory`, or begins with an empty one if the file does not exist.
     pub fn open(directory: &Path) -> io::Result<Self> {
         let file = directory.join("state.json");
         let state = match fs::read(&file) {
@@ -82,15 +76,12 @@ impl Store {
         Ok(Self { file, state })
     }
 
-    /// Writes the state beside its file and moves it there: whenever the agent is killed, a whole state
-    /// is found at the next start.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
+    /// Writes a temporary file and renames it, so that a kill at any moment leaves a complete state
+    /// for the next start.
     pub fn save(&self) -> io::Result<()> {
-        let unfinished = self.file.with_extension("new");
-        fs::write(&unfinished, serde_json::to_vec(&self.state)?)?;
-        fs::rename(unfinished, &self.file)
+        let temporary = self.file.with_extension("new");
+        fs::write(&temporary, serde_json::to_vec(&self.state)?)?;
+        fs::rename(temporary, &self.file)
     }
 }
 
@@ -109,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_survives_a_restart() {
+    fn messages_survive_a_restart() {
         let directory = directory("restart");
         let mut store = Store::open(&directory).unwrap();
         assert_eq!(store.state, State::default());
@@ -131,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_read_and_written_in_the_form_of_a_snapshot() {
+    fn state_uses_the_snapshot_format() {
         let snapshot = json!({
             "memories": [{"role": "user", "text": "hi", "timestamp": 7}],
             "config": {"model": "small"},
@@ -145,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_an_error_and_not_an_empty_state() {
+    fn damaged_state_file_is_an_error() {
         let directory = directory("broken");
         fs::write(directory.join("state.json"), "{\"memories\":").unwrap();
         assert!(Store::open(&directory).is_err());

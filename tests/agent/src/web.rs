@@ -1,4 +1,5 @@
-//! The HTTP of an agent: the health check on the web port, the rest on the bridge port.
+//! The HTTP servers of the agent: the health check on the web port, everything else on the bridge
+//! port.
 
 use std::convert::Infallible;
 use std::future;
@@ -16,16 +17,13 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::bridge::{Call, Refusal, answer};
+use crate::bridge::{Call, RpcError, response};
 use crate::fault::Fault;
 use crate::state::{self, Store};
 
-/// An agent that runs.
 #[derive(Debug)]
 pub struct Agent {
-    /// What it was told to do wrong.
     pub fault: Fault,
-    /// What it remembers.
     pub store: Mutex<Store>,
 }
 
@@ -34,29 +32,31 @@ impl Agent {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what a call asks for. What could not be saved is not told as done.
-    fn perform(&self, call: &Call) -> Result<Value, Refusal> {
+    /// Carries out a call and saves the state. If saving fails, the result is an error and not the
+    /// answer.
+    fn perform(&self, call: &Call) -> Result<Value, RpcError> {
         let mut store = self.store();
         let variable = |name: &str| {
-            // A look-up of such a name would panic.
-            let possible = !name.is_empty() && !name.contains(['=', '\0']);
-            let value = possible.then(|| std::env::var_os(name)).flatten()?;
+            // Looking up such a name would panic.
+            let is_valid_name = !name.is_empty() && !name.contains(['=', '\0']);
+            let value = is_valid_name.then(|| std::env::var_os(name)).flatten()?;
             Some(value.to_string_lossy().into_owned())
         };
         let result = call.perform(&mut store.state, variable, SystemTime::now())?;
-        store.save().map_err(|_| Refusal::NOT_SAVED)?;
+        store.save().map_err(|error| {
+            eprintln!("agent: cannot save the state: {error}");
+            RpcError::INTERNAL_ERROR
+        })?;
         Ok(result)
     }
 }
 
-/// What is served on the web port.
-pub fn web(agent: Arc<Agent>) -> Router {
+pub fn web_router(agent: Arc<Agent>) -> Router {
     let routes = Router::new().route("/health", get(health));
     with_faults(routes, agent)
 }
 
-/// What is served on the bridge port.
-pub fn bridge(agent: Arc<Agent>) -> Router {
+pub fn bridge_router(agent: Arc<Agent>) -> Router {
     let routes = Router::new()
         .route("/bridge", post(call))
         .route("/bridge/stream", post(call_stream))
@@ -95,14 +95,14 @@ async fn call(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
         Fault::Mute => return future::pending().await,
         _ => {}
     }
-    let said = match Call::read(&body) {
-        Ok(call) => answer(&call.id, agent.perform(&call)),
-        Err(refused) => refused,
+    let message = match Call::read(&body) {
+        Ok(call) => response(&call.id, agent.perform(&call)),
+        Err(error) => error,
     };
-    json_text(&said).into_response()
+    json_text(&message).into_response()
 }
 
-/// The answer word by word, between `connected` and `done`.
+/// Streams the answer word by word, between a `connected` and a `done` event.
 async fn call_stream(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
     if agent.fault == Fault::Garbage {
         return garbage();
@@ -110,21 +110,21 @@ async fn call_stream(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
     let call = match Call::read(&body) {
         Ok(call) if call.is_message() => call,
         Ok(_) => return StatusCode::BAD_REQUEST.into_response(),
-        Err(refused) => return (StatusCode::BAD_REQUEST, json_text(&refused)).into_response(),
+        Err(error) => return (StatusCode::BAD_REQUEST, json_text(&error)).into_response(),
     };
-    let said = match agent.perform(&call) {
-        Ok(said) => said,
-        refused => {
-            let refused = answer(&call.id, refused);
-            return (StatusCode::BAD_REQUEST, json_text(&refused)).into_response();
+    let result = match agent.perform(&call) {
+        Ok(result) => result,
+        error => {
+            let error = response(&call.id, error);
+            return (StatusCode::BAD_REQUEST, json_text(&error)).into_response();
         }
     };
     let mut events = vec![event("connected", &json!({ "id": call.id }))];
-    let words = said["text"].as_str().unwrap_or_default();
+    let words = result["text"].as_str().unwrap_or_default();
     for word in words.split_inclusive(' ') {
         events.push(event("chunk", &json!({ "chunk": word })));
     }
-    events.push(event("done", &said));
+    events.push(event("done", &result));
     let pause = match agent.fault {
         Fault::Pausing(time) => time,
         _ => Duration::ZERO,
@@ -149,13 +149,13 @@ async fn snapshot(State(agent): State<Arc<Agent>>) -> Response {
     match agent.fault {
         Fault::Garbage => return garbage(),
         Fault::Big(bytes) => {
-            let filling = "x".repeat(bytes);
-            snapshot.workspace_files.insert("big".to_owned(), filling);
+            let filler = "x".repeat(bytes);
+            snapshot.workspace_files.insert("big".to_owned(), filler);
         }
         _ => {}
     }
     match serde_json::to_vec(&snapshot) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -179,7 +179,7 @@ fn json_text(value: &Value) -> impl IntoResponse + use<> {
     )
 }
 
-/// Said with the type of JSON, so that only reading it shows what it is.
+/// The content type claims JSON, so a client notices only when it parses the body.
 fn garbage() -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (kind, "<html>It works!</html>").into_response()

@@ -1,4 +1,4 @@
-//! Builds the function binaries with cargo and says where they are.
+//! Builds the function binaries with cargo and reports where they are.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The root of this workspace.
+/// The workspace's root directory.
 #[must_use]
 pub fn workspace() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -19,11 +19,8 @@ pub fn workspace() -> PathBuf {
         .map_or_else(|| package.to_owned(), Path::to_owned)
 }
 
-/// Where cargo puts what it builds for this workspace, `CARGO_TARGET_DIR` and cargo's own
-/// configuration respected.
-///
-/// # Errors
-/// When cargo cannot be run.
+/// Cargo's target directory for this workspace. Respects `CARGO_TARGET_DIR` and cargo's
+/// configuration.
 pub fn target_directory() -> Result<PathBuf> {
     let output = Command::new(cargo())
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -31,8 +28,8 @@ pub fn target_directory() -> Result<PathBuf> {
         .output()
         .context("cannot run cargo")?;
     let metadata: Value = serde_json::from_slice(&output.stdout).with_context(|| {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        format!("cargo metadata failed: {said}")
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        format!("cargo metadata failed: {stderr}")
     })?;
     metadata["target_directory"]
         .as_str()
@@ -41,10 +38,7 @@ pub fn target_directory() -> Result<PathBuf> {
 }
 
 /// The names of the functions: the folders below `functions/`.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn names() -> Result<Vec<String>> {
+pub fn function_names() -> Result<Vec<String>> {
     let folder = workspace().join("functions");
     let entries =
         fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
@@ -57,12 +51,10 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds every function and returns the directory of the binaries. Silent unless the build fails.
-///
-/// # Errors
-/// When the build fails; the compiler's messages went to standard error.
+/// Builds every function and returns the directory of the binaries. Prints nothing unless the build
+/// fails.
 pub fn functions(release: bool) -> Result<PathBuf> {
-    let names = names()?;
+    let names = function_names()?;
     let output = Command::new(cargo())
         .args(arguments(&names, release))
         .arg("--quiet")
@@ -74,26 +66,21 @@ pub fn functions(release: bool) -> Result<PathBuf> {
     directory(&output)
 }
 
-/// The same with cargo's progress on standard error. Dropping the future ends the build.
-///
-/// # Errors
-/// When the build fails.
+/// Like [`functions`], with cargo's progress on standard error. Dropping the future ends the build.
 pub async fn functions_with_progress(release: bool) -> Result<PathBuf> {
-    some_with_progress(&names()?, release).await
+    selected_functions_with_progress(&function_names()?, release).await
 }
 
-/// The same for some of the functions.
-///
-/// # Errors
-/// When the build fails.
-pub async fn some_with_progress(names: &[String], release: bool) -> Result<PathBuf> {
+/// Like [`functions_with_progress`], for the named functions only.
+pub async fn selected_functions_with_progress(names: &[String], release: bool) -> Result<PathBuf> {
     let output = tokio::process::Command::new(cargo())
         .args(arguments(names, release))
         .current_dir(workspace())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        // Not output(): that one would take standard error too, and the compiler's messages with it.
+        // Not output(), which would also capture standard error and so hide the compiler's
+        // messages.
         .spawn()
         .context("cannot run cargo")?
         .wait_with_output()
@@ -119,10 +106,10 @@ fn arguments(names: &[String], release: bool) -> Vec<String> {
     arguments
 }
 
-/// Reads where the binaries are from cargo's own messages: no guess about target directories.
+/// Takes the directory of the binaries from cargo's messages rather than guess it.
 fn directory(output: &Output) -> Result<PathBuf> {
     if !output.status.success() {
-        bail!("building the functions failed: the compiler's messages are above");
+        bail!("building the functions failed: see the compiler's messages above");
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()

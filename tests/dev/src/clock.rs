@@ -1,14 +1,13 @@
-//! Moves the clock of billing: in a database of ours `billing_clock()` reads a row we can change.
+//! Moves the billing clock: in a test database, `billing_clock()` reads a row that tests can
+//! change.
 //!
-//! In production the function is `clock_timestamp()`; the migrations create it that way.
+//! In production the function is `clock_timestamp()`, as the migrations create it.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-/// Replaces `billing_clock()` in the pool's database by a clock that stands still at `at`.
-///
-/// # Errors
-/// When the database refuses, for example because the role does not own the function.
+/// Replaces `billing_clock()` in the pool's database with a clock that stands still at `at`. The
+/// role must own the function.
 pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS public.dev_clock (
@@ -25,10 +24,6 @@ pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     set(pool, at).await
 }
 
-/// Moves an installed clock, forward or back.
-///
-/// # Errors
-/// When no clock was installed.
 pub async fn set(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO public.dev_clock (now_at) VALUES ($1)
@@ -40,10 +35,7 @@ pub async fn set(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// What `billing_clock()` says, installed or not.
-///
-/// # Errors
-/// When the migrations did not run.
+/// The time of `billing_clock()`, whether or not a movable clock is installed.
 pub async fn now(pool: &PgPool) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("SELECT public.billing_clock()")
         .fetch_one(pool)

@@ -1,4 +1,5 @@
-//! Stands in for `DynamoDB`: an emulator in this process, in memory, with the tables of the template.
+//! A stand-in for `DynamoDB`: an in-memory emulator in this process, with the tables of the
+//! template.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::template::Table;
 
-/// The running emulator; it stops when dropped.
+/// A running emulator, which stops when dropped.
 pub struct DynamoDb {
     address: SocketAddr,
     database: Database,
@@ -27,15 +28,12 @@ impl std::fmt::Debug for DynamoDb {
 }
 
 impl DynamoDb {
-    /// Starts it without any table.
-    ///
-    /// # Errors
-    /// When no port is free.
+    /// Starts an emulator without tables.
     pub async fn start() -> Result<Self> {
-        let database = Database::memory().context("no database in memory")?;
+        let database = Database::memory().context("cannot create an in-memory database")?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
-            .context("no free port for the emulator of DynamoDB")?;
+            .context("no free port for the DynamoDB emulator")?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
@@ -50,21 +48,18 @@ impl DynamoDb {
         })
     }
 
-    /// Its address, for `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// The endpoint, for `AWS_ENDPOINT_URL_DYNAMODB`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Creates a table of the template, under this name.
-    ///
-    /// # Errors
-    /// When the emulator refuses it, as `DynamoDB` would.
+    /// Creates a table of the template under another name.
     pub fn create_table(&self, table: &Table, name: &str) -> Result<()> {
         let mut definition = table.definition.clone();
         definition["TableName"] = json!(name);
         let request = serde_json::from_value(definition).context("the table's definition")?;
-        let refused = |error| anyhow!("the table {name} was refused: {error}");
+        let refused = |error| anyhow!("the emulator refused the table {name}: {error}");
         self.database.create_table(request).map_err(refused)?;
         if table.ttl != Value::Null {
             let ttl = json!({"TableName": name, "TimeToLiveSpecification": table.ttl});
@@ -76,44 +71,34 @@ impl DynamoDb {
         Ok(())
     }
 
-    /// All items of a table, as `DynamoDB` writes them in JSON.
-    ///
-    /// # Errors
-    /// When there is no such table.
+    /// All items of a table, in the JSON format of `DynamoDB`.
     pub fn items(&self, table: &str) -> Result<Vec<Value>> {
         let mut items = Vec::new();
-        let mut from = Value::Null;
+        let mut start_key = Value::Null;
         loop {
             let mut request = json!({ "TableName": table });
-            if !from.is_null() {
-                request["ExclusiveStartKey"] = from;
+            if !start_key.is_null() {
+                request["ExclusiveStartKey"] = start_key;
             }
             let page = self.database.scan(serde_json::from_value(request)?);
             let mut page = serde_json::to_value(page.map_err(|error| anyhow!("{error}"))?)?;
-            if let Value::Array(found) = page["Items"].take() {
-                items.extend(found);
+            if let Value::Array(page_items) = page["Items"].take() {
+                items.extend(page_items);
             }
-            from = page["LastEvaluatedKey"].take();
-            if from.is_null() {
+            start_key = page["LastEvaluatedKey"].take();
+            if start_key.is_null() {
                 return Ok(items);
             }
         }
     }
 
-    /// Puts an item into a table, whatever is there.
-    ///
-    /// # Errors
-    /// When it is refused.
+    /// Puts an item and replaces an existing one with the same key.
     pub fn put(&self, table: &str, item: &Value) -> Result<()> {
         let request = serde_json::from_value(json!({"TableName": table, "Item": item}))?;
         let put = self.database.put_item(request);
         put.map(drop).map_err(|error| anyhow!("{error}"))
     }
 
-    /// Takes an item out of a table.
-    ///
-    /// # Errors
-    /// When there is no such table.
     pub fn remove(&self, table: &str, pk: &str, sk: &str) -> Result<()> {
         let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
         let request = serde_json::from_value(json!({"TableName": table, "Key": key}))?;
@@ -121,7 +106,7 @@ impl DynamoDb {
         removed.map(drop).map_err(|error| anyhow!("{error}"))
     }
 
-    /// Stops it: whoever is connected is not any more, and nobody listens at its address.
+    /// Stops the emulator, ends its connections and closes its port.
     pub async fn stop(&mut self) {
         drop(self.stop.take());
         let _ = (&mut self.server).await;

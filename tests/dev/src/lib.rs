@@ -1,12 +1,13 @@
-//! The local stack: a Postgres server, a Lambda Runtime API, the gateway, the event bus, an emulator of
-//! `DynamoDB` and the schedule.
+//! The local stack: a Postgres server, a Lambda Runtime API, the gateway, the event bus, a
+//! `DynamoDB` emulator and the schedules.
 //!
-//! `cargo dev` runs it for people, the integration tests use its parts. It knows nothing of the
-//! library the functions share: it starts the very binaries that ship and talks to them from outside.
+//! `cargo dev` runs the whole stack; the integration tests use its parts. This crate does not
+//! depend on the library of the functions: it starts the binaries that ship and talks to them from
+//! outside.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the stack stands for the outside world, which does have a clock and chance"
+    reason = "the stack plays the outside world, which has a clock and randomness"
 )]
 
 pub mod api_check;

@@ -1,4 +1,4 @@
-//! `cargo dev`; everything is in the library.
+//! `cargo dev`: see `dev::command`.
 
 use std::process::ExitCode;
 

@@ -1,45 +1,43 @@
-//! When a schedule of the template is due: `rate(..)` and the six fields of AWS' `cron(..)`, in UTC.
+//! Computes when a schedule of the template is due: `rate(..)` and the six fields of AWS'
+//! `cron(..)`, in UTC.
 
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A schedule expression that was understood.
+/// A parsed schedule expression.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// Every so often, counted from midnight of 1 January 1970.
+    /// A fixed interval, counted from midnight of 1 January 1970.
     Rate(TimeDelta),
-    /// At the times of a cron expression.
     Cron(Box<cron::Schedule>),
 }
 
 impl Schedule {
-    /// Understands an expression.
-    ///
-    /// # Errors
-    /// When it is neither form, or a field is out of range.
+    /// Parses an expression. Fields out of range are an error.
     pub fn parse(expression: &str) -> Result<Self> {
-        Self::understand(expression).with_context(|| format!("the schedule {expression:?}"))
+        Self::parse_expression(expression).with_context(|| format!("the schedule {expression:?}"))
     }
 
-    fn understand(expression: &str) -> Result<Self> {
+    fn parse_expression(expression: &str) -> Result<Self> {
         let Some((kind, rest)) = expression.trim().split_once('(') else {
-            bail!("is neither rate(..) nor cron(..)");
+            bail!("must be rate(..) or cron(..)");
         };
         let inner = rest.strip_suffix(')').context("has no closing bracket")?;
         match kind {
             "rate" => rate(inner),
             "cron" if inner.split_whitespace().count() != 6 => bail!("needs six fields"),
-            // The crate wants seconds in front and otherwise counts as AWS does, Sunday being 1.
+            // The crate expects a leading seconds field. Otherwise it counts as AWS does: Sunday is
+            // 1.
             "cron" => Ok(Self::Cron(Box::new(cron::Schedule::from_str(&format!(
                 "0 {inner}"
             ))?))),
-            _ => bail!("is neither rate(..) nor cron(..)"),
+            _ => bail!("must be rate(..) or cron(..)"),
         }
     }
 
-    /// The first time it is due after `after`; none for a cron expression that lies in the past.
+    /// The first due time after `after`. `None` if no time of a cron expression lies in the future.
     #[must_use]
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
@@ -57,24 +55,22 @@ fn rate(text: &str) -> Result<Schedule> {
     let (number, unit) = text
         .trim()
         .split_once(' ')
-        .context("a rate is a number and a unit")?;
-    let number: i64 = number.parse().context("a rate begins with a number")?;
+        .context("a rate must be a number and a unit")?;
+    let number: i64 = number.parse().context("a rate must begin with a number")?;
     let every = match unit.trim() {
         "minute" | "minutes" => TimeDelta::try_minutes(number),
         "hour" | "hours" => TimeDelta::try_hours(number),
         "day" | "days" => TimeDelta::try_days(number),
-        _ => bail!("the unit of a rate is minutes, hours or days"),
+        _ => bail!("the unit of a rate must be minutes, hours or days"),
     };
     every
         .filter(|every| *every > TimeDelta::zero())
         .map(Schedule::Rate)
-        .context("a rate is more than nothing")
+        .context("a rate must be positive")
 }
 
-/// The event a schedule delivers at `due`: its input with the Scheduler's context attribute filled in.
-///
-/// # Errors
-/// When the input is not JSON.
+/// The event that a schedule delivers at `due`: its input with the Scheduler's context attribute
+/// replaced.
 pub fn event(input: Option<&str>, due: DateTime<Utc>) -> Result<serde_json::Value> {
     let at = due.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = input
@@ -94,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_time_is_after_the_given_one() {
+    fn next_returns_the_first_due_time_after_the_argument() {
         for (expression, after, expected) in [
             (
                 "cron(0 * * * ? *)",
@@ -152,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_schedule_is_refused() {
+    fn invalid_expressions_are_refused() {
         for expression in [
             "",
             "hourly",
@@ -169,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheduled_time_is_filled_in() {
+    fn event_contains_the_scheduled_time() {
         let due = "2026-11-02T13:00:00Z".parse().unwrap();
         let input = r#"{"scheduledTime":"<aws.scheduler.scheduled-time>"}"#;
         let filled = event(Some(input), due).unwrap();

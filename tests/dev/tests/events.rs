@@ -1,4 +1,4 @@
-//! The stand-in for `EventBridge` over plain HTTP, delivering to a real function binary.
+//! The stand-in for `EventBridge`, over plain HTTP and with a real function binary.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 const TEMPLATE: &str = "
 Resources:
   Bus: {Type: AWS::Events::EventBus, Properties: {Name: ours}}
-  Obedient:
+  ScriptedFunction:
     Type: AWS::Serverless::Function
     Properties:
-      CodeUri: target/lambda/obedient/
+      CodeUri: target/lambda/scripted-function/
       Timeout: 20
       EventInvokeConfig: {MaximumRetryAttempts: 1}
       Events:
@@ -31,15 +31,15 @@ Resources:
 
 async fn bus() -> EventBus {
     let template = Template::parse(TEMPLATE).unwrap();
-    let soon = [Duration::from_millis(10); 2];
-    EventBus::start_with(&template, &soon).await.unwrap()
+    let retry_after = [Duration::from_millis(10); 2];
+    EventBus::start_with(&template, &retry_after).await.unwrap()
 }
 
 async fn delivering_bus() -> EventBus {
     let bus = bus().await;
     let function = Function {
-        name: "obedient".to_owned(),
-        binary: env!("CARGO_BIN_EXE_obedient").into(),
+        name: "scripted-function".to_owned(),
+        binary: env!("CARGO_BIN_EXE_scripted-function").into(),
         env: BTreeMap::new(),
     };
     let api = RuntimeApi::start().await.unwrap();
@@ -64,10 +64,10 @@ fn entry(detail_type: &str, detail: &Value) -> Value {
     json!({"Source": "me", "DetailType": detail_type, "Detail": detail, "EventBusName": "ours"})
 }
 
-/// A file the function notes its events in.
-struct Notes(PathBuf);
+/// A file in which the function records its events.
+struct RecordFile(PathBuf);
 
-impl Notes {
+impl RecordFile {
     fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("dev-{name}-{}", std::process::id())))
     }
@@ -80,17 +80,17 @@ impl Notes {
     }
 }
 
-impl Drop for Notes {
+impl Drop for RecordFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
 #[tokio::test]
-async fn an_event_reaches_the_function_whose_rule_matches() {
+async fn event_reaches_the_function_whose_rule_matches() {
     let bus = delivering_bus().await;
-    let notes = Notes::new("matching");
-    let detail = json!({"do": "note", "file": notes.0});
+    let records = RecordFile::new("matching");
+    let detail = json!({"do": "note", "file": records.0});
     let answer = put(
         &bus,
         json!([entry("order", &detail), entry("other", &detail)]),
@@ -98,29 +98,29 @@ async fn an_event_reaches_the_function_whose_rule_matches() {
     .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["FailedEntryCount"], 0);
-    bus.settled().await;
+    bus.wait_until_idle().await;
     let received = bus.received();
     assert_eq!(received.len(), 2);
     assert_eq!(received[0]["id"], answer.body["Entries"][0]["EventId"]);
-    assert_eq!(notes.read(), received[..1]);
+    assert_eq!(records.read(), received[..1]);
 }
 
 #[tokio::test]
-async fn a_function_that_fails_is_tried_again_as_the_template_says() {
+async fn failed_function_is_retried_as_the_template_says() {
     let bus = delivering_bus().await;
-    let notes = Notes::new("failing");
-    let detail = json!({"do": "note", "file": notes.0, "then": "fail"});
+    let records = RecordFile::new("failing");
+    let detail = json!({"do": "note", "file": records.0, "then": "fail"});
     put(&bus, json!([entry("order", &detail)])).await;
-    bus.settled().await;
+    bus.wait_until_idle().await;
     let event = bus.received().remove(0);
-    assert_eq!(notes.read(), [event.clone(), event]);
+    assert_eq!(records.read(), [event.clone(), event]);
 }
 
 #[tokio::test]
-async fn refusals_look_like_the_real_ones() {
+async fn refusals_have_the_format_of_event_bridge() {
     let bus = bus().await;
-    let faulty = json!({"Source": "me", "DetailType": "order", "Detail": "1"});
-    let answer = put(&bus, json!([faulty, entry("order", &json!({}))])).await;
+    let invalid = json!({"Source": "me", "DetailType": "order", "Detail": "1"});
+    let answer = put(&bus, json!([invalid, entry("order", &json!({}))])).await;
     assert_eq!(
         (answer.status, &answer.body["FailedEntryCount"]),
         (200, &json!(1))
@@ -140,7 +140,7 @@ async fn refusals_look_like_the_real_ones() {
 }
 
 #[tokio::test]
-async fn it_can_be_made_to_fail() {
+async fn bus_can_be_down_and_refuse_a_detail_type() {
     let bus = bus().await;
     let both = json!([entry("order", &json!({})), entry("other", &json!({}))]);
     bus.set_down(true);
@@ -160,7 +160,7 @@ async fn it_can_be_made_to_fail() {
 }
 
 #[tokio::test]
-async fn a_template_it_does_not_understand_is_refused_at_start() {
+async fn start_refuses_invalid_patterns_and_unknown_buses() {
     for (right, wrong) in [
         ("detail-type: [order]", "detail-type: order"),
         ("source: [me]", "sauce: [me]"),

@@ -7,29 +7,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dev::gateway::Gateway;
-use dev::runtime::{Function, Instance, Outcome, Pieces, Pool, RuntimeApi};
+use dev::runtime::{BodyStream, Function, Instance, Outcome, Pool, RuntimeApi};
 use dev::template::Template;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-const ENOUGH: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-fn obedient() -> Function {
+fn scripted_function() -> Function {
     Function {
-        name: "obedient".to_owned(),
-        binary: env!("CARGO_BIN_EXE_obedient").into(),
+        name: "scripted-function".to_owned(),
+        binary: env!("CARGO_BIN_EXE_scripted-function").into(),
         env: BTreeMap::from([("STREAM".to_owned(), "1".to_owned())]),
     }
 }
 
 async fn instance() -> Instance {
     let api = RuntimeApi::start().await.unwrap();
-    api.spawn(obedient()).unwrap()
+    api.spawn(scripted_function()).unwrap()
 }
 
-/// A file that streams wait for.
+/// A file that a streamed response waits for.
 struct Gate(PathBuf);
 
 impl Gate {
@@ -49,40 +49,43 @@ impl Drop for Gate {
     }
 }
 
-fn event(order: &Value) -> Value {
+fn event(instruction: &Value) -> Value {
     let request = dev::gateway::event::Request {
         method: "POST".to_owned(),
         path: "/orders/1/stream".to_owned(),
-        body: order.to_string().into_bytes(),
+        body: instruction.to_string().into_bytes(),
         ..Default::default()
     };
     dev::gateway::event::build(&request, "$default", &BTreeMap::new())
 }
 
-/// What the function says at once about itself.
-async fn first(body: &mut Pieces) -> Value {
+/// The first chunk, in which the function reports about itself.
+async fn first_chunk(body: &mut BodyStream) -> Value {
     serde_json::from_slice(&body.next().await.unwrap().unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn the_first_piece_is_there_before_the_last_is_sent() {
+async fn first_chunk_arrives_before_the_last_is_sent() {
     let instance = instance().await;
     let gate = Gate::new("first");
-    let order = event(&json!({"gate": gate.0}));
-    let mut streamed = instance.invoke_streaming(order, ENOUGH).await.unwrap();
+    let instruction = event(&json!({"gate": gate.0}));
+    let mut streamed = instance
+        .invoke_streaming(instruction, TEST_TIMEOUT)
+        .await
+        .unwrap();
     assert_eq!(streamed.prelude["statusCode"], 201);
     assert_eq!(streamed.prelude["headers"]["x-two"], json!(["a", "b"]));
     assert_eq!(streamed.prelude["cookies"], json!(["c=1"]));
-    let said = first(&mut streamed.body).await;
-    assert_eq!(said["pid"], instance.pid());
+    let report = first_chunk(&mut streamed.body).await;
+    assert_eq!(report["pid"], instance.pid());
     let next = tokio::time::timeout(Duration::from_millis(50), streamed.body.next());
-    assert!(next.await.is_err(), "nothing before the gate is open");
+    assert!(next.await.is_err(), "nothing arrives before the gate opens");
     gate.open();
     assert_eq!(streamed.body.next().await.unwrap().unwrap(), "last");
     assert_eq!(streamed.body.next().await, None);
-    assert_eq!(streamed.body.next().await, None, "and stays ended");
-    // The next event, by somebody who wants all of it in one piece.
-    let answer = instance.invoke(event(&json!({})), ENOUGH).await;
+    assert_eq!(streamed.body.next().await, None, "the stream stays ended");
+    // The next event, invoked without streaming.
+    let answer = instance.invoke(event(&json!({})), TEST_TIMEOUT).await;
     let Outcome::Success(answer) = answer else {
         panic!("{answer:?}")
     };
@@ -90,28 +93,31 @@ async fn the_first_piece_is_there_before_the_last_is_sent() {
 }
 
 #[tokio::test]
-async fn every_way_a_stream_fails_has_its_outcome() {
+async fn each_kind_of_stream_failure_has_its_outcome() {
     let instance = instance().await;
     let refused = Outcome::FunctionError {
         error_type: "Refused".to_owned(),
-        message: "as ordered".to_owned(),
+        message: "as instructed".to_owned(),
     };
-    let failed = instance.invoke_streaming(event(&json!({"do": "fail"})), ENOUGH);
+    let failed = instance.invoke_streaming(event(&json!({"do": "fail"})), TEST_TIMEOUT);
     assert_eq!(failed.await.unwrap_err(), refused);
-    // The runtime for Rust puts an error midway into the payload and ends well: see its
-    // `EventCompletionRequest`. A function must not count on trailers.
-    let said = instance
-        .invoke(event(&json!({"do": "error"})), ENOUGH)
+    // The Rust runtime writes an error in mid-stream into the payload and ends the stream normally:
+    // see its `EventCompletionRequest`. So functions cannot rely on trailers.
+    let aborted = instance
+        .invoke(event(&json!({"do": "error"})), TEST_TIMEOUT)
         .await;
     assert!(
-        matches!(&said, Outcome::Success(answer) if answer["body"].as_str().unwrap()
+        matches!(&aborted, Outcome::Success(answer) if answer["body"].as_str().unwrap()
             .contains("}\nLambda-Runtime-Function-Error-Type: Runtime.StreamError\r\n")),
-        "{said:?}"
+        "{aborted:?}"
     );
     let gate = Gate::new("fails");
-    let order = event(&json!({"do": "crash", "gate": gate.0}));
-    let mut streamed = instance.invoke_streaming(order, ENOUGH).await.unwrap();
-    first(&mut streamed.body).await;
+    let instruction = event(&json!({"do": "crash", "gate": gate.0}));
+    let mut streamed = instance
+        .invoke_streaming(instruction, TEST_TIMEOUT)
+        .await
+        .unwrap();
+    first_chunk(&mut streamed.body).await;
     gate.open();
     let broken = streamed.body.next().await.unwrap().unwrap_err();
     assert!(matches!(&broken, Outcome::Crashed { status } if status.contains('7')));
@@ -120,18 +126,22 @@ async fn every_way_a_stream_fails_has_its_outcome() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_stream_is_up_at_its_end_too_and_a_kill_ends_it() {
+async fn timeout_and_kill_end_a_stream() {
     let gate = Gate::new("never");
-    let order = event(&json!({"gate": gate.0}));
+    let instruction = event(&json!({"gate": gate.0}));
     for is_killed in [false, true] {
         let instance = instance().await;
-        instance.ready().await.unwrap();
-        let time = if is_killed { ENOUGH } else { ENOUGH / 20 };
+        instance.wait_until_ready().await.unwrap();
+        let time = if is_killed {
+            TEST_TIMEOUT
+        } else {
+            TEST_TIMEOUT / 20
+        };
         let mut streamed = instance
-            .invoke_streaming(order.clone(), time)
+            .invoke_streaming(instruction.clone(), time)
             .await
             .unwrap();
-        first(&mut streamed.body).await;
+        first_chunk(&mut streamed.body).await;
         if is_killed {
             instance.kill().await;
         }
@@ -150,39 +160,39 @@ Resources:
   Api:
     Type: AWS::Serverless::HttpApi
     Properties: {CorsConfiguration: {AllowOrigins: ['http://app'], AllowMethods: [POST]}}
-  Obedient:
+  ScriptedFunction:
     Type: AWS::Serverless::Function
     Metadata: {Route: 'POST /orders/{orderId}/stream'}
     Properties:
-      CodeUri: target/lambda/obedient/
+      CodeUri: target/lambda/scripted-function/
       Timeout: 20
       FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}
 ";
 
 async fn gateway() -> Gateway {
     let api = RuntimeApi::start().await.unwrap();
-    let pool = Pool::new(api, vec![obedient()]);
+    let pool = Pool::new(api, vec![scripted_function()]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // The limit of the API is not one of function URLs.
+    // The API's limit does not apply to function URLs.
     let limit = Duration::ZERO;
     Gateway::start_with(listener, Template::parse(TEMPLATE).unwrap(), pool, limit).unwrap()
 }
 
-/// A client in the midst of an answer.
+/// A client that has read the first chunk of an answer.
 struct Client {
     head: Vec<String>,
-    said: Value,
+    report: Value,
     rest: BufReader<TcpStream>,
 }
 
 impl Client {
-    /// Sends an order and reads the answer up to and with its first piece.
-    async fn start(gateway: &Gateway, order: &Value) -> Self {
-        let (mut rest, head) = ask(gateway, order).await;
+    /// Sends an instruction and reads the answer up to the end of its first chunk.
+    async fn start(gateway: &Gateway, instruction: &Value) -> Self {
+        let (mut rest, head) = ask(gateway, instruction).await;
         line(&mut rest).await;
-        let said = serde_json::from_str(&line(&mut rest).await).unwrap();
+        let report = serde_json::from_str(&line(&mut rest).await).unwrap();
         assert_eq!(line(&mut rest).await, "");
-        Self { head, said, rest }
+        Self { head, report, rest }
     }
 
     async fn rest(mut self) -> Vec<u8> {
@@ -192,8 +202,8 @@ impl Client {
     }
 }
 
-async fn ask(gateway: &Gateway, order: &Value) -> (BufReader<TcpStream>, Vec<String>) {
-    let body = order.to_string();
+async fn ask(gateway: &Gateway, instruction: &Value) -> (BufReader<TcpStream>, Vec<String>) {
+    let body = instruction.to_string();
     let length = body.len();
     let request = format!(
         "POST /orders/1/stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -213,20 +223,20 @@ async fn ask(gateway: &Gateway, order: &Value) -> (BufReader<TcpStream>, Vec<Str
 
 async fn line(from: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
-    let read = tokio::time::timeout(ENOUGH, from.read_line(&mut line));
+    let read = tokio::time::timeout(TEST_TIMEOUT, from.read_line(&mut line));
     read.await.unwrap().unwrap();
     line.trim_end().to_owned()
 }
 
 #[tokio::test]
-async fn two_streams_at_once_come_from_two_instances_piece_by_piece() {
+async fn concurrent_streams_come_from_separate_instances() {
     let gateway = gateway().await;
     let gates = [Gate::new("one"), Gate::new("two")];
     let [one, two] = gates.each_ref().map(|gate| json!({"gate": gate.0}));
     let one = Client::start(&gateway, &one).await;
     let two = Client::start(&gateway, &two).await;
-    assert_ne!(one.said["pid"], two.said["pid"]);
-    assert_eq!(one.said["path"], "/orders/1/stream");
+    assert_ne!(one.report["pid"], two.report["pid"]);
+    assert_eq!(one.report["path"], "/orders/1/stream");
     assert_eq!(one.head[0], "HTTP/1.1 201 Created");
     for header in [
         "content-type: text/event-stream",
@@ -237,81 +247,93 @@ async fn two_streams_at_once_come_from_two_instances_piece_by_piece() {
     ] {
         assert!(one.head.contains(&header.to_owned()), "{header}");
     }
-    let pids = [one.said["pid"].clone(), two.said["pid"].clone()];
+    let pids = [one.report["pid"].clone(), two.report["pid"].clone()];
     for (client, gate) in [(one, &gates[0]), (two, &gates[1])] {
         gate.open();
         assert_eq!(client.rest().await, b"4\r\nlast\r\n0\r\n\r\n");
     }
     let again = Client::start(&gateway, &json!({})).await;
-    assert!(pids.contains(&again.said["pid"]), "an idle one is taken");
+    assert!(
+        pids.contains(&again.report["pid"]),
+        "an idle instance is reused"
+    );
 }
 
 #[tokio::test]
-async fn a_stream_of_some_megabytes_arrives_whole() {
+async fn stream_of_several_megabytes_arrives_complete() {
     let gateway = gateway().await;
-    let order = json!({"do": "big", "chunks": 160});
-    let client = Client::start(&gateway, &order).await;
+    let instruction = json!({"do": "big", "chunks": 160});
+    let client = Client::start(&gateway, &instruction).await;
     let chunked = client.rest().await;
-    let (mut left, mut payload) = (chunked.as_slice(), Vec::new());
-    // Each chunk is its length, itself, and a line's end after both; the last one is empty.
-    while left != b"0\r\n\r\n" {
-        let end = left.windows(2).position(|two| two == b"\r\n").unwrap();
-        let length = std::str::from_utf8(&left[..end]).unwrap();
+    let (mut remaining, mut payload) = (chunked.as_slice(), Vec::new());
+    // Each chunk is its length, a line end, its data and a line end; the last one is empty.
+    while remaining != b"0\r\n\r\n" {
+        let end = remaining.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&remaining[..end]).unwrap();
         let length = usize::from_str_radix(length, 16).unwrap();
-        payload.extend_from_slice(&left[end + 2..][..length]);
-        left = &left[end + 2 + length + 2..];
+        payload.extend_from_slice(&remaining[end + 2..][..length]);
+        remaining = &remaining[end + 2 + length + 2..];
     }
     assert!(payload == vec![b'x'; 160 * 64 * 1024], "{}", payload.len());
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_stops_nothing() {
+async fn function_runs_to_its_end_without_a_reader() {
     let instance = instance().await;
     let gate = Gate::new("away");
-    let order = event(&json!({"do": "big", "chunks": 160, "gate": gate.0}));
-    drop(instance.invoke_streaming(order, ENOUGH).await.unwrap());
+    let instruction = event(&json!({"do": "big", "chunks": 160, "gate": gate.0}));
+    drop(
+        instance
+            .invoke_streaming(instruction, TEST_TIMEOUT)
+            .await
+            .unwrap(),
+    );
     gate.open();
-    // It takes the next event, so it has got rid of ten megabytes that nobody took.
-    let answer = instance.invoke(event(&json!({})), ENOUGH).await;
+    // The instance takes the next event, so it has sent all ten megabytes although nobody read
+    // them.
+    let answer = instance.invoke(event(&json!({})), TEST_TIMEOUT).await;
     assert!(matches!(answer, Outcome::Success(_)), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_leaves_its_instance_to_others() {
+async fn instance_returns_to_the_pool_after_a_client_hangs_up() {
     let gateway = gateway().await;
-    let (gate, done) = (Gate::new("hangup"), Gate::new("done"));
-    let order = json!({"do": "big", "chunks": 160, "gate": gate.0, "done": done.0});
-    let client = Client::start(&gateway, &order).await;
-    let pid = client.said["pid"].clone();
+    let (gate, finished) = (Gate::new("hangup"), Gate::new("finished"));
+    let instruction = json!({"do": "big", "chunks": 160, "gate": gate.0, "finished": finished.0});
+    let client = Client::start(&gateway, &instruction).await;
+    let pid = client.report["pid"].clone();
     drop(client);
     let meanwhile = Client::start(&gateway, &json!({})).await;
-    assert_ne!(meanwhile.said["pid"], pid, "it is busy still");
+    assert_ne!(
+        meanwhile.report["pid"], pid,
+        "the first instance is still busy"
+    );
     gate.open();
     let last = async {
-        while !done.0.exists() {
+        while !finished.0.exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(ENOUGH, last).await.unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, last).await.unwrap();
     let mut others = vec![meanwhile];
-    while others.last().unwrap().said["pid"] != pid {
+    while others.last().unwrap().report["pid"] != pid {
         let gate = json!({"gate": "/nowhere"});
-        assert!(others.len() < 9, "it never comes back");
+        assert!(others.len() < 9, "the instance does not return to the pool");
         others.push(Client::start(&gateway, &gate).await);
     }
 }
 
 #[tokio::test]
-async fn a_function_that_dies_midway_ends_the_answer_visibly() {
+async fn crash_in_mid_stream_breaks_off_the_answer() {
     let gateway = gateway().await;
     let gate = Gate::new("dies");
-    let order = json!({"do": "crash", "gate": gate.0});
-    let client = Client::start(&gateway, &order).await;
-    let pid = client.said["pid"].clone();
+    let instruction = json!({"do": "crash", "gate": gate.0});
+    let client = Client::start(&gateway, &instruction).await;
+    let pid = client.report["pid"].clone();
     gate.open();
-    assert_eq!(client.rest().await, b"", "no last chunk");
+    assert_eq!(client.rest().await, b"", "the answer has no final chunk");
     let next = Client::start(&gateway, &json!({})).await;
-    assert_ne!(next.said["pid"], pid);
+    assert_ne!(next.report["pid"], pid);
     let (_, head) = ask(&gateway, &json!({"do": "fail"})).await;
     assert_eq!(head[0], "HTTP/1.1 502 Bad Gateway");
 }

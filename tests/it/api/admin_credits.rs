@@ -9,20 +9,22 @@ use uuid::Uuid;
 
 const GRANT: &str = "/api/v1/admin/credits";
 
-async fn grant(world: &World, key: &str, once: &str, body: &Value) -> Response {
+async fn grant(world: &World, key: &str, idempotency_key: &str, body: &Value) -> Response {
     let request = Request::new("POST", GRANT).key(key).json(body);
-    world.call(request.header("idempotency-key", once)).await
+    world
+        .call(request.header("idempotency-key", idempotency_key))
+        .await
 }
 
 #[test]
-fn an_operator_gives_credit_once_and_the_ledger_and_the_log_say_so() {
+fn grant_is_repeatable_and_recorded_in_ledger_and_audit_log() {
     run(async {
         let world = World::new().await;
         let (operators, key) = world.tenant("0").await;
         world.make_admin(operators, "super_admin").await;
         let organization = world.organization("1.5").await;
         world.agent(organization, "running").await;
-        world.tick(1).await;
+        world.run_billing(1).await;
         let body = json!({"organizationId": organization, "amount": 0.1, "reason": "an outage"});
         let first = grant(&world, &key, "once", &body).await;
         check(
@@ -38,8 +40,8 @@ fn an_operator_gives_credit_once_and_the_ledger_and_the_log_say_so() {
             }
         "#]],
         );
-        let again = grant(&world, &key, "once", &body).await;
-        assert_eq!((again.status(), again.json()), (201, first.json()));
+        let repeated = grant(&world, &key, "once", &body).await;
+        assert_eq!((repeated.status(), repeated.json()), (201, first.json()));
         assert_eq!(world.balance(organization).await, dec!(1.58));
         let (amount, kind, reason): (rust_decimal::Decimal, String, String) = sqlx::query_as(
             "SELECT amount, type, description FROM credit_transactions WHERE usage_span_id IS NULL",
@@ -51,7 +53,7 @@ fn an_operator_gives_credit_once_and_the_ledger_and_the_log_say_so() {
             (amount, kind.as_str(), reason.as_str()),
             (dec!(0.1), "credit", "an outage")
         );
-        let logged: Value = sqlx::query_scalar(
+        let audit_entry: Value = sqlx::query_scalar(
             "SELECT jsonb_build_object('action', action, 'subject', subject, 'amount', details -> 'amount',
                 'result', result) FROM admin_audit_log",
         )
@@ -59,17 +61,17 @@ fn an_operator_gives_credit_once_and_the_ledger_and_the_log_say_so() {
         .await
         .expect("one entry");
         assert_eq!(
-            logged,
+            audit_entry,
             json!({"action": "credit.grant", "subject": organization.to_string(),
             "amount": 0.1, "result": "granted"})
         );
-        world.tick(2).await;
+        world.run_billing(2).await;
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn only_a_super_admin_may() {
+fn only_super_admins_may_grant_credit() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
@@ -130,7 +132,7 @@ fn only_a_super_admin_may() {
 }
 
 #[test]
-fn every_wrong_field_is_named() {
+fn every_invalid_field_is_named() {
     run(async {
         let world = World::new().await;
         let (operators, key) = world.tenant("0").await;
@@ -149,9 +151,9 @@ fn every_wrong_field_is_named() {
             json!(-0.0),
             json!(1e-300),
         ] {
-            let answer = grant(&world, &key, "k", &body(amount.clone())).await;
-            assert_eq!(answer.status(), 400, "{amount}");
-            assert_eq!(answer.json()["details"][0]["field"], "amount", "{amount}");
+            let response = grant(&world, &key, "k", &body(amount.clone())).await;
+            assert_eq!(response.status(), 400, "{amount}");
+            assert_eq!(response.json()["details"][0]["field"], "amount", "{amount}");
         }
         check(
             &grant(
@@ -188,9 +190,9 @@ fn every_wrong_field_is_named() {
                 }
             "#]],
         );
-        let no_key = Request::new("POST", GRANT).key(&key).json(&body(json!(1)));
+        let without_idempotency_key = Request::new("POST", GRANT).key(&key).json(&body(json!(1)));
         check(
-            &world.call(no_key).await,
+            &world.call(without_idempotency_key).await,
             expect![[r#"
                 400 application/problem+json
                 {
@@ -210,9 +212,10 @@ fn every_wrong_field_is_named() {
                 }
             "#]],
         );
-        let nobody = json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"});
+        let unknown_organization =
+            json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"});
         check(
-            &grant(&world, &key, "k", &nobody).await,
+            &grant(&world, &key, "k", &unknown_organization).await,
             expect![[r#"
             404 application/problem+json
             {
@@ -231,9 +234,11 @@ fn every_wrong_field_is_named() {
             (json!(0.000_001), dec!(0.000001)),
             (json!(1_000_000), dec!(1000000.000001)),
         ] {
-            let once = amount.to_string();
+            let idempotency_key = amount.to_string();
             assert_eq!(
-                grant(&world, &key, &once, &body(amount)).await.status(),
+                grant(&world, &key, &idempotency_key, &body(amount))
+                    .await
+                    .status(),
                 201
             );
             assert_eq!(world.balance(organization).await, balance);

@@ -1,4 +1,4 @@
-//! Who is calling: API keys, the identity provider's tokens, cookies, and where a browser calls from.
+//! Authentication: API keys, tokens of the identity provider, cookies, and the origins of browsers.
 
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -14,7 +14,8 @@ fn claims(subject: &str) -> Value {
     json!({"iss": "privy.io", "aud": PRIVY_APP_ID, "sub": subject, "iat": now, "exp": now + 3600})
 }
 
-async fn known_to_privy(world: &World) -> (Uuid, String) {
+/// A tenant whose user has a Privy account, and the account's id.
+async fn tenant_with_privy(world: &World) -> (Uuid, String) {
     let organization = world.organization("5").await;
     let subject = format!("did:privy:{}", organization.simple());
     sqlx::query("UPDATE users SET privy_user_id = $2 WHERE organization_id = $1")
@@ -31,10 +32,10 @@ fn bearer(token: &str) -> Request {
 }
 
 #[test]
-fn a_token_of_the_provider_stands_for_its_user() {
+fn provider_token_authenticates_its_user() {
     run(async {
         let world = World::new().await;
-        let (organization, subject) = known_to_privy(&world).await;
+        let (organization, subject) = tenant_with_privy(&world).await;
         let agent = world.agent(organization, "running").await;
         let token = privy::provider().sign(&claims(&subject), None);
         let by_header = world.call(bearer(&token)).await;
@@ -53,13 +54,13 @@ fn a_token_of_the_provider_stands_for_its_user() {
 }
 
 #[test]
-fn a_token_that_is_not_quite_right_is_401() {
+fn invalid_token_is_401() {
     run(async {
         let world = World::new().await;
-        let (_, subject) = known_to_privy(&world).await;
-        let good = claims(&subject);
+        let (_, subject) = tenant_with_privy(&world).await;
+        let valid = claims(&subject);
         let with = |field: &str, value: Value| {
-            let mut claims = good.clone();
+            let mut claims = valid.clone();
             match value {
                 Value::Null => claims.as_object_mut().expect("claims").remove(field),
                 value => claims
@@ -70,8 +71,8 @@ fn a_token_that_is_not_quite_right_is_401() {
             claims
         };
         let now = epoch().timestamp();
-        for (what, claims, status) in [
-            ("good", good.clone(), 200),
+        for (case, claims, status) in [
+            ("valid", valid.clone(), 200),
             ("expired", with("exp", json!(now - 61)), 401),
             (
                 "expired within the leeway",
@@ -86,15 +87,15 @@ fn a_token_that_is_not_quite_right_is_401() {
             ("without audience", with("aud", json!(null)), 401),
             ("without subject", with("sub", json!(null)), 401),
             (
-                "of nobody here",
+                "of an unknown user",
                 with("sub", json!("did:privy:nobody")),
                 401,
             ),
         ] {
             let token = privy::provider().sign(&claims, None);
-            assert_eq!(world.call(bearer(&token)).await.status(), status, "{what}");
+            assert_eq!(world.call(bearer(&token)).await.status(), status, "{case}");
         }
-        let token = privy::provider().sign(&good, None);
+        let token = privy::provider().sign(&valid, None);
         let (head, rest) = token.split_once('.').expect("a token");
         let unsigned = format!(
             "eyJhbGciOiJub25lIn0.{}.",
@@ -102,11 +103,11 @@ fn a_token_that_is_not_quite_right_is_401() {
         );
         let symmetric = jsonwebtoken::encode(
             &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256),
-            &good,
+            &valid,
             &jsonwebtoken::EncodingKey::from_secret(privy::public_pem().as_bytes()),
         );
         for forged in [
-            Signer::new().sign(&good, None),
+            Signer::new().sign(&valid, None),
             unsigned,
             symmetric.expect("a token"),
             format!("{head}.{}", rest.to_uppercase()),
@@ -116,19 +117,25 @@ fn a_token_that_is_not_quite_right_is_401() {
         ] {
             assert_eq!(world.call(bearer(&forged)).await.status(), 401, "{forged}");
         }
-        let without = world.function("agent-list").without("PRIVY_APP_ID");
-        assert_eq!(world.call_on(&without, bearer(&token)).await.status(), 401);
+        let without_privy = world.function("agent-list").without("PRIVY_APP_ID");
+        assert_eq!(
+            world
+                .call_function(&without_privy, bearer(&token))
+                .await
+                .status(),
+            401
+        );
     });
 }
 
 #[test]
-fn a_key_set_is_fetched_by_the_id_that_a_token_names() {
+fn token_is_checked_with_the_key_it_names() {
     run(async {
         let world = World::new().await;
-        let (_, subject) = known_to_privy(&world).await;
+        let (_, subject) = tenant_with_privy(&world).await;
         let signer = Signer::new();
-        let set = json!({"keys": [Signer::new().jwk("other"), signer.jwk("current")]});
-        let keys = axum::Router::new().route("/jwks.json", get(async move || set.to_string()));
+        let key_set = json!({"keys": [Signer::new().jwk("other"), signer.jwk("current")]});
+        let keys = axum::Router::new().route("/jwks.json", get(async move || key_set.to_string()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
@@ -142,39 +149,39 @@ fn a_key_set_is_fetched_by_the_id_that_a_token_names() {
             .without("PRIVY_VERIFICATION_KEY")
             .with("PRIVY_JWKS_URL", &url);
         let instance = function.start().await;
-        let ask = async |token: String| {
-            let none = std::collections::BTreeMap::new();
+        let status_for = async |token: String| {
+            let no_parameters = std::collections::BTreeMap::new();
             tests::Function::http_on(
                 &instance,
                 "GET /api/v1/milady/agents",
-                &none,
+                &no_parameters,
                 &bearer(&token),
             )
             .await
             .status()
         };
         assert_eq!(
-            ask(signer.sign(&claims(&subject), Some("current"))).await,
+            status_for(signer.sign(&claims(&subject), Some("current"))).await,
             200
         );
         assert_eq!(
-            ask(signer.sign(&claims(&subject), Some("other"))).await,
+            status_for(signer.sign(&claims(&subject), Some("other"))).await,
             401
         );
         assert_eq!(
-            ask(signer.sign(&claims(&subject), Some("unknown"))).await,
+            status_for(signer.sign(&claims(&subject), Some("unknown"))).await,
             401
         );
-        assert_eq!(ask(signer.sign(&claims(&subject), None)).await, 401);
-        // The provider is away: a warm function knows its keys, a new one asks to come again.
+        assert_eq!(status_for(signer.sign(&claims(&subject), None)).await, 401);
+        // While the provider is down, a warm function uses the keys it has; a cold one responds 503.
         server.abort();
         let _ = server.await;
         assert_eq!(
-            ask(signer.sign(&claims(&subject), Some("current"))).await,
+            status_for(signer.sign(&claims(&subject), Some("current"))).await,
             200
         );
         let token = signer.sign(&claims(&subject), Some("current"));
-        let cold = world.call_on(&function, bearer(&token)).await;
+        let cold = world.call_function(&function, bearer(&token)).await;
         assert_eq!(
             (cold.status(), cold.header("retry-after")),
             (503, Some("5"))
@@ -183,15 +190,15 @@ fn a_key_set_is_fetched_by_the_id_that_a_token_names() {
 }
 
 #[test]
-fn the_first_credential_counts_and_a_bad_one_is_not_passed_over() {
+fn only_the_first_credential_counts_even_if_it_is_invalid() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
-        let bad = format!("eliza_{}", "0".repeat(64));
+        let unknown_key = format!("eliza_{}", "0".repeat(64));
         for (request, status) in [
             (
                 Request::new("GET", LIST)
-                    .key(&bad)
+                    .key(&unknown_key)
                     .header("authorization", &format!("Bearer {key}")),
                 401,
             ),
@@ -220,10 +227,10 @@ fn the_first_credential_counts_and_a_bad_one_is_not_passed_over() {
 }
 
 #[test]
-fn a_change_by_cookie_needs_an_origin_of_ours_and_reading_does_not() {
+fn change_by_cookie_needs_an_allowed_origin_and_read_does_not() {
     run(async {
         let world = World::new().await;
-        let (organization, subject) = known_to_privy(&world).await;
+        let (organization, subject) = tenant_with_privy(&world).await;
         let agent = world.agent(organization, "stopped").await;
         let cookie = format!(
             "privy-token={}",
@@ -251,7 +258,7 @@ fn a_change_by_cookie_needs_an_origin_of_ours_and_reading_does_not() {
                 .status(),
             200
         );
-        // A key is no cookie: other programs send no origin.
+        // A request with a key needs no origin: programs other than browsers send none.
         let key = world.key(organization).await;
         assert_eq!(world.post(&key, &path).await.status(), 200);
     });

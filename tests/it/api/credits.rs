@@ -33,7 +33,7 @@ async fn send(world: &World, target: &str, request: Request) -> Response {
 }
 
 #[test]
-fn the_balance_says_where_the_money_goes() {
+fn balance_forecasts_when_the_credit_is_used_up() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("12.06").await;
@@ -41,14 +41,14 @@ fn the_balance_says_where_the_money_goes() {
         world.agent(organization, "running").await;
         world.agent(organization, "stopped").await;
         let key = world.key(organization).await;
-        world.tick(1).await;
-        world.at(minutes(90)).await;
-        let answer = get(&world, BALANCE, Some(&key)).await;
-        assert_eq!(answer.status(), 200);
-        assert!(answer.header("x-request-id").is_some());
-        // 12.06 - 0.0425, and half an hour more is spent already: 11.99625 / 0.0425 = 282.26 h.
+        world.run_billing(1).await;
+        world.set_clock(minutes(90)).await;
+        let response = get(&world, BALANCE, Some(&key)).await;
+        assert_eq!(response.status(), 200);
+        assert!(response.header("x-request-id").is_some());
+        // 12.06 - 0.0425 is charged. Half an hour more has passed: 11.99625 / 0.0425 = 282.26 h are left.
         assert_eq!(
-            answer.json(),
+            response.json(),
             json!({"success": true, "balance": 12.0175, "data": {
                 "balance": 12.0175, "owed": 0.0, "burnPerHour": 0.0425, "hoursLeft": 282.26,
                 "lowAt": "2026-03-10T20:42:21.000Z", "emptyAt": "2026-03-12T19:45:52.000Z",
@@ -59,13 +59,13 @@ fn the_balance_says_where_the_money_goes() {
 }
 
 #[test]
-fn the_balance_shows_debt_and_scheduled_shutdowns() {
+fn balance_shows_debt_and_scheduled_shutdowns() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0.01").await;
         let agent = world.agent(organization, "running").await;
         let key = world.key(organization).await;
-        world.tick(2).await;
+        world.run_billing(2).await;
         let data = get(&world, BALANCE, Some(&key)).await.json()["data"].clone();
         assert_eq!(
             data,
@@ -80,14 +80,14 @@ fn the_balance_shows_debt_and_scheduled_shutdowns() {
 }
 
 #[test]
-fn every_credential_but_a_valid_one_is_refused() {
+fn invalid_credentials_are_refused() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let key = world.key(organization).await;
         let unknown = format!("eliza_{}", "0".repeat(64));
         for target in [BALANCE, HISTORY] {
-            for bad in [
+            for invalid_key in [
                 None,
                 Some(""),
                 Some("eliza_"),
@@ -95,10 +95,10 @@ fn every_credential_but_a_valid_one_is_refused() {
                 Some(unknown.as_str()),
                 Some("' OR 1=1"),
             ] {
-                let answer = get(&world, target, bad).await;
-                assert_eq!(answer.status(), 401, "{target} {bad:?}");
-                let mut body = answer.json();
-                assert_eq!(body["instance"].as_str(), answer.header("x-request-id"));
+                let response = get(&world, target, invalid_key).await;
+                assert_eq!(response.status(), 401, "{target} {invalid_key:?}");
+                let mut body = response.json();
+                assert_eq!(body["instance"].as_str(), response.header("x-request-id"));
                 body["instance"] = Value::Null;
                 assert_eq!(
                     body,
@@ -141,21 +141,21 @@ fn every_credential_but_a_valid_one_is_refused() {
 }
 
 #[test]
-fn a_keys_use_is_recorded_once_a_minute() {
+fn use_of_a_key_is_recorded_at_most_once_a_minute() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let key = world.key(organization).await;
         for (minute, uses) in [(0, 1), (0, 1), (1, 1), (2, 2)] {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             get(&world, HISTORY, Some(&key)).await;
             let counted = world
                 .count("SELECT usage_count::bigint FROM api_keys")
                 .await;
             assert_eq!(counted, uses, "minute {minute}");
         }
-        // A locked key row is nobody's wait.
-        world.at(minutes(9)).await;
+        // A request does not wait for a locked key row.
+        world.set_clock(minutes(9)).await;
         let mut locker = world.pool.begin().await.expect("begin");
         sqlx::query("SELECT FROM api_keys FOR UPDATE")
             .execute(&mut *locker)
@@ -166,19 +166,19 @@ fn a_keys_use_is_recorded_once_a_minute() {
 }
 
 #[test]
-fn the_history_reads_as_a_chain_newest_first_and_page_by_page() {
+fn history_is_paged_newest_first_and_its_balances_form_a_chain() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let first = world.agent(organization, "running").await;
         let second = world.agent(organization, "stopped").await;
         let key = world.key(organization).await;
-        // The running one is the older.
+        // The running agent is the older one.
         world.execute("UPDATE agent_usage_spans SET agent_created_at = '2026-02-28' WHERE kind = 'running'").await;
-        world.tick(2).await;
-        world.at(minutes(130)).await;
+        world.run_billing(2).await;
+        world.set_clock(minutes(130)).await;
         world.top_up(organization, "5").await;
-        world.tick(3).await;
+        world.run_billing(3).await;
         let all = get(&world, HISTORY, Some(&key)).await.json();
         let rows = all["data"].as_array().expect("rows").clone();
         assert_eq!((rows.len(), all.get("nextCursor")), (7, None));
@@ -237,16 +237,16 @@ fn the_history_reads_as_a_chain_newest_first_and_page_by_page() {
 }
 
 #[test]
-fn a_tenant_sees_only_their_own_rows() {
+fn tenant_sees_only_rows_of_its_own_organization() {
     run(async {
         let world = World::new().await;
-        let (mine, theirs) = (
+        let (organization, other_organization) = (
             world.organization("10").await,
             world.organization("7").await,
         );
-        let agent = world.agent(theirs, "running").await;
-        let key = world.key(mine).await;
-        world.tick(1).await;
+        let agent = world.agent(other_organization, "running").await;
+        let key = world.key(organization).await;
+        world.run_billing(1).await;
         for target in [HISTORY.to_owned(), format!("{HISTORY}?agentId={agent}")] {
             assert_eq!(
                 get(&world, &target, Some(&key)).await.json()["data"],
@@ -262,30 +262,30 @@ fn a_tenant_sees_only_their_own_rows() {
 }
 
 #[test]
-fn an_unchanged_list_is_a_short_304() {
+fn unchanged_list_is_304_without_a_body() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
         let key = world.key(organization).await;
-        world.tick(1).await;
+        world.run_billing(1).await;
         let first = get(&world, HISTORY, Some(&key)).await;
         let tag = first.header("etag").expect("an ETag").to_owned();
-        let again = |tag: &str| {
+        let conditional = |tag: &str| {
             Request::new("GET", HISTORY)
                 .header("x-api-key", &key)
                 .header("if-none-match", tag)
         };
-        let same = send(&world, HISTORY, again(&tag)).await;
-        assert_eq!((same.status(), same.text()), (304, ""));
-        assert!(same.0.to_string().len() < 400, "{}", same.0);
-        world.tick(2).await;
-        assert_eq!(send(&world, HISTORY, again(&tag)).await.status(), 200);
+        let unchanged = send(&world, HISTORY, conditional(&tag)).await;
+        assert_eq!((unchanged.status(), unchanged.text()), (304, ""));
+        assert!(unchanged.0.to_string().len() < 400, "{}", unchanged.0);
+        world.run_billing(2).await;
+        assert_eq!(send(&world, HISTORY, conditional(&tag)).await.status(), 200);
     });
 }
 
 #[test]
-fn bad_parameters_are_named() {
+fn invalid_parameters_are_named() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -298,10 +298,10 @@ fn bad_parameters_are_named() {
             ("limit=many", "limit"),
             ("cursor=zzz", "cursor"),
         ] {
-            let answer = get(&world, &format!("{HISTORY}?{query}"), Some(&key)).await;
-            assert_eq!(answer.status(), 400, "{query}");
+            let response = get(&world, &format!("{HISTORY}?{query}"), Some(&key)).await;
+            assert_eq!(response.status(), 400, "{query}");
             assert_eq!(
-                answer.json()["details"][0]["field"],
+                response.json()["details"][0]["field"],
                 json!(field),
                 "{query}"
             );
@@ -310,7 +310,7 @@ fn bad_parameters_are_named() {
 }
 
 #[test]
-fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
+fn secrets_and_driver_errors_stay_out_of_responses_and_logs() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -323,25 +323,25 @@ fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
             .with("LOG_LEVEL", "trace")
             .start()
             .await;
-        let ask = || Request::new("GET", HISTORY).header("x-api-key", &key);
-        let (route, none) = (format!("GET {HISTORY}"), BTreeMap::new());
-        let mut seen = tests::Function::http_on(&instance, &route, &none, &ask())
+        let request = || Request::new("GET", HISTORY).header("x-api-key", &key);
+        let (route, no_parameters) = (format!("GET {HISTORY}"), BTreeMap::new());
+        let mut output = tests::Function::http_on(&instance, &route, &no_parameters, &request())
             .await
             .0
             .to_string();
         world
             .execute("ALTER TABLE credit_transactions RENAME COLUMN amount TO canary_column")
             .await;
-        let broken = tests::Function::http_on(&instance, &route, &none, &ask()).await;
+        let broken = tests::Function::http_on(&instance, &route, &no_parameters, &request()).await;
         assert_eq!(broken.status(), 500);
         assert_eq!(
             broken.json()["error"],
             json!("Something went wrong on our side")
         );
-        seen.push_str(&broken.0.to_string());
+        output.push_str(&broken.0.to_string());
         instance.kill().await;
-        seen.push_str(&instance.logs().join("\n"));
-        assert!(seen.contains("database error"), "{seen}");
+        output.push_str(&instance.logs().join("\n"));
+        assert!(output.contains("database error"), "{output}");
         for secret in [
             &key[6..],
             "canary",
@@ -350,7 +350,7 @@ fn secrets_and_raw_errors_reach_no_answer_and_no_log() {
             "postgres://",
             "127.0.0.1:",
         ] {
-            assert!(!seen.contains(secret), "{secret} was shown: {seen}");
+            assert!(!output.contains(secret), "{secret} was shown: {output}");
         }
     });
 }

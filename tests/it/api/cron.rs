@@ -8,7 +8,7 @@ use tests::{World, run};
 
 const ROUTE: &str = "POST /api/cron/milady-billing";
 
-fn ask(method: &str, authorization: Option<&str>) -> Request {
+fn request(method: &str, authorization: Option<&str>) -> Request {
     let request = Request::new(method, "/api/cron/milady-billing");
     authorization.into_iter().fold(request, |request, value| {
         request.header("authorization", value)
@@ -16,28 +16,28 @@ fn ask(method: &str, authorization: Option<&str>) -> Request {
 }
 
 #[test]
-fn the_secret_runs_the_current_hours_tick() {
+fn caller_with_the_secret_bills_up_to_the_current_hour() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
-        world.at(hours(2)).await;
+        world.set_clock(hours(2)).await;
         let bearer = format!("Bearer {CRON_SECRET}");
-        for (method, billed) in [("GET", 1), ("POST", 0)] {
-            let answer = world
+        for (method, billed_agents) in [("GET", 1), ("POST", 0)] {
+            let response = world
                 .function("billing-trigger")
-                .http(ROUTE, ask(method, Some(&bearer)))
+                .http(ROUTE, request(method, Some(&bearer)))
                 .await;
-            assert_eq!(answer.status(), 200);
-            let mut data = answer.json()["data"].clone();
-            assert_eq!(answer.json()["success"], json!(true));
+            assert_eq!(response.status(), 200);
+            let mut data = response.json()["data"].clone();
+            assert_eq!(response.json()["success"], json!(true));
             data["duration"] = json!("ms");
             assert_eq!(
                 data,
                 json!({
-                    "sandboxesProcessed": billed, "sandboxesBilled": billed, "warningsSent": 0,
-                    "sandboxesShutdown": 0, "totalRevenue": if billed == 1 { 0.04 } else { 0.0 },
-                    "owed": 0.0, "writtenOff": 0.0, "uncollected": 0.0, "slices": billed * 2, "repairedSpans": 0,
+                    "sandboxesProcessed": billed_agents, "sandboxesBilled": billed_agents, "warningsSent": 0,
+                    "sandboxesShutdown": 0, "totalRevenue": if billed_agents == 1 { 0.04 } else { 0.0 },
+                    "owed": 0.0, "writtenOff": 0.0, "uncollected": 0.0, "slices": billed_agents * 2, "repairedSpans": 0,
                     "errors": 0, "duration": "ms", "timestamp": "2026-03-01T02:00:00.000Z",
                     "periodEnd": "2026-03-01T02:00:00.000Z", "complete": true,
                 })
@@ -48,12 +48,12 @@ fn the_secret_runs_the_current_hours_tick() {
 }
 
 #[test]
-fn without_the_secret_it_is_401_and_nothing_happens() {
+fn caller_without_the_secret_gets_401_and_bills_nothing() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let key = format!("Bearer {}", world.key(organization).await);
         let basic = format!("Basic {CRON_SECRET}");
         let longer = format!("Bearer {CRON_SECRET}x");
@@ -65,20 +65,23 @@ fn without_the_secret_it_is_401_and_nothing_happens() {
             Some(&basic),
             Some(&longer),
         ] {
-            let answer = world
+            let response = world
                 .function("billing-trigger")
-                .http(ROUTE, ask("POST", authorization))
+                .http(ROUTE, request("POST", authorization))
                 .await;
-            assert_eq!(answer.status(), 401, "{authorization:?}");
+            assert_eq!(response.status(), 401, "{authorization:?}");
             assert_eq!(
-                answer.header("content-type"),
+                response.header("content-type"),
                 Some("application/problem+json")
             );
         }
-        let unset = world.function("billing-trigger").without("CRON_SECRET");
+        let without_secret = world.function("billing-trigger").without("CRON_SECRET");
         for authorization in [Some("Bearer "), Some("Bearer test-cron-secret")] {
             assert_eq!(
-                unset.http(ROUTE, ask("POST", authorization)).await.status(),
+                without_secret
+                    .http(ROUTE, request("POST", authorization))
+                    .await
+                    .status(),
                 401
             );
         }

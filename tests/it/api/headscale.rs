@@ -7,7 +7,7 @@ use dev::runtime::Outcome;
 use expect_test::expect;
 use serde_json::{Value, json};
 use tests::headscale::{Headscale, KEY, Reply};
-use tests::secrets_manager::{Kept, SecretsManager};
+use tests::secrets_manager::{SecretsManager, StoredSecret};
 use tests::suite::{Request, Response};
 use tests::{Function, World, check, run};
 
@@ -16,7 +16,7 @@ const NODES: &str = "/api/v1/node";
 const MACHINES: &str = "/api/v1/machine";
 const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:headscale";
 
-/// A world with an operator's key, and Headscale.
+/// A world with the key of a super admin, and Headscale.
 struct Network {
     world: World,
     key: String,
@@ -43,17 +43,18 @@ impl Network {
             .with("HEADSCALE_API_KEY", KEY)
     }
 
-    async fn ask(&self, function: &Function) -> Response {
+    async fn call(&self, function: &Function) -> Response {
         let request = Request::new("GET", ROUTE).key(&self.key);
-        self.world.call_on(function, request).await
+        self.world.call_function(function, request).await
     }
 
-    async fn told(&self, reply: Value) -> Value {
+    /// The data of the response if Headscale responds with `reply`.
+    async fn data_for(&self, reply: Value) -> Value {
         self.headscale
-            .set(NODES, Reply::Whole(200, reply.to_string()));
-        let answer = self.ask(&self.function()).await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        answer.json()["data"].clone()
+            .set_reply(NODES, Reply::Full(200, reply.to_string()));
+        let response = self.call(&self.function()).await;
+        assert_eq!(response.status(), 200, "{response:?}");
+        response.json()["data"].clone()
     }
 }
 
@@ -76,7 +77,7 @@ fn user(name: &str) -> Value {
 }
 
 #[test]
-fn an_operator_sees_the_nodes_of_our_user_and_of_none() {
+fn super_admin_sees_the_nodes_of_our_user_and_of_no_user() {
     run(async {
         let network = Network::new().await;
         let mut offline = node("2", "relay", &Value::Null);
@@ -94,11 +95,11 @@ fn an_operator_sees_the_nodes_of_our_user_and_of_none() {
             node("3", "laptop", &user("somebody")),
             offline,
         ];
-        let reply = Reply::Whole(200, json!({"nodes": nodes}).to_string());
-        network.headscale.set(NODES, reply);
-        let answer = network.ask(&network.function()).await;
+        let reply = Reply::Full(200, json!({"nodes": nodes}).to_string());
+        network.headscale.set_reply(NODES, reply);
+        let response = network.call(&network.function()).await;
         check(
-            &answer,
+            &response,
             expect![[r#"
             200 application/json
             {
@@ -151,156 +152,156 @@ fn an_operator_sees_the_nodes_of_our_user_and_of_none() {
             }
         "#]],
         );
-        assert_eq!(network.headscale.asked(), [NODES]);
+        assert_eq!(network.headscale.requested_paths(), [NODES]);
 
         let other = network.function().with("HEADSCALE_USER", "somebody");
-        let told = network.ask(&other).await.json()["data"].clone();
-        assert_eq!(told["user"], "somebody");
-        let ids = [&told["vpnNodes"][0]["id"], &told["vpnNodes"][1]["id"]];
+        let data = network.call(&other).await.json()["data"].clone();
+        assert_eq!(data["user"], "somebody");
+        let ids = [&data["vpnNodes"][0]["id"], &data["vpnNodes"][1]["id"]];
         assert_eq!(ids, ["3", "2"]);
     });
 }
 
 #[test]
-fn older_and_newer_versions_are_understood() {
+fn responses_of_older_and_newer_versions_are_understood() {
     run(async {
         let network = Network::new().await;
-        // Nodes were machines, and users namespaces.
+        // Older versions call nodes machines and users namespaces.
         let mut machine = node("7", "host-a", &Value::Null);
         machine["namespace"] = user("milady");
         machine.as_object_mut().expect("a machine").remove("user");
-        let reply = Reply::Whole(200, json!({"machines": [machine]}).to_string());
-        network.headscale.set(MACHINES, reply);
-        let answer = network.ask(&network.function()).await;
-        assert_eq!(network.headscale.asked(), [NODES, MACHINES]);
-        let told = &answer.json()["data"];
+        let reply = Reply::Full(200, json!({"machines": [machine]}).to_string());
+        network.headscale.set_reply(MACHINES, reply);
+        let response = network.call(&network.function()).await;
+        assert_eq!(network.headscale.requested_paths(), [NODES, MACHINES]);
+        let data = &response.json()["data"];
         assert_eq!(
-            told["summary"],
+            data["summary"],
             json!({"total": 1, "online": 1, "offline": 0})
         );
-        assert_eq!(told["vpnNodes"][0]["user"], "milady");
-        // Numbers as numbers, one list of tags, fields that are left out.
-        let told = network
-            .told(json!({"nodes": [{"id": 8, "name": "new", "tags": ["tag:b", "tag:a"], "later": {}}]}))
+        assert_eq!(data["vpnNodes"][0]["user"], "milady");
+        // Newer versions write ids as numbers, have one list of tags, and omit empty fields.
+        let data = network
+            .data_for(json!({"nodes": [{"id": 8, "name": "new", "tags": ["tag:b", "tag:a"], "later": {}}]}))
             .await;
         let empty: [&str; 0] = [];
         let expected = json!({"id": "8", "name": "new", "givenName": "", "user": null, "ipAddresses": empty,
             "online": false, "lastSeen": null, "expiry": null, "createdAt": null, "tags": ["tag:a", "tag:b"]});
-        assert_eq!(told["vpnNodes"], json!([expected]));
-        let told = network.told(json!({"nodes": []})).await;
+        assert_eq!(data["vpnNodes"], json!([expected]));
+        let data = network.data_for(json!({"nodes": []})).await;
         assert_eq!(
-            told["summary"],
+            data["summary"],
             json!({"total": 0, "online": 0, "offline": 0})
         );
     });
 }
 
 #[test]
-fn what_headscale_answers_badly_is_a_502_without_its_address() {
+fn invalid_response_of_headscale_is_502_without_its_address() {
     run(async {
         let network = Network::new().await;
         let not_understood = "Headscale answered something that is not understood";
         let nodes = json!({"nodes": [node("1", "host-a", &user("milady"))]}).to_string();
         let long = format!("{{\"nodes\": [], \"more\": \"{}\"}}", "x".repeat(4 << 20));
-        let whole = |status, body: &str| Reply::Whole(status, body.to_owned());
-        for (what, reply, error) in [
+        let full = |status, body: &str| Reply::Full(status, body.to_owned());
+        for (case, reply, error) in [
             (
                 "500",
-                whole(500, "canary: panic at db.internal:5432"),
+                full(500, "canary: panic at db.internal:5432"),
                 not_understood,
             ),
-            ("401", whole(401, "canary"), "Headscale refused our key"),
-            ("403", whole(403, "canary"), "Headscale refused our key"),
+            ("401", full(401, "canary"), "Headscale refused our key"),
+            ("403", full(403, "canary"), "Headscale refused our key"),
             ("a redirect", Reply::Redirect("/elsewhere"), not_understood),
             (
                 "a page",
-                whole(200, "<!DOCTYPE html><title>canary</title>"),
+                full(200, "<!DOCTYPE html><title>canary</title>"),
                 not_understood,
             ),
-            ("nothing", whole(200, ""), not_understood),
+            ("nothing", full(200, ""), not_understood),
             (
-                "half of it",
-                whole(200, &nodes[..nodes.len() / 2]),
+                "the first half",
+                full(200, &nodes[..nodes.len() / 2]),
                 not_understood,
             ),
             (
                 "broken off",
-                Reply::Half(nodes[..40].to_owned()),
+                Reply::Truncated(nodes[..40].to_owned()),
                 "Headscale cannot be reached",
             ),
-            ("null", whole(200, "null"), not_understood),
-            ("no list", whole(200, "{}"), not_understood),
+            ("null", full(200, "null"), not_understood),
+            ("no list", full(200, "{}"), not_understood),
             (
                 "a list of numbers",
-                whole(200, r#"{"nodes": [1]}"#),
+                full(200, r#"{"nodes": [1]}"#),
                 not_understood,
             ),
             (
                 "a node without an id",
-                whole(200, r#"{"nodes": [{"name": "canary"}]}"#),
+                full(200, r#"{"nodes": [{"name": "canary"}]}"#),
                 not_understood,
             ),
             (
-                "an address that is none",
-                whole(
+                "addresses that are no list",
+                full(
                     200,
                     r#"{"nodes": [{"id": "1", "name": "canary", "ipAddresses": "canary"}]}"#,
                 ),
                 not_understood,
             ),
             (
-                "a time that is none",
-                whole(
+                "an invalid time",
+                full(
                     200,
                     r#"{"nodes": [{"id": "1", "name": "canary", "lastSeen": "canary"}]}"#,
                 ),
                 not_understood,
             ),
-            ("too much", whole(200, &long), not_understood),
+            ("too much", full(200, &long), not_understood),
         ] {
-            network.headscale.set(NODES, reply);
-            network.headscale.set("/elsewhere", whole(200, &nodes));
+            network.headscale.set_reply(NODES, reply);
+            network.headscale.set_reply("/elsewhere", full(200, &nodes));
             let instance = network.function().start().await;
             let request = Request::new("GET", ROUTE).key(&network.key);
-            let answer = Function::http_on(
+            let response = Function::http_on(
                 &instance,
                 &format!("GET {ROUTE}"),
                 &BTreeMap::new(),
                 &request,
             )
             .await;
-            assert_eq!(answer.status(), 502, "{what}: {answer:?}");
-            assert_eq!(answer.json()["error"], error, "{what}");
+            assert_eq!(response.status(), 502, "{case}: {response:?}");
+            assert_eq!(response.json()["error"], error, "{case}");
             instance.kill().await;
-            let said = format!("{} {}", answer.0, instance.logs().join("\n"));
+            let output = format!("{} {}", response.0, instance.logs().join("\n"));
             let address = network.headscale.url();
             for canary in ["canary", "db.internal", &address["http://".len()..], KEY] {
-                assert!(!said.contains(canary), "{what}: {canary} in {said}");
+                assert!(!output.contains(canary), "{case}: {canary} in {output}");
             }
         }
     });
 }
 
 #[test]
-fn neither_path_there_is_a_502() {
+fn headscale_without_either_path_is_502() {
     run(async {
         let network = Network::new().await;
-        let answer = network.ask(&network.function()).await;
-        assert_eq!(answer.status(), 502);
-        assert_eq!(network.headscale.asked(), [NODES, MACHINES]);
+        let response = network.call(&network.function()).await;
+        assert_eq!(response.status(), 502);
+        assert_eq!(network.headscale.requested_paths(), [NODES, MACHINES]);
     });
 }
 
 #[test]
-fn a_headscale_that_is_away_or_silent_costs_five_seconds_at_most() {
+fn unreachable_or_silent_headscale_is_502_within_its_timeout() {
     run(async {
         let network = Network::new().await;
-        let gone = network
+        let unreachable = network
             .function()
             .with("HEADSCALE_API_URL", "http://127.0.0.1:9/below/");
-        let answer = network.ask(&gone).await;
+        let response = network.call(&unreachable).await;
         check(
-            &answer,
+            &response,
             expect![[r#"
             502 application/problem+json
             {
@@ -314,42 +315,45 @@ fn a_headscale_that_is_away_or_silent_costs_five_seconds_at_most() {
             }
         "#]],
         );
-        network.headscale.set(NODES, Reply::Silence);
-        let asked = Instant::now();
-        let answer = network.ask(&network.function()).await;
-        assert_eq!(answer.status(), 502);
-        assert_eq!(answer.json()["error"], "Headscale did not answer in time");
+        network.headscale.set_reply(NODES, Reply::NoReply);
+        let started = Instant::now();
+        let response = network.call(&network.function()).await;
+        assert_eq!(response.status(), 502);
+        assert_eq!(
+            response.json()["error"],
+            "Headscale did not response in time"
+        );
         assert!(
-            asked.elapsed() < Duration::from_secs(7),
+            started.elapsed() < Duration::from_secs(7),
             "{:?}",
-            asked.elapsed()
+            started.elapsed()
         );
     });
 }
 
 #[test]
-fn without_an_address_or_a_key_it_is_not_set_up() {
+fn headscale_without_address_or_key_is_not_set_up() {
     run(async {
         let network = Network::new().await;
         for missing in ["HEADSCALE_API_URL", "HEADSCALE_API_KEY"] {
-            let answer = network.ask(&network.function().with(missing, "")).await;
+            let response = network.call(&network.function().with(missing, "")).await;
             assert_eq!(
-                (answer.status(), answer.header("retry-after")),
+                (response.status(), response.header("retry-after")),
                 (503, Some("600"))
             );
-            assert_eq!(answer.json()["error"], "Headscale is not set up");
+            assert_eq!(response.json()["error"], "Headscale is not set up");
         }
-        let stranger = network.world.tenant("0").await.1;
-        let request = Request::new("GET", ROUTE).key(&stranger);
+        let foreign_key = network.world.tenant("0").await.1;
+        let request = Request::new("GET", ROUTE).key(&foreign_key);
         assert_eq!(
             network
                 .world
-                .call_on(&network.function(), request)
+                .call_function(&network.function(), request)
                 .await
                 .status(),
             401
         );
-        assert_eq!(network.headscale.asked(), [""; 0]);
+        assert_eq!(network.headscale.requested_paths(), [""; 0]);
         let instance = network
             .function()
             .with("HEADSCALE_API_URL", "http://vpn.hunter2")
@@ -367,26 +371,26 @@ fn without_an_address_or_a_key_it_is_not_set_up() {
 }
 
 #[test]
-fn the_key_may_be_kept_in_secrets_manager() {
+fn key_is_read_from_secrets_manager() {
     run(async {
         let network = Network::new().await;
         network
             .headscale
-            .set(NODES, Reply::Whole(200, json!({"nodes": []}).to_string()));
-        let kept = BTreeMap::from([(ARN.to_owned(), Kept::Text(format!("{KEY}\n")))]);
-        let manager = SecretsManager::start(kept).await;
+            .set_reply(NODES, Reply::Full(200, json!({"nodes": []}).to_string()));
+        let secrets = BTreeMap::from([(ARN.to_owned(), StoredSecret::Text(format!("{KEY}\n")))]);
+        let manager = SecretsManager::start(secrets).await;
         let stored = network.function().without("HEADSCALE_API_KEY");
         let stored = stored.with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &manager.url());
-        let answer = network
-            .ask(&stored.clone().with("HEADSCALE_API_KEY_ARN", ARN))
+        let response = network
+            .call(&stored.clone().with("HEADSCALE_API_KEY_ARN", ARN))
             .await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert_eq!(response.status(), 200, "{response:?}");
         let other = format!("{ARN}-other");
-        let answer = network
-            .ask(&stored.with("HEADSCALE_API_KEY_ARN", &other))
+        let response = network
+            .call(&stored.with("HEADSCALE_API_KEY_ARN", &other))
             .await;
         assert_eq!(
-            (answer.status(), answer.header("retry-after")),
+            (response.status(), response.header("retry-after")),
             (503, Some("5"))
         );
     });

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: one effect per key, whoever asks how often.
+//! `Idempotency-Key`: a key has one effect, however often the request is repeated.
 
 use serde_json::{Value, json};
 use tests::calls::agent_path;
@@ -8,32 +8,33 @@ use tests::{World, run};
 
 const CREATE: &str = "/api/v1/milady/agents";
 
-fn create(key: &str, once: &str, name: &str) -> Request {
+fn create(key: &str, idempotency_key: &str, name: &str) -> Request {
     let request = Request::new("POST", CREATE)
         .key(key)
         .json(&json!({"agentName": name}));
-    request.header("idempotency-key", once)
+    request.header("idempotency-key", idempotency_key)
 }
 
 #[test]
-fn two_clients_creating_at_the_same_moment_with_one_key_create_one_agent() {
+fn simultaneous_requests_with_one_key_create_one_agent() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("50").await;
         for round in 0..5 {
-            let once = format!("round-{round}");
-            let asked = (0..4).map(|_| world.call_cold(create(&key, &once, "a")));
-            let answers: Vec<Response> = futures_util::future::join_all(asked).await;
+            let idempotency_key = format!("round-{round}");
+            let requests =
+                (0..4).map(|_| world.call_on_new_instance(create(&key, &idempotency_key, "a")));
+            let responses: Vec<Response> = futures_util::future::join_all(requests).await;
             let mut created: Vec<Value> = Vec::new();
-            for answer in &answers {
+            for answer in &responses {
                 match answer.status() {
                     201 => created.push(answer.json()["data"]["id"].clone()),
                     409 => assert!(answer.text().contains("still running"), "{answer:?}"),
-                    other => panic!("{other}: {answer:?}"),
+                    status => panic!("{status}: {answer:?}"),
                 }
             }
             created.dedup();
-            assert_eq!(created.len(), 1, "{answers:?}");
+            assert_eq!(created.len(), 1, "{responses:?}");
         }
         assert_eq!(
             world.count("SELECT count(*) FROM milady_sandboxes").await,
@@ -43,26 +44,26 @@ fn two_clients_creating_at_the_same_moment_with_one_key_create_one_agent() {
 }
 
 #[test]
-fn the_same_request_gets_the_first_answer_and_another_one_422() {
+fn a_repeated_request_gets_the_first_response_and_a_different_one_422() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("50").await;
         let first = world.call(create(&key, "once", "a")).await;
-        let again = world.call(create(&key, "once", "a")).await;
+        let repeated = world.call(create(&key, "once", "a")).await;
         assert_eq!(
             (first.status(), first.json()),
-            (again.status(), again.json())
+            (repeated.status(), repeated.json())
         );
-        let other = world.call(create(&key, "once", "b")).await;
-        assert_eq!(other.status(), 422);
+        let different = world.call(create(&key, "once", "b")).await;
+        assert_eq!(different.status(), 422);
         assert_eq!(
-            other.json()["error"],
+            different.json()["error"],
             "This Idempotency-Key was used for another request"
         );
-        // Another user, another organization and another route have keys of their own.
-        let (_, stranger) = world.tenant("50").await;
+        // Other users, organizations and routes have keys of their own.
+        let (_, foreign_key) = world.tenant("50").await;
         assert_eq!(
-            world.call(create(&stranger, "once", "a")).await.status(),
+            world.call(create(&foreign_key, "once", "a")).await.status(),
             201
         );
         let agents: Vec<uuid::Uuid> = vec![
@@ -74,7 +75,7 @@ fn the_same_request_gets_the_first_answer_and_another_one_422() {
             request.header("idempotency-key", "once")
         };
         let queued = world.call(start(agents[0])).await;
-        // Not the 409 of an active job: the very answer that was lost.
+        // The first response, not the 409 of an active job.
         let repeated = world.call(start(agents[0])).await;
         assert_eq!((queued.status(), queued.json()), (202, repeated.json()));
         assert_eq!(repeated.status(), 202);
@@ -84,7 +85,7 @@ fn the_same_request_gets_the_first_answer_and_another_one_422() {
 }
 
 #[test]
-fn a_refusal_gives_the_key_back() {
+fn a_refused_request_releases_its_key() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("1").await;
@@ -99,29 +100,29 @@ fn a_refusal_gives_the_key_back() {
 }
 
 #[test]
-fn a_key_is_kept_a_day_and_one_whose_call_died_until_its_deadline() {
+fn a_key_is_kept_for_a_day_and_the_key_of_a_dead_call_until_its_deadline() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("50").await;
         assert_eq!(world.call(create(&key, "once", "a")).await.status(), 201);
-        world.at(hours(24)).await;
+        world.set_clock(hours(24)).await;
         assert_eq!(world.call(create(&key, "once", "b")).await.status(), 422);
-        world.at(hours(25)).await;
+        world.set_clock(hours(25)).await;
         assert_eq!(world.call(create(&key, "once", "b")).await.status(), 201);
-        // The function dies while it waits for the organization's lock.
+        // The function is killed while it waits for the organization's lock.
         let mut holder = world.pool.begin().await.expect("begin");
         sqlx::query("SELECT FROM organizations FOR UPDATE")
             .execute(&mut *holder)
             .await
             .expect("a lock");
-        let doomed = world.function("agent-create").start().await;
+        let instance = world.function("agent-create").start().await;
         let event = world.event(&create(&key, "doomed", "a"));
-        let dying = doomed.invoke(event, std::time::Duration::from_secs(20));
-        let killing = async {
-            world.until_somebody_waits().await;
-            doomed.kill().await;
+        let invocation = instance.invoke(event, std::time::Duration::from_secs(20));
+        let kill = async {
+            world.wait_until_a_session_is_blocked().await;
+            instance.kill().await;
         };
-        tokio::join!(dying, killing);
+        tokio::join!(invocation, kill);
         holder.rollback().await.expect("rollback");
         let busy = world.call(create(&key, "doomed", "a")).await;
         assert_eq!(
@@ -131,7 +132,9 @@ fn a_key_is_kept_a_day_and_one_whose_call_died_until_its_deadline() {
                 &json!("The first request with this Idempotency-Key is still running")
             )
         );
-        world.at(hours(25) + chrono::TimeDelta::seconds(21)).await;
+        world
+            .set_clock(hours(25) + chrono::TimeDelta::seconds(21))
+            .await;
         assert_eq!(world.call(create(&key, "doomed", "a")).await.status(), 201);
         assert_eq!(
             world.count("SELECT count(*) FROM milady_sandboxes").await,
@@ -141,16 +144,16 @@ fn a_key_is_kept_a_day_and_one_whose_call_died_until_its_deadline() {
 }
 
 #[test]
-fn a_key_that_is_none_is_400() {
+fn an_invalid_key_is_400() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("50").await;
-        for once in ["", "with space", &"x".repeat(256), "ü"] {
-            let answer = world.call(create(&key, once, "a")).await;
+        for idempotency_key in ["", "with space", &"x".repeat(256), "ü"] {
+            let answer = world.call(create(&key, idempotency_key, "a")).await;
             assert_eq!(
                 (answer.status(), &answer.json()["details"][0]["field"]),
                 (400, &json!("Idempotency-Key")),
-                "{once}"
+                "{idempotency_key}"
             );
         }
         assert_eq!(

@@ -7,7 +7,7 @@ use tests::{World, check, run};
 use uuid::Uuid;
 
 #[test]
-fn a_job_is_told_of_from_its_first_second_to_its_end() {
+fn job_shows_its_progress_until_it_ends() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -101,7 +101,7 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
             "#]],
         );
         for minute in [1, 4] {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             world.run_job(job).await;
         }
         check(
@@ -152,16 +152,16 @@ fn a_job_is_told_of_from_its_first_second_to_its_end() {
 }
 
 #[test]
-fn what_is_not_there_not_yours_or_not_ours_is_404_and_no_uuid_is_400() {
+fn unknown_foreign_and_other_jobs_are_404_and_an_invalid_id_is_400() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let (_, stranger) = world.tenant("5").await;
+        let (_, foreign_key) = world.tenant("5").await;
         let agent = world.agent(organization, "pending").await;
         let queued = world.start(organization, agent).await.json();
         let endpoint = queued["polling"]["endpoint"].as_str().expect("an endpoint");
         check(
-            &world.get(&stranger, endpoint).await,
+            &world.get(&foreign_key, endpoint).await,
             expect![[r#"
             404 application/problem+json
             {
@@ -175,7 +175,7 @@ fn what_is_not_there_not_yours_or_not_ours_is_404_and_no_uuid_is_400() {
             }
         "#]],
         );
-        let other: Uuid = sqlx::query_scalar(
+        let job_of_another_application: Uuid = sqlx::query_scalar(
             "INSERT INTO jobs (type, organization_id, data, error)
             VALUES ('image_generation', $1, '{}', 'raw error') RETURNING id",
         )
@@ -183,7 +183,7 @@ fn what_is_not_there_not_yours_or_not_ours_is_404_and_no_uuid_is_400() {
         .fetch_one(&world.pool)
         .await
         .expect("a job");
-        for id in [other, Uuid::new_v4()] {
+        for id in [job_of_another_application, Uuid::new_v4()] {
             assert_eq!(
                 world
                     .get(&key, &format!("/api/v1/jobs/{id}"))

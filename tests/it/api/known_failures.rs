@@ -1,4 +1,4 @@
-//! Failures of deployed systems that the API makes impossible, by their codes.
+//! Failures of earlier deployments that the API must not repeat, by their codes.
 
 use dev::template::Template;
 use rust_decimal::dec;
@@ -8,7 +8,7 @@ use tests::suite::Request;
 use tests::{World, audit, run};
 use uuid::Uuid;
 
-/// What a route has to do with starting containers. A new route fails the test until somebody decides.
+/// Whether a route can start a container. The test fails for a new route until it is added here.
 const ROUTES: &[(&str, Start)] = &[
     ("agent-create", Start::Gated(&["pending"])),
     (
@@ -52,7 +52,7 @@ const ROUTES: &[(&str, Start)] = &[
     ("node-remove", Start::Never),
     ("node-check", Start::Never),
     ("node-sync", Start::Never),
-    // It starts only what is charged for already: `hosts::containers` shows that.
+    // It starts only containers that are charged for already: `hosts::containers` tests that.
     ("container-action", Start::Never),
     ("session", Start::Never),
     ("openapi", Start::Never),
@@ -61,12 +61,12 @@ const ROUTES: &[(&str, Start)] = &[
 
 enum Start {
     Never,
-    /// From each of these states it can end with a running container, so it asks the gate.
+    /// From each of these states the route can end with a running container, so it must ask the credit gate.
     Gated(&'static [&'static str]),
 }
 
 async fn agent_in(world: &World, organization: Uuid, state: &str) -> Uuid {
-    // Suspended for debt while its container still runs: a resume would let it run on.
+    // `suspended`: suspended for debt while the container still runs. A resume would let it run on.
     let status = if state == "suspended" {
         "running"
     } else {
@@ -74,13 +74,15 @@ async fn agent_in(world: &World, organization: Uuid, state: &str) -> Uuid {
     };
     let agent = world.agent(organization, status).await;
     if state == "suspended" {
-        world.set(agent, "billing_status = 'suspended'").await;
+        world
+            .set_columns(agent, "billing_status = 'suspended'")
+            .await;
     }
     world.backup(agent, "auto").await;
     agent
 }
 
-fn asked(function: &str, agent: Uuid) -> Request {
+fn request(function: &str, agent: Uuid) -> Request {
     match function {
         "agent-create" => {
             Request::new("POST", "/api/v1/milady/agents").json(&json!({"agentName": "a"}))
@@ -93,7 +95,7 @@ fn asked(function: &str, agent: Uuid) -> Request {
 }
 
 #[test]
-fn f09_no_path_starts_an_agent_with_4_99() {
+fn f09_no_route_starts_an_agent_with_a_credit_of_4_99() {
     run(async {
         let template = Template::load().expect("template.yaml");
         for function in template
@@ -104,7 +106,7 @@ fn f09_no_path_starts_an_agent_with_4_99() {
             let known = ROUTES.iter().any(|(name, _)| *name == function.name);
             assert!(
                 known,
-                "does {} start a container? say so here",
+                "{} is not in ROUTES: can it start a container?",
                 function.name
             );
         }
@@ -116,12 +118,17 @@ fn f09_no_path_starts_an_agent_with_4_99() {
             };
             for state in *states {
                 let agent = agent_in(&world, organization, state).await;
-                let answer = world.call(asked(function, agent).key(&key)).await;
-                assert_eq!(answer.status(), 402, "{function} {state} {}", answer.text());
-                let body = answer.json();
+                let response = world.call(request(function, agent).key(&key)).await;
+                assert_eq!(
+                    response.status(),
+                    402,
+                    "{function} {state} {}",
+                    response.text()
+                );
+                let body = response.json();
                 assert_eq!(body["currentBalance"], json!(4.99), "{function} {state}");
                 assert_eq!(body["success"], json!(false));
-                // So that committed hours of one case do not weigh on the next.
+                // Otherwise its committed hours would count in the next case.
                 world.delete(agent).await;
             }
         }
@@ -134,11 +141,11 @@ fn f09_no_path_starts_an_agent_with_4_99() {
 }
 
 #[test]
-fn f09_no_worker_path_starts_an_agent_with_4_99_either() {
+fn f09_no_job_starts_an_agent_with_a_credit_of_4_99() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        // Enqueued with enough credit, which is gone when the worker comes.
+        // Enqueued while the credit suffices. It is spent before the worker begins.
         let provisioned = world.agent(organization, "stopped").await;
         world
             .post(&key, &agent_path(provisioned, "/provision"))
@@ -148,7 +155,7 @@ fn f09_no_worker_path_starts_an_agent_with_4_99_either() {
         world.post(&key, &agent_path(restored, "/restore")).await;
         let resumed = world.agent(organization, "error").await;
         world.post(&key, &agent_path(resumed, "/resume")).await;
-        // Written by an older web app, which never asked a gate.
+        // Written by an older web app, which asks no gate.
         let legacy = world.agent(organization, "pending").await;
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, data) VALUES ('milady_provision', $1,
@@ -172,13 +179,13 @@ fn f09_no_worker_path_starts_an_agent_with_4_99_either() {
         assert_eq!(jobs.len(), 4);
         for job in jobs {
             assert_eq!(world.run_job(job).await["outcome"], "failed");
-            let told = world.get(&key, &format!("/api/v1/jobs/{job}")).await.json();
-            let error = told["data"]["error"]
+            let job_json = world.get(&key, &format!("/api/v1/jobs/{job}")).await.json();
+            let error = job_json["data"]["error"]
                 .as_str()
                 .expect("a sentence")
                 .to_owned();
             assert_eq!(error, "Insufficient credits: $5 required, $4.99 available");
-            assert_eq!(told["polling"], json!({"shouldContinue": false}));
+            assert_eq!(job_json["polling"], json!({"shouldContinue": false}));
         }
         for (agent, status) in [
             (provisioned, "stopped"),
@@ -192,12 +199,12 @@ fn f09_no_worker_path_starts_an_agent_with_4_99_either() {
 }
 
 #[test]
-fn f09_an_exempt_agent_passes_and_a_gift_elsewhere_pays_for_nobody() {
+fn f09_exempt_agent_starts_without_credit_and_others_of_its_organization_do_not() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("0").await;
         let exempt = world.agent(organization, "stopped").await;
-        world.set(exempt, "billing_status = 'exempt'").await;
+        world.set_columns(exempt, "billing_status = 'exempt'").await;
         assert_eq!(
             world
                 .post(&key, &agent_path(exempt, "/provision"))
@@ -217,22 +224,22 @@ fn f09_an_exempt_agent_passes_and_a_gift_elsewhere_pays_for_nobody() {
 }
 
 #[test]
-fn suspended_topped_up_and_resumed_is_billed_again() {
+fn suspended_agent_is_billed_again_after_top_up_and_resume() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("0.01").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(1).await;
-        world.hand_over().await;
-        let report = world.tick(50).await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        let report = world.run_billing(50).await;
         assert_eq!(report.tally.suspended, 1);
         let row = world.agent_row(agent).await;
         assert_eq!(
             (row.status.as_str(), row.billing_status.as_str()),
             ("running", "suspended")
         );
-        // Suspended agents are not metered: nothing new is owed.
-        world.tick(60).await;
+        // A suspended agent is not metered, so its debt does not grow.
+        world.run_billing(60).await;
         assert_eq!(
             world
                 .post(&key, &agent_path(agent, "/resume"))
@@ -248,17 +255,17 @@ fn suspended_topped_up_and_resumed_is_billed_again() {
         );
         assert_eq!(world.agent_row(agent).await.billing_status, "active");
         assert_eq!(world.jobs_of(agent).await[0]["status"], "failed");
-        world.tick(61).await;
+        world.run_billing(61).await;
         let paid = world.charged(organization).await;
-        assert_eq!(paid, dec!(1.02), "50 owed hours and the one since");
-        world.tick(62).await;
+        assert_eq!(paid, dec!(1.02), "50 hours of debt and the hour since");
+        world.run_billing(62).await;
         assert_eq!(world.charged(organization).await, paid + dec!(0.02));
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn f30_a_bad_key_and_an_id_that_is_no_uuid_are_told_and_show_no_sql() {
+fn f30_invalid_key_is_401_and_invalid_id_is_400_without_sql() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -268,16 +275,19 @@ fn f30_a_bad_key_and_an_id_that_is_no_uuid_are_told_and_show_no_sql() {
             "/api/v1/milady/agents/%00",
             "/api/v1/milady/agents/%F0%9F%98%80/backups",
         ] {
-            let answer = world.get(&key, path).await;
-            assert_eq!(answer.status(), 400, "{path} {}", answer.text());
-            assert_eq!(answer.json()["success"], json!(false));
-            let bad = world.get("eliza_nonsense", path).await;
+            let response = world.get(&key, path).await;
+            assert_eq!(response.status(), 400, "{path} {}", response.text());
+            assert_eq!(response.json()["success"], json!(false));
+            let unauthorized = world.get("eliza_nonsense", path).await;
             assert_eq!(
-                (bad.status(), bad.json()["error"].is_string()),
+                (
+                    unauthorized.status(),
+                    unauthorized.json()["error"].is_string()
+                ),
                 (401, true),
                 "{path}"
             );
-            for text in [answer.text(), bad.text()] {
+            for text in [response.text(), unauthorized.text()] {
                 assert!(
                     !text.contains("SELECT") && !text.contains("syntax"),
                     "{text}"
@@ -288,10 +298,10 @@ fn f30_a_bad_key_and_an_id_that_is_no_uuid_are_told_and_show_no_sql() {
 }
 
 #[test]
-fn secrets_and_what_customers_write_reach_no_log_and_no_line_of_their_own() {
+fn secrets_stay_out_of_logs_and_customer_text_forges_no_log_line() {
     run(async {
         let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
+        let (_, key) = world.tenant("50").await;
         world
             .execute("UPDATE users SET email = 'canary-mail@example.test'")
             .await;
@@ -317,12 +327,12 @@ fn secrets_and_what_customers_write_reach_no_log_and_no_line_of_their_own() {
             )
             .await;
         world.post(&key, &agent_path(agent, "/provision")).await;
-        let hooked = Request::new("POST", &agent_path(agent, "/provision")).key(&key);
+        let with_webhook = Request::new("POST", &agent_path(agent, "/provision")).key(&key);
         world
-            .call(hooked.header("x-webhook-url", "https://canary-hook.example/x"))
+            .call(with_webhook.header("x-webhook-url", "https://canary-hook.example/x"))
             .await;
         world.post(&key, &agent_path(agent, "/suspend")).await;
-        world.set(agent, "status = 'running', environment_vars = '{\"MILADY_API_TOKEN\": \"canary-agent-key\"}'").await;
+        world.set_columns(agent, "status = 'running', environment_vars = '{\"MILADY_API_TOKEN\": \"canary-agent-key\"}'").await;
         let token = world
             .post(&key, &agent_path(agent, "/pairing-token"))
             .await
@@ -338,7 +348,6 @@ fn secrets_and_what_customers_write_reach_no_log_and_no_line_of_their_own() {
             json!("Something went wrong on our side")
         );
         assert!(!broken.text().contains("canary"), "{}", broken.text());
-        let _ = organization;
         for function in [
             "agent-create",
             "agent-get",

@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`, and what no route takes
+//! `GET /api/openapi.json`, and requests that no route takes.
 
 use std::collections::BTreeSet;
 
@@ -16,24 +16,24 @@ async fn document(world: &World) -> Value {
 }
 
 #[test]
-fn the_description_is_served_to_everybody() {
+fn api_description_needs_no_credential() {
     run(async {
         let world = World::new().await;
-        let answer = world.call(Request::new("GET", "/api/openapi.json")).await;
+        let response = world.call(Request::new("GET", "/api/openapi.json")).await;
         assert_eq!(
-            (answer.status(), answer.header("content-type")),
+            (response.status(), response.header("content-type")),
             (200, Some("application/json"))
         );
-        assert_eq!(answer.json()["openapi"], "3.1.0");
-        let tag = answer.header("etag").expect("a tag");
-        let again = Request::new("GET", "/api/openapi.json").header("if-none-match", tag);
-        assert_eq!(world.call(again).await.status(), 304);
+        assert_eq!(response.json()["openapi"], "3.1.0");
+        let tag = response.header("etag").expect("a tag");
+        let conditional = Request::new("GET", "/api/openapi.json").header("if-none-match", tag);
+        assert_eq!(world.call(conditional).await.status(), 304);
     });
 }
 
-/// Routes, function folders, the template and the description say the same.
+/// The API description, the template and the functions' folders list the same routes.
 #[test]
-fn the_description_has_exactly_the_routes_there_are() {
+fn api_description_lists_exactly_the_routes_of_the_template() {
     run(async {
         let world = World::new().await;
         let described: BTreeSet<(String, String, String)> = document(&world).await["paths"]
@@ -74,12 +74,12 @@ fn the_description_has_exactly_the_routes_there_are() {
         assert_eq!(described, routed);
         let mut declared: Vec<String> = template.functions.iter().map(|f| f.name.clone()).collect();
         declared.sort();
-        assert_eq!(declared, dev::build::names().expect("functions"));
+        assert_eq!(declared, dev::build::function_names().expect("functions"));
     });
 }
 
 #[test]
-fn what_no_route_takes_is_a_404_that_says_so() {
+fn unknown_route_is_404() {
     run(async {
         let world = World::new().await;
         check(

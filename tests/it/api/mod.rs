@@ -1,4 +1,4 @@
-//! The routes, through the binaries that ship.
+//! The API's routes, called through the functions' binaries.
 
 mod admin_credits;
 mod agents;

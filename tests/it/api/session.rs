@@ -20,13 +20,13 @@ fn list(cookie: &str) -> Request {
 }
 
 #[test]
-fn a_key_begins_a_session_of_twelve_hours_and_the_cookie_calls_the_api() {
+fn session_cookie_authenticates_for_twelve_hours() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
-        let begun = world.call(begin(&key)).await;
+        let response = world.call(begin(&key)).await;
         check(
-            &begun,
+            &response,
             expect![[r#"
             200 application/json
             {
@@ -39,7 +39,7 @@ fn a_key_begins_a_session_of_twelve_hours_and_the_cookie_calls_the_api() {
             }
         "#]],
         );
-        let header = begun.header("set-cookie").expect("a cookie");
+        let header = response.header("set-cookie").expect("a cookie");
         let (cookie, attributes) = header.split_once("; ").expect("attributes");
         assert_eq!(
             attributes,
@@ -47,25 +47,25 @@ fn a_key_begins_a_session_of_twelve_hours_and_the_cookie_calls_the_api() {
         );
         assert!(cookie.starts_with("__Host-milady=") && !cookie.contains(&key[6..]));
         assert_eq!(world.call(list(cookie)).await.status(), 200);
-        world.at(minutes(12 * 60 - 1)).await;
+        world.set_clock(minutes(12 * 60 - 1)).await;
         assert_eq!(world.call(list(cookie)).await.status(), 200);
-        world.at(hours(12)).await;
+        world.set_clock(hours(12)).await;
         assert_eq!(world.call(list(cookie)).await.status(), 401);
     });
 }
 
 #[test]
-fn a_session_ends_with_its_key_and_with_its_account() {
+fn session_ends_with_its_key_and_with_its_account() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
-        let begun = world.call(begin(&key)).await;
-        let cookie = begun
+        let response = world.call(begin(&key)).await;
+        let cookie = response
             .header("set-cookie")
             .expect("a cookie")
             .split(';')
             .next()
-            .expect("it")
+            .expect("the cookie")
             .to_owned();
         for (sql, status) in [
             ("UPDATE api_keys SET is_active = false", 401),
@@ -104,19 +104,22 @@ fn a_session_ends_with_its_key_and_with_its_account() {
 fn ending_a_session_clears_the_cookie() {
     run(async {
         let world = World::new().await;
-        let ended = world
+        let response = world
             .call(Request::new("DELETE", SESSION).header("origin", ORIGIN))
             .await;
-        assert_eq!((ended.status(), ended.text()), (200, r#"{"success":true}"#));
         assert_eq!(
-            ended.header("set-cookie"),
+            (response.status(), response.text()),
+            (200, r#"{"success":true}"#)
+        );
+        assert_eq!(
+            response.header("set-cookie"),
             Some("__Host-milady=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict")
         );
     });
 }
 
 #[test]
-fn who_may_not_begin_one_is_told_why() {
+fn refusals_to_begin_a_session() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -177,9 +180,9 @@ fn who_may_not_begin_one_is_told_why() {
         );
         for secret in ["", "shorter-than-thirty-two-bytes"] {
             let function = world.function("session").with("SESSION_SECRET", secret);
-            let answer = world.call_on(&function, begin(&key)).await;
+            let response = world.call_function(&function, begin(&key)).await;
             assert_eq!(
-                (answer.status(), answer.header("retry-after")),
+                (response.status(), response.header("retry-after")),
                 (503, Some("600"))
             );
         }

@@ -1,5 +1,5 @@
-//! All routes of template.yaml, one after the other: without a credential, as another tenant, with the
-//! wrong role. A route that is not in the table fails the test.
+//! Authorization of all routes of `template.yaml`: without a credential, as another tenant, with the wrong role. A
+//! route that is not in the table fails the test.
 
 use dev::template::Template;
 use serde_json::{Value, json};
@@ -7,33 +7,33 @@ use tests::suite::{ORIGIN, Request};
 use tests::{World, run};
 use uuid::Uuid;
 
-/// What a route needs to get past everything but the question who asks.
+/// A request that is valid except for its caller, and the expected statuses.
 struct Case {
     route: &'static str,
     body: Value,
     /// Without a credential.
-    nobody: u64,
-    /// As the owner of another organization.
-    stranger: u64,
-    /// As an admin of a lesser role, for what is an operator's.
-    lesser: Option<u64>,
+    anonymous: u64,
+    /// As a user of another organization.
+    foreign: u64,
+    /// As an admin with a lesser role, for routes of super admins.
+    moderator: Option<u64>,
 }
 
-const fn case(route: &'static str, nobody: u64, stranger: u64) -> Case {
+const fn case(route: &'static str, anonymous: u64, foreign: u64) -> Case {
     Case {
         route,
         body: Value::Null,
-        nobody,
-        stranger,
-        lesser: None,
+        anonymous,
+        foreign,
+        moderator: None,
     }
 }
 
-/// A route of super admins: a stranger has no wallet, another admin not the role.
-fn operators(route: &'static str, body: Value) -> Case {
+/// A route of super admins. The foreign user has no wallet (401), the moderator lacks the role (403).
+fn admin_case(route: &'static str, body: Value) -> Case {
     Case {
         body,
-        lesser: Some(403),
+        moderator: Some(403),
         ..case(route, 401, 401)
     }
 }
@@ -75,42 +75,42 @@ fn cases() -> Vec<Case> {
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),
-        operators(
+        admin_case(
             "POST /api/v1/admin/credits",
             json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
         ),
-        operators("GET /api/v1/admin/docker-nodes", Value::Null),
-        operators(
+        admin_case("GET /api/v1/admin/docker-nodes", Value::Null),
+        admin_case(
             "POST /api/v1/admin/docker-nodes",
             json!({"nodeId": "n1", "hostname": "no-such-host.invalid"}),
         ),
-        operators("GET /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
-        operators(
+        admin_case("GET /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
+        admin_case(
             "PATCH /api/v1/admin/docker-nodes/{nodeId}",
             json!({"enabled": false}),
         ),
-        operators("DELETE /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
-        operators(
+        admin_case("DELETE /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
+        admin_case(
             "POST /api/v1/admin/docker-nodes/{nodeId}/health-check",
             Value::Null,
         ),
-        operators("POST /api/v1/admin/docker-nodes/sync", Value::Null),
-        operators("GET /api/v1/admin/docker-containers", Value::Null),
-        operators(
+        admin_case("POST /api/v1/admin/docker-nodes/sync", Value::Null),
+        admin_case("GET /api/v1/admin/docker-containers", Value::Null),
+        admin_case(
             "GET /api/v1/admin/docker-containers/{containerId}/logs",
             Value::Null,
         ),
-        operators("POST /api/v1/admin/docker-containers/audit", Value::Null),
-        operators("GET /api/v1/admin/infrastructure", Value::Null),
-        operators(
+        admin_case("POST /api/v1/admin/docker-containers/audit", Value::Null),
+        admin_case("GET /api/v1/admin/infrastructure", Value::Null),
+        admin_case(
             "POST /api/v1/admin/infrastructure/containers/actions",
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
         ),
-        operators("GET /api/v1/admin/headscale", Value::Null),
-        // The cron secret is no user's.
+        admin_case("GET /api/v1/admin/headscale", Value::Null),
+        // The key of a user is not the cron secret.
         case("GET /api/cron/milady-billing", 401, 401),
         case("POST /api/cron/milady-billing", 401, 401),
-        // These are for everybody, and decide by what is in the request.
+        // These need no credential of a user.
         Case {
             body: json!({"apiKey": "x"}),
             ..case("POST /api/v1/session", 401, 401)
@@ -148,7 +148,7 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
 }
 
 #[test]
-fn every_route_knows_who_may_not() {
+fn every_route_refuses_unauthorized_callers() {
     run(async {
         let world = World::new().await;
         let (owner, _) = world.tenant("50").await;
@@ -161,54 +161,58 @@ fn every_route_knows_who_may_not() {
             .expect("a job")
             .parse()
             .expect("an id");
-        let (_, stranger) = world.tenant("50").await;
-        let (lesser, lesser_key) = world.tenant("50").await;
-        world.make_admin(lesser, "moderator").await;
-        let before = world.count("SELECT count(*) FROM jobs").await;
+        let (_, foreign_key) = world.tenant("50").await;
+        let (moderators, moderator_key) = world.tenant("50").await;
+        world.make_admin(moderators, "moderator").await;
+        let jobs_before = world.count("SELECT count(*) FROM jobs").await;
         for case in cases() {
-            let asked = || request(&case, agent, job);
-            let nobody = world.call(asked()).await;
+            let case_request = || request(&case, agent, job);
+            let anonymous = world.call(case_request()).await;
             assert_eq!(
-                nobody.status(),
-                case.nobody,
+                anonymous.status(),
+                case.anonymous,
                 "{} {}",
                 case.route,
-                nobody.text()
+                anonymous.text()
             );
-            let foreign = world.call(asked().key(&stranger)).await;
+            let foreign = world.call(case_request().key(&foreign_key)).await;
             assert_eq!(
                 foreign.status(),
-                case.stranger,
+                case.foreign,
                 "{} {}",
                 case.route,
                 foreign.text()
             );
-            if let Some(status) = case.lesser {
+            if let Some(status) = case.moderator {
                 assert_eq!(
-                    world.call(asked().key(&lesser_key)).await.status(),
+                    world
+                        .call(case_request().key(&moderator_key))
+                        .await
+                        .status(),
                     status,
                     "{}",
                     case.route
                 );
             }
-            for answer in [nobody, foreign] {
-                assert!(answer.header("x-request-id").is_some(), "{}", case.route);
-                let problem = answer.header("content-type") == Some("application/problem+json");
-                assert_eq!(problem, answer.status() >= 400, "{}", case.route);
+            for response in [anonymous, foreign] {
+                assert!(response.header("x-request-id").is_some(), "{}", case.route);
+                let is_problem =
+                    response.header("content-type") == Some("application/problem+json");
+                assert_eq!(is_problem, response.status() >= 400, "{}", case.route);
                 assert!(
-                    !answer.text().contains(&agent.to_string()),
+                    !response.text().contains(&agent.to_string()),
                     "{}",
                     case.route
                 );
             }
         }
-        assert_eq!(world.count("SELECT count(*) FROM jobs").await, before);
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, jobs_before);
         assert_eq!(world.agent_row(agent).await.status, "running");
     });
 }
 
 #[test]
-fn every_route_is_in_the_walk() {
+fn table_holds_every_route_of_the_template() {
     let template = Template::load().expect("template.yaml");
     let mut routes: Vec<String> = template
         .functions
@@ -216,14 +220,14 @@ fn every_route_is_in_the_walk() {
         .flat_map(|function| &function.routes)
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
-    let mut walked: Vec<String> = cases().iter().map(|case| case.route.to_owned()).collect();
+    let mut listed: Vec<String> = cases().iter().map(|case| case.route.to_owned()).collect();
     routes.sort();
-    walked.sort();
-    assert_eq!(walked, routes);
+    listed.sort();
+    assert_eq!(listed, routes);
 }
 
 #[test]
-fn an_inactive_account_is_403_on_every_route_of_a_user() {
+fn inactive_account_gets_403_on_every_route_of_a_user() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("50").await;
@@ -233,37 +237,37 @@ fn an_inactive_account_is_403_on_every_route_of_a_user() {
             .await;
         for case in cases()
             .iter()
-            .filter(|case| case.nobody == 401 && case.stranger != 401)
+            .filter(|case| case.anonymous == 401 && case.foreign != 401)
         {
-            let answer = world.call(request(case, agent, agent).key(&key)).await;
-            assert_eq!(answer.status(), 403, "{} {}", case.route, answer.text());
+            let response = world.call(request(case, agent, agent).key(&key)).await;
+            assert_eq!(response.status(), 403, "{} {}", case.route, response.text());
         }
     });
 }
 
 #[test]
-fn a_body_over_a_megabyte_is_413_on_every_route() {
+fn body_over_a_megabyte_is_413_on_every_route() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("50").await;
         let agent = world.agent(organization, "running").await;
         for case in cases() {
-            let long = request(&case, agent, agent)
+            let too_large = request(&case, agent, agent)
                 .key(&key)
                 .body(vec![b' '; 1_048_577]);
-            assert_eq!(world.call(long).await.status(), 413, "{}", case.route);
+            assert_eq!(world.call(too_large).await.status(), 413, "{}", case.route);
         }
     });
 }
 
 #[test]
-fn a_database_that_is_away_is_a_503_that_says_when_to_come_again() {
+fn unreachable_database_is_503_with_retry_after() {
     run(async {
         let world = World::new().await;
         let key = format!("eliza_{}", "d".repeat(64));
-        let away = "postgres://nobody:canary@127.0.0.1:9/nowhere";
+        let unreachable = "postgres://nobody:canary@127.0.0.1:9/nowhere";
         let cases = cases();
-        let asked = cases.iter().map(async |case| {
+        let responses = cases.iter().map(async |case| {
             let bearer = format!("Bearer {}", tests::suite::CRON_SECRET);
             let request = request(case, Uuid::nil(), Uuid::nil());
             let request = if case.route.contains("cron") {
@@ -271,29 +275,31 @@ fn a_database_that_is_away_is_a_503_that_says_when_to_come_again() {
             } else {
                 request.key(&key)
             };
-            // A session is begun with a key of the right form.
+            // Only a key of the right form makes the route query the database.
             let request = if case.route == "POST /api/v1/session" {
                 request.body(json!({"apiKey": key}).to_string())
             } else {
                 request
             };
-            let function = world.function_of(&request).with("DATABASE_URL", away);
-            (case, world.call_on(&function, request).await)
+            let function = world
+                .function_for(&request)
+                .with("DATABASE_URL", unreachable);
+            (case, world.call_function(&function, request).await)
         });
-        for (case, answer) in futures_util::future::join_all(asked).await {
-            if [200, 404].contains(&case.nobody) {
-                assert_eq!(answer.status(), case.nobody, "{}", case.route);
+        for (case, response) in futures_util::future::join_all(responses).await {
+            if [200, 404].contains(&case.anonymous) {
+                assert_eq!(response.status(), case.anonymous, "{}", case.route);
                 continue;
             }
-            assert_eq!(answer.status(), 503, "{} {}", case.route, answer.text());
-            assert_eq!(answer.header("retry-after"), Some("5"), "{}", case.route);
-            assert!(!answer.0.to_string().contains("canary"), "{}", case.route);
+            assert_eq!(response.status(), 503, "{} {}", case.route, response.text());
+            assert_eq!(response.header("retry-after"), Some("5"), "{}", case.route);
+            assert!(!response.0.to_string().contains("canary"), "{}", case.route);
         }
     });
 }
 
 #[test]
-fn an_answer_comes_before_the_invocation_ends() {
+fn handler_is_cancelled_before_the_invocation_ends() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("50").await;
@@ -306,16 +312,16 @@ fn an_answer_comes_before_the_invocation_ends() {
         let instance = world.function("agent-list").start().await;
         let limit = std::time::Duration::from_secs(2);
         let outcome = instance.invoke(world.event(&request), limit).await;
-        let dev::runtime::Outcome::Success(answer) = outcome else {
-            panic!("no answer: {outcome:?}")
+        let dev::runtime::Outcome::Success(response) = outcome else {
+            panic!("no response: {outcome:?}")
         };
-        assert_eq!(answer["statusCode"], json!(503));
+        assert_eq!(response["statusCode"], json!(503));
         holder.rollback().await.expect("rollback");
-        // The statement that was given up does not hold the warm instance up.
-        let again = instance.invoke(world.event(&request), limit).await;
-        let dev::runtime::Outcome::Success(answer) = again else {
-            panic!("no answer: {again:?}")
+        // The cancelled statement does not block the warm instance.
+        let second = instance.invoke(world.event(&request), limit).await;
+        let dev::runtime::Outcome::Success(response) = second else {
+            panic!("no response: {second:?}")
         };
-        assert_eq!(answer["statusCode"], json!(200));
+        assert_eq!(response["statusCode"], json!(200));
     });
 }

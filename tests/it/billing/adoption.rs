@@ -1,4 +1,4 @@
-//! Taking over a deployment that an older biller charged until now.
+//! Taking over a deployment that an older biller has charged.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dev::runtime::Outcome;
@@ -6,20 +6,21 @@ use rust_decimal::{Decimal, dec};
 use serde_json::json;
 use tests::{Function, World, audit, run, suite};
 
-/// An existing deployment, migrated, not adopted. Its clock is the real one.
+/// An existing deployment that is migrated but not adopted. It uses the real clock.
 async fn deployment() -> World {
-    let world = World::on(&suite::empty_database().await).await;
+    let world = World::with_database(&suite::empty_database().await).await;
     world.execute(include_str!("../../legacy.sql")).await;
     world.function("db-migrate").invoke_ok(json!({})).await;
     world
 }
 
-async fn tick(world: &World) -> serde_json::Value {
+/// Runs billing up to the current hour.
+async fn run_billing(world: &World) -> serde_json::Value {
     world.function("billing-hourly").invoke_ok(json!({})).await
 }
 
 #[test]
-fn nothing_is_charged_before_adoption() {
+fn billing_refuses_to_run_before_the_adoption() {
     run(async {
         let world = deployment().await;
         let outcome = world.function("billing-hourly").invoke(json!({})).await;
@@ -32,15 +33,15 @@ fn nothing_is_charged_before_adoption() {
 }
 
 #[test]
-fn adoption_takes_over_once_and_repeats_without_harm() {
+fn a_second_adoption_changes_nothing() {
     run(async {
         let world = deployment().await;
         let migrate = world.function("db-migrate");
         let answer = migrate.invoke_ok(json!({"adopt": true})).await;
         let adoption = &answer["adoption"];
         assert_eq!(adoption["alreadyAdopted"], json!(false));
-        // running: active, warning, shutdown_pending, comped, and suspended, which runs; 2 more.
-        // stopped: active, warning, shutdown_pending, comped.
+        // Seven running agents: active, warning, shutdown_pending, comped, suspended, and the two without or with an
+        // old last_billed_at. Four stopped agents: active, warning, shutdown_pending, comped.
         assert_eq!(adoption["spansOpened"], json!(11));
         assert_eq!(
             (&adoption["reactivated"], &adoption["deadlinesRenewed"]),
@@ -84,14 +85,17 @@ fn adoption_takes_over_once_and_repeats_without_harm() {
 
         let warnings = "SELECT count(*) FROM outbox_events WHERE type = 'agent.shutdown_scheduled'";
         assert_eq!(world.count(warnings).await, 1);
-        let late = sqlx::query_scalar::<_, DateTime<Utc>>(
+        let earliest_shutdown = sqlx::query_scalar::<_, DateTime<Utc>>(
             "SELECT min(scheduled_shutdown_at) FROM milady_sandboxes
             WHERE billing_status = 'shutdown_pending'",
         );
-        let deadline = late.fetch_one(&world.pool).await.expect("a deadline");
+        let deadline = earliest_shutdown
+            .fetch_one(&world.pool)
+            .await
+            .expect("a deadline");
         assert!(deadline - now >= TimeDelta::hours(48) && deadline - now < TimeDelta::hours(49));
-        assert_eq!(tick(&world).await["errors"], json!(0));
-        balance_follows_ledger(&world).await;
+        assert_eq!(run_billing(&world).await["errors"], json!(0));
+        check_balances(&world).await;
     });
 }
 
@@ -106,7 +110,7 @@ async fn fingerprint(world: &World) -> String {
     .expect("a fingerprint")
 }
 
-async fn balance_follows_ledger(world: &World) {
+async fn check_balances(world: &World) {
     let wrong = world
         .count(
             "SELECT count(*) FROM billing_accounts a JOIN organizations o ON o.id = a.organization_id
@@ -114,11 +118,18 @@ async fn balance_follows_ledger(world: &World) {
                 FROM credit_transactions t WHERE t.organization_id = o.id AND t.seq IS NOT NULL)",
         )
         .await;
-    assert_eq!(wrong, 0, "a balance is its opening plus our rows");
+    assert_eq!(wrong, 0, "balance = opening balance + our ledger rows");
 }
 
-/// What the older biller does each hour, agent by agent, in a transaction of its own.
-async fn older_biller(world: &World) -> (usize, usize) {
+/// The agents that the older biller tried to charge, and those that it charged.
+#[derive(Debug, PartialEq, Eq)]
+struct OlderBillerRun {
+    attempted: usize,
+    charged: usize,
+}
+
+/// Does what the older biller does each hour: one transaction per agent.
+async fn run_older_biller(world: &World) -> OlderBillerRun {
     let agents: Vec<(uuid::Uuid, uuid::Uuid)> = sqlx::query_as(
         "SELECT id, organization_id FROM milady_sandboxes WHERE status IN ('running', 'stopped')",
     )
@@ -139,29 +150,35 @@ async fn older_biller(world: &World) -> (usize, usize) {
         let mut result = Ok(());
         for step in steps {
             if result.is_ok() {
-                let done = sqlx::query(step)
+                let execution = sqlx::query(step)
                     .bind(agent)
                     .bind(organization)
                     .execute(&mut *tx)
                     .await;
-                result = done.map(drop);
+                result = execution.map(drop);
             }
         }
         if result.is_ok() && tx.commit().await.is_ok() {
             charged += 1;
         }
     }
-    (agents.len(), charged)
+    OlderBillerRun {
+        attempted: agents.len(),
+        charged,
+    }
 }
 
 #[test]
-fn after_adoption_the_older_biller_beside_ours_changes_no_balance() {
+fn the_older_biller_charges_nobody_after_the_adoption() {
     run(async {
         let world = deployment().await;
         assert_eq!(
-            older_biller(&world).await,
-            (14, 14),
-            "before adoption it charges"
+            run_older_biller(&world).await,
+            OlderBillerRun {
+                attempted: 14,
+                charged: 14
+            },
+            "the older biller charges before the adoption"
         );
         world
             .function("db-migrate")
@@ -175,14 +192,20 @@ fn after_adoption_the_older_biller_beside_ours_changes_no_balance() {
                 .expect("a sum")
         };
         let before = sum().await;
-        let ((asked, charged), answer) = tokio::join!(older_biller(&world), tick(&world));
-        assert_eq!((asked, charged), (14, 0));
+        let (older_biller, answer) = tokio::join!(run_older_biller(&world), run_billing(&world));
+        assert_eq!(
+            older_biller,
+            OlderBillerRun {
+                attempted: 14,
+                charged: 0
+            }
+        );
         let revenue: Decimal = answer["totalRevenue"]
             .to_string()
             .parse()
             .expect("an amount");
         assert_eq!(sum().await, before - revenue);
-        // Other writers' rows still go in.
+        // The guard accepts the rows of other writers.
         let organization = "00000000-0000-4000-8000-000000000001"
             .parse()
             .expect("an id");
@@ -193,12 +216,12 @@ fn after_adoption_the_older_biller_beside_ours_changes_no_balance() {
                 .await
                 .expect("rates");
         assert_eq!(rates, [dec!(0.02)]);
-        balance_follows_ledger_of_all(&world).await;
+        check_external_top_up(&world).await;
     });
 }
 
-async fn balance_follows_ledger_of_all(world: &World) {
-    // One top-up of another writer on top of our rows.
+async fn check_external_top_up(world: &World) {
+    // Only the top-up is not in our ledger rows.
     let external: Decimal = sqlx::query_scalar(
         "SELECT sum(o.credit_balance) - sum(a.opening_balance) - (SELECT coalesce(sum(amount), 0)
             FROM credit_transactions WHERE seq IS NOT NULL)
@@ -220,7 +243,7 @@ fn an_empty_deployment_has_nothing_to_adopt() {
             .invoke_ok(json!({"adopt": true}))
             .await;
         assert_eq!(answer["adoption"]["alreadyAdopted"], json!(true));
-        world.tick(2).await;
+        world.run_billing(2).await;
         assert_eq!(world.charged(organization).await, dec!(0.04));
         audit::check(&world.pool).await;
     });

@@ -1,4 +1,4 @@
-//! Warnings, deadlines, suspension, as rows.
+//! Warnings, shutdown dates and suspensions in the database.
 
 use rust_decimal::dec;
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ fn low_credit_warns_once_and_a_top_up_clears_it() {
         let world = World::new().await;
         let organization = world.organization("2.03").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(1).await;
+        world.run_billing(1).await;
         assert!(world.events(organization).await.is_empty());
-        world.tick(2).await;
-        world.tick(3).await;
+        world.run_billing(2).await;
+        world.run_billing(3).await;
         assert_eq!(world.events(organization).await, ["credit.low"]);
         assert_eq!(world.agent_row(agent).await.billing_status, "warning");
         world.top_up(organization, "5").await;
-        world.tick(4).await;
+        world.run_billing(4).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "active");
         let payload: Value = sqlx::query_scalar("SELECT payload FROM outbox_events")
             .fetch_one(&world.pool)
@@ -34,15 +34,15 @@ fn low_credit_warns_once_and_a_top_up_clears_it() {
 }
 
 #[test]
-fn a_suspension_comes_with_a_stop_job_where_a_container_is_expected() {
+fn a_suspended_agent_gets_a_stop_job_only_if_a_container_is_expected() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let running = world.agent(organization, "running").await;
         let idle = world.agent(organization, "stopped").await;
-        world.tick(1).await;
-        world.hand_over().await;
-        let report = world.tick(49).await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        let report = world.run_billing(49).await;
         assert_eq!(report.tally.suspended, 2);
         for agent in [running, idle] {
             assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
@@ -54,9 +54,9 @@ fn a_suspension_comes_with_a_stop_job_where_a_container_is_expected() {
         assert_eq!(jobs.len(), 1);
         assert_eq!(jobs[0].0, running);
         assert_eq!(jobs[0].1["agentId"], json!(running));
-        // Suspended agents are metered no more, and no second job comes.
+        // Suspended agents are not metered, and later runs enqueue no second job.
         let owed = report.tally.owed;
-        let report = world.tick(55).await;
+        let report = world.run_billing(55).await;
         assert_eq!(report.tally.owed, owed);
         assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
         audit::check(&world.pool).await;
@@ -75,7 +75,7 @@ fn a_notice_lists_fifty_agents_and_counts_all() {
                 FROM users, generate_series(1, 60) n",
             )
             .await;
-        let report = world.tick(1).await;
+        let report = world.run_billing(1).await;
         assert_eq!(report.tally.warned, 60);
         let payload: Value =
             sqlx::query_scalar("SELECT payload FROM outbox_events WHERE organization_id = $1")
@@ -95,18 +95,18 @@ fn a_notice_lists_fifty_agents_and_counts_all() {
 }
 
 #[test]
-fn a_debt_of_a_deleted_agent_is_the_organizations() {
+fn the_organization_owes_the_debt_of_a_deleted_agent() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(5).await;
+        world.run_billing(5).await;
         world.delete(agent).await;
         let other = world.agent(organization, "pending").await;
         let refused = world.start(organization, other).await;
         assert!(refused.text().contains("$5.1 required"), "{refused:?}");
         world.top_up(organization, "1").await;
-        world.tick(6).await;
+        world.run_billing(6).await;
         assert_eq!(world.balance(organization).await, dec!(0.90));
         assert_eq!(world.agent_row(other).await.billing_status, "warning");
         assert_eq!(hours(6), hours(5) + chrono::TimeDelta::hours(1));
@@ -115,18 +115,23 @@ fn a_debt_of_a_deleted_agent_is_the_organizations() {
 }
 
 #[test]
-fn debt_is_written_off_after_ninety_days_in_a_row_that_says_so() {
+fn debt_is_written_off_after_ninety_days_with_a_ledger_row() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.at(hours(2)).await;
+        world.set_clock(hours(2)).await;
         world.set_status(agent, "error").await;
         assert_eq!(
-            world.tick(90 * 24 + 1).await.tally.written_off.to_decimal(),
+            world
+                .run_billing(90 * 24 + 1)
+                .await
+                .tally
+                .written_off
+                .to_decimal(),
             dec!(0.02)
         );
-        let report = world.tick(90 * 24 + 5).await;
+        let report = world.run_billing(90 * 24 + 5).await;
         assert_eq!(report.tally.written_off.to_decimal(), dec!(0.02));
         assert_eq!(report.tally.owed.to_decimal(), dec!(0));
         assert_eq!(world.agent_row(agent).await.billing_status, "warning");
@@ -142,28 +147,28 @@ fn debt_is_written_off_after_ninety_days_in_a_row_that_says_so() {
             assert_eq!((kind.as_str(), amount), ("write_off", dec!(0)));
             assert_eq!(metadata["written_off"], json!(0.02));
         }
-        // What comes later is not taken for what was given up.
+        // Later money does not pay debt that was written off.
         world.top_up(organization, "5").await;
-        world.tick(90 * 24 + 6).await;
+        world.run_billing(90 * 24 + 6).await;
         assert_eq!(world.balance(organization).await, dec!(5));
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn a_warning_that_nobody_can_be_sent_does_not_delay_the_deadline() {
+fn an_undeliverable_warning_does_not_delay_the_shutdown() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(1).await;
+        world.run_billing(1).await;
         world
             .execute("UPDATE outbox_events SET undeliverable_at = billing_clock()")
             .await;
-        world.tick(48).await;
+        world.run_billing(48).await;
         let row = world.agent_row(agent).await;
         assert_eq!(row.billing_status, "shutdown_pending");
-        world.tick(49).await;
+        world.run_billing(49).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
     });
 }

@@ -1,4 +1,4 @@
-//! The database goes away: a clear error, nothing half charged, and the next try finishes.
+//! The database becomes unavailable: the error says so, nothing is half charged, and the next run charges the rest.
 
 use std::time::Duration;
 
@@ -6,31 +6,34 @@ use dev::postgres::Server;
 use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::json;
-use tests::suite::options;
+use tests::suite::server_options;
 use tests::world::hours;
 use tests::{Function, World, audit, run};
 
-async fn failed(world: &World) -> String {
+/// The error message of a billing run that fails.
+async fn run_and_fail(world: &World) -> String {
     let outcome = world
         .function("billing-hourly")
         .invoke(json!({"scheduledTime": hours(1)}))
         .await;
     match outcome {
         Outcome::FunctionError { message, .. } => message,
-        other => panic!("not an error: {other:?}"),
+        outcome => panic!("the run did not fail: {outcome:?}"),
     }
 }
 
-/// A server of its own, because the test takes it down.
+/// A database server that the test may crash.
 async fn own_server() -> (Server, World) {
-    let server = Server::start(options("faults")).await.expect("Postgres");
+    let server = Server::start(server_options("faults"))
+        .await
+        .expect("Postgres");
     server
         .create_database("control", None)
         .await
         .expect("a database");
     let url = server.url("control");
     Function::new("db-migrate", &url).invoke_ok(json!({})).await;
-    let world = World::at_url(url);
+    let world = World::with_url(url);
     dev::clock::install(&world.pool, tests::suite::epoch())
         .await
         .expect("a clock");
@@ -38,21 +41,26 @@ async fn own_server() -> (Server, World) {
 }
 
 #[test]
-fn a_database_that_is_away_is_an_error_the_scheduler_repeats_and_a_503_for_people() {
+fn an_unavailable_database_fails_the_run_and_gives_a_503_to_callers() {
     run(async {
         let (server, world) = own_server().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
         let key = world.key(organization).await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         server.crash().expect("crash");
-        assert_eq!(failed(&world).await, "the database did not answer");
+        let message = run_and_fail(&world).await;
+        assert!(
+            message.starts_with("the database did not answer ("),
+            "{message}"
+        );
+        assert!(!message.contains("127.0.0.1"), "{message}");
         let answer = world.get(&key, "/api/v1/credits/balance").await;
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert!(!answer.text().contains("connect") && !answer.text().contains("127.0.0.1"));
         server.restart().await.expect("restart");
-        // The warm instance finds the way back by itself.
+        // The warm instance reconnects without a restart.
         let answer = world.get(&key, "/api/v1/credits/balance").await;
         assert_eq!(answer.status(), 200);
         let report = world
@@ -68,7 +76,7 @@ fn a_database_that_is_away_is_an_error_the_scheduler_repeats_and_a_503_for_peopl
 }
 
 #[test]
-fn a_database_that_crashes_in_the_middle_of_a_tick_leaves_nothing_half_charged() {
+fn a_database_that_crashes_during_a_run_leaves_nothing_half_charged() {
     run(async {
         let (server, world) = own_server().await;
         for _ in 0..4 {
@@ -83,9 +91,9 @@ fn a_database_that_crashes_in_the_middle_of_a_tick_leaves_nothing_half_charged()
             .await
             .expect("agents");
         }
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let instance = world.function("billing-hourly").start().await;
-        instance.ready().await.expect("a first poll");
+        instance.wait_until_ready().await.expect("a first poll");
         let (outcome, ()) = tokio::join!(
             instance.invoke(json!({"scheduledTime": hours(1)}), Duration::from_mins(1)),
             async {

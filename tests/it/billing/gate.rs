@@ -1,10 +1,11 @@
-//! The credit gate against real rows.
+//! The credit gate with the database's rows.
 
 use rust_decimal::dec;
 use tests::suite::Response;
 use tests::{World, run};
 use uuid::Uuid;
 
+/// The `requiredBalance` of a refusal.
 fn required(answer: &Response) -> rust_decimal::Decimal {
     assert_eq!(answer.status(), 402, "{answer:?}");
     let required = answer.json()["requiredBalance"].to_string();
@@ -12,7 +13,7 @@ fn required(answer: &Response) -> rust_decimal::Decimal {
 }
 
 #[test]
-fn the_gate_counts_what_runs_what_starts_and_what_is_owed() {
+fn the_gate_counts_running_starting_and_disconnected_agents() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("5.27").await;
@@ -21,7 +22,7 @@ fn the_gate_counts_what_runs_what_starts_and_what_is_owed() {
                 world.agent(organization, status).await;
             }
         }
-        // These cost nothing while they are as they are.
+        // Agents in these states commit the organization to nothing.
         for status in ["stopped", "pending", "error"] {
             world.agent(organization, status).await;
         }
@@ -39,7 +40,7 @@ fn the_gate_counts_what_runs_what_starts_and_what_is_owed() {
 }
 
 #[test]
-fn exempt_agents_pass_without_a_balance_and_weigh_nothing() {
+fn exempt_agents_start_without_a_balance_and_do_not_count() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
@@ -61,33 +62,33 @@ fn exempt_agents_pass_without_a_balance_and_weigh_nothing() {
 fn another_tenants_agent_is_not_found() {
     run(async {
         let world = World::new().await;
-        let (mine, theirs) = (world.organization("9").await, world.organization("9").await);
-        let agent = world.agent(theirs, "pending").await;
+        let (own, foreign) = (world.organization("9").await, world.organization("9").await);
+        let agent = world.agent(foreign, "pending").await;
         for agent in [agent, Uuid::new_v4()] {
-            assert_eq!(world.start(mine, agent).await.status(), 404);
+            assert_eq!(world.start(own, agent).await.status(), 404);
         }
     });
 }
 
 #[test]
-fn a_job_of_the_older_web_app_counts_as_a_start_under_way() {
+fn a_start_job_of_the_older_web_app_counts_as_a_starting_agent() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("5").await;
-        let theirs = world.agent(organization, "pending").await;
-        let mine = world.agent(organization, "pending").await;
+        let older_apps = world.agent(organization, "pending").await;
+        let first = world.agent(organization, "pending").await;
         sqlx::query("UPDATE milady_sandboxes SET hourly_rate = 0.3 WHERE id = $1")
-            .bind(theirs)
+            .bind(older_apps)
             .execute(&world.pool)
             .await
             .expect("a rate");
-        assert_eq!(world.start(organization, mine).await.status(), 202);
+        assert_eq!(world.start(organization, first).await.status(), 202);
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, data)
             VALUES ('milady_provision', $1, jsonb_build_object('agentId', $2::uuid))",
         )
         .bind(organization)
-        .bind(theirs)
+        .bind(older_apps)
         .execute(&world.pool)
         .await
         .expect("a job");

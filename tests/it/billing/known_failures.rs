@@ -1,5 +1,5 @@
-//! Failures seen in production systems of this kind: each must be impossible here. The names carry
-//! their codes.
+//! Billing failures of production systems of this kind that must be impossible here. The test names begin with their
+//! codes.
 
 use chrono::TimeDelta;
 use rust_decimal::dec;
@@ -12,17 +12,17 @@ fn f02_a_suspended_agent_that_runs_again_is_billed_again() {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(1).await;
-        world.hand_over().await;
-        world.tick(49).await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        world.run_billing(49).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
         let jobs = "SELECT count(*) FROM jobs WHERE type = 'milady_suspend' AND status = 'pending'";
         assert_eq!(world.count(jobs).await, 1);
-        // The stop is carried out, the owner pays, some other system starts the agent again.
+        // The agent is stopped, the owner pays, and another system starts the agent again.
         world.set_status(agent, "stopped").await;
         world.top_up(organization, "20").await;
         world.set_status(agent, "provisioning").await;
-        world.at(hours(50)).await;
+        world.set_clock(hours(50)).await;
         world.set_status(agent, "running").await;
         let row = world.agent_row(agent).await;
         assert_eq!(
@@ -30,7 +30,7 @@ fn f02_a_suspended_agent_that_runs_again_is_billed_again() {
             ("active", None)
         );
         let before = world.charged(organization).await;
-        world.tick(51).await;
+        world.run_billing(51).await;
         // 49 hours of debt, then the first new hour.
         assert_eq!(
             world.charged(organization).await - before,
@@ -46,8 +46,8 @@ fn f03_three_missed_hours_are_charged_as_three() {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "running").await;
-        world.tick(1).await;
-        world.tick(4).await;
+        world.run_billing(1).await;
+        world.run_billing(4).await;
         let ledger = world.ledger(organization).await;
         assert_eq!(ledger.len(), 4);
         assert_eq!(world.charged(organization).await, dec!(0.08));
@@ -56,20 +56,20 @@ fn f03_three_missed_hours_are_charged_as_three() {
 }
 
 #[test]
-fn f04_the_minute_of_the_run_decides_nothing() {
+fn f04_charges_do_not_depend_on_the_minute_of_the_run() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let dodger = world.agent(organization, "running").await;
         let deleted = world.agent(organization, "running").await;
         // Stopped at :59, started at :01; deleted before the run.
-        world.at(minutes(59)).await;
+        world.set_clock(minutes(59)).await;
         world.set_status(dodger, "stopped").await;
         world.delete(deleted).await;
-        world.tick(1).await;
-        world.at(minutes(61)).await;
+        world.run_billing(1).await;
+        world.set_clock(minutes(61)).await;
         world.set_status(dodger, "running").await;
-        world.tick(2).await;
+        world.run_billing(2).await;
         let running: i64 = world
             .ledger(organization)
             .await
@@ -83,13 +83,13 @@ fn f04_the_minute_of_the_run_decides_nothing() {
 }
 
 #[test]
-fn f05_an_idle_agents_total_after_720_ticks_is_1_80() {
+fn f05_an_idle_agents_total_after_720_runs_is_1_80() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "stopped").await;
         for hour in 1..=720 {
-            world.tick(hour).await;
+            world.run_billing(hour).await;
         }
         assert_eq!(world.agent_row(agent).await.total_billed, dec!(1.80));
         assert_eq!(world.balance(organization).await, dec!(8.20));
@@ -98,33 +98,33 @@ fn f05_an_idle_agents_total_after_720_ticks_is_1_80() {
 }
 
 #[test]
-fn f06_a_warning_that_nobody_got_suspends_nobody_and_is_written_once() {
+fn f06_an_agent_is_suspended_only_a_day_after_its_warning_was_handed_over() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let (one, two) = tokio::join!(world.charge(1), world.charge(1));
         assert_eq!(one.tally.warned + two.tally.warned, 1);
         assert_eq!(
             world.events(organization).await,
             ["agent.shutdown_scheduled"]
         );
-        // The mail server is down: the deadline passes, the agent runs on and its debt grows.
-        world.tick(49).await;
-        world.tick(72).await;
+        // While the mail server is down, the shutdown date passes, but the agent keeps running and its debt grows.
+        world.run_billing(49).await;
+        world.run_billing(72).await;
         assert_eq!(
             world.agent_row(agent).await.billing_status,
             "shutdown_pending"
         );
-        // The mail goes out at last; a day later the agent is suspended.
-        world.hand_over().await;
-        world.tick(95).await;
+        // A day after the mail was handed over, the agent is suspended.
+        world.mark_events_handed_over().await;
+        world.run_billing(95).await;
         assert_eq!(
             world.agent_row(agent).await.billing_status,
             "shutdown_pending"
         );
-        world.tick(96).await;
+        world.run_billing(96).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
         assert_eq!(
             world.events(organization).await,
@@ -139,11 +139,11 @@ fn f07_a_top_up_in_the_last_hour_of_grace_keeps_the_agent() {
         let world = World::new().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(1).await;
-        world.hand_over().await;
-        world.at(minutes(48 * 60 + 59)).await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        world.set_clock(minutes(48 * 60 + 59)).await;
         world.top_up(organization, "5").await;
-        world.tick(49).await;
+        world.run_billing(49).await;
         let row = world.agent_row(agent).await;
         assert_eq!(
             (row.status.as_str(), row.billing_status.as_str()),
@@ -156,40 +156,40 @@ fn f07_a_top_up_in_the_last_hour_of_grace_keeps_the_agent() {
 }
 
 #[test]
-fn f08_an_agent_stopped_while_the_run_is_under_way_is_charged_up_to_the_stop() {
+fn f08_an_agent_stopped_during_a_run_is_charged_up_to_the_stop() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
-        world.at(minutes(30)).await;
+        world.set_clock(minutes(30)).await;
         let mut writer = world.pool.begin().await.expect("begin");
         sqlx::query("UPDATE milady_sandboxes SET status = 'error' WHERE id = $1")
             .bind(agent)
             .execute(&mut *writer)
             .await
             .expect("stop");
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let instance = world.function("billing-hourly").start().await;
         let event = serde_json::json!({"scheduledTime": hours(1)});
         let (outcome, ()) = tokio::join!(
             instance.invoke(event, std::time::Duration::from_mins(1)),
             async {
-                world.until_somebody_waits().await;
+                world.wait_until_a_session_is_blocked().await;
                 writer.commit().await.expect("commit");
             }
         );
         assert!(matches!(outcome, dev::runtime::Outcome::Success(_)));
         assert_eq!(world.charged(organization).await, dec!(0.01));
-        // It waited for the stop: no page ran into it and was rolled back.
+        // The run waited for the stop: no batch lost a conflict and was repeated.
         instance.kill().await;
         let logs = instance.logs().join("\n");
-        assert!(!logs.contains("billing.page"), "{logs}");
+        assert!(!logs.contains("billing batch"), "{logs}");
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn f10_five_dollars_start_ten_agents_also_when_asked_thirty_times_at_once() {
+fn f10_five_dollars_start_ten_agents_of_thirty_simultaneous_requests() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("5").await;
@@ -197,8 +197,8 @@ fn f10_five_dollars_start_ten_agents_also_when_asked_thirty_times_at_once() {
         for _ in 0..30 {
             agents.push(world.agent(organization, "pending").await);
         }
-        let asked = agents.iter().map(|agent| world.start(organization, *agent));
-        let answers = futures_util::future::join_all(asked).await;
+        let requests = agents.iter().map(|agent| world.start(organization, *agent));
+        let answers = futures_util::future::join_all(requests).await;
         assert_eq!(
             answers
                 .iter()
@@ -221,7 +221,7 @@ fn f11_the_last_cents_go_to_the_older_agent_every_time() {
         let world = World::new().await;
         for round in 0..10 {
             let organization = world.organization("0.03").await;
-            // The younger one is inserted first, and the ids are random.
+            // The younger agent is inserted first, and the ids are random, so neither order decides.
             let younger = world.agent(organization, "running").await;
             let older = world.agent(organization, "running").await;
             sqlx::query(
@@ -232,7 +232,7 @@ fn f11_the_last_cents_go_to_the_older_agent_every_time() {
             .execute(&world.pool)
             .await
             .expect("age");
-            world.tick(round + 1).await;
+            world.run_billing(round + 1).await;
             let (older, younger) = (world.agent_row(older).await, world.agent_row(younger).await);
             assert_eq!(
                 (older.total_billed, younger.total_billed),
@@ -250,16 +250,18 @@ fn f11_the_last_cents_go_to_the_older_agent_every_time() {
 }
 
 #[test]
-fn f28_an_agent_that_took_long_to_create_is_billed_from_when_it_runs() {
+fn f28_an_agent_is_billed_from_when_it_runs_not_from_its_creation() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "pending").await;
         world.set_status(agent, "provisioning").await;
-        world.at(hours(0) + TimeDelta::milliseconds(5_157)).await;
+        world
+            .set_clock(hours(0) + TimeDelta::milliseconds(5_157))
+            .await;
         world.set_status(agent, "running").await;
-        world.tick(1).await;
-        world.tick(2).await;
+        world.run_billing(1).await;
+        world.run_billing(2).await;
         let ledger = world.ledger(organization).await;
         assert_eq!(
             ledger[0].period_start,
@@ -274,17 +276,17 @@ fn f28_an_agent_that_took_long_to_create_is_billed_from_when_it_runs() {
 }
 
 #[test]
-fn f29_error_and_deletion_stop_the_clock() {
+fn f29_error_and_deletion_end_the_charge() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let broken = world.agent(organization, "running").await;
         let deleted = world.agent(organization, "stopped").await;
-        world.at(minutes(30)).await;
+        world.set_clock(minutes(30)).await;
         world.set_status(broken, "error").await;
         world.delete(deleted).await;
         for hour in 1..=5 {
-            world.tick(hour).await;
+            world.run_billing(hour).await;
         }
         assert_eq!(
             world.charged(organization).await,
@@ -306,9 +308,10 @@ fn f33_an_agent_that_never_answers_its_health_endpoint_is_charged_while_it_runs(
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
-        let heard = "SELECT count(*) FROM milady_sandboxes WHERE last_heartbeat_at IS NOT NULL";
-        assert_eq!(world.count(heard).await, 0);
-        world.tick(3).await;
+        let with_heartbeat =
+            "SELECT count(*) FROM milady_sandboxes WHERE last_heartbeat_at IS NOT NULL";
+        assert_eq!(world.count(with_heartbeat).await, 0);
+        world.run_billing(3).await;
         assert_eq!(world.agent_row(agent).await.total_billed, dec!(0.06));
     });
 }
@@ -324,18 +327,18 @@ fn f34_not_paying_is_never_cheaper_than_paying() {
         let paying = world.agent(payer, "running").await;
         let owing = world.agent(debtor, "running").await;
         for hour in 1..=60 {
-            world.tick(hour).await;
-            world.hand_over().await;
+            world.run_billing(hour).await;
+            world.mark_events_handed_over().await;
             let suspended = world.agent_row(owing).await.billing_status == "suspended";
             if suspended && world.agent_row(paying).await.status == "running" {
-                // Both run equally long.
+                // Both agents end now, so both ran equally long.
                 world.set_status(paying, "error").await;
                 world.set_status(owing, "error").await;
             }
         }
         assert_eq!(world.charged(debtor).await, dec!(0));
         world.top_up(debtor, "50").await;
-        world.tick(61).await;
+        world.run_billing(61).await;
         assert_eq!(world.charged(debtor).await, dec!(0.98));
         assert_eq!(world.charged(debtor).await, world.charged(payer).await);
         audit::check(&world.pool).await;
@@ -348,7 +351,7 @@ fn f35_an_accepted_stop_ends_the_charge_however_late_the_host_answers() {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
-        world.at(minutes(15)).await;
+        world.set_clock(minutes(15)).await;
         sqlx::query(
             "UPDATE milady_sandboxes SET stop_requested_at = billing_clock() WHERE id = $1",
         )
@@ -356,7 +359,7 @@ fn f35_an_accepted_stop_ends_the_charge_however_late_the_host_answers() {
         .execute(&world.pool)
         .await
         .expect("stop");
-        world.tick(9).await;
+        world.run_billing(9).await;
         let row = world.agent_row(agent).await;
         assert_eq!(
             (row.status.as_str(), row.total_billed),

@@ -1,4 +1,4 @@
-//! The triggers: every writer is metered, whoever it is.
+//! The metering triggers: they meter the changes of every writer.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::{Decimal, dec};
@@ -27,7 +27,7 @@ async fn spans(world: &World, agent: Uuid) -> Vec<SpanRow> {
 }
 
 #[test]
-fn each_status_is_metered_as_it_should() {
+fn status_billing_stop_and_backup_decide_what_is_metered() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -62,14 +62,14 @@ fn each_status_is_metered_as_it_should() {
             .fetch_one(&world.pool)
             .await
             .expect("an agent");
-            let found: Vec<String> = spans(&world, agent)
+            let metered: Vec<String> = spans(&world, agent)
                 .await
                 .into_iter()
                 .map(|span| span.0)
                 .collect();
-            let wanted: Vec<&str> = kind.into_iter().collect();
+            let expected: Vec<&str> = kind.into_iter().collect();
             assert_eq!(
-                found, wanted,
+                metered, expected,
                 "{status} {billing} stopping {stopping} backup {backup}"
             );
         }
@@ -77,7 +77,7 @@ fn each_status_is_metered_as_it_should() {
 }
 
 #[test]
-fn a_change_of_rate_kind_or_organization_starts_a_new_span_and_nothing_else_does() {
+fn only_a_change_of_rate_kind_or_organization_starts_a_new_span() {
     run(async {
         let world = World::new().await;
         let (first, second) = (
@@ -98,7 +98,7 @@ fn a_change_of_rate_kind_or_organization_starts_a_new_span_and_nothing_else_does
             ),
             (40, "status = 'stopped', last_backup_at = now()"),
         ] {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             let sql = format!("UPDATE milady_sandboxes SET {change}");
             sqlx::query(sqlx::AssertSqlSafe(sql))
                 .execute(&world.pool)
@@ -111,23 +111,23 @@ fn a_change_of_rate_kind_or_organization_starts_a_new_span_and_nothing_else_does
             .expect("an organization");
         assert!([first, second].contains(&moved_to));
         let at = |minute| Some(minutes(minute));
-        let found = spans(&world, agent).await;
+        let spans = spans(&world, agent).await;
         assert_eq!(
-            found[0],
+            spans[0],
             ("running".into(), Some(dec!(0.02)), minutes(0), at(10))
         );
-        assert_eq!(found[1].1, Some(dec!(0.05)));
+        assert_eq!(spans[1].1, Some(dec!(0.05)));
         assert_eq!(
-            found.last().expect("a span"),
+            spans.last().expect("a span"),
             &("idle".into(), None, minutes(40), None)
         );
-        world.tick(1).await;
+        world.run_billing(1).await;
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn a_role_that_knows_only_the_old_tables_is_metered_too() {
+fn writes_of_a_role_without_rights_on_our_tables_are_metered() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -151,7 +151,7 @@ fn a_role_that_knows_only_the_old_tables_is_metered_too() {
                 .is_err(),
             "the role has no rights on our tables"
         );
-        world.at(minutes(30)).await;
+        world.set_clock(minutes(30)).await;
         sqlx::query("UPDATE milady_sandboxes SET status = 'running' WHERE id = $1")
             .bind(agent)
             .execute(&mut old_app)
@@ -164,7 +164,7 @@ fn a_role_that_knows_only_the_old_tables_is_metered_too() {
         .execute(&mut old_app)
         .await
         .expect("an insert");
-        world.at(minutes(45)).await;
+        world.set_clock(minutes(45)).await;
         sqlx::query("DELETE FROM milady_sandboxes WHERE id <> $1")
             .bind(agent)
             .execute(&mut old_app)
@@ -175,15 +175,15 @@ fn a_role_that_knows_only_the_old_tables_is_metered_too() {
             .await
             .expect("a debit");
         old_app.close().await.expect("close");
-        world.tick(1).await;
+        world.run_billing(1).await;
         // Idle 30 min, running 30 min, and the second agent's 15 min.
-        let wanted = dec!(0.00125) + dec!(0.01) + dec!(0.005);
-        assert_eq!(world.charged(organization).await, wanted);
+        let expected = dec!(0.00125) + dec!(0.01) + dec!(0.005);
+        assert_eq!(world.charged(organization).await, expected);
     });
 }
 
 #[test]
-fn metering_that_fails_never_breaks_the_writer_and_is_repaired_by_the_tick() {
+fn failed_metering_does_not_fail_the_writer_and_the_next_run_repairs_it() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -191,42 +191,42 @@ fn metering_that_fails_never_breaks_the_writer_and_is_repaired_by_the_tick() {
         world
             .execute("ALTER TABLE agent_usage_spans RENAME TO elsewhere")
             .await;
-        world.at(minutes(30)).await;
+        world.set_clock(minutes(30)).await;
         world.set_status(broken, "stopped").await;
         let started = world.agent(organization, "running").await;
         world
             .execute("ALTER TABLE elsewhere RENAME TO agent_usage_spans")
             .await;
         assert!(spans(&world, started).await.is_empty());
-        let report = world.tick(1).await;
+        let report = world.run_billing(1).await;
         assert_eq!(report.tally.repaired_spans, 2);
-        // In doubt the owner does not pay: the missed span ends where it was last charged, the
-        // missing ones begin now.
+        // The owner does not pay for time that is in doubt: the span that should have ended ends where it was last
+        // charged, and the missing ones begin now.
         assert_eq!(report.tally.revenue.to_decimal(), dec!(0));
-        let report = world.tick(2).await;
+        let report = world.run_billing(2).await;
         assert_eq!(report.tally.repaired_spans, 0);
         assert_eq!(report.tally.revenue.to_decimal(), dec!(0.0225));
     });
 }
 
 #[test]
-fn a_clock_that_steps_back_charges_no_second_twice() {
+fn no_time_is_charged_twice_when_the_clock_steps_back() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
-        world.tick(2).await;
-        world.at(minutes(90)).await;
+        world.run_billing(2).await;
+        world.set_clock(minutes(90)).await;
         world.set_status(agent, "error").await;
         world.set_status(agent, "running").await;
-        world.tick(3).await;
+        world.run_billing(3).await;
         assert_eq!(world.charged(organization).await, dec!(0.06));
         audit::check(&world.pool).await;
     });
 }
 
 #[test]
-fn an_agent_that_starts_again_is_no_longer_asked_to_stop() {
+fn starting_an_agent_clears_its_stop_request() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
@@ -236,14 +236,14 @@ fn an_agent_that_starts_again_is_no_longer_asked_to_stop() {
                 .execute("UPDATE milady_sandboxes SET stop_requested_at = now()")
                 .await;
             world.set_status(agent, "running").await;
-            let asked: bool = sqlx::query_scalar(
+            let has_stop_request: bool = sqlx::query_scalar(
                 "SELECT stop_requested_at IS NOT NULL FROM milady_sandboxes WHERE id = $1",
             )
             .bind(agent)
             .fetch_one(&world.pool)
             .await
             .expect("an agent");
-            assert!(!asked, "from {from}");
+            assert!(!has_stop_request, "from {from}");
         }
         let agent = world.agent(organization, "disconnected").await;
         world
@@ -253,9 +253,9 @@ fn an_agent_that_starts_again_is_no_longer_asked_to_stop() {
         let last: Option<SpanRow> = spans(&world, agent).await.pop();
         assert_eq!(
             last, None,
-            "a host that is read again does not undo an accepted stop"
+            "a host that can be read again does not undo an accepted stop"
         );
-        assert_eq!(world.tick(1).await.tally.errors, 0);
+        assert_eq!(world.run_billing(1).await.tally.errors, 0);
         assert_eq!(hours(1), minutes(60));
     });
 }

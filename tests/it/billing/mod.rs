@@ -1,10 +1,10 @@
-//! Money: metering, ticks, dunning, the gate, adoption.
+//! Billing: metering, billing runs, dunning, the credit gate, adoption.
 
 mod adoption;
+mod charging;
 mod dunning;
 mod faults;
 mod gate;
 mod known_failures;
 mod metering;
 mod storm;
-mod tick;

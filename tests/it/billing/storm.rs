@@ -1,6 +1,6 @@
-//! Everything at once: ticks repeated and out of order from four threads, the shipped binary killed
-//! at random points, while writers start, stop, create and delete agents, debit and top up. In the
-//! end the ledger is the one of a single clean run.
+//! Billing runs, repeated and out of order, from four tasks, some of them in processes that are killed at random
+//! points, while writers start, stop, create and delete agents, debit and top up. The ledger must equal that of a
+//! single clean run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,13 +10,13 @@ use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use rust_decimal::Decimal;
 use serde_json::json;
-use tests::world::{Row, hours};
+use tests::world::{LedgerRow, hours};
 use tests::{World, audit, run, suite};
 use uuid::Uuid;
 
 const HOURS: i64 = 12;
 
-/// A small generator, so that a failing run can be repeated by its seed.
+/// A pseudo-random generator: its seed repeats a failing test.
 #[derive(Clone)]
 struct Dice(u64);
 
@@ -39,7 +39,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// What other systems do: each statement is a transaction of its own.
+/// Makes one change that other systems make, in its own transaction.
 async fn write(world: &World, organization: Uuid, dice: &mut Dice) {
     let status = match dice.roll(8) {
         0..=3 => "running",
@@ -104,17 +104,17 @@ async fn write(world: &World, organization: Uuid, dice: &mut Dice) {
         .expect(sql);
 }
 
-/// Delivers ticks up to the hour reached, some of them to processes that die under way.
-/// Answers how many did.
+/// Runs billing for hours up to `reached`, at times in a process that is killed during the run, until `reached` is
+/// negative. Returns the number of killed runs.
 async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize {
     let function = world.function("billing-hourly");
     let mut killed = 0;
     loop {
-        let now = reached.load(Ordering::SeqCst);
-        if now < 0 {
+        let current_hour = reached.load(Ordering::SeqCst);
+        if current_hour < 0 {
             return killed;
         }
-        let hour = now - i64::try_from(dice.roll(3)).expect("small");
+        let hour = current_hour - i64::try_from(dice.roll(3)).expect("small");
         if hour < 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
@@ -127,15 +127,15 @@ async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize
             continue;
         }
         let instance = function.start().await;
-        instance.ready().await.expect("a first poll");
-        let fuse = Duration::from_micros(dice.roll(40_000));
+        instance.wait_until_ready().await.expect("a first poll");
+        let killed_after = Duration::from_micros(dice.roll(40_000));
         let (outcome, ()) = tokio::join!(
             instance.invoke(
                 json!({"scheduledTime": hours(hour)}),
                 Duration::from_mins(1)
             ),
             async {
-                tokio::time::sleep(fuse).await;
+                tokio::time::sleep(killed_after).await;
                 instance.kill().await;
             }
         );
@@ -147,7 +147,7 @@ async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize
     }
 }
 
-/// Writers change things and time goes on, an hour at a time.
+/// Lets writers change rows while the clock advances, hour by hour.
 async fn live(world: &World, organizations: &[Uuid], reached: &AtomicI64, dice: &mut Dice) {
     for hour in 0..HOURS {
         let writers = organizations.iter().map(|organization| {
@@ -161,23 +161,25 @@ async fn live(world: &World, organizations: &[Uuid], reached: &AtomicI64, dice: 
         });
         let clock = async {
             for step in 1..=5 {
-                world.at(hours(hour) + TimeDelta::seconds(step * 660)).await;
+                world
+                    .set_clock(hours(hour) + TimeDelta::seconds(step * 660))
+                    .await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::join!(futures_util::future::join_all(writers), clock);
         dice.roll(7);
-        // Writers are between transactions: nobody read the old clock who has not committed.
-        world.at(hours(hour + 1)).await;
+        // All writers have committed here, so no open transaction has read the old clock.
+        world.set_clock(hours(hour + 1)).await;
         reached.store(hour + 1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        // The laws hold at every moment, with ticks under way.
+        // The audit's invariants hold at any moment, also during billing runs.
         audit::check(&world.pool).await;
     }
 }
 
-/// One run over the same spans and money, as if nothing had ever gone wrong.
-async fn clean_run(stormy: &World) -> World {
+/// Bills a copy of the same spans and money with a single run.
+async fn clean_run(concurrent: &World) -> World {
     let clean = World::new().await;
     let dump: String = sqlx::query_scalar(
         "SELECT json_build_object(
@@ -187,7 +189,7 @@ async fn clean_run(stormy: &World) -> World {
                 FROM organizations o),
             'spans', (SELECT json_agg(s) FROM agent_usage_spans s))::text",
     )
-    .fetch_one(&stormy.pool)
+    .fetch_one(&concurrent.pool)
     .await
     .expect("a dump");
     sqlx::query(
@@ -205,19 +207,19 @@ async fn clean_run(stormy: &World) -> World {
     .execute(&clean.pool)
     .await
     .expect("a copy");
-    // The copied spans have no agents: only what the storm metered counts here.
+    // The copy has no agents, so nothing meters or repairs its spans: open ones end after the last hour.
     clean
         .execute("UPDATE agent_usage_spans SET ended_at = '2026-03-02' WHERE ended_at IS NULL")
         .await;
-    clean.tick(HOURS).await;
+    clean.run_billing(HOURS).await;
     clean
 }
 
 #[test]
-fn a_storm_of_ticks_kills_and_writers_ends_in_the_ledger_of_one_clean_run() {
+fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
     run(async {
         let seed = seed();
-        let world = World::on(&suite::database().await).await;
+        let world = World::with_database(&suite::database().await).await;
         let mut organizations = Vec::new();
         for balance in ["1000", "1000", "1000", "0.55", "0.20", "0"] {
             let organization = world.organization(balance).await;
@@ -226,8 +228,8 @@ fn a_storm_of_ticks_kills_and_writers_ends_in_the_ledger_of_one_clean_run() {
             }
             organizations.push(organization);
         }
-        // Opened before anything moves: the clock stands still for moments, and money that arrives
-        // at the very moment of the opening could not be told from money that was there.
+        // The accounts are opened first: the clock stands still at times, and money that arrives at the opening's
+        // timestamp would not be distinguishable from the opening balance.
         world
             .execute(
                 "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
@@ -235,19 +237,19 @@ fn a_storm_of_ticks_kills_and_writers_ends_in_the_ledger_of_one_clean_run() {
             )
             .await;
         let reached = Arc::new(AtomicI64::new(0));
-        let threads = (1..=4).map(|n| {
+        let tasks = (1..=4).map(|n| {
             tokio::spawn(deliver(
                 world.clone(),
                 Arc::clone(&reached),
                 Dice(seed.wrapping_mul(n) | 1),
             ))
         });
-        let threads: Vec<_> = threads.collect();
+        let tasks: Vec<_> = tasks.collect();
         live(&world, &organizations, &reached, &mut Dice(seed)).await;
         reached.store(-1, Ordering::SeqCst);
         let mut killed = 0;
-        for thread in threads {
-            killed += thread.await.expect("a thread of ticks");
+        for task in tasks {
+            killed += task.await.expect("a task that runs billing");
         }
         let report = world.charge(HOURS).await;
         assert_eq!((report.tally.errors, report.tally.repaired_spans), (0, 0));
@@ -256,36 +258,42 @@ fn a_storm_of_ticks_kills_and_writers_ends_in_the_ledger_of_one_clean_run() {
         let clean = clean_run(&world).await;
         let mut rows = 0;
         for organization in organizations {
-            let (mut stormy, mut once) = (
+            let (mut concurrent, mut clean_rows) = (
                 world.ledger(organization).await,
                 clean.ledger(organization).await,
             );
-            rows += stormy.len();
-            stormy.sort();
-            once.sort();
-            assert_same(&stormy, &once);
+            rows += concurrent.len();
+            concurrent.sort();
+            clean_rows.sort();
+            assert_same_rows(&concurrent, &clean_rows);
             assert_eq!(
                 world.balance(organization).await,
                 clean.balance(organization).await
             );
         }
-        println!("{rows} slices, {killed} ticks killed");
+        println!("{rows} slices, {killed} runs killed");
         assert!(
             rows > 300 && killed > 5,
-            "{rows} slices, {killed} kills: no storm"
+            "{rows} slices, {killed} killed runs: too few for the test to mean anything"
         );
     });
 }
 
-fn assert_same(stormy: &[Row], once: &[Row]) {
-    let only = |a: &[Row], b: &[Row]| -> Vec<Row> {
+fn assert_same_rows(concurrent: &[LedgerRow], clean: &[LedgerRow]) {
+    let only = |a: &[LedgerRow], b: &[LedgerRow]| -> Vec<LedgerRow> {
         a.iter()
             .filter(|row| !b.contains(row))
             .take(3)
             .cloned()
             .collect()
     };
-    assert_eq!((only(stormy, once), only(once, stormy)), (vec![], vec![]));
-    let sum = |rows: &[Row]| rows.iter().map(|row| row.amount).sum::<Decimal>();
-    assert_eq!((stormy.len(), sum(stormy)), (once.len(), sum(once)));
+    assert_eq!(
+        (only(concurrent, clean), only(clean, concurrent)),
+        (vec![], vec![])
+    );
+    let sum = |rows: &[LedgerRow]| rows.iter().map(|row| row.amount).sum::<Decimal>();
+    assert_eq!(
+        (concurrent.len(), sum(concurrent)),
+        (clean.len(), sum(clean))
+    );
 }

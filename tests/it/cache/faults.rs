@@ -1,4 +1,4 @@
-//! What is garbage, and a `DynamoDB` that is away.
+//! Items that cannot be read, and a `DynamoDB` that does not answer.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dev::dynamodb::DynamoDb;
-use dev::host::Silent;
+use dev::host::SilentPort;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use shared::cache::{Cache, CacheError, Lease};
-use tests::suite::{dynamodb, epoch, fleet_table};
+use shared::domain::ids::InvocationId;
+use tests::suite::{create_fleet_table, dynamodb, epoch};
 use tests::{fleet, run};
 use uuid::Uuid;
 
 use super::{Table, read, refresh, seconds};
 
 #[test]
-fn garbage_is_said_to_be_garbage_and_overwritten() {
+fn an_unreadable_snapshot_is_reported_and_the_next_run_replaces_it() {
     run(async {
         let table = Table::new().await;
         let snapshot = fleet::snapshot(2, 2, epoch());
@@ -41,32 +42,32 @@ fn garbage_is_said_to_be_garbage_and_overwritten() {
         bomb["bytes"] = json!({"B": STANDARD.encode(gzip(&vec![b' '; 65 << 20]))});
         let mut no_bytes = not_gzip.clone();
         no_bytes["bytes"] = json!({"S": "text"});
-        for (what, item) in [
+        for (damage, item) in [
             ("an empty head", at("snapshot", "head", &json!({}))),
             (
-                "a head of texts",
+                "a head whose numbers are strings",
                 at(
                     "snapshot",
                     "head",
                     &json!({"token": {"S": "x"}, "place": {"S": "x"}}),
                 ),
             ),
-            ("a head that names more", too_many),
+            ("a head that counts more parts than there are", too_many),
             ("a part that is not compressed", not_gzip),
-            ("a part that is none", not_json),
+            ("a part that is not of the expected form", not_json),
             ("a part that is too long", bomb),
             ("a part without bytes", no_bytes),
         ] {
             table.put(&item);
             let cached = table.cache().snapshot(epoch()).await;
-            assert_eq!(cached.err(), Some(CacheError::Broken), "{what}");
+            assert_eq!(cached.err(), Some(CacheError::Unreadable), "{damage}");
             refresh(&table.cache(), &snapshot, epoch()).await;
             assert_eq!(
                 read(&table, epoch()).await.as_ref(),
                 Some(&snapshot),
-                "{what}"
+                "{damage}"
             );
-            // The next fault is put where this one was.
+            // Once more, so that the head names the damaged place again.
             refresh(&table.cache(), &snapshot, epoch()).await;
         }
         let texts = json!({"token": {"S": "x"}, "until": {"S": "x"}, "requested_at": {"S": "x"}});
@@ -74,9 +75,28 @@ fn garbage_is_said_to_be_garbage_and_overwritten() {
             table.put(&at(place, "000001#000000", &texts));
         }
         table.put(&at("request", "request", &texts));
-        assert_eq!(table.cache().refresh_ask(epoch()).await, Ok(true));
+        assert_eq!(table.cache().refresh_request(epoch()).await, Ok(true));
         refresh(&table.cache(), &snapshot, epoch()).await;
         assert_eq!(read(&table, epoch()).await, Some(snapshot));
+    });
+}
+
+#[test]
+fn a_snapshot_of_another_format_reads_as_absent_and_is_replaced() {
+    run(async {
+        let table = Table::new().await;
+        let snapshot = fleet::snapshot(2, 2, epoch());
+        refresh(&table.cache(), &snapshot, epoch()).await;
+        let mut newer = table.head();
+        newer["format"] = json!({"N": "99"});
+        let mut older = table.head();
+        older.as_object_mut().expect("an item").remove("format");
+        for head in [newer, older] {
+            table.put(&head);
+            assert_eq!(read(&table, epoch()).await, None, "{head}");
+            refresh(&table.cache(), &snapshot, epoch()).await;
+            assert_eq!(read(&table, epoch()).await.as_ref(), Some(&snapshot));
+        }
     });
 }
 
@@ -86,10 +106,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("compressed")
 }
 
-/// What each of the cache's calls says.
+/// The result of each call of the cache.
 async fn all_calls(cache: &Cache) -> Vec<Result<(), CacheError>> {
     let lease = Lease {
-        owner: Uuid::nil(),
+        owner: InvocationId::new(Uuid::nil()),
         token: 1,
     };
     let snapshot = fleet::snapshot(1, 1, epoch());
@@ -97,7 +117,7 @@ async fn all_calls(cache: &Cache) -> Vec<Result<(), CacheError>> {
     vec![
         cache.snapshot(epoch()).await.map(drop),
         cache
-            .lease_take(Uuid::nil(), epoch(), until)
+            .lease_take(InvocationId::new(Uuid::nil()), epoch(), until)
             .await
             .map(drop),
         cache.lease_return(&lease).await,
@@ -105,15 +125,15 @@ async fn all_calls(cache: &Cache) -> Vec<Result<(), CacheError>> {
             .snapshot_write(&lease, &snapshot, epoch(), epoch())
             .await
             .map(drop),
-        cache.refresh_ask(epoch()).await.map(drop),
+        cache.refresh_request(epoch()).await.map(drop),
     ]
 }
 
 #[test]
-fn without_dynamodb_or_its_table_everything_says_so_soon() {
+fn every_call_fails_within_five_seconds_without_dynamodb_or_its_table() {
     run(async {
         let mut stopped = DynamoDb::start().await.expect("DynamoDB");
-        fleet_table(&stopped, "fleet");
+        create_fleet_table(&stopped, "fleet");
         let connected = Cache::at(&stopped.address(), "fleet".to_owned());
         assert!(
             connected
@@ -123,18 +143,18 @@ fn without_dynamodb_or_its_table_everything_says_so_soon() {
                 .is_none()
         );
         stopped.stop().await;
-        let nobody = Cache::at("http://127.0.0.1:9", "fleet".to_owned());
+        let no_server = Cache::at("http://127.0.0.1:9", "fleet".to_owned());
         let no_table = Cache::at(&dynamodb().await.address(), "no-such-table".to_owned());
-        for (cache, within) in [(connected, 5), (nobody, 5), (no_table, 5)] {
+        for cache in [connected, no_server, no_table] {
             let began = Instant::now();
-            assert_eq!(all_calls(&cache).await, [Err(CacheError::Away); 5]);
+            assert_eq!(all_calls(&cache).await, [Err(CacheError::Unavailable); 5]);
             assert!(
-                began.elapsed() < Duration::from_secs(within),
+                began.elapsed() < Duration::from_secs(5),
                 "{:?}",
                 began.elapsed()
             );
         }
-        // It answers again, at another address.
+        // A server that answers is used again.
         let table = Table::new().await;
         assert!(
             table
@@ -148,15 +168,18 @@ fn without_dynamodb_or_its_table_everything_says_so_soon() {
 }
 
 #[test]
-fn a_dynamodb_that_says_nothing_costs_five_seconds_at_most() {
+fn a_silent_dynamodb_costs_at_most_five_seconds() {
     run(async {
-        let silent = Silent::start().expect("a silent host");
+        let silent = SilentPort::start().expect("a silent host");
         let cache = Cache::at(
             &format!("http://127.0.0.1:{}", silent.port()),
             "fleet".to_owned(),
         );
         let began = Instant::now();
-        assert_eq!(cache.snapshot(epoch()).await.err(), Some(CacheError::Away));
+        assert_eq!(
+            cache.snapshot(epoch()).await.err(),
+            Some(CacheError::Unavailable)
+        );
         assert!(
             began.elapsed() < Duration::from_secs(6),
             "{:?}",

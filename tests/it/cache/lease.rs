@@ -1,4 +1,4 @@
-//! Who may write, and what becomes of those who may not any more.
+//! The lease: one writer at a time, and a writer that has lost the lease changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::json;
 use shared::cache::Lease;
-use shared::domain::fleet::{Moment, Snapshot};
+use shared::domain::fleet::FleetSnapshot;
 use tests::suite::epoch;
 use tests::{fleet, run};
 use tokio::task::JoinSet;
@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use super::{Table, read, refresh, seconds, take, try_take};
 
 #[test]
-fn of_sixteen_who_want_the_lease_one_gets_it() {
+fn one_of_sixteen_simultaneous_writers_gets_the_lease() {
     run(async {
         let table = Arc::new(Table::new().await);
         for round in 0..4 {
-            // Each round begins where the last lease ends by itself.
+            // Each round begins when the last lease has expired.
             let now = seconds(round * 60);
             let mut racing = JoinSet::new();
             for _ in 0..16 {
@@ -37,7 +37,7 @@ fn of_sixteen_who_want_the_lease_one_gets_it() {
 }
 
 #[test]
-fn a_lease_is_returned_by_its_owner_only_and_its_token_is_never_given_again() {
+fn only_its_owner_returns_a_lease_and_no_token_is_used_twice() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
@@ -45,29 +45,29 @@ fn a_lease_is_returned_by_its_owner_only_and_its_token_is_never_given_again() {
         cache.lease_return(&first).await.expect("returned");
         let second = take(&cache, epoch()).await;
         assert!(second.token > first.token);
-        // The first owner is late: the lease is not its own any more.
+        // The first owner returns the lease again; it belongs to the second one now.
         cache.lease_return(&first).await.expect("no error");
         assert_eq!(try_take(&cache, epoch()).await, None);
-        // What was not answered is asked again by the SDK: the owner may take what it has.
+        // The SDK repeats a request that got no answer, so the owner can take its own lease once more.
         let until = seconds(60);
-        let again = cache
+        let repeated = cache
             .lease_take(second.owner, epoch(), until)
             .await
             .expect("an answer");
-        let again = again.expect("its own lease");
-        assert!(again.token > second.token);
-        cache.lease_return(&again).await.expect("returned");
-        // Should the item be lost, the tokens still go on.
+        let repeated = repeated.expect("its own lease");
+        assert!(repeated.token > second.token);
+        cache.lease_return(&repeated).await.expect("returned");
+        // Tokens grow even if the item is lost.
         table
             .emulator
             .remove(&table.name, "lease", "lease")
             .expect("removed");
-        assert!(take(&cache, seconds(1)).await.token > again.token);
+        assert!(take(&cache, seconds(1)).await.token > repeated.token);
     });
 }
 
 #[test]
-fn an_owner_that_died_is_succeeded_and_when_it_comes_back_it_writes_nothing() {
+fn an_expired_lease_can_be_taken_and_its_former_owner_then_writes_nothing() {
     run(async {
         let table = Table::new().await;
         let (cache, late) = (table.cache(), table.cache());
@@ -77,13 +77,13 @@ fn an_owner_that_died_is_succeeded_and_when_it_comes_back_it_writes_nothing() {
         assert_eq!(try_take(&cache, seconds(59)).await, None);
         let write = async |now| late.snapshot_write(&lost, &dead, epoch(), now).await;
 
-        // Its lease is over and nobody else's yet: what it has is still the newest.
+        // The lease has expired, but nobody has taken it: the snapshot is still the newest.
         assert_eq!(write(seconds(60)).await, Ok(true));
-        // Somebody has taken over and has not written yet.
+        // Another writer has the lease and has not written yet.
         let lease = take(&cache, seconds(60)).await;
         assert_eq!(write(seconds(60)).await, Ok(false));
         assert_eq!(read(&table, seconds(60)).await, Some(dead.clone()));
-        // Somebody has taken over and has written.
+        // The other writer has written.
         assert_eq!(
             cache
                 .snapshot_write(&lease, &new, epoch(), seconds(61))
@@ -92,7 +92,7 @@ fn an_owner_that_died_is_succeeded_and_when_it_comes_back_it_writes_nothing() {
         );
         assert_eq!(write(seconds(62)).await, Ok(false));
         assert_eq!(read(&table, seconds(62)).await, Some(new.clone()));
-        // Somebody is in the middle of it: some parts are there, the head is not.
+        // The next writer has written a part, but not the head.
         let place = match table.head()["place"]["N"].as_str() {
             Some("0") => "snapshot#1",
             _ => "snapshot#0",
@@ -102,8 +102,8 @@ fn an_owner_that_died_is_succeeded_and_when_it_comes_back_it_writes_nothing() {
             "token": {"N": token.to_string()}, "bytes": {"B": "AAAA"}});
         table.put(&part);
         assert_eq!(write(seconds(63)).await, Ok(false));
-        let found = table.items(place);
-        assert!(found.iter().any(|(_, item)| *item == part), "{found:?}");
+        let items = table.items(place);
+        assert!(items.iter().any(|(_, item)| *item == part), "{items:?}");
         assert_eq!(read(&table, seconds(63)).await, Some(new));
         let lease = take(&cache, seconds(200)).await;
         assert_eq!(lease.token, token);
@@ -118,14 +118,14 @@ fn an_owner_that_died_is_succeeded_and_when_it_comes_back_it_writes_nothing() {
 }
 
 #[test]
-fn a_pass_that_fails_in_the_middle_leaves_what_holds_as_it_was() {
+fn a_run_that_fails_between_parts_and_head_leaves_the_valid_snapshot_unchanged() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
         let good = fleet::snapshot(5, 2, epoch());
         refresh(&cache, &good, epoch()).await;
-        let held = table.items("snapshot#0");
-        // Three die after their parts, one after the other: another takes the lease meanwhile.
+        let valid = table.items("snapshot#0");
+        // Three writers in a row lose the lease before they write the head.
         for n in 1..=3 {
             let lease = take(&cache, seconds(n * 1_000)).await;
             take(&cache, seconds(n * 1_000 + 60)).await;
@@ -136,40 +136,40 @@ fn a_pass_that_fails_in_the_middle_leaves_what_holds_as_it_was() {
             assert_eq!(written, Ok(false));
             assert_eq!(read(&table, seconds(n * 1_000)).await, Some(good.clone()));
         }
-        assert_eq!(table.items("snapshot#0"), held);
+        assert_eq!(table.items("snapshot#0"), valid);
     });
 }
 
-/// A snapshot that says in all its parts which one it is.
-fn marked(n: i64) -> Snapshot {
+/// A snapshot whose parts all carry its number.
+fn marked(n: i64) -> FleetSnapshot {
     let mut snapshot = fleet::snapshot(usize::try_from(n % 7 + 3).expect("a count"), 1, seconds(n));
-    for node in &mut snapshot.nodes {
-        node.updated_at = Moment(seconds(n));
+    for host in &mut snapshot.hosts {
+        host.updated_at = seconds(n);
     }
     snapshot
 }
 
 #[test]
-fn readers_never_see_half_a_snapshot_while_writers_steal_the_lease_from_each_other() {
+fn readers_never_see_half_a_snapshot_while_writers_take_the_lease_from_each_other() {
     run(async {
         let table = Arc::new(Table::new().await);
         refresh(&table.cache(), &marked(0), seconds(0)).await;
         let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
-        let passes = Arc::new(AtomicI64::new(0));
+        let runs = Arc::new(AtomicI64::new(0));
         for writer in 1..=3 {
-            let (table, passes) = (Arc::clone(&table), Arc::clone(&passes));
+            let (table, runs) = (Arc::clone(&table), Arc::clone(&runs));
             writers.spawn(async move {
                 let cache = table.cache();
                 let mut written = Vec::new();
                 for _ in 0..20 {
-                    // Each comes an hour later than the last: whoever has the lease loses it.
-                    let n = passes.fetch_add(1, Ordering::SeqCst) + 1;
+                    // Each run is an hour later than the last, so the lease of the last has expired.
+                    let n = runs.fetch_add(1, Ordering::SeqCst) + 1;
                     let now = seconds(n * 3_600);
                     let Some(lease) = try_take(&cache, now).await else {
                         continue;
                     };
-                    let done = cache.snapshot_write(&lease, &marked(n), now, now).await;
-                    written.push(done.expect("DynamoDB answers"));
+                    let result = cache.snapshot_write(&lease, &marked(n), now, now).await;
+                    written.push(result.expect("DynamoDB answers"));
                     tokio::time::sleep(Duration::from_millis(20 * writer)).await;
                 }
                 written
@@ -184,8 +184,8 @@ fn readers_never_see_half_a_snapshot_while_writers_steal_the_lease_from_each_oth
                     let cached = cached.expect("readable").expect("there");
                     let snapshot = &cached.snapshot;
                     let at = snapshot.refreshed_at;
-                    assert!(snapshot.nodes.iter().all(|node| node.updated_at == at));
-                    let n = (at.0 - epoch()).num_seconds();
+                    assert!(snapshot.hosts.iter().all(|host| host.updated_at == at));
+                    let n = (at - epoch()).num_seconds();
                     assert_eq!(*snapshot, marked(n));
                     assert!(cached.token >= last, "{} after {last}", cached.token);
                     last = cached.token;
@@ -199,20 +199,20 @@ fn readers_never_see_half_a_snapshot_while_writers_steal_the_lease_from_each_oth
 }
 
 #[test]
-fn one_in_ten_seconds_is_told_to_ask_for_a_refresh() {
+fn one_reader_in_ten_seconds_requests_a_refresh() {
     run(async {
         let table = Arc::new(Table::new().await);
-        for (second, asking) in [(0, 1), (9, 0), (10, 1), (19, 0), (300, 1)] {
+        for (second, expected_requests) in [(0, 1), (9, 0), (10, 1), (19, 0), (300, 1)] {
             let mut racing = JoinSet::new();
             for _ in 0..16 {
                 let table = Arc::clone(&table);
-                racing.spawn(async move { table.cache().refresh_ask(seconds(second)).await });
+                racing.spawn(async move { table.cache().refresh_request(seconds(second)).await });
             }
-            let told = racing.join_all().await;
-            let told = told
+            let results = racing.join_all().await;
+            let requests = results
                 .into_iter()
-                .filter(|told| told.expect("DynamoDB answers"));
-            assert_eq!(told.count(), asking, "second {second}");
+                .filter(|result| result.expect("DynamoDB answers"));
+            assert_eq!(requests.count(), expected_requests, "second {second}");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The fleet's snapshot in `DynamoDB`: what was written comes back, and nobody overwrites a newer one.
+//! The fleet's snapshot in `DynamoDB`: a snapshot is read as it was written, and no writer replaces a newer one.
 
 mod faults;
 mod lease;
@@ -10,13 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dev::dynamodb::DynamoDb;
 use serde_json::Value;
 use shared::cache::{Cache, Lease};
-use shared::domain::fleet::Snapshot;
-use tests::suite::{dynamodb, epoch, fleet_table};
+use shared::domain::fleet::FleetSnapshot;
+use shared::domain::ids::InvocationId;
+use tests::suite::{create_fleet_table, dynamodb, epoch};
 use uuid::Uuid;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
-/// A table of its own in the shared emulator.
+/// A table that one test uses alone, in the shared emulator.
 struct Table {
     emulator: &'static DynamoDb,
     name: String,
@@ -26,25 +27,25 @@ impl Table {
     async fn new() -> Self {
         let emulator = dynamodb().await;
         let name = format!("cache-{}", TABLES.fetch_add(1, Ordering::Relaxed));
-        fleet_table(emulator, &name);
+        create_fleet_table(emulator, &name);
         Self { emulator, name }
     }
 
-    /// The cache of a function that has just started.
+    /// The cache of a function that has just started: it holds no copy.
     fn cache(&self) -> Cache {
         Cache::at(&self.emulator.address(), self.name.clone())
     }
 
-    /// Items of this partition key: sort keys and items.
-    fn items(&self, pk: &str) -> Vec<(String, Value)> {
+    /// The sort keys and items of a partition key, in the order of the sort keys.
+    fn items(&self, partition_key: &str) -> Vec<(String, Value)> {
         let items = self.emulator.items(&self.name).expect("items");
-        let mut found: Vec<(String, Value)> = items
+        let mut items: Vec<(String, Value)> = items
             .into_iter()
-            .filter(|item| item["pk"]["S"] == pk)
+            .filter(|item| item["pk"]["S"] == partition_key)
             .map(|item| (item["sk"]["S"].as_str().expect("a key").to_owned(), item))
             .collect();
-        found.sort_by(|(one, _), (other, _)| one.cmp(other));
-        found
+        items.sort_by(|(one, _), (other, _)| one.cmp(other));
+        items
     }
 
     fn head(&self) -> Value {
@@ -61,31 +62,29 @@ fn seconds(n: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::seconds(n)
 }
 
-/// A lease for a minute.
+/// Takes the lease for a minute.
 async fn take(cache: &Cache, now: DateTime<Utc>) -> Lease {
     try_take(cache, now).await.expect("the lease is free")
 }
 
 async fn try_take(cache: &Cache, now: DateTime<Utc>) -> Option<Lease> {
     let until = now + TimeDelta::minutes(1);
-    let taken = cache.lease_take(Uuid::new_v4(), now, until).await;
+    let taken = cache
+        .lease_take(InvocationId::new(Uuid::new_v4()), now, until)
+        .await;
     taken.expect("DynamoDB answers")
 }
 
-/// One pass: takes the lease, writes and returns it.
-async fn refresh(cache: &Cache, snapshot: &Snapshot, now: DateTime<Utc>) {
+/// Takes the lease, writes a snapshot, and returns the lease.
+async fn refresh(cache: &Cache, snapshot: &FleetSnapshot, now: DateTime<Utc>) {
     let lease = take(cache, now).await;
     let written = cache.snapshot_write(&lease, snapshot, now, now).await;
     assert_eq!(written, Ok(true));
     cache.lease_return(&lease).await.expect("returned");
 }
 
-/// What somebody reads who has just started.
-async fn read(table: &Table, now: DateTime<Utc>) -> Option<Snapshot> {
+/// What a function that has just started reads.
+async fn read(table: &Table, now: DateTime<Utc>) -> Option<FleetSnapshot> {
     let cached = table.cache().snapshot(now).await.expect("DynamoDB answers");
     cached.map(|cached| cached.snapshot.clone())
-}
-
-fn text(snapshot: &Snapshot) -> String {
-    serde_json::to_string(snapshot).expect("JSON")
 }

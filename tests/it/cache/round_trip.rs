@@ -1,19 +1,19 @@
-//! What was written is what is read.
+//! A snapshot is read exactly as it was written.
 
 use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
-use shared::domain::fleet::{Fact, Metadata, Snapshot};
+use shared::domain::fleet::{FleetSnapshot, Metadata, MetadataValue};
 use tests::suite::epoch;
 use tests::{fleet, run};
 use uuid::Uuid;
 
-use super::{Table, read, refresh, seconds, take, text};
+use super::{Table, read, refresh, seconds, take};
 
-/// A text that does not get shorter by compression.
-fn noise(characters: usize) -> String {
+/// A text that compression does not shorten.
+fn incompressible(characters: usize) -> String {
     let bytes = || Uuid::new_v4().into_bytes();
     let blocks = (0..=characters / 16).flat_map(|_| bytes());
     let mut text = STANDARD
@@ -24,33 +24,33 @@ fn noise(characters: usize) -> String {
 }
 
 #[test]
-fn what_was_written_is_read_byte_for_byte() {
+fn a_snapshot_is_read_exactly_as_it_was_written() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
         assert!(cache.snapshot(epoch()).await.expect("an answer").is_none());
-        let mut pass = fleet::pass(3, 2, epoch());
+        let mut refresh_run = fleet::refresh_run(3, 2, epoch());
         for (n, odd) in ["a#b/../c d", "\"Ünïcödé\" \\ 😀\u{1}", ""]
             .iter()
             .enumerate()
         {
-            for agent in pass
+            for agent in refresh_run
                 .agents
                 .iter_mut()
-                .filter(|a| a.node_id == Some(fleet::host(n)))
+                .filter(|a| a.node_id == Some(fleet::host_name(n)))
             {
                 agent.node_id = Some((*odd).to_owned());
                 agent.agent_name = Some(format!("{odd}\n\t\u{2028}"));
                 agent.error_message = Some("an error".to_owned());
             }
-            (*odd).clone_into(&mut pass.nodes[n].row.node_id);
-            let facts = [("rack".to_owned(), Fact::Number(7))];
-            pass.nodes[n].row.metadata = Metadata::new(facts);
+            (*odd).clone_into(&mut refresh_run.hosts[n].row.node_id);
+            let facts = [("rack".to_owned(), MetadataValue::Number(7))];
+            refresh_run.hosts[n].row.metadata = Metadata::new(facts);
         }
-        // Its host is registered no more.
-        pass.agents.push(fleet::agent(99, "gone", epoch()));
+        // The host of this agent is no longer registered.
+        refresh_run.agents.push(fleet::agent(99, "gone", epoch()));
         let at = epoch() + TimeDelta::microseconds(1_234_567);
-        let snapshot = Snapshot::of(&pass, at);
+        let snapshot = FleetSnapshot::of(&refresh_run, at);
         let lease = take(&cache, at).await;
         let began = seconds(-7);
         assert_eq!(
@@ -63,45 +63,39 @@ fn what_was_written_is_read_byte_for_byte() {
             .await
             .expect("an answer")
             .expect("a snapshot");
-        assert_eq!(text(&cached.snapshot), text(&snapshot));
-        assert_eq!((cached.token, cached.began), (lease.token, began));
-        // Once more from the copy that this process has.
+        assert_eq!(cached.snapshot, snapshot);
+        assert_eq!((cached.token, cached.began_at), (lease.token, began));
+        // Again, from the copy that this process holds.
         for _ in 0..2 {
             let copy = cache
                 .snapshot(at)
                 .await
                 .expect("an answer")
                 .expect("a snapshot");
-            assert_eq!(text(&copy.snapshot), text(&snapshot));
+            assert_eq!(copy.snapshot, snapshot);
         }
     });
 }
 
 #[test]
-fn an_empty_fleet_is_not_no_fleet() {
+fn the_snapshot_of_an_empty_fleet_differs_from_no_snapshot() {
     run(async {
         let table = Table::new().await;
         let nothing = fleet::snapshot(0, 0, epoch());
         refresh(&table.cache(), &nothing, epoch()).await;
-        assert_eq!(
-            read(&table, epoch()).await.as_ref().map(text),
-            Some(text(&nothing))
-        );
+        assert_eq!(read(&table, epoch()).await, Some(nothing));
     });
 }
 
 #[test]
-fn a_host_that_does_not_fit_into_an_item_is_kept_in_several() {
+fn a_host_too_large_for_one_item_is_stored_in_several() {
     run(async {
         let table = Table::new().await;
-        let mut pass = fleet::pass(3, 2, epoch());
-        pass.agents[2].error_message = Some(noise(1_500_000));
-        let snapshot = Snapshot::of(&pass, epoch());
+        let mut refresh_run = fleet::refresh_run(3, 2, epoch());
+        refresh_run.agents[2].error_message = Some(incompressible(1_500_000));
+        let snapshot = FleetSnapshot::of(&refresh_run, epoch());
         refresh(&table.cache(), &snapshot, epoch()).await;
-        assert_eq!(
-            read(&table, epoch()).await.as_ref().map(text),
-            Some(text(&snapshot))
-        );
+        assert_eq!(read(&table, epoch()).await.as_ref(), Some(&snapshot));
         let keys: Vec<String> = table
             .items("snapshot#0")
             .into_iter()
@@ -118,7 +112,7 @@ fn a_host_that_does_not_fit_into_an_item_is_kept_in_several() {
 }
 
 #[test]
-fn five_hundred_hosts_of_24_agents_come_back_whole() {
+fn a_snapshot_of_500_hosts_with_24_agents_each_is_read_completely() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
@@ -137,7 +131,7 @@ fn five_hundred_hosts_of_24_agents_come_back_whole() {
 }
 
 #[test]
-fn what_an_earlier_larger_fleet_left_in_the_place_does_no_harm() {
+fn parts_of_an_earlier_larger_snapshot_in_the_same_place_are_ignored() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
@@ -150,7 +144,7 @@ fn what_an_earlier_larger_fleet_left_in_the_place_does_no_harm() {
 }
 
 #[test]
-fn a_snapshot_is_gone_after_a_day_wherever_it_is() {
+fn a_snapshot_expires_after_a_day_in_the_table_and_in_copies() {
     run(async {
         let table = Table::new().await;
         let cache = table.cache();
@@ -161,7 +155,7 @@ fn a_snapshot_is_gone_after_a_day_wherever_it_is() {
         assert!(cache.snapshot(after).await.expect("an answer").is_none());
         assert_eq!(read(&table, before).await, Some(snapshot));
         assert_eq!(read(&table, after).await, None);
-        // All of it, and only it, may be deleted by DynamoDB then.
+        // DynamoDB may delete all its items then, but never the lease.
         for item in table.emulator.items(&table.name).expect("items") {
             let expires = item["expires_at"]["N"]
                 .as_str()

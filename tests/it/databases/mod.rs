@@ -1,4 +1,4 @@
-//! Agents' own databases: on a real Postgres server, and at a stand-in for Neon.
+//! Agents' own databases, on a real Postgres server and at a stand-in for Neon.
 
 mod neon;
 mod server;

@@ -1,22 +1,23 @@
-//! Databases on a real Postgres server that asks everybody but its superuser for a password.
+//! Databases on a real Postgres server that asks every role but its superuser for a password.
 
 use std::time::{Duration, Instant};
 
-use dev::host::Silent;
+use dev::host::SilentPort;
 use dev::postgres::Server as Postgres;
 use futures_util::future::join_all;
-use shared::agent_databases::{DatabaseError, Databases, Server};
+use shared::agent_databases::{AgentDatabases, DatabaseErrorReason, Server};
+use shared::domain::ids::AgentId;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tests::{run, suite};
+use tests::{reason, run, suite};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 
-/// A server of its own: the shared one trusts everybody, so no password would be tried.
+/// A server of its own: the shared one trusts every role, so it would not check a password.
 async fn postgres() -> &'static Postgres {
     let start = || async {
-        let postgres = Postgres::start(suite::options("agents"))
+        let postgres = Postgres::start(suite::server_options("agents"))
             .await
             .expect("Postgres");
         let mut root = root(&postgres).await;
@@ -27,7 +28,7 @@ async fn postgres() -> &'static Postgres {
         let trust = "host all postgres all trust\nhost all all all scram-sha-256\n";
         std::fs::write(rules, trust).expect("rules");
         sql(&mut root, "SELECT pg_reload_conf()").await;
-        // The rules hold from some moment on.
+        // The server applies the rules some time after the reload.
         sql(&mut root, "CREATE ROLE nobody LOGIN PASSWORD 'word'").await;
         let nobody = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres.port());
         while PgConnection::connect(&nobody).await.is_ok() {
@@ -49,17 +50,17 @@ async fn sql(conn: &mut PgConnection, statement: &str) {
     sqlx::raw_sql(statement).execute(conn).await.expect("done");
 }
 
-/// An agent, what its role and database are called, and its URI.
+/// An agent, the name of its role and database, and its URI.
 #[derive(Clone)]
 struct Agent {
-    id: Uuid,
+    id: AgentId,
     name: String,
     uri: String,
 }
 
 fn agent(server: &Server) -> Agent {
-    let id = Uuid::new_v4();
-    let name = format!("agent_{}", id.simple());
+    let id = AgentId::new(Uuid::new_v4());
+    let name = format!("agent_{}", id.uuid().simple());
     let uri = server.uri(id, "it's a \"word\"");
     Agent { id, name, uri }
 }
@@ -68,8 +69,8 @@ async fn server() -> Server {
     Server::new(&postgres().await.url("postgres")).expect("an address")
 }
 
-/// Why one cannot connect there: the server's code.
-async fn refusal(uri: &str) -> String {
+/// The SQLSTATE with which the server refuses a connection.
+async fn connect_error_code(uri: &str) -> String {
     let error = PgConnection::connect(uri).await.expect_err("a refusal");
     let code = error
         .as_database_error()
@@ -77,11 +78,11 @@ async fn refusal(uri: &str) -> String {
     code.expect("a code").into_owned()
 }
 
-/// Everything is as it should be.
-async fn check(agent: &Agent) {
+/// The agent can use its database, and its role has no other rights.
+async fn assert_usable(agent: &Agent) {
     let mut own = PgConnection::connect(&agent.uri)
         .await
-        .expect("the agent is let in");
+        .expect("the agent connects");
     sql(
         &mut own,
         "CREATE TABLE IF NOT EXISTS memories (text text); INSERT INTO memories VALUES ('x')",
@@ -110,9 +111,8 @@ async fn check(agent: &Agent) {
     assert_eq!(database, (agent.name.clone(), false, false, true));
 }
 
-/// Nothing is left.
-async fn check_gone(agent: &Agent) {
-    let left: i64 = sqlx::query_scalar(
+async fn assert_gone(agent: &Agent) {
+    let remaining: i64 = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1)
             + (SELECT count(*) FROM pg_database WHERE datname = $1)",
     )
@@ -120,32 +120,38 @@ async fn check_gone(agent: &Agent) {
     .fetch_one(&mut root(postgres().await).await)
     .await
     .expect("a count");
-    assert_eq!(left, 0);
+    assert_eq!(remaining, 0);
 }
 
 #[test]
-fn an_agent_has_a_database_that_is_its_alone() {
+fn only_the_agent_can_connect_to_its_database() {
     run(async {
         let server = server().await;
         let (one, two) = (agent(&server), agent(&server));
         for agent in [&one, &two] {
-            server.ensure(&agent.uri).await.expect("made");
-            check(agent).await;
+            server.ensure(&agent.uri).await.expect("a database");
+            assert_usable(agent).await;
         }
-        // Another agent, anybody else, and a wrong password.
+        // Another agent, another role, and a wrong password.
         let place = format!("@127.0.0.1:{}/{}", postgres().await.port(), one.name);
         let (credentials, _) = two.uri.split_once('@').expect("credentials");
-        assert_eq!(refusal(&format!("{credentials}{place}")).await, "42501");
         assert_eq!(
-            refusal(&format!("postgres://nobody:word{place}")).await,
+            connect_error_code(&format!("{credentials}{place}")).await,
             "42501"
         );
-        assert_eq!(refusal(&server.uri(one.id, "wrong")).await, "28P01");
+        assert_eq!(
+            connect_error_code(&format!("postgres://nobody:word{place}")).await,
+            "42501"
+        );
+        assert_eq!(
+            connect_error_code(&server.uri(one.id, "wrong")).await,
+            "28P01"
+        );
         let mut open = Vec::new();
         for _ in 0..10 {
             open.push(PgConnection::connect(&one.uri).await.expect("one of ten"));
         }
-        assert_eq!(refusal(&one.uri).await, "53300");
+        assert_eq!(connect_error_code(&one.uri).await, "53300");
         let own = &mut open[0];
         for statement in [
             "CREATE ROLE another",
@@ -159,26 +165,29 @@ fn an_agent_has_a_database_that_is_its_alone() {
 }
 
 #[test]
-fn a_password_of_any_signs_lets_in_and_a_new_one_replaces_it() {
+fn a_password_may_hold_any_characters_and_a_new_one_replaces_it() {
     run(async {
         let server = server().await;
         let agent = agent(&server);
         let odd = "' \" \\ \\' '' $$ -- /* ; %41 %s {} @:/?#[] +& ü€";
         for password in [odd, "\\", "'", "'; DROP ROLE nobody; --", "plain"] {
             let uri = server.uri(agent.id, password);
-            server.ensure(&uri).await.expect("made");
-            check(&Agent {
+            server.ensure(&uri).await.expect("a database");
+            assert_usable(&Agent {
                 uri,
                 ..agent.clone()
             })
             .await;
         }
-        assert_eq!(refusal(&server.uri(agent.id, odd)).await, "28P01");
+        assert_eq!(
+            connect_error_code(&server.uri(agent.id, odd)).await,
+            "28P01"
+        );
     });
 }
 
 #[test]
-fn it_is_made_twice_and_eight_times_at_once() {
+fn ensuring_can_be_repeated_and_run_concurrently() {
     run(async {
         let server = server().await;
         let agent = agent(&server);
@@ -186,30 +195,32 @@ fn it_is_made_twice_and_eight_times_at_once() {
             let (server, uri) = (server.clone(), agent.uri.clone());
             tokio::spawn(async move { server.ensure(&uri).await })
         };
-        for made in join_all((0..8).map(|_| ensure())).await {
-            assert_eq!(made.expect("no panic"), Ok(()));
+        for ensured in join_all((0..8).map(|_| ensure())).await {
+            assert_eq!(reason(ensured.expect("no panic")), Ok(()));
         }
-        check(&agent).await;
+        assert_usable(&agent).await;
         let others: Vec<Agent> = (0..8).map(|_| self::agent(&server)).collect();
-        let made = join_all(others.iter().map(|agent| server.ensure(&agent.uri))).await;
-        assert_eq!(made, [Ok(()); 8]);
-        assert_eq!(server.ensure(&agent.uri).await, Ok(()));
-        check(&agent).await;
-        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
-        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM memories")
+        let ensured = join_all(others.iter().map(|agent| server.ensure(&agent.uri))).await;
+        assert!(ensured.iter().all(Result::is_ok), "{ensured:?}");
+        assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()));
+        assert_usable(&agent).await;
+        let mut own = PgConnection::connect(&agent.uri)
+            .await
+            .expect("the agent connects");
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM memories")
             .fetch_one(&mut own)
             .await
             .expect("a count");
-        assert_eq!(kept, 2);
+        assert_eq!(rows, 2);
     });
 }
 
 #[test]
-fn what_a_crash_left_at_any_step_is_finished() {
+fn ensuring_completes_what_a_crash_left_at_any_step() {
     run(async {
         let server = server().await;
         let mut root = root(postgres().await).await;
-        for left in [
+        for statements in [
             vec!["CREATE ROLE {} NOLOGIN"],
             vec!["CREATE ROLE {} SUPERUSER CREATEDB CREATEROLE"],
             vec!["CREATE ROLE {} LOGIN CONNECTION LIMIT 10 PASSWORD 'another'"],
@@ -225,11 +236,15 @@ fn what_a_crash_left_at_any_step_is_finished() {
             ],
         ] {
             let agent = agent(&server);
-            for statement in &left {
+            for statement in &statements {
                 sql(&mut root, &statement.replace("{}", &agent.name)).await;
             }
-            assert_eq!(server.ensure(&agent.uri).await, Ok(()), "{left:?}");
-            check(&agent).await;
+            assert_eq!(
+                reason(server.ensure(&agent.uri).await),
+                Ok(()),
+                "{statements:?}"
+            );
+            assert_usable(&agent).await;
         }
     });
 }
@@ -242,43 +257,45 @@ fn a_call_that_is_cut_off_at_any_moment_can_be_repeated() {
             let agent = agent(&server);
             let limit = Duration::from_millis(milliseconds);
             let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
-            assert_eq!(server.ensure(&agent.uri).await, Ok(()), "{limit:?}");
-            check(&agent).await;
+            assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()), "{limit:?}");
+            assert_usable(&agent).await;
             let _ = tokio::time::timeout(limit, server.drop(agent.id)).await;
-            assert_eq!(server.drop(agent.id).await, Ok(()), "{limit:?}");
-            check_gone(&agent).await;
-            // What the server is still at when we let go of it goes, too.
+            assert_eq!(reason(server.drop(agent.id).await), Ok(()), "{limit:?}");
+            assert_gone(&agent).await;
+            // A statement that the server still runs when the call is cut off does not outlive the drop.
             let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
-            assert_eq!(server.drop(agent.id).await, Ok(()), "{limit:?}");
-            check_gone(&agent).await;
+            assert_eq!(reason(server.drop(agent.id).await), Ok(()), "{limit:?}");
+            assert_gone(&agent).await;
         }
     });
 }
 
 #[test]
-fn it_goes_twice_and_whoever_is_connected() {
+fn dropping_can_be_repeated_and_disconnects_clients() {
     run(async {
         let server = server().await;
         let agent = agent(&server);
-        assert_eq!(server.drop(agent.id).await, Ok(()));
-        server.ensure(&agent.uri).await.expect("made");
-        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
-        // It also left something where everybody may connect.
-        let place = agent.uri.strip_suffix(&agent.name).expect("its database");
-        let elsewhere = format!("{place}postgres");
-        let mut guest = PgConnection::connect(&elsewhere).await.expect("let in");
+        assert_eq!(reason(server.drop(agent.id).await), Ok(()));
+        server.ensure(&agent.uri).await.expect("a database");
+        let mut own = PgConnection::connect(&agent.uri)
+            .await
+            .expect("the agent connects");
+        // The agent also owns an object in a database where every role may connect.
+        let server_uri = agent.uri.strip_suffix(&agent.name).expect("its database");
+        let other_database = format!("{server_uri}postgres");
+        let mut guest = PgConnection::connect(&other_database)
+            .await
+            .expect("the agent connects");
         sql(&mut guest, "SELECT lo_create(0)").await;
-        let gone = join_all((0..4).map(|_| server.drop(agent.id))).await;
-        assert_eq!(gone, [Ok(()); 4]);
-        check_gone(&agent).await;
+        let dropped = join_all((0..4).map(|_| server.drop(agent.id))).await;
+        assert!(dropped.iter().all(Result::is_ok), "{dropped:?}");
+        assert_gone(&agent).await;
         assert!(own.ping().await.is_err());
-        assert_eq!(
-            Databases::Server(server.clone()).drop(agent.id, None).await,
-            Ok(())
-        );
-        // And it can come back, empty.
-        server.ensure(&agent.uri).await.expect("made");
-        check(&agent).await;
+        let databases = AgentDatabases::Server(server.clone());
+        assert_eq!(reason(databases.drop(agent.id, None).await), Ok(()));
+        // The database can be created again.
+        server.ensure(&agent.uri).await.expect("a database");
+        assert_usable(&agent).await;
     });
 }
 
@@ -299,23 +316,25 @@ fn an_administrator_need_not_be_a_superuser() {
         let server = Server::new(&address).expect("an address");
         let agent = agent(&server);
         for _ in 0..2 {
-            assert_eq!(server.ensure(&agent.uri).await, Ok(()));
-            check(&agent).await;
+            assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()));
+            assert_usable(&agent).await;
         }
-        let mut own = PgConnection::connect(&agent.uri).await.expect("let in");
+        let mut own = PgConnection::connect(&agent.uri)
+            .await
+            .expect("the agent connects");
         for _ in 0..2 {
-            assert_eq!(server.drop(agent.id).await, Ok(()));
-            check_gone(&agent).await;
+            assert_eq!(reason(server.drop(agent.id).await), Ok(()));
+            assert_gone(&agent).await;
         }
         assert!(own.ping().await.is_err());
     });
 }
 
 #[test]
-fn what_goes_wrong_has_its_kind_within_the_limit() {
+fn every_failure_has_its_reason_within_the_timeout() {
     run(async {
         let port = postgres().await.port();
-        let silent = Silent::start().expect("a silent host");
+        let silent = SilentPort::start().expect("a silent host");
         let hang_up = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
@@ -326,53 +345,54 @@ fn what_goes_wrong_has_its_kind_within_the_limit() {
                     .await;
             }
         });
-        for (place, kind, seconds) in [
+        for (address, expected, seconds) in [
             (
                 "root@127.0.0.1:9/postgres".to_owned(),
-                DatabaseError::Unreachable,
+                DatabaseErrorReason::Unreachable,
                 0..5,
             ),
             (
                 "root@no-such-host.invalid/postgres".to_owned(),
-                DatabaseError::Unreachable,
+                DatabaseErrorReason::Unreachable,
                 0..9,
             ),
             (
                 format!("root@127.0.0.1:{}/postgres", silent.port()),
-                DatabaseError::TimedOut,
+                DatabaseErrorReason::TimedOut,
                 9..13,
             ),
             (
                 format!("root@127.0.0.1:{garbage}/postgres"),
-                DatabaseError::Protocol,
+                DatabaseErrorReason::Protocol,
                 0..5,
             ),
             (
                 format!("nobody:wrong@127.0.0.1:{port}/postgres"),
-                DatabaseError::Refused,
+                DatabaseErrorReason::Refused,
                 0..5,
             ),
             (
                 format!("nobody:word@127.0.0.1:{port}/no_such"),
-                DatabaseError::Refused,
+                DatabaseErrorReason::Refused,
                 0..5,
             ),
             (
                 format!("nobody:word@127.0.0.1:{port}/postgres"),
-                DatabaseError::Refused,
+                DatabaseErrorReason::Refused,
                 0..5,
             ),
         ] {
-            let server = Server::new(&format!("postgres://{place}")).expect("an address");
+            let server = Server::new(&format!("postgres://{address}")).expect("an address");
             let began = Instant::now();
             let agent = agent(&server);
-            assert_eq!(server.ensure(&agent.uri).await, Err(kind), "{place}");
+            let error = server.ensure(&agent.uri).await.expect_err("a failure");
+            assert_eq!(error.reason(), expected, "{address}");
             assert!(
                 seconds.contains(&began.elapsed().as_secs()),
-                "{place} {:?}",
+                "{address} {:?}",
                 began.elapsed()
             );
-            let shown = format!("{kind} {kind:?} {server:?}");
+            let shown = format!("{error} {error:?} {server:?}");
             assert!(
                 !shown.contains("127.0.0.1") && !shown.contains("word"),
                 "{shown}"
@@ -382,8 +402,9 @@ fn what_goes_wrong_has_its_kind_within_the_limit() {
             .await
             .ensure("postgres://agent_x:p@127.0.0.1:9/agent_x")
             .await;
-        assert_eq!(elsewhere, Err(DatabaseError::NotConfigured));
-        let none = Databases::None.drop(Uuid::new_v4(), None).await;
-        assert_eq!(none, Err(DatabaseError::NotConfigured));
+        assert_eq!(reason(elsewhere), Err(DatabaseErrorReason::NotConfigured));
+        let agent_id = AgentId::new(Uuid::new_v4());
+        let none = AgentDatabases::None.drop(agent_id, None).await;
+        assert_eq!(reason(none), Err(DatabaseErrorReason::NotConfigured));
     });
 }

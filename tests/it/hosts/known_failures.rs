@@ -1,5 +1,5 @@
-//! Known failures that need a host to be shown impossible; the other ones stand beside what they are
-//! about.
+//! Known failures of older deployments that can only be tested with a host. The others are tested beside their
+//! subject.
 
 use std::time::{Duration, Instant};
 
@@ -15,30 +15,30 @@ use tests::{Lab, run};
 use uuid::Uuid;
 
 #[test]
-fn f01_f02_what_is_not_paid_for_really_stops_and_is_charged_again_when_it_runs_again() {
+fn f01_f02_an_unpaid_agent_stops_and_is_charged_again_when_it_runs_again() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
         let world = &lab.world;
-        let agent = lab.running(json!({})).await;
+        let agent = lab.running_agent(json!({})).await;
         sqlx::query("UPDATE organizations SET credit_balance = 0 WHERE id = $1")
             .bind(lab.organization)
             .execute(&world.pool)
             .await
             .expect("no credit");
-        world.tick(1).await;
-        world.hand_over().await;
-        world.tick(49).await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        world.run_billing(49).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
         assert_eq!(lab.containers(agent).await, [1]);
 
-        // The container itself is stopped, with its state saved.
+        // The container is stopped, and the state is saved.
         let job = lab.last_job(agent).await;
         assert_eq!(job["type"], json!("milady_suspend"));
         let id: Uuid = serde_json::from_value(job["id"].clone()).expect("an id");
         assert_eq!(lab.run(id).await, "completed");
         lab.assert_nothing_runs(agent, "suspended for debt").await;
 
-        // Without credit it does not run again; with credit it does, and is charged.
+        // It runs again only with credit, and is charged then.
         let refused = world.post(&lab.key, &agent_path(agent, "/resume")).await;
         assert_eq!(refused.status(), 402, "{refused:?}");
         world.top_up(lab.organization, "50").await;
@@ -49,66 +49,69 @@ fn f01_f02_what_is_not_paid_for_really_stops_and_is_charged_again_when_it_runs_a
             ("active", "running")
         );
         let before = world.charged(lab.organization).await;
-        world.tick(50).await;
+        world.run_billing(50).await;
         let owed_and_new = world.charged(lab.organization).await - before;
         assert_eq!(owed_and_new, dec!(0.02) * dec!(50));
 
-        // And it can be deleted.
+        // It can be deleted.
         assert_eq!(lab.delete(agent).await, "completed");
         lab.assert_gone(agent, "deleted").await;
     });
 }
 
 #[test]
-fn f15_f35_a_stop_while_the_host_is_away_is_no_stop_yet_costs_nothing_and_is_done_later() {
+fn f15_f35_a_stop_while_the_host_is_down_charges_nothing_and_completes_later() {
     run(async {
         let Some(lab) = Lab::live(1).await else {
             return;
         };
         let world = &lab.world;
-        let agent = lab.running_live(json!({})).await;
+        let agent = lab.running_agent_live(json!({})).await;
         lab.hosts[0].sshd.stop().expect("the host is away");
-        let asked = world.post(&lab.key, &agent_path(agent, "/suspend")).await;
-        let job = job_of(&asked);
-        let place = lab.place(agent).await;
+        let response = world.post(&lab.key, &agent_path(agent, "/suspend")).await;
+        let job = job_of(&response);
+        let placement = lab.placement(agent).await;
         assert_eq!(
-            (&place["status"], &place["node"]),
+            (&placement["status"], &placement["node"]),
             (&json!("running"), &json!("n1"))
         );
         assert_eq!(
             (lab.containers(agent).await, lab.slots().await),
             (vec![1], vec![1])
         );
-        let unheard = lab.bridge(agent, "status.get", json!({})).await.json();
-        assert_eq!(unheard["error"]["message"], json!("Sandbox is not running"));
+        let bridge_response = lab.bridge(agent, "status.get", json!({})).await.json();
+        assert_eq!(
+            bridge_response["error"]["message"],
+            json!("Sandbox is not running")
+        );
 
-        // Hours later: tried on, and nothing was charged since.
+        // Hours later nothing has been charged, and the job still retries.
         let before = world.charged(lab.organization).await;
-        world.tick(5).await;
+        world.run_billing(5).await;
         assert_eq!(world.charged(lab.organization).await, before);
         assert_eq!(lab.run(job).await, "again");
         let error = lab.last_job(agent).await["error"].clone();
         assert_eq!(error, json!("The host cannot be reached"));
 
-        lab.hosts[0].sshd.start_again().await.expect("it is back");
-        world.at(hours(6)).await;
+        lab.hosts[0].sshd.restart().await.expect("it is back");
+        world.set_clock(hours(6)).await;
         assert_eq!(lab.run(job).await, "completed");
         lab.assert_nothing_runs(agent, "stopped for real").await;
-        assert_eq!(lab.place(agent).await["status"], json!("stopped"));
+        assert_eq!(lab.placement(agent).await["status"], json!("stopped"));
     });
 }
 
 #[test]
-fn f16_a_stop_without_a_snapshot_says_so_and_the_state_is_not_lost() {
+fn f16_a_stop_without_a_snapshot_keeps_the_state_on_its_host() {
     run(async {
         let Some(lab) = Lab::live(2).await else {
             return;
         };
         let world = &lab.world;
-        let agent = lab.running_live(json!({})).await;
-        lab.ask(agent, "message.send", json!({"text": "keep this"}))
+        let agent = lab.running_agent_live(json!({})).await;
+        lab.bridge_result(agent, "message.send", json!({"text": "keep this"}))
             .await;
-        // A process that is frozen answers nothing.
+        // A paused process does not answer.
         lab.hosts[0]
             .engine
             .pause(&format!("milady-{agent}"))
@@ -126,28 +129,28 @@ fn f16_a_stop_without_a_snapshot_says_so_and_the_state_is_not_lost() {
         let backups = world.get(&lab.key, &agent_path(agent, "/backups")).await;
         assert_eq!(backups.json()["data"], json!([]));
 
-        // It is not started where its state is not.
-        lab.later(TimeDelta::minutes(1)).await;
+        // It is not started on another host, where its state is not.
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         lab.hosts[0].sshd.stop().expect("the host is away");
-        let answer = world
+        let response = world
             .post(&lab.key, &agent_path(agent, "/resume?sync=true"))
             .await;
-        let job = job_of(&answer);
+        let job = job_of(&response);
         assert_eq!(
             lab.last_job(agent).await["error"],
             json!("The host cannot be reached")
         );
-        lab.hosts[0].sshd.start_again().await.expect("it is back");
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.hosts[0].sshd.restart().await.expect("it is back");
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         assert_eq!(lab.run(job).await, "completed");
         assert_eq!(lab.containers(agent).await, [1, 0]);
-        let status = lab.ask(agent, "status.get", json!({})).await;
+        let status = lab.bridge_result(agent, "status.get", json!({})).await;
         assert_eq!(status["memories"], json!(2));
     });
 }
 
 #[test]
-fn f17_four_starts_at_once_on_one_free_slot_make_one_container() {
+fn f17_concurrent_starts_on_one_free_slot_create_one_container() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
         lab.world
@@ -156,25 +159,25 @@ fn f17_four_starts_at_once_on_one_free_slot_make_one_container() {
         let mut starts = Vec::new();
         for _ in 0..4 {
             let agent = lab.agent(json!({})).await;
-            let answer = lab
+            let response = lab
                 .world
                 .post(&lab.key, &agent_path(agent, "/provision"))
                 .await;
-            starts.push((agent, job_of(&answer)));
+            starts.push((agent, job_of(&response)));
         }
         let world = &lab.world;
         let runs = starts.iter().map(|(_, job)| async move {
             let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
             let worker = world.function("job-run").start().await;
             match worker.invoke(event, Duration::from_mins(1)).await {
-                Outcome::Success(answer) => answer["outcome"].clone(),
+                Outcome::Success(response) => response["outcome"].clone(),
                 other => panic!("{other:?}"),
             }
         });
-        let mut ran = futures_util::future::join_all(runs).await;
-        ran.sort_by_key(Value::to_string);
+        let mut outcome = futures_util::future::join_all(runs).await;
+        outcome.sort_by_key(Value::to_string);
         assert_eq!(
-            ran,
+            outcome,
             ["again", "again", "again", "completed"].map(Value::from)
         );
         assert_eq!(lab.slots().await, [1]);
@@ -191,16 +194,16 @@ fn f17_four_starts_at_once_on_one_free_slot_make_one_container() {
 }
 
 #[test]
-fn f25_a_host_that_is_away_stands_in_nobody_elses_way() {
+fn f25_a_host_that_is_down_does_not_delay_agents_on_other_hosts() {
     run(async {
         let Some(lab) = Lab::new(2).await else { return };
-        let there = lab.running(json!({})).await;
+        let on_first_host = lab.running_agent(json!({})).await;
         lab.world
             .execute("UPDATE docker_nodes SET enabled = node_id = 'n2'")
             .await;
-        let other = lab.running(json!({})).await;
+        let other = lab.running_agent(json!({})).await;
         lab.hosts[0].sshd.stop().expect("a host is away");
-        assert_eq!(lab.delete(there).await, "again");
+        assert_eq!(lab.delete(on_first_host).await, "again");
         let began = Instant::now();
         let list = lab.world.get(&lab.key, "/api/v1/milady/agents").await;
         assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(2));
@@ -214,16 +217,16 @@ fn f25_a_host_that_is_away_stands_in_nobody_elses_way() {
 }
 
 #[test]
-fn f27_a_host_that_is_too_busy_gets_nothing_more() {
+fn f27_no_agent_is_placed_on_an_overloaded_host() {
     run(async {
         let Some(lab) = Lab::new(2).await else { return };
-        lab.hosts[0].sshd.pretend_load(451).expect("a load");
-        let agent = lab.running(json!({})).await;
+        lab.hosts[0].sshd.simulate_load(451).expect("a load");
+        let agent = lab.running_agent(json!({})).await;
         assert_eq!(lab.containers(agent).await, [0, 1]);
-        lab.hosts[1].sshd.pretend_load(451).expect("a load");
+        lab.hosts[1].sshd.simulate_load(451).expect("a load");
         let other = lab.agent(json!({})).await;
-        let (_, ran) = lab.try_start(other).await;
-        assert_eq!(ran, "again");
+        let (_, outcome) = lab.try_start(other).await;
+        assert_eq!(outcome, "again");
         let error = lab.last_job(other).await["error"].clone();
         assert_eq!(error, json!("All hosts are too busy"));
         assert_eq!(lab.slots().await, [0, 1]);
@@ -231,13 +234,13 @@ fn f27_a_host_that_is_too_busy_gets_nothing_more() {
 }
 
 #[test]
-fn f33_an_image_that_never_answers_its_health_endpoint_does_not_run_on() {
+fn f33_a_container_that_never_becomes_healthy_is_removed() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
         let mute = json!({"environmentVars": {"SAMPLE_FAULT": "silent"}});
         let agent = lab.agent(mute).await;
-        let (job, ran) = lab.try_start(agent).await;
-        assert_eq!(ran, "again");
+        let (job, outcome) = lab.try_start(agent).await;
+        assert_eq!(outcome, "again");
         let error = lab.last_job(agent).await["error"].clone();
         assert_eq!(
             error,
@@ -245,40 +248,40 @@ fn f33_an_image_that_never_answers_its_health_endpoint_does_not_run_on() {
         );
         lab.assert_nothing_runs(agent, "after the first try").await;
         for (wait, outcome) in [(31, "again"), (121, "failed")] {
-            lab.later(TimeDelta::seconds(wait)).await;
+            lab.advance_clock(TimeDelta::seconds(wait)).await;
             assert_eq!(lab.run(job).await, outcome);
         }
         lab.assert_nothing_runs(agent, "after the last try").await;
-        assert_eq!(lab.place(agent).await["status"], json!("error"));
+        assert_eq!(lab.placement(agent).await["status"], json!("error"));
         assert_eq!(lab.world.ledger(lab.organization).await, Vec::new());
     });
 }
 
 #[test]
-fn f14_what_a_start_that_failed_for_good_could_not_remove_is_removed_by_the_sweep() {
+fn f14_the_sweep_removes_the_container_of_a_failed_start() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
-        let agent = lab.running(json!({})).await;
-        // As if its worker had been killed at the last try, and taken for dead.
+        let agent = lab.running_agent(json!({})).await;
+        // The state after a worker was killed in the last attempt.
         lab.world
-            .set(
+            .set_columns(
                 agent,
                 "status = 'error', error_message = 'why', unsaved_since = NULL",
             )
             .await;
-        lab.later(TimeDelta::minutes(6)).await;
+        lab.advance_clock(TimeDelta::minutes(6)).await;
         lab.sweep().await;
         let job = lab.last_job(agent).await;
         assert_eq!(job["type"], json!("milady_suspend"));
         let id: Uuid = serde_json::from_value(job["id"].clone()).expect("an id");
         assert_eq!(lab.run(id).await, "completed");
         lab.assert_nothing_runs(agent, "cleaned up").await;
-        let place = lab.place(agent).await;
+        let placement = lab.placement(agent).await;
         assert_eq!(
-            (&place["status"], &place["error"]),
+            (&placement["status"], &placement["error"]),
             (&json!("error"), &json!("why"))
         );
-        lab.later(TimeDelta::minutes(6)).await;
+        lab.advance_clock(TimeDelta::minutes(6)).await;
         lab.sweep().await;
         assert_eq!(lab.last_job(agent).await["id"], job["id"]);
         // The owner can start it again, and delete it.

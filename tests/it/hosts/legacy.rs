@@ -1,5 +1,5 @@
-//! Agents that an older deployment started: containers without our labels, data in a directory of the
-//! host. And agents whose databases are somebody else's.
+//! Agents that an older deployment started: containers without labels, data in a directory of the host,
+//! databases at Neon, and lost hosts and volumes.
 
 use chrono::TimeDelta;
 use dev::host::image;
@@ -8,7 +8,7 @@ use tests::neon::{self, NeonApi};
 use tests::{Lab, run};
 use uuid::Uuid;
 
-/// A container as the older deployment made it, and its row.
+/// Creates a container as the older deployment did, and its row.
 async fn adopt(lab: &Lab, directory: &std::path::Path) -> Uuid {
     let agent = lab.agent(json!({})).await;
     let body = json!({
@@ -48,50 +48,51 @@ async fn adopt(lab: &Lab, directory: &std::path::Path) -> Uuid {
 
 async fn mount_of(lab: &Lab, agent: Uuid) -> Value {
     let path = format!("/containers/milady-{agent}/json");
-    let seen = lab.hosts[0].engine.call("GET", &path, None).await;
-    seen.expect("a container")["Mounts"][0].clone()
+    let inspected = lab.hosts[0].engine.call("GET", &path, None).await;
+    inspected.expect("a container")["Mounts"][0].clone()
 }
 
 #[test]
-fn a_directory_that_an_older_deployment_mounted_is_kept_and_left() {
+fn a_mounted_directory_of_an_older_deployment_is_kept_and_survives_deletion() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
-        // The first agent makes the network.
-        let first = lab.running(json!({})).await;
+        // The first agent creates the network.
+        let first = lab.running_agent(json!({})).await;
         assert_eq!(lab.delete(first).await, "completed");
-        // What is below the engine's own directory is the same file for it and for us.
+        // The engine and the test see the same files below the engine's own directory.
         let socket = lab.hosts[0].engine.socket().to_owned();
         let directory = socket.parent().expect("a directory").join("old-data");
         std::fs::create_dir_all(&directory).expect("a directory");
         let agent = adopt(&lab, &directory).await;
         for _ in 0..100 {
-            let said = lab.bridge(agent, "status.get", json!({})).await.json();
-            if said["result"].is_object() {
+            let result = lab.bridge(agent, "status.get", json!({})).await.json();
+            if result["result"].is_object() {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        lab.ask(agent, "message.send", json!({"text": "old"})).await;
+        lab.bridge_result(agent, "message.send", json!({"text": "old"}))
+            .await;
 
-        let (_, ran) = lab.ask_and_run(agent, "/suspend").await;
-        assert_eq!(ran, "completed");
+        let (_, outcome) = lab.request_and_run(agent, "/suspend").await;
+        assert_eq!(outcome, "completed");
         lab.assert_nothing_runs(agent, "suspended").await;
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         lab.start(agent).await;
         let mount = mount_of(&lab, agent).await;
         assert_eq!(
             (&mount["Type"], &mount["Source"]),
             (&json!("bind"), &json!(directory))
         );
-        let status = lab.ask(agent, "status.get", json!({})).await;
+        let status = lab.bridge_result(agent, "status.get", json!({})).await;
         assert_eq!(status["memories"], json!(2));
 
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         assert_eq!(lab.delete(agent).await, "completed");
         lab.assert_gone(agent, "deleted").await;
-        let said = lab.last_job(agent).await["result"]["left"].clone();
+        let result = lab.last_job(agent).await["result"]["left"].clone();
         assert_eq!(
-            said,
+            result,
             json!("A directory of the host that was mounted as the agent's data was left")
         );
         assert!(std::fs::read_dir(&directory).expect("it is there").count() > 0);
@@ -99,7 +100,7 @@ fn a_directory_that_an_older_deployment_mounted_is_kept_and_left() {
 }
 
 #[test]
-fn an_agents_database_at_neon_comes_and_goes_with_it() {
+fn a_neon_project_lives_as_long_as_its_agent() {
     run(async {
         let Some(mut lab) = Lab::new(1).await else {
             return;
@@ -113,65 +114,65 @@ fn an_agents_database_at_neon_comes_and_goes_with_it() {
                 .settings
                 .insert(setting.to_owned(), value.to_owned());
         }
-        let agent = lab.running(json!({})).await;
-        assert_eq!(api.names(), [format!("milady-{agent}")]);
-        let asked = json!({"name": "DATABASE_URL"});
-        let uri = lab.ask(agent, "env.get", asked).await["value"].clone();
+        let agent = lab.running_agent(json!({})).await;
+        assert_eq!(api.project_names(), [format!("milady-{agent}")]);
+        let request = json!({"name": "DATABASE_URL"});
+        let uri = lab.bridge_result(agent, "env.get", request).await["value"].clone();
         assert!(
             uri.as_str().is_some_and(|uri| uri.starts_with("postgres")),
             "{uri}"
         );
-        // It keeps its project over its life.
-        let (_, ran) = lab.ask_and_run(agent, "/suspend").await;
-        assert_eq!(ran, "completed");
-        lab.later(TimeDelta::minutes(1)).await;
+        // A suspended agent keeps its project.
+        let (_, outcome) = lab.request_and_run(agent, "/suspend").await;
+        assert_eq!(outcome, "completed");
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         lab.start(agent).await;
-        assert_eq!(api.names().len(), 1);
-        lab.later(TimeDelta::minutes(1)).await;
+        assert_eq!(api.project_names().len(), 1);
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         assert_eq!(lab.delete(agent).await, "completed");
-        assert_eq!(api.names(), Vec::<String>::new());
+        assert_eq!(api.project_names(), Vec::<String>::new());
         lab.assert_gone(agent, "deleted").await;
     });
 }
 
 #[test]
-fn a_host_that_was_given_back_takes_its_agents_containers_with_it() {
+fn agents_of_a_removed_host_start_elsewhere_from_their_backups() {
     run(async {
         let Some(lab) = Lab::new(2).await else { return };
-        let agent = lab.running(json!({})).await;
+        let agent = lab.running_agent(json!({})).await;
         let snapshot = tests::calls::agent_path(agent, "/snapshot");
-        lab.ask(agent, "message.send", json!({"text": "kept"}))
+        lab.bridge_result(agent, "message.send", json!({"text": "kept"}))
             .await;
         let saved = lab.world.post(&lab.key, &snapshot).await;
         assert_eq!(saved.status(), 200, "{saved:?}");
-        // Nothing on it can be looked at any more, by anybody.
+        // The host's containers cannot be inspected any more.
         lab.world
             .execute("DELETE FROM docker_nodes WHERE node_id = 'n1'")
             .await;
-        lab.later(TimeDelta::minutes(1)).await;
-        let (_, ran) = lab.ask_and_run(agent, "/suspend").await;
-        assert_eq!(ran, "completed");
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
+        let (_, outcome) = lab.request_and_run(agent, "/suspend").await;
+        assert_eq!(outcome, "completed");
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         lab.start(agent).await;
-        assert_eq!(lab.place(agent).await["node"], json!("n2"));
-        let status = lab.ask(agent, "status.get", json!({})).await;
+        assert_eq!(lab.placement(agent).await["node"], json!("n2"));
+        let status = lab.bridge_result(agent, "status.get", json!({})).await;
         assert_eq!(status["memories"], json!(2));
     });
 }
 
 #[test]
-fn a_volume_that_was_lost_is_made_up_for_by_the_newest_backup() {
+fn a_lost_volume_is_restored_from_the_newest_backup() {
     run(async {
         let Some(lab) = Lab::live(1).await else {
             return;
         };
-        let agent = lab.running_live(json!({})).await;
-        lab.ask(agent, "message.send", json!({"text": "kept"}))
+        let agent = lab.running_agent_live(json!({})).await;
+        lab.bridge_result(agent, "message.send", json!({"text": "kept"}))
             .await;
         let snapshot = tests::calls::agent_path(agent, "/snapshot");
         let saved = lab.world.post(&lab.key, &snapshot).await;
         assert_eq!(saved.status(), 200, "{saved:?}");
-        // Its host was set up anew, under the same name.
+        // As if the host had been set up anew under the same name.
         let name = format!("milady-{agent}");
         let engine = &lab.hosts[0].engine;
         engine.remove(&name).await.expect("no container");
@@ -180,15 +181,15 @@ fn a_volume_that_was_lost_is_made_up_for_by_the_newest_backup() {
             .call("DELETE", &volume, None)
             .await
             .expect("no volume");
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         let suspend = tests::calls::agent_path(agent, "/suspend");
         let suspended = lab.world.post(&lab.key, &suspend).await;
         assert_eq!(suspended.status(), 200, "{suspended:?}");
-        lab.later(TimeDelta::minutes(1)).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
         let resume = tests::calls::agent_path(agent, "/resume?sync=true");
         let resumed = lab.world.post(&lab.key, &resume).await;
         assert_eq!(resumed.status(), 200, "{resumed:?}");
-        let status = lab.ask(agent, "status.get", json!({})).await;
+        let status = lab.bridge_result(agent, "status.get", json!({})).await;
         assert_eq!(status["memories"], json!(2));
     });
 }

@@ -1,15 +1,16 @@
-//! Agents on real hosts: what becomes of a request from the first to the last step, and what is left of
-//! it when any of them fails. Where no host can be started the tests say so and pass.
+//! Agents on real hosts: requests from the first to the last step, and what remains when a step fails. On a
+//! machine that cannot start a host, the tests print that and pass.
 
-mod asleep;
-mod bad;
 mod containers;
-mod faults;
+mod failures;
 mod inspection;
 mod known_failures;
 mod legacy;
+mod lifecycle;
+mod owner_text;
+mod refresh_runs;
 mod registry;
+mod stalled_workers;
+mod step_failures;
 mod stream;
-mod text;
-mod waits;
-mod walk;
+mod timeouts;

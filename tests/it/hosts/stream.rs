@@ -1,4 +1,4 @@
-//! An agent's answer while it is being given.
+//! Streaming an agent's response.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use tests::suite::Request;
 use tests::{Lab, run};
 use uuid::Uuid;
 
-use super::bad::Canary;
+use super::failures::HostSecrets;
 
-/// The piece, and when it came.
-type Heard = (String, Duration);
+/// A piece of the stream, and when it arrived.
+type TimedPiece = (String, Duration);
 
-/// What comes of saying this to an agent; `meanwhile` is done as soon as something has.
-async fn heard(
+/// Sends a message and collects the stream. `meanwhile` runs after each piece, with the number of pieces.
+async fn stream_message(
     lab: &Lab,
     instance: &Instance,
     agent: Uuid,
     text: &str,
     meanwhile: impl AsyncFn(usize),
-) -> (Value, Vec<Heard>) {
+) -> (Value, Vec<TimedPiece>) {
     let message = json!({
         "jsonrpc": "2.0", "id": "a", "method": "message.send", "params": {"text": text},
     });
@@ -44,17 +44,17 @@ async fn heard(
     (streamed.prelude, pieces)
 }
 
-fn whole(pieces: &[Heard]) -> String {
+fn concat(pieces: &[TimedPiece]) -> String {
     pieces.iter().map(|(text, _)| text.as_str()).collect()
 }
 
-fn refused(why: &str) -> String {
+fn error_event(why: &str) -> String {
     let error = json!({"jsonrpc": "2.0", "id": "a", "error": {"code": -32000, "message": why}});
     format!("event: error\ndata: {error}\n\n")
 }
 
 #[test]
-fn what_an_agent_says_arrives_while_it_speaks_and_its_end_is_an_error() {
+fn chunks_arrive_while_the_agent_speaks_and_its_end_is_an_error() {
     run(async {
         let Some(lab) = Lab::new(1).await else {
             return;
@@ -62,16 +62,16 @@ fn what_an_agent_says_arrives_while_it_speaks_and_its_end_is_an_error() {
         let instance = lab.world.function("agent-stream").start().await;
         let fault = json!({"environmentVars": {"SAMPLE_FAULT": "pausing:0.2"}});
         let agent = lab.agent(fault).await;
-        let nothing = async |_| {};
-        let (prelude, pieces) = heard(&lab, &instance, agent, "a b", nothing).await;
+        let no_action = async |_| {};
+        let (prelude, pieces) = stream_message(&lab, &instance, agent, "a b", no_action).await;
         assert_eq!(prelude["statusCode"], json!(200), "{prelude}");
-        assert_eq!(whole(&pieces), refused("Sandbox is not running"));
+        assert_eq!(concat(&pieces), error_event("Sandbox is not running"));
 
         lab.start(agent).await;
-        let (prelude, pieces) = heard(&lab, &instance, agent, "a \"b\"", nothing).await;
+        let (prelude, pieces) = stream_message(&lab, &instance, agent, "a \"b\"", no_action).await;
         assert_eq!(prelude["statusCode"], json!(200), "{prelude}");
-        let kind = &prelude["headers"]["content-type"];
-        assert_eq!(kind, &json!("text/event-stream"), "{prelude}");
+        let content_type = &prelude["headers"]["content-type"];
+        assert_eq!(content_type, &json!("text/event-stream"), "{prelude}");
         let expected = [
             "event: connected\ndata: {\"id\":\"a\"}\n\n",
             "event: chunk\ndata: {\"chunk\":\"You \"}\n\n",
@@ -82,11 +82,11 @@ fn what_an_agent_says_arrives_while_it_speaks_and_its_end_is_an_error() {
         ];
         let texts: Vec<&str> = pieces.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, expected);
-        // Five pauses lie between the first piece and the last.
-        let apart = pieces[5].1.saturating_sub(pieces[0].1);
-        assert!(apart >= Duration::from_millis(900), "{pieces:?}");
+        // The agent pauses five times between the first and the last piece.
+        let spread = pieces[5].1.saturating_sub(pieces[0].1);
+        assert!(spread >= Duration::from_millis(900), "{pieces:?}");
 
-        // Its container ends while it speaks.
+        // The container is killed while the agent speaks.
         let engine = &lab.hosts[0].engine;
         let kill = async |piece| {
             if piece == 2 {
@@ -96,26 +96,29 @@ fn what_an_agent_says_arrives_while_it_speaks_and_its_end_is_an_error() {
                     .expect("killed");
             }
         };
-        let (_, pieces) = heard(&lab, &instance, agent, "a b", kill).await;
-        let said = whole(&pieces);
-        let error = refused("Sandbox bridge is unreachable");
-        assert!(said.ends_with(&format!("\n\n{error}")), "{said}");
+        let (_, pieces) = stream_message(&lab, &instance, agent, "a b", kill).await;
+        let streamed_text = concat(&pieces);
+        let error = error_event("Sandbox bridge is unreachable");
         assert!(
-            said.starts_with(expected[0]) && !said.contains("event: done"),
-            "{said}"
+            streamed_text.ends_with(&format!("\n\n{error}")),
+            "{streamed_text}"
+        );
+        assert!(
+            streamed_text.starts_with(expected[0]) && !streamed_text.contains("event: done"),
+            "{streamed_text}"
         );
 
-        // Nobody is there any more.
-        let (_, pieces) = heard(&lab, &instance, agent, "a b", nothing).await;
-        assert_eq!(whole(&pieces), error);
-        let answer = lab.bridge(agent, "status.get", json!({})).await;
-        let message = &answer.json()["error"]["message"];
+        // The container does not run any more.
+        let (_, pieces) = stream_message(&lab, &instance, agent, "a b", no_action).await;
+        assert_eq!(concat(&pieces), error);
+        let response = lab.bridge(agent, "status.get", json!({})).await;
+        let message = &response.json()["error"]["message"];
         assert_eq!(message, &json!("Sandbox bridge is unreachable"));
 
         instance.kill().await;
-        let canary = Canary::of(&lab);
+        let secrets = HostSecrets::of(&lab);
         for line in instance.logs() {
-            canary.is_silent_in(&line);
+            secrets.assert_absent_from(&line);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Rows that others wrote: an older web app's jobs, malformed ones, jobs of other kinds, and an
+//! Jobs that this product did not write: the older web app's, malformed ones, jobs of other kinds, and those of an
 //! existing deployment whose older worker may still run.
 
 use chrono::TimeDelta;
@@ -8,12 +8,12 @@ use tests::{World, run, suite};
 use uuid::Uuid;
 
 use super::{
-    NO_HOST, ORGANIZATIONS, STALE, agent, bus, fresh, in_error, job, kill_worker, provision,
-    run_job, seconds, set_balance, sweep, told,
+    NO_HOST, ORGANIZATIONS, STALE, agent_status, announced_jobs, in_error, job, kill_worker_at,
+    provision, run_job, seconds, set_balance, start_bus, sweep, tenant_with_agent,
 };
 
-/// A job as an older web app writes it: it names its agent only in its data.
-async fn older_job(world: &World, kind: &str, organization: Uuid, data: &Value) -> Uuid {
+/// Inserts a job as the older web app wrote it: only its data names the agent.
+async fn insert_legacy_job(world: &World, kind: &str, organization: Uuid, data: &Value) -> Uuid {
     sqlx::query_scalar(
         "INSERT INTO jobs (type, organization_id, user_id, data, scheduled_for, created_at,
             updated_at)
@@ -29,7 +29,7 @@ async fn older_job(world: &World, kind: &str, organization: Uuid, data: &Value) 
     .expect("a job")
 }
 
-fn data(organization: Uuid, agent: Uuid) -> Value {
+fn job_data(organization: Uuid, agent: Uuid) -> Value {
     json!({
         "agentId": agent, "organizationId": organization, "userId": Uuid::nil(),
         "agentName": "agent",
@@ -37,116 +37,123 @@ fn data(organization: Uuid, agent: Uuid) -> Value {
 }
 
 #[test]
-fn an_older_web_apps_start_runs_like_our_own() {
+fn a_legacy_start_job_runs_like_a_new_one() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (organization, key, id) = fresh(&world).await;
-        let start = older_job(
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (organization, key, id) = tenant_with_agent(&world).await;
+        let start = insert_legacy_job(
             &world,
             "milady_provision",
             organization,
-            &data(organization, id),
+            &job_data(organization, id),
         )
         .await;
         assert_eq!(sweep(&world, &bus).await["told"], json!(1));
-        assert_eq!(told(&bus), [start]);
-        for (at, done) in [(0, "again"), (30, "again"), (150, "failed")] {
-            world.at(seconds(at)).await;
-            assert_eq!(run_job(&world, start).await, done);
-            // From now on it is known which agent it is about.
+        assert_eq!(announced_jobs(&bus), [start]);
+        for (at, outcome) in [(0, "again"), (30, "again"), (150, "failed")] {
+            world.set_clock(seconds(at)).await;
+            assert_eq!(run_job(&world, start).await, outcome);
+            // The first attempt has recorded the agent in its column.
             assert_eq!(job(&world, start).await.agent_id, Some(id));
-            let answer = world.post(&key, &agent_path(id, "/provision")).await;
-            let expected = if done == "again" { 409 } else { 202 };
-            assert_eq!(answer.status(), expected);
+            let response = world.post(&key, &agent_path(id, "/provision")).await;
+            let expected = if outcome == "again" { 409 } else { 202 };
+            assert_eq!(response.status(), expected);
         }
-        assert_eq!(agent(&world, id).await, in_error(NO_HOST));
+        assert_eq!(agent_status(&world, id).await, in_error(NO_HOST));
     });
 }
 
 #[test]
-fn an_older_web_apps_worker_that_died_is_recovered_too() {
+fn a_stale_legacy_job_is_recovered() {
     run(async {
         let world = World::new().await;
-        let (organization, _, id) = fresh(&world).await;
-        let start = older_job(
+        let (organization, _, id) = tenant_with_agent(&world).await;
+        let start = insert_legacy_job(
             &world,
             "milady_provision",
             organization,
-            &data(organization, id),
+            &job_data(organization, id),
         )
         .await;
         world
             .execute("UPDATE jobs SET status = 'in_progress', attempts = 3")
             .await;
-        world.set(id, "status = 'provisioning'").await;
-        world.at(seconds(301)).await;
-        assert_eq!(sweep(&world, &bus().await).await["recovered"], json!(1));
+        world.set_columns(id, "status = 'provisioning'").await;
+        world.set_clock(seconds(301)).await;
+        assert_eq!(
+            sweep(&world, &start_bus().await).await["recovered"],
+            json!(1)
+        );
         assert_eq!(job(&world, start).await.state(), ("failed", 3, Some(STALE)));
-        assert_eq!(agent(&world, id).await, in_error(STALE));
+        assert_eq!(agent_status(&world, id).await, in_error(STALE));
     });
 }
 
 #[test]
-fn the_gate_stands_before_an_older_web_apps_start_too() {
+fn the_credit_gate_applies_to_legacy_start_jobs() {
     run(async {
         let world = World::new().await;
         for kind in ["milady_provision", "milady_restore"] {
-            let (organization, _, id) = fresh(&world).await;
-            let start = older_job(&world, kind, organization, &data(organization, id)).await;
+            let (organization, _, id) = tenant_with_agent(&world).await;
+            let start =
+                insert_legacy_job(&world, kind, organization, &job_data(organization, id)).await;
             set_balance(&world, organization, "4.99").await;
             assert_eq!(run_job(&world, start).await, "failed");
-            let said = "Insufficient credits: $5 required, $4.99 available";
-            assert_eq!(job(&world, start).await.state(), ("failed", 1, Some(said)));
-            assert_eq!(agent(&world, id).await, ("pending".to_owned(), None));
-            world.at(seconds(3_600)).await;
+            let error = "Insufficient credits: $5 required, $4.99 available";
+            assert_eq!(job(&world, start).await.state(), ("failed", 1, Some(error)));
+            assert_eq!(agent_status(&world, id).await, ("pending".to_owned(), None));
+            world.set_clock(seconds(3_600)).await;
             assert_eq!(run_job(&world, start).await, "nothing");
-            world.at(seconds(0)).await;
+            world.set_clock(seconds(0)).await;
         }
     });
 }
 
 #[test]
-fn of_two_starts_for_one_agent_the_second_ends_with_a_sentence() {
+fn the_second_of_two_legacy_starts_for_one_agent_fails() {
     run(async {
         let world = World::new().await;
-        let (organization, key, id) = fresh(&world).await;
-        let data = data(organization, id);
-        let theirs = older_job(&world, "milady_provision", organization, &data).await;
-        let theirs_too = older_job(&world, "milady_restore", organization, &data).await;
-        assert_eq!(run_job(&world, theirs).await, "again");
-        assert_eq!(run_job(&world, theirs_too).await, "failed");
-        let said = "Another job does this already";
+        let (organization, key, id) = tenant_with_agent(&world).await;
+        let data = job_data(organization, id);
+        let first = insert_legacy_job(&world, "milady_provision", organization, &data).await;
+        let second = insert_legacy_job(&world, "milady_restore", organization, &data).await;
+        assert_eq!(run_job(&world, first).await, "again");
+        assert_eq!(run_job(&world, second).await, "failed");
+        let error = "Another job of this kind is active for the agent";
         assert_eq!(
-            job(&world, theirs_too).await.state(),
-            ("failed", 1, Some(said))
+            job(&world, second).await.state(),
+            ("failed", 1, Some(error))
         );
-        assert_eq!(job(&world, theirs).await.state().0, "pending");
-        assert_eq!(agent(&world, id).await, ("provisioning".to_owned(), None));
-        // Neither is a start of ours in the way of a stop of theirs, nor the other way round.
-        world.execute("DELETE FROM jobs").await;
-        world.set(id, "status = 'pending'").await;
-        let ours = provision(&world, &key, id).await;
-        let stop = older_job(&world, "milady_suspend", organization, &data).await;
-        assert_eq!(run_job(&world, ours).await, "failed");
+        assert_eq!(job(&world, first).await.state().0, "pending");
         assert_eq!(
-            job(&world, ours).await.error.as_deref(),
+            agent_status(&world, id).await,
+            ("provisioning".to_owned(), None)
+        );
+        // A new start and a legacy stop do not block each other.
+        world.execute("DELETE FROM jobs").await;
+        world.set_columns(id, "status = 'pending'").await;
+        let start = provision(&world, &key, id).await;
+        let stop = insert_legacy_job(&world, "milady_suspend", organization, &data).await;
+        assert_eq!(run_job(&world, start).await, "failed");
+        assert_eq!(
+            job(&world, start).await.error.as_deref(),
             Some("Superseded by a stop")
         );
         assert_eq!(run_job(&world, stop).await, "completed");
-        assert_eq!(agent(&world, id).await, ("pending".to_owned(), None));
+        assert_eq!(agent_status(&world, id).await, ("pending".to_owned(), None));
     });
 }
 
 #[test]
-fn what_cannot_be_understood_fails_with_a_sentence_and_harms_nobody() {
+fn malformed_jobs_fail_and_change_no_agent() {
     run(async {
         let world = World::new().await;
-        let (organization, _, mine) = fresh(&world).await;
-        let (other, key, theirs) = fresh(&world).await;
+        let (organization, _, own_agent) = tenant_with_agent(&world).await;
+        let (other, key, foreign_agent) = tenant_with_agent(&world).await;
         let running = world.agent(other, "running").await;
-        let before = agents(&world).await;
+        let before = dump_agents(&world).await;
         let malformed = "The job is malformed";
-        for (kind, data, says) in [
+        for (kind, data, expected) in [
             ("milady_provision", json!({}), malformed),
             ("milady_provision", json!([]), malformed),
             ("milady_provision", json!(null), malformed),
@@ -155,7 +162,7 @@ fn what_cannot_be_understood_fails_with_a_sentence_and_harms_nobody() {
             ("milady_provision", json!({"agentId": ""}), malformed),
             (
                 "milady_provision",
-                json!({"agentId": {"id": mine}}),
+                json!({"agentId": {"id": own_agent}}),
                 malformed,
             ),
             ("milady_restore", json!({"agentId": "agent-7"}), malformed),
@@ -167,60 +174,69 @@ fn what_cannot_be_understood_fails_with_a_sentence_and_harms_nobody() {
             ),
             (
                 "milady_provision",
-                data(organization, theirs),
+                job_data(organization, foreign_agent),
                 "Agent not found",
             ),
-            ("milady_restore", data(other, theirs), "Agent not found"),
+            (
+                "milady_restore",
+                job_data(other, foreign_agent),
+                "Agent not found",
+            ),
             (
                 "milady_provision",
-                data(organization, Uuid::new_v4()),
+                job_data(organization, Uuid::new_v4()),
                 "Agent not found",
             ),
         ] {
-            let wrong = older_job(&world, kind, organization, &data).await;
-            assert_eq!(run_job(&world, wrong).await, "failed", "{kind} {data}");
-            let row = job(&world, wrong).await;
-            assert_eq!(row.state(), ("failed", 1, Some(says)), "{kind} {data}");
+            let malformed_job = insert_legacy_job(&world, kind, organization, &data).await;
+            assert_eq!(
+                run_job(&world, malformed_job).await,
+                "failed",
+                "{kind} {data}"
+            );
+            let row = job(&world, malformed_job).await;
+            assert_eq!(row.state(), ("failed", 1, Some(expected)), "{kind} {data}");
         }
-        // A stop of somebody else's agent finds nothing of its own to stop.
+        // A stop of another organization's agent finds nothing to stop.
         for kind in ["milady_suspend", "milady_delete"] {
-            let wrong = older_job(&world, kind, organization, &data(other, running)).await;
-            assert_eq!(run_job(&world, wrong).await, "completed");
+            let malformed_job =
+                insert_legacy_job(&world, kind, organization, &job_data(other, running)).await;
+            assert_eq!(run_job(&world, malformed_job).await, "completed");
         }
-        assert_eq!(agents(&world).await, before);
-        // Nothing of it stands in the owner's way.
-        provision(&world, &key, theirs).await;
-        let answer = world.post(&key, &agent_path(running, "/suspend")).await;
-        assert_eq!(answer.status(), 202);
+        assert_eq!(dump_agents(&world).await, before);
+        // The owner of these agents is not blocked.
+        provision(&world, &key, foreign_agent).await;
+        let response = world.post(&key, &agent_path(running, "/suspend")).await;
+        assert_eq!(response.status(), 202);
     });
 }
 
 #[test]
-fn a_job_for_somebody_elses_agent_is_not_in_its_owners_way() {
+fn a_job_for_another_organizations_agent_does_not_block_its_owner() {
     run(async {
         let world = World::new().await;
-        let (organization, _, _) = fresh(&world).await;
-        let (other, key, theirs) = fresh(&world).await;
-        let wrong = older_job(
+        let (organization, _, _) = tenant_with_agent(&world).await;
+        let (other, key, foreign_agent) = tenant_with_agent(&world).await;
+        let foreign_job = insert_legacy_job(
             &world,
             "milady_provision",
             organization,
-            &data(other, theirs),
+            &job_data(other, foreign_agent),
         )
         .await;
-        // Its worker dies before it has seen whose agent it is.
-        kill_worker(&world, wrong, ORGANIZATIONS).await;
-        let start = provision(&world, &key, theirs).await;
+        // Its worker dies before it has read whose agent it is.
+        kill_worker_at(&world, foreign_job, ORGANIZATIONS).await;
+        let start = provision(&world, &key, foreign_agent).await;
         assert_eq!(run_job(&world, start).await, "again");
     });
 }
 
-/// All agents, every column.
-async fn agents(world: &World) -> String {
-    all(world, "milady_sandboxes a").await
+/// All agents with every column.
+async fn dump_agents(world: &World) -> String {
+    dump_table(world, "milady_sandboxes a").await
 }
 
-async fn all(world: &World, table: &'static str) -> String {
+async fn dump_table(world: &World, table: &'static str) -> String {
     let row = table.rsplit(' ').next().expect("an alias");
     let sql =
         format!("SELECT coalesce(string_agg({row}::text, '\n' ORDER BY id), '') FROM {table}");
@@ -233,21 +249,22 @@ async fn all(world: &World, table: &'static str) -> String {
 #[test]
 fn jobs_of_other_kinds_are_never_touched() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (organization, _, id) = fresh(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (organization, _, id) = tenant_with_agent(&world).await;
         for kind in [
             "video_generation",
             "milady",
             "milady_provision ",
             "agent.provision",
         ] {
-            let other = older_job(&world, kind, organization, &data(organization, id)).await;
+            let other =
+                insert_legacy_job(&world, kind, organization, &job_data(organization, id)).await;
             sqlx::query("UPDATE jobs SET webhook_url = 'https://hooks.example/x' WHERE id = $1")
                 .bind(other)
                 .execute(&world.pool)
                 .await
                 .expect("a webhook");
-            older_job(&world, kind, organization, &data(organization, id)).await;
+            insert_legacy_job(&world, kind, organization, &job_data(organization, id)).await;
         }
         sqlx::query(
             "UPDATE jobs SET status = 'in_progress', attempts = 1 WHERE webhook_url IS NULL",
@@ -255,13 +272,13 @@ fn jobs_of_other_kinds_are_never_touched() {
         .execute(&world.pool)
         .await
         .expect("an older worker");
-        let before = all(&world, "jobs j").await;
+        let before = dump_table(&world, "jobs j").await;
         let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM jobs")
             .fetch_all(&world.pool)
             .await
             .expect("ids");
         for at in [0, 60, 3_600, 90_000] {
-            world.at(seconds(at)).await;
+            world.set_clock(seconds(at)).await;
             for id in &ids {
                 assert_eq!(run_job(&world, *id).await, "nothing");
             }
@@ -271,25 +288,25 @@ fn jobs_of_other_kinds_are_never_touched() {
                 (&json!(0), &json!(0))
             );
         }
-        assert_eq!(all(&world, "jobs j").await, before);
+        assert_eq!(dump_table(&world, "jobs j").await, before);
         assert_eq!(bus.received(), [Value::Null; 0]);
-        // They are no work on the agent either: one that nobody starts is not left in provisioning.
+        // They do not count as work on the agent either: its start is ended.
         world
-            .set(id, "status = 'provisioning', updated_at = '2026-03-01'")
+            .set_columns(id, "status = 'provisioning', updated_at = '2026-03-01'")
             .await;
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(1));
     });
 }
 
 #[test]
-fn before_an_existing_deployment_is_adopted_nothing_is_claimed_told_recovered_or_ended() {
+fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
     run(async {
-        let world = World::on(&suite::empty_database().await).await;
-        let bus = bus().await;
+        let world = World::with_database(&suite::empty_database().await).await;
+        let bus = start_bus().await;
         world.execute(include_str!("../../legacy.sql")).await;
         let migrate = world.function("db-migrate");
         migrate.invoke_ok(json!({})).await;
-        // Its older worker has been at work for an hour, and jobs have been due as long.
+        // Its older worker has run for an hour, and jobs have been due as long.
         world
             .execute(
                 "UPDATE jobs SET updated_at = updated_at - interval '1 hour',
@@ -297,7 +314,10 @@ fn before_an_existing_deployment_is_adopted_nothing_is_claimed_told_recovered_or
                 UPDATE milady_sandboxes SET updated_at = updated_at - interval '1 hour'",
             )
             .await;
-        let before = (all(&world, "jobs j").await, agents(&world).await);
+        let before = (
+            dump_table(&world, "jobs j").await,
+            dump_agents(&world).await,
+        );
         let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM jobs ORDER BY id")
             .fetch_all(&world.pool)
             .await
@@ -309,11 +329,17 @@ fn before_an_existing_deployment_is_adopted_nothing_is_claimed_told_recovered_or
         for count in ["told", "recovered", "orphaned", "stops", "published"] {
             assert_eq!(swept[count], json!(0), "{count}");
         }
-        assert_eq!((all(&world, "jobs j").await, agents(&world).await), before);
+        assert_eq!(
+            (
+                dump_table(&world, "jobs j").await,
+                dump_agents(&world).await
+            ),
+            before
+        );
         assert_eq!(bus.received(), [Value::Null; 0]);
 
         migrate.invoke_ok(json!({"adopt": true})).await;
-        // Its hosts are there, and cannot be reached.
+        // Its hosts are registered and cannot be reached.
         world
             .execute(
                 "INSERT INTO docker_nodes (node_id, hostname, ssh_port)
@@ -322,32 +348,36 @@ fn before_an_existing_deployment_is_adopted_nothing_is_claimed_told_recovered_or
             )
             .await;
         let swept = sweep(&world, &bus).await;
-        // Two starts and two stops were due, and as many had lost their worker. Three suspended
-        // agents may have a container and no job, and ten name one that failed or that nobody starts
-        // any more.
+        // Two starts and two stops were due, and as many had lost their worker. Three suspended agents may have a
+        // container and have no job. Ten agents name a container, and have failed or have no start job.
         assert_eq!(
             (&swept["recovered"], &swept["stops"], &swept["told"]),
             (&json!(4), &json!(13), &json!(17))
         );
-        let mut done = Vec::new();
-        for id in told(&bus) {
-            done.push(run_job(&world, id).await);
+        let mut outcomes = Vec::new();
+        for id in announced_jobs(&bus) {
+            outcomes.push(run_job(&world, id).await);
         }
-        done.sort();
-        assert_eq!(done, [["again"; 13].as_slice(), &["failed"; 4]].concat());
+        outcomes.sort();
+        assert_eq!(
+            outcomes,
+            [["again"; 13].as_slice(), &["failed"; 4]].concat()
+        );
         let malformed = "SELECT count(*) FROM jobs WHERE error = 'The job is malformed'";
         assert_eq!(world.count(malformed).await, 4);
     });
 }
 
 #[test]
-fn a_job_that_is_due_now_is_due_whatever_the_time_zone_of_its_session() {
+fn due_times_do_not_depend_on_the_sessions_time_zone() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
-        world.at(seconds(0) + TimeDelta::milliseconds(1)).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        world
+            .set_clock(seconds(0) + TimeDelta::milliseconds(1))
+            .await;
         let start = provision(&world, &key, id).await;
-        // The columns of this table have no zone: what is written is UTC, whoever reads it.
+        // The columns of this table have no time zone. Their values are UTC for every session.
         world
             .execute(
                 "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''Asia/Tokyo''',
@@ -355,7 +385,7 @@ fn a_job_that_is_due_now_is_due_whatever_the_time_zone_of_its_session() {
             )
             .await;
         let worker = world.function("job-run").start().await;
-        assert_eq!(super::run_on(&worker, start).await, "again");
+        assert_eq!(super::run_job_on(&worker, start).await, "again");
         let row = job(&world, start).await;
         let due = seconds(30) + TimeDelta::milliseconds(1);
         assert_eq!(row.scheduled_for, due);

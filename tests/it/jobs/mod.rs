@@ -1,6 +1,6 @@
-//! Jobs: who runs them and how they end (`run`, `stop`, `legacy`, `workers`), what is told of them
-//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), who waits for them (`waits`), what must not be
-//! told (`secrets`), and who takes care of what was left lying about (`sweep`).
+//! Jobs: how they run and end (`run`, `stop`, `legacy`, `workers`), the events and webhooks about them (`publish`,
+//! `webhook`, `webhook_faults`, `deadlines`), requests that wait for them (`waits`), what logs must not hold
+//! (`secrets`), and the sweep (`sweep`).
 
 mod deadlines;
 mod legacy;
@@ -32,13 +32,14 @@ const NO_HOST: &str = "No host is registered";
 const UNREACHABLE: &str = "The host cannot be reached";
 const STALE: &str = "The worker stopped before the job was finished";
 
-/// Locks that stop a worker on its way: before it has looked at anything, before it has done anything,
-/// and once it has begun.
+// Locks that block a worker at a known point.
+/// Before it has read anything.
 const ORGANIZATIONS: &str = "SELECT FROM organizations FOR NO KEY UPDATE";
+/// Before it has changed anything.
 const AGENTS: &str = "SELECT FROM milady_sandboxes FOR NO KEY UPDATE";
+/// After it has marked the agent as being started.
 const HOSTS: &str = "LOCK TABLE docker_nodes IN ACCESS EXCLUSIVE MODE";
 
-/// A job's row.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 struct Job {
     status: String,
@@ -71,8 +72,8 @@ async fn job(world: &World, id: Uuid) -> Job {
     .expect("a job")
 }
 
-/// An agent's status and what is said of its last failure.
-async fn agent(world: &World, id: Uuid) -> (String, Option<String>) {
+/// An agent's status and its last error.
+async fn agent_status(world: &World, id: Uuid) -> (String, Option<String>) {
     sqlx::query_as("SELECT status, error_message FROM milady_sandboxes WHERE id = $1")
         .bind(id)
         .fetch_one(&world.pool)
@@ -80,36 +81,37 @@ async fn agent(world: &World, id: Uuid) -> (String, Option<String>) {
         .expect("an agent")
 }
 
+/// What [`agent_status`] returns for a failed agent.
 fn in_error(text: &str) -> (String, Option<String>) {
     ("error".to_owned(), Some(text.to_owned()))
 }
 
-/// An instant so many seconds after the start of the test's time.
+/// This many seconds after the start of the test's time.
 fn seconds(n: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::seconds(n)
 }
 
-/// The job that an answer names.
-fn job_id(answer: &Response) -> Uuid {
-    assert_eq!(answer.status(), 202, "{answer:?}");
-    let id = answer.json()["data"]["jobId"].clone();
+/// The job that a 202 answer names.
+fn job_id(response: &Response) -> Uuid {
+    assert_eq!(response.status(), 202, "{response:?}");
+    let id = response.json()["data"]["jobId"].clone();
     serde_json::from_value(id).expect("a job's id")
 }
 
-/// Asks for a start; its job.
+/// Requests a start. Returns its job.
 async fn provision(world: &World, key: &str, agent: Uuid) -> Uuid {
     job_id(&world.post(key, &agent_path(agent, "/provision")).await)
 }
 
 /// An organization with credit, its owner's key, and an agent that was never started.
-async fn fresh(world: &World) -> (Uuid, String, Uuid) {
+async fn tenant_with_agent(world: &World) -> (Uuid, String, Uuid) {
     let (organization, key) = world.tenant("10").await;
     let agent = world.agent(organization, "pending").await;
     (organization, key, agent)
 }
 
-/// Registers a host at which nobody listens.
-async fn register_host(world: &World) {
+/// Registers a host that cannot be reached: nothing listens on its port.
+async fn register_unreachable_host(world: &World) {
     world
         .execute(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port) VALUES ('n1', '127.0.0.1', 9)",
@@ -117,10 +119,10 @@ async fn register_host(world: &World) {
         .await;
 }
 
-/// Has the agent's row say that its container is on that host.
-async fn place(world: &World, id: Uuid) {
+/// Records in the agent's row that its container is on that host.
+async fn record_container(world: &World, id: Uuid) {
     let columns = "node_id = 'n1', container_name = 'milady-' || id";
-    world.set(id, columns).await;
+    world.set_columns(id, columns).await;
 }
 
 async fn set_balance(world: &World, organization: Uuid, balance: &str) {
@@ -132,61 +134,66 @@ async fn set_balance(world: &World, organization: Uuid, balance: &str) {
         .expect("a balance");
 }
 
-/// The event that a job is due.
-fn due(job: Uuid) -> Value {
+fn due_event(job: Uuid) -> Value {
     json!({"detail-type": "job.due", "detail": {"jobId": job}})
 }
 
-/// What a worker did with a job, in one word.
-async fn run_on(instance: &Instance, job: Uuid) -> String {
-    match instance.invoke(due(job), Duration::from_mins(1)).await {
+/// Runs a job on this worker. Returns the outcome in one word.
+async fn run_job_on(instance: &Instance, job: Uuid) -> String {
+    match instance
+        .invoke(due_event(job), Duration::from_mins(1))
+        .await
+    {
         Outcome::Success(answer) => answer["outcome"].as_str().expect("a word").to_owned(),
         other => panic!("job-run failed: {other:?} {:#?}", instance.logs()),
     }
 }
 
-/// The same with the world's warm worker.
+/// Runs a job on the world's warm worker. Returns the outcome in one word.
 async fn run_job(world: &World, job: Uuid) -> String {
     let worker = world.instance("job-run").await;
-    run_on(&worker, job).await
+    run_job_on(&worker, job).await
 }
 
-/// Runs a worker that has to wait for a lock, lets something happen while it waits, and gives the
-/// lock back; what the worker did.
-fn meanwhile<'a>(
+/// Runs a job on a new worker that is blocked by `lock`. Awaits `meanwhile`, then releases the lock. Returns the
+/// outcome in one word.
+fn run_blocked_job<'a>(
     world: &'a World,
     job: Uuid,
     lock: &'static str,
-    happens: impl Future<Output = ()> + 'a,
+    meanwhile: impl Future<Output = ()> + 'a,
 ) -> impl Future<Output = String> + 'a {
-    let happens = Box::pin(happens);
+    let meanwhile = Box::pin(meanwhile);
     async move {
         let instance = world.function("job-run").start().await;
         let mut holder = world.pool.begin().await.expect("begin");
         sqlx::query(lock).execute(&mut *holder).await.expect(lock);
-        let (done, ()) = tokio::join!(run_on(&instance, job), async {
-            world.until_somebody_waits().await;
-            happens.await;
+        let (outcome, ()) = tokio::join!(run_job_on(&instance, job), async {
+            world.wait_until_a_session_is_blocked().await;
+            meanwhile.await;
             holder.rollback().await.expect("rollback");
         });
-        done
+        outcome
     }
 }
 
-/// Kills a worker at the lock.
-async fn kill_worker(world: &World, job: Uuid, lock: &'static str) {
+/// Kills a worker while it is blocked by `lock`.
+async fn kill_worker_at(world: &World, job: Uuid, lock: &'static str) {
     let instance = world.function("job-run").start().await;
     let mut holder = world.pool.begin().await.expect("begin");
     sqlx::query(lock).execute(&mut *holder).await.expect(lock);
-    let (outcome, ()) = tokio::join!(instance.invoke(due(job), Duration::from_mins(1)), async {
-        world.until_somebody_waits().await;
-        instance.kill().await;
-    });
+    let (outcome, ()) = tokio::join!(
+        instance.invoke(due_event(job), Duration::from_mins(1)),
+        async {
+            world.wait_until_a_session_is_blocked().await;
+            instance.kill().await;
+        }
+    );
     assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
     holder.rollback().await.expect("rollback");
 }
 
-/// The stand-in for `EventBridge`, with the rules of the template, and a warm sweep that publishes there.
+/// The stand-in for `EventBridge` with the rules of the template, and a warm sweep that publishes to it.
 struct Bus {
     events: EventBus,
     sweeper: OnceCell<Instance>,
@@ -200,7 +207,7 @@ impl Deref for Bus {
     }
 }
 
-async fn bus() -> Bus {
+async fn start_bus() -> Bus {
     let template = Template::load().expect("template.yaml");
     Bus {
         events: EventBus::start(&template).await.expect("an event bus"),
@@ -208,22 +215,22 @@ async fn bus() -> Bus {
     }
 }
 
-/// A function that publishes there.
-fn function(world: &World, name: &str, bus: &EventBus) -> Function {
+/// A function that publishes to the bus.
+fn publishing_function(world: &World, name: &str, bus: &EventBus) -> Function {
     let address = bus.address();
     world
         .function(name)
         .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &address)
 }
 
-/// One sweep of the bus's only world.
+/// Runs one sweep. A bus serves only one world.
 async fn try_sweep(world: &World, bus: &Bus) -> Outcome {
-    let start = async || function(world, "job-sweep", bus).start().await;
+    let start = async || publishing_function(world, "job-sweep", bus).start().await;
     let sweeper = bus.sweeper.get_or_init(start).await;
     sweeper.invoke(json!({}), Duration::from_mins(1)).await
 }
 
-/// One sweep; its counts.
+/// Runs one sweep. Returns its counts.
 async fn sweep(world: &World, bus: &Bus) -> Value {
     match try_sweep(world, bus).await {
         Outcome::Success(counts) => counts,
@@ -231,8 +238,8 @@ async fn sweep(world: &World, bus: &Bus) -> Value {
     }
 }
 
-/// The jobs that the stand-in was told are due, in order.
-fn told(bus: &EventBus) -> Vec<Uuid> {
+/// The jobs of the `job.due` events that the bus received, in order.
+fn announced_jobs(bus: &EventBus) -> Vec<Uuid> {
     let due = bus
         .received()
         .into_iter()

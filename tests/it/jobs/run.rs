@@ -1,4 +1,4 @@
-//! Start jobs: what they end with, when they are tried again, and what becomes of the agent.
+//! Start jobs: how they end, when they are retried, and what becomes of the agent.
 
 use chrono::{SecondsFormat, TimeDelta};
 use dev::runtime::Outcome;
@@ -9,35 +9,39 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    Bus, HOSTS, NO_HOST, STALE, UNREACHABLE, agent, bus, fresh, in_error, job, job_id, kill_worker,
-    place, provision, register_host, run_job, run_on, seconds, set_balance, sweep,
+    Bus, HOSTS, NO_HOST, STALE, UNREACHABLE, agent_status, in_error, job, job_id, kill_worker_at,
+    provision, record_container, register_unreachable_host, run_job, run_job_on, seconds,
+    set_balance, start_bus, sweep, tenant_with_agent,
 };
 
 #[test]
-fn without_a_host_a_start_says_so_and_is_tried_three_times() {
+fn a_start_without_a_host_fails_after_three_attempts() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        for (at, attempt, again) in [(0, 1, 30), (30, 2, 150)] {
-            world.at(seconds(at)).await;
+        for (at, attempt, retry_at) in [(0, 1, 30), (30, 2, 150)] {
+            world.set_clock(seconds(at)).await;
             assert_eq!(run_job(&world, start).await, "again");
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("pending", attempt, Some(NO_HOST)));
             assert_eq!(
                 (row.scheduled_for, row.completed_at),
-                (seconds(again), None)
+                (seconds(retry_at), None)
             );
-            assert_eq!(agent(&world, id).await, ("provisioning".to_owned(), None));
-            world.at(seconds(again - 1)).await;
+            assert_eq!(
+                agent_status(&world, id).await,
+                ("provisioning".to_owned(), None)
+            );
+            world.set_clock(seconds(retry_at - 1)).await;
             assert_eq!(run_job(&world, start).await, "nothing");
         }
-        world.at(seconds(150)).await;
+        world.set_clock(seconds(150)).await;
         assert_eq!(run_job(&world, start).await, "failed");
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("failed", 3, Some(NO_HOST)));
         assert_eq!((row.completed_at, row.result), (Some(seconds(150)), None));
-        assert_eq!(agent(&world, id).await, in_error(NO_HOST));
+        assert_eq!(agent_status(&world, id).await, in_error(NO_HOST));
         let errors = "SELECT error_count::bigint FROM milady_sandboxes";
         assert_eq!(world.count(errors).await, 1);
         assert_eq!(run_job(&world, start).await, "nothing");
@@ -45,11 +49,11 @@ fn without_a_host_a_start_says_so_and_is_tried_three_times() {
 }
 
 #[test]
-fn a_host_that_is_registered_gives_another_sentence_and_a_disabled_one_does_not_count() {
+fn an_unreachable_host_is_reported_and_a_disabled_one_does_not_count() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
-        register_host(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        register_unreachable_host(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(run_job(&world, start).await, "again");
         assert_eq!(
@@ -59,7 +63,7 @@ fn a_host_that_is_registered_gives_another_sentence_and_a_disabled_one_does_not_
         world
             .execute("UPDATE docker_nodes SET enabled = false")
             .await;
-        world.at(seconds(30)).await;
+        world.set_clock(seconds(30)).await;
         assert_eq!(run_job(&world, start).await, "again");
         assert_eq!(
             job(&world, start).await.state(),
@@ -69,12 +73,12 @@ fn a_host_that_is_registered_gives_another_sentence_and_a_disabled_one_does_not_
 }
 
 #[test]
-fn what_is_not_due_not_there_or_done_is_nothing_and_what_is_no_event_is_an_error() {
+fn a_job_that_is_not_due_is_not_run_and_a_malformed_event_is_an_error() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        world.at(seconds(-1)).await;
+        world.set_clock(seconds(-1)).await;
         let before = job(&world, start).await;
         assert_eq!(run_job(&world, start).await, "nothing");
         assert_eq!(run_job(&world, Uuid::new_v4()).await, "nothing");
@@ -84,12 +88,12 @@ fn what_is_not_due_not_there_or_done_is_nothing_and_what_is_no_event_is_an_error
                 .execute(&world.pool)
                 .await
                 .expect("a status");
-            world.at(seconds(60)).await;
+            world.set_clock(seconds(60)).await;
             assert_eq!(run_job(&world, start).await, "nothing", "{status}");
         }
         world.execute("UPDATE jobs SET status = 'pending'").await;
         assert_eq!(job(&world, start).await, before);
-        assert_eq!(agent(&world, id).await, ("pending".to_owned(), None));
+        assert_eq!(agent_status(&world, id).await, ("pending".to_owned(), None));
         for event in [
             json!({}),
             json!({"detail": {}}),
@@ -110,14 +114,14 @@ fn what_is_not_due_not_there_or_done_is_nothing_and_what_is_no_event_is_an_error
 }
 
 #[test]
-fn a_start_of_an_agent_that_runs_by_now_is_complete_at_once() {
+fn a_start_of_a_running_agent_completes_at_once() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        // Some other system was faster.
+        // Another system has started it.
         world.set_status(id, "running").await;
-        world.at(seconds(7)).await;
+        world.set_clock(seconds(7)).await;
         assert_eq!(run_job(&world, start).await, "completed");
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("completed", 1, None));
@@ -127,26 +131,26 @@ fn a_start_of_an_agent_that_runs_by_now_is_complete_at_once() {
             "cloudAgentId": id, "status": "running", "bridgeUrl": address, "healthUrl": address,
         });
         assert_eq!(row.result, Some(result));
-        assert_eq!(agent(&world, id).await, ("running".to_owned(), None));
+        assert_eq!(agent_status(&world, id).await, ("running".to_owned(), None));
     });
 }
 
 #[test]
-fn without_a_service_for_databases_a_start_says_so_and_takes_no_slot() {
+fn a_start_without_a_database_service_fails_before_it_takes_a_slot() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
-        register_host(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        register_unreachable_host(&world).await;
         let start = provision(&world, &key, id).await;
         let worker = world
             .function("job-run")
             .without("AGENT_DATABASE_ADMIN_URL")
             .start()
             .await;
-        assert_eq!(run_on(&worker, start).await, "again");
+        assert_eq!(run_job_on(&worker, start).await, "again");
         let row = job(&world, start).await;
-        let said = "No database service is configured";
-        assert_eq!(row.state(), ("pending", 1, Some(said)));
+        let error = "No database service is configured";
+        assert_eq!(row.state(), ("pending", 1, Some(error)));
         let steps = row.steps.expect("steps");
         assert_eq!(
             (&steps[1]["name"], &steps[1]["status"], steps.get(2)),
@@ -156,8 +160,8 @@ fn without_a_service_for_databases_a_start_says_so_and_takes_no_slot() {
         assert_eq!(world.count(untouched).await, 1);
         let named = "SELECT count(*) FROM milady_sandboxes WHERE node_id IS NOT NULL";
         assert_eq!(world.count(named).await, 0);
-        // Once there is one, it goes on.
-        world.at(seconds(30)).await;
+        // Once there is a service, the job goes on.
+        world.set_clock(seconds(30)).await;
         assert_eq!(run_job(&world, start).await, "again");
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("pending", 2, Some(UNREACHABLE)));
@@ -165,34 +169,33 @@ fn without_a_service_for_databases_a_start_says_so_and_takes_no_slot() {
 }
 
 #[test]
-fn the_steps_say_what_was_done_and_when() {
+fn steps_are_recorded_with_status_and_time() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(job(&world, start).await.steps, None);
-        // What was made stays: its database is there at the second try.
-        for (at, done) in [(0, &["credit", "database"][..]), (30, &["credit"])] {
-            world.at(seconds(at)).await;
+        // The database exists at the second attempt, so its step is not done again.
+        for (at, finished) in [(0, &["credit", "database"][..]), (30, &["credit"])] {
+            world.set_clock(seconds(at)).await;
             run_job(&world, start).await;
-            let when = seconds(at).to_rfc3339_opts(SecondsFormat::Millis, true);
-            let step =
-                |name: &str, status: &str| json!({"name": name, "status": status, "at": when});
-            let mut steps: Vec<Value> = done.iter().map(|name| step(name, "done")).collect();
+            let recorded_at = seconds(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+            let step = |name: &str, status: &str| json!({"name": name, "status": status, "at": recorded_at});
+            let mut steps: Vec<Value> = finished.iter().map(|name| step(name, "done")).collect();
             steps.push(step("place", "failed"));
             assert_eq!(job(&world, start).await.steps, Some(json!(steps)));
         }
     });
 }
 
-/// A sentence of the gate, for a balance of 4.99.
+/// The gate's error for a balance of 4.99.
 const REFUSED: &str = "Insufficient credits: $5 required, $4.99 available";
 
 #[test]
-fn credit_that_went_after_the_request_stops_provision_and_restore() {
+fn the_gate_refuses_jobs_whose_credit_was_spent_after_the_request() {
     run(async {
         let world = World::new().await;
-        let (organization, key, id) = fresh(&world).await;
+        let (organization, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         set_balance(&world, organization, "4.99").await;
         assert_eq!(run_job(&world, start).await, "failed");
@@ -200,39 +203,38 @@ fn credit_that_went_after_the_request_stops_provision_and_restore() {
             job(&world, start).await.state(),
             ("failed", 1, Some(REFUSED))
         );
-        assert_eq!(agent(&world, id).await.0, "pending");
+        assert_eq!(agent_status(&world, id).await.0, "pending");
 
         let (organization, key) = world.tenant("10").await;
         let id = world.agent(organization, "stopped").await;
         world.backup(id, "auto").await;
-        let answer = world.post(&key, &agent_path(id, "/restore")).await;
-        let restore = job_id(&answer);
+        let restore = job_id(&world.post(&key, &agent_path(id, "/restore")).await);
         set_balance(&world, organization, "4.99").await;
         assert_eq!(run_job(&world, restore).await, "failed");
         assert_eq!(
             job(&world, restore).await.state(),
             ("failed", 1, Some(REFUSED))
         );
-        assert_eq!(agent(&world, id).await.0, "stopped");
-        // Nobody tries it again.
-        world.at(seconds(3_600)).await;
-        let told = sweep(&world, &bus().await).await["told"].clone();
-        assert_eq!(told, json!(0));
+        assert_eq!(agent_status(&world, id).await.0, "stopped");
+        // It is not retried.
+        world.set_clock(seconds(3_600)).await;
+        let announced = sweep(&world, &start_bus().await).await["told"].clone();
+        assert_eq!(announced, json!(0));
     });
 }
 
 #[test]
-fn the_gate_is_asked_at_every_try_and_counts_the_other_agents() {
+fn the_gate_is_asked_at_every_attempt_and_counts_the_other_agents() {
     run(async {
         let world = World::new().await;
-        let (organization, key, id) = fresh(&world).await;
+        let (organization, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(run_job(&world, start).await, "again");
         set_balance(&world, organization, "4.99").await;
-        world.at(seconds(30)).await;
+        world.set_clock(seconds(30)).await;
         assert_eq!(run_job(&world, start).await, "failed");
-        // This one had begun: it does not stay as if it were being started.
-        assert_eq!(agent(&world, id).await, in_error(REFUSED));
+        // The first attempt had marked it as being started. It does not stay so.
+        assert_eq!(agent_status(&world, id).await, in_error(REFUSED));
 
         // Ten agents at 0.02 cost 4.80 a day, eleven 5.28.
         set_balance(&world, organization, "5.27").await;
@@ -241,8 +243,8 @@ fn the_gate_is_asked_at_every_try_and_counts_the_other_agents() {
             world.agent(organization, "running").await;
         }
         assert_eq!(run_job(&world, start).await, "failed");
-        let said = "Insufficient credits: $5.28 required, $5.27 available";
-        assert_eq!(job(&world, start).await.error.as_deref(), Some(said));
+        let error = "Insufficient credits: $5.28 required, $5.27 available";
+        assert_eq!(job(&world, start).await.error.as_deref(), Some(error));
     });
 }
 
@@ -250,8 +252,8 @@ fn the_gate_is_asked_at_every_try_and_counts_the_other_agents() {
 fn an_exempt_agent_is_started_without_a_balance() {
     run(async {
         let world = World::new().await;
-        let (organization, key, id) = fresh(&world).await;
-        world.set(id, "billing_status = 'exempt'").await;
+        let (organization, key, id) = tenant_with_agent(&world).await;
+        world.set_columns(id, "billing_status = 'exempt'").await;
         let start = provision(&world, &key, id).await;
         set_balance(&world, organization, "0").await;
         assert_eq!(run_job(&world, start).await, "again");
@@ -260,26 +262,29 @@ fn an_exempt_agent_is_started_without_a_balance() {
 }
 
 #[test]
-fn a_restore_that_fails_leaves_a_running_agent_running() {
+fn a_failed_restore_leaves_a_running_agent_running() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
         let id = world.agent(organization, "running").await;
-        register_host(&world).await;
-        place(&world, id).await;
-        world.set(id, "bridge_port = 20000").await;
+        register_unreachable_host(&world).await;
+        record_container(&world, id).await;
+        world.set_columns(id, "bridge_port = 20000").await;
         world.backup(id, "manual").await;
         let restore = job_id(&world.post(&key, &agent_path(id, "/restore")).await);
         for at in [0, 30, 150] {
-            world.at(seconds(at)).await;
+            world.set_clock(seconds(at)).await;
             run_job(&world, restore).await;
-            assert_eq!(agent(&world, id).await, ("running".to_owned(), None));
+            assert_eq!(agent_status(&world, id).await, ("running".to_owned(), None));
         }
         assert_eq!(
             job(&world, restore).await.state(),
             ("failed", 3, Some(UNREACHABLE))
         );
-        assert_eq!(world.tick(1).await.tally.revenue.to_decimal(), dec!(0.02));
+        assert_eq!(
+            world.run_billing(1).await.tally.revenue.to_decimal(),
+            dec!(0.02)
+        );
     });
 }
 
@@ -294,15 +299,15 @@ enum Failure {
 }
 
 impl Failure {
-    /// Makes it happen, from the request on; what is said of it.
-    async fn happen(self, (world, bus): (&World, &Bus), key: &str, id: Uuid) -> &'static str {
+    /// Requests a start and makes it fail. Returns the agent's error.
+    async fn cause(self, world: &World, bus: &Bus, key: &str, id: Uuid) -> &'static str {
         let now = dev::clock::now(&world.pool).await.expect("a time");
-        let tries = [0, 30, 150].map(|after| now + TimeDelta::seconds(after));
+        let attempts = [0, 30, 150].map(|after| now + TimeDelta::seconds(after));
         let start = provision(world, key, id).await;
         match self {
             Self::NoHost | Self::Unreachable => {
-                for at in tries {
-                    world.at(at).await;
+                for at in attempts {
+                    world.set_clock(at).await;
                     run_job(world, start).await;
                 }
                 if matches!(self, Self::NoHost) {
@@ -313,12 +318,12 @@ impl Failure {
             }
             Self::WorkerKilledEachTime => {
                 for attempt in 1..=3 {
-                    kill_worker(world, start, HOSTS).await;
-                    assert_eq!(agent(world, id).await.0, "provisioning");
-                    later(world, 301).await;
+                    kill_worker_at(world, start, HOSTS).await;
+                    assert_eq!(agent_status(world, id).await.0, "provisioning");
+                    advance_clock(world, 301).await;
                     assert_eq!(sweep(world, bus).await["recovered"], json!(1));
                     assert_eq!(job(world, start).await.attempts, attempt);
-                    later(world, 120).await;
+                    advance_clock(world, 120).await;
                 }
                 STALE
             }
@@ -327,7 +332,7 @@ impl Failure {
                 world
                     .execute("UPDATE organizations SET credit_balance = 4.99")
                     .await;
-                world.at(tries[1]).await;
+                world.set_clock(attempts[1]).await;
                 run_job(world, start).await;
                 world
                     .execute("UPDATE organizations SET credit_balance = 10")
@@ -337,7 +342,7 @@ impl Failure {
             Self::JobLost => {
                 run_job(world, start).await;
                 world.execute("DELETE FROM jobs").await;
-                later(world, 301).await;
+                advance_clock(world, 301).await;
                 assert_eq!(sweep(world, bus).await["orphaned"], json!(1));
                 STALE
             }
@@ -345,14 +350,13 @@ impl Failure {
     }
 }
 
-async fn later(world: &World, after: i64) {
+async fn advance_clock(world: &World, after: i64) {
     let now = dev::clock::now(&world.pool).await.expect("a time");
-    world.at(now + TimeDelta::seconds(after)).await;
+    world.set_clock(now + TimeDelta::seconds(after)).await;
 }
 
 #[test]
-fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everything_works_afterwards()
-{
+fn f13_an_agent_whose_start_failed_can_be_started_stopped_and_deleted() {
     for failure in [
         Failure::NoHost,
         Failure::Unreachable,
@@ -361,25 +365,33 @@ fn f13_however_a_start_fails_the_agent_is_not_left_in_provisioning_and_everythin
         Failure::JobLost,
     ] {
         run(async {
-            let (world, bus) = (World::new().await, bus().await);
-            let (_, key, id) = fresh(&world).await;
+            let (world, bus) = (World::new().await, start_bus().await);
+            let (_, key, id) = tenant_with_agent(&world).await;
             if matches!(failure, Failure::Unreachable) {
-                register_host(&world).await;
+                register_unreachable_host(&world).await;
             }
-            let said = failure.happen((&world, &bus), &key, id).await;
-            assert_eq!(agent(&world, id).await, in_error(said), "{failure:?}");
-            // It can be started again, and fails again in the same way.
-            failure.happen((&world, &bus), &key, id).await;
-            assert_eq!(agent(&world, id).await, in_error(said), "{failure:?}");
-            let answer = world.post(&key, &agent_path(id, "/suspend")).await;
-            assert_eq!(answer.status(), 200, "{failure:?}: {answer:?}");
-            assert_eq!(answer.json()["data"]["previousStatus"], json!("error"));
-            assert_eq!(agent(&world, id).await, ("stopped".to_owned(), None));
-            failure.happen((&world, &bus), &key, id).await;
-            // It has a database by now, and that is removed before its row.
-            let gone = delete(&world, &key, id).await;
-            assert_eq!(run_job(&world, gone).await, "completed", "{failure:?}");
-            assert!(!world.exists(id).await);
+            let error = failure.cause(&world, &bus, &key, id).await;
+            assert_eq!(
+                agent_status(&world, id).await,
+                in_error(error),
+                "{failure:?}"
+            );
+            // It can be started again, and fails in the same way.
+            failure.cause(&world, &bus, &key, id).await;
+            assert_eq!(
+                agent_status(&world, id).await,
+                in_error(error),
+                "{failure:?}"
+            );
+            let response = world.post(&key, &agent_path(id, "/suspend")).await;
+            assert_eq!(response.status(), 200, "{failure:?}: {response:?}");
+            assert_eq!(response.json()["data"]["previousStatus"], json!("error"));
+            assert_eq!(agent_status(&world, id).await, ("stopped".to_owned(), None));
+            failure.cause(&world, &bus, &key, id).await;
+            // It has a database by now, which is dropped before its row is deleted.
+            let deletion = delete(&world, &key, id).await;
+            assert_eq!(run_job(&world, deletion).await, "completed", "{failure:?}");
+            assert!(!world.agent_exists(id).await);
         });
     }
 }
@@ -390,24 +402,24 @@ async fn delete(world: &World, key: &str, id: Uuid) -> Uuid {
 }
 
 #[test]
-fn f13_between_two_tries_the_request_is_told_of_the_job_that_is_under_way() {
+fn f13_between_attempts_requests_are_refused_with_the_active_job() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(run_job(&world, start).await, "again");
-        let answer = world.post(&key, &agent_path(id, "/provision")).await;
-        assert_eq!(answer.status(), 409);
-        assert_eq!(answer.json()["data"]["jobId"], json!(start));
-        assert_eq!(answer.json()["data"]["status"], json!("pending"));
-        let answer = world.post(&key, &agent_path(id, "/suspend")).await;
-        assert_eq!(answer.status(), 409);
-        // The job ends by itself, and then nothing is in the way.
+        let response = world.post(&key, &agent_path(id, "/provision")).await;
+        assert_eq!(response.status(), 409);
+        assert_eq!(response.json()["data"]["jobId"], json!(start));
+        assert_eq!(response.json()["data"]["status"], json!("pending"));
+        let response = world.post(&key, &agent_path(id, "/suspend")).await;
+        assert_eq!(response.status(), 409);
+        // Once the job has failed for good, nothing blocks the stop.
         for at in [30, 150] {
-            world.at(seconds(at)).await;
+            world.set_clock(seconds(at)).await;
             run_job(&world, start).await;
         }
-        let answer = world.post(&key, &agent_path(id, "/suspend")).await;
-        assert_eq!(answer.status(), 200);
+        let response = world.post(&key, &agent_path(id, "/suspend")).await;
+        assert_eq!(response.status(), 200);
     });
 }

@@ -1,4 +1,4 @@
-//! The minute's sweep: nothing that should be told or done is forgotten, and nothing is done twice.
+//! The sweep, once a minute: no event and no job is forgotten, and nothing is done twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use dev::events::EventBus;
 use dev::runtime::Outcome;
 use serde_json::{Value, json};
+use shared::domain::ids::{AgentId, AgentRef, OrganizationId};
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::world::hours;
@@ -14,11 +15,11 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    Bus, STALE, agent, bus, fresh, function, in_error, job, job_id, provision, run_job, seconds,
-    sweep, told, try_sweep,
+    Bus, STALE, agent_status, announced_jobs, in_error, job, job_id, provision,
+    publishing_function, run_job, seconds, start_bus, sweep, tenant_with_agent, try_sweep,
 };
 
-/// What a sweep that did not finish says.
+/// Runs a sweep that fails. Returns its error.
 async fn failed_sweep(world: &World, bus: &Bus) -> String {
     match try_sweep(world, bus).await {
         Outcome::FunctionError { message, .. } => message,
@@ -26,8 +27,8 @@ async fn failed_sweep(world: &World, bus: &Bus) -> String {
     }
 }
 
-/// An event of the outbox as it is to be published: its type and its detail.
-async fn outbox(world: &World) -> Vec<(String, Value)> {
+/// The events of the outbox as they are to be published: type and detail.
+async fn expected_events(world: &World) -> Vec<(String, Value)> {
     let rows: Vec<(i64, String, Uuid, Value, DateTime<Utc>)> = sqlx::query_as(
         "SELECT id, type, organization_id, payload, occurred_at FROM outbox_events ORDER BY id",
     )
@@ -43,7 +44,8 @@ async fn outbox(world: &World) -> Vec<(String, Value)> {
     rows.into_iter().map(event).collect()
 }
 
-fn published(bus: &EventBus) -> Vec<(String, Value)> {
+/// The events that the bus received: type and detail.
+fn received_events(bus: &EventBus) -> Vec<(String, Value)> {
     let events = bus.received().into_iter().map(|event| {
         let kind = event["detail-type"].as_str().expect("a type").to_owned();
         (kind, event["detail"].clone())
@@ -52,67 +54,70 @@ fn published(bus: &EventBus) -> Vec<(String, Value)> {
 }
 
 async fn unpublished(world: &World) -> i64 {
-    let waiting = "SELECT count(*) FROM outbox_events WHERE published_at IS NULL";
-    world.count(waiting).await
+    let unpublished = "SELECT count(*) FROM outbox_events WHERE published_at IS NULL";
+    world.count(unpublished).await
 }
 
-/// Two owners who are warned, and one who is suspended two days later.
-async fn mails(world: &World) {
+/// Billing warns two owners, and suspends one of them two days later.
+async fn run_billing(world: &World) {
     let low = world.organization("1.5").await;
     world.agent(low, "running").await;
     let debtor = world.organization("0").await;
     world.agent(debtor, "running").await;
-    world.tick(1).await;
-    world.hand_over().await;
-    world.tick(49).await;
+    world.run_billing(1).await;
+    world.mark_events_handed_over().await;
+    world.run_billing(49).await;
 }
 
 #[test]
-fn what_billing_has_to_say_is_published_once_and_as_documented() {
+fn billing_events_are_published_once_in_the_documented_form() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        mails(&world).await;
-        let expected = outbox(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        run_billing(&world).await;
+        let expected = expected_events(&world).await;
         let kinds: BTreeSet<&str> = expected.iter().map(|(kind, _)| kind.as_str()).collect();
         let all = ["agent.shutdown_scheduled", "agent.suspended", "credit.low"];
         assert_eq!(kinds, BTreeSet::from(all));
         let swept = sweep(&world, &bus).await;
         assert_eq!(swept["published"], json!(expected.len()));
         let events = bus.received();
-        // The suspended agent's stop job is due, and is told of first.
-        let (due, mails) = events.split_at(1);
+        // The stop job of the suspended agent is announced first.
+        let (due, billing_events) = events.split_at(1);
         assert_eq!(due[0]["detail-type"], json!("job.due"));
-        for (event, (kind, detail)) in mails.iter().zip(&expected) {
+        for (event, (kind, detail)) in billing_events.iter().zip(&expected) {
             assert_eq!(event["detail-type"], json!(kind));
             assert_eq!(event["source"], json!("milady.control-plane"));
             assert_eq!(event["detail"], *detail);
         }
-        assert_eq!(mails.len(), expected.len());
+        assert_eq!(billing_events.len(), expected.len());
         let marked = "SELECT count(*) FROM outbox_events WHERE published_at = billing_clock()";
         assert_eq!(world.count(marked).await, 3);
-        // The mail provider has not taken them by that.
-        let waiting = "SELECT count(*) FROM outbox_events WHERE handed_over_at IS NULL";
-        assert_eq!(world.count(waiting).await, 1);
+        // Published does not mean that the mail provider has accepted them.
+        let not_handed_over = "SELECT count(*) FROM outbox_events WHERE handed_over_at IS NULL";
+        assert_eq!(world.count(not_handed_over).await, 1);
         assert_eq!(sweep(&world, &bus).await["published"], json!(0));
     });
 }
 
 #[test]
-fn what_eventbridge_refuses_is_kept_and_sent_by_the_next_sweep() {
+fn refused_events_are_kept_and_published_by_the_next_sweep() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        mails(&world).await;
-        let expected = outbox(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        run_billing(&world).await;
+        let expected = expected_events(&world).await;
         bus.refuse(Some("credit.low"));
-        let said = failed_sweep(&world, &bus).await;
-        assert_eq!(said, "1 events were not taken and are kept");
+        let error = failed_sweep(&world, &bus).await;
+        assert_eq!(
+            error,
+            "events not accepted by EventBridge: 1; the next sweep publishes them again"
+        );
         assert_eq!(unpublished(&world).await, 1);
-        let so_far = bus.received().len();
-        assert_eq!(failed_sweep(&world, &bus).await, said);
+        let received_before = bus.received().len();
+        assert_eq!(failed_sweep(&world, &bus).await, error);
         bus.refuse(None);
         assert_eq!(sweep(&world, &bus).await["published"], json!(1));
-        // Beside the job that each of these sweeps told of, only the refused event went out.
-        let sent = published(&bus).split_off(so_far);
+        // Besides the due job, which every sweep announces, only the refused event was published.
+        let sent = received_events(&bus).split_off(received_before);
         let sent: Vec<_> = sent
             .into_iter()
             .filter(|(kind, _)| kind != "job.due")
@@ -126,27 +131,30 @@ fn what_eventbridge_refuses_is_kept_and_sent_by_the_next_sweep() {
 }
 
 #[test]
-fn while_eventbridge_is_down_the_sweep_fails_and_nothing_is_lost() {
+fn with_eventbridge_down_the_sweep_fails_and_loses_no_event() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        mails(&world).await;
-        let expected = outbox(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        run_billing(&world).await;
+        let expected = expected_events(&world).await;
         bus.set_down(true);
-        let waiting = format!("{} events were not taken and are kept", expected.len() + 1);
-        assert_eq!(failed_sweep(&world, &bus).await, waiting);
-        assert_eq!(failed_sweep(&world, &bus).await, waiting);
+        let error = format!(
+            "events not accepted by EventBridge: {}; the next sweep publishes them again",
+            expected.len() + 1
+        );
+        assert_eq!(failed_sweep(&world, &bus).await, error);
+        assert_eq!(failed_sweep(&world, &bus).await, error);
         assert_eq!(unpublished(&world).await, 3);
         assert_eq!(bus.received(), [Value::Null; 0]);
         bus.set_down(false);
         sweep(&world, &bus).await;
-        assert_eq!(published(&bus)[1..], expected);
+        assert_eq!(received_events(&bus)[1..], expected);
     });
 }
 
 #[test]
-fn more_than_ten_events_go_in_tens_and_in_order() {
+fn more_than_ten_events_are_published_in_order() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
+        let (world, bus) = (World::new().await, start_bus().await);
         world
             .execute(
                 "INSERT INTO outbox_events (key, type, organization_id, payload, occurred_at)
@@ -157,7 +165,7 @@ fn more_than_ten_events_go_in_tens_and_in_order() {
         let (organization, key) = world.tenant("100").await;
         let mut jobs = Vec::new();
         for at in 0..21 {
-            world.at(seconds(at)).await;
+            world.set_clock(seconds(at)).await;
             let id = world.agent(organization, "pending").await;
             jobs.push(provision(&world, &key, id).await);
         }
@@ -166,34 +174,34 @@ fn more_than_ten_events_go_in_tens_and_in_order() {
             (&swept["told"], &swept["published"]),
             (&json!(21), &json!(23))
         );
-        assert_eq!(told(&bus), jobs);
-        assert_eq!(published(&bus)[21..], outbox(&world).await);
+        assert_eq!(announced_jobs(&bus), jobs);
+        assert_eq!(received_events(&bus)[21..], expected_events(&world).await);
     });
 }
 
 #[test]
-fn only_jobs_that_are_due_are_told_of_each_minute_until_somebody_runs_them() {
+fn due_jobs_are_announced_each_minute_until_they_are_run() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
+        let (world, bus) = (World::new().await, start_bus().await);
         let (organization, key) = world.tenant("10").await;
         let mut jobs = Vec::new();
         for at in [0, 10] {
-            world.at(seconds(at)).await;
+            world.set_clock(seconds(at)).await;
             let id = world.agent(organization, "pending").await;
             jobs.push(provision(&world, &key, id).await);
         }
-        world.at(seconds(9)).await;
+        world.set_clock(seconds(9)).await;
         sweep(&world, &bus).await;
-        assert_eq!(told(&bus), jobs[..1]);
-        world.at(seconds(10)).await;
+        assert_eq!(announced_jobs(&bus), jobs[..1]);
+        world.set_clock(seconds(10)).await;
         sweep(&world, &bus).await;
-        assert_eq!(told(&bus)[1..], jobs);
+        assert_eq!(announced_jobs(&bus)[1..], jobs);
         for job in &jobs {
             run_job(&world, *job).await;
         }
-        world.at(seconds(39)).await;
+        world.set_clock(seconds(39)).await;
         assert_eq!(sweep(&world, &bus).await["told"], json!(0));
-        world.at(seconds(40)).await;
+        world.set_clock(seconds(40)).await;
         assert_eq!(sweep(&world, &bus).await["told"], json!(2));
         for event in bus.received() {
             assert_eq!(event["source"], json!("milady.control-plane"));
@@ -202,21 +210,23 @@ fn only_jobs_that_are_due_are_told_of_each_minute_until_somebody_runs_them() {
 }
 
 #[test]
-fn a_start_that_nobody_works_on_ends_after_five_minutes() {
+fn a_start_without_a_job_ends_after_five_minutes() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (organization, key, worked_on) = fresh(&world).await;
-        let orphan = world.agent(organization, "provisioning").await;
-        world.set(orphan, "updated_at = billing_clock()").await;
-        let start = provision(&world, &key, worked_on).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (organization, key, with_job) = tenant_with_agent(&world).await;
+        let without_job = world.agent(organization, "provisioning").await;
+        world
+            .set_columns(without_job, "updated_at = billing_clock()")
+            .await;
+        let start = provision(&world, &key, with_job).await;
         run_job(&world, start).await;
-        world.at(seconds(299)).await;
+        world.set_clock(seconds(299)).await;
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(0));
-        world.at(seconds(301)).await;
+        world.set_clock(seconds(301)).await;
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(1));
-        assert_eq!(agent(&world, orphan).await, in_error(STALE));
-        // The other one waits for its next try.
-        assert_eq!(agent(&world, worked_on).await.0, "provisioning");
+        assert_eq!(agent_status(&world, without_job).await, in_error(STALE));
+        // The other one waits for its next attempt.
+        assert_eq!(agent_status(&world, with_job).await.0, "provisioning");
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(0));
         let errors = "SELECT sum(error_count)::bigint FROM milady_sandboxes";
         assert_eq!(world.count(errors).await, 1);
@@ -224,15 +234,22 @@ fn a_start_that_nobody_works_on_ends_after_five_minutes() {
 }
 
 #[test]
-fn a_start_that_is_asked_for_while_the_sweep_looks_is_not_ended_by_it() {
+fn the_sweep_does_not_end_a_start_that_is_being_requested() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (organization, _, id) = fresh(&world).await;
-        world.set(id, "status = 'provisioning'").await;
-        world.at(seconds(301)).await;
-        // As a request does it: the agent's row is held, its job is written, both are given free.
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (organization, _, id) = tenant_with_agent(&world).await;
+        world.set_columns(id, "status = 'provisioning'").await;
+        world.set_clock(seconds(301)).await;
+        // As a request does it: it locks the agent's row, inserts the job, and commits.
         let mut request = world.pool.begin().await.expect("begin");
-        let locked = shared::db::agents::owner::agent_lock(&mut request, organization, id).await;
+        let locked = shared::db::agents::lifecycle::agent_lock(
+            &mut request,
+            AgentRef {
+                organization_id: OrganizationId::new(organization),
+                agent_id: AgentId::new(id),
+            },
+        )
+        .await;
         assert!(locked.expect("a lock").is_some());
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, agent_id, data, scheduled_for)
@@ -243,65 +260,77 @@ fn a_start_that_is_asked_for_while_the_sweep_looks_is_not_ended_by_it() {
         .execute(&mut *request)
         .await
         .expect("a job");
-        // What somebody is deciding about is left alone, and afterwards the job is seen.
+        // The sweep skips the locked agent, and after the commit it sees the job.
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(0));
         request.commit().await.expect("commit");
         assert_eq!(sweep(&world, &bus).await["orphaned"], json!(0));
-        assert_eq!(agent(&world, id).await, ("provisioning".to_owned(), None));
+        assert_eq!(
+            agent_status(&world, id).await,
+            ("provisioning".to_owned(), None)
+        );
     });
 }
 
-/// Agents that billing suspended and nobody stops: those that may have a container, and those that
-/// have none.
-async fn neglected(world: &World) -> (Vec<Uuid>, Vec<Uuid>) {
+/// Suspended agents without a stop job.
+#[derive(Default)]
+struct NeglectedAgents {
+    may_have_container: Vec<Uuid>,
+    without_container: Vec<Uuid>,
+}
+
+async fn insert_neglected_agents(world: &World) -> NeglectedAgents {
     let organization = world.organization("0").await;
-    let mut both = (Vec::new(), Vec::new());
+    let mut agents = NeglectedAgents::default();
     let recorded = "billing_status = 'suspended', node_id = 'n', container_name = 'c'";
-    let bare = "billing_status = 'suspended'";
-    for (status, columns, is_there) in [
-        ("running", bare, true),
-        ("disconnected", bare, true),
+    let not_recorded = "billing_status = 'suspended'";
+    for (status, columns, may_have_container) in [
+        ("running", not_recorded, true),
+        ("disconnected", not_recorded, true),
         ("error", recorded, true),
-        ("error", bare, false),
+        ("error", not_recorded, false),
         ("stopped", recorded, false),
-        ("pending", bare, false),
+        ("pending", not_recorded, false),
     ] {
         let id = world.agent(organization, status).await;
-        world.set(id, columns).await;
-        if is_there { &mut both.0 } else { &mut both.1 }.push(id);
+        world.set_columns(id, columns).await;
+        if may_have_container {
+            agents.may_have_container.push(id);
+        } else {
+            agents.without_container.push(id);
+        }
     }
-    both
+    agents
 }
 
 #[test]
 fn a_suspended_agent_that_may_have_a_container_gets_one_stop_job() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (there, nothing) = neglected(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let agents = insert_neglected_agents(&world).await;
         let swept = sweep(&world, &bus).await;
         assert_eq!((&swept["stops"], &swept["told"]), (&json!(3), &json!(3)));
         assert_eq!(sweep(&world, &bus).await["stops"], json!(0));
-        let waits = json!({
+        let pending_stop = json!({
             "type": "milady_suspend", "status": "pending", "attempts": 0, "error": null,
         });
-        for id in there {
-            assert_eq!(json!(world.jobs_of(id).await), json!([waits]));
+        for id in agents.may_have_container {
+            assert_eq!(json!(world.jobs_of(id).await), json!([pending_stop]));
         }
-        for id in nothing {
+        for id in agents.without_container {
             assert_eq!(world.jobs_of(id).await, [Value::Null; 0]);
         }
     });
 }
 
 #[test]
-fn two_sweeps_at_once_make_one_stop_job_and_recover_a_job_once() {
+fn concurrent_sweeps_enqueue_one_stop_and_recover_each_job_once() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let sweeper = function(&world, "job-sweep", &bus);
+        let (world, bus) = (World::new().await, start_bus().await);
+        let sweeper = publishing_function(&world, "job-sweep", &bus);
         let (one, two) = (sweeper.start().await, sweeper.start().await);
         let minute = Duration::from_mins(1);
         for _ in 0..10 {
-            neglected(&world).await;
+            insert_neglected_agents(&world).await;
             world
                 .execute(
                     "INSERT INTO jobs (type, status, attempts, data, organization_id, updated_at)
@@ -326,42 +355,42 @@ fn two_sweeps_at_once_make_one_stop_job_and_recover_a_job_once() {
 }
 
 #[test]
-fn a_job_under_way_is_enough_be_it_an_older_web_apps() {
+fn no_stop_is_enqueued_beside_an_active_or_a_legacy_one() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
+        let (world, bus) = (World::new().await, start_bus().await);
         let (organization, key) = world.tenant("0").await;
-        let ours = world.agent(organization, "running").await;
-        job_id(&world.post(&key, &agent_path(ours, "/suspend")).await);
-        let theirs = world.agent(organization, "running").await;
+        let with_job = world.agent(organization, "running").await;
+        job_id(&world.post(&key, &agent_path(with_job, "/suspend")).await);
+        let with_legacy_job = world.agent(organization, "running").await;
         sqlx::query(
             "INSERT INTO jobs (type, organization_id, data)
             VALUES ('milady_suspend', $1, jsonb_build_object('agentId', $2::uuid))",
         )
         .bind(organization)
-        .bind(theirs)
+        .bind(with_legacy_job)
         .execute(&world.pool)
         .await
         .expect("a job");
-        for id in [ours, theirs] {
-            world.set(id, "billing_status = 'suspended'").await;
+        for id in [with_job, with_legacy_job] {
+            world.set_columns(id, "billing_status = 'suspended'").await;
         }
         assert_eq!(sweep(&world, &bus).await["stops"], json!(0));
     });
 }
 
 #[test]
-fn an_idempotency_key_is_forgotten_after_a_day() {
+fn idempotency_keys_are_deleted_after_a_day() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (_, key, id) = fresh(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (_, key, id) = tenant_with_agent(&world).await;
         let request = Request::new("POST", &agent_path(id, "/provision"))
             .key(&key)
             .header("idempotency-key", "once");
         let start = job_id(&world.call(request.clone()).await);
-        world.at(hours(24)).await;
+        world.set_clock(hours(24)).await;
         assert_eq!(sweep(&world, &bus).await["forgotten"], json!(0));
         assert_eq!(job_id(&world.call(request).await), start);
-        world.at(seconds(24 * 3_600 + 1)).await;
+        world.set_clock(seconds(24 * 3_600 + 1)).await;
         assert_eq!(sweep(&world, &bus).await["forgotten"], json!(1));
         assert_eq!(
             world.count("SELECT count(*) FROM idempotency_keys").await,
@@ -371,10 +400,10 @@ fn an_idempotency_key_is_forgotten_after_a_day() {
 }
 
 #[test]
-fn a_start_that_ends_in_a_sweep_ends_its_agent_too_and_tells_its_webhook() {
+fn a_start_that_the_sweep_ends_puts_its_agent_in_error_and_announces_its_webhook() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (_, key, id) = fresh(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         world
             .execute(
@@ -383,15 +412,15 @@ fn a_start_that_ends_in_a_sweep_ends_its_agent_too_and_tells_its_webhook() {
                 UPDATE milady_sandboxes SET status = 'provisioning'",
             )
             .await;
-        world.at(seconds(301)).await;
+        world.set_clock(seconds(301)).await;
         let swept = sweep(&world, &bus).await;
         assert_eq!(
             (&swept["recovered"], &swept["told"]),
             (&json!(1), &json!(1))
         );
         assert_eq!(job(&world, start).await.state(), ("failed", 3, Some(STALE)));
-        assert_eq!(agent(&world, id).await, in_error(STALE));
-        // Whoever runs this job now finds nothing but its webhook to do.
-        assert_eq!(told(&bus), [start]);
+        assert_eq!(agent_status(&world, id).await, in_error(STALE));
+        // The event is for its webhook, which is the only thing left to do.
+        assert_eq!(announced_jobs(&bus), [start]);
     });
 }

@@ -1,5 +1,5 @@
-//! Requests that wait for the first try of their job: what they answer when it ends in time, when it
-//! does not come about, and when they are repeated.
+//! Requests that wait for the first attempt of their job: their answers when it completes in time, when it fails, and
+//! when they are repeated.
 
 use std::time::{Duration, Instant};
 
@@ -9,35 +9,64 @@ use tests::suite::{Request, Response};
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::publish::workers;
-use super::{Bus, bus, function, job_id, place, register_host};
+use super::publish::worker_pool;
+use super::{
+    Bus, job_id, publishing_function, record_container, register_unreachable_host, start_bus,
+};
 
-/// The requests that wait: method, what follows the agent, body, function.
-const WAITING: [(&str, &str, Option<&str>, &str); 4] = [
-    ("POST", "/suspend", None, "agent-suspend"),
-    ("PATCH", "", Some("shutdown"), "agent-update"),
-    ("DELETE", "", None, "agent-delete"),
-    ("POST", "/restore", None, "agent-restore"),
-];
-
-async fn ask(
-    (world, bus): (&World, &Bus),
-    key: &str,
-    id: Uuid,
-    (method, rest, action, name): (&str, &str, Option<&str>, &str),
-) -> Response {
-    let mut request = Request::new(method, &agent_path(id, rest)).key(key);
-    if let Some(action) = action {
-        request = request.json(&json!({"action": action}));
-    }
-    let request = request.header("idempotency-key", &format!("{id}{rest}"));
-    world.call_on(&function(world, name, bus), request).await
+/// A request that waits for its job.
+#[derive(Clone, Copy, Debug)]
+struct WaitingRoute {
+    method: &'static str,
+    /// What follows the agent in the path.
+    path: &'static str,
+    /// In the body.
+    action: Option<&'static str>,
+    function: &'static str,
 }
 
-/// Ends the agent's job, which did these steps, as soon as there is one.
-async fn end_job(world: &World, id: Uuid, steps: &Value) {
+const SUSPEND: WaitingRoute = WaitingRoute {
+    method: "POST",
+    path: "/suspend",
+    action: None,
+    function: "agent-suspend",
+};
+const SHUTDOWN: WaitingRoute = WaitingRoute {
+    method: "PATCH",
+    path: "",
+    action: Some("shutdown"),
+    function: "agent-update",
+};
+const DELETE: WaitingRoute = WaitingRoute {
+    method: "DELETE",
+    path: "",
+    action: None,
+    function: "agent-delete",
+};
+const RESTORE: WaitingRoute = WaitingRoute {
+    method: "POST",
+    path: "/restore",
+    action: None,
+    function: "agent-restore",
+};
+
+impl WaitingRoute {
+    async fn call(self, world: &World, bus: &Bus, key: &str, id: Uuid) -> Response {
+        let path = agent_path(id, self.path);
+        let mut request = Request::new(self.method, &path).key(key);
+        if let Some(action) = self.action {
+            request = request.json(&json!({"action": action}));
+        }
+        let request = request.header("idempotency-key", &format!("{id}{}", self.path));
+        let function = publishing_function(world, self.function, bus);
+        world.call_function(&function, request).await
+    }
+}
+
+/// Completes the agent's job with these steps as soon as there is one.
+async fn complete_job(world: &World, id: Uuid, steps: &Value) {
     loop {
-        let ended = sqlx::query(
+        let completed = sqlx::query(
             "UPDATE jobs SET status = 'completed', attempts = 1, steps = $2
             WHERE agent_id = $1 AND status = 'pending'",
         )
@@ -46,7 +75,7 @@ async fn end_job(world: &World, id: Uuid, steps: &Value) {
         .execute(&world.pool)
         .await
         .expect("a job");
-        if ended.rows_affected() == 1 {
+        if completed.rows_affected() == 1 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -54,47 +83,47 @@ async fn end_job(world: &World, id: Uuid, steps: &Value) {
 }
 
 #[test]
-fn what_is_done_in_time_is_answered_as_done_and_so_is_its_repetition() {
+fn a_job_that_completes_in_time_is_answered_as_done_and_so_is_its_replay() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
+        let (world, bus) = (World::new().await, start_bus().await);
         let (organization, key) = world.tenant("10").await;
         let snapshot = |status: &str| json!([{"name": "snapshot", "status": status}]);
-        for (asked, steps, said) in [
+        for (route, steps, message) in [
             (
-                WAITING[0],
+                SUSPEND,
                 snapshot("done"),
                 Some("Agent suspended with snapshot"),
             ),
             (
-                WAITING[0],
+                SUSPEND,
                 snapshot("failed"),
                 Some("Agent suspended; its state could not be read and is kept on its host"),
             ),
-            (WAITING[0], json!([]), Some("Agent suspended")),
+            (SUSPEND, json!([]), Some("Agent suspended")),
             (
-                WAITING[1],
+                SHUTDOWN,
                 snapshot("done"),
                 Some("Agent suspended with snapshot"),
             ),
-            (WAITING[2], json!([]), None),
-            (WAITING[3], json!([]), None),
+            (DELETE, json!([]), None),
+            (RESTORE, json!([]), None),
         ] {
             let id = world.agent(organization, "running").await;
             let backup = world.backup(id, "auto").await;
-            let (answer, ()) = tokio::join!(
-                ask((&world, &bus), &key, id, asked),
-                end_job(&world, id, &steps)
+            let (response, ()) = tokio::join!(
+                route.call(&world, &bus, &key, id),
+                complete_job(&world, id, &steps)
             );
-            assert_eq!(answer.status(), 200, "{asked:?} {}", answer.text());
-            let body = answer.json();
-            assert_eq!(body["data"]["message"].as_str(), said, "{asked:?}");
-            if asked.3 == "agent-restore" {
+            assert_eq!(response.status(), 200, "{route:?} {}", response.text());
+            let body = response.json();
+            assert_eq!(body["data"]["message"].as_str(), message, "{route:?}");
+            if route.function == "agent-restore" {
                 assert_eq!(body["data"]["restoredFromBackupId"], json!(backup));
             }
-            // Only POST takes a key; this world's agents are still there for a second request.
-            if asked.0 == "POST" {
-                let again = ask((&world, &bus), &key, id, asked).await;
-                assert_eq!((again.status(), again.json()), (200, body), "{asked:?}");
+            // Only POST takes an idempotency key.
+            if route.method == "POST" {
+                let replay = route.call(&world, &bus, &key, id).await;
+                assert_eq!((replay.status(), replay.json()), (200, body), "{route:?}");
                 assert_eq!(world.jobs_of(id).await.len(), 1);
             }
         }
@@ -102,18 +131,18 @@ fn what_is_done_in_time_is_answered_as_done_and_so_is_its_repetition() {
 }
 
 #[test]
-fn what_is_nowhere_is_stopped_or_gone_when_the_request_is_answered() {
+fn an_agent_without_a_host_is_stopped_or_deleted_within_the_request() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        bus.deliver_to(workers(&world).await);
+        let (world, bus) = (World::new().await, start_bus().await);
+        bus.deliver_to(worker_pool(&world).await);
         let (organization, key) = world.tenant("10").await;
-        for asked in &WAITING[..3] {
+        for route in [SUSPEND, SHUTDOWN, DELETE] {
             let id = world.agent(organization, "running").await;
-            let answer = ask((&world, &bus), &key, id, *asked).await;
-            assert_eq!(answer.status(), 200, "{asked:?} {}", answer.text());
-            if asked.0 == "DELETE" {
-                assert_eq!(answer.json(), json!({"success": true}));
-                assert!(!world.exists(id).await);
+            let response = route.call(&world, &bus, &key, id).await;
+            assert_eq!(response.status(), 200, "{route:?} {}", response.text());
+            if route.method == "DELETE" {
+                assert_eq!(response.json(), json!({"success": true}));
+                assert!(!world.agent_exists(id).await);
             } else {
                 assert_eq!(world.agent_row(id).await.status, "stopped");
             }
@@ -122,15 +151,15 @@ fn what_is_nowhere_is_stopped_or_gone_when_the_request_is_answered() {
 }
 
 #[test]
-fn a_try_that_failed_is_not_waited_for_any_longer() {
+fn a_request_stops_waiting_after_a_failed_attempt() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        register_host(&world).await;
-        bus.deliver_to(workers(&world).await);
+        let (world, bus) = (World::new().await, start_bus().await);
+        register_unreachable_host(&world).await;
+        bus.deliver_to(worker_pool(&world).await);
         let (organization, key) = world.tenant("10").await;
-        for (port, asked) in (20_000_i32..).zip(WAITING) {
+        for (port, route) in (20_000_i32..).zip([SUSPEND, SHUTDOWN, DELETE, RESTORE]) {
             let id = world.agent(organization, "running").await;
-            place(&world, id).await;
+            record_container(&world, id).await;
             sqlx::query("UPDATE milady_sandboxes SET bridge_port = $2 WHERE id = $1")
                 .bind(id)
                 .bind(port)
@@ -138,14 +167,14 @@ fn a_try_that_failed_is_not_waited_for_any_longer() {
                 .await
                 .expect("a port");
             world.backup(id, "auto").await;
-            let began = Instant::now();
-            let job = job_id(&ask((&world, &bus), &key, id, asked).await);
-            assert!(began.elapsed() < Duration::from_secs(15), "{asked:?}");
+            let started = Instant::now();
+            let job = job_id(&route.call(&world, &bus, &key, id).await);
+            assert!(started.elapsed() < Duration::from_secs(15), "{route:?}");
             let row = super::job(&world, job).await;
             assert_eq!(
                 row.state(),
                 ("pending", 1, Some(super::UNREACHABLE)),
-                "{asked:?}"
+                "{route:?}"
             );
         }
     });

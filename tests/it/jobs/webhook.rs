@@ -1,4 +1,4 @@
-//! The call that tells of a job's end: what it says, who made it, and that it is made once.
+//! The call of a job's webhook: what it holds, how it is signed, and that it is made once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,17 +12,18 @@ use dev::runtime::{Instance, Outcome};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use shared::domain::ids::AgentId;
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::{Function, World, run};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{NO_HOST, due, fresh, job, job_id, seconds, set_balance};
+use super::{NO_HOST, due_event, job, job_id, seconds, set_balance, tenant_with_agent};
 
-/// A server that notes who calls it and answers as it is told.
+/// A server that records its calls and answers with a chosen status.
 #[derive(Clone, Debug)]
-pub(super) struct Hook {
+pub(super) struct WebhookReceiver {
     address: SocketAddr,
     state: Arc<Mutex<Answers>>,
 }
@@ -34,7 +35,6 @@ struct Answers {
     calls: Vec<Call>,
 }
 
-/// A call as it came in.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) path: String,
@@ -42,7 +42,7 @@ pub(super) struct Call {
     pub(super) body: String,
 }
 
-impl Hook {
+impl WebhookReceiver {
     pub(super) async fn answering(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -62,8 +62,8 @@ impl Hook {
         format!("http://{}/hook?from=test", self.address)
     }
 
-    /// From now on it answers so, and may name another place.
-    pub(super) fn answer(&self, status: u16, location: Option<&str>) {
+    /// Sets the status, and the `location` header, of the answers from now on.
+    pub(super) fn set_answer(&self, status: u16, location: Option<&str>) {
         let mut state = self.state.lock().expect("nobody panicked here");
         state.status = status;
         state.location = location.map(str::to_owned);
@@ -94,39 +94,65 @@ async fn answer(
     response.body(Body::empty()).expect("a response")
 }
 
-/// A function that may call this machine.
-pub(super) fn open(world: &World, name: &str) -> Function {
+/// A function that may call webhooks on this machine.
+pub(super) fn allowing_private_webhooks(world: &World, name: &str) -> Function {
     world.function(name).with("ALLOW_PRIVATE_WEBHOOKS", "true")
 }
 
-/// Asks for a start whose end `url` is to be told of: its job, and the secret of its signature.
-pub(super) async fn start(world: &World, key: &str, id: Uuid, url: &str) -> (Uuid, String) {
-    let request = Request::new("POST", &agent_path(id, "/provision"))
-        .key(key)
-        .header("x-webhook-url", url);
-    let answer = world
-        .call_on(&open(world, "agent-provision"), request)
-        .await;
-    let secret = answer.json()["data"]["webhookSecret"].clone();
-    (
-        job_id(&answer),
-        secret.as_str().expect("a secret").to_owned(),
-    )
+struct RequestedStart {
+    job: Uuid,
+    webhook_secret: String,
 }
 
-/// What a worker did with the job, and whether it called the webhook.
-pub(super) async fn work(instance: &Instance, job: Uuid) -> (String, bool) {
-    let answer = match instance.invoke(due(job), Duration::from_mins(1)).await {
+async fn provision_with_webhook(
+    world: &World,
+    key: &str,
+    id: Uuid,
+    receiver: &WebhookReceiver,
+) -> RequestedStart {
+    let request = Request::new("POST", &agent_path(id, "/provision"))
+        .key(key)
+        .header("x-webhook-url", &receiver.url());
+    let function = allowing_private_webhooks(world, "agent-provision");
+    let response = world.call_function(&function, request).await;
+    let secret = response.json()["data"]["webhookSecret"].clone();
+    RequestedStart {
+        job: job_id(&response),
+        webhook_secret: secret.as_str().expect("a secret").to_owned(),
+    }
+}
+
+/// What a worker did with a job.
+#[derive(Debug, PartialEq)]
+pub(super) struct JobRun {
+    /// In one word.
+    outcome: String,
+    pub(super) webhook_called: bool,
+}
+
+impl JobRun {
+    fn new(outcome: &str, webhook_called: bool) -> Self {
+        Self {
+            outcome: outcome.to_owned(),
+            webhook_called,
+        }
+    }
+}
+
+pub(super) async fn run_and_call(instance: &Instance, job: Uuid) -> JobRun {
+    let answer = match instance
+        .invoke(due_event(job), Duration::from_mins(1))
+        .await
+    {
         Outcome::Success(answer) => answer,
         other => panic!("job-run failed: {other:?}"),
     };
-    let called = answer["webhookCalled"].as_bool().expect("true or false");
-    let done = answer["outcome"].as_str().expect("a word");
-    (done.to_owned(), called)
+    let webhook_called = answer["webhookCalled"].as_bool().expect("true or false");
+    JobRun::new(answer["outcome"].as_str().expect("a word"), webhook_called)
 }
 
-/// A start that has failed, its webhook to be called next.
-pub(super) async fn failed_start(world: &World, url: &str) -> Uuid {
+/// Inserts a start that has failed and whose webhook is due.
+pub(super) async fn insert_failed_start(world: &World, url: &str) -> Uuid {
     let organization = world.organization("0").await;
     sqlx::query_scalar(
         "INSERT INTO jobs (type, status, attempts, error, data, organization_id, completed_at,
@@ -144,16 +170,36 @@ pub(super) async fn failed_start(world: &World, url: &str) -> Uuid {
     .expect("a failed job")
 }
 
-/// The secret of jobs that no request made.
+/// The webhook secret of jobs that no request created.
 pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// What is kept of a webhook: status, tries, whether its secret is there, and when it is due.
-pub(super) type Kept = (Option<String>, Option<i32>, bool, Option<i64>);
+/// What a job's row holds of its webhook.
+#[derive(Debug, PartialEq, sqlx::FromRow)]
+pub(super) struct WebhookRow {
+    status: Option<String>,
+    pub(super) attempts: Option<i32>,
+    has_secret: bool,
+    /// In seconds after the start of the test's time.
+    due_at: Option<i64>,
+}
 
-pub(super) async fn kept(world: &World, job: Uuid) -> Kept {
+impl WebhookRow {
+    /// A webhook keeps its secret as long as it can be due again.
+    pub(super) fn new(status: &str, attempts: i32, due_at: Option<i64>) -> Self {
+        Self {
+            status: Some(status.to_owned()),
+            attempts: Some(attempts),
+            has_secret: due_at.is_some(),
+            due_at,
+        }
+    }
+}
+
+pub(super) async fn webhook_row(world: &World, job: Uuid) -> WebhookRow {
     sqlx::query_as(
-        "SELECT webhook_status, webhook_attempts, webhook_secret IS NOT NULL,
-            extract(epoch FROM webhook_due_at - $2)::bigint
+        "SELECT webhook_status AS status, webhook_attempts AS attempts,
+            webhook_secret IS NOT NULL AS has_secret,
+            extract(epoch FROM webhook_due_at - $2)::bigint AS due_at
         FROM jobs WHERE id = $1",
     )
     .bind(job)
@@ -163,12 +209,7 @@ pub(super) async fn kept(world: &World, job: Uuid) -> Kept {
     .expect("a webhook")
 }
 
-pub(super) fn is(status: &str, tries: i32, due: Option<i64>) -> Kept {
-    // The secret is kept as long as it may be needed.
-    (Some(status.to_owned()), Some(tries), due.is_some(), due)
-}
-
-/// The signature as the contract describes it.
+/// The signature by the contract's description.
 pub(super) fn signature(secret: &str, unix: i64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(format!("{unix}.{body}").as_bytes());
@@ -176,7 +217,7 @@ pub(super) fn signature(secret: &str, unix: i64, body: &str) -> String {
     format!("t={unix},v1={digest}")
 }
 
-fn check(call: &Call, secret: &str, unix: i64, expected: &Value) {
+fn assert_call(call: &Call, secret: &str, unix: i64, expected: &Value) {
     let header = |name| call.headers.get(name).and_then(|value| value.to_str().ok());
     assert_eq!(call.path, "/hook?from=test");
     assert_eq!(header("content-type"), Some("application/json"));
@@ -190,117 +231,160 @@ fn check(call: &Call, secret: &str, unix: i64, expected: &Value) {
 }
 
 #[test]
-fn a_failed_start_is_told_of_with_a_signature_of_the_secret_the_owner_has() {
+fn a_failed_start_calls_its_webhook_signed_with_the_owners_secret() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let (_, key, id) = fresh(&world).await;
-        let (start, secret) = start(&world, &key, id, &hook.url()).await;
-        assert_eq!(secret.len(), 64);
-        let worker = open(&world, "job-run").start().await;
-        // As long as it is tried again there is nothing to tell.
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(200).await);
+        let (_, key, id) = tenant_with_agent(&world).await;
+        let start = provision_with_webhook(&world, &key, id, &receiver).await;
+        assert_eq!(start.webhook_secret.len(), 64);
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        // As long as the job is retried, its webhook is not called.
         for at in [0, 30] {
-            world.at(seconds(at)).await;
-            let done = work(&worker, start).await;
-            assert_eq!(done, ("again".to_owned(), false));
+            world.set_clock(seconds(at)).await;
+            let run = run_and_call(&worker, start.job).await;
+            assert_eq!(run, JobRun::new("again", false));
         }
-        world.at(seconds(150)).await;
-        assert_eq!(work(&worker, start).await, ("failed".to_owned(), true));
+        world.set_clock(seconds(150)).await;
         assert_eq!(
-            job(&world, start).await.state(),
+            run_and_call(&worker, start.job).await,
+            JobRun::new("failed", true)
+        );
+        assert_eq!(
+            job(&world, start.job).await.state(),
             ("failed", 3, Some(NO_HOST))
         );
-        let [call] = hook.calls().try_into().expect("one call");
+        let [call] = receiver.calls().try_into().expect("one call");
         let expected = json!({
-            "event": "job.completed", "jobId": start, "type": "milady_provision",
+            "event": "job.completed", "jobId": start.job, "type": "milady_provision",
             "status": "failed", "result": null, "completedAt": "2026-03-01T00:02:30.000Z",
         });
-        check(&call, &secret, seconds(150).timestamp(), &expected);
-        assert_eq!(kept(&world, start).await, is("delivered", 1, None));
-        // It was heard: nobody calls again, whatever is told of the job.
+        assert_call(
+            &call,
+            &start.webhook_secret,
+            seconds(150).timestamp(),
+            &expected,
+        );
+        assert_eq!(
+            webhook_row(&world, start.job).await,
+            WebhookRow::new("delivered", 1, None)
+        );
+        // A delivered webhook is not called again, even if the job is announced again.
         for at in [150, 180, 7_200] {
-            world.at(seconds(at)).await;
-            assert_eq!(work(&worker, start).await, ("nothing".to_owned(), false));
+            world.set_clock(seconds(at)).await;
+            assert_eq!(
+                run_and_call(&worker, start.job).await,
+                JobRun::new("nothing", false)
+            );
         }
-        assert_eq!(hook.calls().len(), 1);
+        assert_eq!(receiver.calls().len(), 1);
     });
 }
 
 #[test]
-fn a_completed_start_is_told_of_with_its_result() {
+fn a_completed_start_calls_its_webhook_with_its_result() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(204).await);
-        let (_, key, id) = fresh(&world).await;
-        let (start, secret) = start(&world, &key, id, &hook.url()).await;
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(204).await);
+        let (_, key, id) = tenant_with_agent(&world).await;
+        let start = provision_with_webhook(&world, &key, id, &receiver).await;
         world.set_status(id, "running").await;
         world
-            .at(seconds(2) + chrono::TimeDelta::microseconds(1_999))
+            .set_clock(seconds(2) + chrono::TimeDelta::microseconds(1_999))
             .await;
-        let worker = open(&world, "job-run").start().await;
-        assert_eq!(work(&worker, start).await, ("completed".to_owned(), true));
-        let [call] = hook.calls().try_into().expect("one call");
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert_eq!(
+            run_and_call(&worker, start.job).await,
+            JobRun::new("completed", true)
+        );
+        let [call] = receiver.calls().try_into().expect("one call");
         let address = format!("https://{id}.agents.example");
         let result = json!({
             "cloudAgentId": id, "status": "running", "bridgeUrl": address, "healthUrl": address,
         });
         let expected = json!({
-            "event": "job.completed", "jobId": start, "type": "milady_provision",
+            "event": "job.completed", "jobId": start.job, "type": "milady_provision",
             "status": "completed", "result": result, "completedAt": "2026-03-01T00:00:02.001Z",
         });
-        check(&call, &secret, seconds(2).timestamp(), &expected);
+        assert_call(
+            &call,
+            &start.webhook_secret,
+            seconds(2).timestamp(),
+            &expected,
+        );
     });
 }
 
 #[test]
-fn two_workers_at_once_call_once() {
+fn concurrent_workers_call_a_webhook_once() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let worker = open(&world, "job-run");
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(200).await);
+        let worker = allowing_private_webhooks(&world, "job-run");
         let (one, two) = (worker.start().await, worker.start().await);
         for round in 1..=10 {
-            let job = failed_start(&world, &hook.url()).await;
-            let (first, second) = tokio::join!(work(&one, job), work(&two, job));
-            assert_ne!(first.1, second.1, "round {round}");
-            assert_eq!(hook.calls().len(), round);
-            assert_eq!(kept(&world, job).await, is("delivered", 1, None));
+            let job = insert_failed_start(&world, &receiver.url()).await;
+            let (first, second) = tokio::join!(run_and_call(&one, job), run_and_call(&two, job));
+            assert_ne!(first.webhook_called, second.webhook_called, "round {round}");
+            assert_eq!(receiver.calls().len(), round);
+            assert_eq!(
+                webhook_row(&world, job).await,
+                WebhookRow::new("delivered", 1, None)
+            );
         }
     });
 }
 
 #[test]
-fn two_jobs_have_two_secrets_and_a_job_without_a_webhook_calls_nobody() {
+fn webhook_secrets_differ_and_a_job_without_a_webhook_calls_nobody() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let (organization, key, id) = fresh(&world).await;
-        let (_, secret) = start(&world, &key, id, &hook.url()).await;
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(200).await);
+        let (organization, key, id) = tenant_with_agent(&world).await;
+        let first = provision_with_webhook(&world, &key, id, &receiver).await;
         let other = world.agent(organization, "pending").await;
-        assert_ne!(start(&world, &key, other, &hook.url()).await.1, secret);
+        let second = provision_with_webhook(&world, &key, other, &receiver).await;
+        assert_ne!(first.webhook_secret, second.webhook_secret);
         let other = world.agent(organization, "pending").await;
-        let silent = super::provision(&world, &key, other).await;
+        let without_webhook = super::provision(&world, &key, other).await;
         set_balance(&world, organization, "0").await;
-        let worker = open(&world, "job-run").start().await;
-        assert_eq!(work(&worker, silent).await, ("failed".to_owned(), false));
-        assert_eq!(kept(&world, silent).await, (None, None, false, None));
-        assert_eq!(hook.calls().len(), 0);
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert_eq!(
+            run_and_call(&worker, without_webhook).await,
+            JobRun::new("failed", false)
+        );
+        let row = webhook_row(&world, without_webhook).await;
+        let expected = WebhookRow {
+            status: None,
+            attempts: None,
+            has_secret: false,
+            due_at: None,
+        };
+        assert_eq!(row, expected);
+        assert_eq!(receiver.calls().len(), 0);
     });
 }
 
 #[test]
-fn a_start_that_was_superseded_tells_its_webhook_too() {
+fn a_superseded_start_calls_its_webhook() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let bus = super::bus().await;
-        let (_, key, id) = fresh(&world).await;
-        let (start, _) = start(&world, &key, id, &hook.url()).await;
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(200).await);
+        let bus = super::start_bus().await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        let start = provision_with_webhook(&world, &key, id, &receiver).await;
         let mut conn = world.pool.acquire().await.expect("a connection");
-        shared::db::jobs::queue::starts_supersede(&mut conn, &[id], seconds(0))
-            .await
-            .expect("an update");
-        // Nobody is told of it at once; the sweep finds it.
+        shared::db::jobs::queue::starts_supersede_of_any_organization(
+            &mut conn,
+            &[AgentId::new(id)],
+            seconds(0),
+        )
+        .await
+        .expect("an update");
+        // The sweep finds the due webhook.
         assert_eq!(super::sweep(&world, &bus).await["told"], json!(1));
-        assert_eq!(super::told(&bus), [start]);
-        let worker = open(&world, "job-run").start().await;
-        assert_eq!(work(&worker, start).await, ("nothing".to_owned(), true));
-        let [call] = hook.calls().try_into().expect("one call");
+        assert_eq!(super::announced_jobs(&bus), [start.job]);
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert_eq!(
+            run_and_call(&worker, start.job).await,
+            JobRun::new("nothing", true)
+        );
+        let [call] = receiver.calls().try_into().expect("one call");
         let body: Value = serde_json::from_str(&call.body).expect("JSON");
         assert_eq!(body["status"], json!("failed"));
         assert_eq!(super::sweep(&world, &bus).await["told"], json!(0));

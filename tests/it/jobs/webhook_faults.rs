@@ -1,4 +1,4 @@
-//! Webhooks that do not answer, answer badly, or must not be called.
+//! Webhooks that do not answer, answer with an error, or must not be called.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +9,20 @@ use tests::{World, run};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::webhook::{Hook, SECRET, failed_start, is, kept, open, signature, work};
-use super::{due, seconds};
+use super::webhook::{
+    SECRET, WebhookReceiver, WebhookRow, allowing_private_webhooks, insert_failed_start,
+    run_and_call, signature, webhook_row,
+};
+use super::{due_event, seconds};
 
-/// A server that takes connections and says nothing.
-pub(super) struct Silent {
+/// A server that accepts connections and never answers.
+pub(super) struct SilentServer {
     port: u16,
     connections: Arc<AtomicUsize>,
     arrived: Arc<Notify>,
 }
 
-impl Silent {
+impl SilentServer {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
@@ -50,28 +53,37 @@ impl Silent {
 }
 
 #[test]
-fn a_webhook_that_fails_is_called_five_times_with_doubled_waits() {
+fn a_failing_webhook_is_called_five_times_with_doubled_waits() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(500).await);
-        let job = failed_start(&world, &hook.url()).await;
-        let worker = open(&world, "job-run").start().await;
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(500).await);
+        let job = insert_failed_start(&world, &receiver.url()).await;
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
         let mut at = 0;
         for (attempt, wait) in (1..).zip([30, 60, 120, 240]) {
-            world.at(seconds(at)).await;
-            assert!(work(&worker, job).await.1, "try {attempt}");
-            let expected = is("pending", attempt, Some(at + wait));
-            assert_eq!(kept(&world, job).await, expected);
-            world.at(seconds(at + wait - 1)).await;
-            assert!(!work(&worker, job).await.1, "try {attempt} too early");
+            world.set_clock(seconds(at)).await;
+            assert!(
+                run_and_call(&worker, job).await.webhook_called,
+                "attempt {attempt}"
+            );
+            let expected = WebhookRow::new("pending", attempt, Some(at + wait));
+            assert_eq!(webhook_row(&world, job).await, expected);
+            world.set_clock(seconds(at + wait - 1)).await;
+            assert!(
+                !run_and_call(&worker, job).await.webhook_called,
+                "attempt {attempt} too early"
+            );
             at += wait;
         }
-        world.at(seconds(at)).await;
-        assert!(work(&worker, job).await.1);
-        // That was the last one, and nobody needs the secret any more.
-        assert_eq!(kept(&world, job).await, is("failed", 5, None));
-        world.at(seconds(86_400)).await;
-        assert!(!work(&worker, job).await.1);
-        let calls = hook.calls();
+        world.set_clock(seconds(at)).await;
+        assert!(run_and_call(&worker, job).await.webhook_called);
+        // That was the last attempt, so the secret is deleted.
+        assert_eq!(
+            webhook_row(&world, job).await,
+            WebhookRow::new("failed", 5, None)
+        );
+        world.set_clock(seconds(86_400)).await;
+        assert!(!run_and_call(&worker, job).await.webhook_called);
+        let calls = receiver.calls();
         assert_eq!(calls.len(), 5);
         for (call, at) in calls.iter().zip([0, 30, 90, 210, 450]) {
             assert_eq!(call.body, calls[0].body);
@@ -84,43 +96,52 @@ fn a_webhook_that_fails_is_called_five_times_with_doubled_waits() {
 }
 
 #[test]
-fn a_webhook_that_answers_at_the_second_try_is_not_called_again() {
+fn a_webhook_that_accepts_the_second_call_is_not_called_again() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(503).await);
-        let job = failed_start(&world, &hook.url()).await;
-        let worker = open(&world, "job-run").start().await;
-        assert!(work(&worker, job).await.1);
-        hook.answer(200, None);
-        world.at(seconds(30)).await;
-        assert!(work(&worker, job).await.1);
-        assert_eq!(kept(&world, job).await, is("delivered", 2, None));
-        world.at(seconds(90)).await;
-        assert!(!work(&worker, job).await.1);
-        assert_eq!(hook.calls().len(), 2);
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(503).await);
+        let job = insert_failed_start(&world, &receiver.url()).await;
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert!(run_and_call(&worker, job).await.webhook_called);
+        receiver.set_answer(200, None);
+        world.set_clock(seconds(30)).await;
+        assert!(run_and_call(&worker, job).await.webhook_called);
+        assert_eq!(
+            webhook_row(&world, job).await,
+            WebhookRow::new("delivered", 2, None)
+        );
+        world.set_clock(seconds(90)).await;
+        assert!(!run_and_call(&worker, job).await.webhook_called);
+        assert_eq!(receiver.calls().len(), 2);
     });
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
     run(async {
-        let (world, hook) = (World::new().await, Hook::answering(200).await);
-        let elsewhere = Hook::answering(200).await;
-        let worker = open(&world, "job-run").start().await;
+        let (world, receiver) = (World::new().await, WebhookReceiver::answering(200).await);
+        let elsewhere = WebhookReceiver::answering(200).await;
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
         for (count, status) in (1..).zip([301, 302, 303, 307, 308]) {
-            hook.answer(status, Some(&elsewhere.url()));
-            let job = failed_start(&world, &hook.url()).await;
-            assert!(work(&worker, job).await.1);
-            assert_eq!(kept(&world, job).await, is("pending", 1, Some(30)));
-            assert_eq!((hook.calls().len(), elsewhere.calls().len()), (count, 0));
+            receiver.set_answer(status, Some(&elsewhere.url()));
+            let job = insert_failed_start(&world, &receiver.url()).await;
+            assert!(run_and_call(&worker, job).await.webhook_called);
+            assert_eq!(
+                webhook_row(&world, job).await,
+                WebhookRow::new("pending", 1, Some(30))
+            );
+            assert_eq!(
+                (receiver.calls().len(), elsewhere.calls().len()),
+                (count, 0)
+            );
         }
     });
 }
 
 #[test]
-fn a_dead_address_is_a_failed_try() {
+fn an_unreachable_webhook_is_a_failed_attempt() {
     run(async {
         let world = World::new().await;
-        let worker = open(&world, "job-run").start().await;
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
@@ -129,45 +150,57 @@ fn a_dead_address_is_a_failed_try() {
             format!("https://127.0.0.1:{port}/"),
             "http://nobody.invalid/".to_owned(),
         ] {
-            let job = failed_start(&world, &url).await;
-            assert!(work(&worker, job).await.1, "{url}");
-            assert_eq!(kept(&world, job).await, is("pending", 1, Some(30)), "{url}");
+            let job = insert_failed_start(&world, &url).await;
+            assert!(run_and_call(&worker, job).await.webhook_called, "{url}");
+            assert_eq!(
+                webhook_row(&world, job).await,
+                WebhookRow::new("pending", 1, Some(30)),
+                "{url}"
+            );
         }
     });
 }
 
 #[test]
-fn a_call_whose_worker_died_is_made_again() {
+fn a_webhook_whose_caller_died_is_called_again() {
     run(async {
-        let (world, silent) = (World::new().await, Silent::start().await);
-        let job = failed_start(&world, &silent.url()).await;
-        let instance = open(&world, "job-run").start().await;
-        let (outcome, ()) =
-            tokio::join!(instance.invoke(due(job), Duration::from_mins(1)), async {
+        let (world, silent) = (World::new().await, SilentServer::start().await);
+        let job = insert_failed_start(&world, &silent.url()).await;
+        let instance = allowing_private_webhooks(&world, "job-run").start().await;
+        let (outcome, ()) = tokio::join!(
+            instance.invoke(due_event(job), Duration::from_mins(1)),
+            async {
                 silent.arrived.notified().await;
                 instance.kill().await;
-            });
+            }
+        );
         assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
-        assert_eq!(kept(&world, job).await, is("pending", 1, Some(30)));
-        let hook = Hook::answering(200).await;
+        assert_eq!(
+            webhook_row(&world, job).await,
+            WebhookRow::new("pending", 1, Some(30))
+        );
+        let receiver = WebhookReceiver::answering(200).await;
         sqlx::query("UPDATE jobs SET webhook_url = $1")
-            .bind(hook.url())
+            .bind(receiver.url())
             .execute(&world.pool)
             .await
             .expect("a server that answers");
-        let worker = open(&world, "job-run").start().await;
-        world.at(seconds(29)).await;
-        assert!(!work(&worker, job).await.1);
-        world.at(seconds(30)).await;
-        assert!(work(&worker, job).await.1);
-        assert_eq!(kept(&world, job).await, is("delivered", 2, None));
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        world.set_clock(seconds(29)).await;
+        assert!(!run_and_call(&worker, job).await.webhook_called);
+        world.set_clock(seconds(30)).await;
+        assert!(run_and_call(&worker, job).await.webhook_called);
+        assert_eq!(
+            webhook_row(&world, job).await,
+            WebhookRow::new("delivered", 2, None)
+        );
     });
 }
 
 #[test]
-fn without_the_setting_this_machine_is_never_called() {
+fn private_addresses_are_not_called_without_the_setting() {
     run(async {
-        let (world, silent) = (World::new().await, Silent::start().await);
+        let (world, silent) = (World::new().await, SilentServer::start().await);
         let worker = world.function("job-run").start().await;
         let port = silent.port;
         for url in [
@@ -182,15 +215,19 @@ fn without_the_setting_this_machine_is_never_called() {
             "https://169.254.169.254/latest/meta-data".to_owned(),
             "not a url".to_owned(),
         ] {
-            let job = failed_start(&world, &url).await;
-            // It is a failed try like any other, and ends like one.
+            let job = insert_failed_start(&world, &url).await;
+            // A refused address is a failed attempt like any other.
             for (attempt, at) in (1..=5).zip([0, 30, 90, 210, 450]) {
-                world.at(seconds(at)).await;
-                assert!(work(&worker, job).await.1, "{url}");
-                assert_eq!(kept(&world, job).await.1, Some(attempt));
+                world.set_clock(seconds(at)).await;
+                assert!(run_and_call(&worker, job).await.webhook_called, "{url}");
+                assert_eq!(webhook_row(&world, job).await.attempts, Some(attempt));
             }
-            assert_eq!(kept(&world, job).await, is("failed", 5, None), "{url}");
-            world.at(seconds(0)).await;
+            assert_eq!(
+                webhook_row(&world, job).await,
+                WebhookRow::new("failed", 5, None),
+                "{url}"
+            );
+            world.set_clock(seconds(0)).await;
         }
         assert_eq!(silent.count(), 0);
     });

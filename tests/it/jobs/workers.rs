@@ -1,26 +1,28 @@
-//! More than one worker, workers that die, and workers that something else overtook.
+//! Concurrent workers, workers that die, and workers that lose their job.
 
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use shared::db::jobs::work::job_claim;
-use shared::db::jobs::queue::{job_supersede, starts_supersede};
+use shared::db::jobs::queue::{Supersede, job_supersede, starts_supersede_of_any_organization};
+use shared::db::jobs::worker::job_claim_of_any_organization;
+use shared::domain::ids::{AgentId, JobId, OrganizationId};
 use tests::calls::agent_path;
 use tests::world::hours;
 use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    AGENTS, HOSTS, NO_HOST, ORGANIZATIONS, STALE, agent, bus, fresh, in_error, job, job_id,
-    kill_worker, meanwhile, place, provision, register_host, run_job, run_on, seconds, set_balance,
-    sweep, told,
+    AGENTS, HOSTS, NO_HOST, ORGANIZATIONS, STALE, agent_status, announced_jobs, in_error, job,
+    job_id, kill_worker_at, provision, record_container, register_unreachable_host,
+    run_blocked_job, run_job, run_job_on, seconds, set_balance, start_bus, sweep,
+    tenant_with_agent,
 };
 
 const ROUNDS: i64 = 25;
 
 #[test]
-fn of_two_workers_at_the_same_moment_one_gets_the_job() {
+fn one_of_two_concurrent_workers_gets_the_job() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("100").await;
@@ -29,7 +31,7 @@ fn of_two_workers_at_the_same_moment_one_gets_the_job() {
         for round in 0..ROUNDS {
             let id = world.agent(organization, "pending").await;
             let start = provision(&world, &key, id).await;
-            let (first, second) = tokio::join!(run_on(&one, start), run_on(&two, start));
+            let (first, second) = tokio::join!(run_job_on(&one, start), run_job_on(&two, start));
             let mut both = [first, second];
             both.sort();
             assert_eq!(both, ["again", "nothing"], "round {round}");
@@ -39,50 +41,53 @@ fn of_two_workers_at_the_same_moment_one_gets_the_job() {
 }
 
 #[test]
-fn the_same_event_twice_runs_the_job_once() {
+fn a_repeated_event_runs_the_job_once() {
     run(async {
         let world = World::new().await;
-        let (_, key, id) = fresh(&world).await;
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
         assert_eq!(run_job(&world, start).await, "again");
         let before = job(&world, start).await;
         assert_eq!(run_job(&world, start).await, "nothing");
         assert_eq!(job(&world, start).await, before);
-        // Also while the first one is at work.
-        world.at(seconds(30)).await;
-        let again = async { assert_eq!(run_job(&world, start).await, "nothing") };
-        assert_eq!(meanwhile(&world, start, AGENTS, again).await, "again");
+        // Also while the first event's worker runs.
+        world.set_clock(seconds(30)).await;
+        let second_event = async { assert_eq!(run_job(&world, start).await, "nothing") };
+        assert_eq!(
+            run_blocked_job(&world, start, AGENTS, second_event).await,
+            "again"
+        );
         assert_eq!(job(&world, start).await.attempts, 2);
     });
 }
 
 #[test]
-fn the_job_of_a_worker_that_died_is_recovered_after_five_minutes_and_not_before() {
-    for (lock, began) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
+fn a_dead_workers_job_is_recovered_after_five_minutes_and_not_before() {
+    for (lock, status) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
         run(async {
-            let (world, bus) = (World::new().await, bus().await);
-            let (_, key, id) = fresh(&world).await;
+            let (world, bus) = (World::new().await, start_bus().await);
+            let (_, key, id) = tenant_with_agent(&world).await;
             let start = provision(&world, &key, id).await;
-            kill_worker(&world, start, lock).await;
+            kill_worker_at(&world, start, lock).await;
             assert_eq!(job(&world, start).await.state(), ("in_progress", 1, None));
-            assert_eq!(agent(&world, id).await.0, began);
+            assert_eq!(agent_status(&world, id).await.0, status);
 
-            world.at(seconds(299)).await;
+            world.set_clock(seconds(299)).await;
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(0));
             assert_eq!(run_job(&world, start).await, "nothing");
-            assert!(told(&bus).is_empty());
+            assert!(announced_jobs(&bus).is_empty());
 
-            world.at(seconds(301)).await;
+            world.set_clock(seconds(301)).await;
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("pending", 1, Some(STALE)));
             assert_eq!(row.scheduled_for, seconds(331));
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(0));
-            assert!(told(&bus).is_empty());
+            assert!(announced_jobs(&bus).is_empty());
 
-            world.at(seconds(331)).await;
+            world.set_clock(seconds(331)).await;
             assert_eq!(sweep(&world, &bus).await["told"], json!(1));
-            assert_eq!(told(&bus), [start]);
+            assert_eq!(announced_jobs(&bus), [start]);
             assert_eq!(run_job(&world, start).await, "again");
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("pending", 2, Some(NO_HOST)));
@@ -91,146 +96,182 @@ fn the_job_of_a_worker_that_died_is_recovered_after_five_minutes_and_not_before(
 }
 
 #[test]
-fn a_worker_that_was_taken_for_dead_changes_nothing_when_it_wakes_up() {
+fn a_worker_that_counted_as_dead_changes_nothing_when_it_wakes_up() {
     run(async {
-        let (world, bus) = (World::new().await, bus().await);
-        let (_, key, id) = fresh(&world).await;
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        let second_try = async {
-            world.at(seconds(301)).await;
+        let recovery = async {
+            world.set_clock(seconds(301)).await;
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
         };
-        assert_eq!(meanwhile(&world, start, HOSTS, second_try).await, "lost");
+        assert_eq!(
+            run_blocked_job(&world, start, HOSTS, recovery).await,
+            "lost"
+        );
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("pending", 1, Some(STALE)));
         assert_eq!(row.scheduled_for, seconds(331));
-        assert_eq!(agent(&world, id).await.0, "provisioning");
+        assert_eq!(agent_status(&world, id).await.0, "provisioning");
     });
 }
 
 #[test]
-fn a_worker_whose_job_another_one_has_by_now_changes_nothing() {
-    for (lock, began) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
+fn a_worker_changes_nothing_once_another_one_has_its_job() {
+    for (lock, status) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
         run(async {
-            let (world, bus) = (World::new().await, bus().await);
-            let (_, key, id) = fresh(&world).await;
+            let (world, bus) = (World::new().await, start_bus().await);
+            let (_, key, id) = tenant_with_agent(&world).await;
             let start = provision(&world, &key, id).await;
-            let another_one = async {
+            let other_worker = async {
                 world
                     .execute("UPDATE jobs SET updated_at = updated_at - interval '301 s'")
                     .await;
                 if lock == HOSTS {
                     assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
                 } else {
-                    // The sweep would wait for the agent's row as the worker does.
+                    // The sweep would wait for the agent's row like the worker.
                     world.execute("UPDATE jobs SET status = 'pending'").await;
                 }
                 let mut conn = world.pool.acquire().await.expect("a connection");
-                let claimed = job_claim(&mut conn, start, seconds(30)).await;
+                let claimed =
+                    job_claim_of_any_organization(&mut conn, JobId::new(start), seconds(30)).await;
                 assert_eq!(claimed.expect("a claim").expect("a job").attempt, 2);
             };
-            assert_eq!(meanwhile(&world, start, lock, another_one).await, "lost");
+            assert_eq!(
+                run_blocked_job(&world, start, lock, other_worker).await,
+                "lost"
+            );
             let row = job(&world, start).await;
             assert_eq!((row.status.as_str(), row.attempts), ("in_progress", 2));
-            assert_eq!(agent(&world, id).await, (began.to_owned(), None));
+            assert_eq!(agent_status(&world, id).await, (status.to_owned(), None));
         });
     }
 }
 
 #[test]
-fn a_start_that_was_superseded_while_its_worker_waited_changes_nothing() {
-    for (lock, began) in [
+fn a_superseded_start_changes_nothing_after_its_worker_waited() {
+    for (lock, status) in [
         (ORGANIZATIONS, "pending"),
         (AGENTS, "pending"),
         (HOSTS, "provisioning"),
     ] {
         run(async {
-            let (world, bus) = (World::new().await, bus().await);
-            let (_, key, id) = fresh(&world).await;
+            let (world, bus) = (World::new().await, start_bus().await);
+            let (_, key, id) = tenant_with_agent(&world).await;
             let start = provision(&world, &key, id).await;
-            let superseded = async {
+            let supersede = async {
                 let mut conn = world.pool.acquire().await.expect("a connection");
-                starts_supersede(&mut conn, &[id], seconds(5))
+                starts_supersede_of_any_organization(&mut conn, &[AgentId::new(id)], seconds(5))
                     .await
                     .expect("an update");
             };
-            assert_eq!(meanwhile(&world, start, lock, superseded).await, "lost");
+            assert_eq!(
+                run_blocked_job(&world, start, lock, supersede).await,
+                "lost"
+            );
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("failed", 2, Some("Superseded by a stop")));
             assert_eq!(row.completed_at, Some(seconds(5)));
-            assert_eq!(agent(&world, id).await, (began.to_owned(), None));
-            // Nothing runs it again, and an agent that had begun to start is not left as it is.
+            assert_eq!(agent_status(&world, id).await, (status.to_owned(), None));
+            // It is not run again, and an agent that was being started is put in error.
             assert_eq!(run_job(&world, start).await, "nothing");
-            world.at(seconds(301)).await;
+            world.set_clock(seconds(301)).await;
             let swept = sweep(&world, &bus).await;
             assert_eq!(
                 (&swept["recovered"], &swept["told"]),
                 (&json!(0), &json!(0))
             );
-            let expected = match began {
+            let expected = match status {
                 "provisioning" => in_error(STALE),
                 status => (status.to_owned(), None),
             };
-            assert_eq!(agent(&world, id).await, expected);
+            assert_eq!(agent_status(&world, id).await, expected);
         });
     }
 }
 
 #[test]
-fn a_stop_that_was_superseded_while_its_worker_waited_changes_nothing() {
+fn a_superseded_stop_changes_nothing_after_its_worker_waited() {
     for (lock, status) in [(AGENTS, "stopped"), (HOSTS, "running")] {
         run(async {
             let world = World::new().await;
             let (organization, key) = world.tenant("10").await;
             let id = world.agent(organization, "running").await;
-            register_host(&world).await;
-            place(&world, id).await;
+            register_unreachable_host(&world).await;
+            record_container(&world, id).await;
             let stop = job_id(&world.post(&key, &agent_path(id, "/suspend")).await);
             world.set_status(id, status).await;
-            let superseded = async {
+            let supersede = async {
                 let mut conn = world.pool.acquire().await.expect("a connection");
                 let reason = "Superseded by the agent's deletion";
-                let done = job_supersede(&mut conn, stop, false, reason, seconds(5)).await;
-                assert!(done.expect("an update"));
+                let superseded = job_supersede(
+                    &mut conn,
+                    OrganizationId::new(organization),
+                    JobId::new(stop),
+                    Supersede::Active,
+                    reason,
+                    seconds(5),
+                )
+                .await;
+                assert!(superseded.expect("an update"));
             };
-            assert_eq!(meanwhile(&world, stop, lock, superseded).await, "lost");
+            assert_eq!(run_blocked_job(&world, stop, lock, supersede).await, "lost");
             let row = job(&world, stop).await;
             assert_eq!(
                 row.state(),
                 ("failed", 2, Some("Superseded by the agent's deletion"))
             );
-            assert_eq!(agent(&world, id).await, (status.to_owned(), None));
+            assert_eq!(agent_status(&world, id).await, (status.to_owned(), None));
         });
     }
 }
 
-/// An agent whose last hour of grace has begun, and which its owner starts with money that is spent
-/// elsewhere by the time of the tick.
-async fn about_to_be_suspended(world: &World) -> (Uuid, Uuid, Uuid) {
+struct DoomedStart {
+    organization: Uuid,
+    agent: Uuid,
+    job: Uuid,
+}
+
+/// An agent in its last hour of grace, whose owner requests a start with credit that is spent before the next billing
+/// run.
+async fn start_before_suspension(world: &World) -> DoomedStart {
     let (organization, key) = world.tenant("0").await;
     let id = world.agent(organization, "running").await;
-    world.tick(1).await;
-    world.hand_over().await;
-    world.at(hours(49) - TimeDelta::minutes(10)).await;
+    world.run_billing(1).await;
+    world.mark_events_handed_over().await;
+    world.set_clock(hours(49) - TimeDelta::minutes(10)).await;
     world.set_status(id, "error").await;
     set_balance(world, organization, "7").await;
     let start = provision(world, &key, id).await;
-    (organization, id, start)
+    DoomedStart {
+        organization,
+        agent: id,
+        job: start,
+    }
 }
 
-async fn suspending_tick(world: &World, organization: Uuid) {
+/// A billing run that suspends the agent.
+async fn suspend_by_billing(world: &World, organization: Uuid) {
     set_balance(world, organization, "0").await;
-    let report = world.tick(49).await;
+    let report = world.run_billing(49).await;
     assert_eq!(report.tally.suspended, 1);
 }
 
 #[test]
-fn billing_that_suspends_an_agent_ends_its_start_and_makes_one_stop() {
+fn suspending_an_agent_ends_its_start_and_enqueues_one_stop() {
     run(async {
         let world = World::new().await;
-        let (organization, id, start) = about_to_be_suspended(&world).await;
-        let tick = suspending_tick(&world, organization);
-        assert_eq!(meanwhile(&world, start, HOSTS, tick).await, "lost");
+        let DoomedStart {
+            organization,
+            agent: id,
+            job: start,
+        } = start_before_suspension(&world).await;
+        let suspension = suspend_by_billing(&world, organization);
+        assert_eq!(
+            run_blocked_job(&world, start, HOSTS, suspension).await,
+            "lost"
+        );
         let superseded = ("failed", 2, Some("Superseded by a stop"));
         assert_eq!(job(&world, start).await.state(), superseded);
         assert_eq!(world.agent_row(id).await.billing_status, "suspended");
@@ -240,14 +281,14 @@ fn billing_that_suspends_an_agent_ends_its_start_and_makes_one_stop() {
             json!({"type": "milady_suspend", "status": "pending", "attempts": 0, "error": null}),
         ];
         assert_eq!(world.jobs_of(id).await, expected);
-        // Neither later ticks nor sweeps make another one, and the start stays ended.
-        world.tick(50).await;
-        let (bus, ids) = (bus().await, world.jobs_of(id).await);
+        // Later billing runs and sweeps enqueue no other stop, and the start stays ended.
+        world.run_billing(50).await;
+        let (bus, ids) = (start_bus().await, world.jobs_of(id).await);
         sweep(&world, &bus).await;
         assert_eq!(run_job(&world, start).await, "nothing");
         assert_eq!(world.jobs_of(id).await, ids);
-        let told: HashSet<Uuid> = told(&bus).into_iter().collect();
-        assert!(told.len() == 1 && !told.contains(&start));
+        let announced: HashSet<Uuid> = announced_jobs(&bus).into_iter().collect();
+        assert!(announced.len() == 1 && !announced.contains(&start));
     });
 }
 
@@ -255,20 +296,29 @@ fn billing_that_suspends_an_agent_ends_its_start_and_makes_one_stop() {
 fn f13_a_start_that_billing_ended_does_not_leave_the_agent_in_provisioning() {
     run(async {
         let world = World::new().await;
-        let (organization, id, start) = about_to_be_suspended(&world).await;
-        let tick = suspending_tick(&world, organization);
-        assert_eq!(meanwhile(&world, start, HOSTS, tick).await, "lost");
-        // There is no host and no container was ever recorded: nothing is there to be stopped.
+        let DoomedStart {
+            organization,
+            agent: id,
+            job: start,
+        } = start_before_suspension(&world).await;
+        let suspension = suspend_by_billing(&world, organization);
+        assert_eq!(
+            run_blocked_job(&world, start, HOSTS, suspension).await,
+            "lost"
+        );
+        // No host and no container was ever recorded, so there is nothing to stop.
         let stop: Uuid = sqlx::query_scalar("SELECT id FROM jobs WHERE type = 'milady_suspend'")
             .fetch_one(&world.pool)
             .await
             .expect("a stop job");
-        let bus = bus().await;
+        let bus = start_bus().await;
         for minutes in [0, 1, 5, 30] {
-            world.at(hours(49) + TimeDelta::minutes(minutes)).await;
+            world
+                .set_clock(hours(49) + TimeDelta::minutes(minutes))
+                .await;
             run_job(&world, stop).await;
             sweep(&world, &bus).await;
         }
-        assert_ne!(agent(&world, id).await.0, "provisioning");
+        assert_ne!(agent_status(&world, id).await.0, "provisioning");
     });
 }

@@ -1,11 +1,11 @@
-//! Databases at Neon: a project for each agent, called `milady-<id>`. Owns: when a project is looked for,
-//! made and deleted. Does not own: the requests (`session`).
+//! Databases at Neon: one project per agent, named `milady-<id>`. Owns: when a project is looked up, created
+//! and deleted. Does not own: the requests (`session`).
 //!
-//! The shapes are those of Neon's API reference (neon.com/docs/reference/api: "List projects", "Create
-//! project", "Retrieve connection URI", "Delete project"). It says of errors: what 423 and 503 answered
-//! can always be tried again; a POST that failed in another way, or was not answered, must not be. Two
-//! projects may bear one name. So a project is looked for before it is made, and a creation that may
-//! have happened is left to the next call, which finds it.
+//! Source: Neon's API reference, neon.com/docs/reference/api ("List projects", "Create project", "Retrieve
+//! connection URI", "Delete project"). A request answered with 423 or 503 can always be repeated. A POST that
+//! failed otherwise, or got no response, must not be: two projects may have the same name. So a project is
+//! looked up before it is created, and a creation with an unknown outcome is left to the next call, which finds
+//! the project.
 
 mod session;
 
@@ -13,26 +13,26 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use url::Url;
-use uuid::Uuid;
 
 use self::session::Session;
-use super::DatabaseError;
+use super::{DatabaseError, DatabaseErrorReason};
+use crate::domain::ids::AgentId;
 
-/// Where Neon's API is.
 pub const BASE_URL: &str = "https://console.neon.tech/api/v2";
-/// What one call of ours may take, with all its requests.
-const WITHIN: Duration = Duration::from_secs(10);
+/// For one call with all its requests.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Neon, and the key of an organization there.
+/// Neon's API, with the key of an organization there.
 #[derive(Clone)]
 pub struct Neon {
     base: Url,
     authorization: HeaderValue,
 }
 
-/// Nothing of the key.
+/// Shows nothing of the key.
 impl fmt::Debug for Neon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Neon")
@@ -42,31 +42,30 @@ impl fmt::Debug for Neon {
 /// An agent's project.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NeonProject {
-    /// Neon's id of it.
     pub project_id: String,
-    /// Where the agent finds its database. Keep it secret.
+    /// The URI under which the agent finds its database. It is a secret.
     pub uri: String,
 }
 
-/// Without the URI.
+/// Leaves out the URI.
 impl fmt::Debug for NeonProject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("NeonProject");
-        shown.field("project_id", &self.project_id);
-        shown.finish_non_exhaustive()
+        let mut debug = f.debug_struct("NeonProject");
+        debug.field("project_id", &self.project_id);
+        debug.finish_non_exhaustive()
     }
 }
 
 impl Neon {
-    /// Neon's API at `base` with a key; none for a key that is no text of one line, and for an address
-    /// that is neither https nor http on this machine.
+    /// `None` if the key is not one line of text, or if the address is neither https nor http on this machine:
+    /// the key must not travel in the clear.
     #[must_use]
     pub fn new(key: &str, base: &str) -> Option<Self> {
         let base: Url = base.parse().ok()?;
-        let local = matches!(base.host_str(), Some("127.0.0.1" | "localhost"));
-        let safe = base.scheme() == "https" || (base.scheme() == "http" && local);
+        let is_local = matches!(base.host_str(), Some("127.0.0.1" | "localhost"));
+        let is_safe = base.scheme() == "https" || (base.scheme() == "http" && is_local);
         let authorization = HeaderValue::from_str(&format!("Bearer {key}"));
-        let mut authorization = authorization.ok().filter(|_| safe && !key.is_empty())?;
+        let mut authorization = authorization.ok().filter(|_| is_safe && !key.is_empty())?;
         authorization.set_sensitive(true);
         Some(Self {
             base,
@@ -74,47 +73,45 @@ impl Neon {
         })
     }
 
-    /// An agent's project, made if it is not there. Twice at once may make two: the caller sees to it
-    /// that an agent is provisioned once at a time.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
-    pub async fn ensure(&self, agent_id: Uuid) -> Result<NeonProject, DatabaseError> {
+    /// An agent's project. Creates it if it does not exist. Concurrent calls for the same agent may create
+    /// two: the caller must provision an agent once at a time.
+    pub async fn ensure(&self, agent_id: AgentId) -> Result<NeonProject, DatabaseError> {
         let name = name(agent_id);
-        within(async {
+        with_timeout(async {
             let session = self.session()?;
-            let (project_id, uri) = match session.find(&name).await?.into_iter().next() {
-                Some(project_id) => (project_id, None),
-                None => session.create(&name).await?,
+            let existing = session.find(&name).await?.into_iter().next();
+            let (project_id, uri) = if let Some(project_id) = existing {
+                (project_id, None)
+            } else {
+                let created = session.create(&name).await?;
+                (created.project_id, created.uri)
             };
             let uri = match uri {
                 Some(uri) => uri,
                 None => session.uri(&project_id).await?,
             };
             if !uri.starts_with("postgres://") && !uri.starts_with("postgresql://") {
-                return Err(DatabaseError::Protocol);
+                return Err(DatabaseErrorReason::Protocol.into());
             }
             Ok(NeonProject { project_id, uri })
         })
         .await
     }
 
-    /// Removes an agent's project; there may be none. Without its id all of its name are removed.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
+    /// Removes an agent's project, which need not exist. Without `project_id` all projects of the agent's name
+    /// are removed.
     pub async fn drop(
         &self,
-        agent_id: Uuid,
+        agent_id: AgentId,
         project_id: Option<&str>,
     ) -> Result<(), DatabaseError> {
-        within(async {
+        with_timeout(async {
             let session = self.session()?;
-            let projects = match project_id {
+            let project_ids = match project_id {
                 Some(project_id) => vec![project_id.to_owned()],
                 None => session.find(&name(agent_id)).await?,
             };
-            for project_id in projects {
+            for project_id in project_ids {
                 session.delete(&project_id).await?;
             }
             Ok(())
@@ -127,15 +124,16 @@ impl Neon {
     }
 }
 
-fn name(agent_id: Uuid) -> String {
+fn name(agent_id: AgentId) -> String {
     format!("milady-{agent_id}")
 }
 
-async fn within<T>(
-    work: impl Future<Output = Result<T, DatabaseError>>,
+async fn with_timeout<T>(
+    call: impl Future<Output = Result<T, DatabaseError>>,
 ) -> Result<T, DatabaseError> {
-    let done = timeout(WITHIN, Box::pin(work)).await;
-    done.unwrap_or(Err(DatabaseError::TimedOut))
+    timeout(CALL_TIMEOUT, Box::pin(call))
+        .await
+        .map_err(|_: Elapsed| DatabaseErrorReason::TimedOut)?
 }
 
 #[cfg(test)]
@@ -143,8 +141,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_goes_to_https_or_stays_here() {
-        for (key, base, taken) in [
+    fn a_key_is_only_sent_over_https_or_to_this_machine() {
+        for (key, base, accepted) in [
             ("k", BASE_URL, true),
             ("k", "http://127.0.0.1:9/api/v2", true),
             ("k", "http://console.neon.tech/api/v2", false),
@@ -152,12 +150,12 @@ mod tests {
             ("", BASE_URL, false),
             ("two\nlines", BASE_URL, false),
         ] {
-            assert_eq!(Neon::new(key, base).is_some(), taken, "{key:?} {base}");
+            assert_eq!(Neon::new(key, base).is_some(), accepted, "{key:?} {base}");
         }
     }
 
     #[test]
-    fn nothing_is_shown() {
+    fn debug_shows_neither_key_nor_uri() {
         let neon = Neon::new("word", BASE_URL).expect("a key");
         assert_eq!(format!("{neon:?}"), "Neon");
         let project = NeonProject {

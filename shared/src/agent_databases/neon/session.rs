@@ -1,4 +1,4 @@
-//! The requests to Neon's API. Owns: their shapes, and which of them may be repeated.
+//! The requests to Neon's API. Owns: the shapes of requests and responses, and which requests may be repeated.
 
 use std::time::Duration;
 
@@ -12,24 +12,26 @@ use tokio::time::sleep;
 use tracing::warn;
 use url::Url;
 
-use super::super::DatabaseError;
+use crate::agent_databases::{DatabaseError, DatabaseErrorReason};
+use crate::failure::with_reason;
 
-/// Tries that a request gets, the wait after the first, which doubles, and the longest we wait.
-const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Projects in one answer at most, as the reference says. A name with an id in it is not borne by many.
-const PROJECTS: &str = "400";
-/// The longest answer that is read, in bytes.
-const LONGEST: usize = 2 << 20;
-/// What a new project's database and its owner are called when nothing else is said.
-const DATABASE: &str = "neondb";
-const ROLE: &str = "neondb_owner";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const MAX_ATTEMPTS: u32 = 5;
+/// The wait before the second attempt. It doubles with each further attempt.
+const FIRST_RETRY_AFTER: Duration = Duration::from_millis(250);
+/// A longer wait would use up most of a call's timeout: the response is returned as it is.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The most that Neon lists in one response. Names hold an agent's id, so a search matches few.
+const MAX_PROJECTS: &str = "400";
+const MAX_RESPONSE_BYTES: usize = 2 << 20;
+/// Neon's names for the database and the role of a new project.
+const DEFAULT_DATABASE: &str = "neondb";
+const DEFAULT_ROLE: &str = "neondb_owner";
 
 #[derive(Deserialize)]
 struct List {
     projects: Vec<Project>,
-    /// Projects that are there and of which Neon did not learn more in time.
+    /// Projects that exist, but whose details Neon could not read in time.
     #[serde(default)]
     unavailable_project_ids: Vec<String>,
 }
@@ -41,15 +43,22 @@ struct Project {
 }
 
 #[derive(Deserialize)]
-struct Created {
+struct CreateResponse {
     project: Project,
     #[serde(default)]
-    connection_uris: Vec<CreatedUri>,
+    connection_uris: Vec<ConnectionUri>,
 }
 
 #[derive(Deserialize)]
-struct CreatedUri {
+struct ConnectionUri {
     connection_uri: String,
+}
+
+/// A project that was just created.
+pub(super) struct CreatedProject {
+    pub(super) project_id: String,
+    /// `None` if the response held no URI.
+    pub(super) uri: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +72,7 @@ struct Refusal {
     code: String,
 }
 
-/// The requests of one call of ours: one client, one connection as long as it holds.
+/// The requests of one call. They share one HTTP client and its connection.
 pub(super) struct Session<'a> {
     base: &'a Url,
     authorization: &'a HeaderValue,
@@ -71,7 +80,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens nothing yet.
+    /// Connects to nothing yet.
     pub(super) fn new(
         base: &'a Url,
         authorization: &'a HeaderValue,
@@ -79,10 +88,10 @@ impl<'a> Session<'a> {
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .connect_timeout(Duration::from_secs(3))
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent("milady-control-plane")
             .build()
-            .map_err(|_| DatabaseError::Unreachable)?;
+            .map_err(with_reason(DatabaseErrorReason::Unreachable))?;
         Ok(Self {
             base,
             authorization,
@@ -90,81 +99,84 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The ids of all projects of a name.
+    /// The ids of all projects of a name, sorted.
     pub(super) async fn find(&self, name: &str) -> Result<Vec<String>, DatabaseError> {
         let mut url = self.url(&["projects"])?;
         url.query_pairs_mut()
-            .extend_pairs([("search", name), ("limit", PROJECTS)]);
-        let list: List = read(self.send(Method::GET, url, None).await?).await?;
-        // The search also finds parts of names.
-        let named = list.projects.into_iter().filter(|found| found.name == name);
-        let mut ids: Vec<String> = named.map(|project| project.id).collect();
+            .extend_pairs([("search", name), ("limit", MAX_PROJECTS)]);
+        let list: List = read_json(self.send(Method::GET, url, None).await?).await?;
+        // The search also matches parts of names.
+        let projects = list.projects.into_iter();
+        let matching = projects.filter(|project| project.name == name);
+        let mut ids: Vec<String> = matching.map(|project| project.id).collect();
         if ids.is_empty() && !list.unavailable_project_ids.is_empty() {
-            // It may be among those: not seen is not absent.
-            return Err(DatabaseError::Unavailable);
+            // The project may be among those. Treating it as missing would create a second one.
+            return Err(DatabaseErrorReason::Unavailable.into());
         }
-        // Should there be several, it is always the same.
+        // If there are several, every call takes the same one.
         ids.sort();
         Ok(ids)
     }
 
-    /// A new project's id, and its address where the answer holds one.
-    pub(super) async fn create(
-        &self,
-        name: &str,
-    ) -> Result<(String, Option<String>), DatabaseError> {
+    pub(super) async fn create(&self, name: &str) -> Result<CreatedProject, DatabaseError> {
         let url = self.url(&["projects"])?;
         let body = json!({"project": {"name": name}}).to_string();
-        let created: Created = read(self.send(Method::POST, url, Some(body)).await?).await?;
+        let response = self.send(Method::POST, url, Some(body)).await?;
+        let created: CreateResponse = read_json(response).await?;
         let uri = created.connection_uris.into_iter().next();
-        Ok((created.project.id, uri.map(|uri| uri.connection_uri)))
+        Ok(CreatedProject {
+            project_id: created.project.id,
+            uri: uri.map(|uri| uri.connection_uri),
+        })
     }
 
-    /// A project's address.
+    /// The connection URI of a project's default database.
     pub(super) async fn uri(&self, project_id: &str) -> Result<String, DatabaseError> {
         let mut url = self.url(&["projects", project_id, "connection_uri"])?;
-        url.query_pairs_mut()
-            .extend_pairs([("database_name", DATABASE), ("role_name", ROLE)]);
-        let uri: Uri = read(self.send(Method::GET, url, None).await?).await?;
+        url.query_pairs_mut().extend_pairs([
+            ("database_name", DEFAULT_DATABASE),
+            ("role_name", DEFAULT_ROLE),
+        ]);
+        let uri: Uri = read_json(self.send(Method::GET, url, None).await?).await?;
         Ok(uri.uri)
     }
 
-    /// Deletes a project, which may be gone.
+    /// Deletes a project. A project that is gone is no error.
     pub(super) async fn delete(&self, project_id: &str) -> Result<(), DatabaseError> {
         let url = self.url(&["projects", project_id])?;
-        let answer = self.send(Method::DELETE, url, None).await?;
-        if answer.status() == StatusCode::NOT_FOUND {
+        let response = self.send(Method::DELETE, url, None).await?;
+        if response.status() == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        accepted(answer).await.map(drop)
+        check_status(response).await.map(drop)
     }
 
     fn url(&self, path: &[&str]) -> Result<Url, DatabaseError> {
-        // "..", for one, would lead elsewhere.
-        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        // An id comes from Neon or from the database. One like `..` must not lead to another path.
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
         if path
             .iter()
-            .any(|part| part.is_empty() || !part.bytes().all(plain))
+            .any(|segment| segment.is_empty() || !segment.bytes().all(is_plain))
         {
-            return Err(DatabaseError::Protocol);
+            return Err(DatabaseErrorReason::Protocol.into());
         }
         let mut url = self.base.clone();
         let segments = url.path_segments_mut();
         segments
-            .map_err(|()| DatabaseError::Protocol)?
+            .map_err(|()| DatabaseErrorReason::Protocol)?
             .pop_if_empty()
             .extend(path);
         Ok(url)
     }
 
-    /// Sends a request, again while Neon says that it may be tried again.
+    /// Sends a request, and repeats it while Neon's response allows that.
     async fn send(
         &self,
         method: Method,
         url: Url,
         body: Option<String>,
     ) -> Result<Response, DatabaseError> {
-        let (mut tried, mut wait) = (1, FIRST_WAIT);
+        let (mut attempt, mut backoff) = (1, FIRST_RETRY_AFTER);
         loop {
             let mut request = self
                 .client
@@ -175,76 +187,78 @@ impl<'a> Session<'a> {
                     .header(CONTENT_TYPE, "application/json")
                     .body(body.clone());
             }
-            let answer = request.send().await.map_err(|error| kind(&error))?;
-            let wait_now = asked_wait(&answer).unwrap_or_default().max(wait);
-            let again = may_repeat(&method, answer.status());
-            if !again || tried == TRIES || wait_now > LONGEST_WAIT {
-                return Ok(answer);
+            let response = request.send().await.map_err(classify)?;
+            let wait = retry_after(&response).unwrap_or_default().max(backoff);
+            let may_repeat = may_repeat(&method, response.status());
+            if !may_repeat || attempt == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER {
+                return Ok(response);
             }
-            sleep(wait_now).await;
-            (tried, wait) = (tried + 1, wait * 2);
+            sleep(wait).await;
+            (attempt, backoff) = (attempt + 1, backoff * 2);
         }
     }
 }
 
-/// Whether a request was not done, or does no more when it is done twice.
+/// Whether the request had no effect, or can be repeated without a second effect.
 fn may_repeat(method: &Method, status: StatusCode) -> bool {
     matches!(status.as_u16(), 423 | 429 | 503)
         || (status.is_server_error() && *method != Method::POST)
 }
 
-/// The wait that the answer asks for, when it does so in seconds.
-fn asked_wait(answer: &Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
+/// The wait that the response asks for, if it does so in seconds. Neon sends no dates.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// An answer that says yes.
-async fn accepted(answer: Response) -> Result<Response, DatabaseError> {
-    let status = answer.status();
+/// Turns a response that is not a success into an error.
+async fn check_status(response: Response) -> Result<Response, DatabaseError> {
+    let status = response.status();
     if status.is_success() {
-        return Ok(answer);
+        return Ok(response);
     }
-    let refusal: Refusal = match body(answer).await {
+    let refusal: Refusal = match read_body(response).await {
         Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
         Err(_) => Refusal::default(),
     };
-    // A word of theirs, no sentence.
-    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
-    let is_word = refusal.code.len() <= 64 && refusal.code.bytes().all(word);
-    let code = if is_word { refusal.code.as_str() } else { "" };
+    // Only a code is logged, never a sentence: it could quote what we sent.
+    let is_code_char = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    let is_code = refusal.code.len() <= 64 && refusal.code.bytes().all(is_code_char);
+    let code = if is_code { refusal.code.as_str() } else { "" };
     let status = status.as_u16();
     warn!(status, code, "Neon refused a request");
-    Err(match status {
-        423 | 429 | 500.. => DatabaseError::Unavailable,
-        400..500 => DatabaseError::Refused,
-        _ => DatabaseError::Protocol,
-    })
+    let reason = match status {
+        423 | 429 | 500.. => DatabaseErrorReason::Unavailable,
+        400..500 => DatabaseErrorReason::Refused,
+        _ => DatabaseErrorReason::Protocol,
+    };
+    Err(reason.into())
 }
 
-async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, DatabaseError> {
-    let body = body(accepted(answer).await?).await?;
-    serde_json::from_slice(&body).map_err(|_| DatabaseError::Protocol)
+async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, DatabaseError> {
+    let body = read_body(check_status(response).await?).await?;
+    serde_json::from_slice(&body).map_err(with_reason(DatabaseErrorReason::Protocol))
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, DatabaseError> {
+async fn read_body(mut response: Response) -> Result<Vec<u8>, DatabaseError> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| kind(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(classify)? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST {
-            return Err(DatabaseError::Protocol);
+        if body.len() > MAX_RESPONSE_BYTES {
+            return Err(DatabaseErrorReason::Protocol.into());
         }
     }
     Ok(body)
 }
 
-fn kind(error: &reqwest::Error) -> DatabaseError {
-    // An answer that got lost on the way counts as none.
-    if error.is_timeout() {
-        DatabaseError::TimedOut
+fn classify(error: reqwest::Error) -> DatabaseError {
+    // A response that broke off counts as unreachable: the work may have been done all the same.
+    let reason = if error.is_timeout() {
+        DatabaseErrorReason::TimedOut
     } else {
-        DatabaseError::Unreachable
-    }
+        DatabaseErrorReason::Unreachable
+    };
+    DatabaseError::new(reason).with_cause(error.without_url())
 }
 
 #[cfg(test)]
@@ -252,8 +266,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_does_no_harm_twice_is_repeated() {
-        for (method, statuses, repeated) in [
+    fn a_post_is_repeated_only_if_it_had_no_effect() {
+        for (method, statuses, is_repeated) in [
             (Method::GET, vec![423, 429, 500, 502, 503, 504], true),
             (Method::DELETE, vec![423, 429, 500, 503], true),
             (Method::POST, vec![423, 429, 503], true),
@@ -262,12 +276,17 @@ mod tests {
         ] {
             for status in statuses {
                 let status = StatusCode::from_u16(status).expect("a status");
-                assert_eq!(may_repeat(&method, status), repeated, "{method} {status}");
+                assert_eq!(
+                    may_repeat(&method, status),
+                    is_repeated,
+                    "{method} {status}"
+                );
             }
         }
     }
+
     #[test]
-    fn no_path_is_left() {
+    fn an_id_cannot_leave_its_path_segment() {
         let base: Url = "https://db.example/api/v2/".parse().expect("a URL");
         let key = HeaderValue::from_static("word");
         let session = Session::new(&base, &key).expect("a client");

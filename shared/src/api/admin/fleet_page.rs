@@ -1,88 +1,72 @@
-//! A snapshot in pages, for Lambda returns six megabytes at most. Owns: what is left out, where a page
-//! ends, and the cursor.
+//! A snapshot in pages, because Lambda returns six megabytes at most. Owns: the query parameters, what is
+//! left out, where a page ends, and the cursor. Does not own: the JSON of hosts and agents (`fleet_view`).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::{Body, Request};
 use serde::{Deserialize, Serialize};
 use tracing::error;
-use uuid::Uuid;
 
+use super::fleet_view::FleetView;
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::domain::fleet::{ContainerView, Incident, Moment, NodeView, Snapshot, Summary};
+use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
+use crate::domain::ids::AgentId;
+use crate::domain::timestamp::Timestamp;
 
-/// The longest answer, as Lambda returns it.
-const LONGEST: usize = 5_500_000;
-/// Incidents of an answer that would be longer: the worst.
-const INCIDENTS: usize = 1_000;
+/// As Lambda returns the body. The rest of its six megabytes is for the headers and for escapes of the JSON
+/// around it.
+const MAX_BODY_BYTES: usize = 5_500_000;
+/// An answer that would be too long holds this many incidents, the most severe ones.
+const MAX_INCIDENTS: usize = 1_000;
 
-/// What of a snapshot somebody wants to see.
+/// What a caller wants to see of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct FleetQuery {
     /// One host, its agents and its incidents.
     node_id: Option<String>,
     /// Neither hosts nor agents.
     summary_only: bool,
-    /// What comes after this.
+    /// The position of the last row of the page before.
     after: Option<Position>,
 }
 
-/// A host, or an agent of one: both are sorted by it.
+/// The place of a host or agent in the order of all rows. A host comes directly before its agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Position(Option<String>, Option<Uuid>);
+struct Position(Option<String>, Option<AgentId>);
 
 #[derive(Serialize)]
 struct Answer<'a> {
     success: bool,
-    data: Page<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page<'a> {
-    refreshed_at: Moment,
-    stale: bool,
-    summary: &'a Summary,
-    incidents: &'a [&'a Incident],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nodes: Option<Vec<&'a NodeView>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    containers: Option<Vec<&'a ContainerView>>,
-    /// Something was left out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
-    /// Where hosts or agents go on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
+    data: FleetView<'a>,
 }
 
 #[derive(Clone, Copy)]
 enum Row<'a> {
-    Node(&'a NodeView),
-    Container(&'a ContainerView),
+    Host(&'a HostReport),
+    Agent(&'a AgentReport),
 }
 
 impl Row<'_> {
     fn node_id(&self) -> Option<&str> {
         match self {
-            Self::Node(node) => Some(&node.node_id),
-            Self::Container(container) => container.node_id.as_deref(),
+            Self::Host(host) => Some(&host.node_id),
+            Self::Agent(agent) => agent.node_id.as_deref(),
         }
     }
 
     fn position(&self) -> Position {
-        let container = match self {
-            Self::Node(_) => None,
-            Self::Container(container) => Some(container.id),
+        let agent_id = match self {
+            Self::Host(_) => None,
+            Self::Agent(agent) => Some(agent.id),
         };
-        Position(self.node_id().map(str::to_owned), container)
+        Position(self.node_id().map(str::to_owned), agent_id)
     }
 }
 
-impl Asked {
-    /// `nodeId`, `view` and `cursor`.
+impl FleetQuery {
+    /// Reads `nodeId`, `view` and `cursor`.
     ///
     /// # Errors
     /// 400.
@@ -92,9 +76,9 @@ impl Asked {
             Some("summary") => true,
             Some(_) => return Err(Problem::field("view", "must be summary")),
         };
-        let after = list::parameter(request, "cursor").map(|text| {
-            let decoded = decode(&text);
-            decoded.ok_or_else(|| Problem::field("cursor", "is not one that this route gave"))
+        let after = list::parameter(request, "cursor").map(|cursor| {
+            let position = decode(&cursor);
+            position.ok_or_else(|| Problem::field("cursor", "is not valid; start again without it"))
         });
         Ok(Self {
             node_id: list::parameter(request, "nodeId"),
@@ -103,118 +87,124 @@ impl Asked {
         })
     }
 
-    /// Tells apart what has been asked for, whatever texts it is made of.
+    /// A text that differs for different queries.
     pub(super) fn tag(&self) -> String {
         format!("{self:?}")
     }
 
-    /// What was asked for, as far as it fits into one answer.
+    /// The first page of what the query selects.
     ///
     /// # Errors
-    /// 404 for a host that is not there, 500 when nothing at all fits.
+    /// 404 for a host that is not in the snapshot, 500 if not even one row fits.
     pub(super) fn answer(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &FleetSnapshot,
         stale: bool,
         encoding: Encoding,
     ) -> Result<Body, Problem> {
-        let known = |id: &String| snapshot.nodes.iter().any(|node| node.node_id == *id);
-        if self.node_id.as_ref().is_some_and(|id| !known(id)) {
+        let is_known = |id: &String| snapshot.hosts.iter().any(|host| host.node_id == *id);
+        if self.node_id.as_ref().is_some_and(|id| !is_known(id)) {
             return Err(Problem::not_found("Node not found"));
         }
-        let (incidents, rows) = (self.incidents(snapshot), self.rows(snapshot));
-        let (mut worst, mut count) = (incidents.len(), rows.len());
+        let incidents = self.incidents(snapshot);
+        let rows = self.rows(snapshot);
+        let mut incident_count = incidents.len();
+        let mut row_count = rows.len();
         loop {
-            let taken = &rows[..count];
-            let (cut, shown) = (count < rows.len(), !self.summary_only);
-            let nodes = taken.iter().filter_map(|row| match row {
-                Row::Node(node) => Some(*node),
-                Row::Container(_) => None,
+            let page = &rows[..row_count];
+            let is_cut = row_count < rows.len();
+            let hosts = page.iter().filter_map(|row| match row {
+                Row::Host(host) => Some((*host).into()),
+                Row::Agent(_) => None,
             });
-            let containers = taken.iter().filter_map(|row| match row {
-                Row::Node(_) => None,
-                Row::Container(container) => Some(*container),
+            let agents = page.iter().filter_map(|row| match row {
+                Row::Host(_) => None,
+                Row::Agent(agent) => Some((*agent).into()),
             });
-            let page = Page {
-                refreshed_at: snapshot.refreshed_at,
+            let next = page.last().filter(|_| is_cut);
+            let shown_incidents = incidents[..incident_count].iter();
+            let data = FleetView {
+                refreshed_at: Timestamp(snapshot.refreshed_at),
                 stale,
-                summary: &snapshot.summary,
-                incidents: &incidents[..worst],
-                nodes: shown.then(|| nodes.collect()),
-                containers: shown.then(|| containers.collect()),
-                truncated: cut || worst < incidents.len(),
-                cursor: taken
-                    .last()
-                    .filter(|_| cut)
-                    .map(|row| encode(&row.position())),
+                summary: (&snapshot.summary).into(),
+                incidents: shown_incidents.map(|incident| (*incident).into()).collect(),
+                nodes: (!self.summary_only).then(|| hosts.collect()),
+                containers: (!self.summary_only).then(|| agents.collect()),
+                truncated: is_cut || incident_count < incidents.len(),
+                cursor: next.map(|row| encode(&row.position())),
             };
-            let data = Answer {
+            let answer = Answer {
                 success: true,
-                data: page,
+                data,
             };
-            let (body, length) = encoding.encode(&data)?;
-            if length <= LONGEST {
+            let (body, length) = encoding.encode(&answer)?;
+            if length <= MAX_BODY_BYTES {
                 return Ok(body);
             }
-            if worst > INCIDENTS {
-                worst = INCIDENTS;
-            } else if count > 1 {
-                count = whole_hosts(&rows, fewer(count, length));
+            if incident_count > MAX_INCIDENTS {
+                incident_count = MAX_INCIDENTS;
+            } else if row_count > 1 {
+                row_count = without_split_host(&rows, fewer_rows(row_count, length));
             } else {
-                error!(length, "one row of the snapshot is too long to be answered");
+                error!(
+                    length,
+                    "one row of the snapshot does not fit into an answer; request failed"
+                );
                 return Err(Problem::internal());
             }
         }
     }
 
-    fn incidents<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Incident> {
-        let asked = |incident: &&Incident| self.is_of(incident.node_id.as_deref());
-        snapshot.incidents.iter().filter(asked).collect()
+    fn incidents<'a>(&self, snapshot: &'a FleetSnapshot) -> Vec<&'a Incident> {
+        let incidents = snapshot.incidents.iter();
+        incidents
+            .filter(|incident| self.selects(incident.node_id.as_deref()))
+            .collect()
     }
 
-    /// What is left to be shown, each host followed by its agents; those without a host come first.
-    fn rows<'a>(&self, snapshot: &'a Snapshot) -> Vec<Row<'a>> {
+    /// The rows after the cursor, each host followed by its agents. Agents without a host come first.
+    fn rows<'a>(&self, snapshot: &'a FleetSnapshot) -> Vec<Row<'a>> {
         if self.summary_only {
             return Vec::new();
         }
-        let nodes = snapshot.nodes.iter().map(Row::Node);
-        let containers = snapshot.containers.iter().map(Row::Container);
-        let asked = |row: &Row<'_>| {
-            let after = |after: &Position| row.position() > *after;
-            self.is_of(row.node_id()) && self.after.as_ref().is_none_or(after)
+        let hosts = snapshot.hosts.iter().map(Row::Host);
+        let agents = snapshot.agents.iter().map(Row::Agent);
+        let is_selected = |row: &Row<'_>| {
+            let is_after = |after: &Position| row.position() > *after;
+            self.selects(row.node_id()) && self.after.as_ref().is_none_or(is_after)
         };
-        let mut rows: Vec<Row<'_>> = nodes.chain(containers).filter(asked).collect();
+        let mut rows: Vec<Row<'_>> = hosts.chain(agents).filter(is_selected).collect();
         rows.sort_by_cached_key(Row::position);
         rows
     }
 
-    fn is_of(&self, node_id: Option<&str>) -> bool {
+    fn selects(&self, node_id: Option<&str>) -> bool {
         self.node_id.is_none() || self.node_id.as_deref() == node_id
     }
 }
 
-/// So many rows that they may fit where `count` of them are of this length.
-fn fewer(count: usize, length: usize) -> usize {
-    let fitting = count.saturating_mul(LONGEST) / length;
-    // Rows differ: some less, so that it seldom has to be tried again.
+/// A number of rows that probably fits if `count` rows have this length.
+fn fewer_rows(count: usize, length: usize) -> usize {
+    let fitting = count.saturating_mul(MAX_BODY_BYTES) / length;
+    // Rows differ in length. A tenth less seldom needs another attempt.
     (fitting * 9 / 10).clamp(1, count - 1)
 }
 
-/// The same without the agents at the end whose host has more; unless there is nothing else.
-fn whole_hosts(rows: &[Row<'_>], count: usize) -> usize {
-    let next = rows.get(count).map(Row::node_id);
-    let other = |row: &Row<'_>| Some(row.node_id()) != next;
-    match rows[..count].iter().rposition(other) {
+/// Without the agents at the end whose host continues on the next page, unless the page holds nothing else.
+fn without_split_host(rows: &[Row<'_>], count: usize) -> usize {
+    let next_host = rows.get(count).map(Row::node_id);
+    let is_of_other_host = |row: &Row<'_>| Some(row.node_id()) != next_host;
+    match rows[..count].iter().rposition(is_of_other_host) {
         Some(last) => last + 1,
         None => count,
     }
 }
 
 fn encode(position: &Position) -> String {
-    // Two texts always have a JSON form.
+    // A position always has a JSON form.
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default())
 }
 
-fn decode(text: &str) -> Option<Position> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+fn decode(cursor: &str) -> Option<Position> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/admin/headscale`: who is in the private network.
+//! `GET /api/v1/admin/headscale`: the nodes of the private network.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -6,38 +6,36 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::api::auth::Auth;
-use crate::api::json::{self, Date};
 use crate::api::problem::Problem;
+use crate::api::response;
 use crate::db::clock::billing_clock;
+use crate::domain::timestamp::Timestamp;
 use crate::vpn::{Vpn, VpnNode};
 
-/// What the route needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// One connection.
     pub pool: PgPool,
-    /// Who may call.
     pub auth: Auth,
-    /// The network; none = there is none.
+    /// `None` if Headscale is not set up.
     pub vpn: Option<Vpn>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Node {
+struct NodeJson {
     id: String,
     name: String,
     given_name: String,
     user: Option<String>,
     ip_addresses: Vec<String>,
     online: bool,
-    last_seen: Option<Date>,
-    expiry: Option<Date>,
-    created_at: Option<Date>,
+    last_seen: Option<Timestamp>,
+    expiry: Option<Timestamp>,
+    created_at: Option<Timestamp>,
     tags: Vec<String>,
 }
 
-impl From<VpnNode> for Node {
+impl From<VpnNode> for NodeJson {
     fn from(node: VpnNode) -> Self {
         Self {
             id: node.id,
@@ -46,30 +44,28 @@ impl From<VpnNode> for Node {
             user: node.user,
             ip_addresses: node.ip_addresses,
             online: node.online,
-            last_seen: node.last_seen.map(Date),
-            expiry: node.expiry.map(Date),
-            created_at: node.created_at.map(Date),
+            last_seen: node.last_seen.map(Timestamp),
+            expiry: node.expiry.map(Timestamp),
+            created_at: node.created_at.map(Timestamp),
             tags: node.tags,
         }
     }
 }
 
-/// Asks Headscale and answers what it says.
-///
 /// # Errors
-/// 401, 403, 502 when Headscale does not answer as it should, 503 when there is none.
+/// 401, 403, 502 if Headscale's response is not valid, 503 if Headscale is not set up.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
     let vpn = deps.vpn.as_ref();
     let vpn = vpn.ok_or_else(|| Problem::not_configured("Headscale is not set up"))?;
-    // The connection is given back before anything else is waited for.
+    // Returns the connection before waiting for Headscale.
     let now = billing_clock(&mut *deps.pool.acquire().await?).await?;
-    let nodes: Vec<Node> = vpn.nodes().await?.into_iter().map(Node::from).collect();
+    let nodes: Vec<NodeJson> = vpn.nodes().await?.into_iter().map(NodeJson::from).collect();
     let online = nodes.iter().filter(|node| node.online).count();
     let summary = json!({"total": nodes.len(), "online": online, "offline": nodes.len() - online});
     let data = json!({
         "serverConfigured": true, "user": vpn.user(), "vpnNodes": nodes, "summary": summary,
-        "queriedAt": Date(now),
+        "queriedAt": Timestamp(now),
     });
-    json::ok(&json!({"success": true, "data": data}))
+    response::ok(&json!({"success": true, "data": data}))
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/admin/infrastructure`: the fleet as the last pass over its hosts found it.
+//! `GET /api/v1/admin/infrastructure`: the fleet as the last refresh run observed it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,62 +7,63 @@ use lambda_http::{Body, Request, Response};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use super::fleet_page::Asked;
+use super::fleet_page::FleetQuery;
 use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
-use crate::api::problem::Problem;
-use crate::app::fleet::snapshot::{Seen, fleet_snapshot};
+use crate::api::problem::{Problem, internal};
+use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::clock::billing_clock;
 use crate::events::Publisher;
 
-/// What the route needs. Nothing of it opens a host.
+/// No client of hosts: the route only reads the cache.
 #[derive(Debug)]
 pub struct Deps {
-    /// One connection.
     pub pool: PgPool,
-    /// Who may call.
     pub auth: Auth,
-    /// Where the snapshot is.
     pub cache: Cache,
-    /// Tells that another one is wanted.
+    /// For requesting a refresh run.
     pub publisher: Publisher,
 }
 
-/// Answers what is cached, however old: `Age` and `stale` say so. A stale snapshot makes one of all
-/// callers ask for another one. Where none is cached, the answer waits for the first.
+/// Returns the cached snapshot, however old; `Age` and `stale` say how old. A stale or missing snapshot
+/// makes one of all callers request a refresh run. If nothing is cached, the answer waits for the first
+/// snapshot.
 ///
 /// # Errors
-/// 400, 401, 403, 404 for a host that is not registered, 503 when nothing is cached or the cache is away.
+/// 400, 401, 403, 404 for a host that is not registered, 503 if nothing is cached or the cache is
+/// unavailable.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
-    let asked = Asked::read(&request)?;
-    // The connection is given back before anything else is waited for.
+    let query = FleetQuery::read(&request)?;
+    // The connection is returned to the pool before the wait for a snapshot.
     let now = billing_clock(&mut *deps.pool.acquire().await?).await?;
-    let seen = fleet_snapshot(&deps.cache, &deps.publisher, now).await?;
-    let seen = seen.ok_or_else(|| {
+    let read = fleet_snapshot(&deps.cache, &deps.publisher, now).await?;
+    let read = read.ok_or_else(|| {
         Problem::unavailable_for(10, "The fleet has not been inspected yet, please try again")
     })?;
-    let snapshot = &seen.cached.snapshot;
-    let stale = snapshot.is_stale(seen.at);
-    let tag = tag(&seen, &asked, stale);
+    let snapshot = &read.cached.snapshot;
+    let stale = snapshot.is_stale(read.read_at);
+    let tag = tag(&read, &query, stale);
     if list::is_known(&request, &tag) {
-        let response = headers(Response::builder().status(304), &seen, &tag);
-        return response.body(Body::Empty).map_err(|_| Problem::internal());
+        let response = with_headers(Response::builder().status(304), &read, &tag);
+        return response
+            .body(Body::Empty)
+            .map_err(internal("response not built"));
     }
     let encoding = Encoding::of(&request);
-    let body = asked.answer(snapshot, stale, encoding)?;
-    let mut response = headers(Response::builder(), &seen, &tag);
+    let body = query.answer(snapshot, stale, encoding)?;
+    let mut response = with_headers(Response::builder(), &read, &tag);
     response = response.header("content-type", "application/json");
     if encoding == Encoding::Gzip {
         response = response.header("content-encoding", "gzip");
     }
-    response.body(body).map_err(|_| Problem::internal())
+    response.body(body).map_err(internal("response not built"))
 }
 
-fn headers(response: Builder, seen: &Seen, tag: &str) -> Builder {
-    let age = seen.at - seen.cached.snapshot.refreshed_at.0;
+fn with_headers(response: Builder, read: &SnapshotRead, tag: &str) -> Builder {
+    let age = read.read_at - read.cached.snapshot.refreshed_at;
     response
         .header("age", age.num_seconds().max(0))
         .header("etag", tag)
@@ -70,14 +71,11 @@ fn headers(response: Builder, seen: &Seen, tag: &str) -> Builder {
         .header("vary", "accept-encoding")
 }
 
-/// Weak, for it says what is told and not in which bytes.
-fn tag(seen: &Seen, asked: &Asked, stale: bool) -> String {
-    let refreshed_at = seen.cached.snapshot.refreshed_at.0.timestamp_millis();
-    let text = format!(
-        "{} {refreshed_at} {stale} {}",
-        seen.cached.token,
-        asked.tag()
-    );
+/// A weak tag: the same for the plain and the compressed form.
+fn tag(read: &SnapshotRead, query: &FleetQuery, stale: bool) -> String {
+    let refreshed_at = read.cached.snapshot.refreshed_at.timestamp_millis();
+    let token = read.cached.token;
+    let text = format!("{token} {refreshed_at} {stale} {}", query.tag());
     let digest = Sha256::digest(text);
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]))
 }

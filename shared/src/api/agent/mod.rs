@@ -1,25 +1,23 @@
-//! Agents, as their owners see and handle them: one file per route.
+//! Agents, as their owners see and control them: one file per route.
 
 pub mod backups;
 pub mod bridge;
 pub mod create;
 pub mod delete;
 pub mod get;
+mod job;
 pub mod list;
 pub mod logs;
 pub mod pair;
 pub mod pairing_token;
 pub mod provision;
-mod reach;
 pub mod restore;
 pub mod resume;
+mod rpc;
 pub mod snapshot;
 mod start;
+mod stop;
 pub mod stream;
 pub mod suspend;
 pub mod update;
 mod view;
-
-pub use reach::Deps as ReachDeps;
-pub use start::Deps as StartDeps;
-pub use suspend::Deps as StopDeps;

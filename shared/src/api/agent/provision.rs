@@ -1,52 +1,50 @@
-//! `POST /api/v1/milady/agents/{agentId}/provision`.
+//! `POST /api/v1/milady/agents/{agentId}/provision`: starts an agent.
 
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use uuid::Uuid;
 
-use super::start::{self, Deps};
+use super::start::{self, StartResult, start};
 use super::view;
-use crate::api::auth::Caller;
-use crate::api::json;
+use crate::api::deps::StartDeps;
 use crate::api::problem::Problem;
+use crate::api::response;
 use crate::app::agent::start::Started;
-use crate::lambda::Invocation;
+use crate::db::agents::records::agent_find;
+use crate::domain::ids::AgentRef;
+use crate::invocation::Invocation;
 
-/// Starts an agent.
-///
 /// # Errors
 /// 400, 401, 402, 403, 404, 409, 422, 503.
 pub async fn handle(
-    deps: &Deps,
+    deps: &StartDeps,
     request: Request,
     invocation: Invocation,
 ) -> Result<Response<Body>, Problem> {
-    let begun = start::begin(deps, &request, "agent-provision", &invocation).await?;
-    let (caller, agent_id, started) = begun;
+    let StartResult { agent, started } =
+        start(deps, &request, "agent-provision", &invocation).await?;
     match started {
-        Started::Running | Started::Done(_) => running(deps, &caller, agent_id).await,
-        Started::InProgress(work) => {
-            let data = start::data(agent_id, &work);
-            start::answer(false, start::busy(&work), &data, work.job_id)
+        Started::Running | Started::Done(_) => running(deps, agent).await,
+        Started::InProgress(job) => {
+            let data = start::job_data(agent.agent_id, &job);
+            start::respond(false, start::busy_message(&job), &data, job.job_id)
         }
-        Started::Enqueued(work) => {
-            let data = start::data(agent_id, &work);
-            start::answer(
-                true,
-                "Agent provisioning has been queued",
-                &data,
-                work.job_id,
-            )
+        Started::Enqueued(job) => {
+            let data = start::job_data(agent.agent_id, &job);
+            let message = "Agent provisioning has been queued";
+            start::respond(true, message, &data, job.job_id)
         }
     }
 }
 
-async fn running(deps: &Deps, caller: &Caller, agent_id: Uuid) -> Result<Response<Body>, Problem> {
-    let agent = deps.agent(caller, agent_id).await?;
-    let address = view::address(&agent, deps.domain.as_deref());
+async fn running(deps: &StartDeps, agent: AgentRef) -> Result<Response<Body>, Problem> {
+    let mut conn = deps.pool.acquire().await?;
+    let row = agent_find(&mut conn, agent).await?;
+    drop(conn);
+    let row = row.ok_or_else(|| Problem::not_found("Agent not found"))?;
+    let address = view::address(&row, deps.domain.as_deref());
     let data = json!({
-        "id": agent.id, "agentName": agent.agent_name, "status": agent.status,
+        "id": row.id, "agentName": row.agent_name, "status": row.status,
         "bridgeUrl": address, "healthUrl": address,
     });
-    json::ok(&json!({"success": true, "data": data}))
+    response::ok(&json!({"success": true, "data": data}))
 }

@@ -1,151 +1,117 @@
-//! What provision and resume have in common: they are one request, answered in two forms.
+//! What provision and resume share. Owns: reading the request, and the form of responses that name a job.
 
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::api::auth::{Auth, Caller};
-use crate::api::json::Date;
-use crate::api::problem::Problem;
-use crate::api::{idempotency, json, list, path};
-use crate::app::agent::start::{Ports, Started, Webhook, Work, agent_start};
+use super::job::polling;
+use crate::api::deps::StartDeps;
+use crate::api::problem::{Problem, internal};
+use crate::api::{idempotency, list, path, response};
+use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
-use crate::db::agents::owner::{Record, agent_find};
-use crate::domain::pricing::Prices;
-use crate::domain::webhook::{self, Reach};
-use crate::events::Publisher;
-use crate::lambda::{Invocation, random_bytes};
+use crate::domain::address::AddressPolicy;
+use crate::domain::ids::{AgentId, AgentRef, JobId};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::webhook;
+use crate::invocation::Invocation;
+use crate::random::random_bytes;
 
-/// What the routes need.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-    /// The price list.
-    pub prices: Prices,
-    /// The domain that agents are reached below; none = they have no public address.
-    pub domain: Option<String>,
-    /// Where a webhook may lead.
-    pub reach: Reach,
-    /// Who is told that a job is due.
-    pub publisher: Publisher,
+pub(super) struct StartResult {
+    pub(super) agent: AgentRef,
+    pub(super) started: Started,
 }
 
-impl Deps {
-    /// What starting takes.
-    #[must_use]
-    pub fn ports(&self) -> Ports<'_> {
-        Ports {
-            pool: &self.pool,
-            prices: &self.prices,
-            publisher: &self.publisher,
-        }
-    }
-
-    pub(super) async fn agent(&self, caller: &Caller, id: Uuid) -> Result<Record, Problem> {
-        let mut conn = self.pool.acquire().await?;
-        let agent = agent_find(&mut conn, caller.organization_id, id).await?;
-        agent.ok_or_else(|| Problem::not_found("Agent not found"))
-    }
-}
-
-/// Asks for the start. With `sync=true` it waits for the end of the job, within limits: once it is
-/// done the agent runs.
-pub(super) async fn begin(
-    deps: &Deps,
+/// Starts the agent. With `sync=true` it then waits for the job, as long as a request may.
+pub(super) async fn start(
+    deps: &StartDeps,
     request: &Request,
     route: &'static str,
     invocation: &Invocation,
-) -> Result<(Caller, Uuid, Started), Problem> {
+) -> Result<StartResult, Problem> {
     let caller = deps.auth.caller(&deps.pool, request).await?;
-    let agent_id = path::uuid(request, "agentId")?;
-    let sync = match list::parameter(request, "sync").as_deref() {
+    let agent = caller.agent(path::identifier(request, "agentId")?);
+    let is_sync = match list::parameter(request, "sync").as_deref() {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err(Problem::field("sync", "must be true or false")),
     };
-    let repeatable = idempotency::optional(request, &caller, route, invocation)?;
-    let webhook = webhook(request, deps.reach)?;
-    let agent = (caller.organization_id, agent_id);
-    let started = agent_start(deps.ports(), agent, webhook.as_ref(), repeatable).await?;
+    let key = idempotency::optional(request, &caller, route, invocation)?;
+    let webhook = webhook(request, deps.address_policy)?;
+    let started = agent_start(deps.for_app(), agent, webhook.as_ref(), key).await?;
     let started = match started {
-        Started::Enqueued(work) if sync => wait(deps, &caller, work).await?,
+        Started::Enqueued(job) if is_sync => wait(deps, agent, job).await?,
         started => started,
     };
-    Ok((caller, agent_id, started))
+    Ok(StartResult { agent, started })
 }
 
-async fn wait(deps: &Deps, caller: &Caller, mut work: Work) -> Result<Started, Problem> {
-    let job = job_await(&deps.pool, caller.organization_id, work.job_id).await?;
+async fn wait(
+    deps: &StartDeps,
+    agent: AgentRef,
+    mut ticket: JobTicket,
+) -> Result<Started, Problem> {
+    let job = job_await(&deps.pool, agent.organization_id, ticket.job_id).await?;
     if let Some(job) = job {
-        work.status = job.status;
+        ticket.status = job.status;
     }
-    Ok(if work.status == "completed" {
-        Started::Done(work)
+    Ok(if ticket.status == "completed" {
+        Started::Done(ticket)
     } else {
-        Started::Enqueued(work)
+        Started::Enqueued(ticket)
     })
 }
 
-fn webhook(request: &Request, reach: Reach) -> Result<Option<Webhook>, Problem> {
+/// The webhook that the header `X-Webhook-URL` asks for, with a new secret to sign it.
+fn webhook(request: &Request, address_policy: AddressPolicy) -> Result<Option<Webhook>, Problem> {
     const HEADER: &str = "X-Webhook-URL";
     let Some(value) = request.headers().get(HEADER) else {
         return Ok(None);
     };
-    let text = value.to_str().map_err(|_| "must be a URL");
-    let url = text.and_then(|text| webhook::parse(text, reach));
-    let url = url.map_err(|message| Problem::field(HEADER, message))?;
-    let secret: [u8; 32] = random_bytes().map_err(|_| Problem::internal())?;
+    let url = value
+        .to_str()
+        .map_err(|_| "must be a URL")
+        .and_then(|text| webhook::parse(text, address_policy))
+        .map_err(|message| Problem::field(HEADER, message))?;
+    let secret: [u8; 32] = random_bytes().map_err(internal("webhook secret not made"))?;
     Ok(Some(Webhook {
         url: url.into(),
         secret: hex::encode(secret),
     }))
 }
 
-/// What clients of both routes read of a job.
-pub(super) fn data(agent_id: Uuid, work: &Work) -> Value {
+/// The members of a job that clients of both routes read.
+pub(super) fn job_data(agent_id: AgentId, job: &JobTicket) -> Value {
     let mut data = json!({
-        "jobId": work.job_id, "agentId": agent_id, "status": work.status,
-        "estimatedCompletionAt": work.estimated.map(Date),
+        "jobId": job.job_id, "agentId": agent_id, "status": job.status,
+        "estimatedCompletionAt": job.estimated_completion_at.map(Timestamp),
     });
-    if let Some(secret) = &work.webhook_secret {
+    if let Some(secret) = &job.webhook_secret {
         data["webhookSecret"] = json!(secret);
     }
     data
 }
 
-/// 202 for a job that was made, 409 for one that was there.
-pub(super) fn answer(
-    created: bool,
+/// 202 if the request made the job, 409 if the job was active before.
+pub(super) fn respond(
+    is_new: bool,
     message: &str,
     data: &Value,
-    job_id: Uuid,
+    job_id: JobId,
 ) -> Result<Response<Body>, Problem> {
     let body = json!({
-        "success": true, "created": created, "alreadyInProgress": !created, "message": message,
+        "success": true, "created": is_new, "alreadyInProgress": !is_new, "message": message,
         "data": data, "polling": polling(job_id),
     });
-    if created {
-        json::accepted(&body)
+    if is_new {
+        response::accepted(&body)
     } else {
-        json::in_progress(&body)
+        response::in_progress(&body)
     }
 }
 
-/// Where and how often to ask what has become of a job.
-pub(super) fn polling(job_id: Uuid) -> Value {
-    json!({
-        "endpoint": format!("/api/v1/jobs/{job_id}"), "intervalMs": 5_000,
-        "expectedDurationMs": 90_000,
-    })
-}
-
-/// Why a start has to wait for this job.
-pub(super) fn busy(work: &Work) -> &'static str {
-    match work.kind.as_str() {
+/// Why the agent cannot be started while this job is active.
+pub(super) fn busy_message(job: &JobTicket) -> &'static str {
+    match job.kind.as_str() {
         "milady_suspend" => "Agent is being suspended",
         "milady_delete" => "Agent is being deleted",
         _ => "Agent provisioning is already in progress",

@@ -1,6 +1,6 @@
-//! `POST /api/v1/milady/agents/{agentId}/stream`: a message to the agent, answered as server-sent
-//! events while it speaks. An HTTP API cannot stream: this function has a URL of its own, and its path is
-//! kept in front of it.
+//! `POST /api/v1/milady/agents/{agentId}/stream`: sends a message to the agent and streams its answer as
+//! server-sent events. API Gateway cannot stream, so this function has a URL of its own; whatever stands in front
+//! of the API must route this path to it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -10,49 +10,56 @@ use futures_util::stream::{self, Stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use lambda_http::{Request, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
+use tracing::warn;
 
-use super::bridge::{read, refusal};
-use super::reach::Deps;
-use crate::api::problem::Problem;
+use super::rpc;
+use crate::api::deps::HostDeps;
+use crate::api::problem::{Problem, internal};
+use crate::api::response::StreamedBody;
 use crate::api::{body, path};
-use crate::app::agent::bridge::{Unheard, agent_listen};
-use crate::lambda::{Invocation, Streaming};
+use crate::app::agent::bridge::{BridgeError, agent_stream};
+use crate::failure::Cause;
+use crate::invocation::Invocation;
 
-/// What proxies on the way take for a dead connection is longer than this.
-const SILENCE: Duration = Duration::from_secs(15);
-/// How long an agent may speak where the runtime knows no deadline.
-const LONGEST: Duration = Duration::from_mins(15);
-/// What is left of an invocation to say that its time is over.
-const SPARE: Duration = Duration::from_secs(2);
-/// A line that says nothing.
-const STILL_HERE: &str = ": still here\n\n";
+/// How long the stream may be silent before a comment is sent. Proxies close connections that are silent for
+/// longer, usually 60 s.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// A line that clients ignore.
+const KEEP_ALIVE_COMMENT: &str = ": still here\n\n";
+/// How long an answer may take if the runtime names no deadline: Lambda's own limit.
+const MAX_STREAM_DURATION: Duration = Duration::from_mins(15);
+/// What is left of the invocation when the stream ends with a timeout, to send that event.
+const TIMEOUT_RESERVE: Duration = Duration::from_secs(2);
 
-/// Passes a message on, and what the agent says piece by piece.
+type Piece = Result<Frame<Bytes>, Infallible>;
+
+/// Streams the agent's answer. If the agent cannot be reached, the response is one event `error` with
+/// status 200.
 ///
 /// # Errors
-/// 400 for what is no message, 401, 403, 404, 413, 415, 503. An agent that is not heard is an event
-/// `error` in a 200.
+/// 400 if the body is not a message, 401, 403, 404, 413, 415, 503.
 pub async fn handle(
-    deps: &Deps,
+    deps: &HostDeps,
     request: Request,
     invocation: Invocation,
-) -> Result<Response<Streaming>, Problem> {
+) -> Result<Response<StreamedBody>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
-    let agent_id = path::uuid_of_agent(&request)?;
-    let message = read(&request)?;
+    let agent = caller.agent(path::agent_id(&request)?);
+    let message = rpc::read(&request)?;
     check(&message)?;
-    let agent = (caller.organization_id, agent_id);
-    let asked = Bytes::copy_from_slice(body::bytes(&request)?);
-    let until = invocation.deadline;
-    let until = until.and_then(|deadline| deadline.checked_sub(SPARE));
-    let until = until.unwrap_or_else(|| Instant::now() + LONGEST);
+    let bytes = Bytes::copy_from_slice(body::bytes(&request)?);
+    let time_left = invocation
+        .time_left(TIMEOUT_RESERVE)
+        .min(MAX_STREAM_DURATION);
+    let deadline = Instant::now() + time_left;
     let id = message["id"].clone();
-    let body = match agent_listen(&deps.pool, &deps.fleet, agent, asked).await? {
-        Ok(head) => StreamBody::new(events(head.into_body(), until, id)).boxed_unsync(),
-        Err(unheard) => {
-            let only = stream::once(async move { Piece::Ok(Frame::data(failure(&id, &unheard))) });
+    let body = match agent_stream(&deps.pool, &deps.hosts, agent, bytes).await? {
+        Ok(head) => StreamBody::new(events(head.into_body(), deadline, id)).boxed_unsync(),
+        Err(error) => {
+            let only =
+                stream::once(async move { Piece::Ok(Frame::data(error_event(&id, &error))) });
             StreamBody::new(only).boxed_unsync()
         }
     };
@@ -60,7 +67,7 @@ pub async fn handle(
         .header("content-type", "text/event-stream")
         .header("cache-control", "no-store")
         .body(body)
-        .map_err(|_| Problem::internal())
+        .map_err(internal("stream not begun"))
 }
 
 fn check(message: &Value) -> Result<(), Problem> {
@@ -77,42 +84,50 @@ fn check(message: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the agent says, with a comment whenever it has been silent for long.
-fn events(said: Incoming, until: Instant, id: Value) -> impl Stream<Item = Piece> {
-    struct Speech {
-        said: Incoming,
-        /// The last line is complete: only then may another one begin.
-        between_lines: bool,
+/// The agent's answer as it arrives, with a comment whenever the agent has been silent for long. A connection
+/// that breaks and a deadline that passes end the stream with an event `error`.
+fn events(body: Incoming, deadline: Instant, id: Value) -> impl Stream<Item = Piece> {
+    struct Answer {
+        body: Incoming,
+        /// Whether the last line is complete. A comment in the middle of a line would corrupt it.
+        is_between_lines: bool,
     }
-    let begun = Speech {
-        said,
-        between_lines: true,
+    let answer = Answer {
+        body,
+        is_between_lines: true,
     };
-    stream::unfold(Some(begun), move |speech| {
+    stream::unfold(Some(answer), move |answer| {
         let id = id.clone();
         async move {
-            let mut speech = speech?;
+            let mut answer = answer?;
             loop {
-                let left = until.saturating_duration_since(Instant::now());
-                let next = timeout(SILENCE.min(left), speech.said.frame()).await;
-                match next {
+                let time_left = deadline.saturating_duration_since(Instant::now());
+                let wait = KEEP_ALIVE_INTERVAL.min(time_left);
+                match timeout(wait, answer.body.frame()).await {
                     Ok(None) => return None,
-                    Ok(Some(Ok(piece))) => {
-                        let Ok(data) = piece.into_data() else {
+                    Ok(Some(Ok(frame))) => {
+                        let Ok(data) = frame.into_data() else {
                             continue;
                         };
                         let Some(last) = data.last() else { continue };
-                        speech.between_lines = *last == b'\n';
-                        return Some((Ok(Frame::data(data)), Some(speech)));
+                        answer.is_between_lines = *last == b'\n';
+                        return Some((Ok(Frame::data(data)), Some(answer)));
                     }
-                    Ok(Some(Err(_))) => {
-                        return Some((Ok(Frame::data(broken(&id, &Unheard::Unreachable))), None));
+                    Ok(Some(Err(error))) => {
+                        let error = error.class();
+                        warn!(
+                            error,
+                            "agent's answer broke off; stream ended with an error event"
+                        );
+                        let event = final_error_event(&id, &BridgeError::Unreachable);
+                        return Some((Ok(Frame::data(event)), None));
                     }
-                    Err(_) if left <= SILENCE => {
-                        return Some((Ok(Frame::data(broken(&id, &Unheard::TimedOut))), None));
+                    Err(_) if time_left <= KEEP_ALIVE_INTERVAL => {
+                        let event = final_error_event(&id, &BridgeError::TimedOut);
+                        return Some((Ok(Frame::data(event)), None));
                     }
-                    Err(_) if speech.between_lines => {
-                        return Some((Ok(Frame::data(STILL_HERE.into())), Some(speech)));
+                    Err(_) if answer.is_between_lines => {
+                        return Some((Ok(Frame::data(KEEP_ALIVE_COMMENT.into())), Some(answer)));
                     }
                     Err(_) => {}
                 }
@@ -121,16 +136,11 @@ fn events(said: Incoming, until: Instant, id: Value) -> impl Stream<Item = Piece
     })
 }
 
-/// A body that breaks off with an error would be passed on as if that were part of it: ours never does.
-type Piece = Result<Frame<Bytes>, Infallible>;
-
-/// The agent was not heard at all.
-fn failure(id: &Value, unheard: &Unheard) -> Bytes {
-    format!("event: error\ndata: {}\n\n", refusal(id, unheard)).into()
+fn error_event(id: &Value, error: &BridgeError) -> Bytes {
+    format!("event: error\ndata: {}\n\n", rpc::error(id, error)).into()
 }
 
-/// It was heard up to here: what was being said ends first.
-fn broken(id: &Value, unheard: &Unheard) -> Bytes {
-    let said = json!(refusal(id, unheard));
-    format!("\n\nevent: error\ndata: {said}\n\n").into()
+/// The same after a part of the answer: the empty line ends an event that the agent has begun.
+fn final_error_event(id: &Value, error: &BridgeError) -> Bytes {
+    format!("\n\nevent: error\ndata: {}\n\n", rpc::error(id, error)).into()
 }

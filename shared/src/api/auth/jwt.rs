@@ -1,5 +1,5 @@
-//! Tokens of the identity provider (Privy): ES256, signed by its key. Owns: what makes one acceptable.
-//! Their time is checked against the database's clock, like that of every other credential.
+//! Tokens of the identity provider (Privy), signed with ES256. Owns: when a token is valid, and fetching the
+//! provider's keys. Expiry is checked against the database's clock, like that of every other credential.
 
 use std::time::{Duration, Instant};
 
@@ -11,35 +11,36 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::api::problem::Problem;
+use crate::failure::{Failure, with_reason};
 
 const ISSUER: &str = "privy.io";
-/// Clocks of two parties differ by this much at most, in seconds.
-const LEEWAY: i64 = 60;
-/// A key set is not fetched more often than this, whatever tokens name.
-const FETCH_AT_MOST_EVERY: Duration = Duration::from_mins(1);
-/// A key set is trusted for this long.
-const KEEP: Duration = Duration::from_hours(1);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much our clock and the provider's may differ.
+const LEEWAY_SECONDS: i64 = 60;
+/// Tokens that name unknown keys must not make us fetch the key set more often than this.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_mins(1);
+/// After this, a key that the provider has withdrawn is no longer accepted.
+const REFETCH_AFTER: Duration = Duration::from_hours(1);
 
-/// How tokens of the provider are checked.
 #[derive(Debug)]
 pub struct Privy {
-    /// What they must be meant for.
+    /// The audience that tokens must name.
     pub app_id: String,
-    /// What they must be signed with.
     pub key: PrivyKey,
 }
 
 /// Where the provider's public key comes from.
 pub enum PrivyKey {
-    /// It was configured.
+    /// A setting.
     Fixed(Box<DecodingKey>),
-    /// It is fetched from this address, by the id that the token names.
+    /// A key set at this address; the token names the key's id.
     Remote(reqwest::Url, Mutex<Option<Fetched>>),
 }
 
-/// A key set, and when it was fetched; none if the provider did not give one.
+/// The result of fetching the key set.
 pub struct Fetched {
     at: Instant,
+    /// `None` if fetching failed.
     keys: Option<JwkSet>,
 }
 
@@ -52,7 +53,7 @@ impl std::fmt::Debug for PrivyKey {
     }
 }
 
-/// What an acceptable token says.
+/// The claims of a token.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Claims {
     sub: String,
@@ -65,10 +66,13 @@ impl Claims {
         &self.sub
     }
 
-    /// Whether it has begun and not expired.
-    pub(super) fn holds_at(&self, now: DateTime<Utc>) -> bool {
+    /// Whether the token is valid at this time.
+    pub(super) fn is_valid_at(&self, now: DateTime<Utc>) -> bool {
         let now = now.timestamp();
-        self.exp > now - LEEWAY && self.nbf.is_none_or(|begin| begin <= now + LEEWAY)
+        self.exp > now - LEEWAY_SECONDS
+            && self
+                .nbf
+                .is_none_or(|not_before| not_before <= now + LEEWAY_SECONDS)
     }
 }
 
@@ -81,19 +85,19 @@ impl PrivyKey {
         Some(Self::Fixed(Box::new(key)))
     }
 
-    /// The address of a JSON Web Key Set: https, or http on this machine.
+    /// The address of a JSON Web Key Set: https, or http at this machine.
     #[must_use]
     pub fn remote(url: &str) -> Option<Self> {
         let url: reqwest::Url = url.parse().ok()?;
-        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
-        let safe = url.scheme() == "https" || (url.scheme() == "http" && local);
-        safe.then(|| Self::Remote(url, Mutex::new(None)))
+        let is_local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+        let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
+        is_safe.then(|| Self::Remote(url, Mutex::new(None)))
     }
 }
 
 impl Privy {
-    /// Checks a token's form, signature, issuer and audience; none for one that is not acceptable.
-    /// Its time is left to [`Claims::holds_at`].
+    /// Checks a token's form, signature, issuer and audience. `None` if one of them is wrong. Does not check its
+    /// time: see [`Claims::is_valid_at`].
     pub(super) async fn read(&self, token: &str) -> Result<Option<Claims>, Problem> {
         let Ok(header) = decode_header(token) else {
             return Ok(None);
@@ -119,8 +123,11 @@ impl Privy {
     }
 }
 
-/// The key of this id. The set is fetched when there is none yet, when it is old, and when it lacks
-/// the id, but never more often than once a minute.
+/// The key with this id. The set is fetched if there is none yet, if it is old, and if it lacks the id, but at
+/// most once a minute.
+///
+/// # Errors
+/// 503 if there is no key set.
 async fn remote_key(
     url: &reqwest::Url,
     cache: &Mutex<Option<Fetched>>,
@@ -128,19 +135,19 @@ async fn remote_key(
 ) -> Result<Option<DecodingKey>, Problem> {
     let mut cached = cache.lock().await;
     let age = cached.as_ref().map(|fetched| fetched.at.elapsed());
-    let known = cached.as_ref().and_then(|fetched| find(fetched, kid));
-    let fresh = age.is_some_and(|age| age < KEEP);
-    if known.is_some() && fresh {
-        return Ok(known);
+    let key = cached.as_ref().and_then(|fetched| find(fetched, kid));
+    let is_fresh = age.is_some_and(|age| age < REFETCH_AFTER);
+    if key.is_some() && is_fresh {
+        return Ok(key);
     }
-    if age.is_none_or(|age| age >= FETCH_AT_MOST_EVERY) {
-        let keys = fetch(url).await;
-        if keys.is_none() {
-            warn!("the identity provider's keys could not be fetched");
-        }
+    if age.is_none_or(|age| age >= MIN_FETCH_INTERVAL) {
+        let keys = fetch(url).await.inspect_err(|error| {
+            let cause = error.cause();
+            warn!(%error, cause, "tokens cannot be checked for now");
+        });
         *cached = Some(Fetched {
             at: Instant::now(),
-            keys,
+            keys: keys.ok(),
         });
     }
     match cached.as_ref() {
@@ -156,13 +163,19 @@ fn find(fetched: &Fetched, kid: &str) -> Option<DecodingKey> {
     DecodingKey::from_jwk(key).ok()
 }
 
-async fn fetch(url: &reqwest::Url) -> Option<JwkSet> {
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the identity provider's keys were not fetched")]
+struct NotFetched;
+
+async fn fetch(url: &reqwest::Url) -> Result<JwkSet, Failure<NotFetched>> {
     let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
+        .timeout(FETCH_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .ok()?;
-    let answer = client.get(url.clone()).send().await.ok()?;
-    let body = answer.error_for_status().ok()?.bytes().await.ok()?;
-    serde_json::from_slice(&body).ok()
+        .map_err(with_reason(NotFetched))?;
+    let response = client.get(url.clone()).send().await;
+    let response = response.and_then(reqwest::Response::error_for_status);
+    let response = response.map_err(with_reason(NotFetched))?;
+    let body = response.bytes().await.map_err(with_reason(NotFetched))?;
+    serde_json::from_slice(&body).map_err(with_reason(NotFetched))
 }

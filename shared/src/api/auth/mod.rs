@@ -1,5 +1,5 @@
-//! Who is calling. Owns: reading credentials, and that what they stand for is read from the database
-//! at every request. Does not own: what a caller may do with which agent.
+//! Who is calling. Owns: reading credentials, and that what they stand for is read from the database with each
+//! request. Does not own: what a caller may do with which agent.
 
 mod jwt;
 mod session;
@@ -10,38 +10,48 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use subtle::ConstantTimeEq;
 use tracing::{field, warn};
-use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::db::{self, identity::principals::Principal};
+use crate::db;
+use crate::db::identity::principals::{
+    Principal, api_key_touch, principal_by_key, principal_by_privy_id,
+};
+use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
 
-/// What is needed to recognize callers.
+/// Recognizes callers.
 #[derive(Debug, Default)]
 pub struct Auth {
-    /// How the identity provider's tokens are checked; none = they are not accepted.
+    /// `None` if tokens of the identity provider are not accepted.
     pub privy: Option<Privy>,
-    /// What our own session cookies are signed with; none = there are none.
+    /// `None` if there are no sessions.
     pub session: Option<SessionSecret>,
-    /// The origins browsers may call from.
+    /// The origins that browsers may call from.
     pub origins: Vec<String>,
 }
 
-/// An authenticated caller of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The user.
-    pub user_id: Uuid,
-    /// The user's organization: what every query on tenant data is limited to.
-    pub organization_id: Uuid,
-    /// The user has a wallet, which admin roles go by.
+    pub user_id: UserId,
+    /// Every query on tenant data is limited to this organization.
+    pub organization_id: OrganizationId,
+    /// Admin roles are given to wallets.
     pub has_wallet: bool,
-    /// The wallet has the role `super_admin`.
-    pub super_admin: bool,
+    pub is_super_admin: bool,
 }
 
-/// What a request presents.
+impl Caller {
+    /// An agent of the caller's organization. It may not exist.
+    #[must_use]
+    pub fn agent(&self, agent_id: AgentId) -> AgentRef {
+        AgentRef {
+            organization_id: self.organization_id,
+            agent_id,
+        }
+    }
+}
+
 enum Credential {
     /// SHA-256 of an API key, in hex.
     Key(String),
@@ -50,16 +60,16 @@ enum Credential {
 }
 
 impl Auth {
-    /// Finds out who calls, and names them in the request's log line. The first credential there is
-    /// counts: `X-API-Key`, `Authorization`, the provider's cookie, our own.
+    /// Authenticates the caller and adds its id to the request's log line. Only the first credential counts, in
+    /// this order: `X-API-Key`, `Authorization`, the provider's cookie, our own cookie.
     ///
     /// # Errors
-    /// 401 without a valid credential, 403 for an inactive user or organization and for a
-    /// state-changing call by cookie from a foreign origin, 503 when the database is away.
+    /// 401 without a valid credential; 403 if user or organization is inactive, or if a request that changes
+    /// something comes by cookie from a foreign origin; 503 if the database cannot be reached.
     pub async fn caller(&self, pool: &PgPool, request: &Request) -> Result<Caller, Problem> {
-        let (credential, by_cookie) = self.credential(request.headers()).await?;
-        if by_cookie && !is_read(request.method()) {
-            self.origin(request)?;
+        let (credential, is_cookie) = self.credential(request.headers()).await?;
+        if is_cookie && !is_read(request.method()) {
+            self.check_origin(request)?;
         }
         let mut conn = pool.acquire().await?;
         let principal = find(&mut conn, &credential)
@@ -74,30 +84,28 @@ impl Auth {
             user_id: principal.user_id,
             organization_id,
             has_wallet: principal.wallet_address.is_some(),
-            super_admin: principal.admin_role.as_deref() == Some("super_admin"),
+            is_super_admin: principal.admin_role.as_deref() == Some("super_admin"),
         })
     }
 
-    /// Lets operators pass.
+    /// Authenticates a caller who must be a super admin.
     ///
     /// # Errors
-    /// 401 without a valid credential or without a wallet, 403 for everybody else.
+    /// 401 without a valid credential or without a wallet, 403 for any other caller.
     pub async fn super_admin(&self, pool: &PgPool, request: &Request) -> Result<Caller, Problem> {
         let caller = self.caller(pool, request).await?;
         if !caller.has_wallet {
             return Err(Problem::unauthorized("A wallet is required"));
         }
-        if !caller.super_admin {
+        if !caller.is_super_admin {
             return Err(Problem::forbidden("Only operators may do this"));
         }
         Ok(caller)
     }
 
-    /// The origin a browser calls from, which must be one of ours.
-    ///
     /// # Errors
-    /// 403.
-    pub fn origin(&self, request: &Request) -> Result<(), Problem> {
+    /// 403 if the request's `Origin` is not one of the allowed ones.
+    pub fn check_origin(&self, request: &Request) -> Result<(), Problem> {
         let origin = text(request.headers(), "origin");
         if self
             .origins
@@ -113,8 +121,8 @@ impl Auth {
     /// Begins a session for the holder of an API key.
     ///
     /// # Errors
-    /// 401 for a key that is not valid, 403 for an inactive account, 503 without a secret to sign
-    /// with or without a database.
+    /// 401 if the key is not valid, 403 if the account is inactive, 503 if there is no secret to sign with or the
+    /// database cannot be reached.
     pub async fn begin_session(&self, pool: &PgPool, key: &str) -> Result<Session, Problem> {
         let secret = self.session.as_ref();
         let secret = secret.ok_or_else(|| Problem::not_configured("Sessions are not set up"))?;
@@ -130,6 +138,7 @@ impl Auth {
         secret.begin(key.id, principal.user_id, organization_id, principal.now)
     }
 
+    /// The request's credential, and whether it is a cookie.
     async fn credential(&self, headers: &HeaderMap) -> Result<(Credential, bool), Problem> {
         if let Some(key) = text(headers, "x-api-key") {
             let hash = key_hash(key.trim()).ok_or_else(unauthorized)?;
@@ -157,51 +166,59 @@ impl Auth {
     }
 }
 
-/// Reads what a credential stands for; none for one that is not valid at this moment.
+/// Reads what a credential stands for. `None` if the credential is not valid now.
 async fn find(conn: &mut PgConnection, credential: &Credential) -> sqlx::Result<Option<Principal>> {
-    let valid_key = |found: &Principal| found.key.is_some_and(|key| key.valid);
+    let has_valid_key = |principal: &Principal| principal.key.is_some_and(|key| key.valid);
     Ok(match credential {
         Credential::Key(hash) => {
-            let found = db::identity::principals::principal_by_key(conn, Some(hash), None).await?;
-            found.filter(valid_key)
+            let principal = principal_by_key(conn, Some(hash), None).await?;
+            principal.filter(has_valid_key)
         }
         Credential::Session(claims) => {
-            let found = db::identity::principals::principal_by_key(conn, None, Some(claims.key_id())).await?;
-            found.filter(|found| valid_key(found) && claims.holds_at(found.now))
+            let principal = principal_by_key(conn, None, Some(claims.key_id())).await?;
+            principal
+                .filter(|principal| has_valid_key(principal) && claims.is_valid_at(principal.now))
         }
         Credential::Token(claims) => {
-            let found = db::identity::principals::principal_by_privy_id(conn, claims.subject()).await?;
-            found.filter(|found| claims.holds_at(found.now))
+            let principal = principal_by_privy_id(conn, claims.subject()).await?;
+            principal.filter(|principal| claims.is_valid_at(principal.now))
         }
     })
 }
 
+/// Records the key's use. A failure does not fail the request.
 async fn touch(conn: &mut PgConnection, principal: &Principal) {
     let Some(key) = principal.key.filter(|key| key.touch_due) else {
         return;
     };
-    if let Err(error) = db::identity::principals::key_touch(conn, key.id).await {
+    if let Err(error) = api_key_touch(conn, key.id).await {
         warn!(
             error = db::error_class(&error),
-            "the key's last use was not recorded"
+            api_key.id = %key.id,
+            "last use of an API key not recorded"
         );
     }
 }
 
-/// Lets the scheduler's caller pass, and nobody when no secret is configured.
+/// Authenticates the caller of the cron route by its bearer token.
 ///
 /// # Errors
-/// 401.
-pub fn cron(secret: Option<&str>, request: &Request) -> Result<(), Problem> {
-    let given = bearer(request.headers()).unwrap_or_default();
-    let known = secret
+/// 401 if the token is not the secret, or if there is no secret.
+pub fn check_cron_secret(secret: Option<&str>, request: &Request) -> Result<(), Problem> {
+    let presented = bearer(request.headers()).unwrap_or_default();
+    // Hashed first, so that the comparison's time depends on neither text.
+    let is_known = secret
         .filter(|secret| !secret.is_empty())
         .is_some_and(|secret| {
             Sha256::digest(secret)
-                .ct_eq(&Sha256::digest(given)[..])
+                .ct_eq(&Sha256::digest(presented)[..])
                 .into()
         });
-    if known { Ok(()) } else { Err(unauthorized()) }
+    if is_known {
+        Ok(())
+    } else {
+        Err(unauthorized())
+    }
 }
 
 fn unauthorized() -> Problem {
@@ -212,11 +229,12 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// SHA-256 in hex of `eliza_<64 hex>`; none for anything else.
+/// The SHA-256 of an API key, in hex. `None` if it is not of the form `eliza_<64 hex digits>`.
 fn key_hash(key: &str) -> Option<String> {
     let digits = key.strip_prefix("eliza_")?;
-    let well_formed = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    well_formed.then(|| hex::encode(Sha256::digest(key)))
+    let is_well_formed =
+        digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_well_formed.then(|| hex::encode(Sha256::digest(key)))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -236,6 +254,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(found, _)| *found == name)
+        .find(|(cookie, _)| *cookie == name)
         .map(|(_, value)| value)
 }

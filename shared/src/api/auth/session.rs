@@ -1,20 +1,21 @@
-//! The dashboard's own session cookie. Owns: its form. It names an API key, and key, user and
-//! organization are read again at each request: a key that is switched off ends its sessions.
+//! The dashboard's session cookie. Owns: its form. The cookie names an API key; key, user and organization are
+//! read anew with each request, so that a key that is switched off ends its sessions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::api::problem::Problem;
+use crate::api::problem::{Problem, internal};
+use crate::domain::ids::{ApiKeyId, OrganizationId, UserId};
+use crate::failure::Cause;
 
-/// The cookie's name; the prefix makes browsers insist on a secure connection and on no domain.
+/// Browsers accept a cookie with the prefix `__Host-` only over https, and only without a domain.
 pub(super) const COOKIE: &str = "__Host-milady";
 const LIFETIME: TimeDelta = TimeDelta::hours(12);
-const SHORTEST_SECRET: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 const AUDIENCE: &str = "milady-dashboard";
 
-/// What session cookies are signed with.
+/// The key that session cookies are signed with.
 pub struct SessionSecret(Vec<u8>);
 
 impl std::fmt::Debug for SessionSecret {
@@ -23,50 +24,46 @@ impl std::fmt::Debug for SessionSecret {
     }
 }
 
-/// A session that was begun.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Whose.
-    pub user_id: Uuid,
-    /// The user's organization.
-    pub organization_id: Uuid,
-    /// Until when.
+    pub user_id: UserId,
+    pub organization_id: OrganizationId,
     pub expires_at: DateTime<Utc>,
     /// The `Set-Cookie` header.
     pub cookie: String,
 }
 
-/// What a cookie says.
+/// The claims of a cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
-    /// The key's id.
-    sub: Uuid,
+    /// The API key.
+    sub: ApiKeyId,
     aud: String,
     exp: i64,
 }
 
 impl Claims {
-    pub(super) fn key_id(&self) -> Uuid {
+    pub(super) fn key_id(&self) -> ApiKeyId {
         self.sub
     }
 
-    pub(super) fn holds_at(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn is_valid_at(&self, now: DateTime<Utc>) -> bool {
         self.exp > now.timestamp()
     }
 }
 
 impl SessionSecret {
-    /// At least 32 bytes; none for less.
+    /// `None` if the secret has less than 32 bytes.
     #[must_use]
     pub fn new(secret: String) -> Option<Self> {
-        (secret.len() >= SHORTEST_SECRET).then(|| Self(secret.into_bytes()))
+        (secret.len() >= MIN_SECRET_BYTES).then(|| Self(secret.into_bytes()))
     }
 
     pub(super) fn begin(
         &self,
-        key_id: Uuid,
-        user_id: Uuid,
-        organization_id: Uuid,
+        key_id: ApiKeyId,
+        user_id: UserId,
+        organization_id: OrganizationId,
         now: DateTime<Utc>,
     ) -> Result<Session, Problem> {
         let expires_at = now + LIFETIME;
@@ -77,7 +74,7 @@ impl SessionSecret {
         };
         let key = EncodingKey::from_secret(&self.0);
         let token = encode(&Header::new(Algorithm::HS256), &claims, &key);
-        let token = token.map_err(|_| Problem::internal())?;
+        let token = token.map_err(internal("session cookie not signed"))?;
         Ok(Session {
             user_id,
             organization_id,
@@ -86,7 +83,7 @@ impl SessionSecret {
         })
     }
 
-    /// What a cookie says, if we signed it.
+    /// The claims of a cookie. `None` if we did not sign it. Does not check its time.
     pub(super) fn read(&self, token: &str) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
@@ -99,10 +96,17 @@ impl SessionSecret {
 }
 
 impl Session {
-    /// The `Set-Cookie` header that ends any session.
+    /// The `Set-Cookie` header that ends a session.
     #[must_use]
     pub fn end() -> String {
         set_cookie("", TimeDelta::zero())
+    }
+}
+
+/// The texts of this library can hold a part of the token.
+impl Cause for jsonwebtoken::errors::Error {
+    fn class(&self) -> String {
+        "JSON web token error".to_owned()
     }
 }
 

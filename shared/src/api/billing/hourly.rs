@@ -1,50 +1,41 @@
-//! The event that starts the hourly tick: the Scheduler's `{"scheduledTime": ".."}`, or the classic
-//! scheduled event with its `time`.
+//! The event that starts the hourly billing run: the Scheduler's `{"scheduledTime": ".."}`, or a scheduled event
+//! of `EventBridge` with its `time`.
 
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgPool;
 use tracing::warn;
 
-use super::TickAnswer;
-use crate::app::billing::tick::{Tick, TickError, billing_tick};
-use crate::domain::pricing::Prices;
-use crate::lambda::{Invocation, metrics};
+use super::RunResult;
+use crate::api::deps::BillingDeps;
+use crate::app::billing::run::{RunError, RunRequest, billing_run};
+use crate::invocation::Invocation;
+use crate::metrics;
 
-/// What the tick needs.
-#[derive(Debug)]
-pub struct Deps {
-    /// Four connections.
-    pub pool: PgPool,
-    /// The price list.
-    pub prices: Prices,
-}
-
-/// Runs the tick of the event's hour. An event without a usable time charges up to the current hour.
+/// Bills the event's hour. If the event holds no valid time, bills up to the current hour.
 ///
 /// # Errors
-/// [`TickError`]: the invocation fails and is tried again.
+/// The invocation fails, and Lambda tries it again.
 pub async fn handle(
-    deps: &Deps,
+    deps: &BillingDeps,
     event: Value,
     invocation: Invocation,
-) -> Result<TickAnswer, TickError> {
+) -> Result<RunResult, RunError> {
     let started = Instant::now();
     let period_end = scheduled_time(&event);
     if period_end.is_none() {
-        warn!("the event names no usable time: charging up to the current hour");
+        warn!("event holds no valid time; charging up to the current hour");
     }
-    let tick = Tick {
+    let request = RunRequest {
         period_end,
         source: "schedule",
         deadline: invocation.deadline,
-        concurrency: super::PAGES_AT_A_TIME,
+        concurrency: super::MAX_CONCURRENT_BATCHES,
     };
-    let report = billing_tick(&deps.pool, &deps.prices, &tick).await?;
-    metrics::complete_tick(report.finished_at);
-    Ok(TickAnswer::new(&report, started.elapsed()))
+    let report = billing_run(&deps.pool, &deps.prices, &request).await?;
+    metrics::count_complete_billing_run(report.finished_at);
+    Ok(RunResult::new(&report, started.elapsed()))
 }
 
 fn scheduled_time(event: &Value) -> Option<DateTime<Utc>> {
@@ -62,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_event_shapes_name_the_hour() {
+    fn scheduled_time_is_read_from_both_forms_of_event() {
         let ten = "2026-03-01T10:00:00Z".parse().ok();
         assert_eq!(
             scheduled_time(&json!({"scheduledTime": "2026-03-01T10:00:00Z"})),

@@ -1,23 +1,24 @@
-//! The two ways a billing tick is started, and its answer.
+//! The two ways to start a billing run: the hourly schedule, and a request. Owns: the form of the result.
 
 pub mod hourly;
 pub mod trigger;
 
-use serde::Serialize;
 use std::time::Duration;
 
-use super::json::Date;
-use crate::app::billing::tick::Report;
+use serde::Serialize;
+
+use crate::app::billing::run::RunReport;
 use crate::domain::money::Money;
+use crate::domain::timestamp::Timestamp;
 
-/// Pages a tick works on at a time. Measured: with two cores behind the database three are as fast as
-/// four, and take fewer sessions.
-const PAGES_AT_A_TIME: usize = 3;
+/// How many batches of organizations a run works on at the same time. Measured with two cores behind the
+/// database: three are as fast as four and take fewer sessions.
+const MAX_CONCURRENT_BATCHES: usize = 3;
 
-/// A tick's answer: counts only, no names, no ids.
+/// Counts only: no names, no ids.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TickAnswer {
+pub struct RunResult {
     sandboxes_processed: usize,
     sandboxes_billed: usize,
     warnings_sent: usize,
@@ -31,13 +32,13 @@ pub struct TickAnswer {
     errors: usize,
     /// Milliseconds.
     duration: u128,
-    timestamp: Date,
-    period_end: Date,
+    timestamp: Timestamp,
+    period_end: Timestamp,
     complete: bool,
 }
 
-impl TickAnswer {
-    fn new(report: &Report, took: Duration) -> Self {
+impl RunResult {
+    fn new(report: &RunReport, duration: Duration) -> Self {
         let tally = &report.tally;
         Self {
             sandboxes_processed: tally.agents_processed,
@@ -51,9 +52,9 @@ impl TickAnswer {
             slices: tally.slices,
             repaired_spans: tally.repaired_spans,
             errors: tally.errors,
-            duration: took.as_millis(),
-            timestamp: Date(report.finished_at),
-            period_end: Date(report.period_end.start()),
+            duration: duration.as_millis(),
+            timestamp: Timestamp(report.finished_at),
+            period_end: Timestamp(report.period_end.start()),
             complete: report.complete,
         }
     }

@@ -1,4 +1,4 @@
-//! `GET|POST /api/cron/milady-billing`: the tick of the current hour, on request.
+//! `GET|POST /api/cron/milady-billing`: runs the billing of the current hour.
 
 use std::time::Instant;
 
@@ -6,50 +6,47 @@ use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::TickAnswer;
+use super::RunResult;
 use crate::api::problem::Problem;
-use crate::api::{auth, json};
-use crate::app::billing::tick::{Tick, TickError, billing_tick};
+use crate::api::{auth, response};
+use crate::app::billing::run::{RunError, RunRequest, billing_run};
 use crate::domain::pricing::Prices;
-use crate::lambda::{Invocation, metrics};
+use crate::invocation::Invocation;
+use crate::metrics;
 
-/// What the route needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// Four connections.
     pub pool: PgPool,
-    /// The price list.
     pub prices: Prices,
-    /// What the caller must know; none = nobody may call.
+    /// The caller's bearer token. `None` if nobody may call.
     pub cron_secret: Option<String>,
 }
 
-/// Runs the tick. One that was not finished in time answers `complete: false`; what is left is due at
-/// the next one.
+/// A run that did not finish in time responds `complete: false`; the next run charges the rest.
 ///
 /// # Errors
-/// 401 without the secret, 409 before adoption, 503 when the database is away.
+/// 401 without the secret, 409 before adoption, 503 if the database cannot be reached.
 pub async fn handle(
     deps: &Deps,
     request: Request,
     invocation: Invocation,
 ) -> Result<Response<Body>, Problem> {
-    auth::cron(deps.cron_secret.as_deref(), &request)?;
+    auth::check_cron_secret(deps.cron_secret.as_deref(), &request)?;
     let started = Instant::now();
-    let tick = Tick {
+    let request = RunRequest {
         period_end: None,
         source: "trigger",
         deadline: invocation.deadline,
-        concurrency: super::PAGES_AT_A_TIME,
+        concurrency: super::MAX_CONCURRENT_BATCHES,
     };
-    let report = match billing_tick(&deps.pool, &deps.prices, &tick).await {
+    let report = match billing_run(&deps.pool, &deps.prices, &request).await {
         Ok(report) => report,
-        Err(TickError::Incomplete(report)) => *report,
-        Err(failure) => return Err(failure.into()),
+        Err(RunError::Incomplete(report)) => *report,
+        Err(error) => return Err(error.into()),
     };
     if report.complete {
-        metrics::complete_tick(report.finished_at);
+        metrics::count_complete_billing_run(report.finished_at);
     }
-    let data = TickAnswer::new(&report, started.elapsed());
-    json::ok(&json!({"success": true, "data": data}))
+    let data = RunResult::new(&report, started.elapsed());
+    response::ok(&json!({"success": true, "data": data}))
 }

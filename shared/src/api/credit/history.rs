@@ -3,54 +3,46 @@
 use lambda_http::{Body, Request, Response};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::api::auth::Auth;
-use crate::api::json::{Date, number};
+use crate::api::deps::DatabaseDeps;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::billing::ledger::{Entry, Position, ledger_page};
+use crate::api::response::number;
+use crate::db::billing::history::{LedgerEntry, ledger_page};
+use crate::db::page::PagePosition;
+use crate::domain::ids::{AgentId, TransactionId};
 use crate::domain::money::Money;
-
-/// What the route needs.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-}
+use crate::domain::timestamp::Timestamp;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
     success: bool,
-    data: Vec<Transaction>,
+    data: Vec<TransactionJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Transaction {
-    id: Uuid,
+struct TransactionJson {
+    id: TransactionId,
     amount: Money,
     r#type: String,
     description: Option<String>,
-    agent_id: Option<Uuid>,
-    period_start: Option<Date>,
-    period_end: Option<Date>,
+    agent_id: Option<AgentId>,
+    period_start: Option<Timestamp>,
+    period_end: Option<Timestamp>,
     kind: Option<String>,
     hourly_rate: Option<Money>,
     seconds: Option<Money>,
     balance_before: Option<Money>,
     balance_after: Option<Money>,
-    created_at: Date,
+    created_at: Timestamp,
 }
 
-impl From<Entry> for Transaction {
-    fn from(entry: Entry) -> Self {
+impl From<LedgerEntry> for TransactionJson {
+    fn from(entry: LedgerEntry) -> Self {
         let amount = |value: Option<Decimal>| value.map(number);
         Self {
             id: entry.id,
@@ -58,26 +50,25 @@ impl From<Entry> for Transaction {
             r#type: entry.kind_of_row,
             description: entry.description,
             agent_id: entry.agent_id,
-            period_start: entry.period_start.map(Date),
-            period_end: entry.period_end.map(Date),
+            period_start: entry.period_start.map(Timestamp),
+            period_end: entry.period_end.map(Timestamp),
             kind: entry.kind,
             hourly_rate: amount(entry.rate),
             seconds: amount(entry.seconds),
             balance_before: amount(entry.balance_before),
             balance_after: amount(entry.balance_after),
-            created_at: Date(entry.created_at),
+            created_at: Timestamp(entry.created_at),
         }
     }
 }
 
-/// Answers one page.
-///
 /// # Errors
-/// 400 for a bad `agentId`, `limit` or `cursor`, 401, 403, 503.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
+/// 400 if `agentId`, `limit` or `cursor` is not valid, 401, 403, 503.
+pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
-    let agent_id = list::uuid(&request, "agentId")?;
-    let (limit, after) = (list::limit(&request)?, list::cursor(&request)?);
+    let agent_id = list::identifier(&request, "agentId")?;
+    let limit = list::limit(&request)?;
+    let after = list::cursor(&request)?;
     let mut conn = deps.pool.acquire().await?;
     let entries = ledger_page(
         &mut conn,
@@ -87,13 +78,13 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         limit + 1,
     )
     .await?;
-    let (entries, next_cursor) = list::cut(entries, limit, |entry| Position {
+    let (entries, next_cursor) = list::cut(entries, limit, |entry| PagePosition {
         created_at: entry.created_at,
         seq: entry.seq,
-        id: entry.id,
+        id: entry.id.uuid(),
     });
-    let data = entries.into_iter().map(Transaction::from).collect();
-    list::answer(
+    let data = entries.into_iter().map(TransactionJson::from).collect();
+    list::respond(
         &request,
         &Page {
             success: true,

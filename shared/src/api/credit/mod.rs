@@ -1,4 +1,4 @@
-//! Credit: what an owner sees of it, and how an operator gives it.
+//! Credit: balance and ledger for owners, grants for super admins.
 
 pub mod get;
 pub mod grant;

@@ -1,4 +1,4 @@
-//! Jobs: what clients ask of them, and the two functions that carry them out.
+//! Jobs: their state for clients, and the functions that run and sweep them.
 
 pub mod get;
 pub mod run;

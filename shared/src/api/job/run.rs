@@ -1,70 +1,63 @@
-//! The event `job.due`: runs the job it names, or tells its webhook that it has ended.
+//! The event `job.due`: runs the job that the event names, then calls the job's webhook if the job has ended.
 
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::app::host_access::Hosts;
-use crate::app::job::run::{Ports, Ran, job_run, webhook::webhook_call};
+use crate::app::host_access::HostDeps;
+use crate::app::job::run::{JobDeps, JobOutcome, job_run, webhook::webhook_call};
 use crate::db;
+use crate::domain::address::AddressPolicy;
+use crate::domain::ids::JobId;
 use crate::domain::pricing::Prices;
-use crate::domain::webhook::Reach;
 
-/// What the function needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// One connection.
     pub pool: PgPool,
-    /// The price list: the gate is asked again.
+    /// The worker asks the credit gate again before it starts an agent.
     pub prices: Prices,
-    /// The hosts.
-    pub hosts: Hosts,
-    /// Where a webhook may lead.
-    pub reach: Reach,
+    pub hosts: HostDeps,
+    /// Which addresses a webhook may lead to.
+    pub address_policy: AddressPolicy,
 }
 
-/// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct RunResult {
     outcome: &'static str,
     webhook_called: bool,
 }
 
-/// Why nothing was done. The sweep tells of the job again.
+/// Why the job was not run. The sweep announces the job again.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Not an event of ours.
     #[error("the event names no job in detail.jobId")]
-    Event,
-    /// The database failed.
+    InvalidEvent,
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
-/// Runs the job. Told twice, it runs once.
-///
-/// # Errors
-/// [`RunError`].
-pub async fn handle(deps: &Deps, event: Value) -> Result<Answer, RunError> {
+/// A repeated event does not run the job twice.
+pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
     let id = event["detail"]["jobId"].as_str();
-    let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or(RunError::Event)?;
-    let ports = Ports {
+    let id: JobId = id
+        .and_then(|id| id.parse().ok())
+        .ok_or(RunError::InvalidEvent)?;
+    let job_deps = JobDeps {
         pool: &deps.pool,
         prices: &deps.prices,
         hosts: &deps.hosts,
     };
-    let ran = Box::pin(job_run(ports, id)).await?;
-    let webhook_called = webhook_call(&deps.pool, deps.reach, id).await?;
-    Ok(Answer {
-        outcome: match ran {
-            Ran::Nothing => "nothing",
-            Ran::Completed => "completed",
-            Ran::Again => "again",
-            Ran::Failed => "failed",
-            Ran::Lost => "lost",
-            Ran::NotAdopted => "not adopted",
+    let outcome = Box::pin(job_run(job_deps, id)).await?;
+    let webhook_called = webhook_call(&deps.pool, deps.address_policy, id).await?;
+    Ok(RunResult {
+        outcome: match outcome {
+            JobOutcome::NothingToDo => "nothing",
+            JobOutcome::Completed => "completed",
+            JobOutcome::Retried => "again",
+            JobOutcome::Failed => "failed",
+            JobOutcome::Lost => "lost",
+            JobOutcome::NotAdopted => "not adopted",
         },
         webhook_called,
     })

@@ -1,25 +1,22 @@
-//! The minute's sweep. It takes no input: whatever is due is told of.
+//! The sweep, every minute. It takes no input: it does everything that is due.
 
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::app::job::sweep::{Swept, job_sweep};
+use crate::app::job::sweep::job_sweep;
 use crate::db;
 use crate::events::Publisher;
 
-/// What the function needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// One connection.
     pub pool: PgPool,
-    /// Who is told.
     pub publisher: Publisher,
 }
 
-/// What was done: counts only.
+/// Counts only.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct SweepResult {
     published: usize,
     recovered: usize,
     orphaned: u64,
@@ -28,33 +25,28 @@ pub struct Answer {
     forgotten: u64,
 }
 
-/// Why the sweep was not finished.
+/// Why the sweep is not complete. What it has done stays done.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// `EventBridge` did not take everything. What it did not take is kept for the next sweep.
-    #[error("{0} events were not taken and are kept")]
-    NotTaken(usize),
-    /// The database failed.
+    /// `EventBridge` did not accept all events. The next sweep publishes the others.
+    #[error("events not accepted by EventBridge: {0}; the next sweep publishes them again")]
+    NotAccepted(usize),
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
-/// Sweeps.
-///
-/// # Errors
-/// [`SweepError`]; what was done stays done.
-pub async fn handle(deps: &Deps) -> Result<Answer, SweepError> {
-    let swept: Swept = job_sweep(&deps.pool, &deps.publisher).await?;
-    let not_taken = swept.kept + swept.untold;
-    if not_taken > 0 {
-        return Err(SweepError::NotTaken(not_taken));
+pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
+    let report = job_sweep(&deps.pool, &deps.publisher).await?;
+    let not_accepted = report.unpublished + report.unannounced_jobs;
+    if not_accepted > 0 {
+        return Err(SweepError::NotAccepted(not_accepted));
     }
-    Ok(Answer {
-        published: swept.published,
-        recovered: swept.recovered,
-        orphaned: swept.orphaned,
-        stops: swept.stops,
-        told: swept.told,
-        forgotten: swept.forgotten,
+    Ok(SweepResult {
+        published: report.published,
+        recovered: report.recovered_jobs,
+        orphaned: report.ended_starts,
+        stops: report.enqueued_stops,
+        told: report.announced_jobs,
+        forgotten: report.deleted_idempotency_keys,
     })
 }

@@ -1,15 +1,18 @@
-//! `POST /api/v1/admin/docker-nodes/{nodeId}/health-check`: looks at a host, now.
+//! `POST /api/v1/admin/docker-nodes/{nodeId}/health-check`: inspects a host now.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ReachDeps, node_id};
-use crate::api::json::{self, Date};
+use super::node_id;
+use crate::api::deps::HostDeps;
 use crate::api::problem::Problem;
+use crate::api::response;
 use crate::app::node::check::node_check;
-use crate::domain::fleet::{DEGRADED_DISK, Docker, Reading};
-use crate::domain::observation::ContainerState;
+use crate::domain::fleet::{
+    ContainerState, DEGRADED_DISK_PERCENT, EngineObservation, HostInspection,
+};
+use crate::domain::timestamp::Timestamp;
 
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +32,7 @@ struct Ssh {
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    error: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -38,7 +41,7 @@ struct Engine {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    error: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -48,62 +51,61 @@ struct DiskUsage {
     used_percent: u64,
 }
 
-/// Those of ours.
+/// Of the containers that this product made.
 #[derive(Debug, PartialEq, Serialize)]
 struct Containers {
     running: usize,
     total: usize,
 }
 
-/// Looks at a host.
-///
 /// # Errors
 /// 401, 403, 404, 503.
-pub async fn handle(deps: &ReachDeps, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;
-    let checked = Box::pin(node_check(&deps.pool, &deps.fleet, &node_id)).await?;
+    let check = Box::pin(node_check(&deps.pool, &deps.hosts, &node_id)).await?;
     let data = json!({
-        "nodeId": node_id, "hostname": checked.hostname, "status": checked.status,
-        "previousStatus": checked.before, "newStatus": checked.status,
-        "checks": checks(&checked.reading), "checkedAt": Date(checked.at),
+        "nodeId": node_id, "hostname": check.hostname, "status": check.status,
+        "previousStatus": check.previous_status, "newStatus": check.status,
+        "checks": checks(&check.inspection), "checkedAt": Timestamp(check.checked_at),
     });
-    json::ok(&json!({"success": true, "data": data}))
+    response::ok(&json!({"success": true, "data": data}))
 }
 
-fn checks(reading: &Reading) -> Checks {
-    let visit = match reading {
-        Reading::Reached(visit) => Some(visit),
-        Reading::Refused { .. } | Reading::NotInspected => None,
+fn checks(inspection: &HostInspection) -> Checks {
+    let observation = inspection.observation().ok();
+    let (engine, error) = match inspection.engine() {
+        Ok(engine) => (Some(engine), None),
+        Err(error) => (None, Some(error.to_string())),
     };
-    let docker = reading.docker();
-    let error = docker.as_ref().err().map(|why| why.sentence());
-    let docker = docker.ok();
-    let disk = visit.and_then(|visit| visit.facts.disk_used_percent);
+    let disk_used_percent = observation.and_then(|host| host.facts.disk_used_percent);
     Checks {
         ssh: Ssh {
-            ok: visit.is_some(),
-            latency_ms: visit.map(|visit| visit.latency_ms),
-            error: error.filter(|_| visit.is_none()),
+            ok: observation.is_some(),
+            latency_ms: observation.map(|host| host.latency_ms),
+            error: error.clone().filter(|_| observation.is_none()),
         },
         docker: Engine {
-            ok: docker.is_some(),
-            version: docker.and_then(|docker| docker.version.clone()),
+            ok: engine.is_some(),
+            version: engine.and_then(|engine| engine.version.clone()),
             error,
         },
-        disk_usage: disk.map(|used_percent| DiskUsage {
-            ok: used_percent < DEGRADED_DISK,
+        disk_usage: disk_used_percent.map(|used_percent| DiskUsage {
+            ok: used_percent < DEGRADED_DISK_PERCENT,
             used_percent,
         }),
-        containers: docker.map(containers),
+        containers: engine.map(containers),
     }
 }
 
-fn containers(docker: &Docker) -> Containers {
-    let ours = || docker.containers.iter().filter(|found| found.is_ours());
-    let runs = ours().filter(|found| found.state() == ContainerState::Running);
+fn containers(engine: &EngineObservation) -> Containers {
+    let labelled = || {
+        let containers = engine.containers.iter();
+        containers.filter(|container| container.is_labelled())
+    };
+    let running = labelled().filter(|container| container.state() == ContainerState::Running);
     Containers {
-        running: runs.count(),
-        total: ours().count(),
+        running: running.count(),
+        total: labelled().count(),
     }
 }

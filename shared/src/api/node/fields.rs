@@ -1,46 +1,47 @@
-//! The fields of a host as clients send them. Owns: what each may hold. Does not own: where a name leads.
+//! The fields of a host as clients send them. Owns: which values are valid. Does not own: which address a name
+//! resolves to.
 
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::api::body::{Fields, holds_nul};
+use crate::api::body::{Fields, contains_nul};
 use crate::hosts::Fingerprint;
 
 pub(super) const NODE_ID: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
     begin with a letter or a digit, and not be 'sync'";
 pub(super) const HOSTNAME: &str = "must be a host name or an IP address";
-/// As many agents as a host has ports for.
-const MOST_AGENTS: i32 = 1000;
-const LONGEST_METADATA: usize = 16_384;
-/// What the kernel takes as the path of a socket.
-const LONGEST_SOCKET: usize = 107;
+/// A host has ports for this many agents.
+const MAX_CAPACITY: i32 = 1000;
+const MAX_METADATA_BYTES: usize = 16_384;
+/// The kernel's limit for the path of a socket.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// A path below the list is no host's name.
+/// `sync` is refused: it is a path below the list of hosts.
 pub(super) fn is_node_id(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (1..=64).contains(&text.len())
-        && text.chars().all(plain)
+        && text.chars().all(is_plain)
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text != "sync"
 }
 
-/// A name's last label does not begin with a digit: what looks like an address must be one, for resolvers
-/// read `127.1` and `0x7f.1` as addresses too.
+/// An IP address, or a name whose last label does not begin with a digit: resolvers take `127.1` and `0x7f.1` for
+/// addresses.
 pub(super) fn is_hostname(text: &str) -> bool {
     if text.parse::<IpAddr>().is_ok() {
         return true;
     }
-    let label = |label: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_label = |label: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         (1..=63).contains(&label.len())
-            && label.chars().all(plain)
+            && label.chars().all(is_plain)
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
     text.len() <= 253
-        && text.split('.').all(label)
+        && text.split('.').all(is_label)
         && !last.starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -57,18 +58,18 @@ pub(super) fn ssh_user(body: &mut Fields) -> Option<String> {
 }
 
 fn is_user(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (1..=32).contains(&text.len())
-        && text.chars().all(plain)
+        && text.chars().all(is_plain)
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 pub(super) fn capacity(body: &mut Fields) -> Option<i32> {
     let rule = "must be a whole number from 1 to 1000";
-    body.optional_integer("capacity", rule, 1..=MOST_AGENTS)
+    body.optional_integer("capacity", rule, 1..=MAX_CAPACITY)
 }
 
-/// In the one spelling that is stored.
+/// In the form that is stored.
 pub(super) fn fingerprint(body: &mut Fields) -> Option<String> {
     let rule = "must be a SHA-256 fingerprint as OpenSSH prints it";
     let is_fingerprint = |text: &str| Fingerprint::parse(text).is_some();
@@ -76,7 +77,7 @@ pub(super) fn fingerprint(body: &mut Fields) -> Option<String> {
     Fingerprint::parse(&text).map(|fingerprint| fingerprint.to_string())
 }
 
-/// What we read of it must be what we take it for; the rest is the operators' own.
+/// The settings that we read must be valid. Everything else in the metadata belongs to the operators.
 pub(super) fn metadata(body: &mut Fields) -> Option<Value> {
     const FIELD: &str = "metadata";
     let metadata = body.optional_map(FIELD)?;
@@ -90,18 +91,18 @@ pub(super) fn metadata(body: &mut Fields) -> Option<Value> {
         body.refuse(FIELD, "publishAddress must be an IP address");
     }
     let metadata = Value::Object(metadata);
-    if metadata.to_string().len() > LONGEST_METADATA {
+    if metadata.to_string().len() > MAX_METADATA_BYTES {
         body.refuse(FIELD, "must have at most 16,384 bytes");
     }
-    if holds_nul(&metadata) {
+    if contains_nul(&metadata) {
         body.refuse(FIELD, "must not hold the character U+0000");
     }
     Some(metadata)
 }
 
 fn is_socket(text: &str) -> bool {
-    let printable = |c: char| c == ' ' || c.is_ascii_graphic();
-    text.starts_with('/') && text.len() <= LONGEST_SOCKET && text.chars().all(printable)
+    let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    text.starts_with('/') && text.len() <= MAX_SOCKET_PATH_BYTES && text.chars().all(is_printable)
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_hosts_are_told_from_what_is_none() {
+    fn node_ids_are_checked() {
         for name in [
             "n1",
             "A",
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_at_a_name_or_an_address() {
+    fn hostnames_are_names_or_addresses() {
         for text in [
             "node-3.example.com",
             "localhost",
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn who_logs_in_has_a_plain_name() {
+    fn ssh_users_are_plain_names() {
         for user in ["root", "_svc", "milady-1", "a.b", "R"] {
             assert!(is_user(user), "{user}");
         }
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_an_absolute_path() {
+    fn sockets_are_absolute_paths() {
         assert!(is_socket("/run/docker.sock") && is_socket("/run/user/1000/my docker.sock"));
         for path in [
             "",

@@ -1,29 +1,29 @@
-//! `GET /api/v1/admin/docker-nodes/{nodeId}`.
+//! `GET /api/v1/admin/docker-nodes/{nodeId}`: a host, and the agents whose rows name it.
 
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 
-use super::view::{ContainerJson, DetailJson, NodeJson};
-use super::{Deps, node_id};
+use super::node_id;
+use super::view::{HostAgentJson, HostDetailJson, HostJson};
+use crate::api::deps::DatabaseDeps;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::hosts::operator::{node_agents, node_record};
+use crate::db::agents::operator::host_agents_of_any_organization;
+use crate::db::hosts::registry::host_record;
 
-/// Answers one host and the agents whose rows name it.
-///
 /// # Errors
 /// 401, 403, 404, 503.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;
     let mut conn = deps.pool.acquire().await?;
-    let node = node_record(&mut conn, &node_id).await?;
+    let node = host_record(&mut conn, &node_id).await?;
     let node = node.ok_or_else(|| Problem::not_found("Node not found"))?;
-    let agents = node_agents(&mut conn, &node_id).await?;
+    let agents = host_agents_of_any_organization(&mut conn, &node_id).await?;
     drop(conn);
-    let data = DetailJson {
-        node: NodeJson::new(node),
-        containers: agents.into_iter().map(ContainerJson::new).collect(),
+    let data = HostDetailJson {
+        node: HostJson::new(node),
+        containers: agents.into_iter().map(HostAgentJson::new).collect(),
     };
-    list::answer(&request, &json!({"success": true, "data": data}))
+    list::respond(&request, &json!({"success": true, "data": data}))
 }

@@ -1,13 +1,13 @@
-//! `GET /api/v1/admin/docker-nodes`: the hosts, by their names.
+//! `GET /api/v1/admin/docker-nodes`: the hosts, sorted by name.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 
-use super::Deps;
-use super::view::NodeJson;
+use super::view::HostJson;
+use crate::api::deps::DatabaseDeps;
 use crate::api::list;
 use crate::api::problem::Problem;
-use crate::db::hosts::operator::{nodes_count, nodes_page};
+use crate::db::hosts::registry::{hosts_count, hosts_page};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,28 +20,27 @@ struct Page {
 
 #[derive(Serialize)]
 struct Data {
-    nodes: Vec<NodeJson>,
+    nodes: Vec<HostJson>,
     /// Of all pages.
     total: i64,
 }
 
-/// Answers one page.
-///
 /// # Errors
-/// 400 for a bad `limit` or `cursor`, 401, 403, 503.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
+/// 400 if `limit` or `cursor` is not valid, 401, 403, 503.
+pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
-    let (limit, after) = (list::limit(&request)?, list::name_cursor(&request)?);
+    let limit = list::limit(&request)?;
+    let after = list::name_cursor(&request)?;
     let mut conn = deps.pool.acquire().await?;
-    let nodes = nodes_page(&mut conn, after.as_deref(), limit + 1).await?;
-    let total = nodes_count(&mut conn).await?;
+    let nodes = hosts_page(&mut conn, after.as_deref(), limit + 1).await?;
+    let total = hosts_count(&mut conn).await?;
     drop(conn);
     let (nodes, next_cursor) = list::cut_by(nodes, limit, |node| list::encode_name(&node.node_id));
-    let nodes = nodes.into_iter().map(NodeJson::new).collect();
+    let nodes = nodes.into_iter().map(HostJson::new).collect();
     let page = Page {
         success: true,
         data: Data { nodes, total },
         next_cursor,
     };
-    list::answer(&request, &page)
+    list::respond(&request, &page)
 }

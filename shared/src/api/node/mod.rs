@@ -1,5 +1,5 @@
-//! Hosts: one file per route, and how a host looks in JSON. All of them are for super admins. This is the
-//! one place that tells where hosts are.
+//! Hosts, for super admins: one file per route. The only responses that hold the addresses of hosts, except the
+//! audit's.
 
 pub mod check;
 mod fields;
@@ -12,34 +12,11 @@ pub mod update;
 mod view;
 
 use lambda_http::{Request, RequestExt};
-use sqlx::PgPool;
 
-use super::auth::Auth;
 use super::problem::Problem;
-use crate::hosts::Fleet;
 
-/// What a route needs that does not go to the hosts.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-}
-
-/// What a route needs that goes to one.
-#[derive(Debug)]
-pub struct ReachDeps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-    /// The way to the hosts.
-    pub fleet: Fleet,
-}
-
-/// The host in the path. Older deployments may have named it in ways that we do not: what no host can be
-/// called is not found.
+/// The host's name in the path. Older deployments may have registered names that [`fields::is_node_id`] refuses,
+/// so only names that no row can hold are refused here, with 404.
 fn node_id(request: &Request) -> Result<String, Problem> {
     let parameters = request.path_parameters_ref();
     let text = parameters.and_then(|parameters| parameters.first("nodeId"));

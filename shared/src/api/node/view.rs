@@ -1,38 +1,38 @@
-//! How a host looks in JSON. Owns: the fields that lists and single hosts share.
+//! A host in JSON. Owns: the fields that lists and single hosts share.
 
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
-use crate::api::json::Date;
-use crate::db::hosts::operator::{NodeAgent, Record};
+use crate::db::agents::operator::OperatorAgent;
+use crate::db::hosts::registry::HostRecord;
 use crate::domain::agent::AgentStatus;
-use crate::domain::fleet::{NodeStatus, without_addresses, without_secrets};
+use crate::domain::fleet::{HostStatus, redact_addresses, redact_secrets};
+use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
+use crate::domain::timestamp::Timestamp;
 
-/// A host.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NodeJson {
-    id: Uuid,
+pub(super) struct HostJson {
+    id: HostId,
     node_id: String,
     hostname: String,
     ssh_port: i32,
     ssh_user: String,
     capacity: i32,
     allocated_count: i32,
-    /// Slots that are not taken; one that was made smaller than what it carries has none.
+    /// 0 for a host whose capacity was reduced below its allocated slots.
     available_slots: i32,
     enabled: bool,
-    status: NodeStatus,
-    last_health_check: Option<Date>,
+    status: HostStatus,
+    last_health_check: Option<Timestamp>,
     metadata: Value,
-    created_at: Date,
-    updated_at: Date,
+    created_at: Timestamp,
+    updated_at: Timestamp,
     host_key_pinned: bool,
 }
 
-impl NodeJson {
-    pub(super) fn new(node: Record) -> Self {
+impl HostJson {
+    pub(super) fn new(node: HostRecord) -> Self {
         Self {
             id: node.id,
             node_id: node.node_id,
@@ -43,59 +43,57 @@ impl NodeJson {
             allocated_count: node.allocated_count,
             available_slots: node.capacity.saturating_sub(node.allocated_count).max(0),
             enabled: node.enabled,
-            status: NodeStatus::parse(&node.status),
-            last_health_check: node.last_health_check.map(Date),
-            metadata: without_secrets(node.metadata),
-            created_at: Date(node.created_at),
-            updated_at: Date(node.updated_at),
+            status: HostStatus::parse(&node.status),
+            last_health_check: node.last_health_check.map(Timestamp),
+            metadata: redact_secrets(node.metadata),
+            created_at: Timestamp(node.created_at),
+            updated_at: Timestamp(node.updated_at),
             host_key_pinned: node.host_key_fingerprint.is_some(),
         }
     }
 }
 
-/// A host that was just registered.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RegisteredJson {
+pub(super) struct RegisteredHostJson {
     #[serde(flatten)]
-    pub(super) node: NodeJson,
+    pub(super) node: HostJson,
     pub(super) host_key_fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) warning: Option<String>,
 }
 
-/// A host with the agents whose rows name it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DetailJson {
+pub(super) struct HostDetailJson {
     #[serde(flatten)]
-    pub(super) node: NodeJson,
-    pub(super) containers: Vec<ContainerJson>,
+    pub(super) node: HostJson,
+    pub(super) containers: Vec<HostAgentJson>,
 }
 
-/// An agent whose row names a host; of a stopped one its volume may be there.
+/// An agent whose row names the host. If it is stopped, its volume may be there.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ContainerJson {
-    id: Uuid,
+pub(super) struct HostAgentJson {
+    id: AgentId,
     sandbox_id: Option<String>,
-    organization_id: Uuid,
-    user_id: Uuid,
+    organization_id: OrganizationId,
+    user_id: UserId,
     agent_name: Option<String>,
     status: AgentStatus,
     container_name: Option<String>,
     bridge_port: Option<i32>,
     web_ui_port: Option<i32>,
     docker_image: Option<String>,
-    last_heartbeat_at: Option<Date>,
+    last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
     error_count: i32,
-    created_at: Date,
-    updated_at: Date,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
-impl ContainerJson {
-    pub(super) fn new(agent: NodeAgent) -> Self {
+impl HostAgentJson {
+    pub(super) fn new(agent: OperatorAgent) -> Self {
         let error = agent.error_message.as_deref();
         Self {
             id: agent.id,
@@ -108,11 +106,11 @@ impl ContainerJson {
             bridge_port: agent.bridge_port,
             web_ui_port: agent.web_ui_port,
             docker_image: agent.docker_image,
-            last_heartbeat_at: agent.last_heartbeat_at.map(Date),
-            error_message: error.map(without_addresses),
+            last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
+            error_message: error.map(redact_addresses),
             error_count: agent.error_count,
-            created_at: Date(agent.created_at),
-            updated_at: Date(agent.updated_at),
+            created_at: Timestamp(agent.created_at),
+            updated_at: Timestamp(agent.updated_at),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Talking to a running agent. Owns: what its owner is told when that does not work. Does not own: what
-//! is said (JSON-RPC 2.0, passed on as it is).
+//! Sending a message to a running agent. Owns: why that fails, in the words that the agent's owner is shown. Does not
+//! own: the messages, which are JSON-RPC 2.0 and pass through unchanged.
 
 use std::time::Duration;
 
@@ -9,120 +9,119 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::time::timeout;
-use uuid::Uuid;
+use tracing::warn;
 
 use crate::app::error::RequestError;
-use crate::app::host_access::{OpenError, connect, running};
-use crate::hosts::{AgentHttp, Fleet, HostError};
+use crate::app::host_access::{OpenError, connect, find_running_agent};
+use crate::domain::fleet::HostReadError;
+use crate::domain::ids::AgentRef;
+use crate::hosts::{AgentHttp, HostClient, HostError};
 
-/// What an agent may take to answer.
-const WITHIN: Duration = Duration::from_secs(25);
-/// The longest answer: a function cannot say more than 6 MB.
-const LONGEST: usize = 5 * 1024 * 1024;
+/// How long an agent may take to answer, with the connection to its host. The function's own timeout is 29 s.
+const BRIDGE_TIMEOUT: Duration = Duration::from_secs(25);
+/// A function's response is limited to 6 MB.
+const MAX_ANSWER_BYTES: usize = 5 * 1024 * 1024;
 
-/// Why an agent was not heard.
+/// Why the agent did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unheard {
-    /// It does not run.
+pub enum BridgeError {
     #[error("Sandbox is not running")]
     NotRunning,
-    /// It, or its host, cannot be reached.
+    /// The agent or its host cannot be reached.
     #[error("Sandbox bridge is unreachable")]
     Unreachable,
-    /// It answered with another status than 200.
+    /// The agent answered with another status than 200.
     #[error("Bridge returned HTTP {0}")]
     Status(u16),
-    /// What it answered is no JSON object, or too long.
+    /// The answer is not a JSON object, or it is too long.
     #[error("Bridge returned an invalid answer")]
-    Garbage,
-    /// It took too long.
+    InvalidAnswer,
     #[error("Agent did not answer in time")]
     TimedOut,
 }
 
-impl From<HostError> for Unheard {
-    fn from(error: HostError) -> Self {
-        match error {
-            HostError::TimedOut => Self::TimedOut,
-            HostError::TooLong => Self::Garbage,
+impl BridgeError {
+    /// Logs the error, because the variants do not keep it.
+    fn from_host_error(agent: AgentRef, error: &HostError) -> Self {
+        let cause = error.cause();
+        warn!(agent.id = %agent.agent_id, %error, cause, "calling the agent's bridge failed");
+        match error.reason() {
+            HostReadError::TimedOut => Self::TimedOut,
+            HostReadError::TooLong => Self::InvalidAnswer,
             _ => Self::Unreachable,
         }
     }
 }
 
-/// Passes a message on and answers what the agent says.
-///
-/// # Errors
-/// The organization has no such agent, or the database failed; the inner error when the agent was not
-/// heard.
-pub async fn agent_ask(
+/// Sends a message and returns the agent's answer. The inner error is one that JSON-RPC reports.
+pub async fn agent_call(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
+    hosts: &HostClient,
+    agent: AgentRef,
     message: Bytes,
-) -> Result<Result<Value, Unheard>, RequestError> {
-    let ask = async {
-        let http = match reach(pool, fleet, agent).await? {
+) -> Result<Result<Value, BridgeError>, RequestError> {
+    let call = async {
+        let http = match open_bridge(pool, hosts, agent).await? {
             Ok(http) => http,
-            Err(unheard) => return Ok(Err(unheard)),
+            Err(error) => return Ok(Err(error)),
         };
-        let answer = http.post("/bridge", message, LONGEST, WITHIN).await;
-        Ok(answer
-            .map_err(Unheard::from)
-            .and_then(|answer| match answer.status {
-                200 => serde_json::from_slice(&answer.body)
-                    .ok()
-                    .filter(Value::is_object)
-                    .ok_or(Unheard::Garbage),
-                status => Err(Unheard::Status(status)),
-            }))
+        let answer = http
+            .post("/bridge", message, MAX_ANSWER_BYTES, BRIDGE_TIMEOUT)
+            .await;
+        Ok(match answer {
+            Err(error) => Err(BridgeError::from_host_error(agent, &error)),
+            Ok(answer) if answer.status != 200 => Err(BridgeError::Status(answer.status)),
+            Ok(answer) => parse_object(&answer.body).ok_or(BridgeError::InvalidAnswer),
+        })
     };
-    timeout(WITHIN, ask)
+    timeout(BRIDGE_TIMEOUT, call)
         .await
-        .unwrap_or(Ok(Err(Unheard::TimedOut)))
+        .unwrap_or(Ok(Err(BridgeError::TimedOut)))
 }
 
-/// Passes a message on and answers the head of what the agent says; the rest is still to come.
-///
-/// # Errors
-/// As [`agent_ask`].
-pub async fn agent_listen(
+/// Sends a message and returns the head of the agent's answer, whose body is still to be read.
+pub async fn agent_stream(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
+    hosts: &HostClient,
+    agent: AgentRef,
     message: Bytes,
-) -> Result<Result<Response<Incoming>, Unheard>, RequestError> {
-    let listen = async {
-        let http = match reach(pool, fleet, agent).await? {
+) -> Result<Result<Response<Incoming>, BridgeError>, RequestError> {
+    let call = async {
+        let http = match open_bridge(pool, hosts, agent).await? {
             Ok(http) => http,
-            Err(unheard) => return Ok(Err(unheard)),
+            Err(error) => return Ok(Err(error)),
         };
         let head = http.send("POST", "/bridge/stream", Some(message)).await;
-        Ok(head
-            .map_err(Unheard::from)
-            .and_then(|head| match head.status().as_u16() {
-                200 => Ok(head),
-                status => Err(Unheard::Status(status)),
-            }))
+        Ok(match head {
+            Err(error) => Err(BridgeError::from_host_error(agent, &error)),
+            Ok(head) if head.status() != 200 => Err(BridgeError::Status(head.status().as_u16())),
+            Ok(head) => Ok(head),
+        })
     };
-    timeout(WITHIN, listen)
+    timeout(BRIDGE_TIMEOUT, call)
         .await
-        .unwrap_or(Ok(Err(Unheard::TimedOut)))
+        .unwrap_or(Ok(Err(BridgeError::TimedOut)))
 }
 
-async fn reach(
+fn parse_object(body: &[u8]) -> Option<Value> {
+    let value = serde_json::from_slice(body).ok();
+    value.filter(Value::is_object)
+}
+
+async fn open_bridge(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
-) -> Result<Result<AgentHttp, Unheard>, RequestError> {
-    let there = running(pool, agent).await?;
-    let there = there.and_then(|(placement, node)| Some((placement.bridge()?, node)));
-    let Some((port, node)) = there else {
-        return Ok(Err(Unheard::NotRunning));
+    hosts: &HostClient,
+    agent: AgentRef,
+) -> Result<Result<AgentHttp, BridgeError>, RequestError> {
+    let running = find_running_agent(pool, agent).await?;
+    let bridge = running.and_then(|agent| Some((agent.placement.bridge()?, agent.node)));
+    let Some((port, node)) = bridge else {
+        return Ok(Err(BridgeError::NotRunning));
     };
-    match connect(pool, fleet, &node).await {
+    match connect(pool, hosts, &node).await {
         Ok(connection) => Ok(Ok(AgentHttp::new(connection, port))),
         Err(OpenError::Database(error)) => Err(error.into()),
-        Err(OpenError::Engine(_)) => Ok(Err(Unheard::Unreachable)),
+        // `connect` has logged the cause.
+        Err(OpenError::Engine(_)) => Ok(Err(BridgeError::Unreachable)),
     }
 }

@@ -1,80 +1,77 @@
-//! An agent is created. It costs nothing until it is started, but only who could start it creates it.
+//! Creating an agent. It costs nothing before its first start. All the same the credit gate decides: an organization
+//! that could not start the agent cannot create it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::app::error::RequestError;
 use crate::app::billing::gate;
-use crate::app::idempotency::{Begun, Once, Repeatable, begin};
+use crate::app::error::RequestError;
+use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
-use crate::db::agents::owner::NewAgent;
+use crate::db::agents::records::NewAgent;
+use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 use crate::domain::pricing::Prices;
 
-/// What was created.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Created {
-    /// The agent.
-    pub id: Uuid,
-    /// Its name.
+pub struct CreatedAgent {
+    pub id: AgentId,
     pub name: String,
-    /// When.
     pub created_at: DateTime<Utc>,
 }
 
 /// Creates an agent for one of the organization's users.
-///
-/// # Errors
-/// [`RequestError`]; then nothing was created.
 pub async fn agent_create(
     pool: &PgPool,
     prices: &Prices,
-    owner: (Uuid, Uuid),
-    agent: &NewAgent,
-    repeatable: Repeatable,
-) -> Result<Created, RequestError> {
-    let mut once = match begin(pool, repeatable).await? {
-        Begun::Again(created) => return Ok(created),
-        Begun::First(once) => once,
-    };
-    let result = create(pool, prices, owner, agent, &mut once).await;
-    once.settle(pool, result).await
+    organization_id: OrganizationId,
+    user_id: UserId,
+    new_agent: &NewAgent,
+    key: IdempotencyKey,
+) -> Result<CreatedAgent, RequestError> {
+    run_once(pool, key, async |guard| {
+        create(pool, prices, organization_id, user_id, new_agent, guard).await
+    })
+    .await
 }
 
 async fn create(
     pool: &PgPool,
     prices: &Prices,
-    (organization_id, user_id): (Uuid, Uuid),
-    agent: &NewAgent,
-    once: &mut Once,
-) -> Result<Created, RequestError> {
+    organization_id: OrganizationId,
+    user_id: UserId,
+    new_agent: &NewAgent,
+    guard: &mut IdempotencyGuard,
+) -> Result<CreatedAgent, RequestError> {
     let mut tx = pool.begin().await?;
-    if let Some(character) = agent.character_id {
-        let there =
-            db::agents::owner::character_exists(&mut tx, organization_id, character).await?;
-        if !there {
-            return Err(RequestError::NotFound("Character not found"));
-        }
+    if let Some(character_id) = new_agent.character_id
+        && !db::agents::records::character_exists(&mut tx, organization_id, character_id).await?
+    {
+        return Err(RequestError::NotFound("Character not found"));
     }
+    // Before the agent's row exists: everybody locks the organization before an agent.
     db::identity::organizations::organizations_lock(&mut tx, &[organization_id]).await?;
     let created_at = db::clock::billing_clock(&mut tx).await?;
-    let id = db::agents::owner::agent_insert(
+    let id = db::agents::records::agent_insert(
         &mut tx,
         organization_id,
         user_id,
-        agent,
+        new_agent,
         prices.running_hourly,
         created_at,
     )
     .await?;
-    gate::clear(&mut tx, prices, organization_id, id).await?;
-    let created = Created {
+    let created_ref = AgentRef {
+        organization_id,
+        agent_id: id,
+    };
+    gate::clear(&mut tx, prices, created_ref).await?;
+    let created = CreatedAgent {
         id,
-        name: agent.name.clone(),
+        name: new_agent.name.clone(),
         created_at,
     };
-    once.complete(&mut tx, &created).await?;
+    guard.complete(&mut tx, &created).await?;
     tx.commit().await?;
     Ok(created)
 }

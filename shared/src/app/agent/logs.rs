@@ -1,103 +1,110 @@
-//! What an agent's container wrote. Owns: which container, and how much of it.
+//! The log of an agent's container. Owns: which container that is, and how much of its log is read.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
 use crate::db;
-use crate::domain::agent::NotNow;
+use crate::domain::agent::StateConflict;
 use crate::domain::container;
-use crate::hosts::{Engine, EngineError, Fleet, HostError};
+use crate::domain::fleet::HostReadError;
+use crate::domain::ids::AgentRef;
+use crate::hosts::{Engine, EngineError, EngineErrorReason, HostClient};
 
-/// The longest text: a function cannot say more than 6 MB, and JSON makes it longer.
-const LONGEST: usize = 2 * 1024 * 1024;
-/// What a host may take.
-pub(crate) const WITHIN: Duration = Duration::from_secs(20);
+/// A function's response is limited to 6 MB, and escaping can make a text several times longer in JSON.
+const MAX_LOG_BYTES: usize = 2 * 1024 * 1024;
+/// How long connecting to the host and reading the log may take together.
+pub(crate) const LOG_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What was written.
 #[derive(Clone, Debug)]
 pub struct Logs {
     /// The lines, each with its time.
     pub text: String,
-    /// When they were read.
     pub fetched_at: DateTime<Utc>,
 }
 
-/// Which part of it.
+/// Which part of a log is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// The last so many lines.
+pub struct LogPart {
+    /// The number of lines at the end of the log.
     pub tail: u32,
-    /// Nothing older.
+    /// Excludes older lines.
     pub since: Option<Since>,
 }
 
-/// A time, or how long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// A time.
     At(DateTime<Utc>),
-    /// So long before now.
-    Ago(chrono::TimeDelta),
+    /// This long before now.
+    Ago(TimeDelta),
 }
 
-/// No container of the agent is where its row says, or the row says nothing.
-pub(crate) const NO_CONTAINER: NotNow = NotNow("Agent has no container");
+/// The agent's row names no container, or the container is not on the host that the row names.
+pub(crate) const NO_CONTAINER: StateConflict = StateConflict("Agent has no container");
 
-/// Reads what the container of one of an organization's agents wrote last.
+/// Reads the log of an agent's container.
 ///
 /// # Errors
-/// [`RequestError`]; not now where it has no container.
+/// [`RequestError::StateConflict`] if there is no container.
 pub async fn agent_logs(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
-    part: Part,
+    hosts: &HostClient,
+    agent: AgentRef,
+    part: LogPart,
 ) -> Result<Logs, RequestError> {
     let mut conn = pool.acquire().await?;
-    let placement = db::agents::placement::placement_find(&mut conn, agent).await?;
-    let placement = placement.ok_or(RequestError::NO_AGENT)?;
+    let placement = db::agents::placement::placement_find(&mut conn, agent)
+        .await?
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
     let node_id = placement
         .node_id
-        .filter(|_| placement.container_name.is_some());
-    let node_id = node_id.ok_or(NO_CONTAINER)?;
-    let node = db::hosts::slots::node_find(&mut conn, &node_id)
+        .filter(|_| placement.container_name.is_some())
+        .ok_or(NO_CONTAINER)?;
+    let node = db::hosts::coordinates::host_find(&mut conn, &node_id)
         .await?
         .ok_or(NO_CONTAINER)?;
     let fetched_at = db::clock::billing_clock(&mut conn).await?;
+    // A small pool: nothing holds a connection while it waits for a host.
     drop(conn);
-    let name = container::name(agent.1);
     let read = async {
-        let host = Host::open(pool, fleet, node).await?;
-        match read(&host.engine, &name, part, fetched_at).await {
-            Ok(text) => Ok(text),
-            Err(EngineError::NotFound) => Err(NO_CONTAINER.into()),
-            Err(error) => Err(RequestError::Away(error.to_string())),
-        }
+        let host = Host::open(pool, hosts, node).await?;
+        let name = container::name(agent.agent_id);
+        let text = read_log(&host.engine, &name, part, fetched_at).await;
+        text.map_err(read_error)
     };
-    let late = |_| Err(HostError::TimedOut.into());
-    let text = timeout(WITHIN, read).await.unwrap_or_else(late)?;
+    let text = timeout(LOG_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|_| Err(HostReadError::TimedOut.into()))?;
     Ok(Logs { text, fetched_at })
 }
 
-/// Reads a part of what a container wrote, by its id or name.
-pub(crate) async fn read(
+/// Reads a part of a container's log. `container` is an id or a name; `now` is what [`Since::Ago`] counts from.
+pub(crate) async fn read_log(
     engine: &Engine,
     container: &str,
-    part: Part,
+    part: LogPart,
     now: DateTime<Utc>,
 ) -> Result<String, EngineError> {
     let since = part.since.map(|since| match since {
         Since::At(at) => at,
         Since::Ago(ago) => now - ago,
     });
-    let since = since.map_or(0, |at| {
+    let since_seconds = since.map_or(0, |at| {
         i32::try_from(at.timestamp().max(0)).unwrap_or(i32::MAX)
     });
-    engine.logs(container, part.tail, since, LONGEST).await
+    engine
+        .read_logs(container, part.tail, since_seconds, MAX_LOG_BYTES)
+        .await
+}
+
+/// What a failure to read the log of an agent's container means for the request.
+pub(crate) fn read_error(error: EngineError) -> RequestError {
+    match error.reason() {
+        EngineErrorReason::NotFound => NO_CONTAINER.into(),
+        _ => RequestError::HostUnavailable(error),
+    }
 }

@@ -1,10 +1,14 @@
-//! What owners ask of their agents: one file per use case.
+//! What owners do with their agents: one file per use case. Shared by several: `job_request`, `stop_request` and
+//! `state`.
 
 pub mod bridge;
 pub mod create;
+pub mod delete;
+mod job_request;
 pub mod logs;
 pub mod pairing;
+pub mod restore;
 pub mod snapshot;
 pub mod start;
-pub(crate) mod state;
-pub mod stop;
+pub mod stop_request;
+pub mod suspend;

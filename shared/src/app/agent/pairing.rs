@@ -1,60 +1,69 @@
-//! A browser is paired with an agent: a token is made, and later used once. Owns: how long it lives.
+//! Pairing a browser with an agent: the owner gets a token, and the browser exchanges it once for the agent's key.
+//! Owns: how long a token is valid, and that only its digest is stored.
 
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
 use crate::db;
-use crate::db::agents::pairing_tokens::{NewToken, Paired};
-use crate::domain::agent::{Change, NotNow};
+use crate::db::agents::pairing_tokens::{NewPairingToken, RedeemedToken};
+use crate::domain::agent::{AgentEvent, StateConflict};
+use crate::domain::ids::{AgentRef, UserId};
 
-/// How long a token can be used.
-pub const LIFETIME: TimeDelta = TimeDelta::seconds(60);
+/// How long a token is valid: enough for a redirect of the browser.
+pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
-/// Stores the digest of a token for an agent that runs.
-///
-/// # Errors
-/// [`RequestError`].
+/// Stores a token for a running agent. Only a browser at `origin` can redeem it.
 pub async fn pairing_begin(
     pool: &PgPool,
-    (organization_id, user_id): (Uuid, Uuid),
-    agent_id: Uuid,
+    agent: AgentRef,
+    user_id: UserId,
     origin: &str,
     token: &str,
 ) -> Result<(), RequestError> {
+    let AgentRef {
+        organization_id,
+        agent_id,
+    } = agent;
     let mut tx = pool.begin().await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id)
+    let row = db::agents::lifecycle::agent_lock(&mut tx, agent)
         .await?
-        .ok_or(RequestError::NO_AGENT)?;
-    agent.status.after(Change::AskPairing)?;
-    if agent.api_token.is_none() {
-        return Err(NotNow("Agent has no key to pair with").into());
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
+    row.status.after(AgentEvent::PairingRequested)?;
+    if row.api_token.is_none() {
+        return Err(StateConflict("Agent has no key to pair with").into());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
-    let new = NewToken {
+    let new = NewPairingToken {
         hash: &digest(token),
         organization_id,
         user_id,
         agent_id,
         origin,
-        expires_at: now + LIFETIME,
+        expires_at: now + TOKEN_LIFETIME,
     };
     db::agents::pairing_tokens::pairing_token_insert(&mut tx, &new, now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Uses a token up; none for one that opens nothing.
-///
-/// # Errors
-/// Database errors.
-pub async fn pairing_end(pool: &PgPool, token: &str, origin: &str) -> sqlx::Result<Option<Paired>> {
+/// Redeems a token. `None` if it is unknown, used, expired or for another origin.
+pub async fn pairing_redeem(
+    pool: &PgPool,
+    token: &str,
+    origin: &str,
+) -> sqlx::Result<Option<RedeemedToken>> {
     let mut conn = pool.acquire().await?;
-    db::agents::pairing_tokens::pairing_token_redeem(&mut conn, &digest(token), origin).await
+    db::agents::pairing_tokens::pairing_token_redeem_of_any_organization(
+        &mut conn,
+        &digest(token),
+        origin,
+    )
+    .await
 }
 
+/// SHA-256, in hex.
 fn digest(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }

@@ -1,76 +1,69 @@
-//! A running agent's state is saved because its owner asks for it. Owns: that it costs no time of the
-//! agent's and that nothing is stored of an agent that answers badly.
+//! Saving a running agent's state at its owner's request. Owns: that the agent is only read and continues to run, and
+//! that nothing is stored unless the agent answers with a valid state.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::app::agent::state as agent_state;
+use crate::app::agent_state;
 use crate::app::error::RequestError;
-use crate::app::host_access::{connect, running};
-use crate::app::idempotency::{Begun, Once, Repeatable, begin};
+use crate::app::host_access::{connect, find_running_agent};
+use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
-use crate::domain::agent::NotNow;
-use crate::hosts::{AgentHttp, Fleet};
+use crate::domain::agent::StateConflict;
+use crate::domain::ids::{AgentRef, BackupId};
+use crate::hosts::{AgentHttp, HostClient};
 
-/// What an agent may take to tell its state while somebody waits.
-const WITHIN: Duration = Duration::from_secs(20);
+/// How long the agent may take to send its state: shorter than for a job, because a client waits.
+const STATE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A state that was saved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saved {
-    /// The backup.
-    pub id: Uuid,
-    /// Bytes.
-    pub size: u64,
-    /// When.
+pub struct SavedBackup {
+    pub id: BackupId,
+    pub size_bytes: u64,
     pub created_at: DateTime<Utc>,
 }
 
-/// Saves the state of one of an organization's agents.
-///
-/// # Errors
-/// [`RequestError`]; then nothing was saved.
+/// Saves the state of a running agent as its newest backup.
 pub async fn agent_snapshot(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
-    repeatable: Repeatable,
-) -> Result<Saved, RequestError> {
-    let mut once = match begin(pool, repeatable).await? {
-        Begun::Again(saved) => return Ok(saved),
-        Begun::First(once) => once,
-    };
-    let result = save(pool, fleet, agent, &mut once).await;
-    once.settle(pool, result).await
+    hosts: &HostClient,
+    agent: AgentRef,
+    key: IdempotencyKey,
+) -> Result<SavedBackup, RequestError> {
+    run_once(pool, key, async |guard| {
+        save(pool, hosts, agent, guard).await
+    })
+    .await
 }
 
 async fn save(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent: (Uuid, Uuid),
-    once: &mut Once,
-) -> Result<Saved, RequestError> {
-    let there = running(pool, agent).await?;
-    let there = there.and_then(|(placement, node)| Some((placement.bridge()?, node)));
-    let (port, node) = there.ok_or(NotNow("Sandbox is not running"))?;
-    let connection = connect(pool, fleet, &node).await?;
+    hosts: &HostClient,
+    agent: AgentRef,
+    guard: &mut IdempotencyGuard,
+) -> Result<SavedBackup, RequestError> {
+    let running = find_running_agent(pool, agent).await?;
+    let bridge = running.and_then(|agent| Some((agent.placement.bridge()?, agent.node)));
+    let (port, node) = bridge.ok_or(StateConflict("Sandbox is not running"))?;
+    let connection = connect(pool, hosts, &node).await?;
     let http = AgentHttp::new(connection, port);
-    let state = agent_state::take(&http, WITHIN).await?;
+    let state = agent_state::fetch(&http, STATE_TIMEOUT).await?;
     let mut tx = pool.begin().await?;
-    let there = db::agents::owner::agent_lock(&mut tx, agent.0, agent.1).await?;
-    there.ok_or(RequestError::NO_AGENT)?;
+    // The agent may have been deleted meanwhile.
+    db::agents::lifecycle::agent_lock(&mut tx, agent)
+        .await?
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
     let created_at = db::clock::billing_clock(&mut tx).await?;
     let id = agent_state::store(&mut tx, agent, "manual", &state, created_at).await?;
-    let saved = Saved {
+    let saved = SavedBackup {
         id,
-        size: u64::try_from(state.len()).unwrap_or(u64::MAX),
+        size_bytes: u64::try_from(state.len()).unwrap_or(u64::MAX),
         created_at,
     };
-    once.complete(&mut tx, &saved).await?;
+    guard.complete(&mut tx, &saved).await?;
     tx.commit().await?;
     Ok(saved)
 }

@@ -1,301 +1,208 @@
-//! An agent is asked to start (provision, resume), or to take on an earlier state (restore). Owns:
-//! what becomes of the request in each state. The gate and the job are one transaction that holds the
-//! organization's row and the agent's.
+//! Starting an agent (provision and resume). Owns: what the request does in each state. The credit gate and the job
+//! are one transaction, which holds the organization's row and the agent's.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
-use crate::app::error::RequestError;
-use crate::app::idempotency::{Begun, Once, Repeatable, begin};
-use crate::app::job::wait::job_await;
 use crate::app::billing::gate;
-use crate::app::publish;
+use crate::app::error::RequestError;
+use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
+use crate::app::publish::publish_due_jobs;
 use crate::db;
-use crate::db::agents::owner::Locked;
-use crate::db::agents::backups::Backup;
-use crate::db::jobs::queue::{Active, NewStart};
-use crate::domain::agent::{AgentStatus, BillingStatus, Change, NotNow};
-use crate::domain::job::{JobKind, USUAL_START};
+use crate::db::agents::lifecycle::LockedAgent;
+use crate::db::jobs::queue::{ActiveJob, StartJob, Supersede, WebhookTarget};
+use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StateConflict};
+use crate::domain::credit_gate::Clearance;
+use crate::domain::ids::{AgentRef, JobId, OrganizationId};
+use crate::domain::job::{EXPECTED_START_DURATION, JobKind, JobStatus};
 use crate::domain::pricing::Prices;
 use crate::events::Publisher;
 
-/// What starting takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports<'a> {
-    /// The database.
+pub struct StartDeps<'a> {
     pub pool: &'a PgPool,
-    /// The price list.
     pub prices: &'a Prices,
-    /// Who is told that the job is due.
+    /// Publishes the start job.
     pub publisher: &'a Publisher,
 }
 
-/// How a start was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Started {
-    /// It runs, and goes on running.
+    /// The agent was running and continues to run.
     Running,
-    /// It runs by now: this job has done it.
-    Done(Work),
-    /// This job will do it.
-    Enqueued(Work),
-    /// This job is under way: a start, or a stop that has begun.
-    InProgress(Work),
+    /// A job has started the agent.
+    Done(JobTicket),
+    /// A job will start the agent.
+    Enqueued(JobTicket),
+    /// An earlier job is active: a start, or a stop that a worker has begun. This request made no job.
+    InProgress(JobTicket),
 }
 
-/// A job, as whoever asked for it is told.
+/// What a client learns about a job that its request waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Work {
-    /// The job.
-    pub job_id: Uuid,
-    /// Its type, as the database spells it.
+pub struct JobTicket {
+    pub job_id: JobId,
+    /// The database's word: `milady_provision`, ...
     pub kind: String,
-    /// Where it is: `pending` or `in_progress`.
+    /// `pending`, `in_progress`, or after waiting for the job `completed` or `failed`.
     pub status: String,
-    /// When it is expected to be done.
-    pub estimated: Option<DateTime<Utc>>,
-    /// The secret its webhook is signed with, told this once.
+    pub estimated_completion_at: Option<DateTime<Utc>>,
+    /// The secret that the webhook is signed with. Only the request that sets the webhook gets it.
     pub webhook_secret: Option<String>,
 }
 
-/// Whom to tell of a job's end.
+/// A message to the owner's server when the job ends.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where, checked.
+    /// A URL that the webhook policy allows.
     pub url: String,
-    /// What the message is signed with.
+    /// The key that the message is signed with.
     pub secret: String,
 }
 
-/// Starts an agent.
-///
-/// # Errors
-/// [`RequestError`]; then nothing was enqueued.
+/// Starts an agent. Does not wait for the job.
 pub async fn agent_start(
-    ports: Ports<'_>,
-    agent: (Uuid, Uuid),
+    deps: StartDeps<'_>,
+    agent: AgentRef,
     webhook: Option<&Webhook>,
-    repeatable: Repeatable,
+    key: IdempotencyKey,
 ) -> Result<Started, RequestError> {
-    let mut once = match begin(ports.pool, repeatable).await? {
-        Begun::Again(started) => return Ok(started),
-        Begun::First(once) => once,
-    };
-    let result = start(ports, agent, webhook, &mut once).await;
-    let started = once.settle(ports.pool, result).await?;
-    if let Started::Enqueued(work) = &started {
-        publish::jobs_due(ports.publisher, &[work.job_id]).await;
-    }
-    Ok(started)
+    run_once(deps.pool, key, async |guard| {
+        let started = start(deps, agent, webhook, guard).await?;
+        if let Started::Enqueued(job) = &started {
+            publish_due_jobs(deps.publisher, &[job.job_id]).await;
+        }
+        Ok(started)
+    })
+    .await
 }
 
 async fn start(
-    ports: Ports<'_>,
-    (organization_id, agent_id): (Uuid, Uuid),
+    deps: StartDeps<'_>,
+    agent: AgentRef,
     webhook: Option<&Webhook>,
-    once: &mut Once,
+    guard: &mut IdempotencyGuard,
 ) -> Result<Started, RequestError> {
-    let mut tx = ports.pool.begin().await?;
-    db::identity::organizations::organizations_lock(&mut tx, &[organization_id]).await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id)
+    let mut tx = deps.pool.begin().await?;
+    // Everybody locks the organization before the agent: otherwise two requests could wait for each other.
+    db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
+    let row = db::agents::lifecycle::agent_lock(&mut tx, agent)
         .await?
-        .ok_or(RequestError::NO_AGENT)?;
-    let jobs = db::jobs::queue::jobs_active(&mut tx, organization_id, agent_id).await?;
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
+    let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let started = match decide(&agent, &jobs)? {
-        Decision::RunsAlready => Started::Running,
-        Decision::Busy(job) => return Ok(Started::InProgress(work(job, None))),
-        Decision::RunOn(stop) => {
-            let clearance = gate::clear(&mut tx, ports.prices, organization_id, agent_id).await?;
+    let started = match decide(&row, &jobs)? {
+        Decision::AlreadyRunning => Started::Running,
+        Decision::Busy(job) => return Ok(Started::InProgress(ticket(job, None))),
+        Decision::KeepRunning { stop } => {
+            let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
             if let Some(stop) = stop
-                && !take_back(&mut tx, stop, now).await?
+                && !cancel_unclaimed(&mut tx, agent.organization_id, stop, now).await?
             {
-                return Ok(Started::InProgress(work(stop, None)));
+                return Ok(Started::InProgress(ticket(stop, None)));
             }
-            db::agents::owner::agent_run_on(&mut tx, &clearance, now).await?;
+            db::agents::lifecycle::agent_cancel_stop(&mut tx, &clearance, now).await?;
             Started::Running
         }
         Decision::Start => {
-            let clearance = gate::clear(&mut tx, ports.prices, organization_id, agent_id).await?;
-            let new = NewStart {
-                kind: JobKind::Provision,
-                user_id: agent.user_id,
-                agent_name: agent.name.as_deref(),
-                backup_id: None,
-                webhook: webhook.map(|hook| (hook.url.as_str(), hook.secret.as_str())),
-            };
-            let id = db::jobs::queue::start_enqueue(&mut tx, &clearance, &new, now).await?;
-            // Only a writer that does not hold the agent's lock could have come before us.
-            let id = id.ok_or(NotNow("Agent provisioning is in progress"))?;
-            let job = Active {
-                id,
-                kind: JobKind::Provision,
-                waiting: true,
-                untouched: true,
-                estimated: Some(now + USUAL_START),
-            };
-            Started::Enqueued(work(job, webhook))
+            let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
+            let job = enqueue(&mut tx, &clearance, &row, webhook, now).await?;
+            Started::Enqueued(ticket(job, webhook))
         }
     };
-    once.complete(&mut tx, &started).await?;
+    guard.complete(&mut tx, &started).await?;
     tx.commit().await?;
     Ok(started)
 }
 
-/// Ends a stop that nobody has begun. False when a worker has it by now.
-async fn take_back(
-    conn: &mut PgConnection,
-    stop: Active,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    db::jobs::queue::job_supersede(conn, stop.id, true, "Superseded by a start", now).await
-}
-
 enum Decision {
-    RunsAlready,
-    /// It runs and was to be stopped: it runs on, if the gate lets it, and this stop is taken back.
-    RunOn(Option<Active>),
-    Busy(Active),
+    AlreadyRunning,
+    /// The agent runs and was to be stopped. If the gate allows it, it continues to run, and the stop job, which no
+    /// worker has begun, is cancelled.
+    KeepRunning {
+        stop: Option<ActiveJob>,
+    },
+    /// This job must end first.
+    Busy(ActiveJob),
     Start,
 }
 
-fn decide(agent: &Locked, jobs: &[Active]) -> Result<Decision, NotNow> {
-    if let Some(job) = jobs.iter().find(|job| job.kind.starts()) {
-        return Ok(Decision::Busy(*job));
+fn decide(row: &LockedAgent, jobs: &[ActiveJob]) -> Result<Decision, StateConflict> {
+    if let Some(start) = jobs.iter().find(|job| job.kind.is_start()) {
+        return Ok(Decision::Busy(*start));
     }
     let stop = jobs.first().copied();
-    if agent.status == AgentStatus::Running {
-        let stopping = agent.stop_requested || agent.billing == Some(BillingStatus::Suspended);
+    if row.status == AgentStatus::Running {
+        let is_stopping = row.stop_requested || row.billing == Some(BillingStatus::Suspended);
         return Ok(match stop {
-            Some(stop) if stop.untouched && stop.kind == JobKind::Suspend => {
-                Decision::RunOn(Some(stop))
+            Some(stop) if stop.is_unclaimed && stop.kind == JobKind::Suspend => {
+                Decision::KeepRunning { stop: Some(stop) }
             }
             Some(stop) => Decision::Busy(stop),
-            None if stopping => Decision::RunOn(None),
-            None => Decision::RunsAlready,
+            None if is_stopping => Decision::KeepRunning { stop: None },
+            None => Decision::AlreadyRunning,
         });
     }
     if let Some(stop) = stop {
         return Ok(Decision::Busy(stop));
     }
-    agent.status.after(Change::AskStart)?;
+    row.status.after(AgentEvent::StartRequested)?;
     Ok(Decision::Start)
 }
 
-fn work(job: Active, webhook: Option<&Webhook>) -> Work {
-    Work {
+/// Cancels a stop job. Returns `false` if a worker has begun it meanwhile.
+async fn cancel_unclaimed(
+    conn: &mut PgConnection,
+    organization_id: OrganizationId,
+    stop: ActiveJob,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let reason = "Superseded by a start";
+    let which = Supersede::Unclaimed;
+    db::jobs::queue::job_supersede(conn, organization_id, stop.id, which, reason, now).await
+}
+
+async fn enqueue(
+    conn: &mut PgConnection,
+    clearance: &Clearance,
+    row: &LockedAgent,
+    webhook: Option<&Webhook>,
+    now: DateTime<Utc>,
+) -> Result<ActiveJob, RequestError> {
+    let new = StartJob {
+        kind: JobKind::Provision,
+        user_id: row.user_id,
+        agent_name: row.name.as_deref(),
+        backup_id: None,
+        webhook: webhook.map(|webhook| WebhookTarget {
+            url: &webhook.url,
+            secret: &webhook.secret,
+        }),
+    };
+    let job_id = db::jobs::queue::start_enqueue(conn, clearance, &new, now).await?;
+    // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
+    let id = job_id.ok_or(StateConflict("Agent provisioning is in progress"))?;
+    Ok(ActiveJob {
+        id,
+        kind: JobKind::Provision,
+        is_waiting: true,
+        is_unclaimed: true,
+        estimated_completion_at: Some(now + EXPECTED_START_DURATION),
+    })
+}
+
+fn ticket(job: ActiveJob, webhook: Option<&Webhook>) -> JobTicket {
+    let status = if job.is_waiting {
+        JobStatus::Pending
+    } else {
+        JobStatus::InProgress
+    };
+    JobTicket {
         job_id: job.id,
         kind: job.kind.as_str().to_owned(),
-        status: if job.waiting {
-            "pending"
-        } else {
-            "in_progress"
-        }
-        .to_owned(),
-        estimated: job.estimated,
-        webhook_secret: webhook.map(|hook| hook.secret.clone()),
-    }
-}
-
-/// A restore that was accepted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Restoring {
-    /// The job that does it.
-    pub job_id: Uuid,
-    /// The state it takes on.
-    pub backup_id: Uuid,
-    /// How that was saved.
-    pub snapshot_type: String,
-    /// When.
-    pub created_at: DateTime<Utc>,
-    /// The job is done.
-    #[serde(default)]
-    pub done: bool,
-}
-
-/// Gives an agent an earlier state: the named backup's, or the newest. One that does not run is
-/// started with it, and so only with its newest.
-///
-/// # Errors
-/// [`RequestError`]; then nothing was enqueued.
-pub async fn agent_restore(
-    ports: Ports<'_>,
-    agent: (Uuid, Uuid),
-    backup_id: Option<Uuid>,
-    repeatable: Repeatable,
-) -> Result<Restoring, RequestError> {
-    let mut once = match begin(ports.pool, repeatable).await? {
-        Begun::Again(restoring) => return Ok(restoring),
-        Begun::First(once) => once,
-    };
-    let result = restore(ports, agent, backup_id, &mut once).await;
-    let mut restoring = once.settle(ports.pool, result).await?;
-    if publish::jobs_due(ports.publisher, &[restoring.job_id]).await > 0 {
-        let job = job_await(ports.pool, agent.0, restoring.job_id).await?;
-        restoring.done = job.is_some_and(|job| job.status == "completed");
-    }
-    if restoring.done {
-        once.amend(ports.pool, &restoring).await;
-    }
-    Ok(restoring)
-}
-
-async fn restore(
-    ports: Ports<'_>,
-    (organization_id, agent_id): (Uuid, Uuid),
-    backup_id: Option<Uuid>,
-    once: &mut Once,
-) -> Result<Restoring, RequestError> {
-    let mut tx = ports.pool.begin().await?;
-    db::identity::organizations::organizations_lock(&mut tx, &[organization_id]).await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id)
-        .await?
-        .ok_or(RequestError::NO_AGENT)?;
-    let found = db::agents::backups::backup_find(&mut tx, organization_id, agent_id, backup_id).await?;
-    let (backup, newest) = found.ok_or(RequestError::NotFound("No backup found"))?;
-    let jobs = db::jobs::queue::jobs_active(&mut tx, organization_id, agent_id).await?;
-    may_restore(&agent, &jobs, newest)?;
-    let clearance = gate::clear(&mut tx, ports.prices, organization_id, agent_id).await?;
-    let now = db::clock::billing_clock(&mut tx).await?;
-    let new = NewStart {
-        kind: JobKind::Restore,
-        user_id: agent.user_id,
-        agent_name: agent.name.as_deref(),
-        backup_id: Some(backup.id),
-        webhook: None,
-    };
-    let job_id = db::jobs::queue::start_enqueue(&mut tx, &clearance, &new, now)
-        .await?
-        .ok_or(NotNow("Agent provisioning is in progress"))?;
-    let restoring = restoring(job_id, backup);
-    once.complete(&mut tx, &restoring).await?;
-    tx.commit().await?;
-    Ok(restoring)
-}
-
-fn may_restore(agent: &Locked, jobs: &[Active], newest: bool) -> Result<(), NotNow> {
-    if let Some(job) = jobs.first() {
-        return Err(NotNow(if job.kind.starts() {
-            "Agent provisioning is in progress"
-        } else {
-            "Agent is being stopped"
-        }));
-    }
-    agent.status.after(Change::AskRestore)?;
-    if agent.status != AgentStatus::Running && !newest {
-        return Err(NotNow("Stopped agents can only restore the latest backup"));
-    }
-    Ok(())
-}
-
-fn restoring(job_id: Uuid, backup: Backup) -> Restoring {
-    Restoring {
-        job_id,
-        backup_id: backup.id,
-        snapshot_type: backup.snapshot_type,
-        created_at: backup.created_at,
-        done: false,
+        status: status.as_str().to_owned(),
+        estimated_completion_at: job.estimated_completion_at,
+        webhook_secret: webhook.map(|webhook| webhook.secret.clone()),
     }
 }

@@ -1,32 +1,31 @@
-//! The credit gate's figures. Owns: that they are read while the organization's row is held, so that
-//! simultaneous requests see each other's commitments (F10).
+//! Reads the credit gate's figures. Owns: that they are read under the organization's lock, so that simultaneous
+//! requests see each other's commitments (F10).
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
 use crate::db;
 use crate::domain::credit_gate::{self, Clearance, Request};
+use crate::domain::ids::{AgentRef, OrganizationId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// Asks the gate inside the caller's transaction, which from here on holds the organization's row.
-/// A balance that is no valid amount covers nothing.
-///
-/// # Errors
-/// The organization or the agent is not there, the credit does not suffice, or the database failed.
+/// Asks the gate inside the caller's transaction, which holds the organization's row from here on. An invalid balance
+/// counts as zero.
 pub async fn clear(
     conn: &mut PgConnection,
     prices: &Prices,
-    organization_id: Uuid,
-    agent_id: Uuid,
+    agent: AgentRef,
 ) -> Result<Clearance, RequestError> {
+    let AgentRef {
+        organization_id,
+        agent_id,
+    } = agent;
     let locked = db::identity::organizations::organizations_lock(conn, &[organization_id]).await?;
-    let organization = locked.first().ok_or(RequestError::NO_AGENT)?;
-    let commitment =
-        db::agents::billing::agent_commitment(conn, organization_id, agent_id, prices.running_hourly)
-            .await?
-            .ok_or(RequestError::NO_AGENT)?;
+    let organization = locked.first().ok_or(RequestError::AGENT_NOT_FOUND)?;
+    let commitment = db::agents::commitments::agent_commitment(conn, agent, prices.running_hourly)
+        .await?
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
     let request = Request {
         organization_id,
         agent_id,
@@ -38,13 +37,15 @@ pub async fn clear(
     Ok(credit_gate::check(&request, prices)?)
 }
 
-/// What ticks could not charge.
+/// The debt: what billing runs could not charge.
 async fn owed(
     conn: &mut PgConnection,
     prices: &Prices,
-    organization_id: Uuid,
+    organization_id: OrganizationId,
 ) -> Result<Money, sqlx::Error> {
-    let Some(through) = db::billing::accounts::account_decided_through(conn, organization_id).await? else {
+    let Some(through) =
+        db::billing::accounts::account_decided_through(conn, organization_id).await?
+    else {
         return Ok(Money::ZERO);
     };
     let spans = db::billing::spans::spans_unsettled(conn, &[organization_id], through).await?;

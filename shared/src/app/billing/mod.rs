@@ -1,4 +1,4 @@
-//! Charging agents and deciding who may start one.
+//! The hourly billing run, and the gate that every start passes.
 
 pub mod gate;
-pub mod tick;
+pub mod run;

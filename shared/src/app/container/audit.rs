@@ -1,6 +1,7 @@
-//! What is on the hosts against what the rows say, at this moment. Owns: which hosts are asked, in which
-//! time, and that rows are read after hosts: a start names its container in its row before it makes it. Does
-//! not own: what is a ghost, and what is missing (`domain::fleet`). It changes nothing.
+//! The audit of containers: what is on the hosts compared with what the rows say, now. It changes nothing. Owns:
+//! which hosts are read, the time limit, and that rows are read after hosts, because a start writes its container's
+//! name into the row before it creates the container. Does not own: which containers are unclaimed and which are
+//! missing (`domain::fleet`).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,123 +10,132 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use sqlx::PgPool;
 use tokio::time::timeout_at;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
-use crate::app::fleet::inspect::{Watch, inspect};
+use crate::app::fleet::inspect::inspect;
+use crate::app::fleet::run_clock::RunClock;
 use crate::db;
+use crate::db::hosts::inspection::FleetHost;
 use crate::domain::container;
-use crate::domain::fleet::{Ghost, NodePass, Pass, Reading, Snapshot};
-use crate::hosts::Fleet;
+use crate::domain::fleet::{
+    FleetSnapshot, HostInspection, HostReadError, InspectedHost, RefreshRun, UnclaimedContainer,
+};
+use crate::domain::ids::AgentId;
+use crate::hosts::HostClient;
 
-/// Hosts that are asked at the same time.
-const HOSTS_AT_ONCE: usize = 16;
-/// What asking all of them may take; the rest is for reading the rows and answering.
-const WITHIN: Duration = Duration::from_secs(18);
+/// How many hosts are read at the same time.
+const MAX_CONCURRENT_HOSTS: usize = 16;
+/// How long reading all hosts may take. The rest of the function's 29 s is for the rows and the answer.
+const HOSTS_TIMEOUT: Duration = Duration::from_secs(18);
 
-/// What was found.
 #[derive(Clone, Debug)]
-pub struct Audit {
+pub struct FleetAudit {
     /// The enabled hosts, by name.
-    pub nodes: Vec<NodeAudit>,
-    /// When it was over.
+    pub hosts: Vec<HostAudit>,
+    /// When the last host was read.
     pub audited_at: DateTime<Utc>,
 }
 
-/// What was found on one host.
 #[derive(Clone, Debug)]
-pub struct NodeAudit {
-    /// Its name.
+pub struct HostAudit {
     pub node_id: String,
-    /// Where it is.
     pub hostname: String,
-    /// Why nothing is known of it; none = it was read.
-    pub error: Option<String>,
+    /// Why the host was not read; `None` if it was. Nothing is said to be missing on a host that was not read (F19).
+    pub error: Option<HostReadError>,
     /// Containers that no row claims.
-    pub ghosts: Vec<Ghost>,
-    /// Rows whose containers are not there.
-    pub orphans: Vec<Orphan>,
+    pub unclaimed_containers: Vec<UnclaimedContainer>,
+    /// Rows whose container is not on the host.
+    pub missing_containers: Vec<MissingContainer>,
 }
 
-/// A row that expects a container on a host that was read and does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
-    /// The row.
-    pub id: Uuid,
-    /// What its container is called.
+pub struct MissingContainer {
+    pub agent_id: AgentId,
     pub container_name: String,
 }
 
-/// Asks every enabled host, and compares.
-///
-/// # Errors
-/// Database errors. A host that does not answer is none.
-pub async fn container_audit(pool: &PgPool, fleet: &Fleet) -> Result<Audit, RequestError> {
-    let until = Instant::now() + WITHIN;
+/// Reads every enabled host and compares it with the rows. A host that does not answer is part of the result.
+pub async fn container_audit(
+    pool: &PgPool,
+    hosts: &HostClient,
+) -> Result<FleetAudit, RequestError> {
+    let deadline = Instant::now() + HOSTS_TIMEOUT;
     let mut conn = pool.acquire().await?;
-    let watch = Watch::begin(db::clock::billing_clock(&mut conn).await?);
-    let mut nodes = db::hosts::inspection::nodes_all(&mut conn).await?;
+    let clock = RunClock::start(db::clock::billing_clock(&mut conn).await?);
+    let mut fleet = db::hosts::inspection::hosts_all(&mut conn).await?;
     drop(conn);
-    nodes.retain(|node| node.row.enabled);
-    // By value: a closure over references makes a future that cannot be sent.
-    let looks = stream::iter(nodes.clone()).map(|node| async move {
-        let inspected = inspect(pool, fleet, &node.node, &[], (watch, until)).await;
-        (node.row.node_id, inspected.reading)
-    });
-    let mut looks = looks.buffer_unordered(HOSTS_AT_ONCE);
-    let mut readings = HashMap::with_capacity(nodes.len());
-    while let Ok(Some(look)) = timeout_at(until.into(), looks.next()).await {
-        readings.extend([look]);
-    }
-    drop(looks);
+    fleet.retain(|host| host.row.enabled);
+    let mut inspections = inspect_hosts(pool, hosts, &fleet, clock, deadline).await;
     let mut conn = pool.acquire().await?;
-    let agents = db::hosts::inspection::agents_all(&mut conn).await?;
+    let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
     drop(conn);
-    let hostnames: HashMap<String, String> = nodes
+    let hostnames = fleet
         .iter()
-        .map(|node| (node.row.node_id.clone(), node.node.hostname.clone()))
+        .map(|host| (host.row.node_id.clone(), host.coordinates.hostname.clone()))
         .collect();
-    let nodes = nodes.into_iter().map(|node| NodePass {
-        reading: readings
-            .remove(&node.row.node_id)
-            .unwrap_or(Reading::NotInspected),
-        row: node.row,
+    let hosts = fleet.into_iter().map(|host| InspectedHost {
+        inspection: inspections
+            .remove(&host.row.node_id)
+            .unwrap_or(HostInspection::NotInspected),
+        row: host.row,
     });
-    let pass = Pass {
-        nodes: nodes.collect(),
+    let run = RefreshRun {
+        hosts: hosts.collect(),
         agents,
         backlog: 0,
     };
-    let audited_at = watch.now();
-    Ok(Audit {
-        nodes: compare(&pass, hostnames, audited_at),
+    let audited_at = clock.now();
+    Ok(FleetAudit {
+        hosts: compare(&run, hostnames, audited_at),
         audited_at,
     })
 }
 
-/// What each host has too much, and what it lacks.
+/// The inspections that ended before the deadline, by host.
+async fn inspect_hosts(
+    pool: &PgPool,
+    hosts: &HostClient,
+    fleet: &[FleetHost],
+    clock: RunClock,
+    deadline: Instant,
+) -> HashMap<String, HostInspection> {
+    // The closure owns its host: a future that borrows it through the closure is not `Send`.
+    let inspections = stream::iter(fleet.to_vec()).map(|host| async move {
+        let inspected = inspect(pool, hosts, &host.coordinates, &[], clock, deadline).await;
+        (host.row.node_id, inspected.inspection)
+    });
+    let mut inspections = inspections.buffer_unordered(MAX_CONCURRENT_HOSTS);
+    let mut by_host = HashMap::with_capacity(fleet.len());
+    while let Ok(Some((node_id, inspection))) =
+        timeout_at(deadline.into(), inspections.next()).await
+    {
+        by_host.insert(node_id, inspection);
+    }
+    by_host
+}
+
 fn compare(
-    pass: &Pass,
+    run: &RefreshRun,
     mut hostnames: HashMap<String, String>,
     now: DateTime<Utc>,
-) -> Vec<NodeAudit> {
-    let snapshot = Snapshot::of(pass, now);
-    let mut orphans: HashMap<String, Vec<Orphan>> = HashMap::new();
-    for agent in snapshot.containers {
-        if let (true, Some(node_id)) = (agent.is_orphan(), agent.node_id) {
-            let name = agent.container_name;
-            let container_name = name.unwrap_or_else(|| container::name(agent.id));
-            let id = agent.id;
-            let orphan = Orphan { id, container_name };
-            orphans.entry(node_id).or_default().push(orphan);
+) -> Vec<HostAudit> {
+    let snapshot = FleetSnapshot::of(run, now);
+    let mut missing: HashMap<String, Vec<MissingContainer>> = HashMap::new();
+    for agent in snapshot.agents {
+        if let (true, Some(node_id)) = (agent.is_missing(), agent.node_id) {
+            let container_name = agent.container_name;
+            missing.entry(node_id).or_default().push(MissingContainer {
+                agent_id: agent.id,
+                container_name: container_name.unwrap_or_else(|| container::name(agent.id)),
+            });
         }
     }
-    let nodes = snapshot.nodes.into_iter().map(|node| NodeAudit {
-        hostname: hostnames.remove(&node.node_id).unwrap_or_default(),
-        error: node.runtime.error,
-        ghosts: node.ghost_containers,
-        orphans: orphans.remove(&node.node_id).unwrap_or_default(),
-        node_id: node.node_id,
+    let hosts = snapshot.hosts.into_iter().map(|host| HostAudit {
+        hostname: hostnames.remove(&host.node_id).unwrap_or_default(),
+        error: host.runtime.error,
+        unclaimed_containers: host.unclaimed_containers,
+        missing_containers: missing.remove(&host.node_id).unwrap_or_default(),
+        node_id: host.node_id,
     });
-    nodes.collect()
+    hosts.collect()
 }

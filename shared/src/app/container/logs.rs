@@ -1,72 +1,70 @@
-//! What any agent's container wrote, for operators. Owns: which container that is. An agent in whatever
-//! state has its log read as long as its row names a container: what failed may have written why.
+//! The log of any agent's container, for operators. Owns: which container that is. The agent's status does not matter
+//! as long as its row names a container: the log of a container that ended may say why.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::timeout;
-use uuid::Uuid;
 
-use crate::app::agent::logs::{self as agent_logs, NO_CONTAINER, Part, WITHIN};
+use crate::app::agent::logs::{LOG_TIMEOUT, LogPart, NO_CONTAINER, read_error, read_log};
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
-use crate::app::fleet::inspect;
 use crate::db;
-use crate::hosts::{EngineError, Fleet, HostError};
+use crate::domain::fleet::HostReadError;
+use crate::domain::ids::AgentId;
+use crate::hosts::HostClient;
 
-/// What was written, and by which container.
 #[derive(Clone, Debug)]
 pub struct ContainerLogs {
-    /// Its name.
     pub container_name: String,
-    /// The host it is on.
     pub node_id: String,
-    /// The agent's name.
     pub agent_name: Option<String>,
     /// The lines, each with its time.
     pub text: String,
-    /// When they were read.
     pub fetched_at: DateTime<Utc>,
 }
 
-/// Reads what an agent's container wrote last.
+/// Reads the log of an agent's container.
 ///
 /// # Errors
-/// [`RequestError`]; not now where there is no container.
+/// [`RequestError::StateConflict`] if there is no container.
 pub async fn container_logs(
     pool: &PgPool,
-    fleet: &Fleet,
-    agent_id: Uuid,
-    part: Part,
+    hosts: &HostClient,
+    agent_id: AgentId,
+    part: LogPart,
 ) -> Result<ContainerLogs, RequestError> {
     let mut conn = pool.acquire().await?;
-    let agent = db::agents::operator::agent_find(&mut conn, agent_id).await?;
-    let agent = agent.ok_or(RequestError::NotFound("Container not found"))?;
+    let agent = db::agents::operator::agent_of_any_organization(&mut conn, agent_id)
+        .await?
+        .ok_or(RequestError::CONTAINER_NOT_FOUND)?;
     let place = agent.node_id.zip(agent.container_name);
     let (node_id, container_name) = place.ok_or(NO_CONTAINER)?;
-    let node = db::hosts::slots::node_find(&mut conn, &node_id).await?;
-    let node = node.ok_or(NO_CONTAINER)?;
+    let node = db::hosts::coordinates::host_find(&mut conn, &node_id)
+        .await?
+        .ok_or(NO_CONTAINER)?;
     let fetched_at = db::clock::billing_clock(&mut conn).await?;
+    // Nothing holds a connection while it waits for a host.
     drop(conn);
     let read = async {
-        let host = Host::open(pool, fleet, node).await?;
-        let away = |error: EngineError| RequestError::Away(error.to_string());
-        let all = host.engine.containers().await.map_err(away)?;
-        let mut all = all.into_iter().map(inspect::found);
-        let own = all.find(|found| found.is_claimed_by(agent_id, Some(&container_name)));
-        let own = own.ok_or(NO_CONTAINER)?;
-        match agent_logs::read(&host.engine, &own.id, part, fetched_at).await {
-            Ok(text) => Ok(text),
-            Err(EngineError::NotFound) => Err(NO_CONTAINER.into()),
-            Err(error) => Err(away(error)),
-        }
+        let host = Host::open(pool, hosts, node).await?;
+        let containers = host.engine.list_containers().await;
+        let containers = containers.map_err(RequestError::HostUnavailable)?;
+        // By id: a container of this name that another agent's label claims is not read.
+        let container = containers
+            .into_iter()
+            .find(|container| container.is_claimed_by(agent_id, Some(&container_name)))
+            .ok_or(NO_CONTAINER)?;
+        let text = read_log(&host.engine, &container.id, part, fetched_at).await;
+        text.map_err(read_error)
     };
-    let late = |_| Err(HostError::TimedOut.into());
-    let text: Result<String, RequestError> = timeout(WITHIN, read).await.unwrap_or_else(late);
+    let text = timeout(LOG_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|_| Err(HostReadError::TimedOut.into()))?;
     Ok(ContainerLogs {
-        text: text?,
         container_name,
         node_id,
         agent_name: agent.name,
+        text,
         fetched_at,
     })
 }

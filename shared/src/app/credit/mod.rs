@@ -1,4 +1,4 @@
-//! Credit: what operators grant and owners read.
+//! Credit: operators grant it, owners read it.
 
 pub mod grant;
 pub mod summary;

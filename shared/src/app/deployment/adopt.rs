@@ -1,30 +1,32 @@
-//! Taking over a deployment that another biller charged until now. Owns: all of it, the SQL too, so
-//! that nothing of it stands elsewhere. One transaction, repeatable: a second run changes nothing.
-//! It follows the switching off of the older biller and job worker.
+//! Takes over a deployment that an older biller has charged. Owns: the whole adoption with its SQL, so that no other
+//! module knows of it. One transaction; a second run changes nothing. The operator switches the older biller and job
+//! worker off before.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use uuid::Uuid;
 
-use crate::db::requests::outbox::{Events, outbox_append};
-use crate::domain::billing::{ListedAgent, Notice};
+use crate::db::requests::outbox::{NewEvents, outbox_append};
+use crate::domain::billing::{ListedAgent, MAX_LISTED_AGENTS, Notice};
 use crate::domain::hour::Hour;
+use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// What adoption did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// It had been done before, or there was nothing to take over; only the guard was renewed.
-    pub already: bool,
-    /// Agents metered from now on, and charged since the older biller last did, at most one hour.
+    /// Whether the deployment was adopted before, or had nothing to adopt. Then only the guard was renewed.
+    pub already_adopted: bool,
+    /// Agents that are metered from now on. They are charged from where the older biller left off, but for at most one
+    /// hour.
     pub spans_opened: u64,
-    /// Spans from before, which were the older biller's to charge.
+    /// Spans that ended before the adoption: the older biller charged for them.
     pub spans_closed: u64,
     /// Agents whose rate was set to the price list's.
     pub rates_set: u64,
-    /// Agents with a new shutdown date.
+    /// Agents that got a new shutdown date.
     pub deadlines_renewed: usize,
     /// Running agents that were marked suspended.
     pub reactivated: u64,
@@ -32,22 +34,19 @@ pub struct Adoption {
     pub accounts_opened: u64,
 }
 
-/// Takes the deployment over.
-///
-/// # Errors
-/// Database errors; then nothing was changed.
+/// Adopts the deployment. After an error, nothing was changed.
 pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
     let mut tx = conn.begin().await?;
-    guard(&mut tx).await?;
-    let waiting = sqlx::query!(
+    install_guard(&mut tx).await?;
+    let pending = sqlx::query!(
         "UPDATE billing_adoption SET adopted_at = billing_clock()
         WHERE required AND adopted_at IS NULL"
     )
     .execute(&mut *tx)
     .await?;
-    let adoption = if waiting.rows_affected() == 0 {
+    let adoption = if pending.rows_affected() == 0 {
         Adoption {
-            already: true,
+            already_adopted: true,
             ..Adoption::default()
         }
     } else {
@@ -57,9 +56,9 @@ pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     Ok(adoption)
 }
 
-/// From now on the older biller's rows are refused, and with them its transactions: a cron somebody
+/// Makes the database refuse the older biller's rows, which rolls its transactions back: a cron job that somebody
 /// forgot charges nobody twice.
-async fn guard(conn: &mut PgConnection) -> sqlx::Result<()> {
+async fn install_guard(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "CREATE OR REPLACE FUNCTION public.refuse_older_biller() RETURNS trigger LANGUAGE plpgsql
         AS $$ BEGIN
@@ -90,8 +89,8 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     .await?
     .rows_affected();
     let deadlines_renewed = renew_deadlines(conn, now, prices).await?;
-    crate::db::billing::spans::spans_end_unwanted(conn).await?;
-    crate::db::billing::spans::spans_open_missing(conn).await?;
+    crate::db::billing::spans::spans_end_unwanted_of_any_organization(conn).await?;
+    crate::db::billing::spans::spans_open_missing_of_any_organization(conn).await?;
     let spans_closed = sqlx::query!(
         "UPDATE agent_usage_spans SET billed_through = ended_at, settled = true,
             closed_reason = 'older biller'
@@ -103,7 +102,7 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     let spans_opened = open_spans(conn, now).await?;
     let accounts_opened = open_accounts(conn, now).await?;
     Ok(Adoption {
-        already: false,
+        already_adopted: false,
         spans_opened,
         spans_closed,
         rates_set,
@@ -113,23 +112,24 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     })
 }
 
-/// The older biller overwrote each agent's rate every hour, with the idle price while it was idle.
+/// Sets all rates to the running price: the older biller overwrote each agent's rate every hour, with the idle price
+/// while the agent was idle.
 async fn set_rates(conn: &mut PgConnection, price: Decimal) -> sqlx::Result<u64> {
     let sql = format!("ALTER TABLE milady_sandboxes ALTER COLUMN hourly_rate SET DEFAULT {price}");
     sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE milady_sandboxes SET hourly_rate = $1 WHERE hourly_rate IS DISTINCT FROM $1",
         price
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }
 
-/// Every open span begins where the older biller left off, but not more than an hour ago and not
-/// before the agent's previous span ended.
+/// Lets every open span begin where the older biller left off, but at most an hour ago, and not before the agent's
+/// previous span ended.
 async fn open_spans(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE agent_usage_spans s SET started_at = greatest(
             least(coalesce(a.last_billed_at, $1), $1), $1 - interval '1 hour',
             (SELECT max(p.ended_at) FROM agent_usage_spans p WHERE p.agent_id = s.agent_id
@@ -139,10 +139,11 @@ async fn open_spans(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }
 
-/// A deadline that another system set is not held against anybody: the warning is written anew.
+/// Gives agents with a pending shutdown a new date and writes their warnings again: the older biller may not have
+/// warned anybody.
 async fn renew_deadlines(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -158,8 +159,7 @@ async fn renew_deadlines(
     .fetch_all(&mut *conn)
     .await?;
     let renewed = rows.len();
-    let mut warned: std::collections::BTreeMap<Uuid, Vec<ListedAgent>> =
-        std::collections::BTreeMap::new();
+    let mut warned: BTreeMap<OrganizationId, Vec<ListedAgent>> = BTreeMap::new();
     for row in rows {
         let agent = ListedAgent {
             id: row.id,
@@ -167,10 +167,10 @@ async fn renew_deadlines(
         };
         warned.entry(row.organization_id).or_default().push(agent);
     }
-    let mut events = Events::default();
+    let mut events = NewEvents::default();
     for (organization_id, mut agents) in warned {
         let agent_count = agents.len();
-        agents.truncate(50);
+        agents.truncate(MAX_LISTED_AGENTS);
         let notice = Notice::ShutdownScheduled {
             agents,
             agent_count,
@@ -192,7 +192,7 @@ async fn renew_deadlines(
 }
 
 async fn open_accounts(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
         SELECT o.id, o.credit_balance - coalesce((SELECT sum(t.amount) FROM credit_transactions t
             WHERE t.organization_id = o.id AND t.seq IS NOT NULL), 0), $1
@@ -203,5 +203,5 @@ async fn open_accounts(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Res
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }

@@ -1,58 +1,53 @@
-//! The first organization of an empty deployment: its user, its super admin and its key. Owns: that
-//! this happens once.
+//! The first organization of an empty deployment: its user, super admin and API key. Owns: that it is created once.
 
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
 
-/// Who to set up.
+use crate::db;
+use crate::domain::ids::{OrganizationId, UserId};
+
+const MAX_NAME_CHARS: usize = 100;
+/// The longest mail address that SMTP can carry (erratum 1690 of RFC 3696).
+const MAX_EMAIL_BYTES: usize = 254;
+
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// The organization's name.
     pub organization: String,
-    /// The user's address.
     pub email: String,
-    /// The user's wallet, which the admin role goes by.
+    /// The user's wallet address, by which the admin role is found.
     pub wallet: String,
-    /// 32 random bytes: the key.
+    /// 32 random bytes for the API key.
     pub secret: [u8; 32],
 }
 
-/// What was set up.
 #[derive(Clone, Debug)]
-pub struct Bootstrapped {
-    /// The organization.
-    pub organization_id: Uuid,
-    /// The user.
-    pub user_id: Uuid,
-    /// The key, shown this once: only its digest is stored.
+pub struct FirstOrganization {
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    /// Shown only once: the database holds its digest.
     pub api_key: String,
 }
 
-/// Why nothing was set up.
+/// Why nothing was created.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// A field is missing or malformed.
     #[error("bootstrap.{0}")]
     Invalid(&'static str),
-    /// There is an admin, an organization of this name, or a user of this address or wallet.
+    /// There is an admin, an organization of this name, or a user with this address or wallet.
     #[error("this deployment has its first organization already")]
     Exists,
-    /// The database failed.
-    #[error("the database did not answer")]
+    #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
-/// Sets up the first organization, with a balance of 0.
-///
-/// # Errors
-/// [`BootstrapError`]; then nothing was written.
+/// Creates the first organization, with a balance of 0. After an error, nothing was written.
 pub async fn bootstrap(
     conn: &mut PgConnection,
     request: &Bootstrap,
-) -> Result<Bootstrapped, BootstrapError> {
+) -> Result<FirstOrganization, BootstrapError> {
     let (name, email, wallet) = validate(request)?;
     let mut tx = conn.begin().await?;
+    // Serializes concurrent calls, so that only one of them sees a deployment without an admin.
     sqlx::query!("LOCK TABLE admin_users IN SHARE ROW EXCLUSIVE MODE")
         .execute(&mut *tx)
         .await?;
@@ -71,14 +66,14 @@ pub async fn bootstrap(
         VALUES ($1, $2, $3, 'owner') ON CONFLICT DO NOTHING RETURNING id",
         email,
         wallet,
-        organization_id
+        organization_id.uuid()
     )
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(BootstrapError::Exists)?;
     sqlx::query!(
         "INSERT INTO admin_users (user_id, wallet_address, role) VALUES ($1, $2, 'super_admin')",
-        user_id,
+        user_id.uuid(),
         wallet
     )
     .execute(&mut *tx)
@@ -89,20 +84,20 @@ pub async fn bootstrap(
         VALUES ('bootstrap', $1, $2, $3, $4)",
         hex::encode(Sha256::digest(&api_key)),
         &api_key[..12],
-        organization_id,
-        user_id
+        organization_id.uuid(),
+        user_id.uuid()
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
         "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
         VALUES ($1, 0, billing_clock())",
-        organization_id
+        organization_id.uuid()
     )
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Bootstrapped {
+    Ok(FirstOrganization {
         organization_id,
         user_id,
         api_key,
@@ -111,7 +106,7 @@ pub async fn bootstrap(
 
 fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapError> {
     let name = request.organization.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.contains(char::is_control) {
         return Err(BootstrapError::Invalid(
             "organization must be 1 to 100 printable characters",
         ));
@@ -120,12 +115,12 @@ fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapErro
     let address = email
         .split_once('@')
         .filter(|(user, host)| !user.is_empty() && host.contains('.'));
-    if address.is_none() || email.len() > 254 || email.contains(char::is_whitespace) {
+    if address.is_none() || email.len() > MAX_EMAIL_BYTES || email.contains(char::is_whitespace) {
         return Err(BootstrapError::Invalid("email must be a mail address"));
     }
     let wallet = request.wallet.trim().to_lowercase();
-    let printable = wallet.chars().all(|c| c.is_ascii_alphanumeric());
-    if !printable || !(20..=100).contains(&wallet.len()) {
+    let is_alphanumeric = wallet.chars().all(|c| c.is_ascii_alphanumeric());
+    if !is_alphanumeric || !(20..=100).contains(&wallet.len()) {
         return Err(BootstrapError::Invalid("wallet must be a wallet address"));
     }
     Ok((name, email, wallet))

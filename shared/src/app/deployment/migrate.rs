@@ -1,5 +1,5 @@
-//! Applying the migrations, on an empty database and over an existing deployment. Owns: that only
-//! one process migrates, that a busy table is waited for, and that a half-built index is rebuilt.
+//! Applies the migrations, to an empty database or over an existing deployment. Owns: that only one process migrates,
+//! that a locked table is waited for, and that a half-built index is rebuilt.
 
 use std::time::Duration;
 
@@ -7,50 +7,43 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tracing::{info, warn};
 
-use crate::db::{self, Failure};
+use crate::db::{self, DatabaseFailure};
 
-/// Our own bookkeeping: another migrator's table on the same database is left alone.
+/// Not sqlx's default, which another application's migrations on the same database may use.
 const TABLE: &str = "milady_control_plane_migrations";
-/// The advisory lock, any fixed number. Tried, never waited for inside the server: a waiting
-/// session would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for.
+/// The key of the advisory lock: any fixed number. The lock is polled, because a session that waits for it inside the
+/// server holds a snapshot, and `CREATE INDEX CONCURRENTLY` waits for snapshots to end.
 const LOCK: i64 = 0x6d69_6c61_6479;
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(500);
+const MAX_ATTEMPTS: u32 = 20;
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    /// Migrations applied now.
+pub struct MigrationCounts {
+    /// Migrations that this call applied.
     pub applied: usize,
-    /// Migrations there are.
+    /// Migrations that this version knows.
     pub total: usize,
 }
 
-/// Why the migrations are not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// Another process is migrating, or a table stayed busy. Try again.
     #[error("another process holds a lock that the migrations need; try again")]
     Busy,
-    /// The database failed.
-    #[error("the database did not answer")]
+    #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
-    /// A migration cannot be applied: this database is not what it was written for.
-    #[error("migration {0} cannot be applied")]
-    Failed(i64),
-    /// The database was migrated by another version of this program.
+    #[error("migration {version} cannot be applied ({})", db::error_class(source))]
+    Failed { version: i64, source: sqlx::Error },
+    /// Another version of this program migrated the database.
     #[error("the migrations applied to this database are not the ones this version knows")]
-    Foreign,
+    Foreign(#[source] MigrateError),
 }
 
-/// Applies what is missing. Safe to repeat, and to run twice at once.
-///
-/// # Errors
-/// [`MigrationError`]. What was applied before stays.
-pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, MigrationError> {
+/// Applies the missing migrations. Safe to repeat and to run concurrently. After an error, the migrations that were
+/// applied stay.
+pub async fn migrate(conn: &mut PgConnection) -> Result<MigrationCounts, MigrationError> {
     lock(conn).await?;
     let result = apply(conn).await;
-    // A lock that cannot be given back goes with the session.
+    // If unlocking fails, the lock ends with the session.
     let _ = sqlx::query_scalar!("SELECT pg_advisory_unlock($1)", LOCK)
         .fetch_one(conn)
         .await;
@@ -58,82 +51,74 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, MigrationError
 }
 
 async fn lock(conn: &mut PgConnection) -> Result<(), MigrationError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let locked = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "locked!""#, LOCK)
             .fetch_one(&mut *conn)
             .await?;
         if locked {
             return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_AFTER).await;
     }
     Err(MigrationError::Busy)
 }
 
-async fn apply(conn: &mut PgConnection) -> Result<Migrated, MigrationError> {
+async fn apply(conn: &mut PgConnection) -> Result<MigrationCounts, MigrationError> {
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.dangerous_set_table_name(TABLE);
     migrator.set_locking(false);
-    let before = applied(conn).await?;
-    for attempt in 1..=TRIES {
+    let applied_before = applied(conn).await?;
+    for attempt in 1..=MAX_ATTEMPTS {
         drop_half_built_indexes(conn, &migrator).await?;
         match migrator.run_direct(None, conn, false).await {
             Ok(()) => {
                 let total = migrator.iter().count();
-                let applied = applied(conn).await?.saturating_sub(before);
-                info!(applied, total, "migrations are applied");
-                return Ok(Migrated { applied, total });
+                let applied = applied(conn).await?.saturating_sub(applied_before);
+                info!(applied, total, "applied {applied} of {total} migrations");
+                return Ok(MigrationCounts { applied, total });
             }
             Err(error) => {
+                let error = conflict(error)?;
                 warn!(
                     attempt,
-                    error = class(&error),
-                    "a migration was not applied"
+                    error = db::error_class(&error),
+                    "migration lost a lock conflict and is repeated"
                 );
-                sort(error)?;
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_AFTER).await;
     }
     Err(MigrationError::Busy)
 }
 
-/// Ok for a lock conflict, which is tried again.
-fn sort(error: MigrateError) -> Result<(), MigrationError> {
+/// Returns a lock conflict, after which the migrations are tried again. Other errors are final.
+fn conflict(error: MigrateError) -> Result<sqlx::Error, MigrationError> {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
-            if db::failure(&error) == Failure::Conflict =>
+            if db::classify(&error) == DatabaseFailure::Conflict =>
         {
-            Ok(())
+            Ok(error)
         }
-        MigrateError::ExecuteMigration(error, version) => {
-            if db::failure(&error) == Failure::Unavailable {
-                return Err(error.into());
-            }
-            Err(MigrationError::Failed(version))
+        MigrateError::ExecuteMigration(source, version)
+            if db::classify(&source) != DatabaseFailure::Unavailable =>
+        {
+            Err(MigrationError::Failed { version, source })
         }
-        MigrateError::Execute(error) => Err(error.into()),
-        _ => Err(MigrationError::Foreign),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            Err(error.into())
+        }
+        error => Err(MigrationError::Foreign(error)),
     }
 }
 
-fn class(error: &MigrateError) -> String {
-    match error {
-        MigrateError::Execute(error) => db::error_class(error),
-        MigrateError::ExecuteMigration(error, version) => {
-            format!("migration {version}: {}", db::error_class(error))
-        }
-        _ => "history".to_owned(),
-    }
-}
-
+/// The number of migrations that are applied.
 async fn applied(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
     let mut tx = conn.begin().await?;
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+    let table_exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(TABLE)
         .fetch_one(&mut *tx)
         .await?;
-    if !there {
+    if !table_exists {
         return Ok(0);
     }
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
@@ -144,13 +129,13 @@ async fn applied(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// `CREATE INDEX CONCURRENTLY` that was interrupted leaves an invalid index, which `IF NOT EXISTS`
-/// would take for the real one.
+/// An interrupted `CREATE INDEX CONCURRENTLY` leaves an invalid index behind, and `CREATE INDEX IF NOT EXISTS` would
+/// then keep it.
 async fn drop_half_built_indexes(
     conn: &mut PgConnection,
     migrator: &Migrator,
 ) -> Result<(), sqlx::Error> {
-    let ours: Vec<String> = migrator
+    let concurrent_indexes: Vec<String> = migrator
         .iter()
         .filter(|migration| migration.no_tx)
         .filter_map(|migration| {
@@ -163,7 +148,7 @@ async fn drop_half_built_indexes(
         JOIN pg_class c ON c.oid = i.indexrelid
         WHERE NOT i.indisvalid AND c.relname = ANY($1)
             AND c.relnamespace = 'public'::regnamespace"#,
-        &ours
+        &concurrent_indexes
     )
     .fetch_all(&mut *conn)
     .await?;

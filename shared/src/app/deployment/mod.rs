@@ -1,5 +1,5 @@
-//! What happens once in the life of a deployment: migrations, adoption of an existing database, and the
-//! first organization. These are the only use cases that hold SQL of their own.
+//! The steps that set a deployment up: migrations, the adoption of an existing database, and the first organization.
+//! These are the only use cases that hold SQL of their own.
 
 pub mod adopt;
 pub mod bootstrap;

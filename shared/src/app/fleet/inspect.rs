@@ -1,247 +1,222 @@
-//! Looking at one host. Owns: what is asked of it, in which time, and that what cannot be read takes
-//! nothing along that can: Docker down keeps the host's own figures, a slow agent never makes its host
-//! silent. Does not own: what is made of it (`domain::fleet`), nor which hosts (`app::fleet::refresh`).
+//! The inspection of one host. Owns: what is read, the time limits, and that one failed read does not
+//! discard the others: a failed Docker read does not discard the host's disk and load figures, and a slow
+//! agent does not make its host unreachable. Does not own: what follows from it (`domain::fleet`), nor
+//! which hosts are inspected (`refresh`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use sqlx::PgPool;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 use tracing::warn;
-use uuid::Uuid;
 
-use crate::app::host_access::{OpenError, connect, target};
+use super::run_clock::RunClock;
+use crate::app::host_access::{OpenError, connect_and_check, target};
 use crate::db;
-use crate::db::hosts::slots::Node;
-use crate::domain::fleet::{Docker, Found, Reading, Visit};
-use crate::domain::observation::Unread;
-use crate::domain::placement::HostFacts;
-use crate::hosts::{AgentHttp, Connection, Container, Engine, EngineError, Fleet, HostError};
+use crate::db::hosts::coordinates::HostCoordinates;
+use crate::domain::fleet::{
+    EngineObservation, HostFacts, HostInspection, HostObservation, HostReadError,
+};
+use crate::domain::ids::AgentId;
+use crate::hosts::{AgentHttp, Connection, Engine, EngineError, HostClient};
 
-/// What one host may take, all in all.
-pub const HOST_WITHIN: Duration = Duration::from_secs(10);
-/// What its Docker Engine may take to tell what it has.
-const DOCKER_WITHIN: Duration = Duration::from_secs(5);
-/// What is kept of a host's time: should Docker use up the rest, what the host told itself is not lost.
-const MARGIN: Duration = Duration::from_millis(500);
-/// What one agent may take to answer, and the longest answer that is read.
-const AGENT_WITHIN: Duration = Duration::from_secs(2);
-const LONGEST_HEALTH: usize = 64 * 1024;
-/// Agents that are asked at the same time; no more channels are open at once.
-const AGENTS_AT_ONCE: usize = 4;
+/// For everything that is read of one host and its agents.
+pub const HOST_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the Docker Engine and the host's figures, which are read at the same time.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The reads end this long before the host's own time does. Otherwise a slow Docker Engine would use up
+/// that time, and the figures would be discarded together with it.
+const ENGINE_MARGIN: Duration = Duration::from_millis(500);
+const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_HEALTH_BYTES: usize = 64 * 1024;
+/// Each probe holds a channel of the host's one SSH connection. The other channels are closed by then, so
+/// this is also the largest number of open channels per host.
+const MAX_CONCURRENT_PROBES: usize = 4;
 
-/// The time of one pass: that of the database when it began, and what has gone by since.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch {
-    began: DateTime<Utc>,
-    since: Instant,
-}
-
-impl Watch {
-    /// Begins at the database's `now`.
-    #[must_use]
-    pub fn begin(now: DateTime<Utc>) -> Self {
-        Self {
-            began: now,
-            since: Instant::now(),
-        }
-    }
-
-    /// What time it is.
-    #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
-        let gone = TimeDelta::from_std(self.since.elapsed()).unwrap_or_default();
-        self.began + gone
-    }
-}
-
-/// An agent whose health is asked for.
+/// An agent whose health endpoint is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The agent.
-    pub agent_id: Uuid,
-    /// The port of its host that leads to its pages.
+    pub agent_id: AgentId,
+    /// The port of the host that leads to the agent's pages.
     pub port: u16,
 }
 
-/// What one look at a host told.
 #[derive(Clone, Debug)]
-pub struct Inspected {
-    /// The host and its containers.
-    pub reading: Reading,
-    /// The agents that said that they are well.
-    pub alive: Vec<Uuid>,
+pub struct InspectionResult {
+    pub inspection: HostInspection,
+    /// The probed agents that answered that they are healthy.
+    pub responding: Vec<AgentId>,
 }
 
-/// Looks at a host, and asks these agents on it in their order, as far as the time allows. `until`: when
-/// the whole pass is over, which ends this look earlier than its own limit would.
+impl InspectionResult {
+    fn without_agents(inspection: HostInspection) -> Self {
+        Self {
+            inspection,
+            responding: Vec::new(),
+        }
+    }
+}
+
+/// Inspects a host and then probes agents on it, in their order, as far as the time allows. `run_deadline`
+/// can end the inspection before the host's own time is over.
 pub async fn inspect(
     pool: &PgPool,
-    fleet: &Fleet,
-    node: &Node,
+    hosts: &HostClient,
+    node: &HostCoordinates,
     probes: &[Probe],
-    (watch, until): (Watch, Instant),
-) -> Inspected {
-    let own = Instant::now() + HOST_WITHIN;
-    let end = own.min(until);
-    // Whose time it was that is over: a host that was not given its own is not blamed.
-    let late = |watch: &Watch| {
-        if own <= until {
-            refused(watch, Unread::TimedOut)
-        } else {
-            Reading::NotInspected
-        }
-    };
-    let mut inspected = Inspected {
-        reading: Reading::NotInspected,
-        alive: Vec::new(),
-    };
-    let entered = timeout_at(end.into(), enter(pool, fleet, node, end)).await;
-    let (connection, latency_ms, facts, docker) = match entered {
-        Ok(Ok(entered)) => entered,
+    clock: RunClock,
+    run_deadline: Instant,
+) -> InspectionResult {
+    let host_deadline = Instant::now() + HOST_TIMEOUT;
+    let deadline = host_deadline.min(run_deadline);
+    let host = timeout_at(deadline.into(), read_host(pool, hosts, node, deadline)).await;
+    let host = match host {
+        Ok(Ok(host)) => host,
         Ok(Err(error)) => {
-            inspected.reading = not_entered(&watch, node, &error);
-            return inspected;
+            return InspectionResult::without_agents(failed_inspection(clock, node, &error));
         }
-        Err(_) => {
-            inspected.reading = late(&watch);
-            return inspected;
+        // A host that had its full time did not answer. A host that had less was not inspected.
+        Err(Elapsed { .. }) if host_deadline <= run_deadline => {
+            let error = HostReadError::TimedOut;
+            let at = clock.now();
+            return InspectionResult::without_agents(HostInspection::Failed { at, error });
+        }
+        Err(Elapsed { .. }) => {
+            return InspectionResult::without_agents(HostInspection::NotInspected);
         }
     };
-    inspected.alive = alive(&connection, probes, end).await;
-    inspected.reading = Reading::Reached(Box::new(Visit {
-        at: watch.now(),
-        latency_ms,
+    let responding = probe_agents(&host.connection, probes, deadline).await;
+    let observation = HostObservation {
+        at: clock.now(),
+        latency_ms: host.latency_ms,
         pinned_now: node.host_key_fingerprint.is_none(),
-        facts,
-        docker,
-    }));
-    inspected
+        facts: host.facts,
+        engine: host.engine,
+    };
+    InspectionResult {
+        inspection: HostInspection::Observed(Box::new(observation)),
+        responding,
+    }
 }
 
-fn refused(watch: &Watch, why: Unread) -> Reading {
-    let at = watch.now();
-    Reading::Refused { at, why }
-}
-
-fn not_entered(watch: &Watch, node: &Node, error: &OpenError) -> Reading {
+fn failed_inspection(clock: RunClock, node: &HostCoordinates, error: &OpenError) -> HostInspection {
     match error {
-        OpenError::Engine(error) => refused(watch, unread(*error)),
-        // The host is not to blame.
+        OpenError::Engine(error) => HostInspection::Failed {
+            at: clock.now(),
+            error: error.reason().as_read_error(),
+        },
+        // The host answered; its key could not be pinned.
         OpenError::Database(error) => {
             let error = db::error_class(error);
-            warn!(node = node.node_id, error, "a host's key was not pinned");
-            Reading::NotInspected
+            warn!(
+                node.id = node.node_id,
+                error, "host key not pinned; the host counts as not inspected"
+            );
+            HostInspection::NotInspected
         }
     }
 }
 
-type Entered = (Arc<Connection>, u64, HostFacts, Result<Docker, Unread>);
+/// A connected host.
+struct ConnectedHost {
+    connection: Arc<Connection>,
+    latency_ms: u64,
+    facts: HostFacts,
+    engine: Result<EngineObservation, HostReadError>,
+}
 
-/// Gets in and reads what the host and its Docker Engine tell. A connection that was kept may have died
-/// unnoticed: then a new one is made, once.
-async fn enter(
+/// Connects to the host, measures one round trip to its SSH server, and reads its figures and its Docker
+/// Engine.
+async fn read_host(
     pool: &PgPool,
-    fleet: &Fleet,
-    node: &Node,
-    end: Instant,
-) -> Result<Entered, OpenError> {
-    let mut again = true;
-    loop {
-        let connection = connect(pool, fleet, node).await?;
-        let kept = connection.channels_opened() > 0;
-        let began = Instant::now();
-        let answers = connection.answers().await;
-        let latency_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if let Err(error) = answers {
-            fleet.forget(&node.node_id, &connection).await;
-            if kept && again {
-                again = false;
-                continue;
-            }
+    hosts: &HostClient,
+    node: &HostCoordinates,
+    deadline: Instant,
+) -> Result<ConnectedHost, OpenError> {
+    let ping = |connection: Arc<Connection>| async move {
+        let started = Instant::now();
+        if let Err(error) = connection.ping().await {
+            hosts.discard(&node.node_id, &connection).await;
             return Err(error.into());
         }
-        let socket = target(node).docker_socket;
-        let last = end.checked_sub(MARGIN).unwrap_or(end);
-        let told_by = last.min(Instant::now() + DOCKER_WITHIN).into();
-        let docker = timeout_at(told_by, docker(&connection, &socket));
-        let facts = timeout_at(told_by, connection.facts());
-        let (facts, docker) = tokio::join!(facts, docker);
-        let docker = docker.unwrap_or(Err(HostError::TimedOut.into()));
-        let facts = facts.unwrap_or(Err(HostError::TimedOut));
-        let facts = facts.unwrap_or_else(|error| {
-            warn!(node = node.node_id, %error, "a host's figures were not read");
-            HostFacts::default()
-        });
-        let docker = docker.map_err(|error| {
-            warn!(node = node.node_id, %error, "a host's engine was not read");
-            match error {
-                EngineError::Host(error) => unread(error.into()),
-                _ => Unread::DockerUnavailable,
-            }
-        });
-        return Ok((connection, latency_ms, facts, docker));
-    }
-}
-
-async fn docker(connection: &Arc<Connection>, socket: &str) -> Result<Docker, EngineError> {
-    let engine = Engine::connect(Arc::clone(connection), socket).await?;
-    let (version, containers) = tokio::try_join!(engine.version(), engine.containers())?;
-    Ok(Docker {
-        version,
-        containers: containers.into_iter().map(found).collect(),
+        Ok(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    };
+    let (connection, latency_ms) = connect_and_check(pool, hosts, node, ping, |_| true).await?;
+    let latest = deadline.checked_sub(ENGINE_MARGIN).unwrap_or(deadline);
+    let read_deadline = latest.min(Instant::now() + ENGINE_TIMEOUT);
+    let (facts, engine) = tokio::join!(
+        read_facts(&connection, node, read_deadline),
+        read_engine(&connection, node, read_deadline),
+    );
+    Ok(ConnectedHost {
+        connection,
+        latency_ms,
+        facts,
+        engine,
     })
 }
 
-/// A container as the rules see it.
-pub(crate) fn found(container: Container) -> Found {
-    let created_at = DateTime::from_timestamp(container.created, 0);
-    Found {
-        id: container.id,
-        name: container.name,
-        image: container.image,
-        state: container.state,
-        status: container.status,
-        health: None,
-        created_at: created_at.unwrap_or(DateTime::UNIX_EPOCH),
-        label: container.agent,
-    }
+async fn read_facts(
+    connection: &Connection,
+    node: &HostCoordinates,
+    deadline: Instant,
+) -> HostFacts {
+    let facts = timeout_at(deadline.into(), connection.read_facts()).await;
+    let facts = facts.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
+    facts.unwrap_or_else(|error| {
+        let cause = error.cause();
+        warn!(node.id = node.node_id, %error, cause, "host figures not read; the snapshot shows none");
+        HostFacts::default()
+    })
 }
 
-fn unread(error: EngineError) -> Unread {
-    let EngineError::Host(error) = error else {
-        return Unread::DockerUnavailable;
-    };
-    match error {
-        HostError::Unreachable => Unread::Unreachable,
-        HostError::TimedOut => Unread::TimedOut,
-        HostError::AuthFailed => Unread::AuthFailed,
-        HostError::HostKeyMismatch => Unread::HostKeyMismatch,
-        HostError::AddressRefused => Unread::AddressRefused,
-        HostError::ForwardingRefused => Unread::ForwardingRefused,
-        HostError::DockerUnavailable => Unread::DockerUnavailable,
-        HostError::Protocol | HostError::TooLong => Unread::Protocol,
-        HostError::NoKey => Unread::NoKey,
-        HostError::Deadline => Unread::Deadline,
-    }
+async fn read_engine(
+    connection: &Arc<Connection>,
+    node: &HostCoordinates,
+    deadline: Instant,
+) -> Result<EngineObservation, HostReadError> {
+    let socket = target(node).docker_socket;
+    let engine = timeout_at(deadline.into(), list_containers(connection, &socket)).await;
+    let engine = engine.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
+    engine.map_err(|error| {
+        let cause = error.cause();
+        warn!(node.id = node.node_id, %error, cause, "Docker Engine not read; containers are unknown");
+        error.reason().as_read_error()
+    })
 }
 
-/// The agents that said that they are well before the end.
-async fn alive(connection: &Arc<Connection>, probes: &[Probe], end: Instant) -> Vec<Uuid> {
-    // By value: a closure over references makes a future that cannot be sent.
-    let asked = stream::iter(probes.iter().copied()).map(|probe| async move {
+async fn list_containers(
+    connection: &Arc<Connection>,
+    socket: &str,
+) -> Result<EngineObservation, EngineError> {
+    let engine = Engine::connect(Arc::clone(connection), socket).await?;
+    let (version, containers) = tokio::try_join!(engine.read_version(), engine.list_containers())?;
+    Ok(EngineObservation {
+        version,
+        containers,
+    })
+}
+
+/// The agents that answer 200 before the deadline.
+async fn probe_agents(
+    connection: &Arc<Connection>,
+    probes: &[Probe],
+    deadline: Instant,
+) -> Vec<AgentId> {
+    // The closure takes each probe by value: a future that borrows it through the closure is not `Send`.
+    let responses = stream::iter(probes.iter().copied()).map(|probe| async move {
         let agent = AgentHttp::new(Arc::clone(connection), probe.port);
-        let answer = agent.get("/health", LONGEST_HEALTH, AGENT_WITHIN).await;
-        answer
-            .is_ok_and(|answer| answer.status == 200)
+        let response = agent.get("/health", MAX_HEALTH_BYTES, AGENT_TIMEOUT).await;
+        response
+            .is_ok_and(|response| response.status == 200)
             .then_some(probe.agent_id)
     });
-    let mut answers = asked.buffer_unordered(AGENTS_AT_ONCE);
-    let mut alive = Vec::new();
-    while let Ok(Some(answer)) = timeout_at(end.into(), answers.next()).await {
-        alive.extend(answer);
+    let mut responses = responses.buffer_unordered(MAX_CONCURRENT_PROBES);
+    let mut responding = Vec::new();
+    while let Ok(Some(response)) = timeout_at(deadline.into(), responses.next()).await {
+        responding.extend(response);
     }
-    alive
+    responding
 }

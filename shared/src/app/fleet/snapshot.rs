@@ -1,76 +1,74 @@
-//! The fleet's snapshot for whoever looks at it. Owns: when another one is asked for, and how long
-//! somebody waits for the first. Does not own: making it; nothing here reaches a host.
+//! The fleet's snapshot for readers. Owns: when a reader requests a refresh run, and how long it waits for
+//! the first snapshot. Does not own: the run; nothing here connects to a host.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cache::{Cache, CacheError, Cached};
+use crate::cache::{Cache, CacheError, CachedSnapshot};
+use crate::domain::timestamp::Timestamp;
 use crate::events::{Event, Publisher};
 
-/// What somebody waits for the first snapshot.
-const WITHIN: Duration = Duration::from_secs(20);
-/// The first and the longest wait before the cache is looked at again.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// How often one that waits asks for a pass; the cache lets one of all through.
-const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How long a reader waits if nothing is cached. Below the 29 s after which API Gateway ends a request.
+const FIRST_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The wait before the cache is read again; it grows by half each time.
+const MIN_WAIT: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(500);
+/// How often a waiting reader requests a run. The cache passes on one request of all readers per interval.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A snapshot and the time at which it was looked at.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// The snapshot.
-    pub cached: Arc<Cached>,
-    /// By billing's clock.
-    pub at: DateTime<Utc>,
+pub struct SnapshotRead {
+    pub cached: Arc<CachedSnapshot>,
+    /// By the database's clock.
+    pub read_at: DateTime<Utc>,
 }
 
-/// The snapshot there is, `now` or, if there is none, as soon as there is one; none when there was none
-/// in time. If it is stale or missing, one of all who look asks for another one.
-///
-/// # Errors
-/// [`CacheError`].
+/// The cached snapshot, however old. If none is cached, waits for the first; `None` if there is none in
+/// time. A missing or stale snapshot makes one of all readers request a refresh run. `now` is the
+/// database's time.
 pub async fn fleet_snapshot(
     cache: &Cache,
     publisher: &Publisher,
     now: DateTime<Utc>,
-) -> Result<Option<Seen>, CacheError> {
-    let began = Instant::now();
-    let (mut asked, mut wait) = (None::<Instant>, FIRST_WAIT);
+) -> Result<Option<SnapshotRead>, CacheError> {
+    let started = Instant::now();
+    let mut last_request = None::<Instant>;
+    let mut wait = MIN_WAIT;
     loop {
-        let at = now + TimeDelta::from_std(began.elapsed()).unwrap_or_default();
-        let found = cache.snapshot(at).await;
-        let fresh = match &found {
-            Ok(Some(cached)) => !cached.snapshot.is_stale(at),
-            Ok(None) | Err(CacheError::Broken) => false,
-            Err(CacheError::Away) => return Err(CacheError::Away),
+        let read_at = now + TimeDelta::from_std(started.elapsed()).unwrap_or_default();
+        let result = cache.snapshot(read_at).await;
+        let is_fresh = match &result {
+            Ok(Some(cached)) => !cached.snapshot.is_stale(read_at),
+            Ok(None) | Err(CacheError::Unreadable) => false,
+            Err(CacheError::Unavailable) => return Err(CacheError::Unavailable),
         };
-        if !fresh && asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
-            asked = Some(Instant::now());
-            ask(cache, publisher, at).await;
+        let is_request_due = last_request.is_none_or(|at| at.elapsed() >= REQUEST_INTERVAL);
+        if !is_fresh && is_request_due {
+            last_request = Some(Instant::now());
+            request_refresh(cache, publisher, read_at).await;
         }
-        if let Some(cached) = found? {
-            return Ok(Some(Seen { cached, at }));
+        if let Some(cached) = result? {
+            return Ok(Some(SnapshotRead { cached, read_at }));
         }
-        if began.elapsed() >= WITHIN {
+        if started.elapsed() >= FIRST_SNAPSHOT_TIMEOUT {
             return Ok(None);
         }
         sleep(wait).await;
-        wait = (wait * 3 / 2).min(LONGEST_WAIT);
+        wait = (wait * 3 / 2).min(MAX_WAIT);
     }
 }
 
-/// Asks for a pass unless somebody just did. Whether that works changes nothing for who looks: the next
-/// one asks again.
-async fn ask(cache: &Cache, publisher: &Publisher, at: DateTime<Utc>) {
-    if cache.refresh_ask(at).await == Ok(true) {
-        let requested_at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+/// Requests a run unless another reader just did. A failure does not concern the reader: the next one
+/// requests again.
+async fn request_refresh(cache: &Cache, publisher: &Publisher, now: DateTime<Utc>) {
+    if cache.refresh_request(now).await == Ok(true) {
         let event = Event {
             kind: "fleet.refresh_requested".to_owned(),
-            detail: json!({ "requestedAt": requested_at }),
+            detail: json!({ "requestedAt": Timestamp(now) }),
         };
         publisher.publish(&[event]).await;
     }

@@ -1,4 +1,4 @@
-//! Jobs: running one, waiting for one, and the sweep that finishes what was left.
+//! Jobs: running them, waiting for one, and the sweep that takes care of those that nobody works on.
 
 pub mod run;
 pub mod sweep;

@@ -1,108 +1,152 @@
-//! The sweep, once a minute. Owns: that nothing is forgotten: what the outbox holds is published,
-//! what is stale is recovered, what should be stopped has a job, and every due job is told of. It runs
-//! no job itself and takes no input; run twice it does nothing twice.
+//! The sweep, once a minute. Owns: that nothing is forgotten: the outbox is published, stale jobs are recovered, agents
+//! that should be stopped get a job, and every due job is announced. It takes no input and runs no job itself. A second
+//! run at the same time repeats nothing.
 
 use sqlx::PgPool;
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::app::job::run::give_up_try;
-use crate::app::publish;
+use crate::app::job::run::{FailedAttempt, finish_failed_attempt};
+use crate::app::publish::{publish_due_jobs, publish_outbox};
 use crate::db;
-use crate::db::jobs::queue::Stop;
-use crate::domain::job::{STALE, STALE_AFTER};
+use crate::db::jobs::queue::StopJob;
+use crate::domain::job::{JOB_STALE_AFTER, STALE_JOB_ERROR};
 use crate::events::Publisher;
 
-/// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Events published.
+pub struct SweepReport {
+    /// Events of the outbox.
     pub published: usize,
-    /// Events that `EventBridge` did not take; they are kept.
-    pub kept: usize,
+    /// Events of the outbox that were not accepted. They stay there for the next sweep.
+    pub unpublished: usize,
     /// Jobs whose worker had stopped.
-    pub recovered: usize,
-    /// Starts that no job worked on any more.
-    pub orphaned: u64,
-    /// Stop jobs made for suspended agents, and for those that failed and left a container, without one.
-    pub stops: usize,
-    /// Due jobs that were told of.
-    pub told: usize,
-    /// Due jobs that could not be told of.
-    pub untold: usize,
-    /// Idempotency keys forgotten.
-    pub forgotten: u64,
+    pub recovered_jobs: usize,
+    /// Agents that were being started and had no start job any more.
+    pub ended_starts: u64,
+    /// Stop jobs for agents that had none: suspended ones, and ones whose failed start left a container.
+    pub enqueued_stops: usize,
+    /// Due jobs whose event was accepted.
+    pub announced_jobs: usize,
+    /// Due jobs whose event was not accepted.
+    pub unannounced_jobs: usize,
+    pub deleted_idempotency_keys: u64,
 }
 
-/// Sweeps. Before an existing deployment is adopted only events are published and keys forgotten:
-/// its older worker may still be at work. A duty that fails stands in no other's way.
+/// Does all that is due. Until an existing deployment is adopted, jobs are left alone, because its older worker may
+/// still run. A duty that fails does not keep the others from being done.
 ///
 /// # Errors
-/// The first database error, once everything was tried; what was done stays.
-pub async fn job_sweep(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<Swept> {
-    let mut swept = Swept::default();
+/// The first error of the database, after every duty was attempted. What was done stays done.
+pub async fn job_sweep(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<SweepReport> {
     let mut conn = pool.acquire().await?;
-    let (_, adoption_required) = db::clock::readiness(&mut conn).await?;
+    let readiness = db::clock::readiness(&mut conn).await?;
     drop(conn);
-    let mut failure = None;
-    if adoption_required {
-        warn!("jobs wait: this deployment is not adopted yet");
+    let mut report = SweepReport::default();
+    let mut duties = Duties::default();
+    if readiness.adoption_required {
+        warn!("this deployment is not adopted yet; no job is run until it is");
     } else {
-        swept.recovered = keep(&mut failure, recover(pool).await);
-        (swept.orphaned, swept.stops) = keep(&mut failure, neglected(pool).await);
-        (swept.told, swept.untold) = keep(&mut failure, tell(pool, publisher).await);
-    }
-    (swept.published, swept.kept) = keep(&mut failure, publish::outbox(pool, publisher).await);
-    swept.forgotten = keep(&mut failure, forget(pool).await);
-    failure.map_or(Ok(swept), Err)
-}
-
-/// What a duty did; its error is kept for later.
-fn keep<T: Default>(failure: &mut Option<sqlx::Error>, done: sqlx::Result<T>) -> T {
-    done.unwrap_or_else(|error| {
-        warn!(
-            error = db::error_class(&error),
-            "a part of the sweep failed"
+        report.recovered_jobs =
+            duties.settle("recovering stale jobs", recover_stale_jobs(pool).await);
+        let neglected = duties.settle("ending neglected agents", end_neglected(pool).await);
+        report.ended_starts = neglected.ended_starts;
+        report.enqueued_stops = neglected.enqueued_stops;
+        let announced = duties.settle(
+            "announcing due jobs",
+            announce_due_jobs(pool, publisher).await,
         );
-        failure.get_or_insert(error);
-        T::default()
-    })
+        report.announced_jobs = announced.accepted;
+        report.unannounced_jobs = announced.rejected;
+    }
+    let outbox = duties.settle(
+        "publishing the outbox",
+        publish_outbox(pool, publisher).await,
+    );
+    report.published = outbox.published;
+    report.unpublished = outbox.unpublished;
+    report.deleted_idempotency_keys = duties.settle(
+        "deleting idempotency keys",
+        delete_idempotency_keys(pool).await,
+    );
+    duties.first_error.map_or(Ok(report), Err)
 }
 
-async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
-    let mut conn = pool.acquire().await?;
-    db::requests::idempotency::keys_forget(&mut conn).await
+/// Keeps the first error while the other duties are done.
+#[derive(Default)]
+struct Duties {
+    first_error: Option<sqlx::Error>,
 }
 
-async fn recover(pool: &PgPool) -> sqlx::Result<usize> {
+impl Duties {
+    fn settle<T: Default>(&mut self, duty: &'static str, result: sqlx::Result<T>) -> T {
+        result.unwrap_or_else(|error| {
+            warn!(
+                duty,
+                error = db::error_class(&error),
+                "{duty} failed; the next sweep repeats it"
+            );
+            self.first_error.get_or_insert(error);
+            T::default()
+        })
+    }
+}
+
+async fn recover_stale_jobs(pool: &PgPool) -> sqlx::Result<usize> {
     let mut conn = pool.acquire().await?;
     let now = db::clock::billing_clock(&mut conn).await?;
-    let stale = db::jobs::work::jobs_stale(&mut conn, now - STALE_AFTER).await?;
+    let stale_before = now - JOB_STALE_AFTER;
+    let stale = db::jobs::worker::jobs_stale_of_any_organization(&mut conn, stale_before).await?;
     drop(conn);
+    let attempt = FailedAttempt {
+        error: STALE_JOB_ERROR,
+        is_retryable: true,
+        steps: &[],
+    };
     let mut recovered = 0;
-    let mut failure = None;
+    let mut last_error = None;
     for job in &stale {
-        warn!(job.id = %job.id, job.kind = job.kind.as_str(), "a job's worker has stopped");
-        match give_up_try(pool, job, STALE, true, &[]).await {
-            Ok(_) => recovered += 1,
-            // Somebody holds its agent: the next sweep finds it again.
-            Err(error) => failure = Some(error),
+        match finish_failed_attempt(pool, job, &attempt).await {
+            Ok(outcome) => {
+                recovered += 1;
+                info!(
+                    job.id = %job.id, job.kind = job.kind.as_str(), attempt = job.attempt, ?outcome,
+                    "the worker of job {} stopped before the job ended", job.id
+                );
+            }
+            // Somebody holds its agent's row. The next sweep finds the job again.
+            Err(error) => last_error = Some(error),
         }
     }
-    failure.map_or(Ok(recovered), Err)
+    last_error.map_or(Ok(recovered), Err)
 }
 
-async fn neglected(pool: &PgPool) -> sqlx::Result<(u64, usize)> {
+#[derive(Default)]
+struct NeglectedAgents {
+    ended_starts: u64,
+    enqueued_stops: usize,
+}
+
+/// Ends starts that no job works on any more, and enqueues the stops that are missing.
+async fn end_neglected(pool: &PgPool) -> sqlx::Result<NeglectedAgents> {
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    // The locks come first, in a statement of their own: the next ones see what was written by whoever
-    // held them before.
-    let ids = db::agents::billing::agents_neglected_lock(&mut tx, now - STALE_AFTER).await?;
-    let orphaned = db::agents::billing::agents_end_orphaned_starts(&mut tx, &ids, STALE, now).await?;
-    let idle = db::agents::billing::agents_to_stop(&mut tx, &ids).await?;
-    let stops: Vec<Stop> = idle
+    // The locks are taken in a statement of their own, so that the next statements see what the previous holders of
+    // the locks wrote.
+    let stale_before = now - JOB_STALE_AFTER;
+    let ids =
+        db::agents::neglected::neglected_agents_lock_of_any_organization(&mut tx, stale_before)
+            .await?;
+    let ended_starts = db::agents::neglected::abandoned_starts_fail_of_any_organization(
+        &mut tx,
+        &ids,
+        STALE_JOB_ERROR,
+        now,
+    )
+    .await?;
+    let agents = db::agents::neglected::agents_to_stop_of_any_organization(&mut tx, &ids).await?;
+    let stops: Vec<StopJob> = agents
         .into_iter()
         .filter(|agent| agent.expects_container)
-        .map(|agent| Stop {
+        .map(|agent| StopJob {
             organization_id: agent.organization_id,
             user_id: agent.user_id,
             agent_id: agent.agent_id,
@@ -118,14 +162,31 @@ async fn neglected(pool: &PgPool) -> sqlx::Result<(u64, usize)> {
         db::jobs::queue::stops_enqueue(&mut tx, &stops, now).await?;
     }
     tx.commit().await?;
-    Ok((orphaned, stops.len()))
+    Ok(NeglectedAgents {
+        ended_starts,
+        enqueued_stops: stops.len(),
+    })
 }
 
-async fn tell(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<(usize, usize)> {
+#[derive(Default)]
+struct Announcements {
+    accepted: usize,
+    rejected: usize,
+}
+
+async fn announce_due_jobs(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<Announcements> {
     let mut conn = pool.acquire().await?;
     let now = db::clock::billing_clock(&mut conn).await?;
-    let due = db::jobs::work::jobs_due(&mut conn, now).await?;
+    let due = db::jobs::worker::jobs_due_of_any_organization(&mut conn, now).await?;
     drop(conn);
-    let told = publish::jobs_due(publisher, &due).await;
-    Ok((told, due.len() - told))
+    let accepted = publish_due_jobs(publisher, &due).await;
+    Ok(Announcements {
+        accepted,
+        rejected: due.len() - accepted,
+    })
+}
+
+async fn delete_idempotency_keys(pool: &PgPool) -> sqlx::Result<u64> {
+    let mut conn = pool.acquire().await?;
+    db::requests::idempotency::idempotency_keys_expire_of_any_organization(&mut conn).await
 }

@@ -1,43 +1,45 @@
-//! Waiting for a job, within what a request may take. Owns: how long, and when waiting is of no use any
-//! more.
+//! Waiting for a job within one request. Owns: how long, and when waiting becomes pointless.
 
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::db;
-use crate::db::jobs::queue::Job;
+use crate::db::jobs::queue::JobRecord;
+use crate::domain::ids::{JobId, OrganizationId};
+use crate::domain::job::JobStatus;
 
-/// How long a request waits for a job.
-const WITHIN: Duration = Duration::from_secs(20);
-/// How often it looks: soon at first, for most jobs are quick.
-const FIRST: Duration = Duration::from_millis(50);
-const LAST: Duration = Duration::from_millis(500);
+/// Below the 29 seconds after which API Gateway gives up.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at the job. Short at first, because most jobs are quick.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until a job has ended, or a try of it has: the next one is too far away. Answers the job as it
-/// is then; none if there is no such job.
-///
-/// # Errors
-/// Database errors.
+/// Waits until a job has ended, or its first attempt has: the next attempt is too far away to wait for. Returns the job
+/// as it is then, or `None` if there is no such job.
 pub async fn job_await(
     pool: &PgPool,
-    organization_id: Uuid,
-    job_id: Uuid,
-) -> sqlx::Result<Option<Job>> {
-    let until = Instant::now() + WITHIN;
-    let mut pause = FIRST;
+    organization_id: OrganizationId,
+    job_id: JobId,
+) -> sqlx::Result<Option<JobRecord>> {
+    let deadline = Instant::now() + WAIT_TIMEOUT;
+    let mut pause = FIRST_PAUSE;
     loop {
         let mut conn = pool.acquire().await?;
         let job = db::jobs::queue::job_find(&mut conn, organization_id, job_id).await?;
+        // A pause must not hold the function's only connection.
         drop(conn);
-        let goes_on = job.as_ref().is_some_and(|job| {
-            job.status == "in_progress" || job.status == "pending" && job.attempts == 0
-        });
-        if !goes_on || Instant::now() + pause >= until {
+        let is_active = job.as_ref().is_some_and(is_active);
+        if !is_active || Instant::now() + pause >= deadline {
             return Ok(job);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
+}
+
+/// Whether the job's first attempt has not begun yet, or an attempt is running.
+fn is_active(job: &JobRecord) -> bool {
+    job.status == JobStatus::InProgress.as_str()
+        || (job.status == JobStatus::Pending.as_str() && job.attempts == 0)
 }

@@ -1,4 +1,4 @@
-//! An operator has a look taken at a host, now.
+//! An operator has one host inspected now.
 
 use std::time::Instant;
 
@@ -6,56 +6,55 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::app::error::RequestError;
-use crate::app::fleet::inspect::{HOST_WITHIN, Watch, inspect};
+use crate::app::fleet::inspect::{HOST_TIMEOUT, inspect};
+use crate::app::fleet::run_clock::RunClock;
 use crate::db;
-use crate::domain::fleet::{NodeStatus, Reading};
-use crate::hosts::Fleet;
+use crate::domain::fleet::{HostInspection, HostReadError, HostStatus};
+use crate::hosts::HostClient;
 
-/// What a look at a host found.
 #[derive(Clone, Debug)]
-pub struct Checked {
-    /// Where the host is.
+pub struct HostCheck {
     pub hostname: String,
-    /// How it fared before.
-    pub before: NodeStatus,
-    /// How it fares.
-    pub status: NodeStatus,
-    /// What it told.
-    pub reading: Reading,
-    /// When.
-    pub at: DateTime<Utc>,
+    /// The status before this inspection.
+    pub previous_status: HostStatus,
+    pub status: HostStatus,
+    pub inspection: HostInspection,
+    pub checked_at: DateTime<Utc>,
 }
 
-/// Looks at a host, pins its key if none was, and records how it fares.
+/// Inspects a host, pins its key if none is pinned, and records its status.
 ///
 /// # Errors
-/// [`RequestError`]; then nothing was recorded.
+/// [`RequestError`]; then no status was recorded. A host that does not answer is not an error.
 pub async fn node_check(
     pool: &PgPool,
-    fleet: &Fleet,
+    hosts: &HostClient,
     node_id: &str,
-) -> Result<Checked, RequestError> {
+) -> Result<HostCheck, RequestError> {
     let mut conn = pool.acquire().await?;
-    let node = db::hosts::slots::node_find(&mut conn, node_id).await?;
-    let node = node.ok_or(RequestError::NO_NODE)?;
+    let node = db::hosts::coordinates::host_find(&mut conn, node_id)
+        .await?
+        .ok_or(RequestError::NODE_NOT_FOUND)?;
     let now = db::clock::billing_clock(&mut conn).await?;
+    // Nothing holds a connection while it waits for a host.
     drop(conn);
-    // Its own time is the only limit: nothing else ends the look.
-    let until = Instant::now() + HOST_WITHIN * 2;
-    let reading = inspect(pool, fleet, &node, &[], (Watch::begin(now), until)).await;
-    let reading = reading.reading;
-    let Some(at) = reading.at() else {
-        return Err(RequestError::Away("The host was not looked at".to_owned()));
-    };
-    let status = NodeStatus::of(&reading);
+    // Later than the inspection's own limit, so that a slow host is one that timed out and not one that was not
+    // inspected.
+    let deadline = Instant::now() + HOST_TIMEOUT * 2;
+    let inspected = inspect(pool, hosts, &node, &[], RunClock::start(now), deadline).await;
+    let inspection = inspected.inspection;
+    let checked_at = inspection.at().ok_or(HostReadError::NotInspected)?;
+    let status = HostStatus::of(&inspection);
     let mut conn = pool.acquire().await?;
-    let before = db::hosts::operator::node_checked(&mut conn, node_id, status.as_str(), at).await?;
-    let before = before.ok_or(RequestError::NO_NODE)?;
-    Ok(Checked {
+    let previous_status =
+        db::hosts::registry::host_record_check(&mut conn, node_id, status.as_str(), checked_at)
+            .await?
+            .ok_or(RequestError::NODE_NOT_FOUND)?;
+    Ok(HostCheck {
         hostname: node.hostname,
-        before: NodeStatus::parse(&before),
+        previous_status: HostStatus::parse(&previous_status),
         status,
-        reading,
-        at,
+        inspection,
+        checked_at,
     })
 }

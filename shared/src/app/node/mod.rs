@@ -1,4 +1,4 @@
-//! What operators do with hosts.
+//! What operators do with hosts: one file per use case.
 
 pub mod check;
 pub mod register;

@@ -1,78 +1,76 @@
-//! An operator registers a host. It is met before it is written down: its key is pinned at once, and
-//! whatever is wrong with it is said at once.
+//! An operator registers a host. Owns: that the host is connected to before its row is written. Its key is pinned at
+//! once, and the operator learns at once what is wrong with it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgPool;
 use tracing::info;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
-use crate::app::idempotency::{Begun, Once, Repeatable, begin};
+use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
-use crate::db::requests::audit_log::Action;
-use crate::db::hosts::operator::{NewNode, Record};
-use crate::hosts::{DOCKER_SOCKET, Fingerprint, Fleet, HostError, Target};
+use crate::db::hosts::registry::{HostRecord, NewHost};
+use crate::db::requests::audit_log::AuditEntry;
+use crate::domain::fleet::HostReadError;
+use crate::domain::ids::UserId;
+use crate::hosts::{DOCKER_SOCKET, Fingerprint, HostClient, Target};
 
-/// A host's name or address leads where hosts may not be.
-pub(crate) const REFUSED_ADDRESS: RequestError = RequestError::Invalid {
+pub(crate) const ADDRESS_REFUSED: RequestError = RequestError::Invalid {
     field: "hostname",
     message: "leads to an address that is not allowed",
 };
 
-/// A host that was registered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Registered {
-    /// Its row.
-    pub node: Record,
-    /// What is wrong with it, or was not known of it.
+pub struct RegisteredHost {
+    pub node: HostRecord,
+    /// What is wrong with the host; `None` if it can be used.
     pub warning: Option<String>,
 }
 
-/// Registers a host. One that cannot be reached or refuses our key is registered all the same.
+/// Registers a host, also one that cannot be reached or that refuses our key.
 ///
 /// # Errors
-/// [`RequestError`]; then nothing was registered.
+/// [`RequestError::Conflict`] if the name is taken; [`RequestError::Invalid`] if the host's address is not allowed or
+/// its key is not the given one.
 pub async fn node_register(
     pool: &PgPool,
-    fleet: &Fleet,
-    admin_id: Uuid,
-    node: NewNode,
-    repeatable: Repeatable,
-) -> Result<Registered, RequestError> {
-    let mut once = match begin(pool, repeatable).await? {
-        Begun::Again(registered) => return Ok(registered),
-        Begun::First(once) => once,
-    };
-    let result = register(pool, fleet, admin_id, node, &mut once).await;
-    once.settle(pool, result).await
+    hosts: &HostClient,
+    admin_id: UserId,
+    node: NewHost,
+    key: IdempotencyKey,
+) -> Result<RegisteredHost, RequestError> {
+    run_once(pool, key, async |guard| {
+        register(pool, hosts, admin_id, node, guard).await
+    })
+    .await
 }
 
 async fn register(
     pool: &PgPool,
-    fleet: &Fleet,
-    admin_id: Uuid,
-    mut node: NewNode,
-    once: &mut Once,
-) -> Result<Registered, RequestError> {
+    hosts: &HostClient,
+    admin_id: UserId,
+    mut node: NewHost,
+    guard: &mut IdempotencyGuard,
+) -> Result<RegisteredHost, RequestError> {
     let mut conn = pool.acquire().await?;
-    let there = db::hosts::slots::node_find(&mut conn, &node.node_id).await?;
+    let existing = db::hosts::coordinates::host_find(&mut conn, &node.node_id).await?;
+    // Nothing holds a connection while it waits for a host.
     drop(conn);
-    if there.is_some() {
-        return Err(taken(&node.node_id));
+    if existing.is_some() {
+        return Err(name_taken(&node.node_id));
     }
-    let warning = meet(fleet, &mut node).await?;
+    let warning = probe(hosts, &mut node).await?;
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let written = db::hosts::operator::node_insert(&mut tx, &node, now).await;
-    let written = written.map_err(|error| {
-        if db::is_duplicate(&error) {
-            taken(&node.node_id)
+    let inserted = db::hosts::registry::host_insert(&mut tx, &node, now).await;
+    let record = inserted.map_err(|error| {
+        if db::is_unique_violation(&error) {
+            name_taken(&node.node_id)
         } else {
             error.into()
         }
     })?;
-    let action = Action {
+    let action = AuditEntry {
         user_id: admin_id,
         action: "node.register",
         subject: &node.node_id,
@@ -84,53 +82,51 @@ async fn register(
         result: "registered",
     };
     db::requests::audit_log::audit_append(&mut tx, &action, now).await?;
-    let registered = Registered {
-        node: written,
+    let registered = RegisteredHost {
+        node: record,
         warning,
     };
-    once.complete(&mut tx, &registered).await?;
+    guard.complete(&mut tx, &registered).await?;
     tx.commit().await?;
     Ok(registered)
 }
 
-/// Connects to the host, and notes the key it has. Answers what is to be said about it.
-async fn meet(fleet: &Fleet, node: &mut NewNode) -> Result<Option<String>, RequestError> {
+/// Connects to the host and puts the fingerprint of the key that it presents into `node`. Returns a warning if the
+/// host cannot be used.
+async fn probe(hosts: &HostClient, node: &mut NewHost) -> Result<Option<String>, RequestError> {
     let expected = node.host_key_fingerprint.as_deref();
     let target = Target {
         node_id: node.node_id.clone(),
         hostname: node.hostname.clone(),
         port: node.ssh_port,
         user: node.ssh_user.clone(),
-        fingerprint: expected.map(Fingerprint::known),
+        fingerprint: expected.map(Fingerprint::from_pin),
         docker_socket: DOCKER_SOCKET.to_owned(),
     };
-    let (shown, trouble) = fleet.meet(&target).await;
-    if let Some(shown) = &shown {
-        info!(
-            node = node.node_id,
-            "the host's key was pinned as it was registered"
-        );
-        node.host_key_fingerprint = Some(shown.to_string());
+    let probe = hosts.probe_host_key(&target).await;
+    if let Some(fingerprint) = &probe.fingerprint {
+        info!(node.id = node.node_id, "host key pinned at registration");
+        node.host_key_fingerprint = Some(fingerprint.to_string());
     }
-    let Some(trouble) = trouble else {
+    let Some(error) = probe.error else {
         return Ok(None);
     };
-    match trouble {
-        HostError::AddressRefused => Err(REFUSED_ADDRESS),
-        HostError::HostKeyMismatch => Err(RequestError::Invalid {
+    match error.reason() {
+        HostReadError::AddressRefused => Err(ADDRESS_REFUSED),
+        HostReadError::HostKeyMismatch => Err(RequestError::Invalid {
             field: "hostKeyFingerprint",
             message: "is not the fingerprint of a key that the host has",
         }),
-        trouble if shown.is_some() => Ok(Some(trouble.to_string())),
-        trouble if node.host_key_fingerprint.is_some() => Ok(Some(format!(
-            "{trouble}: its key will be compared at the first connection"
+        _ if probe.fingerprint.is_some() => Ok(Some(error.to_string())),
+        _ if node.host_key_fingerprint.is_some() => Ok(Some(format!(
+            "{error}: its key will be compared at the first connection"
         ))),
-        trouble => Ok(Some(format!(
-            "{trouble}: its key will be pinned at the first connection"
+        _ => Ok(Some(format!(
+            "{error}: its key will be pinned at the first connection"
         ))),
     }
 }
 
-fn taken(node_id: &str) -> RequestError {
+fn name_taken(node_id: &str) -> RequestError {
     RequestError::Conflict(format!("Node with id '{node_id}' already exists"))
 }

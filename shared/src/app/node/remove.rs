@@ -1,43 +1,48 @@
-//! An operator gives a host back.
+//! An operator removes a host.
 //!
-//! Agents that are stopped and saved are no obstacle: a start takes their newest backup to another host.
-//! Their rows go on naming the host, of which nobody finds anything any more.
+//! Stopped agents whose state is saved do not prevent that: their next start restores the newest backup on another
+//! host. Until then their rows still name the removed host.
 
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
 use crate::db;
-use crate::db::requests::audit_log::Action;
+use crate::db::requests::audit_log::AuditEntry;
+use crate::domain::ids::UserId;
 
-/// Removes a host on which no agent has anything that is nowhere else.
+/// Removes a host that holds no container and no unsaved state of an agent.
 ///
 /// # Errors
-/// [`RequestError`]; then it is there still.
-pub async fn node_remove(pool: &PgPool, admin_id: Uuid, node_id: &str) -> Result<(), RequestError> {
+/// [`RequestError::Conflict`] if the host holds such a thing.
+pub async fn node_remove(
+    pool: &PgPool,
+    admin_id: UserId,
+    node_id: &str,
+) -> Result<(), RequestError> {
     let mut tx = pool.begin().await?;
-    if !db::hosts::operator::node_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NO_NODE);
+    // The lock comes first: no start can take a slot of the host after the agents were counted.
+    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
+        return Err(RequestError::NODE_NOT_FOUND);
     }
-    let held = db::hosts::operator::node_held(&mut tx, node_id).await?;
-    if held.active > 0 {
+    let usage = db::hosts::registry::host_usage_of_any_organization(&mut tx, node_id).await?;
+    if usage.active > 0 {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': {} active container(s) still running. \
             Stop or migrate them first.",
-            held.active
+            usage.active
         )));
     }
-    if held.unsaved > 0 {
+    if usage.unsaved > 0 {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': it holds the only copy of the state of {} stopped \
             agent(s). Start, restore or delete them first.",
-            held.unsaved
+            usage.unsaved
         )));
     }
-    db::hosts::operator::node_delete(&mut tx, node_id).await?;
+    db::hosts::registry::host_delete(&mut tx, node_id).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let action = Action {
+    let action = AuditEntry {
         user_id: admin_id,
         action: "node.remove",
         subject: node_id,

@@ -1,51 +1,48 @@
-//! The hosts' counts of taken slots are set to the rows that hold one.
+//! An operator recounts the slots of all hosts: each host's count becomes the number of rows that hold a slot.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::app::error::RequestError;
 use crate::db;
-use crate::db::requests::audit_log::Action;
+use crate::db::hosts::slots::SlotCorrection;
+use crate::db::requests::audit_log::AuditEntry;
+use crate::domain::ids::UserId;
 
-/// What was changed.
 #[derive(Clone, Debug)]
-pub struct Synced {
-    /// Each changed host with its count before and after, by host.
-    pub changes: Vec<(String, i32, i32)>,
-    /// When.
-    pub at: DateTime<Utc>,
+pub struct SlotSync {
+    /// The hosts whose count was wrong, by name.
+    pub changes: Vec<SlotCorrection>,
+    pub synced_at: DateTime<Utc>,
 }
 
-impl Synced {
-    /// The changes as JSON: `{host: {before, after}}`.
+impl SlotSync {
+    /// The changes as JSON: `{nodeId: {before, after}}`.
     #[must_use]
-    pub fn changes(&self) -> Value {
-        let changes = self.changes.iter().map(|(node_id, before, after)| {
-            (node_id.clone(), json!({"before": before, "after": after}))
+    pub fn changes_json(&self) -> Value {
+        let changes = self.changes.iter().map(|change| {
+            let counts = json!({"before": change.before, "after": change.after});
+            (change.node_id.clone(), counts)
         });
         Value::Object(changes.collect::<Map<_, _>>())
     }
 }
 
-/// Counts the slots of all hosts anew.
-///
-/// # Errors
-/// [`RequestError::Database`]; then nothing was changed.
-pub async fn node_sync(pool: &PgPool, admin_id: Uuid) -> Result<Synced, RequestError> {
+/// Recounts the slots of all hosts.
+pub async fn node_sync(pool: &PgPool, admin_id: UserId) -> Result<SlotSync, RequestError> {
     let mut tx = pool.begin().await?;
     let changes = db::hosts::slots::slots_reconcile(&mut tx).await?;
-    let at = db::clock::billing_clock(&mut tx).await?;
-    let synced = Synced { changes, at };
-    let action = Action {
+    let synced_at = db::clock::billing_clock(&mut tx).await?;
+    let sync = SlotSync { changes, synced_at };
+    let action = AuditEntry {
         user_id: admin_id,
         action: "node.sync",
         subject: "all",
-        details: synced.changes(),
+        details: sync.changes_json(),
         result: "synced",
     };
-    db::requests::audit_log::audit_append(&mut tx, &action, at).await?;
+    db::requests::audit_log::audit_append(&mut tx, &action, synced_at).await?;
     tx.commit().await?;
-    Ok(synced)
+    Ok(sync)
 }

@@ -1,46 +1,47 @@
-//! An operator changes what is known of a host.
+//! An operator changes a host's row.
 //!
-//! A host that gets another address keeps its pin: the machine may have moved with its key, and another
-//! machine is to be noticed. Who means another machine clears the pin, or gives the new one.
+//! A changed address does not clear the pinned key: a machine that moves keeps its key, and a connection to another
+//! machine must fail. An operator who replaces the machine clears the pin or sets the new one.
 
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
-use uuid::Uuid;
 
+use super::register::ADDRESS_REFUSED;
 use crate::app::error::RequestError;
-use crate::app::node::register::REFUSED_ADDRESS;
 use crate::db;
-use crate::db::requests::audit_log::Action;
-use crate::db::hosts::operator::{Changes, Record};
-use crate::hosts::{Allowed, HostError};
+use crate::db::hosts::registry::{HostChanges, HostRecord};
+use crate::db::requests::audit_log::AuditEntry;
+use crate::domain::address::AddressPolicy;
+use crate::domain::fleet::HostReadError;
+use crate::domain::ids::UserId;
+use crate::hosts::resolve_hostname;
 
-/// Changes a host. A name must not lead to an address that is not allowed; one that leads nowhere now
-/// may do so later.
-///
-/// # Errors
-/// [`RequestError`]; then nothing was changed.
+/// Changes a host. A hostname that resolves to a refused address is an error. One that does not resolve is not,
+/// because it may resolve later; every connection checks the address again.
 pub async fn node_update(
     pool: &PgPool,
-    allowed: Allowed,
-    admin_id: Uuid,
+    address_policy: AddressPolicy,
+    admin_id: UserId,
     node_id: &str,
-    changes: &Changes,
-) -> Result<Record, RequestError> {
+    changes: &HostChanges,
+) -> Result<HostRecord, RequestError> {
     if let Some(hostname) = &changes.hostname {
         let port = changes.ssh_port.unwrap_or_default();
-        if allowed.look_up(hostname, port).await == Err(HostError::AddressRefused) {
-            return Err(REFUSED_ADDRESS);
+        let resolved = resolve_hostname(address_policy, hostname, port).await;
+        if resolved.is_err_and(|error| error.reason() == HostReadError::AddressRefused) {
+            return Err(ADDRESS_REFUSED);
         }
     }
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let node = db::hosts::operator::node_change(&mut tx, node_id, changes, now).await?;
-    let node = node.ok_or(RequestError::NO_NODE)?;
-    let action = Action {
+    let node = db::hosts::registry::host_change(&mut tx, node_id, changes, now)
+        .await?
+        .ok_or(RequestError::NODE_NOT_FOUND)?;
+    let action = AuditEntry {
         user_id: admin_id,
         action: "node.update",
         subject: node_id,
-        details: details(changes),
+        details: audit_details(changes),
         result: "updated",
     };
     db::requests::audit_log::audit_append(&mut tx, &action, now).await?;
@@ -48,10 +49,10 @@ pub async fn node_update(
     Ok(node)
 }
 
-/// The new values, for the log. Of the metadata only that it was replaced: anything may be in it.
-fn details(changes: &Changes) -> Value {
+/// The new values for the audit log. Metadata can hold secrets, so the log only says that it was replaced.
+fn audit_details(changes: &HostChanges) -> Value {
     let pin = changes.host_key_fingerprint.as_ref();
-    let values = [
+    let fields = [
         ("hostname", changes.hostname.as_ref().map(|v| json!(v))),
         ("sshPort", changes.ssh_port.map(|v| json!(v))),
         ("sshUser", changes.ssh_user.as_ref().map(|v| json!(v))),
@@ -63,7 +64,8 @@ fn details(changes: &Changes) -> Value {
         ),
         ("hostKeyFingerprint", pin.map(|v| json!(v))),
     ];
-    let values = values.into_iter();
-    let given = values.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let given = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(given.collect::<Map<_, _>>())
 }

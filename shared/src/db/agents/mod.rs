@@ -2,7 +2,11 @@
 
 pub mod backups;
 pub mod billing;
+pub mod commitments;
+pub mod environment;
+pub mod lifecycle;
+pub mod neglected;
 pub mod operator;
-pub mod owner;
 pub mod pairing_tokens;
 pub mod placement;
+pub mod records;

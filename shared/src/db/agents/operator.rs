@@ -1,21 +1,20 @@
-//! `milady_sandboxes` as operators see it: agents and their containers across organizations. Only what a
-//! super admin asks for reads here.
+//! `milady_sandboxes` as operators see it: agents and their containers of any organization. Only requests of super
+//! admins read here.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::db::billing::ledger::Position;
+use crate::db::page::PagePosition;
 use crate::domain::agent::{AgentStatus, BillingStatus};
+use crate::domain::ids::{AgentId, OrganizationId, UserId};
 
-/// An agent's row, with what leads to its container.
+/// An agent's row, including what leads to its container.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns as they are")]
-pub struct Row {
-    pub id: Uuid,
+pub struct OperatorAgent {
+    pub id: AgentId,
     pub sandbox_id: Option<String>,
-    pub organization_id: Uuid,
-    pub user_id: Uuid,
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
     pub agent_name: Option<String>,
     pub status: String,
     pub node_id: Option<String>,
@@ -33,31 +32,26 @@ pub struct Row {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which rows are wanted; none = whatever it is.
+/// Which agents are listed; `None` does not limit the list.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Filter<'a> {
-    /// Where the agent is in its life.
+pub struct AgentFilter<'a> {
     pub status: Option<AgentStatus>,
     /// The host that the row names.
     pub node_id: Option<&'a str>,
 }
 
-/// One page of them, newest first, beginning after a position.
-///
-/// # Errors
-/// Database errors.
-pub async fn containers_page(
+/// One page of agents, newest first, after a position.
+pub async fn agents_page_of_any_organization(
     conn: &mut PgConnection,
-    filter: Filter<'_>,
-    after: Option<Position>,
+    filter: AgentFilter<'_>,
+    after: Option<PagePosition>,
     limit: i64,
-) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT id, sandbox_id, organization_id, user_id, agent_name, status, node_id,
-            container_name, bridge_port, web_ui_port, headscale_ip, docker_image, bridge_url,
-            health_url, last_heartbeat_at, error_message, error_count, created_at, updated_at
-        FROM milady_sandboxes
+) -> sqlx::Result<Vec<OperatorAgent>> {
+    sql!(query_as!(
+        OperatorAgent,
+        "SELECT "
+            + OPERATOR_AGENT_COLUMNS
+            + " FROM milady_sandboxes
         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)
             AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
         ORDER BY created_at DESC, id DESC LIMIT $5",
@@ -66,16 +60,15 @@ pub async fn containers_page(
         after.map(|position| position.created_at),
         after.map(|position| position.id),
         limit
-    )
+    ))
     .fetch_all(conn)
     .await
 }
 
-/// How many of them there are.
-///
-/// # Errors
-/// Database errors.
-pub async fn containers_count(conn: &mut PgConnection, filter: Filter<'_>) -> sqlx::Result<i64> {
+pub async fn agents_count_of_any_organization(
+    conn: &mut PgConnection,
+    filter: AgentFilter<'_>,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM milady_sandboxes
         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)"#,
@@ -86,22 +79,37 @@ pub async fn containers_count(conn: &mut PgConnection, filter: Filter<'_>) -> sq
     .await
 }
 
-/// A row that names a host, and with it the container it claims there.
+/// The agents whose rows name a host, at most a thousand: those with a container there first, then by age.
+pub async fn host_agents_of_any_organization(
+    conn: &mut PgConnection,
+    node_id: &str,
+) -> sqlx::Result<Vec<OperatorAgent>> {
+    sql!(query_as!(
+        OperatorAgent,
+        "SELECT "
+            + OPERATOR_AGENT_COLUMNS
+            + " FROM milady_sandboxes WHERE node_id = $1
+        ORDER BY container_name IS NULL, created_at, id LIMIT 1000",
+        node_id
+    ))
+    .fetch_all(conn)
+    .await
+}
+
+/// A row that names a host, and thereby claims a container there.
 #[derive(Clone, Debug)]
-pub struct Claim {
-    /// The agent.
-    pub agent_id: Uuid,
-    /// What the row calls its container; none = what it would be called.
+pub struct ContainerClaim {
+    pub agent_id: AgentId,
+    /// `None` if the row names no container. Then it claims the container whose name follows from the agent's id.
     pub container_name: Option<String>,
 }
 
-/// The rows that name this host.
-///
-/// # Errors
-/// Database errors.
-pub async fn claims(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<Vec<Claim>> {
+pub async fn claims_of_any_organization(
+    conn: &mut PgConnection,
+    node_id: &str,
+) -> sqlx::Result<Vec<ContainerClaim>> {
     sqlx::query_as!(
-        Claim,
+        ContainerClaim,
         "SELECT id AS agent_id, container_name FROM milady_sandboxes WHERE node_id = $1",
         node_id
     )
@@ -109,41 +117,35 @@ pub async fn claims(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<Vec<
     .await
 }
 
-/// An agent as far as it decides about its container.
+/// What decides about an operator's action on an agent's container.
 #[derive(Clone, Debug)]
-pub struct Agent {
-    /// Whose it is.
-    pub organization_id: Uuid,
-    /// Its name.
+pub struct ContainerAgent {
+    pub organization_id: OrganizationId,
     pub name: Option<String>,
-    /// Where it is in its life.
     pub status: AgentStatus,
-    /// Its standing with billing.
+    /// `None` for a word that this version does not know.
     pub billing: Option<BillingStatus>,
-    /// It was asked to stop.
     pub stop_requested: bool,
-    /// The host that its row names.
+    /// The host that the row names.
     pub node_id: Option<String>,
-    /// What the row calls its container.
     pub container_name: Option<String>,
-    /// Its image, if not the default one.
+    /// `None` for the default image.
     pub docker_image: Option<String>,
 }
 
-/// One agent of whichever organization.
-///
-/// # Errors
-/// Database errors.
-pub async fn agent_find(conn: &mut PgConnection, agent_id: Uuid) -> sqlx::Result<Option<Agent>> {
+pub async fn agent_of_any_organization(
+    conn: &mut PgConnection,
+    agent_id: AgentId,
+) -> sqlx::Result<Option<ContainerAgent>> {
     let row = sqlx::query!(
         r#"SELECT organization_id, agent_name, status, billing_status, node_id, container_name,
             docker_image, stop_requested_at IS NOT NULL AS "stop_requested!"
         FROM milady_sandboxes WHERE id = $1"#,
-        agent_id
+        agent_id.uuid()
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Agent {
+    Ok(row.map(|row| ContainerAgent {
         organization_id: row.organization_id,
         name: row.agent_name,
         status: AgentStatus::parse(&row.status),

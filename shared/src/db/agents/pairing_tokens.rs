@@ -2,37 +2,31 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-/// A token to be stored; its text is not among the fields.
+use crate::domain::ids::{AgentId, OrganizationId, UserId};
+
+/// A token to be stored. The database holds its hash only.
 #[derive(Clone, Debug)]
-pub struct NewToken<'a> {
-    /// SHA-256 of its text, in hex.
+pub struct NewPairingToken<'a> {
+    /// SHA-256 of the token in hex.
     pub hash: &'a str,
-    /// Whose agent.
-    pub organization_id: Uuid,
-    /// Who asked.
-    pub user_id: Uuid,
-    /// For which agent.
-    pub agent_id: Uuid,
-    /// The agent's public address: where the browser is sent, and the origin it must come back from.
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    pub agent_id: AgentId,
+    /// The agent's public address. The browser is sent there, and must redeem the token from this origin.
     pub origin: &'a str,
-    /// Until when.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Stores a token, and forgets the agent's expired ones.
-///
-/// # Errors
-/// Database errors.
+/// Stores a token, and deletes the agent's expired ones.
 pub async fn pairing_token_insert(
     conn: &mut PgConnection,
-    token: &NewToken<'_>,
+    token: &NewPairingToken<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM milady_pairing_tokens WHERE agent_id = $1 AND expires_at < $2",
-        token.agent_id,
+        token.agent_id.uuid(),
         now
     )
     .execute(&mut *conn)
@@ -42,9 +36,9 @@ pub async fn pairing_token_insert(
             instance_url, expected_origin, expires_at, created_at)
         VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
         token.hash,
-        token.organization_id,
-        token.user_id,
-        token.agent_id,
+        token.organization_id.uuid(),
+        token.user_id.uuid(),
+        token.agent_id.uuid(),
         token.origin,
         token.expires_at,
         now
@@ -54,27 +48,23 @@ pub async fn pairing_token_insert(
     Ok(())
 }
 
-/// What a redeemed token opens.
+/// The agent that a redeemed token gives access to.
 #[derive(Clone, Debug)]
-pub struct Paired {
-    /// The agent's name.
+pub struct RedeemedToken {
     pub agent_name: Option<String>,
-    /// The agent's key.
     pub api_token: Option<String>,
 }
 
-/// Uses a token up, in one statement: of simultaneous attempts one succeeds. None for a token that is
-/// unknown, used, expired or presented from another origin, and for an agent that is gone or does not
-/// run.
-///
-/// # Errors
-/// Database errors.
-pub async fn pairing_token_redeem(
+/// Redeems a token in one statement, so that of simultaneous attempts one succeeds. Returns `None` for a token that
+/// is unknown, used, expired or presented from another origin, and if its agent does not run. The token itself says
+/// which organization it is of.
+pub async fn pairing_token_redeem_of_any_organization(
     conn: &mut PgConnection,
     hash: &str,
     origin: &str,
-) -> sqlx::Result<Option<Paired>> {
-    let row = sqlx::query!(
+) -> sqlx::Result<Option<RedeemedToken>> {
+    sqlx::query_as!(
+        RedeemedToken,
         "UPDATE milady_pairing_tokens t SET used_at = billing_clock()
         FROM milady_sandboxes a
         WHERE t.token_hash = $1 AND t.expected_origin = $2 AND t.used_at IS NULL
@@ -85,9 +75,5 @@ pub async fn pairing_token_redeem(
         origin
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Paired {
-        agent_name: row.agent_name,
-        api_token: row.api_token,
-    }))
+    .await
 }

@@ -1,18 +1,17 @@
-//! `milady_sandboxes` as far as it says where an agent's container and its state are. Owns: that a slot
-//! is held exactly as long as the row names a container. The node stays in the row after that: it holds
-//! the agent's volume.
+//! `milady_sandboxes` as far as it says where an agent's container and its state are. Owns: that an agent holds a
+//! slot exactly as long as its row names a container. The host stays in the row after that, because it holds the
+//! agent's volume.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::domain::agent::AgentStatus;
+use crate::domain::ids::AgentRef;
 use crate::domain::placement::Ports;
 
-/// What is known of an agent's container, of its state and of its database.
+/// What is recorded of an agent's container, its state and its database.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns as they are")]
 pub struct Placement {
     pub agent_name: Option<String>,
     pub agent_config: Option<Value>,
@@ -25,64 +24,58 @@ pub struct Placement {
     pub container_name: Option<String>,
     pub bridge_port: Option<i32>,
     pub web_ui_port: Option<i32>,
-    /// The volume on `node_id` holds state that no backup does.
-    pub unsaved: bool,
-    /// A directory of the host that serves as its volume.
+    /// Whether the volume on `node_id` holds state that no backup does.
+    pub has_unsaved_state: bool,
+    /// A directory of the host that serves as the agent's volume.
     pub data_bind: Option<String>,
-    /// Hosts that may hold volumes of earlier stays.
+    /// Hosts that may hold volumes from earlier placements.
     pub former_nodes: Vec<String>,
-    /// It was asked to stop.
     pub stop_requested: bool,
-    /// The row names something of the agent and no host that it is on.
-    pub elsewhere: bool,
+    /// Whether the row names a container but no host.
+    pub has_unknown_host: bool,
     status: String,
 }
 
 impl Placement {
-    /// Where the agent is in its life.
     #[must_use]
     pub fn status(&self) -> AgentStatus {
         AgentStatus::parse(&self.status)
     }
 
-    /// The port of its host that leads to its bridge.
+    /// The port of the host that leads to the agent's bridge.
     #[must_use]
     pub fn bridge(&self) -> Option<u16> {
         self.bridge_port.and_then(|port| u16::try_from(port).ok())
     }
 }
 
-/// Reads it.
-///
-/// # Errors
-/// Database errors.
 pub async fn placement_find(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
 ) -> sqlx::Result<Option<Placement>> {
     sqlx::query_as!(
         Placement,
         r#"SELECT agent_name, agent_config, environment_vars, docker_image, database_uri,
             database_status, neon_project_id, node_id, container_name, bridge_port, web_ui_port,
-            unsaved_since IS NOT NULL AS "unsaved!", data_bind,
+            unsaved_since IS NOT NULL AS "has_unsaved_state!", data_bind,
             coalesce(former_nodes, '{}') AS "former_nodes!",
             stop_requested_at IS NOT NULL AS "stop_requested!",
             node_id IS NULL AND (sandbox_id IS NOT NULL OR container_name IS NOT NULL)
-                AS "elsewhere!",
+                AS "has_unknown_host!",
             status
         FROM milady_sandboxes WHERE organization_id = $1 AND id = $2"#,
-        organization_id,
-        agent_id
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
     )
     .fetch_optional(conn)
     .await
 }
 
-/// Ports of a host that rows say are taken.
-///
-/// # Errors
-/// Database errors.
-pub async fn ports_taken(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<Vec<u16>> {
+/// The ports of a host that agents' rows name.
+pub async fn ports_taken_of_any_organization(
+    conn: &mut PgConnection,
+    node_id: &str,
+) -> sqlx::Result<Vec<u16>> {
     let ports = sqlx::query_scalar!(
         r#"SELECT port AS "port!" FROM milady_sandboxes,
             LATERAL (VALUES (bridge_port), (web_ui_port)) AS p (port)
@@ -97,20 +90,27 @@ pub async fn ports_taken(conn: &mut PgConnection, node_id: &str) -> sqlx::Result
     Ok(ports.collect())
 }
 
-/// Records where an agent that is being started goes; a host it leaves is remembered for what its
-/// volume there holds, and is no longer where its newest state is. False if it is not being started any more or has a container already.
+/// The place of a container on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPlacement<'a> {
+    pub node_id: &'a str,
+    pub container_name: &'a str,
+    pub ports: Ports,
+}
+
+/// Records where the container of an agent that is being started will be. If the agent moves, its previous host
+/// becomes a former one, which may hold an old volume but no longer the newest state. Returns `false` if the agent
+/// is not being started any more or has a container already.
 ///
 /// # Errors
-/// Database errors; a duplicate if somebody else took a port meanwhile.
+/// A unique violation if another start has taken one of the ports meanwhile.
 pub async fn placement_record(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
-    node_id: &str,
-    container_name: &str,
-    ports: Ports,
+    agent: AgentRef,
+    placement: NewPlacement<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE milady_sandboxes SET
             former_nodes = CASE WHEN node_id <> $3
                 THEN array_append(array_remove(former_nodes, $3), node_id)
@@ -119,33 +119,33 @@ pub async fn placement_record(
             unsaved_since = CASE WHEN node_id = $3 THEN unsaved_since END,
             node_id = $3, container_name = $4, bridge_port = $5, web_ui_port = $6, updated_at = $7
         WHERE organization_id = $1 AND id = $2 AND status = 'provisioning' AND container_name IS NULL",
-        organization_id,
-        agent_id,
-        node_id,
-        container_name,
-        i32::from(ports.bridge),
-        i32::from(ports.web),
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        placement.node_id,
+        placement.container_name,
+        i32::from(placement.ports.bridge),
+        i32::from(placement.ports.web),
         now
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-/// Other ports for the container that is recorded.
+/// Replaces the ports of the recorded container.
 ///
 /// # Errors
-/// Database errors; a duplicate if somebody else took a port meanwhile.
-pub async fn placement_ports(
+/// A unique violation if another start has taken one of the ports meanwhile.
+pub async fn placement_change_ports(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
     ports: Ports,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE milady_sandboxes SET bridge_port = $3, web_ui_port = $4
         WHERE organization_id = $1 AND id = $2 AND container_name IS NOT NULL",
-        organization_id,
-        agent_id,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
         i32::from(ports.bridge),
         i32::from(ports.web)
     )
@@ -154,28 +154,30 @@ pub async fn placement_ports(
     Ok(())
 }
 
-/// Records where the proxy finds an agent that runs now. From here on its volume is ahead of its
-/// backups.
-///
-/// # Errors
-/// Database errors.
+/// The addresses and the image of a container that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishedContainer<'a> {
+    pub bridge_url: &'a str,
+    pub health_url: &'a str,
+    pub image: &'a str,
+}
+
+/// Records where the proxy finds an agent that has started. From now on its volume holds state that no backup does.
 pub async fn placement_publish(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
-    bridge_url: &str,
-    health_url: &str,
-    image: &str,
+    agent: AgentRef,
+    container: PublishedContainer<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE milady_sandboxes SET bridge_url = $3, health_url = $4, docker_image = $5,
             last_heartbeat_at = $6, unsaved_since = $6
         WHERE organization_id = $1 AND id = $2",
-        organization_id,
-        agent_id,
-        bridge_url,
-        health_url,
-        image,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        container.bridge_url,
+        container.health_url,
+        container.image,
         now
     )
     .execute(conn)
@@ -183,35 +185,29 @@ pub async fn placement_publish(
     Ok(())
 }
 
-/// The container is gone: the row names none any more. True if it named one.
-///
-/// # Errors
-/// Database errors.
+/// Records that the container is gone. Returns whether the row named one: then the caller frees its slot.
 pub async fn placement_clear(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE milady_sandboxes SET container_name = NULL, bridge_port = NULL, web_ui_port = NULL,
             bridge_url = NULL, health_url = NULL, updated_at = $3
         WHERE organization_id = $1 AND id = $2 AND container_name IS NOT NULL",
-        organization_id,
-        agent_id,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
         now
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-/// A start did not come about: the agent's volume is where it was before.
-///
-/// # Errors
-/// Database errors.
-pub async fn placement_return(
+/// Restores where the agent's volume was before a start that failed.
+pub async fn placement_restore(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
     before: &Placement,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -219,12 +215,12 @@ pub async fn placement_return(
         "UPDATE milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5,
             unsaved_since = CASE WHEN $6 THEN coalesce(unsaved_since, $7) END
         WHERE organization_id = $1 AND id = $2",
-        organization_id,
-        agent_id,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
         before.node_id,
         before.data_bind,
         &before.former_nodes,
-        before.unsaved,
+        before.has_unsaved_state,
         now
     )
     .execute(conn)
@@ -232,13 +228,11 @@ pub async fn placement_return(
     Ok(())
 }
 
-/// Whether the volume holds state that no backup does.
-///
-/// # Errors
-/// Database errors.
-pub async fn unsaved_set(
+/// Records since when the volume holds state that no backup does; `None` if a backup holds it all. An earlier time
+/// stays.
+pub async fn unsaved_since_set(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
     since: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -246,8 +240,8 @@ pub async fn unsaved_set(
             unsaved_since = CASE WHEN $3::timestamptz IS NULL THEN NULL
                 ELSE coalesce(unsaved_since, $3) END
         WHERE organization_id = $1 AND id = $2",
-        organization_id,
-        agent_id,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
         since
     )
     .execute(conn)
@@ -255,93 +249,17 @@ pub async fn unsaved_set(
     Ok(())
 }
 
-/// Keeps a directory of the host that an older deployment mounted as the agent's volume.
-///
-/// # Errors
-/// Database errors.
+/// Records the directory of the host that an older deployment mounted as the agent's volume.
 pub async fn data_bind_set(
     conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
+    agent: AgentRef,
     directory: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE milady_sandboxes SET data_bind = $3 WHERE organization_id = $1 AND id = $2",
-        organization_id,
-        agent_id,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
         directory
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Adds to the environment what must be the same at every start, and answers all of it. What is there
-/// stays.
-///
-/// # Errors
-/// Database errors.
-pub async fn environment_keep(
-    conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
-    missing: &Value,
-) -> sqlx::Result<Value> {
-    sqlx::query_scalar!(
-        "UPDATE milady_sandboxes SET environment_vars = $3 || environment_vars
-        WHERE organization_id = $1 AND id = $2 RETURNING environment_vars",
-        organization_id,
-        agent_id,
-        missing
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// An agent's database is begun: from here on there may be one. Its address becomes `uri`, unless it is
-/// another by now than the `known` one. Answers the address it has.
-///
-/// # Errors
-/// Database errors.
-pub async fn database_begin(
-    conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
-    known: Option<&str>,
-    uri: Option<&str>,
-) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
-        "UPDATE milady_sandboxes SET database_status = 'provisioning', database_error = NULL,
-            database_uri = CASE WHEN database_uri IS NOT DISTINCT FROM $3
-                THEN coalesce($4, database_uri) ELSE database_uri END
-        WHERE organization_id = $1 AND id = $2 RETURNING database_uri",
-        organization_id,
-        agent_id,
-        known,
-        uri
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// What became of it.
-///
-/// # Errors
-/// Database errors.
-pub async fn database_end(
-    conn: &mut PgConnection,
-    (organization_id, agent_id): (Uuid, Uuid),
-    project: Option<(&str, &str)>,
-    error: Option<&str>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE milady_sandboxes SET
-            database_status = CASE WHEN $5::text IS NULL THEN 'ready' ELSE 'error' END,
-            database_error = $5, neon_project_id = coalesce($3, neon_project_id),
-            database_uri = coalesce($4, database_uri)
-        WHERE organization_id = $1 AND id = $2",
-        organization_id,
-        agent_id,
-        project.map(|(id, _)| id),
-        project.map(|(_, uri)| uri),
-        error
     )
     .execute(conn)
     .await?;

@@ -1,31 +1,29 @@
-//! `billing_runs`: one row per tick. Owns: recording it.
+//! `billing_runs`: one row per billing run. Owns: recording it.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-/// A tick's figures.
+/// The figures of a billing run.
 #[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the columns as they are")]
-pub struct Counts {
+pub struct RunCounts {
     pub organizations: i32,
     pub agents_processed: i32,
     pub agents_billed: i32,
     pub slices: i32,
     pub warned: i32,
     pub suspended: i32,
+    /// Organizations that could not be decided.
     pub errors: i32,
     pub repaired_spans: i32,
     pub revenue: Decimal,
     pub owed: Decimal,
     pub written_off: Decimal,
+    /// Debt of organizations that are deleted.
     pub uncollected: Decimal,
 }
 
-/// Records that a tick began.
-///
-/// # Errors
-/// Database errors.
+/// Records that a run began. Returns the run's id.
 pub async fn run_start(
     conn: &mut PgConnection,
     period_end: DateTime<Utc>,
@@ -42,15 +40,12 @@ pub async fn run_start(
     .await
 }
 
-/// Records how a tick ended. Answers billing's clock.
-///
-/// # Errors
-/// Database errors.
+/// Records how a run ended. Returns the time of billing's clock.
 pub async fn run_finish(
     conn: &mut PgConnection,
     id: i64,
     complete: bool,
-    counts: &Counts,
+    counts: &RunCounts,
 ) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar!(
         r#"UPDATE billing_runs SET finished_at = billing_clock(), complete = $2, organizations = $3,

@@ -1,29 +1,23 @@
-//! `agent_usage_spans`. Owns: reading what is unsettled, moving it by compare-and-set, and repairing
-//! what the triggers missed. The triggers open and close spans.
+//! `agent_usage_spans`. Owns: reading what is unsettled, moving billing marks by compare-and-set, and repairing what
+//! the triggers missed. Triggers open and close spans.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::domain::billing::{Kind, Span, SpanProgress};
+use crate::domain::ids::{OrganizationId, SpanId};
 
-/// A span and whose it is; `span` is none where the row cannot be billed (a rate that is negative or
-/// not a number).
 #[derive(Clone, Debug)]
 pub struct OwnedSpan {
-    /// Who pays.
-    pub organization_id: Uuid,
-    /// The span.
+    pub organization_id: OrganizationId,
+    /// `None` if the row cannot be billed, because its rate is negative or not a number.
     pub span: Option<Span>,
 }
 
 /// The spans of these organizations that are not settled and began before `before`.
-///
-/// # Errors
-/// Database errors.
 pub async fn spans_unsettled(
     conn: &mut PgConnection,
-    organization_ids: &[Uuid],
+    organization_ids: &[OrganizationId],
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OwnedSpan>> {
     let rows = sqlx::query!(
@@ -33,7 +27,7 @@ pub async fn spans_unsettled(
             started_at, ended_at, billed_through
         FROM agent_usage_spans
         WHERE organization_id = ANY($1) AND NOT settled AND started_at < $2"#,
-        organization_ids,
+        organization_ids as &[OrganizationId],
         before
     )
     .fetch_all(conn)
@@ -58,43 +52,37 @@ pub async fn spans_unsettled(
     Ok(spans.collect())
 }
 
-/// Moves spans to what was charged, each only if it still stands where it was read. Answers how many
-/// did; fewer than were asked for means that somebody else moved one.
-///
-/// # Errors
-/// Database errors.
+/// Moves the billing marks of spans, each only if it is still where it was read. Returns how many moved: fewer than
+/// `progress` has means that another transaction moved one.
 pub async fn spans_advance(
     conn: &mut PgConnection,
     progress: &[SpanProgress],
     closed_reason: Option<&str>,
 ) -> sqlx::Result<usize> {
-    let ids: Vec<Uuid> = progress.iter().map(|span| span.id).collect();
-    let was: Vec<Option<DateTime<Utc>>> = progress.iter().map(|span| span.was).collect();
+    let ids: Vec<SpanId> = progress.iter().map(|span| span.id).collect();
+    let previous: Vec<Option<DateTime<Utc>>> = progress.iter().map(|span| span.previous).collect();
     let through: Vec<DateTime<Utc>> = progress.iter().map(|span| span.billed_through).collect();
     let settled: Vec<bool> = progress.iter().map(|span| span.settled).collect();
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE agent_usage_spans s
         SET billed_through = p.through, settled = p.settled,
             closed_reason = coalesce($5, s.closed_reason)
         FROM UNNEST($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bool[])
             AS p (id, was, through, settled)
         WHERE s.id = p.id AND s.billed_through IS NOT DISTINCT FROM p.was AND NOT s.settled",
-        &ids,
-        &was as &[Option<DateTime<Utc>>],
+        &ids as &[SpanId],
+        &previous as &[Option<DateTime<Utc>>],
         &through,
         &settled,
         closed_reason
     )
     .execute(conn)
     .await?;
-    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    Ok(usize::try_from(result.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// Compares the open spans with the agents that want one. Answers how many do not match.
-///
-/// # Errors
-/// Database errors.
-pub async fn spans_mismatched(conn: &mut PgConnection) -> sqlx::Result<i64> {
+/// Compares the open spans with those that the agents' states call for. Returns how many do not match.
+pub async fn spans_mismatched_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
             SELECT id, organization_id, hourly_rate,
@@ -110,13 +98,10 @@ pub async fn spans_mismatched(conn: &mut PgConnection) -> sqlx::Result<i64> {
     .await
 }
 
-/// Ends open spans that their agent does not want (any more). Such a span ends where it was last
-/// charged: in doubt the owner does not pay. Answers how many.
-///
-/// # Errors
-/// Database errors.
-pub async fn spans_end_unwanted(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+/// Ends open spans that their agent's state does not call for. Such a span ends at its billing mark, because in doubt
+/// the owner does not pay. Returns how many were ended.
+pub async fn spans_end_unwanted_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
         "UPDATE agent_usage_spans s
         SET ended_at = coalesce(s.billed_through, s.started_at), closed_reason = 'repaired'
         WHERE s.ended_at IS NULL AND NOT EXISTS (
@@ -128,15 +113,13 @@ pub async fn spans_end_unwanted(conn: &mut PgConnection) -> sqlx::Result<u64> {
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }
 
-/// Opens the spans that agents want and lack, from now on. Answers how many.
-///
-/// # Errors
-/// Database errors.
-pub async fn spans_open_missing(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+/// Opens the spans that agents' states call for and that do not exist. They start now, not in the past. Returns how
+/// many were opened.
+pub async fn spans_open_missing_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
         "INSERT INTO agent_usage_spans (agent_id, agent_created_at, organization_id, user_id,
             agent_name, kind, hourly_rate, started_at)
         SELECT a.id, a.created_at, a.organization_id, a.user_id, a.agent_name, a.kind,
@@ -157,50 +140,5 @@ pub async fn spans_open_missing(conn: &mut PgConnection) -> sqlx::Result<u64> {
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
-}
-
-/// An organization a tick has to decide, and how many agents it has to look at there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The organization, which may be gone.
-    pub organization_id: Uuid,
-    /// Spans and agents under dunning.
-    pub weight: usize,
-}
-
-/// The organizations with an unbilled slice or an agent under dunning that no tick has decided up to
-/// `through`, the longest undecided first.
-///
-/// # Errors
-/// Database errors.
-pub async fn organizations_due(
-    conn: &mut PgConnection,
-    through: DateTime<Utc>,
-) -> sqlx::Result<Vec<Due>> {
-    let rows = sqlx::query!(
-        r#"SELECT due.organization_id AS "organization_id!", count(*) AS "weight!"
-        FROM (
-            SELECT organization_id FROM agent_usage_spans
-            WHERE NOT settled AND started_at < $1
-                AND (billed_through IS NULL OR billed_through < $1)
-            UNION ALL
-            SELECT organization_id FROM milady_sandboxes
-            WHERE billing_status IN ('warning', 'shutdown_pending')
-        ) AS due
-        LEFT JOIN billing_accounts a USING (organization_id)
-        WHERE a.decided_through IS NULL OR a.decided_through < $1
-        GROUP BY due.organization_id, a.decided_through
-        ORDER BY a.decided_through NULLS FIRST, due.organization_id"#,
-        through
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Due {
-            organization_id: row.organization_id,
-            weight: usize::try_from(row.weight).unwrap_or(usize::MAX),
-        })
-        .collect())
+    Ok(result.rows_affected())
 }

@@ -1,76 +1,71 @@
-//! The fleet as a whole: all hosts, all agents on them. Owns: reading both for an inspection, and writing
-//! what it saw. These are no tenant's requests: they take no organization's id.
+//! The whole fleet: all hosts and all agents on them. Owns: reading both for a refresh run, and writing what the run
+//! observed. No request of a tenant comes here.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::db::hosts::slots::Node;
+use super::coordinates::HostCoordinates;
+use super::registry::HostRecord;
+use crate::db::agents::lifecycle::StatusChange;
 use crate::domain::agent::AgentStatus;
-use crate::domain::fleet::NodeStatus;
-use crate::domain::fleet::{AgentRow, NodeRow};
+use crate::domain::fleet::{AgentRow, HostRow, HostStatus};
+use crate::domain::ids::AgentId;
 
-/// A registered host: what leads to it, and what is shown of it.
 #[derive(Clone, Debug)]
-pub struct FleetNode {
-    /// What leads to it.
-    pub node: Node,
-    /// What is shown of it.
-    pub row: NodeRow,
+pub struct FleetHost {
+    pub coordinates: HostCoordinates,
+    pub row: HostRow,
 }
 
-/// All hosts, enabled or not; those that were not looked at for longest first.
-///
-/// # Errors
-/// Database errors.
-pub async fn nodes_all(conn: &mut PgConnection) -> sqlx::Result<Vec<FleetNode>> {
-    let rows = sqlx::query!(
-        "SELECT id, node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, metadata, capacity,
-            allocated_count, enabled, last_health_check, created_at, updated_at
-        FROM docker_nodes ORDER BY last_health_check NULLS FIRST, node_id"
-    )
+/// All hosts, enabled or not. The least recently inspected come first: if a run ends early, the next one begins with
+/// those it left out.
+pub async fn hosts_all(conn: &mut PgConnection) -> sqlx::Result<Vec<FleetHost>> {
+    let records = sql!(query_as!(
+        HostRecord,
+        "SELECT "
+            + HOST_COLUMNS
+            + " FROM docker_nodes ORDER BY last_health_check NULLS FIRST, node_id"
+    ))
     .fetch_all(conn)
     .await?;
-    let nodes = rows.into_iter().map(|row| FleetNode {
-        row: NodeRow {
-            id: row.id,
-            node_id: row.node_id.clone(),
-            capacity: row.capacity,
-            allocated_count: row.allocated_count,
-            enabled: row.enabled,
-            last_health_check: row.last_health_check,
-            metadata: serde_json::from_value(row.metadata.clone()).unwrap_or_default(),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
+    let hosts = records.into_iter().map(|record| FleetHost {
+        row: HostRow {
+            id: record.id,
+            node_id: record.node_id.clone(),
+            capacity: record.capacity,
+            allocated_count: record.allocated_count,
+            enabled: record.enabled,
+            last_health_check: record.last_health_check,
+            metadata: serde_json::from_value(record.metadata.clone()).unwrap_or_default(),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
         },
-        node: Node {
-            node_id: row.node_id,
-            hostname: row.hostname,
-            ssh_port: row.ssh_port,
-            ssh_user: row.ssh_user,
-            host_key_fingerprint: row.host_key_fingerprint,
-            metadata: row.metadata,
+        coordinates: HostCoordinates {
+            node_id: record.node_id,
+            hostname: record.hostname,
+            ssh_port: record.ssh_port,
+            ssh_user: record.ssh_user,
+            host_key_fingerprint: record.host_key_fingerprint,
+            metadata: record.metadata,
         },
     });
-    Ok(nodes.collect())
+    Ok(hosts.collect())
 }
 
 /// An agent that should run on a host.
 #[derive(Clone, Debug)]
-pub struct Expected {
-    /// The agent.
-    pub agent_id: Uuid,
-    /// Its host.
+pub struct ExpectedAgent {
+    pub agent_id: AgentId,
     pub node_id: String,
-    /// The port of its host that leads to its pages.
+    /// The port of its host that leads to the agent's pages.
     pub web_port: Option<u16>,
 }
 
-/// The agents that should run somewhere; those that were not heard of for longest first.
-///
-/// # Errors
-/// Database errors.
-pub async fn agents_expected(conn: &mut PgConnection) -> sqlx::Result<Vec<Expected>> {
+/// The agents that should run on a host. Those with the oldest heartbeat come first: if time runs out, others than in
+/// the last run are left out.
+pub async fn agents_expected_of_any_organization(
+    conn: &mut PgConnection,
+) -> sqlx::Result<Vec<ExpectedAgent>> {
     let rows = sqlx::query!(
         r#"SELECT id, node_id AS "node_id!", web_ui_port FROM milady_sandboxes
         WHERE status IN ('running', 'disconnected') AND node_id IS NOT NULL
@@ -78,7 +73,7 @@ pub async fn agents_expected(conn: &mut PgConnection) -> sqlx::Result<Vec<Expect
     )
     .fetch_all(conn)
     .await?;
-    let agents = rows.into_iter().map(|row| Expected {
+    let agents = rows.into_iter().map(|row| ExpectedAgent {
         agent_id: row.id,
         node_id: row.node_id,
         web_port: row.web_ui_port.and_then(|port| u16::try_from(port).ok()),
@@ -86,16 +81,11 @@ pub async fn agents_expected(conn: &mut PgConnection) -> sqlx::Result<Vec<Expect
     Ok(agents.collect())
 }
 
-/// All agents, wherever they are.
-///
-/// # Errors
-/// Database errors.
-pub async fn agents_all(conn: &mut PgConnection) -> sqlx::Result<Vec<AgentRow>> {
-    let rows = sqlx::query!(
-        "SELECT id, sandbox_id, agent_name, organization_id, user_id, node_id, container_name, status,
-            docker_image, last_heartbeat_at, error_message, error_count, created_at, updated_at
-        FROM milady_sandboxes"
-    )
+/// All agents, with and without a host.
+pub async fn agents_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<Vec<AgentRow>> {
+    let rows = sql!(query!(
+        "SELECT " + AGENT_ROW_COLUMNS + " FROM milady_sandboxes"
+    ))
     .fetch_all(conn)
     .await?;
     let agents = rows.into_iter().map(|row| AgentRow {
@@ -117,58 +107,60 @@ pub async fn agents_all(conn: &mut PgConnection) -> sqlx::Result<Vec<AgentRow>> 
     Ok(agents.collect())
 }
 
-/// Jobs of ours that wait for a worker.
-///
-/// # Errors
-/// Database errors.
-pub async fn jobs_waiting(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
+/// How many of our jobs are due and wait for a worker.
+pub async fn jobs_waiting_of_any_organization(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sql!(query_scalar!(
         r#"SELECT count(*) AS "count!" FROM jobs
-        WHERE status = 'pending' AND scheduled_for <= $1 AND type IN
-            ('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')"#,
+        WHERE status = 'pending' AND scheduled_for <= $1 AND type IN "#
+            + JOB_KINDS,
         now.naive_utc()
-    )
+    ))
     .fetch_one(conn)
     .await
 }
 
-/// Agents were heard (F18). One that somebody else holds at the moment is heard the next time.
-///
-/// # Errors
-/// Database errors.
-pub async fn heartbeats_write(
+/// Records that these agents answered (F18). Skips an agent that another transaction holds: the next run records it.
+pub async fn heartbeats_record_of_any_organization(
     conn: &mut PgConnection,
-    agent_ids: &[Uuid],
+    agent_ids: &[AgentId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE milady_sandboxes SET last_heartbeat_at = $2 WHERE id IN (
             SELECT id FROM milady_sandboxes
             WHERE id = ANY($1) AND status IN ('running', 'disconnected')
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)",
-        agent_ids,
+        agent_ids as &[AgentId],
         now
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }
 
-/// What was found of hosts, and when they were asked.
-///
-/// # Errors
-/// Database errors.
-pub async fn nodes_checked(
+#[derive(Clone, Debug)]
+pub struct HostCheck {
+    pub node_id: String,
+    pub status: HostStatus,
+    pub checked_at: DateTime<Utc>,
+}
+
+/// Records the status of inspected hosts. Locks them in the order of their names, as `slots_reconcile` does: two
+/// transactions cannot wait for each other.
+pub async fn hosts_record_checks(
     conn: &mut PgConnection,
-    found: &[(String, NodeStatus, DateTime<Utc>)],
+    checks: &[HostCheck],
 ) -> sqlx::Result<u64> {
-    let nodes: Vec<String> = found.iter().map(|(node, _, _)| node.clone()).collect();
-    let words = found
+    let node_ids: Vec<String> = checks.iter().map(|check| check.node_id.clone()).collect();
+    let statuses: Vec<String> = checks
         .iter()
-        .map(|(_, status, _)| status.as_str().to_owned());
-    let words: Vec<String> = words.collect();
-    let dates: Vec<DateTime<Utc>> = found.iter().map(|(_, _, at)| *at).collect();
-    let done = sqlx::query!(
+        .map(|check| check.status.as_str().to_owned())
+        .collect();
+    let times: Vec<DateTime<Utc>> = checks.iter().map(|check| check.checked_at).collect();
+    let result = sqlx::query!(
         "UPDATE docker_nodes n SET status = found.status, last_health_check = found.at
         FROM (
             SELECT f.node_id, f.status, f.at
@@ -176,34 +168,31 @@ pub async fn nodes_checked(
             JOIN docker_nodes l USING (node_id) ORDER BY node_id FOR NO KEY UPDATE OF l
         ) AS found
         WHERE n.node_id = found.node_id",
-        &nodes,
-        &words,
-        &dates
+        &node_ids,
+        &statuses,
+        &times
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }
 
-/// Agents go from one status to the next, but for those that are in another one by now, or that somebody
-/// else holds at the moment. Answers which did.
-///
-/// # Errors
-/// Database errors.
-pub async fn agents_move(
+/// Changes the status of agents. Skips agents that are no longer in the status that the change starts from, and
+/// agents that another transaction holds. Returns the agents that changed.
+pub async fn agents_change_status_of_any_organization(
     conn: &mut PgConnection,
-    agent_ids: &[Uuid],
-    (from, to): (AgentStatus, AgentStatus),
+    agent_ids: &[AgentId],
+    change: StatusChange,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Uuid>> {
+) -> sqlx::Result<Vec<AgentId>> {
     sqlx::query_scalar!(
         "UPDATE milady_sandboxes SET status = $3, updated_at = $4 WHERE id IN (
             SELECT id FROM milady_sandboxes WHERE id = ANY($1) AND status = $2
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING id",
-        agent_ids,
-        from.as_str(),
-        to.as_str(),
+        agent_ids as &[AgentId],
+        change.from.as_str(),
+        change.to.as_str(),
         now
     )
     .fetch_all(conn)

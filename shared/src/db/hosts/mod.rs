@@ -1,5 +1,6 @@
 //! `docker_nodes`.
 
+pub mod coordinates;
 pub mod inspection;
-pub mod operator;
+pub mod registry;
 pub mod slots;

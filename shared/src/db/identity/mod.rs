@@ -1,4 +1,4 @@
-//! Organizations, and whom a credential stands for.
+//! Organizations, and the users that credentials stand for.
 
 pub mod organizations;
 pub mod principals;

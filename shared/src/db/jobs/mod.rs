@@ -1,4 +1,6 @@
-//! `jobs`: the queue as requests see it, and as workers do.
+//! `jobs`, as far as the rows are of this product's kinds (`milady_*`). Other applications' jobs in the table are
+//! never touched.
 
 pub mod queue;
-pub mod work;
+pub mod webhooks;
+pub mod worker;

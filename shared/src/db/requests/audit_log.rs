@@ -1,68 +1,62 @@
-//! `admin_audit_log`. Owns: appending to it, and that an entry is settled once.
+//! `admin_audit_log`. Owns: appending to it, and that the result of an entry is set once.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-/// What an admin did.
+use crate::domain::ids::UserId;
+
+/// What an admin does.
 #[derive(Clone, Debug)]
-pub struct Action<'a> {
-    /// Who.
-    pub user_id: Uuid,
-    /// What: `credit.grant`, ...
+pub struct AuditEntry<'a> {
+    pub user_id: UserId,
+    /// `credit.grant`, `node.register`, ...
     pub action: &'static str,
-    /// To what: an id.
+    /// The id or name of what is acted on.
     pub subject: &'a str,
-    /// The rest of it.
+    /// A JSON object.
     pub details: Value,
-    /// How it ended; [`BEGUN`] for what is yet to be done.
+    /// [`BEGUN`] for an action that is appended before it happens.
     pub result: &'static str,
 }
 
-/// The result of an action outside of the database before it is done. Where it stays, nobody knows whether
-/// it was.
+/// The result of an action outside the database before it happens. An entry that keeps this result belongs to an
+/// action whose outcome nobody knows.
 pub const BEGUN: &str = "begun";
 
-/// Appends one action; the entry.
-///
-/// # Errors
-/// Database errors.
+/// Returns the entry's id.
 pub async fn audit_append(
     conn: &mut PgConnection,
-    action: &Action<'_>,
+    entry: &AuditEntry<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         "INSERT INTO admin_audit_log (user_id, action, subject, details, result, created_at)
         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
-        action.user_id,
-        action.action,
-        action.subject,
-        action.details,
-        action.result,
+        entry.user_id.uuid(),
+        entry.action,
+        entry.subject,
+        entry.details,
+        entry.result,
         now
     )
     .fetch_one(conn)
     .await
 }
 
-/// Says how a begun action ended, and adds what is known now.
-///
-/// # Errors
-/// Database errors.
-pub async fn audit_settle(
+/// Sets the result of an entry that is [`BEGUN`], and adds to its details.
+pub async fn audit_finish(
     conn: &mut PgConnection,
-    entry: i64,
+    entry_id: i64,
     result: &str,
-    more: &Value,
+    details: &Value,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE admin_audit_log SET result = $2, details = details || $3
         WHERE id = $1 AND result = $4",
-        entry,
+        entry_id,
         result,
-        more,
+        details,
         BEGUN
     )
     .execute(conn)

@@ -1,43 +1,44 @@
-//! `idempotency_keys`. Owns: that one call at a time holds a key, and what it ended with.
+//! `idempotency_keys`. Owns: that one call at a time holds a key, and the outcome that is stored with it.
 
 use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-/// What a key belongs to.
+use crate::domain::ids::{ClaimId, OrganizationId, UserId};
+
+/// A key, and what it is valid for.
 #[derive(Clone, Debug)]
-pub struct Scope {
-    /// The caller's organization.
-    pub organization_id: Uuid,
-    /// The caller.
-    pub user_id: Uuid,
-    /// The function.
+pub struct KeyScope {
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    /// The function that the request calls.
     pub route: &'static str,
-    /// The key, as the client chose it.
+    /// The key as the client chose it.
     pub key: String,
     /// SHA-256 of the request.
     pub digest: Vec<u8>,
 }
 
-/// What became of a claim.
+/// The result of an attempt to claim a key.
 #[derive(Clone, Debug)]
-pub enum Claim {
-    /// The key is ours until the deadline, under this id.
-    Ours(Uuid),
-    /// It was used: for this request digest, with this outcome (none: still running).
-    Taken(Vec<u8>, Option<Value>),
+pub enum KeyClaim {
+    /// The caller holds the key until the deadline.
+    Claimed(ClaimId),
+    Used {
+        /// The digest of the request that used the key.
+        digest: Vec<u8>,
+        /// `None` while that request runs.
+        outcome: Option<Value>,
+    },
 }
 
-/// Claims a key. One whose call died (no outcome, deadline past) or that is older than a day is free.
-///
-/// # Errors
-/// Database errors.
-pub async fn key_claim(
+/// Claims a key for `running_ms` milliseconds. A key can be claimed again when it is older than a day, or when its
+/// deadline has passed without an outcome: then its call died.
+pub async fn idempotency_key_claim(
     conn: &mut PgConnection,
-    scope: &Scope,
+    scope: &KeyScope,
     running_ms: i32,
-) -> sqlx::Result<Claim> {
-    let claimed = sqlx::query_scalar!(
+) -> sqlx::Result<KeyClaim> {
+    let claim_id = sqlx::query_scalar!(
         "INSERT INTO idempotency_keys AS k (organization_id, user_id, route, key, request_digest,
             created_at, running_until)
         SELECT $1, $2, $3, $4, $5, now, now + $6::int * interval '1 millisecond' FROM billing_clock() AS now
@@ -47,8 +48,8 @@ pub async fn key_claim(
         WHERE k.created_at < excluded.created_at - interval '24 hours'
             OR (k.outcome IS NULL AND k.running_until < excluded.created_at)
         RETURNING claim",
-        scope.organization_id,
-        scope.user_id,
+        scope.organization_id.uuid(),
+        scope.user_id.uuid(),
         scope.route,
         scope.key,
         scope.digest,
@@ -56,77 +57,80 @@ pub async fn key_claim(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    if let Some(claim) = claimed {
-        return Ok(Claim::Ours(claim));
+    if let Some(claim_id) = claim_id {
+        return Ok(KeyClaim::Claimed(claim_id));
     }
-    let taken = sqlx::query!(
+    let used = sqlx::query!(
         "SELECT request_digest, outcome FROM idempotency_keys
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4",
-        scope.organization_id,
-        scope.user_id,
+        scope.organization_id.uuid(),
+        scope.user_id.uuid(),
         scope.route,
         scope.key
     )
     .fetch_optional(conn)
     .await?;
-    // Given back at this very moment: for the client the same as one that still runs.
-    Ok(taken.map_or_else(
-        || Claim::Taken(scope.digest.clone(), None),
-        |taken| Claim::Taken(taken.request_digest, taken.outcome),
+    // A key that was released between the two statements: the client is told the same as while it is held.
+    Ok(used.map_or_else(
+        || KeyClaim::Used {
+            digest: scope.digest.clone(),
+            outcome: None,
+        },
+        |used| KeyClaim::Used {
+            digest: used.request_digest,
+            outcome: used.outcome,
+        },
     ))
 }
 
-/// Records the outcome, in the transaction of the effect. False if the claim was lost: then the
-/// transaction must not commit.
-///
-/// # Errors
-/// Database errors.
-pub async fn key_complete(
+/// Stores the outcome, in the transaction of the effect. Returns `false` if another call has claimed the key: then
+/// the transaction must not commit.
+pub async fn idempotency_key_complete(
     conn: &mut PgConnection,
-    scope: &Scope,
-    claim: Uuid,
+    scope: &KeyScope,
+    claim_id: ClaimId,
     outcome: &Value,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
+    let result = sqlx::query!(
         "UPDATE idempotency_keys SET outcome = $6
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4 AND claim = $5",
-        scope.organization_id,
-        scope.user_id,
+        scope.organization_id.uuid(),
+        scope.user_id.uuid(),
         scope.route,
         scope.key,
-        claim,
+        claim_id.uuid(),
         outcome
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-/// Gives a key back whose call had no effect.
-///
-/// # Errors
-/// Database errors.
-pub async fn key_release(conn: &mut PgConnection, scope: &Scope, claim: Uuid) -> sqlx::Result<()> {
+/// Releases the key of a call that had no effect.
+pub async fn idempotency_key_release(
+    conn: &mut PgConnection,
+    scope: &KeyScope,
+    claim_id: ClaimId,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM idempotency_keys
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4 AND claim = $5",
-        scope.organization_id,
-        scope.user_id,
+        scope.organization_id.uuid(),
+        scope.user_id.uuid(),
         scope.route,
         scope.key,
-        claim
+        claim_id.uuid()
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Forgets keys older than a day, a thousand at most.
-///
-/// # Errors
-/// Database errors.
-pub async fn keys_forget(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+/// Deletes keys older than a day, at most a thousand at a time, so that one sweep stays short.
+pub async fn idempotency_keys_expire_of_any_organization(
+    conn: &mut PgConnection,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
         "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM idempotency_keys
             WHERE created_at < billing_clock() - interval '24 hours'
@@ -134,5 +138,5 @@ pub async fn keys_forget(conn: &mut PgConnection) -> sqlx::Result<u64> {
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(result.rows_affected())
 }

@@ -1,33 +1,26 @@
-//! `outbox_events`. Owns: writing events with the change they tell of, what is not published yet, and
-//! what became of warnings.
+//! `outbox_events`. Owns: writing events with the change that causes them, which events are not published yet, and
+//! what became of shutdown warnings.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::domain::billing::Handover;
+use crate::domain::billing::WarningDelivery;
+use crate::domain::ids::OrganizationId;
 
-/// Events to be written: columns of one length.
+/// New events as columns of equal length.
 #[derive(Debug, Default)]
-pub struct Events {
-    /// `<type>:<organization>:<T>`: an event is written once.
+pub struct NewEvents {
+    /// `<type>:<organization>:<period end>`. An event whose key exists is not written again.
     pub keys: Vec<String>,
-    /// What happened.
     pub types: Vec<String>,
-    /// To whom.
-    pub organization_ids: Vec<Uuid>,
-    /// The details.
+    pub organization_ids: Vec<OrganizationId>,
     pub payloads: Vec<Value>,
 }
 
-/// Writes events.
-///
-/// # Errors
-/// Database errors.
 pub async fn outbox_append(
     conn: &mut PgConnection,
-    events: &Events,
+    events: &NewEvents,
     occurred_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -38,7 +31,7 @@ pub async fn outbox_append(
         ON CONFLICT (key) DO NOTHING",
         &events.keys,
         &events.types,
-        &events.organization_ids,
+        &events.organization_ids as &[OrganizationId],
         &events.payloads,
         occurred_at
     )
@@ -47,64 +40,55 @@ pub async fn outbox_append(
     Ok(())
 }
 
-/// A shutdown warning and its fate. Agents name theirs by the moment it was written.
+/// A shutdown warning and what became of it. An agent's row refers to its warning by `occurred_at`.
 #[derive(Clone, Copy, Debug)]
-pub struct Warning {
-    /// To whom.
-    pub organization_id: Uuid,
-    /// When it was written.
+pub struct ShutdownWarning {
+    pub organization_id: OrganizationId,
     pub occurred_at: DateTime<Utc>,
-    /// What became of it.
-    pub handover: Handover,
+    pub delivery: WarningDelivery,
 }
 
-/// The shutdown warnings of these organizations written at or after `since`.
-///
-/// # Errors
-/// Database errors.
+/// The shutdown warnings of these organizations that were written at or after `since`.
 pub async fn shutdown_warnings(
     conn: &mut PgConnection,
-    organization_ids: &[Uuid],
+    organization_ids: &[OrganizationId],
     since: DateTime<Utc>,
-) -> sqlx::Result<Vec<Warning>> {
+) -> sqlx::Result<Vec<ShutdownWarning>> {
     let rows = sqlx::query!(
         "SELECT organization_id, occurred_at, handed_over_at, undeliverable_at FROM outbox_events
         WHERE type = 'agent.shutdown_scheduled' AND organization_id = ANY($1) AND occurred_at >= $2",
-        organization_ids,
+        organization_ids as &[OrganizationId],
         since
     )
     .fetch_all(conn)
     .await?;
-    let warnings = rows.into_iter().map(|row| Warning {
+    let warnings = rows.into_iter().map(|row| ShutdownWarning {
         organization_id: row.organization_id,
         occurred_at: row.occurred_at,
-        handover: match (row.handed_over_at, row.undeliverable_at) {
-            (Some(at), _) => Handover::HandedOver(at),
-            (None, Some(_)) => Handover::Undeliverable,
-            (None, None) => Handover::Pending,
+        delivery: match (row.handed_over_at, row.undeliverable_at) {
+            (Some(at), _) => WarningDelivery::HandedOver(at),
+            (None, Some(_)) => WarningDelivery::Undeliverable,
+            (None, None) => WarningDelivery::Pending,
         },
     });
     Ok(warnings.collect())
 }
 
-/// An event that is to be published.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns as they are")]
-pub struct Unpublished {
+pub struct UnpublishedEvent {
     pub id: i64,
     pub kind: String,
-    pub organization_id: Uuid,
+    pub organization_id: OrganizationId,
     pub payload: Value,
     pub occurred_at: DateTime<Utc>,
 }
 
-/// Events that `EventBridge` has not taken, the oldest first, a thousand at most.
-///
-/// # Errors
-/// Database errors.
-pub async fn outbox_unpublished(conn: &mut PgConnection) -> sqlx::Result<Vec<Unpublished>> {
+/// Events that `EventBridge` has not accepted yet, the oldest first, at most a thousand.
+pub async fn outbox_unpublished_of_any_organization(
+    conn: &mut PgConnection,
+) -> sqlx::Result<Vec<UnpublishedEvent>> {
     sqlx::query_as!(
-        Unpublished,
+        UnpublishedEvent,
         "SELECT id, type AS kind, organization_id, payload, occurred_at FROM outbox_events
         WHERE published_at IS NULL ORDER BY id LIMIT 1000"
     )
@@ -112,11 +96,11 @@ pub async fn outbox_unpublished(conn: &mut PgConnection) -> sqlx::Result<Vec<Unp
     .await
 }
 
-/// Records that `EventBridge` took these.
-///
-/// # Errors
-/// Database errors.
-pub async fn outbox_mark_published(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
+/// Records that `EventBridge` has accepted these events.
+pub async fn outbox_mark_published_of_any_organization(
+    conn: &mut PgConnection,
+    ids: &[i64],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE outbox_events SET published_at = billing_clock() WHERE id = ANY($1)",
         ids

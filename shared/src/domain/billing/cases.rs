@@ -1,8 +1,8 @@
-//! Cases that owners and operators ask about, worked out by hand.
+//! Cases that owners and operators ask about, calculated by hand.
 
 use rust_decimal::{Decimal, dec};
 
-use super::properties::{applied, hour, organization, span, tick, usd};
+use super::properties::{applied, decide_at, hour, organization, span, usd};
 use super::*;
 use crate::domain::agent::BillingStatus;
 use crate::domain::hour::Hour;
@@ -20,7 +20,7 @@ fn minutes(n: i64) -> i64 {
 #[test]
 fn twenty_minutes_cost_0_006667() {
     let twenty = span(1, Kind::Running, None, minutes(40), Some(minutes(60)));
-    let decision = tick(&organization(dec!(10), vec![twenty]), 1);
+    let decision = decide_at(&organization(dec!(10), vec![twenty]), 1);
     assert_eq!(decision.charged, usd(dec!(0.006667)));
     assert_eq!(decision.charges[0].slice.seconds(), dec!(1200.000000));
     assert!(decision.spans[0].settled);
@@ -29,14 +29,14 @@ fn twenty_minutes_cost_0_006667() {
 #[test]
 fn ten_agents_owing_47_hours_pay_the_oldest_debt_to_the_last_whole_slice() {
     let poor = organization(dec!(0), (1..=10).map(running).collect());
-    let decision = tick(&poor, 47);
+    let decision = decide_at(&poor, 47);
     assert_eq!(
         (decision.charged, decision.owed),
         (Money::ZERO, usd(dec!(9.40)))
     );
     let mut paid = applied(poor, &decision);
     paid.balance = usd(dec!(5.00));
-    let decision = tick(&paid, 47);
+    let decision = decide_at(&paid, 47);
     assert_eq!(decision.charges.len(), 250);
     assert!(
         decision
@@ -50,7 +50,7 @@ fn ten_agents_owing_47_hours_pay_the_oldest_debt_to_the_last_whole_slice() {
 
 #[test]
 fn three_missed_hours_are_paid_oldest_first_for_both_agents() {
-    let decision = tick(&organization(dec!(0.04), vec![running(1), running(2)]), 3);
+    let decision = decide_at(&organization(dec!(0.04), vec![running(1), running(2)]), 3);
     let hours: Vec<Hour> = decision
         .charges
         .iter()
@@ -61,9 +61,9 @@ fn three_missed_hours_are_paid_oldest_first_for_both_agents() {
     assert_eq!(decision.owed, usd(dec!(0.08)));
     assert!(
         decision
-            .standings
+            .updates
             .iter()
-            .all(|s| s.billing == BillingStatus::ShutdownPending)
+            .all(|update| update.billing == BillingStatus::ShutdownPending)
     );
 }
 
@@ -73,7 +73,7 @@ fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
         dec!(0),
         vec![span(1, Kind::Running, None, 0, Some(minutes(90)))],
     );
-    let due = |days: i64, hours: i64| tick(&poor, days * 24 + hours);
+    let due = |days: i64, hours: i64| decide_at(&poor, days * 24 + hours);
     assert!(due(90, 0).write_offs.is_empty());
     let first = due(90, 1);
     assert_eq!(first.write_offs.len(), 1);
@@ -82,16 +82,16 @@ fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
         (usd(dec!(0.02)), usd(dec!(0.01)))
     );
     assert_eq!(first.write_offs[0].end, hour(1).start());
-    let rest = tick(&applied(poor.clone(), &first), 90 * 24 + 2);
+    let rest = decide_at(&applied(poor.clone(), &first), 90 * 24 + 2);
     assert_eq!(
         (rest.write_offs[0].worth, rest.owed),
         (usd(dec!(0.01)), Money::ZERO)
     );
     assert!(rest.spans[0].settled);
-    // Money that is there is taken first.
+    // The balance is charged before anything is written off.
     let mut paid = poor;
     paid.balance = usd(dec!(0.02));
-    let decision = tick(&paid, 100 * 24);
+    let decision = decide_at(&paid, 100 * 24);
     assert_eq!(
         (decision.charged, decision.write_offs[0].worth),
         (usd(dec!(0.02)), usd(dec!(0.01)))
@@ -99,23 +99,24 @@ fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
 }
 
 #[test]
-fn a_rounded_down_slice_still_gets_its_row() {
-    let blink = span(1, Kind::Idle, None, 0, Some(1));
-    let decision = tick(&organization(dec!(0), vec![blink]), 1);
+fn a_slice_that_rounds_to_zero_still_gets_a_row() {
+    let microsecond = span(1, Kind::Idle, None, 0, Some(1));
+    let decision = decide_at(&organization(dec!(0), vec![microsecond]), 1);
     assert_eq!(decision.charges.len(), 1);
     assert_eq!(decision.charges[0].slice.amount, Money::ZERO);
 }
 
 #[test]
-fn a_span_without_length_is_settled_without_a_row() {
-    let nothing = span(1, Kind::Running, None, 5, Some(5));
-    let decision = tick(&organization(dec!(1), vec![nothing]), 1);
+fn a_span_of_length_zero_is_settled_without_a_row() {
+    let empty = span(1, Kind::Running, None, 5, Some(5));
+    let decision = decide_at(&organization(dec!(1), vec![empty]), 1);
     assert!(decision.charges.is_empty());
     assert!(decision.spans[0].settled);
 }
 
-/// One agent in `shutdown_pending` since hour 2, due at hour 50, owing; what becomes of it at `at`.
-fn due(warning: Handover, balance: Decimal, at: i64) -> Decision {
+/// The decision at hour `at` about one agent in debt, in `shutdown_pending` since hour 2 with the shutdown date at hour
+/// 50.
+fn decide_pending_shutdown(warning: WarningDelivery, balance: Decimal, at: i64) -> Decision {
     let mut organization = organization(balance, vec![running(1)]);
     organization.low_since = Some(hour(1).start());
     let agent = &mut organization.agents[0];
@@ -123,32 +124,35 @@ fn due(warning: Handover, balance: Decimal, at: i64) -> Decision {
     agent.warned_at = Some(hour(2).start());
     agent.shutdown_at = Some(hour(50).start());
     agent.warning = warning;
-    tick(&organization, at)
+    decide_at(&organization, at)
 }
 
 #[test]
-fn nobody_unwarned_is_suspended() {
-    let handed_over = |at| Handover::HandedOver(hour(at).start());
+fn an_agent_is_suspended_only_after_its_warning_was_handed_over_for_a_day() {
+    let handed_over = |at| WarningDelivery::HandedOver(hour(at).start());
     for (warning, at, suspended) in [
         (handed_over(2), 49, false),
         (handed_over(2), 50, true),
         (handed_over(26), 50, true),
         (handed_over(27), 50, false),
         (handed_over(27), 51, true),
-        (Handover::Pending, 50, false),
-        (Handover::Pending, 2 + 7 * 24 - 1, false),
-        (Handover::Pending, 2 + 7 * 24, true),
-        (Handover::Undeliverable, 49, false),
-        (Handover::Undeliverable, 50, true),
+        (WarningDelivery::Pending, 50, false),
+        (WarningDelivery::Pending, 2 + 7 * 24 - 1, false),
+        (WarningDelivery::Pending, 2 + 7 * 24, true),
+        (WarningDelivery::Undeliverable, 49, false),
+        (WarningDelivery::Undeliverable, 50, true),
     ] {
-        let decision = due(warning, dec!(0), at);
+        let decision = decide_pending_shutdown(warning, dec!(0), at);
         let now_suspended = decision
-            .standings
+            .updates
             .first()
-            .is_some_and(|s| s.billing == BillingStatus::Suspended);
+            .is_some_and(|update| update.billing == BillingStatus::Suspended);
         assert_eq!(now_suspended, suspended, "{warning:?} at hour {at}");
         assert_eq!(
-            decision.standings.first().is_some_and(|s| s.stop),
+            decision
+                .updates
+                .first()
+                .is_some_and(|update| update.stop.is_some()),
             suspended
         );
     }
@@ -156,15 +160,16 @@ fn nobody_unwarned_is_suspended() {
 
 #[test]
 fn money_that_arrived_before_the_deadline_saves_the_agent() {
-    let decision = due(Handover::HandedOver(hour(2).start()), dec!(50), 50);
-    assert_eq!(decision.standings[0].billing, BillingStatus::Active);
-    assert_eq!(decision.standings[0].shutdown_at, None);
+    let decision =
+        decide_pending_shutdown(WarningDelivery::HandedOver(hour(2).start()), dec!(50), 50);
+    assert_eq!(decision.updates[0].billing, BillingStatus::Active);
+    assert_eq!(decision.updates[0].shutdown_at, None);
     assert_eq!(decision.owed, Money::ZERO);
 }
 
 #[test]
-fn low_credit_is_told_once_and_again_after_a_recovery() {
-    let told = |decision: &Decision| {
+fn low_credit_is_announced_once_and_again_after_a_recovery() {
+    let announced = |decision: &Decision| {
         decision
             .notices
             .iter()
@@ -175,9 +180,9 @@ fn low_credit_is_told_once_and_again_after_a_recovery() {
     let mut at = 0;
     let mut next = |organization: &mut Organization| {
         at += 1;
-        let decision = tick(organization, at);
+        let decision = decide_at(organization, at);
         *organization = applied(organization.clone(), &decision);
-        told(&decision)
+        announced(&decision)
     };
     assert_eq!(next(&mut organization), ["credit.low"]);
     assert_eq!(organization.agents[0].billing, BillingStatus::Warning);
@@ -195,14 +200,14 @@ fn exempt_and_suspended_agents_are_left_alone() {
     for status in [BillingStatus::Exempt, BillingStatus::Suspended] {
         let mut organization = organization(dec!(0), vec![running(1)]);
         organization.agents[0].billing = status;
-        let decision = tick(&organization, 5);
-        assert!(decision.standings.is_empty() && decision.owed.is_positive());
+        let decision = decide_at(&organization, 5);
+        assert!(decision.updates.is_empty() && decision.owed.is_positive());
     }
 }
 
 #[test]
-fn the_warning_says_what_is_owed_now_and_at_the_deadline() {
-    let decision = tick(&organization(dec!(0), vec![running(1), running(2)]), 3);
+fn the_warning_states_the_debt_now_and_at_the_shutdown_date() {
+    let decision = decide_at(&organization(dec!(0), vec![running(1), running(2)]), 3);
     let Some(Notice::ShutdownScheduled {
         owed,
         owed_at_deadline,
@@ -220,9 +225,9 @@ fn the_warning_says_what_is_owed_now_and_at_the_deadline() {
 }
 
 #[test]
-fn the_forecast_knows_when_the_money_ends() {
+fn the_forecast_says_when_the_balance_is_low_and_empty() {
     let now = hour(1).start();
-    let outlook = |balance| {
+    let forecast_for = |balance| {
         forecast(
             usd(balance),
             &[running(1)],
@@ -231,20 +236,20 @@ fn the_forecast_knows_when_the_money_ends() {
             &Prices::default(),
         )
     };
-    let funded = outlook(dec!(4.02));
+    let funded = forecast_for(dec!(4.02));
     assert_eq!(funded.owed, usd(dec!(0.02)));
     assert_eq!(funded.burn_per_hour, usd(dec!(0.02)));
     assert_eq!(funded.hours_left, Some(dec!(200)));
     assert_eq!(funded.low_at, Some(hour(101).start()));
     assert_eq!(funded.empty_at, Some(hour(201).start()));
-    let broke = outlook(dec!(0));
+    let broke = forecast_for(dec!(0));
     assert_eq!(
         (broke.hours_left, broke.low_at, broke.empty_at),
         (Some(dec!(0)), None, Some(now))
     );
-    let still = forecast(usd(dec!(3)), &[], None, now, &Prices::default());
+    let idle = forecast(usd(dec!(3)), &[], None, now, &Prices::default());
     assert_eq!(
-        (still.hours_left, still.low_at, still.empty_at),
+        (idle.hours_left, idle.low_at, idle.empty_at),
         (None, None, None)
     );
 }

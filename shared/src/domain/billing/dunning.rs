@@ -1,90 +1,56 @@
-//! What follows for those who owe. Owns: warnings, deadlines, suspension, what the owner is told.
-//! Does not own: sending it.
+//! Dunning: warning, shutdown date and suspension of agents in debt. Owns: the rules and what the owner is told. Does
+//! not own: sending it.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use uuid::Uuid;
 
-use super::planner::Organization;
+use super::account::{Agent, Organization, WarningDelivery};
 use super::slice::{amount, microseconds};
 use crate::domain::agent::BillingStatus;
 use crate::domain::hour::Hour;
+use crate::domain::ids::{AgentId, UserId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// A notice lists at most this many agents, and counts all.
-const LISTED: usize = 50;
-/// The mail provider must have had the warning this long.
+/// A notice lists at most this many agents and counts all, so that an event stays below EventBridge's 256 KB.
+pub const MAX_LISTED_AGENTS: usize = 50;
+/// An agent is suspended only after the mail provider has had the warning for this long.
 const NOTICE_PERIOD: TimeDelta = TimeDelta::hours(24);
-/// A mail provider that stays down delays a suspension no longer than this after the warning.
-const LONGEST_DELAY: TimeDelta = TimeDelta::days(7);
+/// A mail provider that stays down does not delay a suspension for longer than this after the warning.
+const MAX_DELAY: TimeDelta = TimeDelta::days(7);
 
-/// What became of an agent's shutdown warning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Handover {
-    /// Nobody has it yet.
-    #[default]
-    Pending,
-    /// The mail provider took it then.
-    HandedOver(DateTime<Utc>),
-    /// There was nobody to address.
-    Undeliverable,
+/// An agent's new billing status with its warning columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillingUpdate {
+    pub id: AgentId,
+    pub billing: BillingStatus,
+    pub warned_at: Option<DateTime<Utc>>,
+    pub shutdown_at: Option<DateTime<Utc>>,
+    /// `None` if no container has to be stopped.
+    pub stop: Option<StopTarget>,
 }
 
-/// An agent that exists, as read under its lock.
-#[derive(Clone, Debug)]
-pub struct Agent {
-    /// The agent.
-    pub id: Uuid,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its billing status.
-    pub billing: BillingStatus,
-    /// There is, or may be, a container to stop.
-    pub expects_container: bool,
-    /// When its shutdown warning was written.
-    pub warned_at: Option<DateTime<Utc>>,
-    /// When it is to be shut down.
-    pub shutdown_at: Option<DateTime<Utc>>,
-    /// What became of that warning.
-    pub warning: Handover,
-}
-
-/// An agent's new billing status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The agent.
-    pub id: Uuid,
-    /// Its billing status from now on.
-    pub billing: BillingStatus,
-    /// When its shutdown warning was written.
-    pub warned_at: Option<DateTime<Utc>>,
-    /// When it is to be shut down.
-    pub shutdown_at: Option<DateTime<Utc>>,
-    /// A stop job goes with it.
-    pub stop: bool,
+/// What a stop job says about the agent besides its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopTarget {
+    pub user_id: UserId,
+    pub agent_name: Option<String>,
 }
 
 /// An agent in a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedAgent {
-    /// The agent.
-    pub id: Uuid,
-    /// Its name.
+    pub id: AgentId,
     pub name: Option<String>,
 }
 
-/// What the owner is told: at most one of each per organization and tick.
+/// What the owner is told, as the event's payload: at most one of each kind per organization and run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-#[expect(
-    missing_docs,
-    reason = "the fields are the event's payload, named as they are read"
-)]
 pub enum Notice {
-    /// Credit fell below the warning mark.
+    /// The balance fell below the warning mark.
     CreditLow {
         balance: Money,
         low_since: DateTime<Utc>,
@@ -106,7 +72,6 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The event's type.
     #[must_use]
     pub fn event_type(&self) -> &'static str {
         match self {
@@ -117,138 +82,184 @@ impl Notice {
     }
 }
 
-pub(super) struct Dunned {
+/// What the charges of one organization are followed by.
+pub(super) struct Dunning {
     pub low_since: Option<DateTime<Utc>>,
-    pub standings: Vec<Standing>,
+    pub updates: Vec<BillingUpdate>,
     pub notices: Vec<Notice>,
 }
 
-/// Applied after the charges, so that money that arrived in time counts before any deadline (F07).
-pub(super) fn dun(
-    organization: &Organization,
-    owed: &HashMap<Uuid, Money>,
-    balance: Money,
-    period_end: Hour,
-    now: DateTime<Utc>,
-    prices: &Prices,
-) -> Dunned {
-    let low = balance < prices.low_credit;
-    let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).start();
-    let mut agents: Vec<&Agent> = organization.agents.iter().collect();
-    agents.sort_by_key(|agent| agent.id);
-    let mut standings = Vec::new();
-    let (mut warned, mut suspended) = (Vec::new(), Vec::new());
-    for agent in agents {
-        let in_debt = owed.contains_key(&agent.id);
-        let next = match agent.billing {
-            BillingStatus::Exempt | BillingStatus::Suspended => continue,
-            _ if !in_debt && low => BillingStatus::Warning,
-            _ if !in_debt => BillingStatus::Active,
-            BillingStatus::ShutdownPending if deadline_passed(agent, period_end) => {
-                suspended.push(agent);
-                BillingStatus::Suspended
+/// What dunning knows about an organization after it was charged.
+pub(super) struct Assessment<'a> {
+    pub organization: &'a Organization,
+    /// The debt of each agent that has any.
+    pub debts: &'a HashMap<AgentId, Money>,
+    /// The balance after the charges.
+    pub balance: Money,
+    pub period_end: Hour,
+    /// Billing's clock. It only sets new shutdown dates.
+    pub now: DateTime<Utc>,
+    pub prices: &'a Prices,
+}
+
+/// The agents that change, each list in the order of the agents' ids.
+#[derive(Default)]
+struct Changes<'a> {
+    updates: Vec<BillingUpdate>,
+    warned: Vec<&'a Agent>,
+    suspended: Vec<&'a Agent>,
+}
+
+impl<'a> Assessment<'a> {
+    /// Runs after the charges, so money that arrived in time counts before any shutdown date (F07).
+    pub(super) fn apply(&self) -> Dunning {
+        let changes = self.changes();
+        let period_end = self.period_end.start();
+        let low_since = self
+            .is_low()
+            .then(|| self.organization.low_since.unwrap_or(period_end));
+        Dunning {
+            low_since,
+            notices: self.notices(&changes, low_since),
+            updates: changes.updates,
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.balance < self.prices.low_credit
+    }
+
+    /// The shutdown date of agents that are warned now.
+    fn deadline(&self) -> DateTime<Utc> {
+        Hour::at_or_after(self.now + TimeDelta::hours(self.prices.grace_hours)).start()
+    }
+
+    fn changes(&self) -> Changes<'a> {
+        let mut agents: Vec<&Agent> = self.organization.agents.iter().collect();
+        agents.sort_by_key(|agent| agent.id);
+        let mut changes = Changes::default();
+        for agent in agents {
+            let Some(status) = self.next_status(agent) else {
+                continue;
+            };
+            if status == BillingStatus::Suspended {
+                changes.suspended.push(agent);
             }
-            _ => BillingStatus::ShutdownPending,
-        };
-        let pending = next == BillingStatus::ShutdownPending;
-        let newly = pending
-            && (agent.billing != next || agent.warned_at.is_none() || agent.shutdown_at.is_none());
-        if newly {
-            warned.push(agent);
+            let mut update = update(agent, status);
+            let is_warned = update.warned_at.is_some() && update.shutdown_at.is_some();
+            if status == BillingStatus::ShutdownPending && (agent.billing != status || !is_warned) {
+                update.warned_at = Some(self.now);
+                update.shutdown_at = Some(self.deadline());
+                changes.warned.push(agent);
+            }
+            let is_change = update.billing != agent.billing
+                || update.warned_at != agent.warned_at
+                || update.shutdown_at != agent.shutdown_at;
+            if is_change {
+                changes.updates.push(update);
+            }
         }
-        let keeps = next == BillingStatus::Suspended || (pending && !newly);
-        let standing = Standing {
-            id: agent.id,
-            billing: next,
-            warned_at: if newly {
-                Some(now)
-            } else {
-                agent.warned_at.filter(|_| keeps)
-            },
-            shutdown_at: if newly {
-                Some(deadline)
-            } else {
-                agent.shutdown_at.filter(|_| keeps)
-            },
-            stop: next == BillingStatus::Suspended && agent.expects_container,
-        };
-        let changed = next != agent.billing
-            || standing.warned_at != agent.warned_at
-            || standing.shutdown_at != agent.shutdown_at;
-        if changed {
-            standings.push(standing);
+        changes
+    }
+
+    /// `None` for agents that dunning leaves alone.
+    fn next_status(&self, agent: &Agent) -> Option<BillingStatus> {
+        let is_in_debt = self.debts.contains_key(&agent.id);
+        match agent.billing {
+            BillingStatus::Exempt | BillingStatus::Suspended => None,
+            _ if !is_in_debt && self.is_low() => Some(BillingStatus::Warning),
+            _ if !is_in_debt => Some(BillingStatus::Active),
+            BillingStatus::ShutdownPending if is_shutdown_due(agent, self.period_end) => {
+                Some(BillingStatus::Suspended)
+            }
+            _ => Some(BillingStatus::ShutdownPending),
         }
     }
-    let total = owed.values().copied().sum();
-    let mut notices = Vec::new();
-    if !warned.is_empty() {
-        notices.push(Notice::ShutdownScheduled {
-            agents: listed(&warned),
-            agent_count: warned.len(),
-            owed: total,
-            owed_at_deadline: total + accruing(organization, period_end, deadline, prices),
-            scheduled_shutdown_at: deadline,
-        });
+
+    fn notices(&self, changes: &Changes<'_>, low_since: Option<DateTime<Utc>>) -> Vec<Notice> {
+        let owed = self.debts.values().copied().sum();
+        let mut notices = Vec::new();
+        if !changes.warned.is_empty() {
+            let deadline = self.deadline();
+            notices.push(Notice::ShutdownScheduled {
+                agents: listed(&changes.warned),
+                agent_count: changes.warned.len(),
+                owed,
+                owed_at_deadline: owed + self.accruing_until(deadline),
+                scheduled_shutdown_at: deadline,
+            });
+        }
+        if !changes.suspended.is_empty() {
+            notices.push(Notice::Suspended {
+                agents: listed(&changes.suspended),
+                agent_count: changes.suspended.len(),
+                owed,
+            });
+        }
+        // A shutdown warning in the same run already says that the balance is low.
+        let was_low = self.organization.low_since.is_some();
+        if let Some(low_since) = low_since
+            && !was_low
+            && changes.warned.is_empty()
+        {
+            notices.push(Notice::CreditLow {
+                balance: self.balance,
+                low_since,
+            });
+        }
+        notices
     }
-    if !suspended.is_empty() {
-        let agents = listed(&suspended);
-        notices.push(Notice::Suspended {
-            agents,
-            agent_count: suspended.len(),
-            owed: total,
-        });
-    }
-    let low_since = if low {
-        organization.low_since.or(Some(period_end.start()))
-    } else {
-        None
-    };
-    if let (Some(since), None, true) = (low_since, organization.low_since, warned.is_empty()) {
-        notices.push(Notice::CreditLow {
-            balance,
-            low_since: since,
-        });
-    }
-    Dunned {
-        low_since,
-        standings,
-        notices,
+
+    /// What the open spans will add to the debt until the shutdown date.
+    fn accruing_until(&self, deadline: DateTime<Utc>) -> Money {
+        let remaining = microseconds(self.period_end.start(), deadline).max(0);
+        let spans = self.organization.spans.iter();
+        spans
+            .filter(|span| span.ended_at.is_none())
+            .map(|span| amount(span.rate(self.prices), remaining))
+            .sum()
     }
 }
 
-/// Nobody unwarned is suspended (F06): the warning must have been with the mail provider for a day,
-/// unless there was nobody to address or the provider has been down for a week.
-fn deadline_passed(agent: &Agent, period_end: Hour) -> bool {
+/// The update to a new status. The warning columns stay while a shutdown is pending and after a suspension; other
+/// statuses clear them.
+fn update(agent: &Agent, status: BillingStatus) -> BillingUpdate {
+    let keeps_warning = matches!(
+        status,
+        BillingStatus::Suspended | BillingStatus::ShutdownPending
+    );
+    let needs_stop = status == BillingStatus::Suspended && agent.expects_container;
+    BillingUpdate {
+        id: agent.id,
+        billing: status,
+        warned_at: agent.warned_at.filter(|_| keeps_warning),
+        shutdown_at: agent.shutdown_at.filter(|_| keeps_warning),
+        stop: needs_stop.then(|| StopTarget {
+            user_id: agent.user_id,
+            agent_name: agent.name.clone(),
+        }),
+    }
+}
+
+/// Nobody is suspended without a warning (F06): the mail provider must have had the warning for a day, unless there was
+/// nobody to warn or the provider has been down for a week.
+fn is_shutdown_due(agent: &Agent, period_end: Hour) -> bool {
     let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
         return false;
     };
     let at = period_end.start();
-    let noticed = match agent.warning {
-        Handover::HandedOver(handed_over) => at >= handed_over + NOTICE_PERIOD,
-        Handover::Undeliverable => true,
-        Handover::Pending => false,
+    let is_warned = match agent.warning {
+        WarningDelivery::HandedOver(handed_over) => at >= handed_over + NOTICE_PERIOD,
+        WarningDelivery::Undeliverable => true,
+        WarningDelivery::Pending => false,
     };
-    at >= shutdown_at && (noticed || at >= warned_at + LONGEST_DELAY)
-}
-
-/// What the spans still open will have added by the deadline.
-fn accruing(
-    organization: &Organization,
-    period_end: Hour,
-    deadline: DateTime<Utc>,
-    prices: &Prices,
-) -> Money {
-    let left = microseconds(period_end.start(), deadline).max(0);
-    let open = organization
-        .spans
-        .iter()
-        .filter(|span| span.ended_at.is_none());
-    open.map(|span| amount(span.rate(prices), left)).sum()
+    at >= shutdown_at && (is_warned || at >= warned_at + MAX_DELAY)
 }
 
 fn listed(agents: &[&Agent]) -> Vec<ListedAgent> {
-    let listed = agents.iter().take(LISTED);
-    listed
+    agents
+        .iter()
+        .take(MAX_LISTED_AGENTS)
         .map(|agent| ListedAgent {
             id: agent.id,
             name: agent.name.clone(),

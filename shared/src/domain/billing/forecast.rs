@@ -1,4 +1,4 @@
-//! Where an organization's credit is going. Owns: the figures an owner plans by.
+//! For how long an organization's credit lasts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::prelude::ToPrimitive;
@@ -8,23 +8,23 @@ use super::slice::Span;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// An outlook from now on, as if nothing starts or stops.
+/// The future of the balance if no agent starts or stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// What ticks could not charge.
+    /// What billing runs could not charge.
     pub owed: Money,
-    /// Dollars per hour all open spans cost together.
+    /// The cost of all open spans in dollars per hour.
     pub burn_per_hour: Money,
-    /// Hours until nothing is left, two decimals, rounded down; none = nothing is being spent.
+    /// Hours until the balance is zero, rounded down to two decimals; `None` if nothing is being spent.
     pub hours_left: Option<Decimal>,
-    /// When the balance reaches the warning mark; none = never, or it is below already.
+    /// When the balance reaches the warning mark; `None` if never, or if it is below already.
     pub low_at: Option<DateTime<Utc>>,
-    /// When nothing is left; none = never.
+    /// When the balance is zero; `None` if never.
     pub empty_at: Option<DateTime<Utc>>,
 }
 
-/// Looks ahead from `now`. Time that is metered but not yet charged counts as spent.
-/// `decided_through`: the last tick that decided this organization; none = no tick has.
+/// The forecast at `now`. Time that is metered but not yet charged counts as spent. `decided_through` is the last
+/// billing run that decided this organization, if any.
 #[must_use]
 pub fn forecast(
     balance: Money,

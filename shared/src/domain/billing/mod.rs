@@ -1,19 +1,23 @@
-//! Billing: what metered time is worth, what a tick charges, and what follows for those who owe.
+//! Billing: what metered time costs, what a billing run charges, and what follows for organizations in debt.
 //!
-//! Three ideas carry it. A *slice*, the part of one usage span inside one clock hour, is the only
-//! thing that is charged. An organization is decided once per tick. Debt belongs to the
-//! organization, so a deleted, exempted or suspended agent needs no rule of its own.
+//! Three ideas carry it. A *slice*, the part of one usage span inside one clock hour, is the only thing that is
+//! charged. An organization is decided once per run. Debt belongs to the organization, so deleted, exempt and suspended
+//! agents need no rules of their own.
 //!
 //! Owns: slices, the order of charging, dunning, the forecast. Does not own: locks, SQL, the clock.
 
+mod account;
+mod decision;
 mod dunning;
 mod forecast;
 mod planner;
 mod slice;
 
-pub use dunning::{Agent, Handover, ListedAgent, Notice, Standing};
+pub use account::{Agent, Organization, WarningDelivery};
+pub use decision::{Decision, decide};
+pub use dunning::{BillingUpdate, ListedAgent, MAX_LISTED_AGENTS, Notice, StopTarget};
 pub use forecast::{Forecast, forecast};
-pub use planner::{AgentTotal, Charge, Decision, Organization, SpanProgress, WriteOff, decide};
+pub use planner::{AgentTotal, Charge, SpanProgress, WriteOff};
 pub use slice::{Kind, Slice, Span, amount};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What holds for every organization: the planner's laws, checked on generated ones.
+//! Laws of charging and dunning, checked on generated organizations.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::agent::BillingStatus;
 use crate::domain::hour::Hour;
+use crate::domain::ids::{AgentId, OrganizationId, SpanId, UserId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
@@ -36,10 +37,12 @@ pub(super) fn span(
 ) -> Span {
     let at = |microseconds| epoch() + TimeDelta::microseconds(microseconds);
     Span {
-        id: Uuid::from_u128(agent << 64 | u128::from(from.unsigned_abs())),
-        agent_id: Uuid::from_u128(agent),
+        id: SpanId::new(Uuid::from_u128(
+            agent << 64 | u128::from(from.unsigned_abs()),
+        )),
+        agent_id: AgentId::new(Uuid::from_u128(agent)),
         agent_created_at: epoch() + TimeDelta::seconds(i64::try_from(agent % 3).expect("small")),
-        user_id: Uuid::nil(),
+        user_id: UserId::new(Uuid::nil()),
         agent_name: None,
         kind,
         hourly_rate: rate,
@@ -51,45 +54,46 @@ pub(super) fn span(
 
 fn agent(id: u128) -> Agent {
     Agent {
-        id: Uuid::from_u128(id),
+        id: AgentId::new(Uuid::from_u128(id)),
+        user_id: UserId::new(Uuid::nil()),
         name: Some(format!("agent {id}")),
         billing: BillingStatus::Active,
         expects_container: true,
         warned_at: None,
         shutdown_at: None,
-        warning: Handover::Pending,
+        warning: WarningDelivery::Pending,
     }
 }
 
 pub(super) fn organization(balance: Decimal, spans: Vec<Span>) -> Organization {
-    let ids: BTreeSet<Uuid> = spans.iter().map(|span| span.agent_id).collect();
+    let ids: BTreeSet<AgentId> = spans.iter().map(|span| span.agent_id).collect();
     Organization {
-        id: Uuid::from_u128(99),
+        id: OrganizationId::new(Uuid::from_u128(99)),
         balance: usd(balance),
         low_since: None,
-        agents: ids.iter().map(|id| agent(id.as_u128())).collect(),
+        agents: ids.iter().map(|id| agent(id.uuid().as_u128())).collect(),
         spans,
     }
 }
 
-pub(super) fn tick(organization: &Organization, at: i64) -> Decision {
+pub(super) fn decide_at(organization: &Organization, at: i64) -> Decision {
     decide(organization, hour(at), hour(at).start(), &Prices::default())
 }
 
-/// What the database holds after a decision.
+/// The organization as the database holds it after a decision.
 pub(super) fn applied(mut organization: Organization, decision: &Decision) -> Organization {
     organization.balance = decision.balance;
     organization.low_since = decision.low_since;
-    for moved in &decision.spans {
+    for progress in &decision.spans {
         let span = organization
             .spans
             .iter_mut()
-            .find(|span| span.id == moved.id)
-            .expect("a span");
-        assert_eq!(span.billed_through, moved.was);
-        span.billed_through = Some(moved.billed_through);
+            .find(|span| span.id == progress.id)
+            .expect("progress of a span of the organization");
+        assert_eq!(span.billed_through, progress.previous);
+        span.billed_through = Some(progress.billed_through);
     }
-    let settled: BTreeSet<Uuid> = decision
+    let settled: BTreeSet<SpanId> = decision
         .spans
         .iter()
         .filter(|span| span.settled)
@@ -98,21 +102,21 @@ pub(super) fn applied(mut organization: Organization, decision: &Decision) -> Or
     organization
         .spans
         .retain(|span| !settled.contains(&span.id));
-    for standing in &decision.standings {
+    for update in &decision.updates {
         let agent = organization
             .agents
             .iter_mut()
-            .find(|agent| agent.id == standing.id)
-            .expect("an agent");
-        agent.billing = standing.billing;
-        agent.warned_at = standing.warned_at;
-        agent.shutdown_at = standing.shutdown_at;
+            .find(|agent| agent.id == update.id)
+            .expect("an update of an agent of the organization");
+        agent.billing = update.billing;
+        agent.warned_at = update.warned_at;
+        agent.shutdown_at = update.shutdown_at;
     }
     organization
 }
 
 /// Ledger rows without the running balance: span, start, end, amount.
-type Row = (Uuid, DateTime<Utc>, DateTime<Utc>, Money);
+type Row = (SpanId, DateTime<Utc>, DateTime<Utc>, Money);
 
 fn rows(organization: &Organization, decision: &Decision) -> Vec<Row> {
     let row = |charge: &Charge| {
@@ -141,7 +145,7 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
         0..limit,
         proptest::option::of(0..limit / 4),
     );
-    // Spans of one agent do not overlap: each agent's lengths are laid one after the other.
+    // Spans of one agent do not overlap: each begins after the previous one ended.
     proptest::collection::vec(one, 0..14).prop_map(move |drawn| {
         let mut ends = std::collections::HashMap::new();
         let mut spans = Vec::new();
@@ -178,7 +182,7 @@ proptest! {
     #[test]
     fn balances_never_go_below_zero_and_rows_chain(spans in spans(), balance in balance(), at in 0..HOURS) {
         let before = organization(balance, spans);
-        let decision = tick(&before, at);
+        let decision = decide_at(&before, at);
         let mut running = before.balance;
         for charge in &decision.charges {
             prop_assert_eq!(charge.balance_before, running);
@@ -190,21 +194,21 @@ proptest! {
     }
 
     #[test]
-    fn what_was_metered_is_charged_owed_or_written_off(
+    fn metered_time_is_charged_owed_or_written_off(
         spans in spans(), balance in balance(), at in 0..HOURS + 90 * 24
     ) {
         let before = organization(balance, spans);
-        let decision = tick(&before, at);
+        let decision = decide_at(&before, at);
         let through = hour(at).start();
         let worth: Money = before.spans.iter()
             .map(|span| span.worth(span.unbilled_from(), through, &Prices::default())).sum();
-        let given_up: Money = decision.write_offs.iter().map(|write_off| write_off.worth).sum();
-        prop_assert_eq!(decision.charged + decision.owed + given_up, worth);
+        let written_off: Money = decision.write_offs.iter().map(|write_off| write_off.worth).sum();
+        prop_assert_eq!(decision.charged + decision.owed + written_off, worth);
         prop_assert_eq!(decision.totals.iter().map(|total| total.amount).sum::<Money>(), decision.charged);
     }
 
     #[test]
-    fn a_spans_worth_is_the_sum_of_its_slices(spans in spans(), at in 0..HOURS) {
+    fn the_worth_of_a_span_is_the_sum_of_its_slices(spans in spans(), at in 0..HOURS) {
         let through = hour(at).start();
         for span in spans {
             let mut sum = Money::ZERO;
@@ -220,58 +224,58 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_rows_read_makes_no_difference(
+    fn the_order_of_input_rows_makes_no_difference(
         spans in spans().prop_shuffle(), balance in balance(), at in 0..HOURS
     ) {
         let shuffled = organization(balance, spans);
         let mut sorted = shuffled.clone();
         sorted.spans.sort_by_key(|span| span.id);
         sorted.agents.reverse();
-        let (a, b) = (tick(&shuffled, at), tick(&sorted, at));
+        let (a, b) = (decide_at(&shuffled, at), decide_at(&sorted, at));
         prop_assert_eq!(rows(&shuffled, &a), rows(&sorted, &b));
-        prop_assert_eq!((a.owed, a.balance, a.standings, a.notices), (b.owed, b.balance, b.standings, b.notices));
+        prop_assert_eq!((a.owed, a.balance, a.updates, a.notices), (b.owed, b.balance, b.updates, b.notices));
     }
 
     #[test]
-    fn more_money_never_charges_less(spans in spans(), balance in balance(), more in balance(), at in 0..HOURS) {
+    fn more_money_never_charges_fewer_slices(spans in spans(), balance in balance(), more in balance(), at in 0..HOURS) {
         let poorer = organization(balance, spans.clone());
         let richer = organization(balance + more, spans);
-        let (less, all) = (rows(&poorer, &tick(&poorer, at)), rows(&richer, &tick(&richer, at)));
+        let (less, all) = (rows(&poorer, &decide_at(&poorer, at)), rows(&richer, &decide_at(&richer, at)));
         prop_assert!(all.starts_with(&less));
     }
 
     #[test]
-    fn late_ticks_write_the_rows_of_punctual_ones(
+    fn late_runs_write_the_rows_of_punctual_ones(
         spans in spans(), gaps in proptest::collection::vec(1i64..9, 1..20)
     ) {
         let start = organization(dec!(100_000), spans);
-        let mut ticked = start.clone();
+        let mut billed = start.clone();
         let (mut punctual, mut at) = (Vec::new(), 0);
         for gap in gaps {
             at += gap;
-            let decision = tick(&ticked, at);
-            punctual.extend(rows(&ticked, &decision));
-            ticked = applied(ticked, &decision);
+            let decision = decide_at(&billed, at);
+            punctual.extend(rows(&billed, &decision));
+            billed = applied(billed, &decision);
         }
-        let once = tick(&start, at);
+        let once = decide_at(&start, at);
         prop_assert_eq!(punctual, rows(&start, &once));
-        prop_assert_eq!(ticked.balance, once.balance);
+        prop_assert_eq!(billed.balance, once.balance);
     }
 
     #[test]
     fn debt_is_paid_oldest_first_once_money_arrives(
         spans in spans(), balance in balance(), later in balance(), at in 1..HOURS
     ) {
-        // However the money comes in, in the end the same slices are charged in the same order.
+        // In however many parts the money arrives, the same slices are charged in the same order.
         let start = organization(balance, spans);
-        let first = tick(&start, at);
+        let first = decide_at(&start, at);
         let mut topped_up = applied(start.clone(), &first);
         topped_up.balance += usd(later);
-        let second = tick(&topped_up, at);
+        let second = decide_at(&topped_up, at);
         let mut in_steps = rows(&start, &first);
         in_steps.extend(rows(&topped_up, &second));
         let mut at_once = start.clone();
         at_once.balance += usd(later);
-        prop_assert_eq!(in_steps, rows(&at_once, &tick(&at_once, at)));
+        prop_assert_eq!(in_steps, rows(&at_once, &decide_at(&at_once, at)));
     }
 }

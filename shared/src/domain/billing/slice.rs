@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::domain::hour::Hour;
+use crate::domain::ids::{AgentId, SpanId, UserId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
@@ -15,14 +15,13 @@ const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A running agent.
     Running,
     /// A stopped agent whose backup is kept.
     Idle,
 }
 
 impl Kind {
-    /// Reads the database's word.
+    /// Parses the database's word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -42,50 +41,42 @@ impl Kind {
     }
 }
 
-/// A stretch of time in which one agent was metered at one rate, as far as it is not settled.
+/// A period in which one agent is metered at one rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The span.
-    pub id: Uuid,
-    /// The agent, which may be gone.
-    pub agent_id: Uuid,
-    /// Decides who is charged first.
+    pub id: SpanId,
+    /// The agent may be deleted by now.
+    pub agent_id: AgentId,
+    /// Older agents are charged first.
     pub agent_created_at: DateTime<Utc>,
-    /// The agent's owner.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// The agent's name when the span began.
     pub agent_name: Option<String>,
-    /// What is metered.
     pub kind: Kind,
-    /// The agent's own running rate, in dollars per hour; none = the price list's.
+    /// The agent's own running rate in dollars per hour; `None` for the price list's.
     pub hourly_rate: Option<Decimal>,
-    /// When it began.
     pub started_at: DateTime<Utc>,
-    /// When it ended; none = still open.
+    /// `None` while the span is open.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Charged up to here; none = nothing charged yet.
+    /// The end of what is charged; `None` if nothing is charged yet.
     pub billed_through: Option<DateTime<Utc>>,
 }
 
 /// The part of a span inside one clock hour: what one ledger row charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Its first instant.
     pub start: DateTime<Utc>,
-    /// The instant after its last.
+    /// Exclusive.
     pub end: DateTime<Utc>,
-    /// Its price.
     pub amount: Money,
 }
 
 impl Slice {
-    /// The clock hour it lies in.
     #[must_use]
     pub fn hour(&self) -> Hour {
         Hour::containing(self.start)
     }
 
-    /// Its length in seconds.
     #[must_use]
     pub fn seconds(&self) -> Decimal {
         Decimal::new(microseconds(self.start, self.end), 6)
@@ -102,20 +93,20 @@ impl Span {
         }
     }
 
-    /// The first instant not yet charged.
+    /// The first instant that is not charged.
     #[must_use]
     pub fn unbilled_from(&self) -> DateTime<Utc> {
         self.billed_through.unwrap_or(self.started_at)
     }
 
-    /// Where its metered time ends, looked at up to `through`.
+    /// The end of the metered time, at most `through`.
     #[must_use]
     pub fn end(&self, through: DateTime<Utc>) -> DateTime<Utc> {
         self.ended_at
             .map_or(through, |ended_at| ended_at.min(through))
     }
 
-    /// The first slice at or after `from`, of what is metered up to `through`.
+    /// The slice that begins at `from`, cut at the full hour, at the end of the span and at `through`.
     #[must_use]
     pub fn slice_at(
         &self,
@@ -131,8 +122,8 @@ impl Span {
         })
     }
 
-    /// What its uncharged time from `from` up to `through` is worth: the sum of its slices, without
-    /// walking the hours between the first and the last.
+    /// The price of the time from `from` to `through`: the sum of its slices, without iterating over the full hours in
+    /// between.
     #[must_use]
     pub fn worth(&self, from: DateTime<Utc>, through: DateTime<Utc>, prices: &Prices) -> Money {
         let Some(first) = self.slice_at(from, through, prices) else {
@@ -161,7 +152,7 @@ pub fn amount(rate: Decimal, microseconds: i64) -> Money {
     Money::rounded(rate * Decimal::from(microseconds) / Decimal::from(MICROSECONDS_PER_HOUR))
 }
 
-/// Microseconds from `start` to `end`: the database's grain.
+/// Microseconds from `start` to `end`. The database stores no finer time.
 pub(super) fn microseconds(start: DateTime<Utc>, end: DateTime<Utc>) -> i64 {
     end.timestamp_micros() - start.timestamp_micros()
 }

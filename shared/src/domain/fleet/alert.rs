@@ -1,45 +1,164 @@
-//! What is wrong with a host. Owns: the thresholds.
+//! What is wrong with a host. Owns: the codes of alerts and incidents with their texts, each severity
+//! having its own text (F31), and which alerts a host has. Does not own: the thresholds (`load`).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::code::Code;
-use super::pass::{NodeRow, Reading};
-use crate::domain::health::{LATE_AFTER, STALE_AFTER, Severity, age};
-use crate::domain::observation::Unread;
-use crate::domain::placement::HostFacts;
+use super::health::age;
+use super::load::{CHECK_AGE, DRIFT, Resource, SLOTS_PERCENT};
+use super::observation::{HostInspection, HostReadError, HostRow};
+use super::severity::Severity;
 
-/// Taken slots, in percent.
-const SATURATION: (i64, i64) = (85, 100);
-/// Use of the root file system and of the memory, in percent.
-const DISK: (u64, u64) = (85, 95);
-const MEMORY: (u64, u64) = (85, 95);
-/// Share of the last minute in which something waited for I/O, in percent.
-const IO_PRESSURE: (u64, u64) = (40, 70);
-/// Load of the last minute per processor, in hundredths.
-const LOAD: (u64, u64) = (200, 400);
-/// Containers too many or too few.
-const DRIFT: (u64, u64) = (1, 2);
+/// A disabled host on which no agent is expected needs no attention when it is not read.
+const UNUSED_HOST: &str = "The host is disabled and empty, and was not read";
+
+/// What an alert or an incident is about, for programs. [`AlertCode::headline`] says what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertCode {
+    // The host was not read for a long time.
+    LastCheck,
+    // The host is busy.
+    Saturation,
+    Disk,
+    Memory,
+    IoPressure,
+    Load,
+    // Something to clean up.
+    Drift,
+    Pinned,
+    #[serde(rename = "ghost_running")]
+    UnclaimedRunning,
+    #[serde(rename = "ghost_not_running")]
+    UnclaimedNotRunning,
+    /// An unclaimed container of an agent that lives on another host (F26).
+    SecondContainer,
+    // An agent's container; `health` says what each means.
+    ContainerFailed,
+    ContainerUnknown,
+    ContainerMissing,
+    ContainerDegraded,
+    ContainerStale,
+    // The whole fleet.
+    NoHosts,
+    NoHostRead,
+    NoFreeSlot,
+    FewFreeSlots,
+    /// In JSON the error's own word: `unreachable`. Never `too_long` or `not_registered`: see the
+    /// conversion below.
+    #[serde(untagged)]
+    HostNotRead(HostReadError),
+}
+
+impl From<HostReadError> for AlertCode {
+    fn from(error: HostReadError) -> Self {
+        Self::HostNotRead(match error {
+            HostReadError::TooLong => HostReadError::Protocol,
+            HostReadError::NotRegistered => HostReadError::NotInspected,
+            error => error,
+        })
+    }
+}
+
+impl From<Resource> for AlertCode {
+    fn from(resource: Resource) -> Self {
+        match resource {
+            Resource::Disk => Self::Disk,
+            Resource::Memory => Self::Memory,
+            Resource::IoPressure => Self::IoPressure,
+            Resource::Load => Self::Load,
+        }
+    }
+}
+
+impl AlertCode {
+    /// Whether nothing is known about the host's containers.
+    #[must_use]
+    pub fn is_host_not_read(self) -> bool {
+        matches!(self, Self::HostNotRead(_))
+    }
+
+    /// Whether the critical alert means that the host takes no more agents.
+    #[must_use]
+    pub fn is_about_capacity(self) -> bool {
+        matches!(
+            self,
+            Self::Saturation | Self::Disk | Self::Memory | Self::IoPressure | Self::Load
+        )
+    }
+
+    /// The text without figures.
+    #[must_use]
+    pub fn headline(self, severity: Severity) -> String {
+        if let Self::HostNotRead(error) = self {
+            return match severity {
+                Severity::Critical | Severity::Warning => error.to_string(),
+                Severity::Info => UNUSED_HOST.to_owned(),
+            };
+        }
+        let (critical, other) = self.texts();
+        let text = match severity {
+            Severity::Critical => critical,
+            Severity::Warning | Severity::Info => other,
+        };
+        text.to_owned()
+    }
+
+    /// The texts of a critical alert and of others. A code with only one severity has the same text twice.
+    fn texts(self) -> (&'static str, &'static str) {
+        let same = |text| (text, text);
+        match self {
+            Self::HostNotRead(_) => same(UNUSED_HOST),
+            Self::LastCheck => (
+                "The host was not checked for long",
+                "The host's check is late",
+            ),
+            Self::Saturation => ("All slots are taken", "Few slots are left"),
+            Self::Disk => ("The disk is almost full", "The disk is filling up"),
+            Self::Memory => ("The memory is almost used up", "The memory is running low"),
+            Self::IoPressure => ("The disk cannot keep up", "The disk is busy"),
+            Self::Load => ("The processors are overloaded", "The processors are busy"),
+            Self::Drift => (
+                "Containers do not match the database",
+                "One container does not match the database",
+            ),
+            Self::Pinned => same("The host's key was pinned at its first connection"),
+            Self::UnclaimedRunning => same("A container that nobody claims runs"),
+            Self::UnclaimedNotRunning => same("A container that nobody claims is left over"),
+            Self::SecondContainer => same("An agent has a second container"),
+            Self::ContainerFailed => same("has failed"),
+            Self::ContainerUnknown => same("is not known of"),
+            Self::ContainerMissing => same("is missing"),
+            Self::ContainerDegraded => same("is degraded"),
+            Self::ContainerStale => ("is silent", "is silent, its container is healthy"),
+            Self::NoHosts => same("No host is enabled"),
+            Self::NoHostRead => same("No host was read"),
+            Self::NoFreeSlot => same("No agent can be placed"),
+            Self::FewFreeSlots => same("The fleet is filling up"),
+        }
+    }
+}
 
 /// Something that is wrong with a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// How much it matters.
     pub severity: Severity,
-    /// What it is about.
-    pub code: Code,
-    /// The same in plain words, with the figure.
+    pub code: AlertCode,
+    /// The headline, and the figure where there is one: `The disk is filling up: 86 %`.
     pub text: String,
 }
 
 impl Alert {
-    fn new(code: Code, severity: Severity, figure: &str) -> Self {
-        let headline = code.headline(severity);
-        let text = if figure.is_empty() {
-            headline.to_owned()
-        } else {
-            format!("{headline}: {figure}")
-        };
+    fn new(code: AlertCode, severity: Severity) -> Self {
+        Self {
+            severity,
+            code,
+            text: code.headline(severity),
+        }
+    }
+
+    fn with_figure(code: AlertCode, severity: Severity, figure: &str) -> Self {
+        let text = format!("{}: {figure}", code.headline(severity));
         Self {
             severity,
             code,
@@ -48,214 +167,176 @@ impl Alert {
     }
 }
 
-/// What a value means; both thresholds belong to what is above them.
-fn level<T: PartialOrd>(value: &T, (warning, critical): &(T, T)) -> Option<Severity> {
-    if value >= critical {
-        Some(Severity::Critical)
-    } else {
-        (value >= warning).then_some(Severity::Warning)
-    }
+/// What the alerts of a host depend on.
+pub(super) struct HostCondition<'a> {
+    pub(super) row: &'a HostRow,
+    pub(super) inspection: &'a HostInspection,
+    /// Allocated slots, in percent.
+    pub(super) utilization_pct: i64,
+    /// `None` if Docker was not read.
+    pub(super) drift: Option<i64>,
+    /// The number of rows that expect a container on the host.
+    pub(super) expected_containers: usize,
 }
 
-/// All that is wrong with a host. `expecting`: rows that expect a container there. The worst first, then
-/// in the order of the codes.
-pub(super) fn alerts(
-    (row, reading): (&NodeRow, &Reading),
-    (utilization, drift, expecting): (i64, Option<i64>, usize),
-    now: DateTime<Utc>,
-) -> Vec<Alert> {
-    let mut found: Vec<Alert> = Vec::new();
-    if let Err(why) = reading.docker() {
-        let severity = match why {
-            // It may be an attack, whatever is expected there.
-            Unread::HostKeyMismatch => Severity::Critical,
-            _ if !row.enabled && expecting == 0 => Severity::Info,
-            Unread::Deadline => Severity::Warning,
-            _ => Severity::Critical,
-        };
-        found.push(Alert::new(why.into(), severity, ""));
-    }
-    found.extend(last_check(row, reading, now));
-    if row.enabled
-        && let Some(severity) = level(&utilization, &SATURATION)
-    {
-        let figure = format!("{} of {} are taken", row.allocated_count, row.capacity);
-        found.push(Alert::new(Code::Saturation, severity, &figure));
-    }
-    if let Ok(visit) = reading.visit() {
-        found.extend(loads(&visit.facts));
-        if visit.pinned_now {
-            found.push(Alert::new(Code::Pinned, Severity::Info, ""));
+/// The most severe alert comes first.
+pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = Vec::new();
+    alerts.extend(not_read(host));
+    alerts.extend(last_check(host, now));
+    alerts.extend(saturation(host));
+    if let Ok(observation) = host.inspection.observation() {
+        let shortages = observation.facts.shortages().into_iter();
+        alerts.extend(shortages.map(|shortage| {
+            Alert::with_figure(
+                shortage.resource.into(),
+                shortage.severity,
+                &shortage.figure,
+            )
+        }));
+        if observation.pinned_now {
+            alerts.push(Alert::new(AlertCode::Pinned, Severity::Info));
         }
     }
-    found.extend(drift.and_then(off_by));
-    found.sort_by_key(|alert| alert.severity);
-    found
+    alerts.extend(host.drift.and_then(drift));
+    alerts.sort_by_key(|alert| alert.severity);
+    alerts
 }
 
-/// How long a host that was not asked in this pass has not been asked.
-fn last_check(row: &NodeRow, reading: &Reading, now: DateTime<Utc>) -> Option<Alert> {
-    if reading.at().is_some() {
+fn not_read(host: &HostCondition<'_>) -> Option<Alert> {
+    let error = host.inspection.engine().err()?;
+    let severity = match error {
+        // It may be an attack, even on a host that is not used.
+        HostReadError::HostKeyMismatch => Severity::Critical,
+        _ if !host.row.enabled && host.expected_containers == 0 => Severity::Info,
+        HostReadError::NotInspected => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    Some(Alert::new(error.into(), severity))
+}
+
+/// A host that this run did not inspect and that no run has inspected for long.
+fn last_check(host: &HostCondition<'_>, now: DateTime<Utc>) -> Option<Alert> {
+    if host.inspection.at().is_some() {
         return None;
     }
-    let age = age(row.last_health_check.unwrap_or(row.created_at), now);
-    let severity = level(&age, &(LATE_AFTER, STALE_AFTER))?;
-    let since = match row.last_health_check {
-        Some(_) => "the last check was",
-        None => "never, it was registered",
+    let (since, at) = match host.row.last_health_check {
+        Some(at) => ("the last check was", at),
+        None => ("never, it was registered", host.row.created_at),
     };
+    let age = age(at, now);
+    let severity = CHECK_AGE.severity(&age)?;
     let figure = format!("{since} {} minutes ago", age.num_minutes());
-    Some(Alert::new(Code::LastCheck, severity, &figure))
+    Some(Alert::with_figure(AlertCode::LastCheck, severity, &figure))
 }
 
-fn loads(facts: &HostFacts) -> Vec<Alert> {
-    let percent = |code, value: Option<u64>, limits| {
-        let value = value?;
-        let severity = level(&value, &limits)?;
-        Some(Alert::new(code, severity, &format!("{value} %")))
-    };
-    let load = || {
-        let (load, cpus) = (facts.load_1m_hundredths?, facts.cpus?.max(1));
-        let limits = (LOAD.0.saturating_mul(cpus), LOAD.1.saturating_mul(cpus));
-        let severity = level(&load, &limits)?;
-        let processors = if cpus == 1 { "processor" } else { "processors" };
-        let figure = format!("load {} on {cpus} {processors}", decimal(load));
-        Some(Alert::new(Code::Load, severity, &figure))
-    };
-    let found = [
-        percent(Code::Disk, facts.disk_used_percent, DISK),
-        percent(Code::Memory, facts.memory_used_percent, MEMORY),
-        percent(Code::IoPressure, facts.io_pressure_percent, IO_PRESSURE),
-        load(),
-    ];
-    found.into_iter().flatten().collect()
+fn saturation(host: &HostCondition<'_>) -> Option<Alert> {
+    if !host.row.enabled {
+        return None;
+    }
+    let severity = SLOTS_PERCENT.severity(&host.utilization_pct)?;
+    let figure = format!(
+        "{} of {} are taken",
+        host.row.allocated_count, host.row.capacity
+    );
+    Some(Alert::with_figure(AlertCode::Saturation, severity, &figure))
 }
 
-fn off_by(drift: i64) -> Option<Alert> {
-    let severity = level(&drift.unsigned_abs(), &DRIFT)?;
+fn drift(drift: i64) -> Option<Alert> {
+    let severity = DRIFT.severity(&drift.unsigned_abs())?;
     let figure = format!(
         "{} too {}",
         drift.unsigned_abs(),
         if drift > 0 { "many" } else { "few" }
     );
-    Some(Alert::new(Code::Drift, severity, &figure))
-}
-
-/// Hundredths as the kernel prints them: `4.05`.
-pub(super) fn decimal(hundredths: u64) -> String {
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+    Some(Alert::with_figure(AlertCode::Drift, severity, &figure))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metadata;
-    use super::super::code::UNUSED;
-    use super::super::pass::{Docker, Visit};
-    use super::*;
-    use crate::domain::placement::is_saturated;
     use chrono::TimeDelta;
-    use uuid::Uuid;
 
-    fn now() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
-    }
+    use super::super::fixtures::{failed, host_row, now, observed};
+    use super::super::load::HostFacts;
+    use super::*;
 
-    fn row(enabled: bool, checked: Option<i64>) -> NodeRow {
-        NodeRow {
-            id: Uuid::nil(),
-            node_id: "a".to_owned(),
+    /// A host with 85 of 100 slots taken, inspected this many seconds ago.
+    fn row(enabled: bool, last_check_age: Option<i64>) -> HostRow {
+        HostRow {
             capacity: 100,
             allocated_count: 85,
             enabled,
-            last_health_check: checked.map(|seconds| now() - TimeDelta::seconds(seconds)),
-            metadata: Metadata::default(),
+            last_health_check: last_check_age.map(|seconds| now() - TimeDelta::seconds(seconds)),
             created_at: now() - TimeDelta::days(1),
-            updated_at: now(),
+            ..host_row("a")
         }
     }
 
-    fn told(facts: HostFacts, pinned_now: bool) -> Reading {
-        Reading::Reached(Box::new(Visit {
-            at: now(),
-            latency_ms: 1,
-            pinned_now,
-            facts,
-            docker: Ok(Docker::default()),
-        }))
+    fn observed_facts(facts: HostFacts, pinned_now: bool) -> HostInspection {
+        let mut observation = observed(Ok(super::super::EngineObservation::default()));
+        observation.facts = facts;
+        observation.pinned_now = pinned_now;
+        HostInspection::Observed(Box::new(observation))
     }
 
-    fn refused(why: Unread) -> Reading {
-        Reading::Refused { at: now(), why }
+    fn alerts_of(inspection: &HostInspection, utilization_pct: i64, drift: i64) -> Vec<Alert> {
+        let host = HostCondition {
+            row: &row(true, None),
+            inspection,
+            utilization_pct,
+            drift: Some(drift),
+            expected_containers: 1,
+        };
+        alerts(&host, now())
     }
 
-    fn found(reading: &Reading, utilization: i64, drift: i64) -> Vec<Alert> {
-        alerts(
-            (&row(true, None), reading),
-            (utilization, Some(drift), 1),
-            now(),
-        )
-    }
-
-    fn facts(io: u64, percent: u64, load: u64) -> Reading {
+    fn facts(io_pressure: u64, percent: u64, load: u64) -> HostInspection {
         let facts = HostFacts {
             load_1m_hundredths: Some(load),
             cpus: Some(2),
             memory_used_percent: Some(percent),
             disk_used_percent: Some(percent),
-            io_pressure_percent: Some(io),
+            io_pressure_percent: Some(io_pressure),
         };
-        told(facts, false)
+        observed_facts(facts, false)
     }
 
     #[test]
-    fn f31_thresholds_belong_to_what_is_above_them_and_each_severity_has_its_text() {
-        assert_eq!(found(&facts(39, 84, 399), 84, 0), []);
-        let codes = [
-            Code::Saturation,
-            Code::Disk,
-            Code::Memory,
-            Code::IoPressure,
-            Code::Load,
+    fn f31_a_value_on_a_threshold_reaches_it_and_each_severity_has_its_own_text() {
+        assert_eq!(alerts_of(&facts(39, 84, 399), 84, 0), []);
+        let expected_codes = [
+            AlertCode::Saturation,
+            AlertCode::Disk,
+            AlertCode::Memory,
+            AlertCode::IoPressure,
+            AlertCode::Load,
+            AlertCode::Drift,
         ];
-        let (mut warnings, mut criticals) = (Vec::new(), Vec::new());
-        for (reading, utilization, drift, severity) in [
+        for (inspection, utilization, drift, severity) in [
             (facts(40, 85, 400), 85, 1, Severity::Warning),
             (facts(69, 94, 799), 99, -1, Severity::Warning),
             (facts(70, 95, 800), 100, 2, Severity::Critical),
             (facts(100, 100, 45_100), 101, -2, Severity::Critical),
         ] {
-            let alerts = found(&reading, utilization, drift);
+            let alerts = alerts_of(&inspection, utilization, drift);
             assert!(alerts.iter().all(|alert| alert.severity == severity));
-            let expected = [codes.as_slice(), &[Code::Drift]].concat();
-            assert_eq!(
-                alerts.iter().map(|alert| alert.code).collect::<Vec<_>>(),
-                expected
-            );
-            let (worst, texts) = match severity {
-                Severity::Critical => (true, &mut criticals),
-                _ => (false, &mut warnings),
-            };
-            // What takes no more by this table is what gets no more agents (F27).
-            assert_eq!(
-                reading
-                    .visit()
-                    .is_ok_and(|visit| is_saturated(&visit.facts)),
-                worst
-            );
-            texts.extend(alerts.into_iter().map(|alert| {
-                assert!(alert.text.starts_with(alert.code.headline(severity)));
-                (alert.code, alert.code.headline(severity))
-            }));
+            let codes: Vec<AlertCode> = alerts.iter().map(|alert| alert.code).collect();
+            assert_eq!(codes, expected_codes);
+            for alert in alerts {
+                assert!(alert.text.starts_with(&alert.code.headline(severity)));
+            }
         }
-        for (code, text) in &warnings {
-            assert!(criticals.iter().all(|(_, other)| other != text), "{code:?}");
+        let texts = |severity| expected_codes.map(|code| code.headline(severity));
+        let warnings = texts(Severity::Warning);
+        for critical in texts(Severity::Critical) {
+            assert!(!warnings.contains(&critical), "{critical}");
         }
     }
 
     #[test]
-    fn f31_figures_are_told() {
-        let texts = |reading: &Reading, utilization, drift| {
-            let alerts = found(reading, utilization, drift);
+    fn f31_alerts_contain_their_figures() {
+        let texts = |inspection: &HostInspection, utilization, drift| {
+            let alerts = alerts_of(inspection, utilization, drift);
             alerts
                 .into_iter()
                 .map(|alert| alert.text)
@@ -272,41 +353,57 @@ mod tests {
                 "One container does not match the database: 1 too few",
             ]
         );
-        assert_eq!(texts(&told(HostFacts::default(), false), 0, 0), [""; 0]);
+        let no_facts = observed_facts(HostFacts::default(), false);
+        assert_eq!(texts(&no_facts, 0, 0), [""; 0]);
     }
 
     #[test]
-    fn a_host_that_was_not_read_says_why_and_an_unused_one_is_no_trouble() {
-        let one = |enabled, reading: &Reading, expecting| {
-            let row = row(enabled, Some(0));
-            let found = alerts((&row, reading), (0, None, expecting), now());
-            assert_eq!(found.len(), 1, "{found:?}");
-            (found[0].severity, found[0].code, found[0].text.clone())
+    fn an_unread_host_gives_one_alert_that_is_info_if_the_host_is_unused() {
+        let only_alert = |enabled, inspection: &HostInspection, expected_containers| {
+            let host = HostCondition {
+                row: &row(enabled, Some(0)),
+                inspection,
+                utilization_pct: 0,
+                drift: None,
+                expected_containers,
+            };
+            let mut alerts = alerts(&host, now());
+            assert_eq!(alerts.len(), 1, "{alerts:?}");
+            alerts.remove(0)
         };
-        let gone = refused(Unread::Unreachable);
-        let text = "The host cannot be reached".to_owned();
-        let critical = (Severity::Critical, Code::Unreachable, text);
-        assert_eq!(one(true, &gone, 0), critical);
-        assert_eq!(one(false, &gone, 1), critical);
-        let unused = (Severity::Info, Code::Unreachable, UNUSED.to_owned());
-        assert_eq!(one(false, &gone, 0), unused);
-        let other = one(false, &refused(Unread::HostKeyMismatch), 0);
-        assert_eq!(
-            (other.0, other.1),
-            (Severity::Critical, Code::HostKeyMismatch)
-        );
-        let skipped = one(true, &Reading::NotInspected, 9);
-        assert_eq!(
-            (skipped.0, skipped.1),
-            (Severity::Warning, Code::NotInspected)
-        );
-        let pinned = one(true, &told(HostFacts::default(), true), 0);
-        assert_eq!((pinned.0, pinned.1), (Severity::Info, Code::Pinned));
+        let unreachable = failed(HostReadError::Unreachable);
+        let alert = |severity, text: &str| Alert {
+            severity,
+            code: AlertCode::HostNotRead(HostReadError::Unreachable),
+            text: text.to_owned(),
+        };
+        let critical = alert(Severity::Critical, "The host cannot be reached");
+        assert_eq!(only_alert(true, &unreachable, 0), critical);
+        assert_eq!(only_alert(false, &unreachable, 1), critical);
+        let unused = alert(Severity::Info, UNUSED_HOST);
+        assert_eq!(only_alert(false, &unreachable, 0), unused);
+        let mismatch = only_alert(false, &failed(HostReadError::HostKeyMismatch), 0);
+        assert_eq!(mismatch.severity, Severity::Critical);
+        let not_inspected = only_alert(true, &HostInspection::NotInspected, 9);
+        assert_eq!(not_inspected.severity, Severity::Warning);
+        let pinned = only_alert(true, &observed_facts(HostFacts::default(), true), 0);
+        assert_eq!(pinned.severity, Severity::Info);
+        assert_eq!(pinned.code, AlertCode::Pinned);
     }
 
     #[test]
-    fn a_host_that_is_passed_over_again_and_again_is_told_of() {
-        for (checked, severity) in [
+    fn a_host_that_runs_do_not_inspect_for_minutes_gives_an_alert() {
+        let severity = |last_check_age, inspection| {
+            let host = HostCondition {
+                row: &row(true, last_check_age),
+                inspection,
+                utilization_pct: 0,
+                drift: None,
+                expected_containers: 0,
+            };
+            last_check(&host, now()).map(|alert| alert.severity)
+        };
+        for (last_check_age, expected) in [
             (Some(-60), None),
             (Some(299), None),
             (Some(300), Some(Severity::Warning)),
@@ -314,10 +411,25 @@ mod tests {
             (Some(900), Some(Severity::Critical)),
             (None, Some(Severity::Critical)),
         ] {
-            let found = last_check(&row(true, checked), &Reading::NotInspected, now());
-            assert_eq!(found.map(|alert| alert.severity), severity, "{checked:?}");
+            let found = severity(last_check_age, &HostInspection::NotInspected);
+            assert_eq!(found, expected, "{last_check_age:?}");
         }
-        let asked = refused(Unread::TimedOut);
-        assert_eq!(last_check(&row(true, None), &asked, now()), None);
+        assert_eq!(severity(None, &failed(HostReadError::TimedOut)), None);
+    }
+
+    #[test]
+    fn codes_serialize_as_one_word_and_parse_back() {
+        for (code, word) in [
+            (HostReadError::Unreachable.into(), "unreachable"),
+            (HostReadError::NotInspected.into(), "not_inspected"),
+            (HostReadError::NotRegistered.into(), "not_inspected"),
+            (HostReadError::TooLong.into(), "protocol"),
+            (AlertCode::UnclaimedNotRunning, "ghost_not_running"),
+            (AlertCode::LastCheck, "last_check"),
+        ] {
+            assert_eq!(serde_json::json!(code), word);
+            let parsed: AlertCode = serde_json::from_value(word.into()).expect("a code");
+            assert_eq!(parsed, code);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Cases that operators ran into.
+//! Snapshots of fleets in which something is wrong; each (F..) case happened to operators.
 
 use chrono::TimeDelta;
 
@@ -6,295 +6,305 @@ use super::fixtures::*;
 use super::*;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
-use crate::domain::health::{Health, Severity};
-use crate::domain::observation::{Observation, Unread};
-use crate::domain::placement::HostFacts;
 
-fn snapshot(nodes: Vec<NodePass>, agents: Vec<AgentRow>) -> Snapshot {
-    let pass = Pass {
-        nodes,
+fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
+    let run = RefreshRun {
+        hosts,
         agents,
         backlog: 0,
     };
-    Snapshot::of(&pass, now())
+    FleetSnapshot::of(&run, now())
 }
 
-fn codes(snapshot: &Snapshot) -> Vec<(Severity, Code)> {
+fn codes(snapshot: &FleetSnapshot) -> Vec<(Severity, AlertCode)> {
     let incidents = snapshot.incidents.iter();
-    incidents.map(|it| (it.severity, it.code)).collect()
+    incidents
+        .map(|incident| (incident.severity, incident.code))
+        .collect()
 }
 
-fn ghosts(snapshot: &Snapshot, at: usize) -> Vec<(&str, Option<&str>)> {
-    let ghosts = snapshot.nodes[at].ghost_containers.iter();
-    ghosts
-        .map(|ghost| (ghost.container_id.as_str(), ghost.elsewhere.as_deref()))
+fn health(snapshot: &FleetSnapshot) -> Vec<Health> {
+    let agents = snapshot.agents.iter();
+    agents.map(|agent| agent.verdict.health).collect()
+}
+
+/// Ids of the unclaimed containers of one host, and the hosts that their agents live on.
+fn unclaimed(snapshot: &FleetSnapshot, host: usize) -> Vec<(&str, Option<&str>)> {
+    let containers = snapshot.hosts[host].unclaimed_containers.iter();
+    containers
+        .map(|container| {
+            (
+                container.container_id.as_str(),
+                container.agent_host.as_deref(),
+            )
+        })
         .collect()
 }
 
 #[test]
-fn f19_a_host_without_docker_keeps_its_figures_and_its_agents_are_not_missing() {
+fn f19_a_failed_docker_read_keeps_the_figures_and_does_not_make_agents_missing() {
     let facts = HostFacts {
         disk_used_percent: Some(96),
         memory_used_percent: Some(50),
         ..HostFacts::default()
     };
-    let without_docker = Visit {
+    let without_docker = HostObservation {
         facts,
-        ..visit(Err(Unread::DockerUnavailable))
+        ..observed(Err(HostReadError::DockerUnavailable))
     };
-    let reading = Reading::Reached(Box::new(without_docker));
+    let inspection = HostInspection::Observed(Box::new(without_docker));
     let agents = vec![agent(1, "a"), agent(2, "a"), stopped(3, "a")];
-    let snapshot = snapshot(vec![node("a", reading)], agents);
-    let host = &snapshot.nodes[0];
-    assert_eq!(host.status, NodeStatus::Degraded);
+    let snapshot = snapshot(vec![host("a", inspection)], agents);
+    let host = &snapshot.hosts[0];
+    assert_eq!(host.status, HostStatus::Degraded);
     assert!(host.runtime.reachable && !host.runtime.docker_readable);
-    assert_eq!(host.runtime.disk_used_percent, Some(96));
-    assert_eq!(host.runtime.memory_used_percent, Some(50));
+    assert_eq!(host.runtime.facts.disk_used_percent, Some(96));
+    assert_eq!(host.runtime.facts.memory_used_percent, Some(50));
     assert_eq!((host.allocation_drift, host.available_slots), (None, 0));
-    assert_eq!(host.runtime.actual_container_count, None);
-    let fares: Vec<Health> = snapshot.containers.iter().map(|c| c.live_health).collect();
-    assert_eq!(fares, [Health::Unknown, Health::Unknown, Health::Stopped]);
-    assert!(
-        snapshot
-            .containers
-            .iter()
-            .all(|c| c.runtime_present.is_none())
-    );
-    assert_eq!(snapshot.summary.missing_containers, 0);
+    assert_eq!(host.runtime.container_count(), None);
+    let expected = [Health::Unknown, Health::Unknown, Health::Stopped];
+    assert_eq!(health(&snapshot), expected);
+    let mut agents = snapshot.agents.iter();
+    assert!(agents.all(|agent| agent.is_container_present().is_none()));
+    assert_eq!(snapshot.summary.missing_agents, 0);
 }
 
 #[test]
-fn f20_what_does_not_run_is_neither_healthy_nor_drift() {
+fn f20_a_container_that_does_not_run_is_not_healthy_and_no_drift() {
     let containers = vec![
         container(1, "running"),
         container(2, "paused"),
         container(3, "exited"),
         container(4, "exited"),
-        called("postgres", None),
+        named_container("postgres", None),
     ];
     let agents = vec![agent(1, "a"), agent(2, "a"), stopped(3, "a")];
-    let found = snapshot(vec![node("a", read(containers))], agents);
-    let fares: Vec<Health> = found.containers.iter().map(|c| c.live_health).collect();
-    assert_eq!(fares, [Health::Healthy, Health::Degraded, Health::Stopped]);
-    let host = &found.nodes[0];
+    let fleet = snapshot(vec![host("a", read(containers))], agents);
+    let expected = [Health::Healthy, Health::Degraded, Health::Stopped];
+    assert_eq!(health(&fleet), expected);
+    let host = &fleet.hosts[0];
     assert_eq!(host.allocation_drift, Some(0));
-    assert_eq!(ghosts(&found, 0), [("c4", None)]);
-    assert_eq!(host.ghost_containers[0].state, "exited");
-    assert_eq!(host.runtime.actual_container_count, Some(4));
-    assert_eq!(host.runtime.running_container_count, Some(1));
-    let left_over = (Severity::Info, Code::GhostNotRunning);
-    let paused = (Severity::Warning, Code::ContainerDegraded);
-    assert_eq!(codes(&found), [paused, left_over]);
+    assert_eq!(unclaimed(&fleet, 0), [("c4", None)]);
+    assert_eq!(host.unclaimed_containers[0].state, "exited");
+    assert_eq!(host.runtime.container_count(), Some(4));
+    assert_eq!(host.runtime.running_container_count(), Some(1));
+    let left_over = (Severity::Info, AlertCode::UnclaimedNotRunning);
+    let paused = (Severity::Warning, AlertCode::ContainerDegraded);
+    assert_eq!(codes(&fleet), [paused, left_over]);
 }
 
 #[test]
-fn drift_counts_what_lives_against_what_is_expected() {
-    let of = |status, recorded: bool| AgentRow {
+fn drift_is_live_containers_minus_expected_ones() {
+    let row = |status, has_container_name: bool| AgentRow {
         status,
-        container_name: recorded.then(|| name(id(1))),
+        container_name: has_container_name.then(|| name(id(1))),
         ..agent(1, "a")
     };
-    for (row, state, drift) in [
-        (of(AgentStatus::Running, true), Some("running"), 0),
-        (of(AgentStatus::Running, true), Some("restarting"), 0),
-        (of(AgentStatus::Running, true), Some("exited"), -1),
-        (of(AgentStatus::Running, true), None, -1),
-        (of(AgentStatus::Disconnected, true), None, -1),
-        (of(AgentStatus::Provisioning, true), None, 0),
-        (of(AgentStatus::Provisioning, true), Some("created"), 0),
-        (of(AgentStatus::Provisioning, false), None, 0),
-        (of(AgentStatus::Error, true), Some("exited"), -1),
-        (of(AgentStatus::Error, true), Some("running"), 0),
-        (of(AgentStatus::Error, false), None, 0),
-        (of(AgentStatus::Stopped, false), None, 0),
-        (of(AgentStatus::Stopped, false), Some("running"), 1),
-        (of(AgentStatus::Pending, false), None, 0),
-        (of(AgentStatus::Unknown, true), None, 0),
-        (of(AgentStatus::Unknown, true), Some("running"), 0),
+    for (agent, state, drift) in [
+        (row(AgentStatus::Running, true), Some("running"), 0),
+        (row(AgentStatus::Running, true), Some("restarting"), 0),
+        (row(AgentStatus::Running, true), Some("exited"), -1),
+        (row(AgentStatus::Running, true), None, -1),
+        (row(AgentStatus::Disconnected, true), None, -1),
+        (row(AgentStatus::Provisioning, true), None, 0),
+        (row(AgentStatus::Provisioning, true), Some("created"), 0),
+        (row(AgentStatus::Provisioning, false), None, 0),
+        (row(AgentStatus::Error, true), Some("exited"), -1),
+        (row(AgentStatus::Error, true), Some("running"), 0),
+        (row(AgentStatus::Error, false), None, 0),
+        (row(AgentStatus::Stopped, false), None, 0),
+        (row(AgentStatus::Stopped, false), Some("running"), 1),
+        (row(AgentStatus::Pending, false), None, 0),
+        (row(AgentStatus::Unknown, true), None, 0),
+        (row(AgentStatus::Unknown, true), Some("running"), 0),
     ] {
-        let found = state.map(|state| container(1, state));
-        let case = format!("{row:?} {state:?}");
-        let snapshot = snapshot(
-            vec![node("a", read(found.into_iter().collect()))],
-            vec![row],
-        );
-        assert_eq!(snapshot.nodes[0].allocation_drift, Some(drift), "{case}");
-        assert_eq!(snapshot.summary.nodes_with_drift, usize::from(drift != 0));
-        assert_eq!(ghosts(&snapshot, 0), []);
+        let containers = state.into_iter().map(|state| container(1, state));
+        let case = format!("{agent:?} {state:?}");
+        let snapshot = snapshot(vec![host("a", read(containers.collect()))], vec![agent]);
+        assert_eq!(snapshot.hosts[0].allocation_drift, Some(drift), "{case}");
+        assert_eq!(snapshot.summary.hosts_with_drift, usize::from(drift != 0));
+        assert_eq!(unclaimed(&snapshot, 0), []);
     }
 }
 
 #[test]
-fn f21_only_what_was_read_is_healthy_and_has_room() {
-    let mut nodes: Vec<NodePass> = ["a", "b", "c", "d"]
+fn f21_only_a_host_that_was_read_is_healthy_and_has_available_slots() {
+    let mut hosts: Vec<InspectedHost> = ["a", "b", "c", "d"]
         .iter()
-        .map(|node_id| node(node_id, unreachable()))
+        .map(|node_id| host(node_id, unreachable()))
         .collect();
-    nodes.push(node("e", Reading::NotInspected));
-    nodes.push(node("f", read(Vec::new())));
-    let summary = snapshot(nodes, Vec::new()).summary;
-    assert_eq!((summary.healthy_nodes, summary.degraded_nodes), (1, 0));
-    assert_eq!((summary.offline_nodes, summary.unknown_nodes), (4, 1));
+    hosts.push(host("e", HostInspection::NotInspected));
+    hosts.push(host("f", read(Vec::new())));
+    let summary = snapshot(hosts, Vec::new()).summary;
+    assert_eq!((summary.healthy_hosts, summary.degraded_hosts), (1, 0));
+    assert_eq!((summary.offline_hosts, summary.unknown_hosts), (4, 1));
     assert_eq!((summary.total_capacity, summary.allocated_slots), (48, 6));
     assert_eq!(summary.available_slots, 7);
 }
 
 #[test]
-fn f21_f27_room_is_where_an_agent_could_be_placed() {
+fn f21_f27_busy_disabled_full_and_unread_hosts_have_no_available_slots() {
     let busy = HostFacts {
         load_1m_hundredths: Some(45_100),
         cpus: Some(8),
         ..HostFacts::default()
     };
-    let busy = Visit {
+    let busy = HostObservation {
         facts: busy,
-        ..visit(Ok(Docker::default()))
+        ..observed(Ok(EngineObservation::default()))
     };
-    let mut disabled = node("b", read(Vec::new()));
+    let mut disabled = host("b", read(Vec::new()));
     disabled.row.enabled = false;
-    let mut full = node("c", read(Vec::new()));
+    let mut full = host("c", read(Vec::new()));
     full.row.allocated_count = 9;
-    let nodes = vec![
-        node("a", Reading::Reached(Box::new(busy))),
+    let hosts = vec![
+        host("a", HostInspection::Observed(Box::new(busy))),
         disabled,
         full,
-        node("d", reached(Err(Unread::ForwardingRefused))),
+        host("d", reached(Err(HostReadError::ForwardingRefused))),
     ];
-    let found = snapshot(nodes, Vec::new());
-    assert_eq!(found.summary.available_slots, 0);
-    assert_eq!(found.summary.saturated_nodes, 2);
+    let fleet = snapshot(hosts, Vec::new());
+    assert_eq!(fleet.summary.available_slots, 0);
+    assert_eq!(fleet.summary.saturated_hosts, 2);
     assert_eq!(
-        (found.summary.total_nodes, found.summary.enabled_nodes),
+        (fleet.summary.total_hosts, fleet.summary.enabled_hosts),
         (4, 3)
     );
-    let used: Vec<i64> = found
-        .nodes
+    let used: Vec<i64> = fleet
+        .hosts
         .iter()
-        .map(|node| node.utilization_pct)
+        .map(|host| host.utilization_pct)
         .collect();
     assert_eq!(used, [12, 12, 112, 12]);
     let critical = |code| (Severity::Critical, code);
     assert_eq!(
-        codes(&found),
+        codes(&fleet),
         [
-            critical(Code::NoFreeSlot),
-            critical(Code::Load),
-            critical(Code::Saturation),
-            critical(Code::ForwardingRefused),
+            critical(AlertCode::NoFreeSlot),
+            critical(AlertCode::Load),
+            critical(AlertCode::Saturation),
+            critical(AlertCode::HostNotRead(HostReadError::ForwardingRefused)),
         ]
     );
 }
 
 #[test]
-fn f26_a_second_container_says_where_its_agent_lives() {
-    let nodes = vec![
-        node(
+fn f26_a_second_container_names_the_host_of_its_agent() {
+    let hosts = vec![
+        host(
             "b",
             read((1..=10).map(|n| container(n, "running")).collect()),
         ),
-        node(
+        host(
             "a",
             read((1..=10).map(|n| container(n, "running")).collect()),
         ),
     ];
-    let found = snapshot(nodes, (1..=10).map(|n| agent(n, "a")).collect());
-    assert_eq!(ghosts(&found, 0), []);
-    let elsewhere = ghosts(&found, 1);
+    let fleet = snapshot(hosts, (1..=10).map(|n| agent(n, "a")).collect());
+    assert_eq!(unclaimed(&fleet, 0), []);
+    let elsewhere = unclaimed(&fleet, 1);
     assert_eq!(elsewhere.len(), 10);
-    assert!(elsewhere.iter().all(|(_, home)| *home == Some("a")));
-    assert_eq!(found.nodes[1].allocation_drift, Some(10));
-    let second = found
+    assert!(
+        elsewhere
+            .iter()
+            .all(|(_, agent_host)| *agent_host == Some("a"))
+    );
+    assert_eq!(fleet.hosts[1].allocation_drift, Some(10));
+    let second = fleet
         .incidents
         .iter()
-        .filter(|it| it.code == Code::SecondContainer);
+        .filter(|incident| incident.code == AlertCode::SecondContainer);
     assert!(
         second
             .clone()
-            .all(|it| it.detail.ends_with("Its agent lives on a"))
+            .all(|incident| incident.detail.ends_with("Its agent lives on a"))
     );
     assert_eq!(second.count(), 10);
-    assert_eq!(found.summary.healthy_containers, 10);
+    assert_eq!(fleet.summary.healthy_agents, 10);
 }
 
 #[test]
-fn f26_a_ghost_is_known_by_its_label_or_its_exact_name() {
+fn f26_a_container_is_ours_by_its_label_or_its_exact_name() {
     let exact = name(id(7));
     let of_two = id(2).to_string();
-    let unclaimed = |found: Found| {
+    let agent_host_if_unclaimed = |container: ContainerObservation| {
         let snapshot = snapshot(
-            vec![node("a", read(vec![found]))],
+            vec![host("a", read(vec![container]))],
             vec![agent(1, "a"), agent(2, "b")],
         );
-        let ghosts = ghosts(&snapshot, 0);
-        ghosts.first().map(|(_, home)| home.map(str::to_owned))
+        let unclaimed = unclaimed(&snapshot, 0);
+        let first = unclaimed.first();
+        first.map(|(_, agent_host)| agent_host.map(str::to_owned))
     };
     let nowhere = Some(None);
     let on_b = Some(Some("b".to_owned()));
-    for (found, ghost) in [
-        (called(&exact, None), nowhere.clone()),
-        (called(&exact.to_uppercase(), None), None),
-        (called(&format!("{exact}-old"), None), None),
-        (called(&format!("x{exact}"), None), None),
+    for (container, expected) in [
+        (named_container(&exact, None), nowhere.clone()),
+        (named_container(&exact.to_uppercase(), None), None),
+        (named_container(&format!("{exact}-old"), None), None),
+        (named_container(&format!("x{exact}"), None), None),
         (
-            called("milady-00000000000000000000000000000007", None),
+            named_container("milady-00000000000000000000000000000007", None),
             None,
         ),
-        (called("milady-postgres", None), None),
-        (called("anything", Some("no agent")), nowhere.clone()),
-        (called("anything", Some(&of_two)), on_b.clone()),
-        // A row claims one container, by its name; the label has the last word.
-        (called(&name(id(1)), None), None),
-        (called(&name(id(1)), Some(&of_two)), on_b),
-        (called("second", Some(&id(1).to_string())), nowhere),
+        (named_container("milady-postgres", None), None),
+        (
+            named_container("anything", Some("no agent")),
+            nowhere.clone(),
+        ),
+        (named_container("anything", Some(&of_two)), on_b.clone()),
+        // A row claims one container, by its name, unless the label names another agent.
+        (named_container(&name(id(1)), None), None),
+        (named_container(&name(id(1)), Some(&of_two)), on_b),
+        (named_container("second", Some(&id(1).to_string())), nowhere),
     ] {
-        let case = format!("{} {:?}", found.name, found.label);
-        assert_eq!(unclaimed(found), ghost, "{case}");
+        let case = format!("{} {:?}", container.name, container.label);
+        assert_eq!(agent_host_if_unclaimed(container), expected, "{case}");
     }
 }
 
 #[test]
-fn what_was_seen_of_each_agent_can_be_asked_for() {
-    let pass = Pass {
-        nodes: vec![
-            node("a", read(vec![container(1, "exited")])),
-            node("b", unreachable()),
-        ],
-        agents: vec![
-            agent(1, "a"),
-            agent(2, "a"),
-            agent(3, "b"),
-            agent(4, "gone"),
-        ],
-        backlog: 0,
-    };
-    let seen = pass.observations();
-    let Observation::Read(Some(exited)) = seen[0].1 else {
-        panic!("{seen:?}")
-    };
-    assert!(exited.state.is_over());
-    let rest = [
-        (id(2), Observation::Read(None)),
-        (id(3), Observation::NotRead(Unread::Unreachable)),
-        (id(4), Observation::NotRead(Unread::NotRegistered)),
+fn an_agent_of_an_unregistered_host_is_unknown() {
+    let hosts = vec![
+        host("a", read(vec![container(1, "exited")])),
+        host("b", unreachable()),
     ];
-    assert_eq!(seen[1..], rest);
+    let agents = vec![
+        agent(1, "a"),
+        agent(2, "a"),
+        agent(3, "b"),
+        agent(4, "gone"),
+    ];
+    let snapshot = snapshot(hosts, agents);
+    let observations = snapshot.agents.iter().map(|agent| agent.observation);
+    let observations: Vec<AgentObservation> = observations.collect();
+    let AgentObservation::Container(exited) = observations[0] else {
+        panic!("{observations:?}")
+    };
+    assert!(exited.state.has_ended());
+    let rest = [
+        AgentObservation::NoContainer,
+        AgentObservation::HostNotRead(HostReadError::Unreachable),
+        AgentObservation::HostNotRead(HostReadError::NotRegistered),
+    ];
+    assert_eq!(observations[1..], rest);
 }
 
 #[test]
-fn a_row_claims_the_container_it_names_whatever_that_is_called() {
+fn a_row_claims_the_container_with_the_recorded_name() {
     let named = AgentRow {
         container_name: Some("old-style".to_owned()),
         ..agent(1, "a")
     };
-    let host = node("a", read(vec![called("old-style", None)]));
-    let found = snapshot(vec![host], vec![named]);
-    assert_eq!(found.containers[0].live_health, Health::Healthy);
-    assert_eq!(found.nodes[0].allocation_drift, Some(0));
-    assert_eq!(ghosts(&found, 0), []);
+    let host = host("a", read(vec![named_container("old-style", None)]));
+    let fleet = snapshot(vec![host], vec![named]);
+    assert_eq!(fleet.agents[0].verdict.health, Health::Healthy);
+    assert_eq!(fleet.hosts[0].allocation_drift, Some(0));
+    assert_eq!(unclaimed(&fleet, 0), []);
 }
 
 #[test]
-fn a_host_that_is_down_stands_for_all_of_its_containers() {
+fn one_incident_of_an_unread_host_replaces_those_of_its_agents() {
     let in_error = AgentRow {
         status: AgentStatus::Error,
         ..agent(3, "a")
@@ -307,58 +317,72 @@ fn a_host_that_is_down_stands_for_all_of_its_containers() {
         agent(5, "b"),
         agent(6, "gone"),
     ];
-    let nodes = vec![node("a", unreachable()), node("b", read(Vec::new()))];
-    let found = snapshot(nodes, agents);
+    let hosts = vec![host("a", unreachable()), host("b", read(Vec::new()))];
+    let fleet = snapshot(hosts, agents);
     let expected = [
-        (Severity::Critical, Code::ContainerMissing),
-        (Severity::Critical, Code::Unreachable),
-        (Severity::Warning, Code::ContainerUnknown),
-        (Severity::Warning, Code::Drift),
+        (Severity::Critical, AlertCode::ContainerMissing),
+        (
+            Severity::Critical,
+            AlertCode::HostNotRead(HostReadError::Unreachable),
+        ),
+        (Severity::Warning, AlertCode::ContainerUnknown),
+        (Severity::Warning, AlertCode::Drift),
     ];
-    assert_eq!(codes(&found), expected);
-    let down = &found.incidents[1];
+    assert_eq!(codes(&fleet), expected);
+    let down = &fleet.incidents[1];
     assert_eq!(
         down.detail,
         "The host cannot be reached. 3 agents there: their own incidents are left out"
     );
-    // They are not lost: the totals have them.
-    assert_eq!(found.summary.attention_containers, 5);
-    assert_eq!(found.summary.unknown_containers, 3);
+    // The totals still count the agents without incidents.
+    assert_eq!(fleet.summary.attention_agents, 5);
+    assert_eq!(fleet.summary.unknown_agents, 3);
     assert!(
-        found.incidents[2]
+        fleet.incidents[2]
             .detail
             .ends_with("The host is not registered")
     );
 }
 
 #[test]
-fn the_worst_comes_first_then_by_title() {
+fn incidents_sort_by_severity_then_by_title() {
     let agents = (1..=3).rev().map(|n| agent(n, "a")).collect();
-    let found = snapshot(vec![node("a", read(Vec::new()))], agents);
-    let order: Vec<_> = found
+    let fleet = snapshot(vec![host("a", read(Vec::new()))], agents);
+    let order: Vec<_> = fleet
         .incidents
         .iter()
-        .map(|it| (it.severity, it.title.as_str()))
+        .map(|incident| (incident.severity, incident.title.as_str()))
         .collect();
     assert!(order.is_sorted() && order.len() == 4);
     assert_eq!(order[0], (Severity::Critical, "Agent Ada 1 is missing"));
 }
 
 #[test]
-fn an_empty_fleet_says_so() {
-    let found = snapshot(Vec::new(), Vec::new());
-    assert_eq!(codes(&found), [(Severity::Warning, Code::NoHosts)]);
-    assert_eq!(found.summary.utilization_pct, 0);
-    let all_gone = snapshot(vec![node("a", unreachable())], Vec::new());
+fn a_fleet_without_usable_hosts_has_an_incident() {
+    let fleet = snapshot(Vec::new(), Vec::new());
+    assert_eq!(codes(&fleet), [(Severity::Warning, AlertCode::NoHosts)]);
+    assert_eq!(fleet.summary.utilization_pct, 0);
+    let all_gone = snapshot(vec![host("a", unreachable())], Vec::new());
     let worst = codes(&all_gone)[0];
-    assert_eq!(worst, (Severity::Critical, Code::NoHostRead));
+    assert_eq!(worst, (Severity::Critical, AlertCode::NoHostRead));
 }
 
 #[test]
 fn a_snapshot_is_stale_after_ninety_seconds() {
     let at = |seconds| {
         let later = now() + TimeDelta::seconds(seconds);
-        snapshot(Vec::new(), Vec::new()).seen_at(later).stale
+        snapshot(Vec::new(), Vec::new()).is_stale(later)
     };
     assert_eq!([-5, 0, 89, 90].map(at), [false, false, false, true]);
+}
+
+#[test]
+fn the_order_in_which_hosts_and_agents_are_read_does_not_matter() {
+    let mut reversed = example_run();
+    reversed.hosts.reverse();
+    reversed.agents.reverse();
+    assert_eq!(
+        FleetSnapshot::of(&reversed, now()),
+        FleetSnapshot::of(&example_run(), now())
+    );
 }

@@ -1,23 +1,22 @@
-//! What is wrong, in the order in which to look at it. Owns: titles, order, and that a host that was not
-//! read hides what is thought of its containers behind one incident.
+//! What is wrong in the fleet, in the order in which to look at it. Owns: titles, order, and that one
+//! incident of an unread host replaces the incidents of all its agents.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::Alert;
-use super::code::Code;
-use super::container::ContainerView;
-use super::node::NodeView;
-use super::ours::Ghost;
+use super::agent::AgentReport;
+use super::alert::{Alert, AlertCode};
+use super::claims::UnclaimedContainer;
+use super::health::Health;
+use super::host::HostReport;
+use super::observation::ContainerState;
+use super::severity::Severity;
 use super::summary::Summary;
-use crate::domain::health::{Health, Severity};
-use crate::domain::observation::ContainerState;
 
-/// From this share of taken slots on, in percent, the fleet is filling up.
-const FILLING_UP: i64 = 85;
+/// From this percentage of allocated slots on, operators should add hosts.
+const FLEET_FILLING_UP_PERCENT: i64 = 85;
 
-/// What an incident is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -25,63 +24,54 @@ pub enum Scope {
     Cluster,
     /// One host.
     Node,
-    /// One container.
     Container,
 }
 
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
-    /// How much it matters.
     pub severity: Severity,
-    /// What it is about.
     pub scope: Scope,
-    /// The same for programs.
-    pub code: Code,
-    /// What is wrong with whom.
+    pub code: AlertCode,
     pub title: String,
-    /// Why, with figures.
     pub detail: String,
-    /// The host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_id: Option<String>,
-    /// The agent's id as in `containers[].id`; for a container that nobody claims, Docker's id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The agent's id; for an unclaimed container Docker's id.
     pub container_id: Option<String>,
 }
 
-/// All of them: critical first, then by title.
+/// Critical first, then by title.
 pub(super) fn incidents(
-    nodes: &[NodeView],
-    containers: &[ContainerView],
+    hosts: &[HostReport],
+    agents: &[AgentReport],
     summary: &Summary,
 ) -> Vec<Incident> {
-    let mut unread: HashMap<&str, usize> = nodes
+    let mut hidden_agents: HashMap<&str, usize> = hosts
         .iter()
-        .filter(|node| !node.runtime.docker_readable)
-        .map(|node| (node.node_id.as_str(), 0))
+        .filter(|host| !host.runtime.docker_readable)
+        .map(|host| (host.node_id.as_str(), 0))
         .collect();
-    let mut all = Vec::new();
-    for container in containers.iter().filter(|c| c.needs_attention()) {
-        let node = container.node_id.as_deref();
-        match node.and_then(|node| unread.get_mut(node)) {
-            Some(hidden) => *hidden += 1,
-            None => all.push(of_container(container)),
+    let mut incidents = Vec::new();
+    for agent in agents.iter().filter(|agent| agent.needs_attention()) {
+        let node_id = agent.node_id.as_deref();
+        match node_id.and_then(|node_id| hidden_agents.get_mut(node_id)) {
+            Some(count) => *count += 1,
+            None => incidents.push(of_agent(agent)),
         }
     }
-    for node in nodes {
-        let hidden = unread.get(node.node_id.as_str()).copied().unwrap_or(0);
-        all.extend(node.alerts.iter().map(|alert| of_node(node, alert, hidden)));
-        let ghosts = node.ghost_containers.iter();
-        all.extend(ghosts.map(|ghost| of_ghost(node, ghost)));
+    for host in hosts {
+        let hidden = hidden_agents.get(host.node_id.as_str());
+        let hidden = hidden.copied().unwrap_or(0);
+        let alerts = host.alerts.iter();
+        incidents.extend(alerts.map(|alert| of_host(host, alert, hidden)));
+        let unclaimed = host.unclaimed_containers.iter();
+        incidents.extend(unclaimed.map(|container| of_unclaimed(host, container)));
     }
-    all.extend(of_cluster(summary));
-    all.sort_by(|one, other| order(one).cmp(&order(other)));
-    all
+    incidents.extend(of_fleet(summary));
+    incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+    incidents
 }
 
-fn order(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>) {
+fn sort_key(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>) {
     (
         incident.severity,
         &incident.title,
@@ -90,92 +80,96 @@ fn order(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>) {
     )
 }
 
-fn of_node(node: &NodeView, alert: &Alert, hidden: usize) -> Incident {
+fn of_host(host: &HostReport, alert: &Alert, hidden_agents: usize) -> Incident {
     let mut detail = alert.text.clone();
-    if alert.code.is_down() && hidden > 0 {
-        let (agents, their) = if hidden == 1 {
+    if alert.code.is_host_not_read() && hidden_agents > 0 {
+        let (agents, their) = if hidden_agents == 1 {
             ("agent", "its")
         } else {
             ("agents", "their")
         };
-        detail = format!("{detail}. {hidden} {agents} there: {their} own incidents are left out");
+        detail =
+            format!("{detail}. {hidden_agents} {agents} there: {their} own incidents are left out");
     }
     let headline = alert.code.headline(alert.severity);
     Incident {
         severity: alert.severity,
         scope: Scope::Node,
         code: alert.code,
-        title: format!("{}: {headline}", node.node_id),
+        title: format!("{}: {headline}", host.node_id),
         detail,
-        node_id: Some(node.node_id.clone()),
+        node_id: Some(host.node_id.clone()),
         container_id: None,
     }
 }
 
-fn of_container(container: &ContainerView) -> Incident {
-    let code = match container.live_health {
-        Health::Failed => Code::ContainerFailed,
-        Health::Missing => Code::ContainerMissing,
-        Health::Stale => Code::ContainerStale,
-        Health::Unknown => Code::ContainerUnknown,
+fn of_agent(agent: &AgentReport) -> Incident {
+    let code = match agent.verdict.health {
+        Health::Failed => AlertCode::ContainerFailed,
+        Health::Missing => AlertCode::ContainerMissing,
+        Health::Stale => AlertCode::ContainerStale,
+        Health::Unknown => AlertCode::ContainerUnknown,
         Health::Degraded | Health::Stopped | Health::Warming | Health::Healthy => {
-            Code::ContainerDegraded
+            AlertCode::ContainerDegraded
         }
     };
-    let severity = container.live_health_severity;
+    let severity = agent.verdict.severity;
     let headline = code.headline(severity);
-    let id = container.id.to_string();
-    let name = container.agent_name.as_deref().unwrap_or(&id);
+    let id = agent.id.to_string();
+    let name = agent.agent_name.as_deref().unwrap_or(&id);
     Incident {
         severity,
         scope: Scope::Container,
         code,
         title: format!("Agent {name} {headline}"),
-        detail: container.live_health_reason.clone(),
-        node_id: container.node_id.clone(),
+        detail: agent.verdict.reason.clone(),
+        node_id: agent.node_id.clone(),
         container_id: Some(id),
     }
 }
 
-fn of_ghost(node: &NodeView, ghost: &Ghost) -> Incident {
-    let is = ContainerState::read(&ghost.state, &ghost.status);
-    let idle = is.is_over() || is == ContainerState::Created;
-    let (severity, code) = match (idle, &ghost.elsewhere) {
-        (true, _) => (Severity::Info, Code::GhostNotRunning),
-        (false, None) => (Severity::Warning, Code::GhostRunning),
-        (false, Some(_)) => (Severity::Critical, Code::SecondContainer),
+fn of_unclaimed(host: &HostReport, container: &UnclaimedContainer) -> Incident {
+    let state = ContainerState::parse(&container.state, &container.status);
+    let is_idle = state.has_ended() || state == ContainerState::Created;
+    let (severity, code) = match (is_idle, &container.agent_host) {
+        (true, _) => (Severity::Info, AlertCode::UnclaimedNotRunning),
+        (false, None) => (Severity::Warning, AlertCode::UnclaimedRunning),
+        (false, Some(_)) => (Severity::Critical, AlertCode::SecondContainer),
     };
-    let mut detail = format!("{}: {}", ghost.name, ghost.status);
-    if let Some(home) = &ghost.elsewhere {
-        detail = format!("{detail}. Its agent lives on {home}");
+    let mut detail = format!("{}: {}", container.name, container.status);
+    if let Some(agent_host) = &container.agent_host {
+        detail = format!("{detail}. Its agent lives on {agent_host}");
     }
     Incident {
         severity,
         scope: Scope::Container,
         code,
-        title: format!("{}: {}", node.node_id, code.headline(severity)),
+        title: format!("{}: {}", host.node_id, code.headline(severity)),
         detail,
-        node_id: Some(node.node_id.clone()),
-        container_id: Some(ghost.container_id.clone()),
+        node_id: Some(host.node_id.clone()),
+        container_id: Some(container.container_id.clone()),
     }
 }
 
-fn of_cluster(summary: &Summary) -> Option<Incident> {
-    let read = summary.healthy_nodes + summary.degraded_nodes;
-    let (taken, of) = (summary.allocated_slots, summary.total_capacity);
-    let (severity, code, detail) = if summary.enabled_nodes == 0 {
-        let detail = format!("Registered hosts: {}", summary.total_nodes);
-        (Severity::Warning, Code::NoHosts, detail)
-    } else if read == 0 {
-        let detail = format!("Registered hosts: {}", summary.total_nodes);
-        (Severity::Critical, Code::NoHostRead, detail)
+fn of_fleet(summary: &Summary) -> Option<Incident> {
+    let read_hosts = summary.healthy_hosts + summary.degraded_hosts;
+    let registered = || format!("Registered hosts: {}", summary.total_hosts);
+    let slots = || {
+        format!(
+            "{} of {} slots are taken",
+            summary.allocated_slots, summary.total_capacity
+        )
+    };
+    let (severity, code, detail) = if summary.enabled_hosts == 0 {
+        (Severity::Warning, AlertCode::NoHosts, registered())
+    } else if read_hosts == 0 {
+        (Severity::Critical, AlertCode::NoHostRead, registered())
     } else if summary.available_slots == 0 {
-        let detail = format!("{taken} of {of} slots are taken; none of the rest can be used now");
-        (Severity::Critical, Code::NoFreeSlot, detail)
-    } else if summary.utilization_pct >= FILLING_UP {
-        let left = summary.available_slots;
-        let detail = format!("{taken} of {of} slots are taken; {left} can be used now");
-        (Severity::Warning, Code::FewFreeSlots, detail)
+        let detail = format!("{}; none of the rest can be used now", slots());
+        (Severity::Critical, AlertCode::NoFreeSlot, detail)
+    } else if summary.utilization_pct >= FLEET_FILLING_UP_PERCENT {
+        let detail = format!("{}; {} can be used now", slots(), summary.available_slots);
+        (Severity::Warning, AlertCode::FewFreeSlots, detail)
     } else {
         return None;
     };
@@ -183,7 +177,7 @@ fn of_cluster(summary: &Summary) -> Option<Incident> {
         severity,
         scope: Scope::Cluster,
         code,
-        title: code.headline(severity).to_owned(),
+        title: code.headline(severity),
         detail,
         node_id: None,
         container_id: None,

@@ -1,13 +1,13 @@
-//! `cargo api-check`: tries the running API against its own description.
+//! `cargo api-check`: tests the running API against its own description.
 //!
-//! Starts the stack with a database of its own, has Schemathesis make requests from the `OpenAPI`
-//! document that is served there, those that fit it and those that do not, and counts per operation
-//! what was answered. It fails when an answer is not as described, when a route was not tried, and when
-//! fewer requests were made than asked for.
+//! Starts the stack with a fresh database. Schemathesis reads the `OpenAPI` document that the stack
+//! serves and sends requests that match it and requests that do not. The answers are counted per
+//! operation. The command fails if an answer differs from the description, if a route was not
+//! tested, or if fewer requests were sent than asked for.
 
-mod answers;
 mod options;
-mod tool;
+mod report;
+mod schemathesis;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -23,17 +23,15 @@ use crate::command::stack::{CRON_SECRET, Stack, Webhooks};
 use crate::command::{self, seed};
 use crate::template::Template;
 use crate::{build, postgres};
-use answers::Answers;
 use options::{HELP, Options};
+use report::Report;
 
-/// More than enough for the requests of a run that could succeed.
-const RESTORABLE: i32 = 50;
+/// The number of agents that can be restored: more than the restore requests of a run that can
+/// succeed.
+const RESTORABLE_AGENTS: i32 = 50;
 const NODES: i32 = 50;
 
-/// Runs the command; the result says whether the API is as described.
-///
-/// # Errors
-/// With a one-line message when the command line is not understood or a step fails.
+/// Runs the command. Returns whether the API matches its description.
 pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool> {
     let options = Options::parse(arguments)?;
     if options.help {
@@ -47,24 +45,31 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool>
 async fn run(options: &Options) -> Result<bool> {
     let template = Template::load()?;
     let target = build::target_directory()?;
-    let schemathesis = tool::install(&target.join("tools/schemathesis")).await?;
+    let schemathesis = schemathesis::install(&target.join("tools/schemathesis")).await?;
     let directory = target.join("api-check");
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let place = postgres::Options {
+    let postgres_options = postgres::Options {
         dir: directory.clone(),
         durable: false,
         keep: false,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    // Its agents are rows, and its restores are to stay without effect.
+    // Without hosts the agents are only rows in the database, and a restore has no effect.
     let settings = command::Options {
         no_host: true,
         no_sim: true,
         ..command::Options::default()
     };
     let webhooks = Webhooks::AsDeployed;
-    let stack = Stack::start(&settings, place, webhooks, template.clone(), listener).await?;
+    let stack = Stack::start(
+        &settings,
+        postgres_options,
+        webhooks,
+        template.clone(),
+        listener,
+    )
+    .await?;
     let routes: Vec<String> = template
         .functions
         .iter()
@@ -75,39 +80,39 @@ async fn run(options: &Options) -> Result<bool> {
     let events = directory.join("events.ndjson");
     let description = directory.join("openapi.json");
     std::fs::write(&description, stack.description().await?)?;
-    let configuration = directory.join("schemathesis.toml");
-    stock(&stack.database).await?;
-    std::fs::write(&configuration, configured(&stack.database).await?)?;
-    // Beside these there are the description's examples and the limits of each value, so there are
-    // enough even where an operation has little to vary.
-    let each = options.cases.div_ceil(routes.len().max(1)).max(1);
+    let configuration_file = directory.join("schemathesis.toml");
+    insert_resources(&stack.database).await?;
+    std::fs::write(&configuration_file, configuration(&stack.database).await?)?;
+    // Schemathesis also sends the description's examples and each value's limits, so the total is
+    // reached even where an operation has few variations.
+    let examples_per_operation = options.cases.div_ceil(routes.len().max(1)).max(1);
     let status = tokio::process::Command::new(schemathesis)
         .arg("--config-file")
-        .arg(&configuration)
-        // From a file: it leaves out the operation it reads a description from.
+        .arg(&configuration_file)
+        // From a file: Schemathesis does not test the operation that it reads a description from.
         .arg("run")
         .arg(&description)
-        .args(["--url", &stack.base()])
-        .args(["--max-examples", &each.to_string()])
+        .args(["--url", &stack.base_url()])
+        .args(["--max-examples", &examples_per_operation.to_string()])
         .args(["--seed", &options.seed.to_string()])
-        // One after the other: which requests there are then depends on nothing but the seed.
+        // One worker, so that the requests depend on nothing but the seed.
         .args(["--workers", "1", "--report", "ndjson"])
         .arg("--report-ndjson-path")
         .arg(&events)
         .env("API_KEY", seed::DEMOS[0].key())
         .env("CRON_SECRET", CRON_SECRET)
-        // It leaves folders of its own where it runs.
+        // Schemathesis leaves folders in its working directory.
         .current_dir(&directory)
         .kill_on_drop(true)
         .status()
         .await
         .context("cannot run Schemathesis")?;
-    report(&events, options.cases, &routes, status.success())
+    evaluate(&events, options.cases, &routes, status.success())
 }
 
-/// Agents for the restore route alone: each can be restored once, for no host ever runs it. And hosts,
-/// some of them for the route that removes them.
-async fn stock(database: &PgPool) -> Result<()> {
+/// Inserts agents for the restore route: each can be restored only once, because no host runs it.
+/// Also inserts hosts, some of them for the route that removes hosts.
+async fn insert_resources(database: &PgPool) -> Result<()> {
     sqlx::query(
         "WITH stopped AS (
              INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status)
@@ -117,11 +122,11 @@ async fn stock(database: &PgPool) -> Result<()> {
          SELECT id, 'auto', '{}' FROM stopped",
     )
     .bind(seed::DEMOS[0].key())
-    .bind(RESTORABLE)
+    .bind(RESTORABLE_AGENTS)
     .execute(database)
     .await
     .context("cannot add agents")?;
-    // Nobody listens there, so that nothing is connected to.
+    // Nothing listens on port 9, so no request connects to anything.
     sqlx::query(
         "INSERT INTO docker_nodes (node_id, hostname, ssh_port)
         SELECT kind || '-' || n, '127.0.0.1', 9
@@ -134,8 +139,8 @@ async fn stock(database: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// The configuration with what there is in the database.
-async fn configured(database: &PgPool) -> Result<String> {
+/// The Schemathesis configuration, with dictionaries of the identifiers in the database.
+async fn configuration(database: &PgPool) -> Result<String> {
     let mut text = include_str!("../../schemathesis.toml").to_owned();
     for (name, sql) in [
         (
@@ -159,18 +164,23 @@ async fn configured(database: &PgPool) -> Result<String> {
         ),
     ] {
         let values: Vec<String> = sqlx::query_scalar(sql).fetch_all(database).await?;
-        // A list of texts is written the same in JSON and in TOML. Writing to a String cannot fail.
+        // A list of strings has the same syntax in JSON and TOML. Writing to a String cannot fail.
         let _ = writeln!(text, "{name} = {{ values = {} }}", json!(values));
     }
     Ok(text)
 }
 
-fn report(events: &Path, cases: usize, routes: &[String], is_as_described: bool) -> Result<bool> {
-    let answers = Answers::read(events)?;
-    print!("{answers}");
-    let mut complaints = answers.complaints(cases, routes);
-    if !is_as_described {
-        complaints.push("Schemathesis has found something: see above.".to_owned());
+fn evaluate(
+    events: &Path,
+    cases: usize,
+    routes: &[String],
+    schemathesis_passed: bool,
+) -> Result<bool> {
+    let report = Report::read(events)?;
+    print!("{report}");
+    let mut complaints = report.complaints(cases, routes);
+    if !schemathesis_passed {
+        complaints.push("Schemathesis found failures: see above.".to_owned());
     }
     for complaint in &complaints {
         println!("{complaint}");

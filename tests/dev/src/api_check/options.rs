@@ -5,20 +5,19 @@ use std::ffi::OsString;
 use anyhow::Result;
 use lexopt::{Arg, Parser, ValueExt};
 
-/// What `cargo api-check --help` prints.
 pub(super) const HELP: &str = "\
-Starts the whole control plane with an empty demo database and tries every route against the API's own
-description, with requests that fit it and requests that do not. The exit status is 1 if an answer is
-not as described or too few requests were made. Needs Python 3; Schemathesis is installed below target/.
+Starts the whole control plane with an empty demo database and tests every route against the API's own
+description, with requests that match it and requests that do not. The exit status is 1 if an answer
+differs from the description or too few requests were sent. Needs Python 3; installs Schemathesis below
+target/.
 
 Usage: cargo api-check [options]
 
-  --cases N   make at least N requests (default: 3000)
-  --seed N    which requests, out of all there are (default: 1; the same seed makes the same ones)
+  --cases N   send at least N requests (default: 3000)
+  --seed N    seed of the generated requests (default: 1; the same seed gives the same requests)
   --help      print this
 ";
 
-/// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) cases: usize,
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_understood_or_refused() {
+    fn valid_command_lines_parse_and_others_are_refused() {
         let parsed = |line: &str| Options::parse(line.split_whitespace().map(Into::into));
         let options = parsed("--cases 400 --seed=7").unwrap();
         assert_eq!((options.cases, options.seed), (400, 7));

@@ -1,4 +1,4 @@
-//! `cargo api-check`; everything is in the library.
+//! `cargo api-check`: see `dev::api_check`.
 
 use std::process::ExitCode;
 

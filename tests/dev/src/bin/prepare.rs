@@ -1,5 +1,6 @@
-//! `cargo prepare`: checks every `query!` against a migrated Postgres and renews `.sqlx/`, from which
-//! all other builds take what they know of the database. Run it after changing a query or a migration.
+//! `cargo prepare`: checks every `query!` against a migrated Postgres and regenerates `.sqlx/`,
+//! from which all other builds read the types of the database. Run it after changing a query or a
+//! migration.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,16 +25,16 @@ async fn main() -> Result<()> {
     let mut migrator = Migrator::new(root.join("migrations").as_path()).await?;
     migrator.set_locking(false);
     migrator.run_direct(None, &mut connection, false).await?;
-    renew(&root, &url)
+    regenerate(&root, &url)
 }
 
-fn renew(root: &Path, url: &str) -> Result<()> {
-    let (renewed, kept) = (root.join("target/sqlx"), root.join(".sqlx"));
-    if renewed.exists() {
-        std::fs::remove_dir_all(&renewed)?;
+fn regenerate(root: &Path, url: &str) -> Result<()> {
+    let (generated, committed) = (root.join("target/sqlx"), root.join(".sqlx"));
+    if generated.exists() {
+        std::fs::remove_dir_all(&generated)?;
     }
-    std::fs::create_dir_all(&renewed)?;
-    // The macros run again only when the crate is compiled again.
+    std::fs::create_dir_all(&generated)?;
+    // Rewriting the file makes cargo compile the crate again, which runs the macros again.
     let library = root.join("shared/src/lib.rs");
     let text = std::fs::read(&library)?;
     std::fs::write(&library, text)?;
@@ -41,19 +42,19 @@ fn renew(root: &Path, url: &str) -> Result<()> {
         .args(["check", "--package", "shared"])
         .current_dir(root)
         .env("DATABASE_URL", url)
-        .env("SQLX_OFFLINE_DIR", &renewed)
+        .env("SQLX_OFFLINE_DIR", &generated)
         .env("SQLX_OFFLINE", "false")
         .stdin(Stdio::null())
         .status()
         .context("cannot run cargo")?;
     if !status.success() {
-        bail!("a query does not fit the database: the compiler's messages are above");
+        bail!("a query does not match the database: see the compiler's messages above");
     }
-    if kept.exists() {
-        std::fs::remove_dir_all(&kept)?;
+    if committed.exists() {
+        std::fs::remove_dir_all(&committed)?;
     }
-    std::fs::rename(&renewed, &kept)?;
-    let count = std::fs::read_dir(&kept)?.count();
+    std::fs::rename(&generated, &committed)?;
+    let count = std::fs::read_dir(&committed)?.count();
     println!("{count} queries are in .sqlx");
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! The host of `cargo dev`, on which its agents run: an SSH server of our own, and a Docker Engine, the
-//! machine's where it has one that we may use, else our own.
+//! The host of `cargo dev` that runs agents: an sshd that this process starts, and a Docker Engine.
+//! The engine is the machine's own if it can be used, otherwise one that this process starts.
 //!
-//! Owns both, what is kept of them beside the database, and the row that stands for them there. Does not
-//! own the containers, nor an engine that was there before: nothing is ever removed from that.
+//! Owns the processes it starts, their data below the stack's directory, and the host's row in the
+//! database. Does not own the containers, nor an existing engine: nothing is ever removed from that
+//! one.
 
 use std::path::{Path, PathBuf};
 
@@ -13,51 +14,51 @@ use sqlx::PgPool;
 use super::options::Options;
 use crate::host::{self, Engine, Sshd, image};
 
-/// The name of the row.
+/// The host's `node_id`.
 const NODE: &str = "local";
 
-/// A running host.
 pub(super) struct Host {
     sshd: Sshd,
     socket: PathBuf,
-    /// None when it is not ours.
-    engine: Option<Engine>,
+    /// `None` if the engine is the machine's own.
+    own_engine: Option<Engine>,
 }
 
-/// Why there is none, in words for people.
+/// Why there is no host, as a sentence for the user.
 pub(super) type NoHost = String;
 
-/// The file of the key that lets functions in, with the data in `dir`.
-pub(super) fn key(dir: &Path) -> PathBuf {
+/// The file of the private key that functions log in with. `dir` is the directory of the stack's
+/// data.
+pub(super) fn key_file(dir: &Path) -> PathBuf {
     dir.join("ssh/key")
 }
 
-/// Removes what earlier runs have kept.
+/// Removes the data of earlier runs.
 pub(super) async fn remove(dir: &Path) -> Result<()> {
-    host::remove(&dir.join("engine")).await?;
+    host::remove_engine_data(&dir.join("engine")).await?;
     match std::fs::remove_dir_all(dir.join("ssh")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// Starts a host with the data in `dir`, if one is wanted and can be had. Nothing else depends on it, so
-/// none is no error.
+/// Starts the host, with its data in `dir`. Every failure is only a reason for having no host,
+/// because the rest of the stack works without one.
 pub(super) async fn start(options: &Options, dir: &Path) -> Result<Host, NoHost> {
     if options.time_lapse.is_some() {
-        return Err("simulated hours are too short for jobs.".to_owned());
+        return Err("in time-lapse mode an hour is too short for jobs.".to_owned());
     }
     if options.no_host {
-        return Err("none was wanted (--no-host).".to_owned());
+        return Err("the host is disabled by --no-host.".to_owned());
     }
     Sshd::availability()?;
     let started = async {
-        let (sshd, (socket, engine)) = tokio::try_join!(start_sshd(dir), start_engine(dir))?;
-        image::provide(&socket).await?;
+        let (sshd, (socket, own_engine)) = tokio::try_join!(start_sshd(dir), start_engine(dir))?;
+        image::import_if_outdated(&socket).await?;
         anyhow::Ok(Host {
             sshd,
             socket,
-            engine,
+            own_engine,
         })
     };
     started.await.map_err(|error| format!("{error:#}"))
@@ -74,17 +75,17 @@ async fn start_sshd(dir: &Path) -> Result<Sshd> {
 }
 
 async fn start_engine(dir: &Path) -> Result<(PathBuf, Option<Engine>)> {
-    let not_found = match host::found_engine().await {
+    let no_existing_engine = match host::find_existing_engine().await {
         Ok(socket) => return Ok((socket, None)),
         Err(reason) => reason,
     };
-    Engine::availability().map_err(|reason| anyhow!("{reason} {not_found}"))?;
-    let kept = std::path::absolute(dir.join("engine"))?;
-    let engine = Engine::start_keeping(NODE, &kept).await?;
-    Ok((engine.socket().to_owned(), Some(engine)))
+    Engine::availability().map_err(|reason| anyhow!("{reason} {no_existing_engine}"))?;
+    let data_directory = std::path::absolute(dir.join("engine"))?;
+    let own_engine = Engine::start_persistent(NODE, &data_directory).await?;
+    Ok((own_engine.socket().to_owned(), Some(own_engine)))
 }
 
-/// Writes the host down in the database, or that what an earlier run has written down is not there.
+/// Registers the host in the database, or disables the row of an earlier run if there is no host.
 pub(super) async fn register(database: &PgPool, host: &Result<Host, NoHost>) -> Result<()> {
     let Ok(host) = host else {
         sqlx::query(
@@ -95,7 +96,7 @@ pub(super) async fn register(database: &PgPool, host: &Result<Host, NoHost>) -> 
         .await?;
         return Ok(());
     };
-    // How many agents it has already is not for us to say.
+    // Leaves `allocated_count` as it is: agents of earlier runs still occupy slots.
     sqlx::query(
         "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint,
              capacity, enabled, status, last_health_check, metadata)
@@ -116,19 +117,19 @@ pub(super) async fn register(database: &PgPool, host: &Result<Host, NoHost>) -> 
     Ok(())
 }
 
-/// One line for people.
-pub(super) fn line(host: &Result<Host, NoHost>) -> String {
+/// The line about the host that `cargo dev` prints.
+pub(super) fn summary(host: &Result<Host, NoHost>) -> String {
     match host {
         Ok(host) => format!(
-            "Agents run on this machine, host {NODE}: SSH port {}, {} Docker Engine at {}",
+            "Agents run on this machine as host {NODE}: SSH port {}, {} Docker Engine at {}",
             host.sshd.port(),
-            if host.engine.is_some() {
+            if host.own_engine.is_some() {
                 "own"
             } else {
                 "existing"
             },
             host.socket.display(),
         ),
-        Err(reason) => format!("No agents run here: {reason}"),
+        Err(reason) => format!("Agents cannot run here: {reason}"),
     }
 }

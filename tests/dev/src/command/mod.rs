@@ -1,11 +1,12 @@
-//! `cargo dev`: builds, starts, migrates, seeds, serves, runs the schedule, and has a host for agents.
+//! `cargo dev`: builds the functions, starts the stack, migrates and seeds the database, runs the
+//! schedules and a host for agents.
 
-mod fleet;
+mod format;
 mod host;
+mod mails;
 mod options;
-mod print;
-mod relay;
 pub(crate) mod seed;
+mod simulated_hosts;
 pub(crate) mod stack;
 mod ticks;
 
@@ -19,10 +20,7 @@ use crate::{build, postgres};
 pub use options::{HELP, Options};
 use stack::{Stack, Webhooks};
 
-/// Runs the command until it is done or interrupted; the result says whether every tick succeeded.
-///
-/// # Errors
-/// With a one-line message when the command line is not understood or a step fails.
+/// Runs the command until it finishes or is interrupted. Returns whether every tick succeeded.
 pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool> {
     let options = Options::parse(arguments)?;
     if options.help {
@@ -33,7 +31,8 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool>
     Ok(finished.unwrap_or(true))
 }
 
-/// Runs a command that is ended by dropping it, until it is done; none when somebody ends it before.
+/// Runs `run` until it finishes. Returns `None` if SIGINT or SIGTERM arrives first; `run` is then
+/// dropped.
 pub(crate) async fn until_interrupted<T>(
     run: impl Future<Output = Result<T>>,
 ) -> Result<Option<T>> {
@@ -48,7 +47,8 @@ pub(crate) async fn until_interrupted<T>(
 }
 
 async fn run(options: &Options) -> Result<bool> {
-    // Before anything slow: a mistake in the template or a taken port should show at once.
+    // Check these before anything slow: a mistake in the template or a taken port should show at
+    // once.
     let template = Template::load()?;
     let listener = stack::listen(options.port).await?;
     let dir = build::target_directory()?.join("dev");
@@ -57,15 +57,22 @@ async fn run(options: &Options) -> Result<bool> {
         postgres::remove(&dir)?;
         host::remove(&dir).await?;
     }
-    let place = postgres::Options {
+    let postgres_options = postgres::Options {
         dir,
         durable: true,
         keep: true,
     };
-    let stack = Stack::start(options, place, Webhooks::Anywhere, template, listener).await?;
+    let stack = Stack::start(
+        options,
+        postgres_options,
+        Webhooks::Anywhere,
+        template,
+        listener,
+    )
+    .await?;
     stack.announce();
     match options.time_lapse {
-        Some(an_hour) => ticks::time_lapse(&stack, an_hour, options.ticks).await,
+        Some(hour_length) => ticks::time_lapse(&stack, hour_length, options.ticks).await,
         None => ticks::real_time(&stack, options.ticks).await,
     }
 }

@@ -6,55 +6,46 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
-/// What `cargo dev --help` prints.
 pub const HELP: &str = "\
-Runs the whole control plane on this machine: a Postgres server of its own, every function behind one
-port, the hourly billing run, and a host for agents where the machine can be one. Ctrl-C stops all of it.
+Runs the whole control plane on this machine: its own Postgres server, every function behind one port,
+the schedules, and a host for agents if the machine can be one. Ctrl-C stops everything.
 
 Usage: cargo dev [options]
 
-  --time-lapse [SECONDS]  an hour of a fresh demo passes every 3 (or SECONDS) seconds
+  --time-lapse [SECONDS]  run a fresh demo in which an hour passes every 3 (or SECONDS) seconds
   --ticks N               stop after N billing runs; the exit status is 1 if one of them failed
-  --fresh                 throw the data of earlier runs away first
+  --fresh                 remove the data of earlier runs first
   --port N                listen on this port (default: 8787, or the next free one)
-  --no-host               start no host: agents cannot be started then
-  --no-sim                have no simulated hosts beside it
-  --release               build and run the functions as they ship
+  --no-host               start no host; agents cannot be started then
+  --no-sim                start no simulated hosts
+  --release               build and run the functions with the release profile
   --help                  print this
 
-LOG_LEVEL (error, warn, info, debug) says which of the functions' log lines appear; default warn.
+LOG_LEVEL (error, warn, info, debug) selects the functions' log lines that appear (default: warn).
 ";
 
-/// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
+    reason = "each is a command line switch"
 )]
 pub struct Options {
-    /// Start over with an empty database.
+    /// Removes the data of earlier runs first.
     pub fresh: bool,
-    /// How long a simulated hour takes; real time when not given.
+    /// The length of a simulated hour; `None` means real time.
     pub time_lapse: Option<Duration>,
-    /// Stop after so many ticks.
+    /// Stops after this many ticks; `None` means never.
     pub ticks: Option<u32>,
-    /// The port to listen on, and on no other.
+    /// The only port to try; `None` means the first free one.
     pub port: Option<u16>,
-    /// Start no host.
     pub no_host: bool,
-    /// Have no simulated hosts.
     pub no_sim: bool,
-    /// Build with the release profile.
     pub release: bool,
-    /// Only print the help.
     pub help: bool,
 }
 
 impl Options {
-    /// Reads a command line without the program's name.
-    ///
-    /// # Errors
-    /// When it is not understood.
+    /// Parses a command line without the program's name.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut options = Self::default();
         let mut parser = Parser::from_args(arguments);
@@ -65,9 +56,9 @@ impl Options {
                 Arg::Long("no-sim") => options.no_sim = true,
                 Arg::Long("release") => options.release = true,
                 Arg::Long("help") | Arg::Short('h') => options.help = true,
-                Arg::Long("time-lapse") => options.time_lapse = Some(seconds(&mut parser)?),
+                Arg::Long("time-lapse") => options.time_lapse = Some(hour_length(&mut parser)?),
                 Arg::Long("ticks") => match parser.value()?.parse()? {
-                    0 => bail!("--ticks wants at least 1"),
+                    0 => bail!("--ticks must be at least 1"),
                     ticks => options.ticks = Some(ticks),
                 },
                 Arg::Long("port") => options.port = Some(parser.value()?.parse()?),
@@ -78,22 +69,22 @@ impl Options {
     }
 }
 
-/// The number that may follow `--time-lapse`, with or without an equals sign.
-fn seconds(parser: &mut Parser) -> Result<Duration> {
+/// The optional number after `--time-lapse`, with or without an equals sign.
+fn hour_length(parser: &mut Parser) -> Result<Duration> {
     let attached = parser.optional_value();
-    let given = match attached {
+    let value = match attached {
         Some(value) => Some(value),
         None => parser
             .try_raw_args()
             .and_then(|mut rest| rest.next_if(|next| !next.to_string_lossy().starts_with('-'))),
     };
-    let seconds: f64 = match given {
+    let seconds: f64 = match value {
         Some(value) => value.parse()?,
         None => 3.0,
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!("--time-lapse wants a number of seconds above zero"),
+        _ => bail!("--time-lapse must be a positive number of seconds"),
     }
 }
 
@@ -106,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seconds_of_time_lapse_are_optional() {
+    fn seconds_of_time_lapse_are_optional() {
         for (line, seconds, ticks) in [
             ("--time-lapse", 3.0, None),
             ("--time-lapse --ticks 4", 3.0, Some(4)),
@@ -121,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_left_out() {
+    fn switches_are_off_by_default() {
         let options = parsed("--no-host --no-sim --fresh").unwrap();
         let expected = Options {
             no_host: true,
@@ -134,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_understood_is_refused() {
+    fn invalid_command_lines_are_refused() {
         for line in [
             "--tick 4",
             "--ticks",

@@ -6,15 +6,14 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-/// A demo organization, as it is announced.
 pub(crate) struct Demo {
     pub(super) name: &'static str,
     pub(super) slug: &'static str,
-    /// Two hexadecimal digits; the key is made of 32 repetitions.
+    /// Two hexadecimal digits; 32 repetitions of them make the key.
     digits: &'static str,
     balance: &'static str,
-    /// Whether its owner may use the admin routes.
-    is_run_by_an_admin: bool,
+    /// Whether the owner may use the admin routes.
+    owner_is_admin: bool,
     agents: &'static [Agent],
 }
 
@@ -22,7 +21,7 @@ struct Agent {
     name: &'static str,
     status: &'static str,
     billing_status: &'static str,
-    /// USD per hour; the configured price when not given.
+    /// USD per hour; `None` means the configured price.
     rate: Option<&'static str>,
     has_backup: bool,
 }
@@ -39,16 +38,16 @@ impl Agent {
     }
 }
 
-/// The second one is below the low-credit limit after two hours and cannot pay the fourth. Its dear
-/// agent is the older one, so what it owes keeps the other one's hours unpaid too: one shutdown
-/// warning names both.
+/// The second organization falls below the low-credit limit after two hours and cannot pay the
+/// fourth. Its expensive agent is the older one, so the older debt keeps the hours of the other
+/// agent unpaid too, and one shutdown warning names both.
 pub(crate) const DEMOS: [Demo; 2] = [
     Demo {
         name: "Demo",
         slug: "demo",
         digits: "d0",
         balance: "25",
-        is_run_by_an_admin: true,
+        owner_is_admin: true,
         agents: &[
             Agent::running("greeter", None),
             Agent::running("researcher", None),
@@ -73,7 +72,7 @@ pub(crate) const DEMOS: [Demo; 2] = [
         slug: "nearly-broke",
         digits: "b0",
         balance: "3",
-        is_run_by_an_admin: false,
+        owner_is_admin: false,
         agents: &[
             Agent::running("big spender", Some("0.85")),
             Agent::running("small one", None),
@@ -82,26 +81,25 @@ pub(crate) const DEMOS: [Demo; 2] = [
 ];
 
 impl Demo {
-    /// The API key of its owner.
     pub(crate) fn key(&self) -> String {
         format!("eliza_{}", self.digits.repeat(32))
     }
 }
 
-/// Creates the demo organizations unless they are there. Returns whether it did.
+/// Creates the demo organizations unless they exist. Returns whether it created them.
 pub(super) async fn seed(pool: &PgPool) -> Result<bool> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
-    let there: bool =
+    let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM organizations WHERE slug = $1)")
             .bind(DEMOS[0].slug)
             .fetch_one(&mut *transaction)
             .await?;
-    if there {
+    if exists {
         return Ok(false);
     }
     for demo in &DEMOS {
-        organization(&mut transaction, demo)
+        insert_organization(&mut transaction, demo)
             .await
             .with_context(|| format!("cannot create the organization {}", demo.name))?;
     }
@@ -109,7 +107,7 @@ pub(super) async fn seed(pool: &PgPool) -> Result<bool> {
     Ok(true)
 }
 
-async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> {
+async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> {
     let organization: Uuid = sqlx::query_scalar(
         "INSERT INTO organizations (name, slug, credit_balance) VALUES ($1, $2, $3::numeric)
          RETURNING id",
@@ -139,11 +137,11 @@ async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> 
     .bind(user)
     .execute(&mut *connection)
     .await?;
-    if demo.is_run_by_an_admin {
-        admin(connection, demo, user).await?;
+    if demo.owner_is_admin {
+        make_admin(connection, demo, user).await?;
     }
-    // The first of the list is the oldest: who is charged first goes by age.
-    for (younger, agent) in (0_i32..).zip(demo.agents) {
+    // The first agent of the list is the oldest: billing charges agents by age.
+    for (minutes_younger, agent) in (0_i32..).zip(demo.agents) {
         let id: Uuid = sqlx::query_scalar(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status,
                  billing_status, hourly_rate, created_at, environment_vars)
@@ -158,18 +156,18 @@ async fn organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> 
         .bind(agent.status)
         .bind(agent.billing_status)
         .bind(agent.rate)
-        .bind(younger)
+        .bind(minutes_younger)
         .fetch_one(&mut *connection)
         .await?;
         if agent.has_backup {
-            backups(connection, id).await?;
+            insert_backups(connection, id).await?;
         }
     }
     Ok(())
 }
 
-/// Admins are known by the address of their wallet.
-async fn admin(connection: &mut PgConnection, demo: &Demo, user: Uuid) -> Result<()> {
+/// Admins are identified by their wallet address.
+async fn make_admin(connection: &mut PgConnection, demo: &Demo, user: Uuid) -> Result<()> {
     let wallet = format!("0x{}", demo.digits.repeat(20));
     sqlx::query("UPDATE users SET wallet_address = $2, wallet_verified = true WHERE id = $1")
         .bind(user)
@@ -186,8 +184,8 @@ async fn admin(connection: &mut PgConnection, demo: &Demo, user: Uuid) -> Result
     Ok(())
 }
 
-/// One backup the owner asked for, and a newer one that was taken by itself.
-async fn backups(connection: &mut PgConnection, agent: Uuid) -> Result<()> {
+/// Inserts a manual backup and a newer automatic one.
+async fn insert_backups(connection: &mut PgConnection, agent: Uuid) -> Result<()> {
     sqlx::query(
         "WITH taken AS (
              INSERT INTO milady_sandbox_backups (sandbox_record_id, snapshot_type, state_data,

@@ -1,4 +1,4 @@
-//! Everything `cargo dev` starts, in order.
+//! Starts the parts of the local stack in the right order.
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
-use super::fleet;
 use super::host::{self, Host, NoHost};
 use super::options::Options;
 use super::seed::{self, DEMOS};
+use super::simulated_hosts;
 use crate::dynamodb::DynamoDb;
 use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
@@ -29,9 +29,11 @@ use crate::{build, clock};
 pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
 const SESSION_SECRET: &str = "a secret of this machine only, of no worth";
 const AGENT_BASE_DOMAIN: &str = "agents.localhost";
-const FIRST_PORT: u16 = 8787;
+const DEFAULT_PORT: u16 = 8787;
+const PORTS_TO_TRY: u16 = 100;
 
-/// The running stack; dropping it stops everything, the server last.
+/// The running stack. Dropping it stops everything; fields drop in order, so the database server
+/// goes last.
 pub(crate) struct Stack {
     gateway: Gateway,
     pub(super) functions: Pool,
@@ -39,65 +41,56 @@ pub(crate) struct Stack {
     _cache: DynamoDb,
     pub(super) template: Template,
     pub(crate) database: PgPool,
-    /// The address of the database, for other tools.
+    /// The URL of the database, for other tools.
     url: String,
-    /// The simulated hour it starts in; none in real time.
+    /// The simulated hour in which it starts; `None` in real time.
     pub(super) start_of_time: Option<DateTime<Utc>>,
     host: Result<Host, NoHost>,
-    /// None where none are wanted.
+    /// `None` if simulated hosts are disabled.
     sim: Option<Sim>,
     _server: Server,
 }
 
 impl Stack {
-    /// Starts it with the data in `place`, and the host at the same time.
+    /// Starts the stack and, at the same time, the host.
     pub(crate) async fn start(
         options: &Options,
-        place: postgres::Options,
+        postgres_options: postgres::Options,
         webhooks: Webhooks,
         template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
-        let dir = place.dir.clone();
+        let dir = postgres_options.dir.clone();
         let host = Box::pin(async { Ok(host::start(options, &dir).await) });
-        let others = Self::start_others(options, place, webhooks, template, listener);
-        let others = Box::pin(others);
-        let (host, mut stack) = tokio::try_join!(host, others)?;
+        let stack =
+            Self::start_without_hosts(options, postgres_options, webhooks, template, listener);
+        let stack = Box::pin(stack);
+        let (host, mut stack) = tokio::try_join!(host, stack)?;
         host::register(&stack.database, &host).await?;
         stack.host = host;
-        let key = host::key(&std::path::absolute(&dir)?);
-        stack.sim = fleet::start(options, &key, &stack.database).await?;
+        let key = host::key_file(&std::path::absolute(&dir)?);
+        stack.sim = simulated_hosts::start(options, &key, &stack.database).await?;
         Ok(stack)
     }
 
-    async fn start_others(
+    async fn start_without_hosts(
         options: &Options,
-        place: postgres::Options,
+        postgres_options: postgres::Options,
         webhooks: Webhooks,
         template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
-        let ssh_key = host::key(&std::path::absolute(&place.dir)?);
+        let ssh_key = host::key_file(&std::path::absolute(&postgres_options.dir)?);
         let binaries = build_functions(options.release).await?;
-        let server = start_postgres(place).await?;
-        // Simulated time runs ahead of the clock, so it never shares a database with real time.
-        let name = match options.time_lapse {
-            Some(_) => "milady_time_lapse",
-            None => "milady",
-        };
-        if options.time_lapse.is_some() {
-            server.drop_database(name).await?;
-        }
-        if !server.has_database(name).await? {
-            server.create_database(name, None).await?;
-        }
+        let server = start_postgres(postgres_options).await?;
+        let name = prepare_database(&server, options).await?;
         let url = server.url(name);
         let bus = EventBus::start(&template).await?;
         let cache = DynamoDb::start().await?;
         for table in &template.tables {
             cache.create_table(table, &table.name)?;
         }
-        let around = Surroundings {
+        let environment = StackEnvironment {
             binaries: &binaries,
             url: &url,
             admin_url: &server.url("postgres"),
@@ -105,12 +98,12 @@ impl Stack {
             bus: &bus.address(),
             cache: &cache.address(),
             webhooks,
-            simulated: fleet::is_wanted(options),
+            has_simulated_hosts: simulated_hosts::is_enabled(options),
         };
         let functions = template
             .functions
             .iter()
-            .map(|function| local(function, &around))
+            .map(|function| with_local_settings(function, &environment))
             .collect::<Result<_>>()?;
         let functions = Pool::new(RuntimeApi::start_forwarding_logs().await?, functions);
         bus.deliver_to(functions.clone());
@@ -119,7 +112,7 @@ impl Stack {
             .max_connections(2)
             .connect(&url)
             .await
-            .context("cannot connect to the new database")?;
+            .context("cannot connect to the stack's database")?;
         let start_of_time = match options.time_lapse {
             Some(_) => Some(Utc::now().duration_trunc(TimeDelta::hours(1))?),
             None => None,
@@ -127,11 +120,7 @@ impl Stack {
         if let Some(at) = start_of_time {
             clock::install(&database, at).await?;
         }
-        if seed::seed(&database).await? {
-            println!("Seeded {} demo organizations.", DEMOS.len());
-        } else {
-            println!("The demo organizations are there from an earlier run.");
-        }
+        seed_database(&database).await?;
         Ok(Self {
             gateway: Gateway::start(listener, template.clone(), functions.clone())?,
             functions,
@@ -141,36 +130,39 @@ impl Stack {
             database,
             url,
             start_of_time,
-            host: Err("it is not started yet.".to_owned()),
+            host: Err("it has not started yet.".to_owned()),
             sim: None,
             _server: server,
         })
     }
 
-    /// The address of the API.
-    pub(crate) fn base(&self) -> String {
+    /// The base URL of the API.
+    pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.gateway.address())
     }
 
-    /// The description of the API, as its function gives it.
+    /// The `OpenAPI` description, as the function `openapi` returns it.
     pub(crate) async fn description(&self) -> Result<String> {
         let event = std::fs::read(build::workspace().join("events/openapi.json"))?;
         let event = serde_json::from_slice(&event)?;
         let timeout = Duration::from_secs(29);
         match self.functions.invoke("openapi", event, timeout).await {
             Ok(Outcome::Success(answer)) => answer["body"].as_str().map(str::to_owned),
-            failed => bail!("the API does not describe itself: {}", describe(failed)),
+            failed => bail!(
+                "the function openapi returned no description: {}",
+                describe(failed)
+            ),
         }
-        .context("the description of the API has no body")
+        .context("the function openapi answered without a body")
     }
 
-    /// Prints where it is and what to try.
+    /// Prints the addresses, the demo keys and commands to try.
     pub(super) fn announce(&self) {
-        let base = self.base();
-        println!("\nThe API is at {base}, the database at {}", self.url);
-        println!("  described in {base}/api/openapi.json");
-        println!("{}", host::line(&self.host));
-        if let Some(line) = fleet::line(self.sim.as_ref()) {
+        let base_url = self.base_url();
+        println!("\nThe API is at {base_url}, the database at {}", self.url);
+        println!("  described at {base_url}/api/openapi.json");
+        println!("{}", host::summary(&self.host));
+        if let Some(line) = simulated_hosts::summary(self.sim.as_ref()) {
             println!("{line}");
         }
         for demo in &DEMOS {
@@ -179,19 +171,19 @@ impl Stack {
         let key = DEMOS[0].key();
         println!("Try");
         for path in ["milady/agents", "credits/balance", "credits/transactions"] {
-            println!("  curl -H 'X-API-Key: {key}' {base}/api/v1/{path}");
+            println!("  curl -H 'X-API-Key: {key}' {base_url}/api/v1/{path}");
         }
         println!(
-            "  curl -X POST -H 'Authorization: Bearer {CRON_SECRET}' {base}/api/cron/milady-billing\n"
+            "  curl -X POST -H 'Authorization: Bearer {CRON_SECRET}' {base_url}/api/cron/milady-billing\n"
         );
     }
 }
 
-/// The port that was asked for, or the first free one from the usual one on.
+/// Listens on the requested port, or on the first free one from the default port on.
 pub(crate) async fn listen(port: Option<u16>) -> Result<TcpListener> {
     let (first, last) = match port {
         Some(port) => (port, port),
-        None => (FIRST_PORT, FIRST_PORT + 100),
+        None => (DEFAULT_PORT, DEFAULT_PORT + PORTS_TO_TRY),
     };
     for port in first..=last {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
@@ -201,30 +193,55 @@ pub(crate) async fn listen(port: Option<u16>) -> Result<TcpListener> {
         }
     }
     match port {
-        Some(port) => bail!("port {port} is in use: leave --port out to take a free one"),
-        None => bail!("the ports {first} to {last} are all in use: choose one with --port"),
+        Some(port) => bail!("port {port} is in use; leave out --port to use a free one"),
+        None => bail!("all ports from {first} to {last} are in use; choose one with --port"),
     }
 }
 
 async fn build_functions(release: bool) -> Result<std::path::PathBuf> {
     let profile = if release { "release" } else { "debug" };
-    println!("Building the functions ({profile}; the first time takes minutes) ...");
+    println!("Building the functions ({profile}; the first build takes minutes) ...");
     let started = Instant::now();
     let binaries = build::functions_with_progress(release).await?;
     println!("Built in {:.1} s.", started.elapsed().as_secs_f64());
     Ok(binaries)
 }
 
-async fn start_postgres(place: postgres::Options) -> Result<Server> {
+async fn start_postgres(postgres_options: postgres::Options) -> Result<Server> {
     println!("Starting Postgres ...");
     let started = Instant::now();
-    let server = Server::start(place).await?;
+    let server = Server::start(postgres_options).await?;
     println!(
-        "Postgres is on port {} after {:.1} s.",
+        "Postgres listens on port {} after {:.1} s.",
         server.port(),
         started.elapsed().as_secs_f64()
     );
     Ok(server)
+}
+
+/// Creates the database unless it exists and returns its name.
+async fn prepare_database(server: &Server, options: &Options) -> Result<&'static str> {
+    // Simulated time runs ahead of the clock, so it gets a database of its own.
+    let name = match options.time_lapse {
+        Some(_) => "milady_time_lapse",
+        None => "milady",
+    };
+    if options.time_lapse.is_some() {
+        server.drop_database(name).await?;
+    }
+    if !server.has_database(name).await? {
+        server.create_database(name, None).await?;
+    }
+    Ok(name)
+}
+
+async fn seed_database(database: &PgPool) -> Result<()> {
+    if seed::seed(database).await? {
+        println!("Seeded {} demo organizations.", DEMOS.len());
+    } else {
+        println!("The demo organizations exist from an earlier run.");
+    }
+    Ok(())
 }
 
 async fn migrate(functions: &Pool, template: &Template) -> Result<()> {
@@ -236,59 +253,58 @@ async fn migrate(functions: &Pool, template: &Template) -> Result<()> {
         .timeout;
     match functions.invoke(MIGRATE, json!({}), timeout).await {
         Ok(Outcome::Success(answer)) => println!("Migrated: {answer}"),
-        failed => bail!("migrating failed: {}", describe(failed)),
+        failed => bail!("the migrations failed: {}", describe(failed)),
     }
     Ok(())
 }
 
-/// Where webhooks may lead.
+/// The addresses that webhooks may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Webhooks {
-    /// To this machine and its network too: what a machine of one's own is for.
+    /// Any address, including this machine and its network.
     Anywhere,
-    /// To public addresses only.
+    /// Public addresses only, as in a deployment.
     AsDeployed,
 }
 
-/// What functions are told about the stack they run in.
-struct Surroundings<'a> {
+/// What the functions' settings refer to.
+struct StackEnvironment<'a> {
     binaries: &'a Path,
     url: &'a str,
-    /// The superuser's way in, below which agents get databases of their own.
+    /// The superuser's URL, with which the agents' own databases are created.
     admin_url: &'a str,
-    /// The file of the key that hosts let in.
+    /// The file of the private key that hosts accept.
     ssh_key: &'a str,
     bus: &'a str,
     cache: &'a str,
     webhooks: Webhooks,
-    /// Whether there are simulated hosts.
-    simulated: bool,
+    has_simulated_hosts: bool,
 }
 
-/// A function of the template with the settings it declares there, secrets replaced by local values.
-fn local(function: &template::Function, around: &Surroundings) -> Result<Function> {
+/// A function with the settings of the template and local values for its secrets.
+fn with_local_settings(
+    function: &template::Function,
+    environment: &StackEnvironment,
+) -> Result<Function> {
     let mut env = function.env.clone();
     for name in &function.secrets {
-        let value = match name.as_str() {
-            "DATABASE_URL" => around.url,
-            "CRON_SECRET" => CRON_SECRET,
-            "SESSION_SECRET" => SESSION_SECRET,
-            "AGENT_DATABASE_ADMIN_URL" => around.admin_url,
-            // The agents' databases are made on our own server.
-            "NEON_API_KEY" => continue,
-            _ => bail!("{} of {} has no local value", name, function.name),
-        };
-        env.insert(name.clone(), value.to_owned());
+        if let Some(value) = local_secret(name, function, environment)? {
+            env.insert(name.clone(), value.to_owned());
+        }
     }
     for (setting, endpoint, address) in [
-        ("EVENT_BUS", "AWS_ENDPOINT_URL_EVENTBRIDGE", around.bus),
-        ("FLEET_TABLE", "AWS_ENDPOINT_URL_DYNAMODB", around.cache),
+        ("EVENT_BUS", "AWS_ENDPOINT_URL_EVENTBRIDGE", environment.bus),
+        (
+            "FLEET_TABLE",
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            environment.cache,
+        ),
     ] {
         if env.contains_key(setting) {
             env.insert(endpoint.to_owned(), address.to_owned());
         }
     }
-    let private_webhooks = match around.webhooks {
+    let private_webhooks = match environment.webhooks {
         Webhooks::Anywhere => "true",
         Webhooks::AsDeployed => "false",
     };
@@ -300,29 +316,46 @@ fn local(function: &template::Function, around: &Surroundings) -> Result<Functio
             value.clone_into(setting);
         }
     }
-    // The key comes as a file.
+    // The local stack passes the key as a file.
     env.remove("MILADY_SSH_KEY_ARN");
-    // Each function reads its own of these.
+    // Set for every function; each reads only those it needs.
     for (name, value) in [
-        ("MILADY_SSH_KEY_PATH", around.ssh_key),
+        ("MILADY_SSH_KEY_PATH", environment.ssh_key),
         ("ALLOW_PRIVATE_NODES", "true"),
         ("DEFAULT_AGENT_IMAGE", image::SAMPLE),
         ("AGENT_IMAGE_ALLOW", "milady/"),
-        ("AGENT_DATABASE_ADMIN_URL", around.admin_url),
+        ("AGENT_DATABASE_ADMIN_URL", environment.admin_url),
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    // One line per invocation would drown the ticks, as would each minute's word on every simulated host
-    // that is out of order; whoever wants it says so.
-    let calm = around.simulated && function.name == "fleet-refresh";
-    let usual = if calm { "error" } else { "warn" };
-    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| usual.to_owned());
+    // One line per invocation would hide the ticks in the output, and so would a warning per minute
+    // about every faulty simulated host. LOG_LEVEL overrides both.
+    let warns_every_minute = environment.has_simulated_hosts && function.name == "fleet-refresh";
+    let default_level = if warns_every_minute { "error" } else { "warn" };
+    let level = env::var("LOG_LEVEL").unwrap_or_else(|_| default_level.to_owned());
     env.insert("LOG_LEVEL".to_owned(), level);
     let memory = function.memory_mib.to_string();
     env.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory);
     Ok(Function {
         name: function.name.clone(),
-        binary: around.binaries.join(&function.name),
+        binary: environment.binaries.join(&function.name),
         env,
     })
+}
+
+/// The local value of a secret; `None` if the local stack leaves it unset.
+fn local_secret<'a>(
+    name: &str,
+    function: &template::Function,
+    environment: &StackEnvironment<'a>,
+) -> Result<Option<&'a str>> {
+    Ok(Some(match name {
+        "DATABASE_URL" => environment.url,
+        "CRON_SECRET" => CRON_SECRET,
+        "SESSION_SECRET" => SESSION_SECRET,
+        "AGENT_DATABASE_ADMIN_URL" => environment.admin_url,
+        // Agents' databases are created on the local Postgres server, not at Neon.
+        "NEON_API_KEY" => return Ok(None),
+        _ => bail!("the secret {name} of {} has no local value", function.name),
+    }))
 }

@@ -1,6 +1,6 @@
 //! Runs the schedules of the template, in real time or with an hour every few seconds.
 //!
-//! Each schedule keeps its own time: a billing run that waits for its retry holds nothing else up.
+//! Each schedule runs independently: a billing run that waits for its retry delays nothing else.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::print::{self, minute};
-use super::relay;
+use super::format::{self, minute};
+use super::mails;
 use super::stack::Stack;
 use crate::clock;
 use crate::gateway::describe;
@@ -21,67 +21,72 @@ use crate::template::{Function, Schedule as Scheduled};
 
 const BILLING: &str = "billing-hourly";
 
-/// How often the relay looks between ticks.
-const RELAY_EVERY: Duration = Duration::from_secs(2);
+/// How often pending mails are printed between ticks.
+const MAIL_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Moves the clock one hour on every `an_hour` and bills that hour; then whatever else is scheduled
-/// runs once.
+/// Every `hour_length`, moves the clock one hour forward, bills that hour, and then runs every
+/// other schedule once. Returns whether every tick succeeded.
 pub(super) async fn time_lapse(
     stack: &Stack,
-    an_hour: Duration,
+    hour_length: Duration,
     ticks: Option<u32>,
 ) -> Result<bool> {
     let (billing, scheduled) = billing(stack)?;
-    let mut now = stack.start_of_time.context("no simulated time")?;
+    let mut now = stack
+        .start_of_time
+        .context("the stack has no simulated time")?;
     println!(
-        "An hour passes every {:.1} s, from {} UTC on. Ctrl-C stops.",
-        an_hour.as_secs_f64(),
+        "An hour passes every {:.1} s, starting at {} UTC. Ctrl-C stops.",
+        hour_length.as_secs_f64(),
         minute(now)
     );
-    let mut all_well = true;
-    let mut done = 0;
-    while ticks.is_none_or(|ticks| done < ticks) {
-        sleep(an_hour).await;
+    let mut all_succeeded = true;
+    let mut completed = 0;
+    while ticks.is_none_or(|ticks| completed < ticks) {
+        sleep(hour_length).await;
         now += TimeDelta::hours(1);
         clock::set(&stack.database, now).await?;
-        all_well &= deliver(stack, billing, scheduled, now).await?;
+        all_succeeded &= deliver(stack, billing, scheduled, now).await?;
         for (function, scheduled) in others(stack) {
             deliver(stack, function, scheduled, now).await?;
         }
-        relay::poll(&stack.database).await?;
-        done += 1;
+        mails::print_pending(&stack.database).await?;
+        completed += 1;
     }
-    Ok(all_well)
+    Ok(all_succeeded)
 }
 
-/// Waits for what the template schedules, and delivers it, until so many billing runs are done.
+/// Runs the schedules as they become due, until this many billing runs are completed.
 pub(super) async fn real_time(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
     tokio::select! {
-        finished = bill(stack, ticks) => finished,
+        finished = run_billing(stack, ticks) => finished,
         failed = run_others(stack) => failed.map(|never| match never {}),
     }
 }
 
-async fn bill(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
+async fn run_billing(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
     let (billing, scheduled) = billing(stack)?;
     let schedule = Schedule::parse(&scheduled.expression)?;
-    let mut all_well = true;
-    let mut done = 0;
+    let mut all_succeeded = true;
+    let mut completed = 0;
     let mut last = Utc::now();
-    while ticks.is_none_or(|ticks| done < ticks) {
-        // What came due while an earlier run was late is made up for, as the Scheduler does.
-        let due = schedule.next(last).context("billing is never due again")?;
+    while ticks.is_none_or(|ticks| completed < ticks) {
+        // Runs that became due while an earlier one was late are made up for, as the Scheduler
+        // does.
+        let due = schedule
+            .next(last)
+            .context("the billing schedule has no next time")?;
         println!("The next tick is at {} UTC. Ctrl-C stops.", minute(due));
-        relay_until(stack, due).await;
-        all_well &= deliver_with_retries(stack, billing, scheduled, due).await?;
-        done += 1;
-        relay::poll(&stack.database).await?;
+        print_mails_until(stack, due).await;
+        all_succeeded &= deliver_with_retries(stack, billing, scheduled, due).await?;
+        completed += 1;
+        mails::print_pending(&stack.database).await?;
         last = due;
     }
-    Ok(all_well)
+    Ok(all_succeeded)
 }
 
-/// Everything that is scheduled beside billing, silently while it goes well. It has no end.
+/// Runs all schedules other than billing. Prints only failures and never ends.
 async fn run_others(stack: &Stack) -> Result<Infallible> {
     let runs = others(stack).map(|(function, scheduled)| async move {
         let schedule = Schedule::parse(&scheduled.expression)?;
@@ -107,26 +112,32 @@ fn others(stack: &Stack) -> impl Iterator<Item = (&Function, &Scheduled)> {
     let functions = stack.template.functions.iter();
     functions
         .filter(|function| function.name != BILLING)
-        .flat_map(|function| function.schedules.iter().map(move |one| (function, one)))
+        .flat_map(|function| {
+            function
+                .schedules
+                .iter()
+                .map(move |schedule| (function, schedule))
+        })
 }
 
-/// The time left is measured anew each minute: a laptop that slept does not wait the rest of its hour.
+/// Recomputes the remaining time every minute, so that a laptop that slept wakes up on time.
 async fn wait_until(due: DateTime<Utc>) {
     while let Ok(left) = (due - Utc::now()).to_std() {
         sleep(left.min(Duration::from_mins(1))).await;
     }
 }
 
-/// Prints the mails until it is time. A database that is down for a moment is no reason to end.
-async fn relay_until(stack: &Stack, due: DateTime<Utc>) {
-    let mut polls = interval(RELAY_EVERY);
+/// Prints mails until `due`. A database error is only reported, because the database may be down
+/// for a moment.
+async fn print_mails_until(stack: &Stack, due: DateTime<Utc>) {
+    let mut polls = interval(MAIL_POLL_INTERVAL);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Ok(left) = (due - Utc::now()).to_std() {
         tokio::select! {
             () = sleep(left) => {}
             _ = polls.tick() => {
-                if let Err(error) = relay::poll(&stack.database).await {
-                    eprintln!("The outbox cannot be read: {error:#}");
+                if let Err(error) = mails::print_pending(&stack.database).await {
+                    eprintln!("Reading the outbox failed: {error:#}");
                 }
             }
         }
@@ -144,13 +155,13 @@ async fn deliver_with_retries(
         if deliver(stack, function, scheduled, due).await? {
             return Ok(true);
         }
-        println!("  trying again in {} s", wait.as_secs());
+        println!("  next attempt in {} s", wait.as_secs());
         sleep(wait).await;
     }
     deliver(stack, function, scheduled, due).await
 }
 
-/// Delivers one event and prints how it went; whether it went well.
+/// Delivers one event, prints the result, and returns whether it succeeded.
 async fn deliver(
     stack: &Stack,
     function: &Function,
@@ -161,8 +172,8 @@ async fn deliver(
     let event = event(scheduled.input.as_deref(), due)?;
     match stack.functions.invoke(name, event, function.timeout).await {
         Ok(Outcome::Success(answer)) if name == BILLING => {
-            let balances = print::balances(&stack.database).await?;
-            println!("{}", print::tick(due, &answer, &balances));
+            let balances = format::balances(&stack.database).await?;
+            println!("{}", format::tick(due, &answer, &balances));
             Ok(answer["errors"] == 0 && answer["complete"] != false)
         }
         Ok(Outcome::Success(_)) => Ok(true),

@@ -1,11 +1,11 @@
-//! Stands in for `EventBridge`: takes `PutEvents` over HTTP as the real one does, and hands each event to
-//! the functions whose rules in the template match it.
+//! A stand-in for `EventBridge`: accepts `PutEvents` over HTTP like the real one, and delivers each
+//! event to the functions whose rules in the template match it.
 //!
-//! Delivery is asynchronous: who put the event does not wait, and a function that fails is tried again
-//! as often as the template says. Tests can look at what was taken and can make it fail.
+//! Delivery is asynchronous: the sender does not wait, and a function that fails is retried as
+//! often as the template says. Tests can inspect the accepted events and make the bus fail.
 
 mod pattern;
-mod put;
+mod put_events;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,12 +25,12 @@ use crate::gateway::describe;
 use crate::runtime::{Outcome, Pool, RETRY_AFTER};
 use crate::template::Template;
 use pattern::Pattern;
-use put::{Refusal, Taken};
+use put_events::{AcceptedEvent, Refusal};
 
-/// Events kept for looking at; older ones are dropped.
-const KEPT: usize = 10_000;
+/// The number of events that are kept for inspection; older ones are dropped.
+const MAX_RECORDED_EVENTS: usize = 10_000;
 
-/// The running stand-in; it stops when dropped.
+/// A running bus, which stops when dropped.
 #[derive(Debug)]
 pub struct EventBus {
     address: SocketAddr,
@@ -43,12 +43,11 @@ struct Shared {
     buses: Vec<String>,
     targets: Vec<Target>,
     retry_after: Vec<Duration>,
-    state: Mutex<Changing>,
-    /// Deliveries that have not ended.
-    under_way: watch::Sender<usize>,
+    state: Mutex<BusState>,
+    /// The number of deliveries in progress.
+    pending_deliveries: watch::Sender<usize>,
 }
 
-/// A rule and the function it invokes.
 #[derive(Clone, Debug)]
 struct Target {
     bus: String,
@@ -59,34 +58,29 @@ struct Target {
 }
 
 #[derive(Debug, Default)]
-struct Changing {
+struct BusState {
     is_down: bool,
-    refused: Option<String>,
+    refused_detail_type: Option<String>,
     received: Vec<Value>,
     pool: Option<Pool>,
 }
 
 impl EventBus {
-    /// Starts it with the buses and rules of a template. Events are taken at once, and delivered from
-    /// [`Self::deliver_to`] on: functions want to know the address before they are there.
-    ///
-    /// # Errors
-    /// When a pattern is not understood, a rule is of an unknown bus, or no port is free.
+    /// Starts a bus with the buses and rules of a template. It accepts events at once and delivers
+    /// them from [`Self::deliver_to`] on, because functions need the bus's address before they
+    /// exist.
     pub async fn start(template: &Template) -> Result<Self> {
         Self::start_with(template, &RETRY_AFTER).await
     }
 
-    /// The same with other waits before a failed function is tried again, for tests.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
+    /// Like [`Self::start`], with other waits before retries, for tests.
     pub async fn start_with(template: &Template, retry_after: &[Duration]) -> Result<Self> {
         let shared = Arc::new(Shared {
             buses: template.buses.clone(),
             targets: targets(template)?,
             retry_after: retry_after.to_vec(),
             state: Mutex::default(),
-            under_way: watch::Sender::new(0),
+            pending_deliveries: watch::Sender::new(0),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -96,7 +90,7 @@ impl EventBus {
             .fallback(serve)
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            // Only a broken listener ends this, and then every request fails visibly.
+            // Only a broken listener ends this; every request then fails visibly.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self {
@@ -106,39 +100,39 @@ impl EventBus {
         })
     }
 
-    /// Delivers the events that come from now on to the functions of `pool`.
+    /// Delivers the events accepted from now on to the functions of `pool`.
     pub fn deliver_to(&self, pool: Pool) {
         self.shared.lock().pool = Some(pool);
     }
 
-    /// Its address, for `AWS_ENDPOINT_URL_EVENTBRIDGE`.
+    /// The endpoint, for `AWS_ENDPOINT_URL_EVENTBRIDGE`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The events taken so far, oldest first, as a rule delivers them.
+    /// The accepted events, oldest first, in the form that a rule delivers.
     #[must_use]
     pub fn received(&self) -> Vec<Value> {
         self.shared.lock().received.clone()
     }
 
-    /// While down, every request is answered with 500.
+    /// While down, the bus answers every request with status 500.
     pub fn set_down(&self, down: bool) {
         self.shared.lock().is_down = down;
     }
 
-    /// Refuses entries of this detail type, and only them, as a throttled `EventBridge` does; `None`
-    /// refuses nothing any more.
+    /// Refuses entries of this detail type only, like a throttled `EventBridge`; `None` refuses
+    /// nothing.
     pub fn refuse(&self, detail_type: Option<&str>) {
-        self.shared.lock().refused = detail_type.map(str::to_owned);
+        self.shared.lock().refused_detail_type = detail_type.map(str::to_owned);
     }
 
-    /// Waits until every delivery has ended, well or given up.
-    pub async fn settled(&self) {
-        let mut under_way = self.shared.under_way.subscribe();
-        // Fails only when the sender is gone, and that one is ours.
-        let _ = under_way.wait_for(|count| *count == 0).await;
+    /// Waits until every delivery has succeeded or has been given up.
+    pub async fn wait_until_idle(&self) {
+        let mut pending_deliveries = self.shared.pending_deliveries.subscribe();
+        // Fails only if the sender is dropped, and `self` holds it.
+        let _ = pending_deliveries.wait_for(|count| *count == 0).await;
     }
 }
 
@@ -156,7 +150,7 @@ fn targets(template: &Template) -> Result<Vec<Target>> {
                 .with_context(|| format!("the pattern of {}", function.resource))?;
             if rule.bus != "default" && !template.buses.contains(&rule.bus) {
                 bail!(
-                    "{} listens to an unknown bus, {}",
+                    "the rule of {} names an unknown bus, {}",
                     function.resource,
                     rule.bus
                 );
@@ -179,7 +173,7 @@ async fn serve(
     body: Bytes,
 ) -> Response<Body> {
     if shared.lock().is_down {
-        let message = "It is down, as ordered.".to_owned();
+        let message = "A test has set the bus down.".to_owned();
         let code = "InternalException";
         return failure(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -188,16 +182,19 @@ async fn serve(
     }
     let target = headers.get("x-amz-target").and_then(|to| to.to_str().ok());
     if target != Some("AWSEvents.PutEvents") {
-        let message = format!("{} is not understood here", target.unwrap_or("no target"));
+        let message = format!(
+            "the stand-in does not support {}",
+            target.unwrap_or("a request without a target")
+        );
         let code = "UnknownOperationException";
         return failure(StatusCode::BAD_REQUEST, &Refusal { code, message });
     }
-    match put::read(&body, &shared.buses, chrono::Utc::now()) {
+    match put_events::read(&body, &shared.buses, chrono::Utc::now()) {
         Err(refusal) => failure(StatusCode::BAD_REQUEST, &refusal),
         Ok(entries) => {
             let results: Vec<Value> = entries
                 .into_iter()
-                .map(|entry| result(entry.and_then(|taken| shared.accept(taken))))
+                .map(|entry| result(entry.and_then(|accepted| shared.accept(accepted))))
                 .collect();
             let failed = results
                 .iter()
@@ -216,15 +213,18 @@ fn result(entry: Result<Value, Refusal>) -> Value {
 }
 
 impl Shared {
-    /// A poisoned lock guards plain data here: what it holds is still good.
-    fn lock(&self) -> MutexGuard<'_, Changing> {
+    /// A poisoned lock guards plain data here, which is still valid.
+    fn lock(&self) -> MutexGuard<'_, BusState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an event and sends it on its way; its id.
-    fn accept(self: &Arc<Self>, Taken { bus, event }: Taken) -> Result<Value, Refusal> {
+    /// Records an event and starts its deliveries. Returns its id.
+    fn accept(
+        self: &Arc<Self>,
+        AcceptedEvent { bus, event }: AcceptedEvent,
+    ) -> Result<Value, Refusal> {
         let mut state = self.lock();
-        if state.refused.as_deref() == event["detail-type"].as_str() {
+        if state.refused_detail_type.as_deref() == event["detail-type"].as_str() {
             return Err(Refusal {
                 code: "ThrottlingException",
                 message: "Rate exceeded".to_owned(),
@@ -233,14 +233,14 @@ impl Shared {
         if let Some(pool) = &state.pool {
             let matching = |target: &&Target| target.bus == bus && target.pattern.matches(&event);
             for target in self.targets.iter().filter(matching) {
-                self.under_way.send_modify(|count| *count += 1);
+                self.pending_deliveries.send_modify(|count| *count += 1);
                 let delivery = Arc::clone(self);
                 let delivery = delivery.deliver(pool.clone(), target.clone(), event.clone());
                 tokio::spawn(delivery);
             }
         }
         let id = event["id"].clone();
-        if state.received.len() >= KEPT {
+        if state.received.len() >= MAX_RECORDED_EVENTS {
             state.received.remove(0);
         }
         state.received.push(event);
@@ -257,10 +257,10 @@ impl Shared {
             };
             println!("{function} FAILED: {failed}");
             let Some(wait) = waits.next() else { break };
-            println!("  trying again in {} s", wait.as_secs());
+            println!("  next attempt of {function} in {} s", wait.as_secs());
             tokio::time::sleep(*wait).await;
         }
-        self.under_way.send_modify(|count| *count -= 1);
+        self.pending_deliveries.send_modify(|count| *count -= 1);
     }
 }
 

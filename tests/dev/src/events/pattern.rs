@@ -1,9 +1,9 @@
-//! Event patterns, as far as rules here use them.
+//! Event patterns, as far as the rules of the template need them.
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
-/// The fields an event has at its top.
+/// The top-level fields of an event.
 const FIELDS: [&str; 9] = [
     "account",
     "detail",
@@ -16,15 +16,15 @@ const FIELDS: [&str; 9] = [
     "version",
 ];
 
-/// A pattern that was understood.
+/// A parsed pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(Vec<(String, Node)>);
 
 #[derive(Clone, Debug)]
 enum Node {
-    /// A field that has fields of its own.
+    /// A field with fields of its own.
     Fields(Vec<(String, Node)>),
-    /// A field one of these must match.
+    /// A field that must match one of these.
     AnyOf(Vec<Matcher>),
 }
 
@@ -38,10 +38,9 @@ enum Matcher {
 }
 
 impl Pattern {
-    /// Understands a pattern.
     pub(super) fn parse(pattern: &Value) -> Result<Self> {
         let Value::Object(fields) = pattern else {
-            bail!("a pattern is an object")
+            bail!("a pattern must be an object")
         };
         for field in fields.keys() {
             if !FIELDS.contains(&field.as_str()) {
@@ -51,7 +50,6 @@ impl Pattern {
         nodes(fields).map(Self)
     }
 
-    /// Whether an event matches.
     pub(super) fn matches(&self, event: &Value) -> bool {
         fields_match(&self.0, Some(event))
     }
@@ -59,7 +57,7 @@ impl Pattern {
 
 fn nodes(fields: &Map<String, Value>) -> Result<Vec<(String, Node)>> {
     if fields.is_empty() {
-        bail!("a pattern without fields matches nothing");
+        bail!("a pattern must have fields");
     }
     fields
         .iter()
@@ -69,22 +67,22 @@ fn nodes(fields: &Map<String, Value>) -> Result<Vec<(String, Node)>> {
 
 fn node(name: &str, value: &Value) -> Result<Node> {
     match value {
-        _ if name.starts_with('$') => bail!("{name} is not understood here"),
+        _ if name.starts_with('$') => bail!("the pattern field {name} is not supported"),
         Value::Object(fields) => nodes(fields).map(Node::Fields),
         Value::Array(matchers) if !matchers.is_empty() => {
             let matchers: Result<_> = matchers.iter().map(matcher).collect();
             matchers.map(Node::AnyOf)
         }
-        _ => bail!("{name} must be an object or a list of what it may be"),
+        _ => bail!("{name} must be an object or a list of matchers"),
     }
 }
 
 fn matcher(value: &Value) -> Result<Matcher> {
     let (key, argument) = match value {
-        Value::Array(_) => bail!("a list inside a list"),
+        Value::Array(_) => bail!("a matcher cannot be a list"),
         Value::Object(matcher) => match matcher.iter().next() {
             Some(only) if matcher.len() == 1 => only,
-            _ => bail!("{value} is no matcher"),
+            _ => bail!("{value} is not a matcher"),
         },
         exact => return Ok(Matcher::Exactly(exact.clone())),
     };
@@ -99,12 +97,12 @@ fn matcher(value: &Value) -> Result<Matcher> {
             Ok(Matcher::AnythingBut(values.clone()))
         }
         ("anything-but", value) if scalar(value) => Ok(Matcher::AnythingBut(vec![value.clone()])),
-        _ => bail!("the matcher {value} is not understood here"),
+        _ => bail!("the matcher {value} is not supported"),
     }
 }
 
 fn fields_match(fields: &[(String, Node)], value: Option<&Value>) -> bool {
-    // A list of objects matches when one of them does.
+    // A list of objects matches if one of them does.
     if let Some(Value::Array(elements)) = value {
         return elements
             .iter()
@@ -122,9 +120,9 @@ fn fields_match(fields: &[(String, Node)], value: Option<&Value>) -> bool {
 impl Matcher {
     fn matches(&self, field: Option<&Value>) -> bool {
         match (self, field) {
-            (Self::Exists(wanted), field) => *wanted == field.is_some(),
+            (Self::Exists(must_exist), field) => *must_exist == field.is_some(),
             (_, None) => false,
-            // A list has what the rule asks for when one of its elements is it.
+            // A list matches if one of its elements does.
             (_, Some(Value::Array(elements))) => {
                 elements.iter().any(|element| self.matches_one(element))
             }
@@ -137,7 +135,7 @@ impl Matcher {
             Self::Exactly(exact) => exact == value,
             Self::Prefix(prefix) => value.as_str().is_some_and(|text| text.starts_with(prefix)),
             Self::Suffix(suffix) => value.as_str().is_some_and(|text| text.ends_with(suffix)),
-            Self::Exists(wanted) => *wanted,
+            Self::Exists(must_exist) => *must_exist,
             Self::AnythingBut(values) => !values.contains(value),
         }
     }
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_matches_when_each_named_field_is_one_of_what_is_listed() {
+    fn event_matches_if_each_field_matches_one_matcher() {
         for pattern in [
             json!({"source": ["shop"]}),
             json!({"source": ["store", "shop"], "detail-type": ["order.placed"]}),
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_it_does_not_match() {
+    fn event_with_a_field_that_matches_no_matcher_does_not_match() {
         for pattern in [
             json!({"source": ["store"]}),
             json!({"source": ["shop"], "detail-type": ["order.sent"]}),
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unsupported_patterns_are_refused() {
         for pattern in [
             json!([]),
             json!({}),

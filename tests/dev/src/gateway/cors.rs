@@ -1,21 +1,21 @@
 //! The cross-origin headers of an HTTP API.
 //!
-//! The API answers a preflight by itself only where no route takes `OPTIONS`. A default route does take
-//! it: the function's answer then counts, and the headers are put onto that. What functions say about
-//! cross-origin calls themselves is dropped.
+//! The API answers a preflight request itself only if no route accepts `OPTIONS`. A default route
+//! does accept it: then the function answers, and the API adds the headers to that answer. The API
+//! drops the functions' own cross-origin headers.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::template::Cors;
 
-/// What of a request matters here.
-pub(super) struct Asked {
+/// The parts of a request that decide its cross-origin headers.
+pub(super) struct CorsRequest {
     origin: Option<HeaderValue>,
     is_preflight: bool,
 }
 
-impl Asked {
+impl CorsRequest {
     pub(super) fn new(method: &Method, headers: &HeaderMap) -> Self {
         let origin = headers.get(header::ORIGIN).cloned();
         Self {
@@ -27,25 +27,25 @@ impl Asked {
     }
 }
 
-/// The API's own answer to `OPTIONS`, before [`apply`] adds to it.
+/// The API's own answer to `OPTIONS`, to which [`apply`] adds headers.
 pub(super) fn answer() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// Puts the API's headers in the place of the function's.
-pub(super) fn apply(cors: &Cors, asked: &Asked, response: &mut Response<Body>) {
+/// Replaces the function's cross-origin headers with the API's.
+pub(super) fn apply(cors: &Cors, request: &CorsRequest, response: &mut Response<Body>) {
     let headers = response.headers_mut();
-    let own: Vec<HeaderName> = headers
+    let function_headers: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("access-control-"))
         .cloned()
         .collect();
-    for name in own {
+    for name in function_headers {
         headers.remove(name);
     }
-    let Some(origin) = allowed(cors, asked.origin.as_ref()) else {
+    let Some(origin) = allowed_origin(cors, request.origin.as_ref()) else {
         return;
     };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -62,7 +62,7 @@ pub(super) fn apply(cors: &Cors, asked: &Asked, response: &mut Response<Body>) {
         }
     };
     list(header::ACCESS_CONTROL_EXPOSE_HEADERS, &cors.exposed);
-    if asked.is_preflight {
+    if request.is_preflight {
         list(header::ACCESS_CONTROL_ALLOW_METHODS, &cors.methods);
         list(header::ACCESS_CONTROL_ALLOW_HEADERS, &cors.headers);
         let max_age = cors.max_age.map(|seconds| seconds.to_string());
@@ -70,8 +70,8 @@ pub(super) fn apply(cors: &Cors, asked: &Asked, response: &mut Response<Body>) {
     }
 }
 
-/// What to say the allowed origin is; none for an origin that is not.
-fn allowed(cors: &Cors, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+/// The value of `Access-Control-Allow-Origin`; `None` if the origin is not allowed.
+fn allowed_origin(cors: &Cors, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
     let origin = origin?;
     let any = cors.origins.iter().any(|allowed| allowed == "*");
     if any && !cors.credentials {
@@ -112,7 +112,7 @@ mod tests {
         response
             .headers_mut()
             .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, own);
-        apply(&cors(), &Asked::new(method, &sent), &mut response);
+        apply(&cors(), &CorsRequest::new(method, &sent), &mut response);
         let mut headers: Vec<String> = response
             .headers()
             .iter()
@@ -125,7 +125,7 @@ mod tests {
     const ORIGIN: (&str, &str) = ("origin", "http://localhost:3000");
 
     #[test]
-    fn a_preflight_of_an_allowed_origin_is_told_everything() {
+    fn preflight_of_an_allowed_origin_gets_all_headers() {
         let asks = ("access-control-request-method", "POST");
         assert_eq!(
             headers(&Method::OPTIONS, &[ORIGIN, asks]),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_an_allowed_origin_is_told_what_it_may_read() {
+    fn request_of_an_allowed_origin_gets_the_expose_headers() {
         assert_eq!(
             headers(&Method::GET, &[ORIGIN]),
             [
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn another_origin_is_told_nothing() {
+    fn other_origins_get_no_headers() {
         for origin in ["http://localhost:3001", "null", "http://localhost:3000/"] {
             let sent = [
                 ("origin", origin),

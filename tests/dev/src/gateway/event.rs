@@ -1,4 +1,4 @@
-//! HTTP request to API Gateway HTTP API event, payload format 2.0.
+//! Converts an HTTP request to an API Gateway HTTP API event with payload format 2.0.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,23 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A request as it came over the wire.
+/// An HTTP request as received.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// GET, POST ...
     pub method: String,
-    /// The path, still percent-encoded.
+    /// Still percent-encoded.
     pub path: String,
-    /// What follows the question mark, still encoded; empty without one.
+    /// The part after the question mark, still encoded; empty if there is none.
     pub query: String,
-    /// Names and values in order of arrival; a name may come twice.
+    /// In order of arrival; names can repeat.
     pub headers: Vec<(String, String)>,
-    /// The body; empty without one.
+    /// Empty if there is none.
     pub body: Vec<u8>,
-    /// The caller's address.
     pub source_ip: String,
 }
 
-/// The event a function gets for a request that matched the route `key` (`GET /agents/{agentId}`, or
-/// `$default`) with these path parameters, already decoded.
+/// Builds the event for a request that matched the route `key` (`GET /agents/{agentId}` or
+/// `$default`) with these decoded path parameters.
 #[must_use]
 pub fn build(request: &Request, key: &str, parameters: &BTreeMap<String, String>) -> Value {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
@@ -67,7 +65,7 @@ pub fn build(request: &Request, key: &str, parameters: &BTreeMap<String, String>
         },
         "isBase64Encoded": false,
     });
-    // Absent, not empty, is what API Gateway does with these.
+    // API Gateway leaves these out rather than send them empty.
     if !cookies.is_empty() {
         event["cookies"] = json!(cookies);
     }
@@ -90,7 +88,7 @@ pub fn build(request: &Request, key: &str, parameters: &BTreeMap<String, String>
     event
 }
 
-/// Percent-decoded text; what is not valid UTF-8 is replaced.
+/// Percent-decodes text and replaces invalid UTF-8.
 #[must_use]
 pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -121,7 +119,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// A repeated name keeps all its values, joined by commas.
+/// Joins the values of a repeated name with commas.
 fn join(map: &mut BTreeMap<String, String>, name: String, value: &str) {
     map.entry(name)
         .and_modify(|joined| {
@@ -131,16 +129,16 @@ fn join(map: &mut BTreeMap<String, String>, name: String, value: &str) {
         .or_insert_with(|| value.to_owned());
 }
 
-/// The content types whose bodies arrive as they are; all others arrive in base64.
+/// Whether API Gateway passes a body of this content type as text; all others arrive in base64.
 fn is_text(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let kind = kind.to_ascii_lowercase();
-    kind.is_empty()
-        || kind.starts_with("text/")
-        || kind.ends_with("+json")
-        || kind.ends_with("+xml")
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    media_type.is_empty()
+        || media_type.starts_with("text/")
+        || media_type.ends_with("+json")
+        || media_type.ends_with("+xml")
         || matches!(
-            kind.as_str(),
+            media_type.as_str(),
             "application/json" | "application/xml" | "application/javascript"
         )
 }
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_becomes_a_payload_2_event() {
+    fn request_becomes_a_payload_2_event() {
         let parameters = BTreeMap::from([("agentId".to_owned(), decoded("a%20b"))]);
         let event = build(&request(), "POST /agents/{agentId}", &parameters);
         assert_eq!(event["version"], "2.0");
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_not_text_are_in_base64() {
+    fn binary_bodies_are_base64_encoded() {
         for (kind, body) in [
             ("application/json", &b"\xff"[..]),
             ("application/octet-stream", b"abc"),
@@ -211,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_parts_are_absent() {
+    fn absent_parts_are_left_out() {
         let event = build(&Request::default(), "$default", &BTreeMap::new());
         for key in ["body", "cookies", "queryStringParameters", "pathParameters"] {
             assert!(event.get(key).is_none(), "{key}");
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_escapes_stay_as_they_are() {
+    fn invalid_escapes_are_kept() {
         assert_eq!(decoded("100%"), "100%");
         assert_eq!(decoded("%zz%41"), "%zzA");
         assert_eq!(decoded("%C3%A9"), "é");

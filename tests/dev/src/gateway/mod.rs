@@ -1,9 +1,9 @@
-//! One port that behaves like the HTTP API of the template: finds the route, turns the request into a
-//! payload 2.0 event, invokes the function, and turns what it says into a response. Function URLs that
-//! stream are behind the same port, as they are behind the same domain once deployed.
+//! One port that behaves like the HTTP API of the template: it finds the route, converts the
+//! request to a payload 2.0 event, invokes the function, and converts the answer to a response.
+//! Function URLs that stream share the port, as they share the domain once deployed.
 //!
-//! `POST /2015-03-31/functions/<name>/invocations` hands a raw event to a function, as Lambda's own
-//! Invoke does.
+//! `POST /2015-03-31/functions/<name>/invocations` passes a raw event to a function, like Lambda's
+//! Invoke.
 
 mod cors;
 pub mod event;
@@ -25,14 +25,14 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::runtime::{Outcome, PAYLOAD_LIMIT, Pool};
+use crate::runtime::{MAX_PAYLOAD_BYTES, Outcome, Pool};
 use crate::template::Template;
-pub use routes::{Found, Routes};
+pub use routes::{RouteMatch, Routes};
 
-/// The HTTP API gives up on a function after this time; the function itself runs on.
-const ANSWER_WITHIN: Duration = Duration::from_secs(29);
+/// The HTTP API's limit for an answer. The function continues after it.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(29);
 
-/// A running gateway; it stops when dropped.
+/// A running gateway, which stops when dropped.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
@@ -43,27 +43,21 @@ struct Shared {
     pool: Pool,
     template: Template,
     routes: Routes,
-    answer_within: Duration,
+    response_timeout: Duration,
 }
 
 impl Gateway {
     /// Serves the routes of `template` on `listener` with the functions of `pool`.
-    ///
-    /// # Errors
-    /// When the listener has no address.
     pub fn start(listener: TcpListener, template: Template, pool: Pool) -> Result<Self> {
-        Self::start_with(listener, template, pool, ANSWER_WITHIN)
+        Self::start_with(listener, template, pool, RESPONSE_TIMEOUT)
     }
 
-    /// The same with another limit than the HTTP API's 29 seconds, for tests.
-    ///
-    /// # Errors
-    /// When the listener has no address.
+    /// Like [`Gateway::start`], with another limit than the HTTP API's 29 seconds, for tests.
     pub fn start_with(
         listener: TcpListener,
         template: Template,
         pool: Pool,
-        answer_within: Duration,
+        response_timeout: Duration,
     ) -> Result<Self> {
         let address = listener
             .local_addr()
@@ -72,20 +66,19 @@ impl Gateway {
             routes: Routes::new(&template),
             pool,
             template,
-            answer_within,
+            response_timeout,
         });
         let service = Router::new()
             .fallback(serve)
             .with_state(shared)
             .into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
-            // Only a broken listener ends this, and then every request fails visibly.
-            let _ = axum::serve(listener.tap_io(at_once), service).await;
+            // Only a broken listener ends this; every request then fails visibly.
+            let _ = axum::serve(listener.tap_io(disable_nagle), service).await;
         });
         Ok(Self { address, server })
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -98,9 +91,9 @@ impl Drop for Gateway {
     }
 }
 
-/// A small piece of a stream does not wait for the next one.
-fn at_once(connection: &mut TcpStream) {
-    // Only a connection that is closed already refuses.
+/// Sends small chunks of a stream at once instead of waiting for more data.
+fn disable_nagle(connection: &mut TcpStream) {
+    // Fails only if the connection is already closed.
     let _ = connection.set_nodelay(true);
 }
 
@@ -110,23 +103,23 @@ async fn serve(
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let asked = cors::Asked::new(&parts.method, &parts.headers);
-    let mut response = match to_bytes(body, PAYLOAD_LIMIT).await {
+    let cors_request = cors::CorsRequest::new(&parts.method, &parts.headers);
+    let mut response = match to_bytes(body, MAX_PAYLOAD_BYTES).await {
         Ok(body) => answer(&shared, caller, &parts, &body).await,
         Err(_) => too_large(),
     };
     if let Some(cors) = &shared.template.cors {
-        cors::apply(cors, &asked, &mut response);
+        cors::apply(cors, &cors_request, &mut response);
     }
     response
 }
 
 async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8]) -> Response<Body> {
     let (method, path) = (parts.method.as_str(), parts.uri.path());
-    if let Some(function) = invocation(method, path) {
+    if let Some(function) = invoked_function(method, path) {
         return invoke(shared, function, body).await;
     }
-    let Some(found) = shared.routes.find(method, path) else {
+    let Some(matched) = shared.routes.find(method, path) else {
         if method == "OPTIONS" && shared.template.cors.is_some() {
             return cors::answer();
         }
@@ -147,25 +140,25 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
         body: body.to_vec(),
         source_ip: caller.ip().to_string(),
     };
-    let event = event::build(&request, &found.key, &found.parameters);
-    // The event is what Lambda limits, and base64 makes it longer than the body was.
-    if event.to_string().len() > PAYLOAD_LIMIT {
+    let event = event::build(&request, &matched.key, &matched.parameters);
+    // Lambda limits the event, and base64 makes it longer than the body.
+    if event.to_string().len() > MAX_PAYLOAD_BYTES {
         return too_large();
     }
-    if found.is_streamed {
-        return stream(shared, found.function, event).await;
+    if matched.is_streamed {
+        return stream(shared, matched.function, event).await;
     }
-    let invoked = shared.invoke(&found.function, event);
-    match tokio::time::timeout(shared.answer_within, invoked).await {
+    let invocation = shared.invoke(&matched.function, event);
+    match tokio::time::timeout(shared.response_timeout, invocation).await {
         Err(_) | Ok(Ok(Outcome::TimedOut)) => {
             message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
         }
         Ok(Ok(Outcome::Success(value))) => response::build(&value).unwrap_or_else(|error| {
-            eprintln!("{}: {error:#}", found.function);
+            eprintln!("{}: {error:#}", matched.function);
             internal_error()
         }),
         Ok(failed) => {
-            eprintln!("{}: {}", found.function, describe(failed));
+            eprintln!("{}: {}", matched.function, describe(failed));
             internal_error()
         }
     }
@@ -180,18 +173,19 @@ impl Shared {
     fn timeout(&self, function: &str) -> Duration {
         self.template
             .function(function)
-            .map_or(ANSWER_WITHIN, |function| function.timeout)
+            .map_or(RESPONSE_TIMEOUT, |function| function.timeout)
     }
 }
 
-/// A function URL: it has no limit of time but the function's own, and an error of the function is a 502.
+/// Answers from a function URL. Only the function's own timeout limits it, and an error of the
+/// function is a 502.
 async fn stream(shared: &Shared, function: String, event: Value) -> Response<Body> {
     let timeout = shared.timeout(&function);
-    let begun = shared
+    let started = shared
         .pool
         .invoke_streaming(&function, event, timeout)
         .await;
-    let answer = match begun {
+    let answer = match started {
         Ok(Ok(streamed)) => response::streamed(function.clone(), streamed),
         Ok(Err(Outcome::Success(value))) => response::build(&value),
         Ok(Err(outcome)) => Err(anyhow::anyhow!(describe(Ok(outcome)))),
@@ -203,16 +197,17 @@ async fn stream(shared: &Shared, function: String, event: Value) -> Response<Bod
     })
 }
 
-fn invocation<'a>(method: &str, path: &'a str) -> Option<&'a str> {
+fn invoked_function<'a>(method: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix("/2015-03-31/functions/")?
         .strip_suffix("/invocations")
         .filter(|_| method == "POST")
 }
 
-/// Lambda's Invoke: an error of the function is a 200 with a header that says so.
+/// Answers like Lambda's Invoke: an error of the function is a 200 with the header
+/// `x-amz-function-error`.
 async fn invoke(shared: &Shared, function: &str, body: &[u8]) -> Response<Body> {
-    if !shared.pool.has(function) {
-        return message(StatusCode::NOT_FOUND, "Function not found");
+    if !shared.pool.has_function(function) {
+        return message(StatusCode::NOT_FOUND, "Function not matched");
     }
     let Ok(event) = serde_json::from_slice(if body.is_empty() { b"{}" } else { body }) else {
         return message(StatusCode::BAD_REQUEST, "Could not parse request body");
@@ -239,15 +234,15 @@ async fn invoke(shared: &Shared, function: &str, body: &[u8]) -> Response<Body> 
     response
 }
 
-/// One line about an invocation that gave no answer.
+/// Describes the outcome of a failed invocation in one line.
 #[must_use]
-pub fn describe(failed: Result<Outcome>) -> String {
-    match failed {
+pub fn describe(outcome: Result<Outcome>) -> String {
+    match outcome {
         Ok(Outcome::FunctionError {
             error_type,
             message,
         }) => format!("{error_type}: {message}"),
-        Ok(Outcome::Crashed { status }) => format!("the process ended: {status}"),
+        Ok(Outcome::Crashed { status }) => format!("the process exited: {status}"),
         Ok(Outcome::TimedOut) => "timed out".to_owned(),
         Ok(Outcome::Success(value)) => value.to_string(),
         Err(error) => format!("{error:#}"),
@@ -262,7 +257,7 @@ fn too_large() -> Response<Body> {
     message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
 }
 
-/// The gateway's own answers, in its own format.
+/// An answer of the gateway itself, in API Gateway's format.
 fn message(status: StatusCode, text: &str) -> Response<Body> {
     json_response(status, &json!({"message": text}))
 }

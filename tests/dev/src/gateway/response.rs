@@ -1,4 +1,4 @@
-//! What a function answered to HTTP response, by the rules of payload format 2.0.
+//! Converts a function's answer to an HTTP response by the rules of payload format 2.0.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use serde_json::Value;
 
 use super::describe;
-use crate::runtime::Streamed;
+use crate::runtime::StreamedResponse;
 
 /// An object with a `statusCode` is a response; anything else is the body of a 200.
 pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
@@ -28,13 +28,13 @@ pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
         .as_u64()
         .and_then(|status| u16::try_from(status).ok())
         .and_then(|status| StatusCode::from_u16(status).ok())
-        .context("the statusCode is not one")?;
+        .context("the statusCode is not a valid status")?;
     let mut response = Response::new(Body::from(body(answer)?));
     *response.status_mut() = status;
     insert(&mut response, "content-type", "application/json")?;
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         match value {
-            // Only a prelude has these.
+            // Only the prelude of a stream has lists of values.
             Value::Array(values) => {
                 let name = HeaderName::try_from(name.as_str())?;
                 response.headers_mut().remove(&name);
@@ -52,7 +52,7 @@ pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
         .flatten()
     {
         let name = HeaderName::try_from(name.as_str())?;
-        // lambda_http repeats here what it put into `headers`.
+        // lambda_http repeats the entries of `headers` here.
         response.headers_mut().remove(&name);
         for value in values.as_array().into_iter().flatten() {
             let value = HeaderValue::try_from(text(value))?;
@@ -66,14 +66,14 @@ pub(super) fn build(answer: &Value) -> Result<Response<Body>> {
     Ok(response)
 }
 
-/// A response whose body goes on as it comes. One that breaks off ends the connection, so that nobody
-/// takes it for whole.
-pub(super) fn streamed(function: String, answer: Streamed) -> Result<Response<Body>> {
+/// A response with a streamed body. If the stream breaks off, so does the connection, so that no
+/// client takes the response for complete.
+pub(super) fn streamed(function: String, answer: StreamedResponse) -> Result<Response<Body>> {
     let mut response = build(&answer.prelude)?;
     let body = answer.body.map_err(move |outcome| {
-        let what = describe(Ok(outcome));
-        eprintln!("{function}: its stream broke off: {what}");
-        io::Error::other(what)
+        let reason = describe(Ok(outcome));
+        eprintln!("{function}: the response stream broke off: {reason}");
+        io::Error::other(reason)
     });
     *response.body_mut() = Body::from_stream(body);
     Ok(response)
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_without_a_status_is_the_body_of_a_200() {
+    async fn answer_without_a_status_is_the_body_of_a_200() {
         let json = header("content-type", "application/json");
         assert_eq!(
             built(json!({"a": 1})).await,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn status_headers_cookies_and_binary_bodies_are_taken_over() {
+    async fn status_headers_cookies_and_binary_body_are_kept() {
         let (status, headers, body) = built(json!({
             "statusCode": 201,
             "headers": {"content-type": "image/png", "x-one": "1"},
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error() {
+    fn invalid_status_and_header_are_errors() {
         assert!(build(&json!({"statusCode": 20000})).is_err());
         assert!(build(&json!({"statusCode": 200, "headers": {"a b": "c"}})).is_err());
     }

@@ -1,11 +1,10 @@
-//! Which route a request belongs to.
+//! Matches requests to the routes of a template.
 
 use std::collections::BTreeMap;
 
 use super::event::decoded;
 use crate::template::Template;
 
-/// The routes of a template.
 #[derive(Clone, Debug)]
 pub struct Routes {
     entries: Vec<Entry>,
@@ -19,22 +18,19 @@ struct Entry {
     is_streamed: bool,
 }
 
-/// A route that matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The function it leads to.
+pub struct RouteMatch {
     pub function: String,
-    /// `GET /agents/{agentId}`, or `$default`.
+    /// The route key: `GET /agents/{agentId}` or `$default`.
     pub key: String,
-    /// The path's parameters, decoded.
+    /// Decoded path parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Whether it leads to a function URL, which streams. Such a URL knows no routes: its key is
-    /// `$default` and it reads no parameters.
+    /// Whether the target is a function URL, which streams. Such a URL has no routes: its key is
+    /// `$default` and it has no path parameters.
     pub is_streamed: bool,
 }
 
 impl Routes {
-    /// All routes of all functions.
     #[must_use]
     pub fn new(template: &Template) -> Self {
         let mut entries: Vec<Entry> = template
@@ -49,35 +45,36 @@ impl Routes {
                 })
             })
             .collect();
-        // The most specific route wins, as in API Gateway: the first that matches is taken.
+        // API Gateway prefers the most specific route. Sorted this way, the first match is that
+        // route.
         entries.sort_by_key(|entry| (rank(&entry.path), entry.method == "ANY"));
         Self { entries }
     }
 
-    /// The route of a request; `path` is still percent-encoded.
+    /// The route of a request. `path` is still percent-encoded.
     #[must_use]
-    pub fn find(&self, method: &str, path: &str) -> Option<Found> {
+    pub fn find(&self, method: &str, path: &str) -> Option<RouteMatch> {
         self.entries.iter().find_map(|entry| {
             if entry.path == "$default" {
-                return Some(entry.found(BTreeMap::new()));
+                return Some(entry.route_match(BTreeMap::new()));
             }
             if entry.method != "ANY" && entry.method != method {
                 return None;
             }
-            matched(&entry.path, path).map(|parameters| entry.found(parameters))
+            match_path(&entry.path, path).map(|parameters| entry.route_match(parameters))
         })
     }
 }
 
 impl Entry {
-    fn found(&self, parameters: BTreeMap<String, String>) -> Found {
+    fn route_match(&self, parameters: BTreeMap<String, String>) -> RouteMatch {
         let (key, parameters) = match self.path.as_str() {
             path if path == "$default" || self.is_streamed => {
                 ("$default".to_owned(), BTreeMap::new())
             }
             path => (format!("{} {path}", self.method), parameters),
         };
-        Found {
+        RouteMatch {
             function: self.function.clone(),
             key,
             parameters,
@@ -86,7 +83,7 @@ impl Entry {
     }
 }
 
-/// Segment by segment: a fixed one before a parameter before the rest of the path; `$default` last.
+/// Sort key, per segment: fixed text before a parameter before a greedy parameter; `$default` last.
 fn rank(path: &str) -> Vec<u8> {
     if path == "$default" {
         return vec![u8::MAX];
@@ -100,8 +97,9 @@ fn rank(path: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A path with one more or one fewer slash is another path.
-fn matched(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
+/// Matches a path and returns its parameters. A path with an extra or a missing slash does not
+/// match.
+fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
     let mut parameters = BTreeMap::new();
     let mut rest = Some(path);
     for segment in pattern.split('/') {
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_route_wins_and_default_takes_the_rest() {
+    fn most_specific_route_wins_and_default_takes_the_rest() {
         let routes = routes(&[
             "$default",
             "GET /nodes/{nodeId}",
@@ -177,12 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn a_function_url_is_found_by_its_path_and_told_nothing_of_it() {
+    fn function_url_matches_by_path_but_gets_no_parameters() {
         let text = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {Route: \"POST \
             /a/{id}/stream\"}\n    Properties:\n      CodeUri: target/lambda/f/\n      \
             FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}\n";
         let routes = Routes::new(&Template::parse(text).unwrap());
-        let expected = Found {
+        let expected = RouteMatch {
             function: "f".to_owned(),
             key: "$default".to_owned(),
             parameters: BTreeMap::new(),
@@ -194,10 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_decoded_and_an_unknown_path_has_no_route() {
+    fn parameters_are_decoded_and_unknown_paths_do_not_match() {
         let routes = routes(&["GET /a/{id}/b"]);
-        let found = routes.find("GET", "/a/x%2Fy/b").unwrap();
-        assert_eq!(found.parameters["id"], "x/y");
+        let route = routes.find("GET", "/a/x%2Fy/b").unwrap();
+        assert_eq!(route.parameters["id"], "x/y");
         for path in ["/a//b", "/a/x", "/a/x/b/c", "/a/x/b/", "//a/x/b", "/"] {
             assert_eq!(routes.find("GET", path), None, "{path}");
         }

@@ -1,8 +1,9 @@
-//! A Docker Engine of our own.
+//! A Docker Engine that this process starts.
 //!
-//! Owns the engine's process, its containers, volumes, networks and directory, and ends them all, unless
-//! it was told to keep its data: then it ends the processes and the next one finds the rest. Does not own the network namespace: ports are published on this machine's own addresses, so two engines
-//! share them, and each has an address pool of its own for its bridges.
+//! Owns the engine's process, containers, volumes, networks and directory, and removes them all at
+//! the end. A persistent engine keeps its data: only its processes end, and the next engine finds
+//! the rest. Does not own a network namespace: ports are published on this machine's addresses, so
+//! engines share them, and each engine has its own address pool for its bridges.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,23 +17,25 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::http::{self, Body};
-use super::place::{Outside, Place};
+use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
-use super::{kept, programs};
+use super::{engine_data, programs};
 
-/// How long an engine may take from its start to its first answer, on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Generous, because the machine may be busy.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many may run on one machine at once; each has a sixteenth of one of two networks, see [`outside`].
-const COUNT: u8 = 32;
+/// How many engines can run on one machine. Each has a sixteenth of one of two networks; see
+/// [`resources`].
+const MAX_SERVERS: u8 = 32;
 
-/// The places from this number on are for engines that keep what they have, see `kept.rs`.
-pub(super) const KEPT: Range<u8> = 24..COUNT;
+/// The slots of persistent engines, see `engine_data.rs`.
+pub(super) const PERSISTENT_SLOTS: Range<u8> = 24..MAX_SERVERS;
 
-/// Where dockerd and containerd keep things whatever their options say.
-const HIDDEN: &str = "/run/containerd /run/docker /etc/docker";
+/// Where dockerd and containerd keep files, whatever their options say.
+const HIDDEN_DIRECTORIES: &str = "/run/containerd /run/docker /etc/docker";
 
-/// A running engine; it is gone, with everything in it, when this value is dropped or this process ends.
+/// A running engine. It ends, with everything in it, when this value is dropped or this process
+/// ends.
 #[derive(Debug)]
 pub struct Engine {
     name: String,
@@ -40,255 +43,215 @@ pub struct Engine {
     supervisor: Supervisor,
 }
 
-/// A container as the engine lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The whole id.
+    /// The full id.
     pub id: String,
-    /// Its name, without the slash the engine puts before it.
+    /// Without the slash that the engine puts before it.
     pub name: String,
-    /// The image as it was asked for.
+    /// The image as named in the request.
     pub image: String,
     /// `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
     pub state: String,
-    /// The state in words, with the time and the health: `Up 2 seconds (healthy)`.
+    /// The state in words, with duration and health: `Up 2 seconds (healthy)`.
     pub status: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
 impl Engine {
-    /// Whether an engine can be started here.
-    ///
-    /// # Errors
-    /// A sentence that says why not.
+    /// Whether an engine can be started here. The error is a sentence for the user.
     pub fn availability() -> Result<(), String> {
-        static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-        FOUND.get_or_init(look_around).clone()
+        static AVAILABILITY: OnceLock<Result<(), String>> = OnceLock::new();
+        AVAILABILITY.get_or_init(check_availability).clone()
     }
 
-    /// Starts an engine without images. The name is for people: it is in messages and a label of the
-    /// engine.
-    ///
-    /// # Errors
-    /// When none can be started here, or it does not answer; the message says why.
+    /// Starts an engine without images. The name is for people: it appears in messages and in a
+    /// label of the engine.
     pub async fn start(name: &str) -> Result<Self> {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = Place::take("engine", KEPT.start, outside)?;
-        let data = place.directory.join("data");
-        Self::start_in(place, &data, name, None).await
+        let slot = Slot::claim("engine", PERSISTENT_SLOTS.start, resources)?;
+        let data = slot.directory.join("data");
+        Self::start_in(slot, &data, name, None).await
     }
 
-    /// Starts an engine whose disk holds so many MiB: what it keeps is in memory, in a file system of
-    /// this size that only it sees.
-    ///
-    /// # Errors
-    /// As [`Engine::start`].
-    pub async fn start_small(name: &str, mebibytes: u32) -> Result<Self> {
+    /// Starts an engine with a disk of this many MiB: its data is in memory, in a file system of
+    /// this size that only the engine sees.
+    pub async fn start_with_disk_size(name: &str, mebibytes: u32) -> Result<Self> {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = Place::take("engine", KEPT.start, outside)?;
-        let data = place.directory.join("data");
-        Self::start_in(place, &data, name, Some(mebibytes)).await
+        let slot = Slot::claim("engine", PERSISTENT_SLOTS.start, resources)?;
+        let data = slot.directory.join("data");
+        Self::start_in(slot, &data, name, Some(mebibytes)).await
     }
 
-    /// Starts an engine that keeps what it has below `directory`, with what an earlier one has kept
-    /// there. Containers stop with the engine; a restart policy of `unless-stopped` or `always` starts
-    /// them again with the next one.
-    ///
-    /// # Errors
-    /// As [`Engine::start`], and when an engine with the same data or the same addresses runs already.
-    pub async fn start_keeping(name: &str, directory: &Path) -> Result<Self> {
+    /// Starts an engine that keeps its data in `directory` and finds the data of an earlier engine
+    /// there. Containers stop with the engine; a restart policy of `unless-stopped` or `always`
+    /// starts them with the next one. It is an error if another engine uses the same data or the
+    /// same addresses.
+    pub async fn start_persistent(name: &str, directory: &Path) -> Result<Self> {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = kept::take(directory).await?;
-        Self::start_in(place, &directory.join("data"), name, None).await
+        let slot = engine_data::claim_slot(directory).await?;
+        Self::start_in(slot, &directory.join("data"), name, None).await
     }
 
-    async fn start_in(place: Place, data: &Path, name: &str, size: Option<u32>) -> Result<Self> {
-        // The machine's own settings are for the machine's own engine.
-        fs::write(place.directory.join("daemon.json"), "{}")?;
-        let socket = place.directory.join("docker.sock");
-        let server = server(&place, data, name)?;
-        let small = size.map(|size| format!(" {}={size}m", data.display()));
-        let hidden = format!("{HIDDEN}{}", small.unwrap_or_default());
+    async fn start_in(slot: Slot, data: &Path, name: &str, size: Option<u32>) -> Result<Self> {
+        // An empty file, so that dockerd does not read /etc/docker/daemon.json of the machine.
+        fs::write(slot.directory.join("daemon.json"), "{}")?;
+        let socket = slot.directory.join("docker.sock");
+        let server = dockerd_command(&slot, data, name)?;
+        let sized_data = size.map(|size| format!(" {}={size}m", data.display()));
+        let hidden = format!("{HIDDEN_DIRECTORIES}{}", sized_data.unwrap_or_default());
         let engine = Self {
             name: name.to_owned(),
             socket,
-            supervisor: Supervisor::new(place, &hidden, &server)?,
+            supervisor: Supervisor::new(slot, &hidden, &server)?,
         };
-        engine.start_again().await?;
+        engine.restart().await?;
         Ok(engine)
     }
 
-    /// The name it was started with.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The absolute path of its socket; it stays the same over [`Engine::start_again`].
+    /// The absolute path of its socket, which [`Engine::restart`] does not change.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Kills the engine. Containers run on, but their published ports are closed until it is back.
-    ///
-    /// # Errors
-    /// When its supervisor is gone.
+    /// Kills the engine. Containers continue to run, but their published ports stay closed until
+    /// the engine is back.
     pub fn stop(&self) -> Result<()> {
         self.supervisor.order(Order::Stop)
     }
 
     /// Starts a killed engine, which finds its containers again, and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn start_again(&self) -> Result<()> {
+    pub async fn restart(&self) -> Result<()> {
         if !self.supervisor.is_alive()? {
             self.supervisor.order(Order::Start)?;
         }
-        let give_up = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         loop {
             match self.get("/_ping").await {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > give_up => {
+                Err(error) if Instant::now() > deadline => {
                     let name = &self.name;
                     return Err(error).with_context(|| format!("engine {name} does not answer"));
                 }
                 Err(_) if !self.supervisor.is_alive()? => {
-                    let said = self.supervisor.last_words();
-                    bail!("engine {} ended while starting: {said}", self.name)
+                    let log = self.supervisor.log_tail();
+                    bail!("engine {} exited while starting: {log}", self.name)
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
     }
 
-    /// All containers, whatever their state, in the order of their names.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
+    /// All containers in any state, ordered by name.
     pub async fn containers(&self) -> Result<Vec<Container>> {
         let list = self.get("/containers/json?all=true").await?;
         let list: Value = serde_json::from_slice(&list)?;
-        let list = list.as_array().context("no list of containers")?;
-        let mut found: Vec<Container> = list.iter().map(container).collect();
-        found.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
+        let list = list
+            .as_array()
+            .context("the engine returned no list of containers")?;
+        let mut containers: Vec<Container> = list.iter().map(container).collect();
+        containers.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(containers)
     }
 
-    /// Creates and starts a container from a body as `POST /containers/create` takes it, and returns its
-    /// id.
-    ///
-    /// # Errors
-    /// What the engine says.
+    /// Creates and starts a container from a body of `POST /containers/create`, and returns its id.
     pub async fn run(&self, container: &str, body: &Value) -> Result<String> {
-        let name = http::encoded(container);
+        let name = http::percent_encoded(container);
         let path = format!("/containers/create?name={name}");
         let created = self.call("POST", &path, Some(body)).await?;
         self.start_container(container).await?;
-        let id = created["Id"].as_str().context("a container without id")?;
+        let id = created["Id"]
+            .as_str()
+            .context("the engine returned no container id")?;
         Ok(id.to_owned())
     }
 
     /// Starts a container by name or id.
-    ///
-    /// # Errors
-    /// What the engine says.
     pub async fn start_container(&self, container: &str) -> Result<()> {
-        self.act(container, "start").await
+        self.post_action(container, "start").await
     }
 
-    /// Freezes every process of a container.
-    ///
-    /// # Errors
-    /// What the engine says.
     pub async fn pause(&self, container: &str) -> Result<()> {
-        self.act(container, "pause").await
+        self.post_action(container, "pause").await
     }
 
-    /// Lets a frozen container go on.
-    ///
-    /// # Errors
-    /// What the engine says.
     pub async fn unpause(&self, container: &str) -> Result<()> {
-        self.act(container, "unpause").await
+        self.post_action(container, "unpause").await
     }
 
-    /// Kills a container, which a restart policy does not undo.
-    ///
-    /// # Errors
-    /// What the engine says.
+    /// Kills a container. Its restart policy does not start it again.
     pub async fn kill(&self, container: &str) -> Result<()> {
-        self.act(container, "kill").await
+        self.post_action(container, "kill").await
     }
 
-    /// Removes a container in whatever state it is; named volumes stay.
-    ///
-    /// # Errors
-    /// What the engine says.
+    /// Removes a container in any state. Named volumes stay.
     pub async fn remove(&self, container: &str) -> Result<()> {
-        let path = format!("/containers/{}?force=true", http::encoded(container));
+        let path = format!(
+            "/containers/{}?force=true",
+            http::percent_encoded(container)
+        );
         self.call("DELETE", &path, None).await.map(drop)
     }
 
-    /// What a container has printed, both streams, without their frames.
-    ///
-    /// # Errors
-    /// What the engine says.
+    /// The output of a container: both streams, without their frames.
     pub async fn logs(&self, container: &str) -> Result<String> {
-        let name = http::encoded(container);
+        let name = http::percent_encoded(container);
         let path = format!("/containers/{name}/logs?stdout=true&stderr=true");
         let frames = self.get(&path).await?;
-        let (mut text, mut left) = (Vec::new(), frames.as_slice());
-        // Eight bytes before each piece: the stream, three zeros, the length.
-        while let Some((&[_, _, _, _, a, b, c, d], rest)) = left.split_first_chunk() {
+        let (mut text, mut remaining) = (Vec::new(), frames.as_slice());
+        // Each frame starts with eight bytes: the stream, three zeros, the length.
+        while let Some((&[_, _, _, _, a, b, c, d], rest)) = remaining.split_first_chunk() {
             let length = usize::try_from(u32::from_be_bytes([a, b, c, d]))?;
             let piece;
-            (piece, left) = rest.split_at_checked(length).context("half a frame")?;
+            (piece, remaining) = rest
+                .split_at_checked(length)
+                .context("the log ends inside a frame")?;
             text.extend_from_slice(piece);
         }
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Any other request of the Engine API, by method and path without version. An answer that is no
-    /// JSON comes as text.
-    ///
-    /// # Errors
-    /// What the engine says.
+    /// Sends any request of the Engine API, with a path without version. An answer that is not JSON
+    /// becomes a JSON string.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let body = body.map_or(Body::Nothing, Body::Json);
+        let body = body.map_or(Body::Empty, Body::Json);
         let answer = http::send(&self.socket, method, path, body).await?;
         Ok(serde_json::from_slice(&answer)
             .unwrap_or_else(|_| String::from_utf8_lossy(&answer).into_owned().into()))
     }
 
-    async fn act(&self, container: &str, verb: &str) -> Result<()> {
-        let path = format!("/containers/{}/{verb}", http::encoded(container));
+    async fn post_action(&self, container: &str, verb: &str) -> Result<()> {
+        let path = format!("/containers/{}/{verb}", http::percent_encoded(container));
         self.call("POST", &path, None).await.map(drop)
     }
 
     async fn get(&self, path: &str) -> Result<Vec<u8>> {
-        http::send(&self.socket, "GET", path, Body::Nothing).await
+        http::send(&self.socket, "GET", path, Body::Empty).await
     }
 }
 
-fn look_around() -> Result<(), String> {
-    if programs::our_user() != 0 {
-        return Err("A Docker Engine of our own needs root.".to_owned());
+fn check_availability() -> Result<(), String> {
+    if programs::current_uid() != 0 {
+        return Err("Starting a Docker Engine needs root.".to_owned());
     }
-    programs::namespaces_work()?;
+    programs::check_namespaces()?;
     for program in ["dockerd", "containerd", "runc"] {
         programs::find(program, "docker.io")?;
     }
     let ip = programs::find("ip", "iproute2")?;
-    // The name of an interface has at most 15 bytes.
+    // An interface name has at most 15 bytes.
     let bridge = format!("mil{}", std::process::id());
     for words in [
         ["link", "add", "name", &bridge, "type", "bridge"].as_slice(),
@@ -296,32 +259,32 @@ fn look_around() -> Result<(), String> {
     ] {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
         programs::run(&ip, &words)
-            .map_err(|error| format!("A bridge cannot be made here: {error:#}."))?;
+            .map_err(|error| format!("A network bridge cannot be created here: {error:#}."))?;
     }
-    // Version 1 has a directory for each controller, version 2 has one for all of them.
+    // Control groups: version 1 has a directory per controller, version 2 one for all of them.
     let groups = Path::new("/sys/fs/cgroup");
     let devices = groups.join("devices");
-    let is_second = groups.join("cgroup.controllers").exists();
-    let parent = if is_second { groups } else { &devices };
+    let is_version_2 = groups.join("cgroup.controllers").exists();
+    let parent = if is_version_2 { groups } else { &devices };
     let trial = parent.join(format!("milady-trial-{}", std::process::id()));
     fs::create_dir(&trial)
         .and_then(|()| fs::remove_dir(&trial))
         .map_err(|error| format!("The control groups of this machine cannot be used: {error}."))
 }
 
-/// 198.18.0.0/15 is set apart for tests of networks, so neither this machine nor its surroundings use
-/// it. Each place has 4096 addresses of it: 64 networks of 61 containers.
-pub(super) fn outside(number: u8) -> Outside {
+/// 198.18.0.0/15 is reserved for tests of networks, so neither this machine nor its surroundings
+/// use it. Each slot has 4096 of its addresses: 64 networks of 61 containers.
+pub(super) fn resources(number: u8) -> SlotResources {
     let (network, part) = (18 + number / 16, number % 16 * 16);
-    Outside {
+    SlotResources {
         pool: format!("198.{network}.{part}.0/20"),
         group: format!("milady-engine-{number}"),
     }
 }
 
-fn server(place: &Place, data: &Path, name: &str) -> Result<Vec<OsString>> {
-    let directory = place.directory.display();
-    let Outside { pool, group } = &place.outside;
+fn dockerd_command(slot: &Slot, data: &Path, name: &str) -> Result<Vec<OsString>> {
+    let directory = slot.directory.display();
+    let SlotResources { pool, group } = &slot.resources;
     let dockerd = programs::find("dockerd", "docker.io").map_err(anyhow::Error::msg)?;
     let options = [
         format!("--config-file={directory}/daemon.json"),
@@ -333,14 +296,14 @@ fn server(place: &Place, data: &Path, name: &str) -> Result<Vec<OsString>> {
         format!("--cgroup-parent=/{group}"),
         format!("--default-address-pool=base={pool},size=26"),
         "--bridge=none".to_owned(),
-        // The machine's packet filter and its routing are left alone; the proxy carries what is
-        // published.
+        // Leaves the machine's packet filter and routing alone; the userland proxy carries
+        // published ports.
         "--iptables=false".to_owned(),
         "--ip6tables=false".to_owned(),
         "--ip-forward=false".to_owned(),
-        // Works on every file system, and our image is small.
+        // Works on every file system; it is slow, but the image is small.
         "--storage-driver=vfs".to_owned(),
-        // Containers outlive a killed engine and are taken over by the next.
+        // Containers survive a killed engine, and the next one takes them over.
         "--live-restore".to_owned(),
         "--log-level=warn".to_owned(),
     ];
@@ -371,13 +334,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_has_addresses_of_its_own() {
-        let pools: Vec<String> = (0..COUNT).map(|number| outside(number).pool).collect();
+    fn every_slot_has_its_own_addresses() {
+        let pools: Vec<String> = (0..MAX_SERVERS)
+            .map(|number| resources(number).pool)
+            .collect();
         assert_eq!(pools[0], "198.18.0.0/20");
         assert_eq!(pools[15], "198.18.240.0/20");
         assert_eq!(pools[16], "198.19.0.0/20");
         assert_eq!(pools[31], "198.19.240.0/20");
-        let different: std::collections::BTreeSet<&String> = pools.iter().collect();
-        assert_eq!(different.len(), usize::from(COUNT));
+        let distinct: std::collections::BTreeSet<&String> = pools.iter().collect();
+        assert_eq!(distinct.len(), usize::from(MAX_SERVERS));
     }
 }

@@ -1,4 +1,4 @@
-//! The sample agent as an image: built once with cargo, imported without a registry.
+//! The sample agent as a container image: built once with cargo, imported without a registry.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,48 +14,38 @@ use super::Engine;
 use super::http::{self, Body};
 use crate::build;
 
-/// The name of the image.
 pub const SAMPLE: &str = "milady/agent:sample";
 
-/// The image with a Docker health check of its own, once a second.
+/// The image with a Docker health check that runs every second.
 pub const CHECKED: &str = "milady/agent:checked";
 
 const COMMAND: &str = "CMD [\"/agent\"]";
 const CHECK: &str = "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD [\"/agent\",\"check\"]";
 
-/// Carries the digest of what an image was made of.
-const DIGEST: &str = "milady.sample";
+/// The label that holds the digest of the image's files.
+const DIGEST_LABEL: &str = "milady.sample";
 
-/// Gives [`SAMPLE`] to the engine behind a socket, unless that has this very one. It may be anybody's
-/// engine: nothing is removed, an older image only loses its name.
-///
-/// # Errors
-/// As [`import`].
-pub async fn provide(socket: &Path) -> Result<()> {
+/// Imports [`SAMPLE`] into the engine behind a socket, unless the engine has the same version. The
+/// engine may belong to the user: nothing is removed, an older image only loses its name.
+pub async fn import_if_outdated(socket: &Path) -> Result<()> {
     let digest = hex::encode(Sha256::digest(files().await?));
     let path = format!("/images/{SAMPLE}/json");
-    let found = http::send(socket, "GET", &path, Body::Nothing).await;
-    let found: Value = serde_json::from_slice(&found.unwrap_or_default()).unwrap_or_default();
-    if found["Config"]["Labels"][DIGEST] == digest.as_str() {
+    let image = http::send(socket, "GET", &path, Body::Empty).await;
+    let image: Value = serde_json::from_slice(&image.unwrap_or_default()).unwrap_or_default();
+    if image["Config"]["Labels"][DIGEST_LABEL] == digest.as_str() {
         return Ok(());
     }
-    let label = format!("LABEL {DIGEST}={digest}");
+    let label = format!("LABEL {DIGEST_LABEL}={digest}");
     import_into(socket, SAMPLE, &[COMMAND, &label]).await
 }
 
-/// Builds the sample agent unless it is built, and gives it to an engine as [`SAMPLE`] and [`CHECKED`].
-///
-/// # Errors
-/// When it does not compile (the compiler's messages went to standard error) or the engine refuses it.
+/// Builds the sample agent if needed and imports it as [`SAMPLE`] and [`CHECKED`].
 pub async fn import(engine: &Engine) -> Result<()> {
     import_as(engine, SAMPLE, &[COMMAND]).await?;
     import_as(engine, CHECKED, &[COMMAND, CHECK]).await
 }
 
-/// The same with a name and Dockerfile instructions of the caller's choice.
-///
-/// # Errors
-/// As [`import`].
+/// Like [`import`], with a name and Dockerfile instructions of the caller's choice.
 pub async fn import_as(engine: &Engine, name: &str, instructions: &[&str]) -> Result<()> {
     import_into(engine.socket(), name, instructions).await
 }
@@ -65,41 +55,42 @@ async fn import_into(socket: &Path, name: &str, instructions: &[&str]) -> Result
     let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
     let mut path = format!(
         "/images/create?fromSrc=-&repo={}&tag={}",
-        http::encoded(repository),
-        http::encoded(tag)
+        http::percent_encoded(repository),
+        http::percent_encoded(tag)
     );
     for instruction in instructions {
         path.push_str("&changes=");
-        path.push_str(&http::encoded(instruction));
+        path.push_str(&http::percent_encoded(instruction));
     }
-    let said = http::send(socket, "POST", &path, Body::Tar(files)).await?;
-    // The answer begins before the work is done: an error can only come in its body.
+    let output = http::send(socket, "POST", &path, Body::Tar(files)).await?;
+    // The engine answers 200 before the import is finished, so an error can only be in the body.
     let image = format!("/images/{name}/json");
-    let imported = http::send(socket, "GET", &image, Body::Nothing).await;
-    imported
-        .map(drop)
-        .with_context(|| format!("not imported: {}", String::from_utf8_lossy(&said).trim()))
+    let imported = http::send(socket, "GET", &image, Body::Empty).await;
+    imported.map(drop).with_context(|| {
+        format!(
+            "the import failed: {}",
+            String::from_utf8_lossy(&output).trim()
+        )
+    })
 }
 
-/// Builds the sample agent and says where it is. It needs nothing of the system it runs on.
-///
-/// # Errors
-/// When it does not compile.
+/// Builds the sample agent and returns the path of its binary, which is statically linked.
 pub async fn build() -> Result<PathBuf> {
     let platform = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    // A directory of its own: other flags in the same one would build everything anew each time, and
-    // cargo may be holding that one locked for the build we are part of.
+    // A target directory of its own: other compiler flags in the shared one would rebuild
+    // everything each time, and cargo may hold the lock of the shared one for the build we are part
+    // of.
     let target = build::target_directory()?.join("agent");
     let binary = target.join(&platform).join("release").join("agent");
     if !binary.is_file() {
-        eprintln!("Building the sample agent, once; this takes about a minute.");
+        eprintln!("Building the sample agent; the first build takes about a minute.");
     }
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--release", "--package", "sample-agent"])
         .args(["--bin", "agent", "--target", &platform, "--target-dir"])
         .arg(&target)
         .current_dir(build::workspace())
-        // It would win over the other one.
+        // This variable would take precedence over RUSTFLAGS.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .stdin(Stdio::null())
@@ -108,7 +99,7 @@ pub async fn build() -> Result<PathBuf> {
         .await
         .context("cannot run cargo")?;
     if !status.success() {
-        bail!("building the sample agent failed: the compiler's messages are above");
+        bail!("building the sample agent failed: see the compiler's messages above");
     }
     Ok(binary)
 }
@@ -132,7 +123,8 @@ async fn archive() -> Result<Vec<u8>> {
     Ok(archive)
 }
 
-/// Adds one file, or a directory when the name ends in a slash, in the format of POSIX.1-1988 ("ustar").
+/// Appends a file, or a directory if the name ends in a slash, in the "ustar" format of
+/// POSIX.1-1988.
 fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
     let mut header = [0; 512];
     let mut put = |at: usize, text: &str| {
@@ -144,7 +136,7 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
     put(116, "0000000"); // group
     put(124, &format!("{:011o}", content.len()));
     put(136, "00000000000"); // time
-    put(148, "        "); // the sum is taken with blanks in its own place
+    put(148, "        "); // the checksum is computed with blanks in its own field
     put(156, if name.ends_with('/') { "5" } else { "0" });
     put(257, "ustar\u{0}00");
     let sum: u32 = header.iter().copied().map(u32::from).sum();
@@ -160,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_is_one_that_tar_reads() {
+    fn archives_are_readable_by_tar() {
         let mut archive = Vec::new();
         entry(&mut archive, "tmp/", 0o1777, &[]);
         entry(&mut archive, "agent", 0o755, b"program");

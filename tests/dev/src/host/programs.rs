@@ -1,4 +1,4 @@
-//! What this machine has and allows: programs, users, namespaces.
+//! What this machine provides: programs, users, namespaces.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,20 +9,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Where servers are, which is not always on an ordinary user's PATH.
-const SERVERS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// Directories of servers, which are not always on an ordinary user's PATH.
+const SERVER_DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
-/// PATH for the servers and what they start.
+/// The PATH of the servers and their child processes.
 pub(super) fn path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     if !path.is_empty() {
         path.push(":");
     }
-    path.push(SERVERS);
+    path.push(SERVER_DIRECTORIES);
     path
 }
 
-/// The whole path of a program; the error is a sentence that names the package.
+/// The full path of a program. The error is a sentence that names the Debian package.
 pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, String> {
     env::split_paths(&path())
         .map(|directory| directory.join(program))
@@ -30,34 +30,34 @@ pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("{program} is not installed (Debian's package {package})."))
 }
 
-/// The number of the user this process runs as.
-pub(super) fn our_user() -> u32 {
+pub(super) fn current_uid() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
-/// The options that give a server namespaces of its own. Who is not root needs one of users for that.
+/// The unshare options that give a server its own namespaces. Without root this also needs a user
+/// namespace.
 pub(super) fn namespace_options() -> &'static str {
-    if our_user() == 0 {
+    if current_uid() == 0 {
         "--mount --pid --fork --kill-child --mount-proc"
     } else {
         "--user --map-current-user --mount --pid --fork --kill-child --mount-proc"
     }
 }
 
-/// Tries the namespaces; the error is a sentence.
-pub(super) fn namespaces_work() -> Result<(), String> {
+/// Tries to create the namespaces. The error is a sentence for the user.
+pub(super) fn check_namespaces() -> Result<(), String> {
     if !cfg!(target_os = "linux") {
-        return Err("Servers of our own need Linux.".to_owned());
+        return Err("Starting servers needs Linux.".to_owned());
     }
     let unshare = find("unshare", "util-linux")?;
     let options = namespace_options().split(' ').map(OsString::from);
     let options: Vec<OsString> = options.chain(["true".into()]).collect();
     run(&unshare, &options)
         .map(drop)
-        .map_err(|error| format!("A namespace of our own is not allowed here: {error:#}."))
+        .map_err(|error| format!("Namespaces cannot be created here: {error:#}."))
 }
 
-/// Runs a program to its end and returns what it printed.
+/// Runs a program and returns its standard output. The error holds its standard error.
 pub(super) fn run(program: &Path, arguments: &[OsString]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -66,8 +66,8 @@ pub(super) fn run(program: &Path, arguments: &[OsString]) -> Result<String> {
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}: {}", program.display(), said.trim());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {}", program.display(), stderr.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,6 +1,6 @@
-//! A registry of images on 127.0.0.1, which gives nothing to those it does not know.
+//! An image registry on 127.0.0.1 that requires a login.
 //!
-//! Owns the server's process, its images and its directory, and ends them all.
+//! Owns the server's process, images and directory, and removes them all at the end.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,22 +15,22 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::http::{self, Body};
-use super::place::{Outside, Place};
+use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
 use super::{Engine, programs, sshd};
 
-/// How long it may take from its start until it listens, on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Generous, because the machine may be busy.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many may run on one machine at once.
-const COUNT: u8 = 32;
+/// How many registries can run on one machine.
+const MAX_SERVERS: u8 = 32;
 
-/// The one account, and its line of the server's file of accounts: bcrypt, of the least cost there is.
-const USER: &str = "puller";
+/// The only account, and its line in the htpasswd file: bcrypt with the lowest cost.
+const USERNAME: &str = "puller";
 const PASSWORD: &str = "pull-canary-6f1d";
-const ACCOUNT: &str = "puller:$2y$05$abcdefghijklmnopqrstuulcyZget7Vt5uMOQ3Ik6CjU1PY5bQ1dK\n";
+const HTPASSWD_LINE: &str = "puller:$2y$05$abcdefghijklmnopqrstuulcyZget7Vt5uMOQ3Ik6CjU1PY5bQ1dK\n";
 
-/// A running registry; it is gone when this value is dropped or this process ends.
+/// A running registry. It ends when this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
@@ -38,41 +38,35 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Whether one can be started here.
-    ///
-    /// # Errors
-    /// A sentence that says why not.
+    /// Whether a registry can be started here. The error is a sentence for the user.
     pub fn availability() -> Result<(), String> {
-        static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-        let look = || {
+        static AVAILABILITY: OnceLock<Result<(), String>> = OnceLock::new();
+        let check = || {
             programs::find("docker-registry", "docker-registry")?;
-            programs::namespaces_work()
+            programs::check_namespaces()
         };
-        FOUND.get_or_init(look).clone()
+        AVAILABILITY.get_or_init(check).clone()
     }
 
-    /// Starts an empty one on a free port.
-    ///
-    /// # Errors
-    /// When none can be started here, or it does not answer; the message says why.
+    /// Starts an empty registry on a free port.
     pub async fn start() -> Result<Self> {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = Place::take("registry", COUNT, |_| Outside::default())?;
-        let directory = place.directory.clone();
+        let slot = Slot::claim("registry", MAX_SERVERS, |_| SlotResources::default())?;
+        let directory = slot.directory.clone();
         let port = sshd::free_port()?;
-        fs::write(directory.join("accounts"), ACCOUNT)?;
+        fs::write(directory.join("accounts"), HTPASSWD_LINE)?;
         let settings = directory.join("config.yml");
-        let shown = directory.display();
+        let directory_text = directory.display();
         fs::write(
             &settings,
             format!(
                 "version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {shown}/images}}}}
+storage: {{filesystem: {{rootdirectory: {directory_text}/images}}}}
 http: {{addr: '127.0.0.1:{port}'}}
-auth: {{htpasswd: {{realm: test, path: {shown}/accounts}}}}
+auth: {{htpasswd: {{realm: test, path: {directory_text}/accounts}}}}
 "
             ),
         )?;
@@ -81,64 +75,62 @@ auth: {{htpasswd: {{realm: test, path: {shown}/accounts}}}}
         let server: [OsString; 3] = [program.into(), "serve".into(), settings.into()];
         let registry = Self {
             port,
-            supervisor: Supervisor::new(place, "", &server)?,
+            supervisor: Supervisor::new(slot, "", &server)?,
         };
         registry.supervisor.order(Order::Start)?;
-        registry.ready().await?;
+        registry.wait_until_ready().await?;
         Ok(registry)
     }
 
-    /// Its name, as the first part of its images' names and as accounts are filed under.
+    /// The host and port: the first part of its images' names, and the key of its credentials.
     #[must_use]
     pub fn name(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The account that is let in: its name and its password.
+    /// User name and password.
     #[must_use]
-    pub fn account(&self) -> (&'static str, &'static str) {
-        (USER, PASSWORD)
+    pub fn credentials(&self) -> (&'static str, &'static str) {
+        (USERNAME, PASSWORD)
     }
 
-    /// Takes an image that an engine has, under a name without tag; the engine has it under that whole
-    /// name no more. Answers the whole name.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub async fn take(&self, engine: &Engine, image: &str, name: &str) -> Result<String> {
+    /// Pushes an image of an engine under a name without tag, removes that name from the engine,
+    /// and returns the image's full name.
+    pub async fn push(&self, engine: &Engine, image: &str, name: &str) -> Result<String> {
         let repository = format!("{}/{name}", self.name());
         let tag = format!("/images/{image}/tag?repo={repository}&tag=1");
         engine.call("POST", &tag, None).await?;
-        let account = json!({"username": USER, "password": PASSWORD, "serveraddress": self.name()});
-        let account = URL_SAFE.encode(account.to_string());
+        let credentials =
+            json!({"username": USERNAME, "password": PASSWORD, "serveraddress": self.name()});
+        let credentials = URL_SAFE.encode(credentials.to_string());
         let push = format!("/images/{repository}/push?tag=1");
-        let body = Body::Account(&account);
-        let said = http::send(engine.socket(), "POST", &push, body).await?;
-        // One JSON text a line; an error can only come as one of them.
-        for line in String::from_utf8_lossy(&said).lines() {
+        let body = Body::RegistryAuth(&credentials);
+        let output = http::send(engine.socket(), "POST", &push, body).await?;
+        // The output is one JSON object per line; an error is one of them.
+        for line in String::from_utf8_lossy(&output).lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_default();
             if let Some(error) = line["error"].as_str() {
-                bail!("not pushed: {error}");
+                bail!("the push failed: {error}");
             }
         }
-        let whole = format!("{repository}:1");
+        let full_name = format!("{repository}:1");
         engine
-            .call("DELETE", &format!("/images/{whole}"), None)
+            .call("DELETE", &format!("/images/{full_name}"), None)
             .await?;
-        Ok(whole)
+        Ok(full_name)
     }
 
-    async fn ready(&self) -> Result<()> {
-        let give_up = Instant::now() + READY_WITHIN;
+    async fn wait_until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         loop {
             match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > give_up => {
-                    return Err(error).context("the registry was started but does not listen");
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("the registry started but does not listen");
                 }
                 Err(_) if !self.supervisor.is_alive()? => {
-                    let said = self.supervisor.last_words();
-                    bail!("the registry ended while starting: {said}")
+                    let log = self.supervisor.log_tail();
+                    bail!("the registry exited while starting: {log}")
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }

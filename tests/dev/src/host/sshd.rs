@@ -1,7 +1,7 @@
-//! An SSH server of our own on 127.0.0.1.
+//! An SSH server that this process starts on 127.0.0.1.
 //!
-//! Owns the server's process, its sessions and what runs in them, its keys and its directory, and ends
-//! them all. Logs in the user this process runs as, with a key made for it.
+//! Owns the server's process, its sessions and their processes, its keys and its directory, and
+//! ends them all. Logs in the user this process runs as, with a key created for it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,26 +15,25 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::keys::{self, KeyType};
-use super::place::{Outside, Place};
 use super::programs;
+use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
 
-/// How long a server may take from its start to its greeting, on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Generous, because the machine may be busy.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many may run on one machine at once.
-const COUNT: u8 = 200;
+/// How many servers can run on one machine.
+const MAX_SERVERS: u8 = 200;
 
-const RECORD: &str = include_str!("record.sh");
+const RECORD_COMMAND: &str = include_str!("record_command.sh");
 
-/// What a server is to be like.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The host keys it has, one of each kind.
+    /// The kinds of its host keys.
     pub host_keys: Vec<KeyType>,
-    /// Whether it forwards to ports and sockets, as a host must.
+    /// Whether it forwards ports and sockets, as a host must.
     pub forwarding: bool,
-    /// A directory of keys that are found again at the next start; throw-away keys when not given.
+    /// A directory that keeps the keys for the next start; `None` means temporary keys.
     pub keys: Option<PathBuf>,
 }
 
@@ -48,45 +47,38 @@ impl Default for Options {
     }
 }
 
-/// A running server; it is gone when this value is dropped or this process ends.
+/// A running server. It ends when this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct Sshd {
     directory: PathBuf,
     keys: PathBuf,
     port: u16,
     user: String,
-    /// Of each host key its kind and fingerprint.
+    /// Kind and fingerprint of each host key.
     host_keys: Mutex<Vec<(KeyType, String)>>,
     supervisor: Supervisor,
 }
 
 impl Sshd {
-    /// Whether a server can be started here.
-    ///
-    /// # Errors
-    /// A sentence that says why not.
+    /// Whether a server can be started here. The error is a sentence for the user.
     pub fn availability() -> Result<(), String> {
-        static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-        FOUND.get_or_init(look_around).clone()
+        static AVAILABILITY: OnceLock<Result<(), String>> = OnceLock::new();
+        AVAILABILITY.get_or_init(check_availability).clone()
     }
 
-    /// Starts a server on a free port.
-    ///
-    /// # Errors
-    /// When none can be started here, or it does not answer; the message says why.
     pub async fn start(options: &Options) -> Result<Self> {
         if let Err(reason) = Self::availability() {
             bail!("{reason}");
         }
-        let place = Place::take("sshd", COUNT, |_| Outside::default())?;
-        let directory = place.directory.clone();
+        let slot = Slot::claim("sshd", MAX_SERVERS, |_| SlotResources::default())?;
+        let directory = slot.directory.clone();
         let keys = options.keys.as_ref().unwrap_or(&directory).clone();
-        let host_keys = host_keys(&keys, &options.host_keys, keys::find_or_make)?;
-        for name in ["key", "stranger"] {
-            keys::find_or_make(KeyType::Ed25519, &keys.join(name))?;
+        let host_keys = host_keys(&keys, &options.host_keys, keys::find_or_create)?;
+        for name in ["key", "unauthorized"] {
+            keys::find_or_create(KeyType::Ed25519, &keys.join(name))?;
         }
         fs::copy(keys.join("key.pub"), directory.join("authorized_keys"))?;
-        fs::write(directory.join("record.sh"), RECORD)?;
+        fs::write(directory.join("record_command.sh"), RECORD_COMMAND)?;
         let port = free_port()?;
         let program = programs::find("sshd", "openssh-server").map_err(anyhow::Error::msg)?;
         let settings = configure(&program, &directory, &keys, port, options)?;
@@ -98,37 +90,36 @@ impl Sshd {
             port,
             user: user()?,
             host_keys: Mutex::new(host_keys),
-            supervisor: Supervisor::new(place, "", &server)?,
+            supervisor: Supervisor::new(slot, "", &server)?,
         };
-        sshd.start_again().await?;
+        sshd.restart().await?;
         Ok(sshd)
     }
 
-    /// The port on 127.0.0.1; it stays the same over [`Sshd::start_again`].
+    /// The port on 127.0.0.1, which [`Sshd::restart`] does not change.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The user to log in as.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The file of the private key that is let in, in OpenSSH's format.
+    /// The file of the private key that the server accepts, in OpenSSH's format.
     #[must_use]
     pub fn private_key_path(&self) -> PathBuf {
         self.keys.join("key")
     }
 
-    /// The file of a private key that is not let in.
+    /// The file of a private key that the server refuses.
     #[must_use]
-    pub fn stranger_key_path(&self) -> PathBuf {
-        self.keys.join("stranger")
+    pub fn unauthorized_key_path(&self) -> PathBuf {
+        self.keys.join("unauthorized")
     }
 
-    /// The fingerprint of its first host key, as OpenSSH prints it: `SHA256:...`.
+    /// The fingerprint of its first host key, in the format that OpenSSH prints: `SHA256:...`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         self.host_keys()
@@ -137,80 +128,63 @@ impl Sshd {
             .unwrap_or_default()
     }
 
-    /// The fingerprint of its host key of this kind.
     #[must_use]
     pub fn fingerprint_of(&self, kind: KeyType) -> Option<String> {
         self.host_keys()
             .into_iter()
-            .find_map(|(found, fingerprint)| (found == kind).then_some(fingerprint))
+            .find_map(|(other, fingerprint)| (other == kind).then_some(fingerprint))
     }
 
-    /// Gives it other host keys of the same kinds, as if another machine had its address now. Ends every
-    /// connection.
-    ///
-    /// # Errors
-    /// When it does not come back.
+    /// Replaces the host keys by others of the same kinds, as if another machine now had the
+    /// address. Ends every connection.
     pub async fn change_host_key(&self) -> Result<()> {
         self.stop()?;
         let kinds: Vec<KeyType> = self.host_keys().iter().map(|(kind, _)| *kind).collect();
-        let made = host_keys(&self.keys, &kinds, keys::make)?;
+        let new_keys = host_keys(&self.keys, &kinds, keys::create)?;
         *self
             .host_keys
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = made;
-        self.start_again().await
+            .unwrap_or_else(PoisonError::into_inner) = new_keys;
+        self.restart().await
     }
 
-    /// Kills the server, every connection and what runs in them: the port is closed, as on a host that
+    /// Kills the server, its connections and their processes. The port is closed, as on a host that
     /// is down.
-    ///
-    /// # Errors
-    /// When its supervisor is gone.
     pub fn stop(&self) -> Result<()> {
         self.supervisor.order(Order::StopAll)
     }
 
-    /// Makes the host say that this many processes were waiting in the last minute, and none for its
-    /// disk, whatever else the machine is doing.
-    ///
-    /// # Errors
-    /// When its supervisor is gone.
-    pub fn pretend_load(&self, load: u32) -> Result<()> {
+    /// Makes the host report this load average and no I/O pressure, whatever the machine is doing.
+    pub fn simulate_load(&self, load: u32) -> Result<()> {
         let text = format!("{load}.00 {load}.00 {load}.00 1/100 1\n");
         fs::write(self.directory.join("loadavg"), text)?;
-        let calm = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
-        fs::write(self.directory.join("pressure"), calm)?;
+        let no_pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        fs::write(self.directory.join("pressure"), no_pressure)?;
         self.supervisor.order(Order::Load)
     }
 
     /// Starts a killed server on its old port and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn start_again(&self) -> Result<()> {
+    pub async fn restart(&self) -> Result<()> {
         if !self.supervisor.is_alive()? {
             self.supervisor.order(Order::Start)?;
         }
-        let give_up = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         loop {
-            match greeting(self.port).await {
+            match read_banner(self.port).await {
                 Ok(()) => return Ok(()),
-                Err(error) if Instant::now() > give_up => {
-                    return Err(error).context("sshd was started but does not answer");
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("sshd started but does not answer");
                 }
                 Err(_) if !self.supervisor.is_alive()? => {
-                    let said = self.supervisor.last_words();
-                    bail!("sshd ended while starting: {said}")
+                    let log = self.supervisor.log_tail();
+                    bail!("sshd exited while starting: {log}")
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
     }
 
-    /// The commands it was asked to run, oldest first; empty text for a shell.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
+    /// The commands that clients ran, oldest first. A shell is an empty text.
     pub fn commands(&self) -> Result<Vec<String>> {
         let text = match fs::read(self.directory.join("commands")) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -220,10 +194,7 @@ impl Sshd {
         Ok(text.split_terminator('\0').map(str::to_owned).collect())
     }
 
-    /// How many connections have proved who they are since the first start.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
+    /// The number of successful logins since the first start.
     pub fn connections(&self) -> Result<usize> {
         let log = self.supervisor.log()?;
         let accepted = log
@@ -240,18 +211,19 @@ impl Sshd {
     }
 }
 
-fn look_around() -> Result<(), String> {
+fn check_availability() -> Result<(), String> {
     programs::find("sshd", "openssh-server")?;
     programs::find("ssh-keygen", "openssh-client")?;
-    programs::namespaces_work()?;
-    if programs::our_user() != 0 {
+    programs::check_namespaces()?;
+    if programs::current_uid() != 0 {
         return Ok(());
     }
-    // sshd keeps its unprivileged half in there and refuses to run without.
-    fs::create_dir_all("/run/sshd").map_err(|error| format!("No /run/sshd: {error}."))?;
+    // sshd's unprivileged half uses this directory; without it sshd refuses to run.
+    fs::create_dir_all("/run/sshd")
+        .map_err(|error| format!("/run/sshd cannot be created: {error}."))?;
     let accounts = fs::read_to_string("/etc/shadow").unwrap_or_default();
     if accounts.lines().any(|line| line.starts_with("root:!")) {
-        return Err("The account root is locked, so sshd lets nobody in as root.".to_owned());
+        return Err("The account root is locked, so sshd refuses logins as root.".to_owned());
     }
     Ok(())
 }
@@ -267,21 +239,21 @@ pub(super) fn free_port() -> Result<u16> {
 }
 
 fn host_key_file(directory: &Path, kind: KeyType) -> PathBuf {
-    directory.join(format!("host_{}", kind.word()))
+    directory.join(format!("host_{}", kind.name()))
 }
 
 fn host_keys(
     directory: &Path,
     kinds: &[KeyType],
-    make: fn(KeyType, &Path) -> Result<String>,
+    create: fn(KeyType, &Path) -> Result<String>,
 ) -> Result<Vec<(KeyType, String)>> {
     kinds
         .iter()
-        .map(|&kind| Ok((kind, make(kind, &host_key_file(directory, kind))?)))
+        .map(|&kind| Ok((kind, create(kind, &host_key_file(directory, kind))?)))
         .collect()
 }
 
-/// Writes the settings and has the server check them.
+/// Writes the configuration and lets the server check it.
 fn configure(
     program: &Path,
     directory: &Path,
@@ -289,8 +261,8 @@ fn configure(
     port: u16,
     options: &Options,
 ) -> Result<PathBuf> {
-    // Newer servers shut out an address that fails to log in, which tests do on purpose; older ones do
-    // not know the setting.
+    // Newer servers block an address after failed logins, which tests provoke; older servers do not
+    // know the setting.
     const PENALTIES: &str = "PerSourcePenalties no\n";
     let file = directory.join("sshd_config");
     let settings = settings(directory, keys, port, options);
@@ -303,8 +275,8 @@ fn configure(
     Ok(file)
 }
 
-/// A session gets a home without such files: bash runs the `.bashrc` of whom it serves for sshd, and that
-/// may take any time.
+/// The server's configuration. HOME points to a directory without startup files: bash runs the
+/// user's `.bashrc` for commands of sshd, which may take any time.
 fn settings(directory: &Path, keys: &Path, port: u16, options: &Options) -> String {
     let host_keys: Vec<String> = options
         .host_keys
@@ -320,7 +292,7 @@ ListenAddress 127.0.0.1
 {host_keys}
 PidFile none
 AuthorizedKeysFile {directory}/authorized_keys
-ForceCommand sh {directory}/record.sh {directory}/commands
+ForceCommand sh {directory}/record_command.sh {directory}/commands
 AllowTcpForwarding {forwarding}
 AllowStreamLocalForwarding {forwarding}
 PasswordAuthentication no
@@ -338,11 +310,11 @@ MaxStartups 1000
     )
 }
 
-async fn greeting(port: u16) -> Result<()> {
+async fn read_banner(port: u16) -> Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let mut start = [0; 4];
-    stream.read_exact(&mut start).await?;
-    if &start != b"SSH-" {
+    let mut banner = [0; 4];
+    stream.read_exact(&mut banner).await?;
+    if &banner != b"SSH-" {
         bail!("something else answers on port {port}");
     }
     Ok(())

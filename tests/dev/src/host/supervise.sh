@@ -1,17 +1,18 @@
-# Gives one server (an sshd, a Docker Engine) namespaces of its own, and leaves nothing of it behind.
-# Our standard input is a pipe from the owner. It closes when the owner ends, however it ends, and then
-# the first process in there (inside.sh) ends too; the kernel kills whatever else runs in a process
-# namespace whose first process is gone: sessions, containers, their shims.
+# Runs one server (an sshd, a Docker Engine) in its own namespaces and removes everything it leaves.
+# Standard input is a pipe from the owner. It closes when the owner ends, however it ends, and then
+# the first process of the namespace (namespace_init.sh) exits too. The kernel kills all other
+# processes of that namespace: sessions, containers, their shims.
 #
-# Standard error is the lock of the directory: held for as long as any of us lives.
-# Arguments: `run` or `clean`, the directory, and for an engine its address pool and its control group;
-# for `run` then the options of unshare, the text of inside.sh, the places to hide, the server's command.
-todo=$1
+# Standard error is the locked directory: the lock is held as long as any process inherits it.
+# Arguments: `run` or `clean`; the directory; for an engine its address pool and its control group;
+# for `run` also the options of unshare, the text of namespace_init.sh, the paths to hide, and the
+# server's command.
+mode=$1
 directory=$2
 pool=$3
 group=$4
 
-# What namespaces do not take with them.
+# Removes what does not disappear with the namespaces.
 clean() {
     if [ -n "$pool" ]; then
         ip -o -4 address show to "$pool" | while read -r _ bridge _; do
@@ -24,23 +25,24 @@ clean() {
             find "$parent/$group" -depth -type d -exec rmdir {} ';'
         done
     fi
-    # Last: as long as something is in it, the next to take this place knows that it has to clean.
+    # Last: as long as the directory is not empty, the next owner of the slot knows that it has to
+    # clean.
     rm -rf "${directory:?}"/*
 }
 
-if [ "$todo" = clean ]; then
+if [ "$mode" = clean ]; then
     clean
     exit
 fi
 
 options=$5
-inside=$6
+init=$6
 hidden=$7
 shift 7
-# Not ignored, which the server would inherit.
+# A handler instead of `trap ''`: the server would inherit ignored signals.
 trap : INT TERM HUP
 exec 9>&2 2>>"$directory/log"
 # shellcheck disable=SC2086 # the options are words
-unshare $options -- sh -c "$inside" inside "$directory" "$hidden" "$@"
+unshare $options -- sh -c "$init" namespace_init "$directory" "$hidden" "$@"
 clean
 rmdir "$directory"

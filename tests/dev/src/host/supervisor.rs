@@ -1,4 +1,4 @@
-//! The shells between us and a server; see `supervise.sh` and `inside.sh`.
+//! The shells that supervise a server; see `supervise.sh` and `namespace_init.sh`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,27 +10,25 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use super::place::Place;
 use super::programs;
+use super::slot::Slot;
 
-const OUTSIDE: &str = include_str!("supervise.sh");
-const INSIDE: &str = include_str!("inside.sh");
+const SUPERVISE: &str = include_str!("supervise.sh");
+const NAMESPACE_INIT: &str = include_str!("namespace_init.sh");
 
 /// An order to the shell inside the namespaces.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
-    /// Start the server.
     Start,
-    /// Kill the server alone; what it started goes on.
+    /// Kill the server but not its child processes.
     Stop,
     /// Kill everything in the namespaces.
     StopAll,
-    /// Let `loadavg` in the directory be the load that the server's system tells of.
+    /// Report the load in the file `loadavg` of the directory instead of the machine's own.
     Load,
 }
 
-/// Supervises one server; dropping it ends the server and whatever it started, and waits until all of
-/// it is gone.
+/// Supervises one server. Dropping it ends the server with all its processes and waits for that.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     shell: Mutex<Shell>,
@@ -45,24 +43,24 @@ struct Shell {
 }
 
 impl Supervisor {
-    /// Starts the shells only; [`Order::Start`] starts the server. At the `hidden` places the server
-    /// finds empty directories of its own.
-    pub(super) fn new(place: Place, hidden: &str, server: &[OsString]) -> Result<Self> {
-        let log = place.directory.join("log");
-        let mut command = shell(&place, "run");
+    /// Starts the shells only; [`Order::Start`] starts the server. At each of the `hidden` paths
+    /// the server sees an empty directory of its own.
+    pub(super) fn new(slot: Slot, hidden: &str, server: &[OsString]) -> Result<Self> {
+        let log = slot.directory.join("log");
+        let mut command = shell(&slot, "run");
         let mut child = command
-            .args([programs::namespace_options(), INSIDE, hidden])
+            .args([programs::namespace_options(), NAMESPACE_INIT, hidden])
             .args(server)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(place.lock)
-            // Ctrl-C in a terminal goes to our whole process group: it must not reach the server
-            // before its clients have finished.
+            .stderr(slot.lock)
+            // Ctrl-C in a terminal signals our whole process group, but the server must outlive its
+            // clients.
             .process_group(0)
             .spawn()
             .context("cannot run sh")?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("the supervisor of a server has no pipes");
+            bail!("the supervisor has no pipes");
         };
         Ok(Self {
             shell: Mutex::new(Shell {
@@ -74,7 +72,7 @@ impl Supervisor {
         })
     }
 
-    /// Gives an order and waits until it was carried out.
+    /// Sends an order and waits until it is carried out.
     pub(super) fn order(&self, order: Order) -> Result<()> {
         let word = match order {
             Order::Start => "start",
@@ -82,16 +80,15 @@ impl Supervisor {
             Order::StopAll => "stop-all",
             Order::Load => "load",
         };
-        self.say(word).map(drop)
+        self.send(word).map(drop)
     }
 
-    /// Whether the server runs.
     pub(super) fn is_alive(&self) -> Result<bool> {
-        Ok(self.say("alive")? == "yes")
+        Ok(self.send("alive")? == "yes")
     }
 
-    /// The end of the server's log, for the message of a failed start.
-    pub(super) fn last_words(&self) -> String {
+    /// The end of the server's log, for error messages.
+    pub(super) fn log_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut lines: Vec<&str> = text.lines().rev().take(5).collect();
@@ -99,29 +96,28 @@ impl Supervisor {
         lines.join(" / ")
     }
 
-    /// The whole log.
     pub(super) fn log(&self) -> Result<String> {
         let text =
             fs::read(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    fn say(&self, word: &str) -> Result<String> {
+    fn send(&self, word: &str) -> Result<String> {
         self.shell
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .say(word)
-            .with_context(|| format!("the supervisor is gone: {}", self.last_words()))
+            .send(word)
+            .with_context(|| format!("the supervisor has exited: {}", self.log_tail()))
     }
 }
 
 impl Shell {
-    fn say(&mut self, word: &str) -> Result<String> {
-        let orders = self.orders.as_mut().context("no longer supervised")?;
+    fn send(&mut self, word: &str) -> Result<String> {
+        let orders = self.orders.as_mut().context("the supervisor is stopping")?;
         writeln!(orders, "{word}")?;
         let mut answer = String::new();
         if self.answers.read_line(&mut answer)? == 0 {
-            bail!("it answers no more");
+            bail!("the supervisor closed its output");
         }
         Ok(answer.trim_end().to_owned())
     }
@@ -130,33 +126,33 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         drop(self.orders.take());
-        // Waiting keeps the promise that nothing is left when an orderly end is reported. A failure
-        // to wait leaves nothing to do.
+        // Wait, so that nothing is left once the drop returns. If waiting fails there is nothing
+        // more to do.
         let _ = self.child.wait();
     }
 }
 
-/// Removes what a killed supervisor left at a place that is ours now.
-pub(super) fn clean(place: &Place) -> Result<()> {
-    let status = shell(place, "clean")
+/// Removes what a killed supervisor left in a slot that this process has claimed.
+pub(super) fn clean(slot: &Slot) -> Result<()> {
+    let status = shell(slot, "clean")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .context("cannot run sh")?;
     if !status.success() {
-        bail!("{} cannot be cleaned", place.directory.display());
+        bail!("{} cannot be cleaned", slot.directory.display());
     }
     Ok(())
 }
 
-fn shell(place: &Place, todo: &str) -> Command {
+fn shell(slot: &Slot, mode: &str) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", OUTSIDE, "supervise", todo])
-        .arg(&place.directory)
-        .args([&place.outside.pool, &place.outside.group])
-        // No secret of ours gets near what runs in a container or a session.
+        .args(["-c", SUPERVISE, "supervise", mode])
+        .arg(&slot.directory)
+        .args([&slot.resources.pool, &slot.resources.group])
+        // Keep our secrets out of containers and sessions.
         .env_clear()
         .env("PATH", programs::path())
         .current_dir(Path::new("/"));

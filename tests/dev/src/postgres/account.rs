@@ -1,4 +1,4 @@
-//! Which account the server runs under. Postgres refuses to run as root, so root lends it `nobody`.
+//! Chooses the account of the server: Postgres refuses to run as root, so root runs it as `nobody`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,36 +9,35 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The account of the server: ours, or `nobody` when we are root.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Account {
-    Ours,
+    Current,
     Nobody { user: u32, group: u32 },
 }
 
 impl Account {
-    /// Decides by who owns our own process.
+    /// Chooses by the owner of this process.
     pub(super) fn current() -> Result<Self> {
-        let ours = fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid());
-        if ours != 0 {
-            return Ok(Self::Ours);
+        let uid = fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid());
+        if uid != 0 {
+            return Ok(Self::Current);
         }
         let users = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         let line = users
             .lines()
             .find(|line| line.starts_with("nobody:"))
-            .context("running as root, and there is no user nobody to run Postgres as")?;
+            .context("running as root, and there is no user `nobody` to run Postgres as")?;
         let mut numbers = line.split(':').skip(2).map(str::parse::<u32>);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(user)), Some(Ok(group))) => Ok(Self::Nobody { user, group }),
-            _ => bail!("the line of nobody in /etc/passwd cannot be read"),
+            _ => bail!("cannot parse the line of `nobody` in /etc/passwd"),
         }
     }
 
-    /// The words to put before a command line so that it runs under this account.
+    /// The words that run the following command line under this account.
     pub(super) fn prefix(self) -> Vec<String> {
         match self {
-            Self::Ours => Vec::new(),
+            Self::Current => Vec::new(),
             Self::Nobody { user, group } => vec![
                 "setpriv".to_owned(),
                 format!("--reuid={user}"),
@@ -49,7 +48,6 @@ impl Account {
         }
     }
 
-    /// A command that runs `program` under this account.
     pub(super) fn command(self, program: impl AsRef<OsStr>) -> Command {
         let prefix = self.prefix();
         match prefix.split_first() {
@@ -62,30 +60,30 @@ impl Account {
         }
     }
 
-    /// `wanted`, created if need be, or a directory of the same name below the system's temporary
-    /// one when this account cannot get there (a checkout in root's home, say).
-    pub(super) fn reachable(self, wanted: &Path) -> Result<PathBuf> {
-        create(wanted)?;
-        if matches!(self, Self::Ours) || self.can_enter(wanted)? {
-            return Ok(wanted.to_owned());
+    /// Creates and returns `preferred`, or a directory below the system's temporary one if this
+    /// account cannot enter `preferred` (a checkout in root's home, say).
+    pub(super) fn reachable_directory(self, preferred: &Path) -> Result<PathBuf> {
+        create(preferred)?;
+        if matches!(self, Self::Current) || self.can_enter(preferred)? {
+            return Ok(preferred.to_owned());
         }
-        // Two checkouts must not share it, hence the whole path in the name.
-        let name = wanted.to_string_lossy().replace(['/', ' '], "-");
-        let elsewhere = env::temp_dir().join(format!("milady{name}"));
-        create(&elsewhere)?;
-        fs::set_permissions(&elsewhere, Permissions::from_mode(0o755))
-            .with_context(|| format!("cannot open up {}", elsewhere.display()))?;
-        if self.can_enter(&elsewhere)? {
-            return Ok(elsewhere);
+        // The name contains the whole path, so that two checkouts do not share it.
+        let name = preferred.to_string_lossy().replace(['/', ' '], "-");
+        let fallback = env::temp_dir().join(format!("milady{name}"));
+        create(&fallback)?;
+        fs::set_permissions(&fallback, Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot make {} accessible", fallback.display()))?;
+        if self.can_enter(&fallback)? {
+            return Ok(fallback);
         }
         bail!(
-            "neither {} nor {} can be reached by the user nobody",
-            wanted.display(),
-            elsewhere.display()
+            "the user `nobody` can enter neither {} nor {}",
+            preferred.display(),
+            fallback.display()
         )
     }
 
-    /// Hands a directory to this account.
+    /// Makes this account the owner of a directory.
     pub(super) fn give(self, directory: &Path) -> Result<()> {
         if let Self::Nobody { user, group } = self {
             chown(directory, Some(user), Some(group))

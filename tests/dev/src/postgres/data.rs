@@ -1,4 +1,4 @@
-//! The data directory: made, found again, cleared of what dead servers left behind.
+//! Creates and finds data directories, and removes those of dead servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,18 @@ use anyhow::{Context, Result, bail};
 use super::account::Account;
 use super::{Options, binaries};
 
-/// A data directory ready for a server, and the log beside it.
+/// The supervisor kills a server that does not stop within ten seconds.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// A data directory that is ready for a server, and its log file.
 pub(super) struct Data {
     pub(super) directory: PathBuf,
     pub(super) log: PathBuf,
 }
 
-/// Finds or makes the data directory of `options`.
+/// Finds or creates the data directory that `options` describe.
 pub(super) fn prepare(options: &Options, account: Account, programs: &Path) -> Result<Data> {
-    let parent = account.reachable(&absolute(&options.dir)?)?;
+    let parent = account.reachable_directory(&absolute(&options.dir)?)?;
     remove_leftovers(&parent);
     let directory = if options.keep {
         parent.join("data")
@@ -36,7 +39,7 @@ pub(super) fn prepare(options: &Options, account: Account, programs: &Path) -> R
             directory,
         });
     }
-    make(&directory, account, programs)?;
+    create(&directory, account, programs)?;
     let log = if options.keep {
         parent.join("postgres.log")
     } else {
@@ -45,12 +48,10 @@ pub(super) fn prepare(options: &Options, account: Account, programs: &Path) -> R
     Ok(Data { directory, log })
 }
 
-/// Removes the kept data directory below `dir`, so that the next start begins with nothing.
-///
-/// # Errors
-/// When a server still uses it.
+/// Removes the kept data directory below `dir`, so that the next start begins with an empty
+/// database. It is an error if a server still uses it.
 pub fn remove(dir: &Path) -> Result<()> {
-    let parent = Account::current()?.reachable(&absolute(dir)?)?;
+    let parent = Account::current()?.reachable_directory(&absolute(dir)?)?;
     let directory = parent.join("data");
     wait_until_free(&directory)?;
     match fs::remove_dir_all(&directory) {
@@ -61,87 +62,87 @@ pub fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// The end of the server's log, for the message of a failed start.
-pub(super) fn last_words(log: &Path) -> String {
+/// The end of the server's log, for error messages.
+pub(super) fn log_tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("no such place: {}", path.display()))
+    std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
 }
 
-/// Runs initdb beside the final place and moves the result there, so that an interrupted initdb
-/// never looks like a finished one.
-fn make(directory: &Path, account: Account, programs: &Path) -> Result<()> {
-    let unfinished = directory.with_extension("new");
-    let _ = fs::remove_dir_all(&unfinished);
-    fs::create_dir_all(&unfinished)
-        .with_context(|| format!("cannot create {}", unfinished.display()))?;
-    account.give(&unfinished)?;
+/// Runs initdb in a temporary directory and renames it, so that an interrupted initdb does not look
+/// complete.
+fn create(directory: &Path, account: Account, programs: &Path) -> Result<()> {
+    let temporary = directory.with_extension("new");
+    let _ = fs::remove_dir_all(&temporary);
+    fs::create_dir_all(&temporary)
+        .with_context(|| format!("cannot create {}", temporary.display()))?;
+    account.give(&temporary)?;
     let output = account
         .command(programs.join("initdb"))
         .args(["--auth=trust", "--username=postgres", "--encoding=UTF8"])
         .args(["--locale=C", "--no-sync", "--pgdata"])
-        .arg(&unfinished)
+        .arg(&temporary)
         .current_dir("/")
         .stdin(Stdio::null())
         .output()
         .context("cannot run initdb")?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let _ = fs::remove_dir_all(&unfinished);
-        bail!("initdb failed ({}): {said}", output.status);
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let _ = fs::remove_dir_all(&temporary);
+        bail!("initdb failed ({}): {stderr}", output.status);
     }
-    fs::rename(&unfinished, directory)
+    fs::rename(&temporary, directory)
         .with_context(|| format!("cannot create {}", directory.display()))
 }
 
-/// Waits out a server that is just stopping; a `postmaster.pid` nobody stands behind is removed,
-/// because Postgres itself trusts any live process of that number.
+/// Waits for a server that is shutting down, then removes a stale `postmaster.pid`: Postgres itself
+/// would take any live process with that number for its server.
 fn wait_until_free(directory: &Path) -> Result<()> {
-    let lock = directory.join("postmaster.pid");
-    let give_up = Instant::now() + Duration::from_secs(12);
-    while let Some(server) = live_server(&lock) {
-        if Instant::now() > give_up {
+    let pid_file = directory.join("postmaster.pid");
+    let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+    while let Some(server) = live_server(&pid_file) {
+        if Instant::now() > deadline {
             bail!(
-                "a Postgres (process {server}) already uses {}: is another `cargo dev` open?",
+                "a Postgres server (process {server}) already uses {}: is another `cargo dev` running?",
                 directory.display()
             );
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    match fs::remove_file(&lock) {
+    match fs::remove_file(&pid_file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", lock.display()))
+            Err(error).with_context(|| format!("cannot remove {}", pid_file.display()))
         }
         _ => Ok(()),
     }
 }
 
-fn live_server(lock: &Path) -> Option<u32> {
-    let text = fs::read_to_string(lock).ok()?;
+fn live_server(pid_file: &Path) -> Option<u32> {
+    let text = fs::read_to_string(pid_file).ok()?;
     let server: u32 = text.lines().next()?.trim().parse().ok()?;
     let name = fs::read_to_string(format!("/proc/{server}/comm")).ok()?;
     name.trim().starts_with("postgres").then_some(server)
 }
 
 fn check_version(directory: &Path, programs: &Path) -> Result<()> {
-    let theirs = fs::read_to_string(directory.join("PG_VERSION"))
+    let data_version = fs::read_to_string(directory.join("PG_VERSION"))
         .with_context(|| format!("cannot read the version of {}", directory.display()))?;
-    let ours = binaries::major_version(programs)?;
-    if theirs.trim() == ours {
+    let server_version = binaries::major_version(programs)?;
+    if data_version.trim() == server_version {
         return Ok(());
     }
     bail!(
-        "the kept data are of Postgres {}, this is {ours}: start over with --fresh",
-        theirs.trim()
+        "the kept data is of Postgres {}, but the server is {server_version}: start over with --fresh",
+        data_version.trim()
     )
 }
 
-/// Throw-away directories whose owner is gone and whose server is gone too: what is left when the
-/// supervisor itself was killed, or the machine stopped.
+/// Removes temporary data directories whose owner and server no longer exist. They stay behind when
+/// the supervisor itself is killed or the machine stops.
 fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -155,7 +156,7 @@ fn remove_leftovers(parent: &Path) {
         let Some(owner) = owner else { continue };
         let in_use = Path::new("/proc").join(owner).exists();
         if !in_use && live_server(&entry.path().join("postmaster.pid")).is_none() {
-            // Another process may be doing the same at this moment: whoever comes second is content.
+            // Another process may be removing the same directory; either succeeds.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,10 +1,11 @@
-//! A Postgres server of our own: started on a free port of 127.0.0.1, gone when we are gone.
+//! A Postgres server that this process starts on a free port of 127.0.0.1 and that ends with this
+//! process.
 //!
-//! Owns the server process and its data directory. Does not own what is in the databases.
+//! Owns the server process and its data directory. Does not own the contents of the databases.
 //!
-//! The server runs below a small supervising shell that holds one end of a pipe; when our end closes,
-//! because the [`Server`] was dropped or because this process was killed, the shell stops the server
-//! and removes its data. No destructor has to run for that, so a `static` server is fine in tests.
+//! The server runs below a small supervising shell that holds one end of a pipe. Our end closes
+//! when the [`Server`] is dropped or this process is killed; the shell then stops the server and
+//! removes its data. No destructor has to run, so tests can keep a server in a `static`.
 
 mod account;
 mod binaries;
@@ -25,23 +26,25 @@ use supervisor::Supervisor;
 
 pub use data::remove;
 
-/// How long a server may take from its start to its first answer; recovery after a crash included.
-const READY_WITHIN: Duration = Duration::from_mins(1);
+/// From its start to its first answer, including recovery after a crash.
+const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where a server keeps its data and how careful it is with them.
+/// How long to wait for other sessions to leave a template database.
+const TEMPLATE_TIMEOUT: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory below which the data directory is made. Root's server runs as `nobody`, so where
-    /// `nobody` cannot get there, a directory below the system's temporary one takes its place.
+    /// The parent of the data directory. Root's server runs as `nobody`; if `nobody` cannot enter
+    /// this directory, one below the system's temporary directory replaces it.
     pub dir: PathBuf,
-    /// Flush to disk at each commit. Without it a commit still survives [`Server::crash`], but not a
-    /// crash of the machine.
+    /// Whether commits are flushed to disk. Without it a commit survives [`Server::crash`] but not
+    /// a crash of the machine.
     pub durable: bool,
-    /// Keep the data at the end and find them again at the next start.
+    /// Whether the data stays for the next start.
     pub keep: bool,
 }
 
-/// A running Postgres server; it stops when this value is dropped or this process ends.
+/// A running server, which stops when this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Mutex<Supervisor>,
@@ -50,11 +53,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, creating its data directory first where there is none.
-    ///
-    /// # Errors
-    /// When Postgres is not on this machine and cannot be installed, when another server uses the kept
-    /// data directory, or when the server does not answer; the message says which.
+    /// Starts a server and creates its data directory if there is none. Installs Postgres if the
+    /// machine has none. It is an error if another server uses the kept data directory.
     pub async fn start(options: Options) -> Result<Self> {
         let account = Account::current()?;
         let binaries = binaries::find(account)?;
@@ -70,46 +70,40 @@ impl Server {
             log: data.log,
         };
         server.order("start")?;
-        server.ready().await?;
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
-    /// The address of one of its databases.
+    /// The URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The port on 127.0.0.1; it stays the same over [`Server::restart`].
+    /// The port on 127.0.0.1, which [`Server::restart`] does not change.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Creates a database, as a copy of `template` when one is named.
-    ///
-    /// # Errors
-    /// When it exists already, or when someone is connected to the template for longer than ten
-    /// seconds.
+    /// Creates a database, as a copy of `template` if given. Waits up to ten seconds for other
+    /// sessions to leave the template.
     pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<()> {
         let from = template.unwrap_or("template1");
         let statement = format!("CREATE DATABASE {} TEMPLATE {}", quoted(name), quoted(from));
-        let give_up = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + TEMPLATE_TIMEOUT;
         loop {
             match self.execute(&statement).await {
-                // object_in_use: another session is still leaving the template.
-                Err(error) if is_in_use(&error) && Instant::now() < give_up => {
+                // object_in_use: another session has not yet left the template.
+                Err(error) if is_in_use(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                done => return done.with_context(|| format!("cannot create database {name}")),
+                result => return result.with_context(|| format!("cannot create database {name}")),
             }
         }
     }
 
-    /// Drops a database if it exists, throwing out whoever is connected to it.
-    ///
-    /// # Errors
-    /// When the server cannot be reached.
+    /// Drops a database if it exists and ends all connections to it.
     pub async fn drop_database(&self, name: &str) -> Result<()> {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
         self.execute(&statement)
@@ -117,39 +111,29 @@ impl Server {
             .with_context(|| format!("cannot drop database {name}"))
     }
 
-    /// Whether a database of that name exists.
-    ///
-    /// # Errors
-    /// When the server cannot be reached.
     pub async fn has_database(&self, name: &str) -> Result<bool> {
         let mut connection = self.connect().await?;
-        let found =
+        let exists =
             sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
                 .bind(name)
                 .fetch_one(&mut connection)
                 .await?;
         connection.close().await?;
-        Ok(found)
+        Ok(exists)
     }
 
-    /// Stops the server at once, without a checkpoint and without a word to its clients.
-    ///
-    /// # Errors
-    /// When its supervisor is gone.
+    /// Stops the server at once: no checkpoint, no notice to its clients.
     pub fn crash(&self) -> Result<()> {
         self.order("crash").map(drop)
     }
 
-    /// Starts a crashed server again on the same port and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not come back.
+    /// Starts a crashed server on the same port and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
         if self.order("alive")? == "yes" {
             self.crash()?;
         }
         self.order("start")?;
-        self.ready().await
+        self.wait_until_ready().await
     }
 
     async fn execute(&self, statement: &str) -> Result<()> {
@@ -171,19 +155,19 @@ impl Server {
             .await
     }
 
-    /// Asks until the server answers; the server's own log is the message when it never does.
-    async fn ready(&self) -> Result<()> {
-        let give_up = Instant::now() + READY_WITHIN;
+    /// Waits until the server answers. If it exits, the error holds its log.
+    async fn wait_until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         loop {
             match self.connect().await {
                 Ok(connection) => return connection.close().await.map_err(Into::into),
-                Err(error) if Instant::now() > give_up => {
-                    return Err(error).context("Postgres was started but does not answer");
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("Postgres started but does not answer");
                 }
                 Err(_) if self.order("alive")? == "no" => {
                     bail!(
-                        "Postgres ended while starting: {}",
-                        data::last_words(&self.log)
+                        "Postgres exited while starting: {}",
+                        data::log_tail(&self.log)
                     )
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -227,7 +211,7 @@ fn server_arguments(data: &std::path::Path, port: u16, durable: bool) -> Vec<Str
         "log_timezone=UTC".to_owned(),
     ];
     if !durable {
-        // Commits still wait for their write to the kernel: what was committed survives `crash`.
+        // Commits still wait for the write to the kernel, so committed data survives `crash`.
         settings.push("fsync=off".to_owned());
         settings.push("full_page_writes=off".to_owned());
     }
@@ -244,7 +228,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_survives_a_crash_and_leaves_nothing_behind() {
+    async fn server_survives_a_crash_and_leaves_nothing_behind() {
         let dir = std::env::temp_dir().join(format!("milady-test-{}", std::process::id()));
         let options = Options {
             dir: dir.clone(),
@@ -263,11 +247,11 @@ mod tests {
         server.restart().await.unwrap();
         server.create_database("copy", Some("first")).await.unwrap();
         let mut connection = PgConnection::connect(&server.url("copy")).await.unwrap();
-        let kept: (i32, String) = sqlx::query_as("SELECT n, current_setting('TimeZone') FROM t")
+        let row: (i32, String) = sqlx::query_as("SELECT n, current_setting('TimeZone') FROM t")
             .fetch_one(&mut connection)
             .await
             .unwrap();
-        assert_eq!(kept, (7, "UTC".to_owned()));
+        assert_eq!(row, (7, "UTC".to_owned()));
         server.drop_database("copy").await.unwrap();
         assert!(!server.has_database("copy").await.unwrap());
         drop(server);

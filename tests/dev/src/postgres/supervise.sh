@@ -1,7 +1,7 @@
-# Owns one Postgres server for as long as its own standard input stays open.
-# The owner holds the other end of that pipe, so the server stops when the owner ends, however it
-# ends: the kernel closes the pipe even after kill -9. Arguments: the directory to remove at the end
-# (empty: keep everything), the log file, then the server's command line.
+# Runs one Postgres server as long as standard input stays open. The owner holds the other end of
+# that pipe. The kernel closes it when the owner ends, even after kill -9, and the server is then
+# stopped. Arguments: the directory to remove at the end (empty: keep everything), the log file, the
+# server's command line.
 trap '' INT TERM HUP
 remove=$1
 log=$2
@@ -18,7 +18,7 @@ alive() {
     fi
 }
 
-# A server that does not end within ten seconds of the signal is killed.
+# Signals the server and kills it if it does not end within ten seconds.
 stop() {
     alive || return 0
     kill -s "$1" "$pid"

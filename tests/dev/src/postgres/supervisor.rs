@@ -1,4 +1,4 @@
-//! The shell between us and the server; see `supervise.sh`.
+//! The shell that supervises the server; see `supervise.sh`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 const SCRIPT: &str = include_str!("supervise.sh");
 
-/// A supervising shell; dropping it makes it stop the server, and waits until that is done.
+/// The supervising shell. Dropping it stops the server and waits until it has stopped.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     child: Child,
@@ -28,8 +28,8 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to our whole process group: it must not reach the server
-            // before its clients have finished.
+            // Ctrl-C in a terminal signals our whole process group, but the server must outlive its
+            // clients.
             .process_group(0)
             .current_dir("/")
             .spawn()
@@ -46,12 +46,12 @@ impl Supervisor {
 
     /// Sends one order and waits for its one-line answer.
     pub(super) fn order(&mut self, order: &str) -> Result<String> {
-        const GONE: &str = "the supervisor of Postgres is gone";
-        let orders = self.orders.as_mut().context(GONE)?;
-        writeln!(orders, "{order}").context(GONE)?;
+        const EXITED: &str = "the supervisor of Postgres has exited";
+        let orders = self.orders.as_mut().context(EXITED)?;
+        writeln!(orders, "{order}").context(EXITED)?;
         let mut answer = String::new();
-        if self.answers.read_line(&mut answer).context(GONE)? == 0 {
-            bail!(GONE);
+        if self.answers.read_line(&mut answer).context(EXITED)? == 0 {
+            bail!(EXITED);
         }
         Ok(answer.trim_end().to_owned())
     }
@@ -60,8 +60,8 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         drop(self.orders.take());
-        // Waiting keeps the promise that nothing is left when an orderly end is reported. A failure
-        // to wait leaves nothing to do.
+        // Wait, so that nothing is left once the drop returns. If waiting fails there is nothing
+        // more to do.
         let _ = self.child.wait();
     }
 }

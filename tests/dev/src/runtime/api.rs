@@ -1,4 +1,4 @@
-//! The HTTP side: what an instance sees of Lambda.
+//! The HTTP server: the Runtime API as an instance sees it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,33 +14,33 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::stream::{self, Answer};
-use super::{Outcome, PAYLOAD_LIMIT, Slots, lock};
+use super::{Instances, MAX_PAYLOAD_BYTES, Outcome, lock};
 
-/// One event on its way to an instance.
+/// An event that an instance has yet to receive.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct Invocation {
     pub(super) request_id: String,
     pub(super) deadline_ms: i64,
     pub(super) payload: Vec<u8>,
 }
 
-/// What the server keeps for one instance.
+/// The server's state of one instance.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct InstanceState {
     pub(super) function: String,
-    pub(super) work: mpsc::UnboundedSender<Work>,
-    inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Work>>,
+    pub(super) invocations: mpsc::UnboundedSender<Invocation>,
+    inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     pub(super) waiting: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     pub(super) first_poll: watch::Sender<Option<Instant>>,
     pub(super) init_error: Mutex<Option<Outcome>>,
 }
 
-impl Slot {
+impl InstanceState {
     pub(super) fn new(function: String) -> Self {
-        let (work, inbox) = mpsc::unbounded_channel();
+        let (invocations, inbox) = mpsc::unbounded_channel();
         Self {
             function,
-            work,
+            invocations,
             inbox: tokio::sync::Mutex::new(inbox),
             waiting: Mutex::default(),
             first_poll: watch::Sender::new(None),
@@ -52,14 +52,14 @@ impl Slot {
         let Some(waiting) = lock(&self.waiting).remove(request_id) else {
             return refusal(StatusCode::BAD_REQUEST, "InvalidRequestID");
         };
-        // Nobody listens any more when the invocation was given up; that is no error here.
-        let _ = waiting.send(Answer::Whole(outcome));
+        // Sending fails if the invocation was given up meanwhile, which is no error here.
+        let _ = waiting.send(Answer::Complete(outcome));
         accepted()
     }
 }
 
-/// The routes of the Runtime API below the segment that names the instance.
-pub(super) fn router(slots: Slots) -> Router {
+/// The routes of the Runtime API. The first path segment names the instance.
+pub(super) fn router(instances: Instances) -> Router {
     const BASE: &str = "/{instance}/2018-06-01/runtime";
     Router::new()
         .route(&format!("{BASE}/invocation/next"), get(next))
@@ -69,54 +69,54 @@ pub(super) fn router(slots: Slots) -> Router {
         )
         .route(&format!("{BASE}/invocation/{{request}}/error"), post(error))
         .route(&format!("{BASE}/init/error"), post(init_error))
-        // One byte more than the limit must arrive, so that it can be refused by name.
-        .layer(DefaultBodyLimit::max(4 * PAYLOAD_LIMIT))
-        .with_state(slots)
+        // Bodies over the limit must arrive, so that they can be refused with the right error.
+        .layer(DefaultBodyLimit::max(4 * MAX_PAYLOAD_BYTES))
+        .with_state(instances)
 }
 
-fn find(slots: &Slots, instance: &str) -> Option<Arc<Slot>> {
-    lock(slots).get(instance).cloned()
+fn find(instances: &Instances, instance: &str) -> Option<Arc<InstanceState>> {
+    lock(instances).get(instance).cloned()
 }
 
-async fn next(State(slots): State<Slots>, Path(instance): Path<String>) -> Response<Body> {
+async fn next(State(instances): State<Instances>, Path(instance): Path<String>) -> Response<Body> {
     let arrived = Instant::now();
-    let Some(slot) = find(&slots, &instance) else {
+    let Some(state) = find(&instances, &instance) else {
         return refusal(StatusCode::FORBIDDEN, "UnknownInstance");
     };
-    slot.first_poll.send_if_modified(|first| {
+    state.first_poll.send_if_modified(|first| {
         let is_first = first.is_none();
         first.get_or_insert(arrived);
         is_first
     });
-    let Some(work) = slot.inbox.lock().await.recv().await else {
+    let Some(invocation) = state.inbox.lock().await.recv().await else {
         return refusal(StatusCode::GONE, "Shutdown");
     };
     let arn = format!(
         "arn:aws:lambda:us-east-1:123456789012:function:{}",
-        slot.function
+        state.function
     );
-    let trace = work.request_id.replace('-', "");
+    let trace = invocation.request_id.replace('-', "");
     let trace = format!("Root=1-{}-{};Sampled=0", &trace[..8], &trace[8..]);
     Response::builder()
         .header("content-type", "application/json")
-        .header("lambda-runtime-aws-request-id", work.request_id)
-        .header("lambda-runtime-deadline-ms", work.deadline_ms)
+        .header("lambda-runtime-aws-request-id", invocation.request_id)
+        .header("lambda-runtime-deadline-ms", invocation.deadline_ms)
         .header("lambda-runtime-invoked-function-arn", arn)
         .header("lambda-runtime-trace-id", trace)
-        .body(Body::from(work.payload))
+        .body(Body::from(invocation.payload))
         .unwrap_or_default()
 }
 
 async fn response(
-    State(slots): State<Slots>,
+    State(instances): State<Instances>,
     Path((instance, request)): Path<(String, String)>,
     response: Request<Body>,
 ) -> Response<Body> {
-    let Some(slot) = find(&slots, &instance) else {
+    let Some(state) = find(&instances, &instance) else {
         return refusal(StatusCode::FORBIDDEN, "UnknownInstance");
     };
     if stream::is_streamed(response.headers()) {
-        let Some(waiting) = lock(&slot.waiting).remove(&request) else {
+        let Some(waiting) = lock(&state.waiting).remove(&request) else {
             return refusal(StatusCode::BAD_REQUEST, "InvalidRequestID");
         };
         stream::receive(waiting, response.into_body()).await;
@@ -124,10 +124,10 @@ async fn response(
     }
     let body = match Bytes::from_request(response, &()).await {
         Ok(body) => body,
-        Err(unread) => return unread.into_response(),
+        Err(rejection) => return rejection.into_response(),
     };
-    if body.len() > PAYLOAD_LIMIT {
-        slot.answer(&request, Outcome::too_large(body.len()));
+    if body.len() > MAX_PAYLOAD_BYTES {
+        state.answer(&request, Outcome::too_large(body.len()));
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge");
     }
     let outcome = if body.is_empty() {
@@ -141,33 +141,33 @@ async fn response(
             },
         }
     };
-    slot.answer(&request, outcome)
+    state.answer(&request, outcome)
 }
 
 async fn error(
-    State(slots): State<Slots>,
+    State(instances): State<Instances>,
     Path((instance, request)): Path<(String, String)>,
     body: Bytes,
 ) -> Response<Body> {
-    match find(&slots, &instance) {
-        Some(slot) => slot.answer(&request, reported(&body)),
+    match find(&instances, &instance) {
+        Some(state) => state.answer(&request, reported(&body)),
         None => refusal(StatusCode::FORBIDDEN, "UnknownInstance"),
     }
 }
 
 async fn init_error(
-    State(slots): State<Slots>,
+    State(instances): State<Instances>,
     Path(instance): Path<String>,
     body: Bytes,
 ) -> Response<Body> {
-    let Some(slot) = find(&slots, &instance) else {
+    let Some(state) = find(&instances, &instance) else {
         return refusal(StatusCode::FORBIDDEN, "UnknownInstance");
     };
-    *lock(&slot.init_error) = Some(reported(&body));
+    *lock(&state.init_error) = Some(reported(&body));
     accepted()
 }
 
-/// `{errorType, errorMessage}` as a function reports it.
+/// The error that a function reports as `{errorType, errorMessage}`.
 fn reported(body: &[u8]) -> Outcome {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();

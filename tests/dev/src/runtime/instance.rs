@@ -1,4 +1,4 @@
-//! One running process of a function.
+//! A running process of a function.
 
 use std::env;
 use std::process::Stdio;
@@ -13,28 +13,28 @@ use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::api::{Slot, Work};
-use super::stream::{Answer, Ending, Streamed};
+use super::api::{InstanceState, Invocation};
+use super::stream::{Answer, StreamEnd, StreamedResponse};
 use super::{Function, Outcome, RuntimeApi, lock};
 
-/// Lambda gives a function this long until its first poll.
-const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// Lambda's limit from the start of the process to its first poll.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Lines of log kept per instance; older ones are dropped.
-const LOG_LINES: usize = 10_000;
+/// Log lines kept per instance; older ones are dropped.
+const MAX_LOG_LINES: usize = 10_000;
 
-/// How long the last lines of an ended process may take to arrive.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long to wait for the last log lines of a process that has exited.
+const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A started function. Dropping it kills the process.
+/// A running function. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Instance {
     api: RuntimeApi,
     id: String,
-    slot: Arc<Slot>,
+    state: Arc<InstanceState>,
     pid: u32,
     started: Instant,
-    /// Lambda gives an instance one event at a time.
+    /// Held during an invocation: Lambda sends an instance one event at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
     stop: Arc<Notify>,
     ended: watch::Receiver<Option<String>>,
@@ -44,8 +44,8 @@ pub struct Instance {
 impl Instance {
     pub(super) fn start(api: &RuntimeApi, function: Function) -> Result<Self> {
         let id = Uuid::new_v4().simple().to_string();
-        let slot = Arc::new(Slot::new(function.name.clone()));
-        api.register(&id, Arc::clone(&slot));
+        let state = Arc::new(InstanceState::new(function.name.clone()));
+        api.register(&id, Arc::clone(&state));
         let mut command = command(api, &id, &function);
         let started = Instant::now();
         let spawned = command
@@ -54,7 +54,7 @@ impl Instance {
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
-                api.forget(&id);
+                api.unregister(&id);
                 return Err(error);
             }
         };
@@ -71,7 +71,7 @@ impl Instance {
         Ok(Self {
             api: api.clone(),
             id,
-            slot,
+            state,
             pid,
             started,
             turn: Arc::default(),
@@ -81,106 +81,104 @@ impl Instance {
         })
     }
 
-    /// Sends one event and waits for the end of its handling, `timeout` at most. The time counts from
-    /// the first poll, as in Lambda; the deadline the function is told is the real one. A streamed
-    /// response is put together.
+    /// Sends one event and waits for the outcome, at most `timeout`. The time counts from the first
+    /// poll, as in Lambda, and the function receives the real deadline. A streamed response is
+    /// collected.
     pub async fn invoke(&self, payload: Value, timeout: Duration) -> Outcome {
         match self.invoke_streaming(payload, timeout).await {
-            Ok(streamed) => streamed.whole().await,
+            Ok(streamed) => streamed.collect_response().await,
             Err(outcome) => outcome,
         }
     }
 
-    /// Sends one event and returns as soon as a streamed response has begun. The instance takes the next
-    /// event when that has ended, whoever reads it; the time is up for the whole of it after `timeout`.
+    /// Sends one event and returns as soon as a streamed response has started. The instance takes
+    /// the next event when the response has ended, even if nobody reads it. `timeout` limits the
+    /// whole response.
     ///
-    /// # Errors
-    /// With how it ended when no stream has begun. A function that answers in one piece has then
-    /// succeeded.
+    /// The error is the outcome of an invocation that started no stream: [`Outcome::Success`] if
+    /// the function answered in one piece.
     pub async fn invoke_streaming(
         &self,
         payload: Value,
         timeout: Duration,
-    ) -> std::result::Result<Streamed, Outcome> {
+    ) -> std::result::Result<StreamedResponse, Outcome> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.ready().await?;
+        self.wait_until_ready().await?;
         let request_id = Uuid::new_v4().to_string();
-        let (answer, answered) = oneshot::channel();
-        lock(&self.slot.waiting).insert(request_id.clone(), answer);
-        let up = tokio::time::Instant::now() + timeout;
+        let (answer_sender, answer) = oneshot::channel();
+        lock(&self.state.waiting).insert(request_id.clone(), answer_sender);
+        let expires_at = tokio::time::Instant::now() + timeout;
         let deadline = chrono::Utc::now() + timeout;
-        let work = Work {
+        let invocation = Invocation {
             request_id: request_id.clone(),
             deadline_ms: deadline.timestamp_millis(),
             payload: payload.to_string().into_bytes(),
         };
-        // The receiver lives in the slot, beside the sender: this cannot fail.
-        let _ = self.slot.work.send(work);
+        // The state owns the receiver beside the sender, so this cannot fail.
+        let _ = self.state.invocations.send(invocation);
         tokio::select! {
-            // An answer that was sent counts, even if the process ended right after it.
+            // Prefer an answer, even if the process exited right after sending it.
             biased;
-            Ok(answer) = answered => match answer {
-                Answer::Whole(outcome) => Err(outcome),
-                Answer::Begun(prelude, chunks, end) => {
-                    let (tell, ending) = oneshot::channel();
-                    tokio::spawn(self.watch_stream(end, up, turn, tell));
-                    Ok(Streamed::new(prelude, chunks, ending))
+            Ok(answer) = answer => match answer {
+                Answer::Complete(outcome) => Err(outcome),
+                Answer::Started(prelude, chunks, end) => {
+                    let (end_sender, stream_end) = oneshot::channel();
+                    tokio::spawn(self.watch_stream(end, expires_at, turn, end_sender));
+                    Ok(StreamedResponse::new(prelude, chunks, stream_end))
                 }
             },
             status = self.status() => Err(Outcome::Crashed { status }),
-            () = tokio::time::sleep_until(up) => {
-                lock(&self.slot.waiting).remove(&request_id);
+            () = tokio::time::sleep_until(expires_at) => {
+                lock(&self.state.waiting).remove(&request_id);
                 self.kill().await;
                 Err(Outcome::TimedOut)
             }
         }
     }
 
-    /// Keeps the instance busy until its stream has ended, and says how it did.
+    /// Holds the instance's turn until its stream has ended, and reports how it ended.
     fn watch_stream(
         &self,
-        end: oneshot::Receiver<Ending>,
-        up: tokio::time::Instant,
+        end: oneshot::Receiver<StreamEnd>,
+        expires_at: tokio::time::Instant,
         turn: OwnedMutexGuard<()>,
-        tell: oneshot::Sender<Ending>,
+        end_sender: oneshot::Sender<StreamEnd>,
     ) -> impl Future<Output = ()> + use<> {
         let (stop, ended) = (Arc::clone(&self.stop), self.ended.clone());
         async move {
-            let ending = tokio::select! {
+            let stream_end = tokio::select! {
                 biased;
-                told = end => if let Ok(ending) = told {
-                    ending
+                received = end => if let Ok(stream_end) = received {
+                    stream_end
                 } else {
-                    // The connection broke, so the process has ended, or it is of no use any more.
+                    // The connection broke, so the process has exited or is unusable.
                     stop.notify_one();
                     Err(Outcome::Crashed { status: status(ended).await })
                 },
-                () = tokio::time::sleep_until(up) => {
+                () = tokio::time::sleep_until(expires_at) => {
                     stop.notify_one();
                     status(ended).await;
                     Err(Outcome::TimedOut)
                 }
             };
             drop(turn);
-            // Fails when nobody reads it any more.
-            let _ = tell.send(ending);
+            // Fails if nobody reads the stream any more.
+            let _ = end_sender.send(stream_end);
         }
     }
 
-    /// Kills the process (SIGKILL) and waits until it is gone. An invocation under way elsewhere
-    /// then ends as [`Outcome::Crashed`].
+    /// Kills the process (SIGKILL) and waits until it is gone. A concurrent invocation ends as
+    /// [`Outcome::Crashed`].
     pub async fn kill(&self) {
         self.stop.notify_one();
         self.status().await;
     }
 
-    /// The number of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether the process has not ended.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.ended.borrow().is_none()
@@ -189,16 +187,14 @@ impl Instance {
     /// From the start of the process to its first poll; `None` before that.
     #[must_use]
     pub fn time_to_first_poll(&self) -> Option<Duration> {
-        let first = *self.slot.first_poll.borrow();
+        let first = *self.state.first_poll.borrow();
         first.map(|first| first.duration_since(self.started))
     }
 
-    /// Waits for the first poll and says how long after the start it came.
-    ///
-    /// # Errors
-    /// With the outcome an invocation would have when the function does not get that far.
-    pub async fn ready(&self) -> std::result::Result<Duration, Outcome> {
-        let mut polls = self.slot.first_poll.subscribe();
+    /// Waits for the first poll and returns the time from the start to it. The error is the outcome
+    /// that an invocation of this instance would have.
+    pub async fn wait_until_ready(&self) -> std::result::Result<Duration, Outcome> {
+        let mut polls = self.state.first_poll.subscribe();
         let first_poll = async {
             polls
                 .wait_for(Option::is_some)
@@ -210,16 +206,16 @@ impl Instance {
             biased;
             Some(first) = first_poll => Ok(first.duration_since(self.started)),
             status = self.status() => {
-                Err(lock(&self.slot.init_error).clone().unwrap_or(Outcome::Crashed { status }))
+                Err(lock(&self.state.init_error).clone().unwrap_or(Outcome::Crashed { status }))
             }
-            () = tokio::time::sleep(INIT_LIMIT) => {
+            () = tokio::time::sleep(INIT_TIMEOUT) => {
                 self.kill().await;
                 Err(Outcome::TimedOut)
             }
         }
     }
 
-    /// The most memory the process has had resident so far, in KiB; `None` once it has ended.
+    /// The peak resident memory in KiB; `None` once the process has exited.
     #[must_use]
     pub fn peak_memory_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
@@ -227,14 +223,14 @@ impl Instance {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// The lines it has written so far, standard output and standard error in order of arrival;
-    /// complete once it has ended.
+    /// The log lines so far, of standard output and standard error in order of arrival. Complete
+    /// once the process has exited.
     #[must_use]
     pub fn logs(&self) -> Vec<String> {
         lock(&self.log).clone()
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process exits.
     async fn status(&self) -> String {
         status(self.ended.clone()).await
     }
@@ -250,7 +246,7 @@ async fn status(mut ended: watch::Receiver<Option<String>>) -> String {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.stop.notify_one();
-        self.api.forget(&self.id);
+        self.api.unregister(&self.id);
     }
 }
 
@@ -258,7 +254,7 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
     let mut command = Command::new(&function.binary);
     command
         .env_clear()
-        // Lambda's own value is host and port only; an address with a path needs the scheme.
+        // Lambda's own value is `host:port`; an address with a path needs the scheme.
         .env(
             "AWS_LAMBDA_RUNTIME_API",
             format!("http://{}/{id}", api.inner.address),
@@ -272,7 +268,7 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
         )
         .env("AWS_LAMBDA_LOG_STREAM_NAME", id)
         .env("AWS_REGION", "us-east-1")
-        // Any keys will do; without them the SDK goes looking for some.
+        // Any keys will do; without them the SDK searches for some.
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -285,8 +281,8 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
     command
 }
 
-/// Owns the process: waits for its end, kills it when told to or when the runtime goes away. The end
-/// is told once the last lines of its log are read.
+/// Waits until the process exits, and kills it when `stop` is notified. Reports the exit once the
+/// last log lines are read. Dropping the future kills the process.
 async fn watch_over(
     mut child: Child,
     readers: [Option<JoinHandle<()>>; 2],
@@ -296,17 +292,18 @@ async fn watch_over(
     let status = tokio::select! {
         status = child.wait() => status,
         () = stop.notified() => {
-            // Fails only when it has ended by itself at this moment.
+            // Fails only if the process exits at this moment.
             let _ = child.start_kill();
             child.wait().await
         }
     };
     for reader in readers.into_iter().flatten() {
-        // A process of its own that outlives it may hold the pipe open: it is not waited for.
-        let _ = tokio::time::timeout(LAST_LINES, reader).await;
+        // A child process that outlives the function may hold the pipe open, so do not wait
+        // forever.
+        let _ = tokio::time::timeout(LOG_DRAIN_TIMEOUT, reader).await;
     }
-    let words = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    end.send_replace(Some(words));
+    let description = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    end.send_replace(Some(description));
 }
 
 fn collect(
@@ -318,7 +315,7 @@ fn collect(
     Some(tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            // Metrics in the embedded format are for CloudWatch, not for a reader.
+            // Metrics in the embedded format are meant for CloudWatch, not for people.
             if let Some(prefix) = prefix
                 .as_ref()
                 .filter(|_| !line.contains("CloudWatchMetrics"))
@@ -326,7 +323,7 @@ fn collect(
                 eprintln!("[{prefix}] {line}");
             }
             let mut log = lock(&log);
-            if log.len() >= LOG_LINES {
+            if log.len() >= MAX_LOG_LINES {
                 log.remove(0);
             }
             log.push(line);

@@ -1,7 +1,8 @@
-//! A Lambda Runtime API on 127.0.0.1: starts the very binaries that ship and invokes them.
+//! A Lambda Runtime API on 127.0.0.1 that starts the binaries that ship and invokes them.
 //!
-//! Each instance gets an address of its own (`127.0.0.1:PORT/<instance>`), real deadlines, and, as in
-//! Lambda, one event at a time. A binary that outlives its owner ends at its next call of this API.
+//! Each instance has its own address (`127.0.0.1:PORT/<instance>`), real deadlines and, as in
+//! Lambda, one event at a time. An instance that outlives its owner exits at its next call of this
+//! API.
 
 mod api;
 mod instance;
@@ -21,45 +22,39 @@ use tokio::task::JoinHandle;
 
 pub use instance::Instance;
 pub use pool::Pool;
-pub use stream::{Pieces, Streamed};
+pub use stream::{BodyStream, StreamedResponse};
 
-use api::Slot;
+use api::InstanceState;
 
-/// A request or a response may carry this many bytes, as in Lambda.
-pub const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+/// The maximum size of an event or a response, as in Lambda.
+pub const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
-/// Lambda tries a failed asynchronous invocation again after one and two minutes, twice at most.
+/// The waits before Lambda retries a failed asynchronous invocation; it retries at most twice.
 pub const RETRY_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(2)];
 
-/// A function to start: which binary, under which name, with which settings.
+/// A function binary with its name and settings.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name, the same as its folder's.
     pub name: String,
-    /// The executable.
     pub binary: PathBuf,
-    /// Its environment; only PATH and what Lambda itself sets come on top.
+    /// Its environment. PATH and the variables that Lambda sets are added.
     pub env: BTreeMap<String, String>,
 }
 
-/// How an invocation ended, or how a streamed response did.
+/// How an invocation or a streamed response ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The function answered.
     Success(Value),
-    /// The function reported an error.
     FunctionError {
-        /// What kind of error, as the function named it.
         error_type: String,
-        /// What it said about it.
         message: String,
     },
-    /// The process ended without an answer.
+    /// The process exited before it answered.
     Crashed {
-        /// The exit status as the system words it.
+        /// The exit status in the system's words.
         status: String,
     },
-    /// The time was up; the process was killed.
+    /// The function exceeded its time limit and was killed.
     TimedOut,
 }
 
@@ -67,13 +62,12 @@ impl Outcome {
     fn too_large(bytes: usize) -> Self {
         Self::FunctionError {
             error_type: "Function.ResponseSizeTooLarge".to_owned(),
-            message: format!("Response of {bytes} bytes exceeds {PAYLOAD_LIMIT}"),
+            message: format!("Response of {bytes} bytes exceeds {MAX_PAYLOAD_BYTES}"),
         }
     }
 }
 
-/// The slots of all instances by the first segment of their address.
-type Slots = Arc<Mutex<HashMap<String, Arc<Slot>>>>;
+type Instances = Arc<Mutex<HashMap<String, Arc<InstanceState>>>>;
 
 /// The server that instances poll. Cheap to clone; it stops with the last clone.
 #[derive(Clone, Debug)]
@@ -84,7 +78,7 @@ pub struct RuntimeApi {
 #[derive(Debug)]
 struct Inner {
     address: SocketAddr,
-    slots: Slots,
+    instances: Instances,
     forward_logs: bool,
     server: JoinHandle<()>,
 }
@@ -96,18 +90,12 @@ impl Drop for Inner {
 }
 
 impl RuntimeApi {
-    /// Starts the server on a free port. It lives on the runtime of the caller.
-    ///
-    /// # Errors
-    /// When no port can be bound.
+    /// Starts the server on a free port.
     pub async fn start() -> Result<Self> {
         Self::start_with(false).await
     }
 
-    /// The same, and what the instances log appears on standard error as it comes.
-    ///
-    /// # Errors
-    /// When no port can be bound.
+    /// Like [`RuntimeApi::start`], and copies the instances' log lines to standard error.
     pub async fn start_forwarding_logs() -> Result<Self> {
         Self::start_with(true).await
     }
@@ -117,40 +105,37 @@ impl RuntimeApi {
             .await
             .context("no free port for the runtime API")?;
         let address = listener.local_addr()?;
-        let slots = Slots::default();
-        let router = api::router(Arc::clone(&slots));
+        let instances = Instances::default();
+        let router = api::router(Arc::clone(&instances));
         let server = tokio::spawn(async move {
-            // Only a broken listener ends this; the instances then end by themselves.
+            // Only a broken listener ends this; the instances then exit by themselves.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self {
             inner: Arc::new(Inner {
                 address,
-                slots,
+                instances,
                 forward_logs,
                 server,
             }),
         })
     }
 
-    /// Starts one instance of a function. It does not wait for its first poll.
-    ///
-    /// # Errors
-    /// When the binary cannot be run.
+    /// Starts an instance without waiting for its first poll.
     pub fn spawn(&self, function: Function) -> Result<Instance> {
         Instance::start(self, function)
     }
 
-    fn register(&self, id: &str, slot: Arc<Slot>) {
-        lock(&self.inner.slots).insert(id.to_owned(), slot);
+    fn register(&self, id: &str, state: Arc<InstanceState>) {
+        lock(&self.inner.instances).insert(id.to_owned(), state);
     }
 
-    fn forget(&self, id: &str) {
-        lock(&self.inner.slots).remove(id);
+    fn unregister(&self, id: &str) {
+        lock(&self.inner.instances).remove(id);
     }
 }
 
-/// A poisoned lock guards plain data here: what it holds is still good.
+/// A poisoned lock guards plain data here, which is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

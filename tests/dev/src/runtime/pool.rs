@@ -1,4 +1,4 @@
-//! Instances kept warm per function, as Lambda keeps them.
+//! Keeps warm instances per function, as Lambda does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,113 +8,110 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Function, Instance, Outcome, RuntimeApi, Streamed, lock};
+use super::{Function, Instance, Outcome, RuntimeApi, StreamedResponse, lock};
 
-/// Instances of one function at the same time; more events wait for a free one.
-const INSTANCES: usize = 10;
+/// The maximum number of instances per function. More events wait for a free instance.
+const MAX_INSTANCES: usize = 10;
 
-/// Functions by name, each with its idle instances. Cheap to clone.
+/// Functions with their idle instances. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pool {
     api: RuntimeApi,
-    members: Arc<HashMap<String, Arc<Member>>>,
+    functions: Arc<HashMap<String, Arc<PooledFunction>>>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct PooledFunction {
     function: Function,
     idle: Mutex<Vec<Instance>>,
     free: Semaphore,
 }
 
 impl Pool {
-    /// A pool of these functions; nothing is started before the first event.
+    /// Creates a pool. Nothing starts before the first event.
     #[must_use]
     pub fn new(api: RuntimeApi, functions: Vec<Function>) -> Self {
-        let members = functions
+        let functions = functions
             .into_iter()
             .map(|function| {
-                let member = Member {
+                let pooled = PooledFunction {
                     idle: Mutex::default(),
-                    free: Semaphore::new(INSTANCES),
+                    free: Semaphore::new(MAX_INSTANCES),
                     function,
                 };
-                (member.function.name.clone(), Arc::new(member))
+                (pooled.function.name.clone(), Arc::new(pooled))
             })
             .collect();
         Self {
             api,
-            members: Arc::new(members),
+            functions: Arc::new(functions),
         }
     }
 
-    /// Whether there is a function of that name.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.members.contains_key(name)
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
     }
 
-    /// Invokes a function on an idle instance, or on a new one when all are busy. As in Lambda, a
-    /// caller that goes away does not stop the function.
-    ///
-    /// # Errors
-    /// When there is no such function or its binary cannot be run.
+    /// Invokes a function on an idle instance, or on a new one if all are busy. As in Lambda, the
+    /// function continues if the caller goes away.
     pub async fn invoke(&self, name: &str, payload: Value, timeout: Duration) -> Result<Outcome> {
         Ok(match self.invoke_streaming(name, payload, timeout).await? {
-            Ok(streamed) => streamed.whole().await,
+            Ok(streamed) => streamed.collect_response().await,
             Err(outcome) => outcome,
         })
     }
 
-    /// The same, but returns as soon as a streamed response has begun; the inner error is how the
-    /// invocation ended when none has. The instance is idle again once the stream has ended.
-    ///
-    /// # Errors
-    /// As [`Pool::invoke`].
+    /// Like [`Pool::invoke`], but returns as soon as a streamed response has started. The inner
+    /// error is the outcome of an invocation that started no stream. The instance is idle again
+    /// once the stream has ended.
     pub async fn invoke_streaming(
         &self,
         name: &str,
         payload: Value,
         timeout: Duration,
-    ) -> Result<std::result::Result<Streamed, Outcome>> {
-        let member = self.members.get(name);
-        let member = Arc::clone(member.with_context(|| format!("no function named {name}"))?);
+    ) -> Result<std::result::Result<StreamedResponse, Outcome>> {
+        let pooled = self.functions.get(name);
+        let pooled = Arc::clone(pooled.with_context(|| format!("no function named {name}"))?);
         let api = self.api.clone();
-        let (tell, told) = oneshot::channel();
+        let (result_sender, result) = oneshot::channel();
         let run = async move {
-            let _permit = member.free.acquire().await;
-            let instance = match member.take_idle() {
+            let _permit = pooled.free.acquire().await;
+            let instance = match pooled.take_idle() {
                 Some(instance) => Ok(instance),
-                None => api.spawn(member.function.clone()),
+                None => api.spawn(pooled.function.clone()),
             };
             let instance = match instance {
                 Ok(instance) => instance,
-                Err(error) => return drop(tell.send(Err(error))),
+                Err(error) => return drop(result_sender.send(Err(error))),
             };
-            // Whoever is told of an end finds the instance idle.
+            // Return the instance before reporting the end, so that whoever learns of it finds the
+            // instance idle.
             match instance.invoke_streaming(payload, timeout).await {
                 Ok(mut streamed) => {
-                    let (ended, tell_end) = streamed.body.hold_back_the_end();
-                    let _ = tell.send(Ok(Ok(streamed)));
-                    let ending = ended.await;
-                    member.give_back(instance);
-                    if let Ok(ending) = ending {
-                        let _ = tell_end.send(ending);
+                    let (end, end_sender) = streamed.body.intercept_end();
+                    let _ = result_sender.send(Ok(Ok(streamed)));
+                    let stream_end = end.await;
+                    pooled.give_back(instance);
+                    if let Ok(stream_end) = stream_end {
+                        let _ = end_sender.send(stream_end);
                     }
                 }
                 Err(outcome) => {
-                    member.give_back(instance);
-                    let _ = tell.send(Ok(Err(outcome)));
+                    pooled.give_back(instance);
+                    let _ = result_sender.send(Ok(Err(outcome)));
                 }
             }
         };
         tokio::spawn(run);
-        told.await.context("the invocation was lost")?
+        result
+            .await
+            .context("the invocation's task ended without a result")?
     }
 }
 
-impl Member {
-    /// The instance used last that is still alive; dead ones are dropped on the way.
+impl PooledFunction {
+    /// The most recently used instance that is alive. Drops dead ones.
     fn take_idle(&self) -> Option<Instance> {
         let mut idle = lock(&self.idle);
         while let Some(instance) = idle.pop() {

@@ -1,8 +1,8 @@
-//! Responses that come piece by piece: from the request that carries one to whoever reads it.
+//! Streamed responses, from the request that carries one to its reader.
 //!
-//! Owns the form they have on the Runtime API and what becomes of one that breaks off. Does not own the
-//! process; see `instance.rs`. What is not read yet is held back: a slow reader slows the function down.
-//! A reader that goes away does not: as in Lambda, the function then runs to its end unheard.
+//! Owns their format on the Runtime API and the handling of a response that breaks off. Does not
+//! own the process; see `instance.rs`. Unread data is held back: a slow reader slows the function
+//! down. If the reader goes away, the function runs to its end, as in Lambda.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,62 +16,61 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Outcome, PAYLOAD_LIMIT};
+use super::{MAX_PAYLOAD_BYTES, Outcome};
 
-/// Between the prelude and the payload.
+/// Separates the prelude from the payload.
 const DELIMITER: [u8; 8] = [0; 8];
 
-/// No status with headers is longer than this.
-const PRELUDE_LIMIT: usize = 256 * 1024;
+/// More than any status with headers needs.
+const MAX_PRELUDE_BYTES: usize = 256 * 1024;
 
-/// So many pieces wait for the reader before the function has to.
-const QUEUE: usize = 8;
+/// The number of chunks that wait for the reader before the function has to wait.
+const CHUNK_QUEUE_LENGTH: usize = 8;
 
-/// A response that has begun.
+/// A streamed response that has started.
 #[derive(Debug)]
-pub struct Streamed {
-    /// `statusCode`, `headers` (a list where a name comes more than once) and `cookies`.
+pub struct StreamedResponse {
+    /// `statusCode`, `headers` (a list for a repeated name) and `cookies`.
     pub prelude: Value,
-    /// What comes after it.
-    pub body: Pieces,
+    pub body: BodyStream,
 }
 
-/// The payload as it comes. A response that did not end well has how it ended as its last item.
+/// The payload of a streamed response. If the response failed, its last item is the outcome.
 #[derive(Debug)]
-pub struct Pieces {
+pub struct BodyStream {
     chunks: mpsc::Receiver<Bytes>,
-    ending: oneshot::Receiver<Ending>,
-    is_over: bool,
+    end: oneshot::Receiver<StreamEnd>,
+    is_finished: bool,
 }
 
-/// How a response that had begun ended.
-pub(super) type Ending = Result<(), Outcome>;
+/// How a streamed response ended.
+pub(super) type StreamEnd = Result<(), Outcome>;
 
-/// What an instance says to an event.
+/// What an instance answers to an event.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// All of it.
-    Whole(Outcome),
-    /// Its beginning; the last part tells the end, and nothing when the connection broke.
-    Begun(Value, mpsc::Receiver<Bytes>, oneshot::Receiver<Ending>),
+    Complete(Outcome),
+    /// The prelude, the chunks and the end. The end's sender is dropped without a value if the
+    /// connection breaks.
+    Started(Value, mpsc::Receiver<Bytes>, oneshot::Receiver<StreamEnd>),
 }
 
-impl Streamed {
+impl StreamedResponse {
     pub(super) fn new(
         prelude: Value,
         chunks: mpsc::Receiver<Bytes>,
-        ending: oneshot::Receiver<Ending>,
+        end: oneshot::Receiver<StreamEnd>,
     ) -> Self {
-        let body = Pieces {
+        let body = BodyStream {
             chunks,
-            ending,
-            is_over: false,
+            end,
+            is_finished: false,
         };
         Self { prelude, body }
     }
 
-    /// Reads it to its end and makes one answer of it, as Lambda does for who cannot read a stream.
-    pub async fn whole(mut self) -> Outcome {
+    /// Collects the stream into one answer, as Lambda does for callers that cannot read a stream.
+    pub async fn collect_response(mut self) -> Outcome {
         let mut body = Vec::new();
         while let Some(piece) = self.body.next().await {
             match piece {
@@ -79,7 +78,7 @@ impl Streamed {
                 Err(outcome) => return outcome,
             }
         }
-        if body.len() > PAYLOAD_LIMIT {
+        if body.len() > MAX_PAYLOAD_BYTES {
             return Outcome::too_large(body.len());
         }
         let (text, is_binary) = match String::from_utf8(body) {
@@ -92,29 +91,30 @@ impl Streamed {
     }
 }
 
-impl Pieces {
-    /// Has the reader learn of the end from the second value only; the first one tells it before.
-    pub(super) fn hold_back_the_end(
+impl BodyStream {
+    /// Takes the receiver of the end and returns it with a new sender, through which the reader
+    /// learns of the end instead.
+    pub(super) fn intercept_end(
         &mut self,
-    ) -> (oneshot::Receiver<Ending>, oneshot::Sender<Ending>) {
+    ) -> (oneshot::Receiver<StreamEnd>, oneshot::Sender<StreamEnd>) {
         let (sender, receiver) = oneshot::channel();
-        (std::mem::replace(&mut self.ending, receiver), sender)
+        (std::mem::replace(&mut self.end, receiver), sender)
     }
 }
 
-impl Stream for Pieces {
+impl Stream for BodyStream {
     type Item = Result<Bytes, Outcome>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.is_over {
+        if self.is_finished {
             return Poll::Ready(None);
         }
         if let Some(chunk) = ready!(self.chunks.poll_recv(context)) {
             return Poll::Ready(Some(Ok(chunk)));
         }
-        let ending = ready!(Pin::new(&mut self.ending).poll(context));
-        self.is_over = true;
-        Poll::Ready(match ending {
+        let stream_end = ready!(Pin::new(&mut self.end).poll(context));
+        self.is_finished = true;
+        Poll::Ready(match stream_end {
             Ok(Ok(())) => None,
             Ok(Err(outcome)) => Some(Err(outcome)),
             Err(_) => Some(Err(Outcome::Crashed {
@@ -124,43 +124,42 @@ impl Stream for Pieces {
     }
 }
 
-/// Whether a response is one of these.
 pub(super) fn is_streamed(headers: &HeaderMap) -> bool {
     headers
         .get("lambda-runtime-function-response-mode")
         .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
 }
 
-/// Hands a response over as it comes, to its end. When the connection breaks nothing is told: whoever
-/// waits knows best what has become of the process.
+/// Passes a response on as it arrives. If the connection breaks, drops the senders without a value:
+/// the receiver then asks for the state of the process.
 pub(super) async fn receive(waiting: oneshot::Sender<Answer>, mut body: Body) {
     let mut start = Vec::new();
     let at = loop {
-        let found = start.windows(DELIMITER.len()).position(|w| w == DELIMITER);
-        if let Some(at) = found {
+        let delimiter = start.windows(DELIMITER.len()).position(|w| w == DELIMITER);
+        if let Some(at) = delimiter {
             break at;
         }
         match next(&mut body).await {
-            Ok(Some(Piece::Data(data))) if start.len() <= PRELUDE_LIMIT => start.extend(data),
-            Ok(Some(Piece::Failed(outcome))) => return tell(waiting, outcome),
-            Ok(_) => return tell(waiting, malformed("it has no prelude")),
+            Ok(Some(Piece::Data(data))) if start.len() <= MAX_PRELUDE_BYTES => start.extend(data),
+            Ok(Some(Piece::Failed(outcome))) => return finish(waiting, outcome),
+            Ok(_) => return finish(waiting, malformed("it has no prelude")),
             Err(_) => return,
         }
     };
     let Ok(prelude @ Value::Object(_)) = serde_json::from_slice(&start[..at]) else {
-        return tell(waiting, malformed("its prelude is no JSON object"));
+        return finish(waiting, malformed("its prelude is not a JSON object"));
     };
-    let (chunks, reader) = mpsc::channel(QUEUE);
-    let (end, ending) = oneshot::channel();
-    // Who gave up meanwhile does not listen; the function is read to its end all the same.
-    let _ = waiting.send(Answer::Begun(prelude, reader, ending));
+    let (chunks, reader) = mpsc::channel(CHUNK_QUEUE_LENGTH);
+    let (end_sender, end) = oneshot::channel();
+    // Sending fails if the invocation was given up; the function is still read to its end.
+    let _ = waiting.send(Answer::Started(prelude, reader, end));
     let mut piece = Piece::Data(Bytes::from(start.split_off(at + DELIMITER.len())));
-    let ending = loop {
+    let stream_end = loop {
         match piece {
             Piece::Failed(outcome) => break Err(outcome),
-            // An empty chunk is the end of a chunked body in HTTP.
+            // HTTP would take an empty chunk for the end of the body.
             Piece::Data(data) if data.is_empty() => {}
-            // Fails once the reader is gone, each time at once.
+            // Fails at once when the reader is gone.
             Piece::Data(data) => drop(chunks.send(data).await),
         }
         match next(&mut body).await {
@@ -169,7 +168,7 @@ pub(super) async fn receive(waiting: oneshot::Sender<Answer>, mut body: Body) {
             Err(_) => return,
         }
     };
-    let _ = end.send(ending);
+    let _ = end_sender.send(stream_end);
 }
 
 enum Piece {
@@ -193,8 +192,8 @@ async fn next(body: &mut Body) -> Result<Option<Piece>, axum::Error> {
     }
 }
 
-/// An error midway, as the trailers report it. The runtime for Rust (1.5) does not write these: what it
-/// means to be trailers arrives as the last piece of the payload, here as in Lambda.
+/// The error that the trailers of a response report. The Rust runtime (1.5) does not send trailers:
+/// its error arrives as the last chunk of the payload, here as in Lambda.
 fn reported(trailers: &HeaderMap) -> Option<Outcome> {
     let text = |name: &str| {
         let value = trailers.get(name)?;
@@ -212,15 +211,15 @@ fn reported(trailers: &HeaderMap) -> Option<Outcome> {
     })
 }
 
-fn tell(waiting: oneshot::Sender<Answer>, outcome: Outcome) {
-    // Nobody listens any more when the invocation was given up; that is no error here.
-    let _ = waiting.send(Answer::Whole(outcome));
+fn finish(waiting: oneshot::Sender<Answer>, outcome: Outcome) {
+    // Sending fails if the invocation was given up, which is no error here.
+    let _ = waiting.send(Answer::Complete(outcome));
 }
 
-fn malformed(what: &str) -> Outcome {
+fn malformed(reason: &str) -> Outcome {
     Outcome::FunctionError {
         error_type: "Runtime.MalformedStream".to_owned(),
-        message: format!("A streamed response was not understood: {what}."),
+        message: format!("A streamed response is malformed: {reason}."),
     }
 }
 
@@ -228,7 +227,7 @@ fn malformed(what: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    async fn begun(body: Body) -> Answer {
+    async fn first_answer(body: Body) -> Answer {
         let (waiting, answered) = oneshot::channel();
         receive(waiting, body).await;
         answered.await.unwrap()
@@ -240,19 +239,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_prelude_ends_at_eight_zeros_however_they_come() {
+    async fn prelude_ends_at_eight_zeros_however_they_are_split() {
         for pieces in [
             &[b"{\"statusCode\":201}\0\0\0\0\0\0\0\0a\0b" as &[u8]][..],
             &[b"{\"statusCode\"", b":201}\0\0\0", b"\0\0\0\0\0", b"a\0b"],
             &[b"{\"statusCode\":201}", b"\0\0\0\0\0\0\0\0a", b"", b"\0b"],
         ] {
-            let Answer::Begun(prelude, chunks, ending) = begun(in_pieces(pieces)).await else {
-                panic!("no beginning")
+            let Answer::Started(prelude, chunks, ending) = first_answer(in_pieces(pieces)).await
+            else {
+                panic!("no stream was started")
             };
             assert_eq!(prelude["statusCode"], 201);
-            let whole = Streamed::new(prelude, chunks, ending).whole().await;
-            let Outcome::Success(answer) = whole else {
-                panic!("{whole:?}")
+            let outcome = StreamedResponse::new(prelude, chunks, ending)
+                .collect_response()
+                .await;
+            let Outcome::Success(answer) = outcome else {
+                panic!("{outcome:?}")
             };
             assert_eq!(answer["body"], "a\0b");
             assert_eq!(answer["isBase64Encoded"], false);
@@ -260,18 +262,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_no_prelude_is_refused() {
+    async fn response_without_a_prelude_is_refused() {
         for pieces in [&[b"hello" as &[u8]][..], &[], &[b"7\0\0\0\0\0\0\0\0"]] {
-            let answer = begun(in_pieces(pieces)).await;
+            let answer = first_answer(in_pieces(pieces)).await;
             assert!(
-                matches!(answer, Answer::Whole(Outcome::FunctionError { error_type, .. })
+                matches!(answer, Answer::Complete(Outcome::FunctionError { error_type, .. })
                     if error_type == "Runtime.MalformedStream")
             );
         }
     }
 
     #[test]
-    fn an_error_in_the_trailers_is_read() {
+    fn error_in_the_trailers_is_read() {
         let mut trailers = HeaderMap::new();
         assert_eq!(reported(&trailers), None);
         for (body, message) in [("{\"errorMessage\":\"m\"}", "m"), ("plain", "plain")] {

@@ -1,4 +1,4 @@
-//! An agent behind a port of a simulated host: it says whether it is well, and nothing else.
+//! An agent behind a port of a simulated host: it answers its health check only.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use russh::server::Msg;
 
 use super::{Health, State};
 
-/// Speaks HTTP on a channel until either side has had enough.
+/// Serves HTTP on a channel until either side closes it.
 pub(super) async fn serve(state: &Arc<State>, port: u16, stream: ChannelStream<Msg>) {
     let answer = |request| async move { Ok::<_, Infallible>(answer(state, port, &request).await) };
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-    // Whoever hangs up in the middle knows why.
+    // A client may hang up at any time.
     let _ = served.await;
 }
 
 async fn answer(state: &State, port: u16, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     state.counts().agent_requests += 1;
-    state.latency().await;
-    let health = state.script().agent(port);
+    state.simulate_latency().await;
+    let health = state.script().agent_health(port);
     let (status, text) = match health {
         _ if request.uri().path() != "/health" => (StatusCode::NOT_FOUND, ""),
-        Some(Health::Well) => (StatusCode::OK, r#"{"status":"ok"}"#),
+        Some(Health::Healthy) => (StatusCode::OK, r#"{"status":"ok"}"#),
         Some(Health::Slow(time)) => {
             tokio::time::sleep(time).await;
             (StatusCode::OK, r#"{"status":"ok"}"#)
         }
-        // It ended, or stopped listening, since the channel was opened.
+        // The agent exited or stopped listening after the channel was opened.
         Some(Health::Failing | Health::Refusing) | None => {
             (StatusCode::INTERNAL_SERVER_ERROR, r#"{"status":"failing"}"#)
         }

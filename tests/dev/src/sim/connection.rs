@@ -1,4 +1,4 @@
-//! One SSH connection to a simulated host. Owns: who is let in, and which channels are opened.
+//! An SSH connection to a simulated host. Owns which clients and channels are accepted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,47 +6,47 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handler, Msg, Session as Reply, VerifiedPublicKey,
+    Auth, ChannelOpenHandle, Config, Handler, Msg, Session as ServerSession, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelStream, MethodKind, MethodSet};
 use tokio::task::AbortHandle;
 
-use super::counts::Held;
+use super::counts::OpenChannel;
 use super::{Fault, State, agent, docker};
 
-/// The one command that a host is asked; any other is not found there.
+/// The only command that a host knows. It must match the command of the inspection in
+/// `shared::hosts`.
 const FACTS: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
     echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disk'; df -P -B1 /";
-/// What a shell exits with for a command that it does not find.
-const NOT_FOUND: u32 = 127;
+/// The exit status of a shell for an unknown command.
+const COMMAND_NOT_FOUND: u32 = 127;
 
-/// The settings of a server with this key.
+/// The server configuration with this key.
 pub(super) fn config(key: PrivateKey) -> Arc<Config> {
     Arc::new(Config {
         keys: vec![key],
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
-        // Nobody guesses here.
+        // No delay against guessing of keys.
         auth_rejection_time: Duration::ZERO,
         inactivity_timeout: None,
         ..Config::default()
     })
 }
 
-/// A connection.
 pub(super) struct Session {
     state: Arc<State>,
-    open: HashMap<ChannelId, Open>,
+    channels: HashMap<ChannelId, ServedChannel>,
 }
 
-/// A channel, and whoever serves it.
-struct Open {
-    held: Arc<Held>,
+/// An open channel and the task that serves it.
+struct ServedChannel {
+    open_channel: Arc<OpenChannel>,
     task: Option<AbortHandle>,
 }
 
-impl Open {
+impl ServedChannel {
     fn end(&self) {
-        self.held.release();
+        self.open_channel.release();
         if let Some(task) = &self.task {
             task.abort();
         }
@@ -55,15 +55,15 @@ impl Open {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        for open in self.open.values() {
-            open.end();
+        for channel in self.channels.values() {
+            channel.end();
         }
     }
 }
 
-/// What waits at the end of a channel.
+/// The target of a forwarded channel.
 #[derive(Clone, Copy)]
-enum End {
+enum ForwardTarget {
     Docker,
     Agent(u16),
 }
@@ -72,72 +72,78 @@ impl Session {
     pub(super) fn new(state: &Arc<State>) -> Self {
         Self {
             state: Arc::clone(state),
-            open: HashMap::new(),
+            channels: HashMap::new(),
         }
     }
 
-    fn hold(&mut self, id: ChannelId, task: Option<AbortHandle>) -> Arc<Held> {
-        self.open.retain(|_, open| !open.held.is_released());
-        let held = Held::new(&self.state);
-        let open = Open {
-            held: Arc::clone(&held),
+    fn track(&mut self, id: ChannelId, task: Option<AbortHandle>) -> Arc<OpenChannel> {
+        self.channels
+            .retain(|_, channel| !channel.open_channel.is_released());
+        let open_channel = OpenChannel::new(&self.state);
+        let channel = ServedChannel {
+            open_channel: Arc::clone(&open_channel),
             task,
         };
-        self.open.insert(id, open);
-        held
+        self.channels.insert(id, channel);
+        open_channel
     }
 
-    /// Opens a channel to where it shall lead, or says why not: what OpenSSH says of a socket or port
-    /// where nobody listens, or of forwarding that is off.
-    fn forward(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, end: Option<End>) {
+    /// Opens a channel to its target, or refuses it with the reason that OpenSSH gives for a closed
+    /// socket or port, or for disabled forwarding.
+    fn forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        target: Option<ForwardTarget>,
+    ) {
         let state = Arc::clone(&self.state);
-        let end = match (end, state.fault()) {
+        let target = match (target, state.fault()) {
             (_, Some(Fault::ForwardingRefused)) => {
                 Err(ChannelOpenFailure::AdministrativelyProhibited)
             }
-            (Some(End::Docker), Some(Fault::DockerDown)) | (None, _) => {
+            (Some(ForwardTarget::Docker), Some(Fault::DockerDown)) | (None, _) => {
                 Err(ChannelOpenFailure::ConnectFailed)
             }
-            (Some(end), _) => Ok(end),
+            (Some(target), _) => Ok(target),
         };
         let id = channel.id();
-        match end {
+        match target {
             Err(reason) => {
                 tokio::spawn(async move {
-                    state.latency().await;
+                    state.simulate_latency().await;
                     reply.reject(reason).await;
                 });
             }
-            Ok(end) => {
-                let held = self.hold(id, None);
+            Ok(target) => {
+                let open_channel = self.track(id, None);
                 let task = tokio::spawn(async move {
-                    state.latency().await;
+                    state.simulate_latency().await;
                     reply.accept().await;
-                    serve(&state, channel.into_stream(), end).await;
-                    held.release();
+                    serve(&state, channel.into_stream(), target).await;
+                    open_channel.release();
                 });
-                self.served(id, task.abort_handle());
+                self.set_task(id, task.abort_handle());
             }
         }
     }
 
-    fn served(&mut self, id: ChannelId, task: AbortHandle) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.task = Some(task);
+    fn set_task(&mut self, id: ChannelId, task: AbortHandle) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.task = Some(task);
         }
     }
 
-    /// Whatever is no command is not given.
-    fn refuse(&self, id: ChannelId, reply: &mut Reply) -> Result<(), russh::Error> {
+    /// Refuses anything but commands.
+    fn refuse(&self, id: ChannelId, reply: &mut ServerSession) -> Result<(), russh::Error> {
         self.state.counts().refused_commands += 1;
         reply.channel_failure(id)
     }
 }
 
-async fn serve(state: &Arc<State>, stream: ChannelStream<Msg>, end: End) {
-    match end {
-        End::Docker => docker::serve(state, stream).await,
-        End::Agent(port) => agent::serve(state, port, stream).await,
+async fn serve(state: &Arc<State>, stream: ChannelStream<Msg>, target: ForwardTarget) {
+    match target {
+        ForwardTarget::Docker => docker::serve(state, stream).await,
+        ForwardTarget::Agent(port) => agent::serve(state, port, stream).await,
     }
 }
 
@@ -149,15 +155,15 @@ impl Handler for Session {
         _user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
-        self.state.latency().await;
-        let known = key.public_key.key_data() == self.state.authorized.key_data();
-        if !known || self.state.fault() == Some(Fault::AuthRefused) {
+        self.state.simulate_latency().await;
+        let is_authorized = key.public_key.key_data() == self.state.authorized.key_data();
+        if !is_authorized || self.state.fault() == Some(Fault::AuthRefused) {
             return Ok(Auth::reject());
         }
         Ok(Auth::Accept)
     }
 
-    async fn auth_succeeded(&mut self, _session: &mut Reply) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, _session: &mut ServerSession) -> Result<(), Self::Error> {
         self.state.counts().handshakes += 1;
         Ok(())
     }
@@ -166,12 +172,12 @@ impl Handler for Session {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Reply,
+        _session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
-        self.hold(channel.id(), None);
+        self.track(channel.id(), None);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {
-            state.latency().await;
+            state.simulate_latency().await;
             reply.accept().await;
         });
         Ok(())
@@ -182,10 +188,10 @@ impl Handler for Session {
         channel: Channel<Msg>,
         socket_path: &str,
         reply: ChannelOpenHandle,
-        _session: &mut Reply,
+        _session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
         let is_docker = self.state.script().docker_socket == socket_path;
-        self.forward(channel, reply, is_docker.then_some(End::Docker));
+        self.forward(channel, reply, is_docker.then_some(ForwardTarget::Docker));
         Ok(())
     }
 
@@ -197,12 +203,12 @@ impl Handler for Session {
         _originator_address: &str,
         _originator_port: u32,
         reply: ChannelOpenHandle,
-        _session: &mut Reply,
+        _session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
         let port = u16::try_from(port_to_connect).ok();
         let port = port.filter(|_| ["127.0.0.1", "localhost"].contains(&host_to_connect));
-        let port = port.filter(|port| self.state.script().listens(*port));
-        self.forward(channel, reply, port.map(End::Agent));
+        let port = port.filter(|port| self.state.script().is_listening_on(*port));
+        self.forward(channel, reply, port.map(ForwardTarget::Agent));
         Ok(())
     }
 
@@ -210,40 +216,44 @@ impl Handler for Session {
         &mut self,
         channel: ChannelId,
         data: &[u8],
-        session: &mut Reply,
+        session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
-        let Some(held) = self.open.get(&channel).map(|open| Arc::clone(&open.held)) else {
+        let Some(open_channel) = self
+            .channels
+            .get(&channel)
+            .map(|channel| Arc::clone(&channel.open_channel))
+        else {
             return session.channel_failure(channel);
         };
         let (text, status) = if data == FACTS.as_bytes() {
             self.state.counts().commands += 1;
-            (self.state.script().facts.printed(), 0)
+            (self.state.script().facts.command_output(), 0)
         } else {
             self.state.counts().refused_commands += 1;
-            (String::new(), NOT_FOUND)
+            (String::new(), COMMAND_NOT_FOUND)
         };
         session.channel_success(channel)?;
         let (state, handle) = (Arc::clone(&self.state), session.handle());
         let task = tokio::spawn(async move {
-            state.latency().await;
+            state.simulate_latency().await;
             if state.fault() == Some(Fault::CommandHangs) {
                 std::future::pending::<()>().await;
             }
-            // Whoever asked may be gone.
+            // The client may be gone.
             let _ = handle.data(channel, text.into_bytes()).await;
             let _ = handle.exit_status_request(channel, status).await;
             let _ = handle.eof(channel).await;
             let _ = handle.close(channel).await;
-            held.release();
+            open_channel.release();
         });
-        self.served(channel, task.abort_handle());
+        self.set_task(channel, task.abort_handle());
         Ok(())
     }
 
     async fn shell_request(
         &mut self,
         channel: ChannelId,
-        session: &mut Reply,
+        session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
         self.refuse(channel, session)
     }
@@ -252,7 +262,7 @@ impl Handler for Session {
         &mut self,
         channel: ChannelId,
         _name: &str,
-        session: &mut Reply,
+        session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
         self.refuse(channel, session)
     }
@@ -260,10 +270,10 @@ impl Handler for Session {
     async fn channel_close(
         &mut self,
         channel: ChannelId,
-        _session: &mut Reply,
+        _session: &mut ServerSession,
     ) -> Result<(), Self::Error> {
-        if let Some(open) = self.open.remove(&channel) {
-            open.end();
+        if let Some(channel) = self.channels.remove(&channel) {
+            channel.end();
         }
         Ok(())
     }

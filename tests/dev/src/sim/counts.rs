@@ -1,4 +1,4 @@
-//! What a simulated host was asked. Owns: counting, and that a channel is counted once.
+//! Counts the requests to a simulated host. Owns the rule that a channel is counted once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,42 +6,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::State;
 
-/// What a host was asked since its start.
+/// The requests to a host since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// TCP connections it took.
+    /// Accepted TCP connections.
     pub connections: u64,
-    /// Those on which somebody logged in.
+    /// Connections with a successful login.
     pub handshakes: u64,
-    /// Channels it let be opened.
+    /// Channels opened so far.
     pub channels: u64,
-    /// Those that are open.
-    pub open: u64,
-    /// The most that were open at once.
-    pub most_open: u64,
+    /// Channels that are open now.
+    pub open_channels: u64,
+    /// The highest number of channels that were open at the same time.
+    pub max_open_channels: u64,
     /// Requests to its Docker Engine by method and path, without version and query: `GET /version`,
     /// `POST /containers/{id}/stop`.
     pub requests: BTreeMap<String, u64>,
-    /// Requests to agents on it.
+    /// Requests to its agents.
     pub agent_requests: u64,
-    /// How often it was asked for its figures.
+    /// Runs of the command that reads the host's facts.
     pub commands: u64,
-    /// Commands it does not know, shells and subsystems.
+    /// Unknown commands, shells and subsystems.
     pub refused_commands: u64,
 }
 
 /// A channel that is open until it is released.
-pub(super) struct Held {
+pub(super) struct OpenChannel {
     state: Arc<State>,
     released: AtomicBool,
 }
 
-impl Held {
+impl OpenChannel {
     pub(super) fn new(state: &Arc<State>) -> Arc<Self> {
         let mut counts = state.counts();
         counts.channels += 1;
-        counts.open += 1;
-        counts.most_open = counts.most_open.max(counts.open);
+        counts.open_channels += 1;
+        counts.max_open_channels = counts.max_open_channels.max(counts.open_channels);
         drop(counts);
         Arc::new(Self {
             state: Arc::clone(state),
@@ -49,10 +49,10 @@ impl Held {
         })
     }
 
-    /// The channel is closed; whoever says so second says nothing new.
+    /// Marks the channel as closed. Only the first call counts.
     pub(super) fn release(&self) {
         if !self.released.swap(true, Ordering::Relaxed) {
-            self.state.counts().open -= 1;
+            self.state.counts().open_channels -= 1;
         }
     }
 

@@ -1,4 +1,5 @@
-//! The Docker Engine of a simulated host: the part of its API that is used, on the script's containers.
+//! The Docker Engine of a simulated host: the part of its API that the functions use, on the
+//! script's containers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,42 +18,42 @@ use russh::ChannelStream;
 use russh::server::Msg;
 use serde_json::{Value, json};
 
-use super::answers;
+use super::docker_json;
 use super::{Fault, State};
 use crate::gateway::event::decoded;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Speaks HTTP on a channel until either side has had enough.
+/// Serves HTTP on a channel until either side closes it.
 pub(super) async fn serve(state: &Arc<State>, stream: ChannelStream<Msg>) {
     let answer = |request| async move { Ok::<_, Infallible>(answer(state, &request).await) };
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-    // Whoever hangs up in the middle knows why.
+    // A client may hang up at any time.
     let _ = served.await;
 }
 
 async fn answer(state: &State, request: &Request<Incoming>) -> Response<Body> {
-    let asked = Asked::of(request);
-    let kind = format!("{} {}", request.method(), asked.kind());
-    *state.counts().requests.entry(kind).or_default() += 1;
-    state.latency().await;
+    let docker_request = DockerRequest::new(request);
+    let endpoint = format!("{} {}", request.method(), docker_request.path_pattern());
+    *state.counts().requests.entry(endpoint).or_default() += 1;
+    state.simulate_latency().await;
     if state.fault() == Some(Fault::DockerSilent) {
         std::future::pending::<()>().await;
     }
-    let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
+    let path: Vec<&str> = docker_request.path.iter().map(String::as_str).collect();
     match (request.method().as_str(), path.as_slice()) {
         ("GET" | "HEAD", ["_ping"]) => body("text/plain", Full::from("OK").boxed_unsync()),
-        ("GET", ["version"]) => json(&answers::version(&state.script())),
-        ("GET", ["containers", "json"]) => list(state, &asked),
+        ("GET", ["version"]) => json(&docker_json::version(&state.script())),
+        ("GET", ["containers", "json"]) => list(state, &docker_request),
         ("GET", ["containers", id, "json"]) => {
             let script = state.script();
-            let found = script.find(id);
-            found.map_or_else(
-                || no_container(id),
-                |found| json(&answers::inspected(found, &script)),
+            let container = script.find(id);
+            container.map_or_else(
+                || no_such_container(id),
+                |container| json(&docker_json::details(container, &script)),
             )
         }
-        ("GET", ["containers", id, "logs"]) => logs(state, id, &asked),
+        ("GET", ["containers", id, "logs"]) => logs(state, id, &docker_request),
         (
             "POST",
             [
@@ -60,22 +61,22 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Body> {
                 id,
                 verb @ ("start" | "stop" | "restart" | "kill"),
             ],
-        ) => act(state, id, verb),
-        ("DELETE", ["containers", id]) => remove(state, id, asked.is_set("force")),
+        ) => change_state(state, id, verb),
+        ("DELETE", ["containers", id]) => remove(state, id, docker_request.is_set("force")),
         ("GET", ["images", name @ .., "json"]) => image(state, &name.join("/")),
-        ("POST", ["images", "create"]) => pull(state, &asked),
+        ("POST", ["images", "create"]) => pull(state, &docker_request),
         _ => error(StatusCode::NOT_FOUND, "page not found"),
     }
 }
 
-/// A request without the version of the API it was written for.
-struct Asked {
+/// A request without the API version in its path.
+struct DockerRequest {
     path: Vec<String>,
     query: Vec<(String, String)>,
 }
 
-impl Asked {
-    fn of(request: &Request<Incoming>) -> Self {
+impl DockerRequest {
+    fn new(request: &Request<Incoming>) -> Self {
         let mut path: Vec<String> = request
             .uri()
             .path()
@@ -98,8 +99,8 @@ impl Asked {
         }
     }
 
-    /// The path without names and ids.
-    fn kind(&self) -> String {
+    /// The path without names and ids, for counting.
+    fn path_pattern(&self) -> String {
         let mut path = self.path.clone();
         match path.as_mut_slice() {
             [first, id, ..] if first == "containers" && id != "json" => "{id}".clone_into(id),
@@ -112,8 +113,8 @@ impl Asked {
     }
 
     fn value(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(found, _)| found == name);
-        found.map(|(_, value)| value.as_str())
+        let pair = self.query.iter().find(|(key, _)| key == name);
+        pair.map(|(_, value)| value.as_str())
     }
 
     fn is_set(&self, name: &str) -> bool {
@@ -121,14 +122,14 @@ impl Asked {
     }
 }
 
-fn list(state: &State, asked: &Asked) -> Response<Body> {
+fn list(state: &State, docker_request: &DockerRequest) -> Response<Body> {
     let script = state.script();
     match script.fault {
-        Some(Fault::HugeAnswer(bytes)) => return streamed(answers::huge(bytes)),
-        Some(Fault::Crowd(count)) => return streamed(answers::crowd(count)),
+        Some(Fault::HugeResponse(bytes)) => return streamed(docker_json::huge_list(bytes)),
+        Some(Fault::ManyContainers(count)) => return streamed(docker_json::long_list(count)),
         _ => {}
     }
-    let filters: Value = asked
+    let filters: Value = docker_request
         .value("filters")
         .and_then(|filters| serde_json::from_str(filters).ok())
         .unwrap_or_default();
@@ -137,15 +138,15 @@ fn list(state: &State, asked: &Asked) -> Response<Body> {
         let mut parts = parts.into_iter().flatten().filter_map(Value::as_str);
         parts.clone().next().is_none() || parts.any(|part| name.contains(part))
     };
-    let all = asked.is_set("all");
-    let wanted = script
+    let all = docker_request.is_set("all");
+    let selected = script
         .containers
         .iter()
-        .filter(|found| is_named(&found.name) && (all || found.is_up()));
-    let listed: Vec<Value> = wanted
-        .map(|found| answers::listed(found, &script))
+        .filter(|container| is_named(&container.name) && (all || container.is_up()));
+    let listed: Vec<Value> = selected
+        .map(|container| docker_json::list_entry(container, &script))
         .collect();
-    if script.fault == Some(Fault::HalfJson) {
+    if script.fault == Some(Fault::TruncatedJson) {
         let text = Value::from(listed).to_string();
         let half = text.as_bytes()[..text.len() / 2].to_vec();
         return body("application/json", Full::from(half).boxed_unsync());
@@ -153,82 +154,86 @@ fn list(state: &State, asked: &Asked) -> Response<Body> {
     json(&listed.into())
 }
 
-fn logs(state: &State, id: &str, asked: &Asked) -> Response<Body> {
+fn logs(state: &State, id: &str, docker_request: &DockerRequest) -> Response<Body> {
     let script = state.script();
-    let Some(found) = script.find(id) else {
-        return no_container(id);
+    let Some(container) = script.find(id) else {
+        return no_such_container(id);
     };
-    let number = |name: &str| asked.value(name).and_then(|text| text.parse::<u64>().ok());
-    let frames = answers::frames(
-        found,
+    let number = |name: &str| {
+        docker_request
+            .value(name)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let frames = docker_json::frames(
+        container,
         script.clock_ahead,
         number("since"),
         number("tail"),
-        asked.is_set("timestamps"),
+        docker_request.is_set("timestamps"),
     );
     let kind = "application/vnd.docker.raw-stream";
     body(kind, Full::from(frames).boxed_unsync())
 }
 
-fn act(state: &State, id: &str, verb: &str) -> Response<Body> {
+fn change_state(state: &State, id: &str, verb: &str) -> Response<Body> {
     let mut script = state.script();
-    let Some(found) = script.find_mut(id) else {
-        return no_container(id);
+    let Some(container) = script.find_mut(id) else {
+        return no_such_container(id);
     };
-    match (verb, found.is_up()) {
+    match (verb, container.is_up()) {
         ("start", true) | ("stop", false) => return empty(StatusCode::NOT_MODIFIED),
         ("kill", false) => {
-            let id = &found.id;
+            let id = &container.id;
             let message = format!("Cannot kill container: {id}: Container {id} is not running");
             return error(StatusCode::CONFLICT, &message);
         }
-        ("stop", true) => found.set_state("exited", "Exited (0) Less than a second ago"),
-        ("kill", true) => found.set_state("exited", "Exited (137) Less than a second ago"),
-        _ => found.set_state("running", "Up Less than a second"),
+        ("stop", true) => container.set_state("exited", "Exited (0) Less than a second ago"),
+        ("kill", true) => container.set_state("exited", "Exited (137) Less than a second ago"),
+        _ => container.set_state("running", "Up Less than a second"),
     }
     empty(StatusCode::NO_CONTENT)
 }
 
 fn remove(state: &State, id: &str, force: bool) -> Response<Body> {
     let mut script = state.script();
-    let Some(found) = script.find(id) else {
-        return no_container(id);
+    let Some(container) = script.find(id) else {
+        return no_such_container(id);
     };
-    if found.is_up() && !force {
+    if container.is_up() && !force {
         let message = format!(
             "You cannot remove a running container {}. Stop the container before attempting removal or force remove",
-            found.id
+            container.id
         );
         return error(StatusCode::CONFLICT, &message);
     }
-    let id = found.id.clone();
-    script.containers.retain(|found| found.id != id);
+    let id = container.id.clone();
+    script.containers.retain(|container| container.id != id);
     empty(StatusCode::NO_CONTENT)
 }
 
 fn image(state: &State, name: &str) -> Response<Body> {
     if state.script().images.contains(name) {
-        return json(&answers::image(name));
+        return json(&docker_json::image(name));
     }
     let message = format!("No such image: {name}");
     error(StatusCode::NOT_FOUND, &message)
 }
 
-/// Whatever is asked for is found.
-fn pull(state: &State, asked: &Asked) -> Response<Body> {
-    let name = asked.value("fromImage").unwrap_or_default();
-    let name = match asked.value("tag").filter(|tag| !tag.is_empty()) {
+/// Every image exists in the registry.
+fn pull(state: &State, docker_request: &DockerRequest) -> Response<Body> {
+    let name = docker_request.value("fromImage").unwrap_or_default();
+    let name = match docker_request.value("tag").filter(|tag| !tag.is_empty()) {
         Some(tag) => format!("{name}:{tag}"),
         None => name.to_owned(),
     };
-    let found = json!({"status": "Pulling from a registry", "id": "latest"});
-    let done = json!({"status": format!("Status: Downloaded newer image for {name}")});
+    let pulling = json!({"status": "Pulling from a registry", "id": "latest"});
+    let pulled = json!({"status": format!("Status: Downloaded newer image for {name}")});
     state.script().images.insert(name);
-    let text = format!("{found}\r\n{done}\r\n");
+    let text = format!("{pulling}\r\n{pulled}\r\n");
     body("application/json", Full::from(text).boxed_unsync())
 }
 
-fn no_container(id: &str) -> Response<Body> {
+fn no_such_container(id: &str) -> Response<Body> {
     let message = format!("No such container: {id}");
     error(StatusCode::NOT_FOUND, &message)
 }
@@ -250,7 +255,7 @@ fn json(value: &Value) -> Response<Body> {
     body("application/json", Full::from(text).boxed_unsync())
 }
 
-/// Made piece by piece, as fast as it is read.
+/// A body that is produced as fast as the client reads it.
 fn streamed(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Response<Body> {
     let frames = stream::iter(pieces).map(|piece| Ok(Frame::data(piece)));
     body("application/json", StreamBody::new(frames).boxed_unsync())
@@ -260,6 +265,9 @@ fn body(kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert("api-version", HeaderValue::from_static(answers::API));
+    headers.insert(
+        "api-version",
+        HeaderValue::from_static(docker_json::API_VERSION),
+    );
     response
 }

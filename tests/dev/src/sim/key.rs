@@ -1,4 +1,4 @@
-//! Keys of simulated hosts, and the one they let in.
+//! The keys of simulated hosts and of their client.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use russh::keys::{PrivateKey, PublicKey};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The key that a client logs in with.
+/// The key with which a client logs in.
 #[derive(Clone)]
 pub struct Key(PrivateKey);
 
@@ -20,20 +20,16 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// A new one.
     #[must_use]
     pub fn random() -> Self {
         let seed = [Uuid::new_v4(), Uuid::new_v4()].map(|uuid| uuid.to_string());
-        Self(of_seed(&seed.concat()))
+        Self(from_seed(&seed.concat()))
     }
 
-    /// The one in a file of OpenSSH's format, where one is made first if there is none.
-    ///
-    /// # Errors
-    /// When the file can be neither read nor written, or holds something else.
-    pub fn find_or_make(file: &Path) -> Result<Self> {
+    /// Reads the key from a file in OpenSSH's format. Creates the file if there is none.
+    pub fn find_or_create(file: &Path) -> Result<Self> {
         if file.exists() {
-            let key = PrivateKey::read_openssh_file(file).context("an SSH key is not readable")?;
+            let key = PrivateKey::read_openssh_file(file).context("cannot read the SSH key")?;
             return Ok(Self(key));
         }
         let key = Self::random();
@@ -47,10 +43,7 @@ impl Key {
     }
 
     /// The private key in OpenSSH's format.
-    ///
-    /// # Errors
-    /// Never for a key that was read or made here.
-    pub fn text(&self) -> Result<String> {
+    pub fn to_openssh(&self) -> Result<String> {
         let text = self.0.to_openssh(LineEnding::LF)?;
         Ok(text.to_string())
     }
@@ -60,8 +53,8 @@ impl Key {
     }
 }
 
-/// Always the same key for the same text: a host that is started again is the one it was.
-pub(super) fn of_seed(text: &str) -> PrivateKey {
+/// Derives a key from a text, so that a restarted host keeps its key.
+pub(super) fn from_seed(text: &str) -> PrivateKey {
     let seed: [u8; 32] = Sha256::digest(text).into();
     PrivateKey::from(Ed25519Keypair::from_seed(&seed))
 }

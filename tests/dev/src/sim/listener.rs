@@ -1,4 +1,5 @@
-//! A host's port. Owns: whether somebody listens there, and who is let speak.
+//! The listener of a simulated host. Owns whether its port accepts connections and which of them
+//! are served.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,20 +9,21 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::Session;
-use super::wire::Wire;
-use super::{Door, Line, State};
+use super::controlled_stream::ControlledStream;
+use super::{PortMode, PortState, State};
 
-/// Connections that may wait to be taken.
+/// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// A host's port: it is its own whether somebody listens there or not.
+/// A host's port. The host holds it whether it listens or not.
 pub(super) enum Port {
     Listening(TcpListener),
     Reserved(TcpSocket),
 }
 
 impl Port {
-    /// Takes a port of 127.0.0.1, any free one for 0. Whoever connects is refused until somebody listens.
+    /// Binds a port of 127.0.0.1; 0 means any free one. Connections are refused until the host
+    /// listens.
     pub(super) fn reserve(port: u16) -> io::Result<(Self, u16)> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
@@ -30,10 +32,10 @@ impl Port {
         Ok((Self::Reserved(socket), port))
     }
 
-    /// Listens there unless the host refuses connections.
-    pub(super) fn open(self, door: Door) -> io::Result<Self> {
+    /// Listens unless the mode is to refuse connections.
+    pub(super) fn open(self, mode: PortMode) -> io::Result<Self> {
         match self {
-            Self::Reserved(socket) if door != Door::Refusing => {
+            Self::Reserved(socket) if mode != PortMode::Refusing => {
                 Ok(Self::Listening(socket.listen(BACKLOG)?))
             }
             other => Ok(other),
@@ -41,32 +43,36 @@ impl Port {
     }
 }
 
-/// Lets connections in as the script says, until the host is gone.
+/// Accepts connections as the script says, until the host is dropped.
 pub(super) async fn listen(state: Arc<State>, port: Port) {
-    if let Err(error) = keep(&state, port).await {
-        eprintln!("The simulated host {} is gone: {error}", state.name);
+    if let Err(error) = run(&state, port).await {
+        eprintln!("The simulated host {} has failed: {error}", state.name);
     }
 }
 
-async fn keep(state: &Arc<State>, mut port: Port) -> io::Result<()> {
-    let mut line = state.line.subscribe();
+async fn run(state: &Arc<State>, mut port: Port) -> io::Result<()> {
+    let mut ports = state.ports.subscribe();
     loop {
-        let door = line.borrow_and_update().door;
-        let now = port.open(door)?;
-        state.open.send_replace(matches!(now, Port::Listening(_)));
-        match now {
-            _ if door == Door::Gone => return Ok(()),
+        let mode = ports.borrow_and_update().mode;
+        let current = port.open(mode)?;
+        state
+            .is_listening
+            .send_replace(matches!(current, Port::Listening(_)));
+        match current {
+            _ if mode == PortMode::Stopped => return Ok(()),
             Port::Listening(listener) => {
-                let closes = |line: &Line| matches!(line.door, Door::Refusing | Door::Gone);
+                let closes = |ports: &PortState| {
+                    matches!(ports.mode, PortMode::Refusing | PortMode::Stopped)
+                };
                 tokio::select! {
                     failed = accept(state, &listener) => return failed,
-                    _ = line.wait_for(closes) => {}
+                    _ = ports.wait_for(closes) => {}
                 }
                 drop(listener);
                 (port, _) = Port::reserve(state.port)?;
             }
             reserved @ Port::Reserved(_) => {
-                let _ = line.changed().await;
+                let _ = ports.changed().await;
                 port = reserved;
             }
         }
@@ -83,24 +89,24 @@ async fn accept(state: &Arc<State>, listener: &TcpListener) -> io::Result<()> {
 }
 
 async fn serve(state: Arc<State>, stream: TcpStream) {
-    let mut line = state.line.subscribe();
-    if line.borrow().door == Door::Silent {
-        // Read, so that it is noticed when the other side gives up.
+    let mut ports = state.ports.subscribe();
+    if ports.borrow().mode == PortMode::Silent {
+        // Read, so that a disconnect of the client is noticed.
         tokio::select! {
             () = drain(stream) => {}
-            _ = line.wait_for(|line| line.door != Door::Silent) => {}
+            _ = ports.wait_for(|ports| ports.mode != PortMode::Silent) => {}
         }
         return;
     }
-    let wire = Wire::new(stream, line);
+    let stream = ControlledStream::new(stream, ports);
     let session = Session::new(&state);
-    // Whoever leaves in the middle, or is not let in, is no error of ours.
-    if let Ok(running) = russh::server::run_stream(state.config(), wire, session).await {
+    // A client that leaves or is refused is no error here.
+    if let Ok(running) = russh::server::run_stream(state.config(), stream, session).await {
         let _ = running.await;
     }
 }
 
 async fn drain(mut stream: TcpStream) {
-    let mut unread = [0; 1024];
-    while matches!(stream.read(&mut unread).await, Ok(1..)) {}
+    let mut buffer = [0; 1024];
+    while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
 }

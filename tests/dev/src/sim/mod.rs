@@ -1,18 +1,19 @@
-//! Hosts that are not there: SSH servers in this process that answer from a script as Docker hosts do.
+//! Simulated hosts: SSH servers in this process that answer from a script like Docker hosts.
 //!
-//! Owns what such a host says, what it refuses, and the count of what it was asked. For fleets that are
-//! larger or more broken than can be had for real: a host costs one port and no thread. What they answer
-//! is compared with a real engine's answers; nothing runs in them, so no agent can be placed there.
+//! Owns what such a host answers and refuses, and counts its requests. They make fleets possible
+//! that are larger or more broken than real ones: a host costs one port and no thread. Tests
+//! compare the answers with those of a real engine. Nothing runs on these hosts, so agents cannot
+//! be placed there.
 
 mod agent;
-mod answers;
 mod connection;
+mod controlled_stream;
 mod counts;
 mod docker;
+mod docker_json;
 mod key;
 mod listener;
 mod script;
-mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,17 +27,14 @@ pub use key::Key;
 use listener::Port;
 pub use script::{Container, Facts, Fault, Health, Script};
 
-/// Simulated hosts; they are gone when this value is dropped.
+/// Simulated hosts, which end when this value is dropped.
 #[derive(Debug)]
 pub struct Sim {
     hosts: Vec<SimHost>,
 }
 
 impl Sim {
-    /// Starts a host on a port of 127.0.0.1 for each script. All of them let this key in.
-    ///
-    /// # Errors
-    /// When there are not enough ports.
+    /// Starts one host per script, each on a port of 127.0.0.1. All of them accept this key.
     pub fn start(key: &Key, scripts: impl IntoIterator<Item = Script>) -> Result<Self> {
         let started = scripts
             .into_iter()
@@ -45,7 +43,7 @@ impl Sim {
         Ok(Self { hosts })
     }
 
-    /// The hosts, in the order of their scripts.
+    /// In the order of their scripts.
     #[must_use]
     pub fn hosts(&self) -> &[SimHost] {
         &self.hosts
@@ -55,99 +53,104 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         for host in &self.hosts {
-            host.0.line.send_modify(|line| line.door = Door::Gone);
+            host.0
+                .ports
+                .send_modify(|ports| ports.mode = PortMode::Stopped);
         }
     }
 }
 
-/// A simulated host. Its script can be changed while it runs.
+/// A simulated host. Its script can change while it runs.
 #[derive(Clone, Debug)]
 pub struct SimHost(Arc<State>);
 
 impl SimHost {
     fn start(authorized: &PublicKey, script: Script) -> Result<Self> {
-        let (free, port) = Port::reserve(0).context("no port for a simulated host")?;
-        let key = |which: &str| key::of_seed(&format!("{which} of {}", script.name));
-        let key = [key("the key"), key("another key")];
-        let line = Line {
-            door: Door::of(script.fault),
-            cuts: 0,
+        let (reserved_port, port) =
+            Port::reserve(0).context("no free port for a simulated host")?;
+        let key = |which: &str| key::from_seed(&format!("{which} of {}", script.name));
+        let keys = [key("the key"), key("another key")];
+        let ports = PortState {
+            mode: PortMode::of(script.fault),
+            disconnects: 0,
         };
         let state = Arc::new(State {
             name: script.name.clone(),
             port,
-            fingerprint: key[0].fingerprint(HashAlg::Sha256).to_string(),
-            configs: key.map(connection::config),
+            fingerprint: keys[0].fingerprint(HashAlg::Sha256).to_string(),
+            configs: keys.map(connection::config),
             authorized: authorized.clone(),
             script: Mutex::new(script),
-            open: watch::Sender::new(line.door != Door::Refusing),
-            line: watch::Sender::new(line),
+            is_listening: watch::Sender::new(ports.mode != PortMode::Refusing),
+            ports: watch::Sender::new(ports),
             counts: Mutex::default(),
         });
-        // Whoever connects from now on is let in, or not, as the script says.
-        let port = free.open(line.door).context("a port was lost")?;
-        tokio::spawn(listener::listen(Arc::clone(&state), port));
+        // Listen before returning, so that clients find the port in the state that the script asks
+        // for.
+        let listening_port = reserved_port
+            .open(ports.mode)
+            .context("cannot listen on the port of a simulated host")?;
+        tokio::spawn(listener::listen(Arc::clone(&state), listening_port));
         Ok(Self(state))
     }
 
-    /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The port of its SSH server on 127.0.0.1; it stays the same whatever happens to the host.
+    /// The port of its SSH server on 127.0.0.1, which never changes.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// The fingerprint of the key it was set up with, as OpenSSH prints it. It follows from the name.
+    /// The fingerprint of its original host key, in the format that OpenSSH prints. It depends on
+    /// the name only.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.0.fingerprint
     }
 
-    /// What it does now.
     #[must_use]
     pub fn script(&self) -> Script {
         self.0.script().clone()
     }
 
-    /// Changes what it does from now on. A host that begins to refuse connections, or gets another key,
-    /// ends those it has; one that falls silent keeps them, and says nothing on them either.
-    pub async fn change(&self, change: impl FnOnce(&mut Script)) {
-        let door = self.0.change(change);
-        let mut open = self.0.open.subscribe();
-        let _ = open
-            .wait_for(|open| *open != (door == Door::Refusing))
+    /// Changes the script. A host that starts to refuse connections or changes its key ends its
+    /// connections; a host that falls silent keeps them but sends nothing on them.
+    pub async fn update_script(&self, update: impl FnOnce(&mut Script)) {
+        let mode = self.0.update_script(update);
+        let mut is_listening = self.0.is_listening.subscribe();
+        let _ = is_listening
+            .wait_for(|is_listening| *is_listening != (mode == PortMode::Refusing))
             .await;
     }
 
-    /// Ends all its connections, as a restart of its SSH server does.
-    pub fn cut(&self) {
-        self.0.line.send_modify(|line| line.cuts += 1);
+    /// Ends all its connections, like a restart of its SSH server.
+    pub fn disconnect_all(&self) {
+        self.0.ports.send_modify(|ports| ports.disconnects += 1);
     }
 
-    /// What it was asked so far.
+    /// The requests so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.counts().clone()
     }
 }
 
-/// What a host's listener, connections and answers share.
+/// The state that a host's listener, connections and answers share.
 struct State {
     name: String,
     port: u16,
     fingerprint: String,
-    /// With the key it was set up with, and with another one.
+    /// With the original host key, and with another one.
     configs: [Arc<russh::server::Config>; 2],
     authorized: PublicKey,
     script: Mutex<Script>,
-    line: watch::Sender<Line>,
-    /// Whether somebody listens on its port.
-    open: watch::Sender<bool>,
+    ports: watch::Sender<PortState>,
+    /// Whether its port accepts connections.
+    is_listening: watch::Sender<bool>,
     counts: Mutex<Counts>,
 }
 
@@ -158,22 +161,24 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    /// What happens on its port after the change.
-    fn change(&self, change: impl FnOnce(&mut Script)) -> Door {
+    /// Returns the port's mode after the change.
+    fn update_script(&self, update: impl FnOnce(&mut Script)) -> PortMode {
         let mut script = self.script();
         let before = script.fault;
-        change(&mut script);
+        update(&mut script);
         let after = script.fault;
-        let door = Door::of(after);
-        self.line.send_if_modified(|line| {
-            let ends = |fault| matches!(fault, Some(Fault::Refusing | Fault::ChangedKey));
-            let cut = before != after && (ends(before) || ends(after));
-            let changed = cut || line.door != door;
-            line.door = door;
-            line.cuts += u64::from(cut);
+        let mode = PortMode::of(after);
+        self.ports.send_if_modified(|ports| {
+            let ends_connections =
+                |fault| matches!(fault, Some(Fault::Refusing | Fault::ChangedKey));
+            let disconnects =
+                before != after && (ends_connections(before) || ends_connections(after));
+            let changed = disconnects || ports.mode != mode;
+            ports.mode = mode;
+            ports.disconnects += u64::from(disconnects);
             changed
         });
-        door
+        mode
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -188,8 +193,8 @@ impl State {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As far as the network makes wait.
-    async fn latency(&self) {
+    /// Waits for the script's network latency.
+    async fn simulate_latency(&self) {
         let latency = self.script().latency;
         if latency > Duration::ZERO {
             tokio::time::sleep(latency).await;
@@ -198,34 +203,34 @@ impl State {
 
     fn config(&self) -> Arc<russh::server::Config> {
         let [own, other] = &self.configs;
-        let shown = match self.fault() {
+        let config = match self.fault() {
             Some(Fault::ChangedKey) => other,
             _ => own,
         };
-        Arc::clone(shown)
+        Arc::clone(config)
     }
 }
 
-/// What happens on a host's port.
+/// The state of a host's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line {
-    door: Door,
-    /// How often connections were ended: those of another number are over.
-    cuts: u64,
+struct PortState {
+    mode: PortMode,
+    /// How often all connections were ended. A connection that started under another number is
+    /// over.
+    disconnects: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum PortMode {
     Open,
-    /// Takes connections, and neither reads nor writes.
+    /// Accepts connections but neither reads nor writes.
     Silent,
-    /// Nobody listens.
     Refusing,
-    /// The host is no more.
-    Gone,
+    /// The host was dropped.
+    Stopped,
 }
 
-impl Door {
+impl PortMode {
     fn of(fault: Option<Fault>) -> Self {
         match fault {
             Some(Fault::Silent) => Self::Silent,

@@ -1,4 +1,4 @@
-//! What a simulated host does.
+//! The script of a simulated host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,61 +8,54 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Where its Docker Engine listens unless it is told otherwise.
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// What a host does.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// What it is called; its keys follow from it.
+    /// The name, from which its keys are derived.
     pub name: String,
-    /// Its containers, in the order in which its engine lists them.
+    /// In the order of the engine's lists.
     pub containers: Vec<Container>,
-    /// The images it has.
     pub images: BTreeSet<String>,
-    /// Its own figures.
     pub facts: Facts,
-    /// Where its engine listens.
     pub docker_socket: String,
-    /// The engine's version.
     pub docker_version: String,
-    /// What each opening of a channel and each answer takes.
+    /// The delay of each opened channel and each answer.
     pub latency: Duration,
     /// How far its clock is ahead.
     pub clock_ahead: TimeDelta,
-    /// What is wrong with it.
     pub fault: Option<Fault>,
 }
 
-/// What may be wrong with a host.
+/// A fault of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody listens on its port.
+    /// Its SSH port refuses connections.
     Refusing,
-    /// It takes connections and says nothing.
+    /// It accepts connections but sends nothing.
     Silent,
-    /// It shows another key than the one it was set up with.
+    /// It presents another host key than its original one.
     ChangedKey,
-    /// It lets nobody in.
+    /// It refuses every login.
     AuthRefused,
-    /// It forwards to no socket and no port.
+    /// It refuses to forward to sockets and ports.
     ForwardingRefused,
-    /// The command for its figures does not come back, as with a file system that hangs.
+    /// The command that reads its facts never returns, as with a hanging file system.
     CommandHangs,
-    /// Nobody listens on its engine's socket.
+    /// Its engine's socket refuses connections.
     DockerDown,
-    /// Its engine takes requests and never answers.
+    /// Its engine accepts requests but never answers.
     DockerSilent,
-    /// Its engine lists one container of this many bytes.
-    HugeAnswer(u64),
+    /// Its engine lists one container with a label of this many bytes.
+    HugeResponse(u64),
     /// Its engine lists this many containers.
-    Crowd(u64),
-    /// Its engine's list ends in the middle.
-    HalfJson,
+    ManyContainers(u64),
+    /// Its engine's list breaks off in the middle.
+    TruncatedJson,
 }
 
 impl Script {
-    /// A calm host without containers.
+    /// A host without load, faults and containers.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -70,7 +63,7 @@ impl Script {
             containers: Vec::new(),
             images: BTreeSet::new(),
             facts: Facts::default(),
-            docker_socket: DOCKER_SOCKET.to_owned(),
+            docker_socket: DEFAULT_DOCKER_SOCKET.to_owned(),
             docker_version: "20.10.24+dfsg1".to_owned(),
             latency: Duration::ZERO,
             clock_ahead: TimeDelta::zero(),
@@ -78,27 +71,24 @@ impl Script {
         }
     }
 
-    /// With one more container, and its image.
+    /// Adds a container and its image.
     #[must_use]
-    pub fn with(mut self, container: Container) -> Self {
+    pub fn with_container(mut self, container: Container) -> Self {
         self.images.insert(container.image.clone());
         self.containers.push(container);
         self
     }
 
-    /// With these figures.
     #[must_use]
     pub fn facts(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }
 
-    /// With this latency.
     #[must_use]
     pub fn latency(self, latency: Duration) -> Self {
         Self { latency, ..self }
     }
 
-    /// With a clock that is so far ahead.
     #[must_use]
     pub fn clock_ahead(self, clock_ahead: TimeDelta) -> Self {
         Self {
@@ -107,7 +97,6 @@ impl Script {
         }
     }
 
-    /// With something wrong.
     #[must_use]
     pub fn fault(self, fault: Fault) -> Self {
         Self {
@@ -116,69 +105,70 @@ impl Script {
         }
     }
 
-    /// The container of this id, beginning of an id, or name.
+    /// The container with this id, id prefix or name.
     #[must_use]
-    pub fn find(&self, word: &str) -> Option<&Container> {
-        self.containers.iter().find(|found| found.is(word))
+    pub fn find(&self, id_or_name: &str) -> Option<&Container> {
+        self.containers
+            .iter()
+            .find(|container| container.matches(id_or_name))
     }
 
-    pub(super) fn find_mut(&mut self, word: &str) -> Option<&mut Container> {
-        self.containers.iter_mut().find(|found| found.is(word))
+    pub(super) fn find_mut(&mut self, id_or_name: &str) -> Option<&mut Container> {
+        self.containers
+            .iter_mut()
+            .find(|container| container.matches(id_or_name))
     }
 
-    /// The health of the agent that listens on this port.
-    pub(super) fn agent(&self, port: u16) -> Option<Health> {
-        let mut listening = self.containers.iter().filter(|found| found.runs());
-        let agent = listening.find(|found| found.web_port == Some(port))?;
+    /// The health of the agent that listens on this port of the host.
+    pub(super) fn agent_health(&self, port: u16) -> Option<Health> {
+        let mut listening = self
+            .containers
+            .iter()
+            .filter(|container| container.is_running());
+        let agent = listening.find(|container| container.web_port == Some(port))?;
         Some(agent.agent)
     }
 
-    pub(super) fn listens(&self, port: u16) -> bool {
-        self.agent(port)
+    pub(super) fn is_listening_on(&self, port: u16) -> bool {
+        self.agent_health(port)
             .is_some_and(|health| health != Health::Refusing)
     }
 }
 
-/// A container of a simulated host.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// Docker's id.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Its image.
     pub image: String,
-    /// Docker's word for its state.
+    /// Docker's state: `running`, `exited` and so on.
     pub state: String,
-    /// Docker's own words, with what its check says in brackets.
+    /// Docker's status text, which ends with the health in brackets.
     pub status: String,
-    /// When it was made, by a clock that is right.
+    /// By a correct clock, whatever the host's clock says.
     pub created_at: DateTime<Utc>,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The port of the host that leads to its agent's pages.
+    /// The host port of its agent's web pages.
     pub web_port: Option<u16>,
-    /// How its agent fares.
     pub agent: Health,
-    /// The lines it has written, and when.
+    /// Its log lines with their times.
     pub lines: Vec<(DateTime<Utc>, String)>,
 }
 
-/// What an agent says when it is asked whether it is well.
+/// The behaviour of an agent's health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It is.
-    Well,
-    /// It is not.
+    /// It answers that the agent is healthy.
+    Healthy,
+    /// It answers with an error.
     Failing,
-    /// It is, after this time.
+    /// It answers that the agent is healthy, after this time.
     Slow(Duration),
-    /// Nobody listens.
+    /// The agent does not listen.
     Refusing,
 }
 
 impl Container {
-    /// A container of this name, made an hour ago, that runs.
+    /// A container that was created an hour ago and runs.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -190,21 +180,20 @@ impl Container {
             created_at: Utc::now() - TimeDelta::hours(1),
             labels: BTreeMap::new(),
             web_port: None,
-            agent: Health::Well,
+            agent: Health::Healthy,
             lines: Vec::new(),
         }
     }
 
-    /// The container of an agent, as it is made when the agent is started.
+    /// The container that a start of this agent creates.
     #[must_use]
-    pub fn of(agent: Uuid, organization: Uuid) -> Self {
+    pub fn of_agent(agent: Uuid, organization: Uuid) -> Self {
         Self::new(&format!("milady-{agent}"))
             .label("milady.agent", &agent.to_string())
             .label("milady.organization", &organization.to_string())
             .label("milady.attempt", "1")
     }
 
-    /// With another id.
     #[must_use]
     pub fn id(self, id: &str) -> Self {
         Self {
@@ -213,7 +202,6 @@ impl Container {
         }
     }
 
-    /// With another image.
     #[must_use]
     pub fn image(self, image: &str) -> Self {
         Self {
@@ -222,27 +210,25 @@ impl Container {
         }
     }
 
-    /// With a label.
     #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// In another state: Docker's word, and its own words.
+    /// Sets Docker's state and its status text.
     #[must_use]
     pub fn state(mut self, state: &str, status: &str) -> Self {
         self.set_state(state, status);
         self
     }
 
-    /// Made at another time.
     #[must_use]
     pub fn created_at(self, created_at: DateTime<Utc>) -> Self {
         Self { created_at, ..self }
     }
 
-    /// With an agent behind a port of the host.
+    /// Adds an agent behind this port of the host.
     #[must_use]
     pub fn agent(self, web_port: u16, agent: Health) -> Self {
         Self {
@@ -252,7 +238,7 @@ impl Container {
         }
     }
 
-    /// With one more line that it has written.
+    /// Adds a log line.
     #[must_use]
     pub fn line(mut self, at: DateTime<Utc>, line: &str) -> Self {
         self.lines.push((at, line.to_owned()));
@@ -264,34 +250,31 @@ impl Container {
         status.clone_into(&mut self.status);
     }
 
-    /// Its process runs.
-    pub(super) fn runs(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.state == "running"
     }
 
-    /// Docker counts it among the running: also one that is frozen, or is being started again.
+    /// Whether Docker counts it as running, which includes paused and restarting containers.
     pub(super) fn is_up(&self) -> bool {
         ["running", "paused", "restarting"].contains(&self.state.as_str())
     }
 
-    fn is(&self, word: &str) -> bool {
-        self.name == word || (word.len() >= 12 && self.id.starts_with(word))
+    fn matches(&self, id_or_name: &str) -> bool {
+        self.name == id_or_name || (id_or_name.len() >= 12 && self.id.starts_with(id_or_name))
     }
 }
 
-/// A host's own figures.
+/// The facts that a host reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The load of the last minute, in hundredths.
+    /// The load average of the last minute, in hundredths.
     pub load_hundredths: u64,
-    /// Processors.
     pub cpus: u64,
-    /// Memory that cannot be had, in percent.
     pub memory_percent: u64,
-    /// The root file system's use, in percent.
+    /// The use of the root file system.
     pub disk_percent: u64,
-    /// Share of the last minute in which something waited for I/O, in percent; none = its kernel does
-    /// not say.
+    /// The share of the last minute in which a task waited for I/O. `None` if the kernel does not
+    /// report it.
     pub io_pressure_percent: Option<u64>,
 }
 
@@ -308,19 +291,19 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// As the host prints them.
-    pub(super) fn printed(&self) -> String {
+    /// The output of the command that reads the facts.
+    pub(super) fn command_output(&self) -> String {
         const MEMORY_KIB: u64 = 16_000_000;
         const DISK_BYTES: u64 = 200_000_000_000;
-        let part = |whole: u64, percent: u64| whole / 100 * percent;
+        let percentage = |total: u64, percent: u64| total / 100 * percent;
         let (load, cpus) = (self.load_hundredths, self.cpus);
-        let available = MEMORY_KIB - part(MEMORY_KIB, self.memory_percent.min(100));
-        let used = part(DISK_BYTES, self.disk_percent.min(100));
+        let available = MEMORY_KIB - percentage(MEMORY_KIB, self.memory_percent.min(100));
+        let used = percentage(DISK_BYTES, self.disk_percent.min(100));
         let free = DISK_BYTES - used;
-        let calm = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n\
+        let no_pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n\
             full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
         let io = self.io_pressure_percent.map(|percent| {
-            format!("some avg10=0.00 avg60={percent}.00 avg300=0.00 total=1\n{calm}")
+            format!("some avg10=0.00 avg60={percent}.00 avg300=0.00 total=1\n{no_pressure}")
         });
         let mut text = String::new();
         let sections = [
@@ -335,9 +318,9 @@ impl Facts {
                     MemAvailable:   {available} kB\n"
                 ),
             ),
-            ("pressure/cpu", calm.to_owned()),
+            ("pressure/cpu", no_pressure.to_owned()),
             ("pressure/io", io.unwrap_or_default()),
-            ("pressure/memory", calm.to_owned()),
+            ("pressure/memory", no_pressure.to_owned()),
             ("cpus", format!("{cpus}\n")),
             (
                 "disk",

@@ -1,36 +1,37 @@
-//! The `CorsConfiguration` of the API.
+//! Parses the `CorsConfiguration` of the API.
 
 use anyhow::{Context, Result};
 use serde_norway::Value;
 
-use super::known;
+use super::check_keys;
 use super::value::{Scope, scalar};
 
-/// Which other origins may call the API, and how.
+/// The other origins that may call the API, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
-    /// The origins, or `*`.
+    /// `*` allows every origin.
     pub origins: Vec<String>,
-    /// Methods they may use.
     pub methods: Vec<String>,
-    /// Headers they may send.
+    /// Headers that requests may have.
     pub headers: Vec<String>,
-    /// Headers of the response they may read.
+    /// Response headers that scripts may read.
     pub exposed: Vec<String>,
-    /// Whether browsers may send cookies along.
+    /// Whether browsers may send cookies.
     pub credentials: bool,
-    /// For how many seconds the answer to a preflight holds.
+    /// How long the answer to a preflight is valid, in seconds.
     pub max_age: Option<u64>,
 }
 
-/// Reads the configuration of an `AWS::Serverless::HttpApi`; none when it has none.
+/// Parses the configuration of an `AWS::Serverless::HttpApi`; `None` if it has none.
 pub(super) fn read(properties: &Value, scope: &Scope) -> Result<Option<Cors>> {
     let configuration = &properties["CorsConfiguration"];
     if configuration.is_null() {
         return Ok(None);
     }
-    let mapping = configuration.as_mapping().context("a mapping is wanted")?;
-    known(
+    let mapping = configuration
+        .as_mapping()
+        .context("CorsConfiguration must be a mapping")?;
+    check_keys(
         mapping,
         &[
             "AllowCredentials",

@@ -1,12 +1,12 @@
-//! The `Events` of a function.
+//! Parses the `Events` of a function.
 
 use anyhow::{Context, Result, bail};
 use serde_norway::{Mapping, Value};
 
 use super::value::Scope;
-use super::{Function, Route, Rule, Schedule, known, text};
+use super::{Function, Route, Rule, Schedule, check_keys, text};
 
-/// All keys SAM knows in the properties of an `HttpApi` event.
+/// The keys that SAM knows in the properties of an `HttpApi` event.
 const HTTP_API: &[&str] = &[
     "ApiId",
     "Auth",
@@ -17,7 +17,7 @@ const HTTP_API: &[&str] = &[
     "TimeoutInMillis",
 ];
 
-/// All keys SAM knows in the properties of a `ScheduleV2` event.
+/// The keys that SAM knows in the properties of a `ScheduleV2` event.
 const SCHEDULE: &[&str] = &[
     "DeadLetterConfig",
     "Description",
@@ -37,7 +37,7 @@ const SCHEDULE: &[&str] = &[
     "State",
 ];
 
-/// All keys SAM knows in the properties of an `EventBridgeRule` event.
+/// The keys that SAM knows in the properties of an `EventBridgeRule` event.
 const RULE: &[&str] = &[
     "DeadLetterConfig",
     "EventBusName",
@@ -50,23 +50,25 @@ const RULE: &[&str] = &[
     "Target",
 ];
 
-/// Adds what one event says to its function.
+/// Adds one event to its function.
 pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Result<()> {
-    let event = event.as_mapping().context("an event is a mapping")?;
-    known(event, &["Type", "Properties"])?;
+    let event = event.as_mapping().context("an event must be a mapping")?;
+    check_keys(event, &["Type", "Properties"])?;
     let kind = event.get("Type").and_then(Value::as_str);
     let empty = Mapping::new();
     let properties = match event.get("Properties") {
         None => &empty,
-        Some(properties) => properties.as_mapping().context("Properties is a mapping")?,
+        Some(properties) => properties
+            .as_mapping()
+            .context("Properties must be a mapping")?,
     };
     match kind {
         Some("HttpApi") => {
-            known(properties, HTTP_API)?;
+            check_keys(properties, HTTP_API)?;
             function.routes.push(route(properties, scope)?);
         }
         Some("ScheduleV2") => {
-            known(properties, SCHEDULE)?;
+            check_keys(properties, SCHEDULE)?;
             let expression = text(properties, "ScheduleExpression", scope)?;
             function.schedules.push(Schedule {
                 expression: expression.context("ScheduleExpression is missing")?,
@@ -74,10 +76,10 @@ pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Res
             });
         }
         Some("EventBridgeRule") => {
-            known(properties, RULE)?;
+            check_keys(properties, RULE)?;
             function.rules.push(rule(properties, scope)?);
         }
-        other => bail!("events of type {other:?} are not understood here"),
+        other => bail!("events of type {other:?} are not supported"),
     }
     Ok(())
 }
@@ -85,7 +87,7 @@ pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Res
 fn rule(properties: &Mapping, scope: &Scope) -> Result<Rule> {
     for key in ["Input", "InputPath", "State"] {
         if properties.contains_key(key) {
-            bail!("{key} is not understood here: rules are on and deliver the whole event");
+            bail!("{key} is not supported: rules are enabled and deliver the whole event");
         }
     }
     let bus = text(properties, "EventBusName", scope)?;
@@ -96,12 +98,12 @@ fn rule(properties: &Mapping, scope: &Scope) -> Result<Rule> {
     })
 }
 
-/// Without path and method the event is the API's default route.
+/// Without a path and a method the event is the API's default route.
 fn route(properties: &Mapping, scope: &Scope) -> Result<Route> {
     let path = text(properties, "Path", scope)?;
     let method = text(properties, "Method", scope)?;
     if path.is_some() != method.is_some() {
-        bail!("Path and Method come together or not at all");
+        bail!("Path and Method must be given together or not at all");
     }
     Ok(Route {
         path: path.unwrap_or_else(|| "$default".to_owned()),

@@ -1,5 +1,5 @@
-//! What the reader understands, and that the template, the folders, the sample events and the route
-//! table of `cargo lambda watch` say the same.
+//! Tests of the parser, and that the template, the function folders, the sample events and the
+//! route table of `cargo lambda watch` agree.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,7 +62,7 @@ Resources:
 "#;
 
 #[test]
-fn functions_are_read_with_their_routes_schedules_and_settings() {
+fn functions_have_their_routes_schedules_and_settings() {
     let template = Template::parse(SMALL).unwrap();
     let function = template.function("agent-get").unwrap();
     assert_eq!(function.resource, "AgentGet");
@@ -117,7 +117,7 @@ Resources:
 ";
 
 #[test]
-fn a_function_url_has_the_route_that_its_metadata_names() {
+fn function_url_has_the_route_of_its_metadata() {
     let template = Template::parse(STREAMS).unwrap();
     let route = Route {
         method: "POST".to_owned(),
@@ -145,7 +145,7 @@ fn a_function_url_has_the_route_that_its_metadata_names() {
 }
 
 #[test]
-fn a_misspelt_key_inside_an_event_is_an_error() {
+fn misspelt_key_inside_an_event_is_an_error() {
     for (right, wrong) in [
         ("Method: get", "Methd: get"),
         ("ScheduleExpression", "ScheduleExpresion"),
@@ -170,7 +170,7 @@ fn a_misspelt_key_inside_an_event_is_an_error() {
 #[test]
 fn template_folders_and_sample_events_name_the_same_functions() {
     let template = Template::load().unwrap();
-    let folders: BTreeSet<String> = build::names().unwrap().into_iter().collect();
+    let folders: BTreeSet<String> = build::function_names().unwrap().into_iter().collect();
     let in_template: BTreeSet<String> = template
         .functions
         .iter()
@@ -189,7 +189,7 @@ fn template_folders_and_sample_events_name_the_same_functions() {
 }
 
 #[test]
-fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
+fn sample_events_match_the_routes_schedules_and_rules_of_the_template() {
     for function in &Template::load().unwrap().functions {
         let path = build::workspace().join(format!("events/{}.json", function.name));
         let event: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -206,7 +206,7 @@ fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
             assert!(keys.iter().any(|k| k == key), "{}: {key}", path.display());
             assert_eq!(event["version"], "2.0", "{}", route.path);
         }
-        // What a rule invokes too has an event for a sample.
+        // A function with both a rule and a schedule has an event of the rule as its sample.
         let schedules = function.schedules.iter();
         for schedule in schedules.filter(|_| function.rules.is_empty()) {
             let input = schedule.input.as_deref().unwrap_or("{}");
@@ -223,8 +223,8 @@ fn sample_events_are_of_the_routes_schedules_and_rules_of_the_template() {
         }
         for rule in &function.rules {
             for field in ["source", "detail-type"] {
-                let wanted = rule.pattern[field].as_array().unwrap();
-                assert!(wanted.contains(&event[field]), "{}", path.display());
+                let values = rule.pattern[field].as_array().unwrap();
+                assert!(values.contains(&event[field]), "{}", path.display());
             }
         }
     }
@@ -255,7 +255,7 @@ fn cargo_lambda_watch_serves_the_routes_of_the_template() {
     let mut routed = BTreeSet::new();
     for function in &Template::load().unwrap().functions {
         for route in &function.routes {
-            // There the default route is the root and everything below it.
+            // In the watch table the default route is the root and everything below it.
             let paths = match route.path.as_str() {
                 "$default" => vec!["/", "/{*rest}"],
                 path => vec![path],
@@ -269,15 +269,15 @@ fn cargo_lambda_watch_serves_the_routes_of_the_template() {
 }
 
 #[tokio::test]
-async fn the_emulator_makes_the_tables_of_the_template_and_what_is_stopped_is_gone() {
+async fn emulator_creates_the_tables_of_the_template_and_closes_its_port_when_stopped() {
     let mut emulator = DynamoDb::start().await.unwrap();
     let template = Template::load().unwrap();
     assert!(!template.tables.is_empty());
     for table in &template.tables {
         assert_eq!(table.ttl["Enabled"], true);
         emulator.create_table(table, &table.name).unwrap();
-        let again = emulator.create_table(table, &table.name).unwrap_err();
-        assert!(again.to_string().contains(&table.name), "{again}");
+        let error = emulator.create_table(table, &table.name).unwrap_err();
+        assert!(error.to_string().contains(&table.name), "{error}");
         let item = serde_json::json!({"pk": {"S": "a"}, "sk": {"S": "b"}, "n": {"N": "7"}});
         emulator.put(&table.name, &item).unwrap();
         assert_eq!(emulator.items(&table.name).unwrap(), [item]);

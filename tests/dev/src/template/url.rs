@@ -1,17 +1,17 @@
-//! A function's own URL.
+//! Parses the URL of a function.
 //!
-//! Such a URL has no path of its own. What stands in front of it once deployed gives it one, and
-//! `Metadata: {Route: "POST /path/{parameter}"}` beside the function's properties says which.
+//! A function URL has no path of its own. In a deployment, whatever stands in front of it adds one;
+//! `Metadata: {Route: "POST /path/{parameter}"}` beside the function's properties names that path.
 
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
 
-use super::{Route, known};
+use super::{Route, check_keys};
 
-/// All keys SAM knows in a `FunctionUrlConfig`.
+/// The keys that SAM knows in a `FunctionUrlConfig`.
 const URL: &[&str] = &["AuthType", "Cors", "InvokeMode"];
 
-/// The route to the URL of a function resource; none when it has no URL.
+/// The route to the URL of a function resource; `None` if it has no URL.
 pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
     let route = &resource["Metadata"]["Route"];
     let Some(url) = resource["Properties"]["FunctionUrlConfig"].as_mapping() else {
@@ -20,15 +20,17 @@ pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
         }
         return Ok(None);
     };
-    known(url, URL).context("in FunctionUrlConfig")?;
+    check_keys(url, URL).context("in FunctionUrlConfig")?;
     if url.get("InvokeMode").and_then(Value::as_str) != Some("RESPONSE_STREAM") {
-        bail!("FunctionUrlConfig wants InvokeMode: RESPONSE_STREAM; other routes are the API's");
+        bail!(
+            "FunctionUrlConfig must have InvokeMode: RESPONSE_STREAM; other routes belong to the API"
+        );
     }
     let (method, path) = route
         .as_str()
         .and_then(|route| route.split_once(' '))
         .filter(|(method, path)| !method.is_empty() && path.starts_with('/'))
-        .context("a FunctionUrlConfig wants Metadata: {Route: \"METHOD /path\"}")?;
+        .context("a FunctionUrlConfig needs Metadata: {Route: \"METHOD /path\"}")?;
     Ok(Some(Route {
         method: method.to_uppercase(),
         path: path.to_owned(),

@@ -1,11 +1,11 @@
-//! Values of a `CloudFormation` template, as far as they can be known without deploying it.
+//! Evaluates values of a `CloudFormation` template, as far as possible without deploying it.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde_norway::Value;
 
-/// What references can resolve to: parameters by their default, event buses and tables by their name.
+/// What references resolve to: parameters to their defaults, event buses and tables to their names.
 pub(super) struct Scope {
     values: BTreeMap<String, String>,
     buses: Vec<String>,
@@ -35,24 +35,25 @@ impl Scope {
                 Some("AWS::DynamoDB::Table") => ("TableName", false),
                 _ => continue,
             };
-            let known = scope
+            let name_value = scope
                 .resolve(&resource["Properties"][key])
-                .with_context(|| format!("{name} has no {key} that is known here"))?;
+                .with_context(|| {
+                    format!("the {key} of {name} cannot be resolved without deploying")
+                })?;
             if is_bus {
-                scope.buses.push(known.clone());
+                scope.buses.push(name_value.clone());
             }
-            scope.values.insert(name, known);
+            scope.values.insert(name, name_value);
         }
         Ok(scope)
     }
 
-    /// The names of the event buses.
     pub(super) fn buses(&self) -> Vec<String> {
         self.buses.clone()
     }
 
-    /// A scalar, `!Ref` to a parameter, a bus or a table, `!Sub` of such or `!Join`; anything else is known only
-    /// once deployed.
+    /// Resolves a scalar, a `!Ref` to a parameter, bus or table, a `!Sub` of those, or a `!Join`.
+    /// `None` for anything else, which is only known once deployed.
     pub(super) fn resolve(&self, value: &Value) -> Option<String> {
         let Value::Tagged(tagged) = value else {
             return scalar(value);
@@ -71,7 +72,7 @@ impl Scope {
         }
     }
 
-    /// A list of what [`Self::resolve`] understands, or `!Ref` to a parameter that is a list.
+    /// Resolves a list of such values, or a `!Ref` to a parameter that is a list.
     pub(super) fn list(&self, value: &Value) -> Option<Vec<String>> {
         match value {
             Value::Sequence(parts) => parts.iter().map(|part| self.resolve(part)).collect(),
@@ -100,7 +101,7 @@ impl Scope {
     }
 }
 
-/// A plain value as text.
+/// The text of a plain value.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -110,14 +111,14 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The entries of a mapping; nothing when it is absent.
+/// The entries of a mapping; empty if it is absent.
 pub(super) fn entries(value: &Value) -> Result<Vec<(String, &Value)>> {
     if value.is_null() {
         return Ok(Vec::new());
     }
-    let mapping = value.as_mapping().context("a mapping was expected")?;
+    let mapping = value.as_mapping().context("a mapping is expected")?;
     mapping
         .iter()
-        .map(|(key, value)| Ok((scalar(key).context("a key is not text")?, value)))
+        .map(|(key, value)| Ok((scalar(key).context("a key must be text")?, value)))
         .collect()
 }

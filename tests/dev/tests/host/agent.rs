@@ -1,4 +1,4 @@
-//! The sample agent in a container.
+//! Runs the sample agent in a container.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,28 +8,28 @@ use serde_json::{Value, json};
 use crate::http::send;
 use crate::{free_port, until};
 
-/// An agent in a container, as a host would have it.
+/// An agent in a container, set up as on a host.
 pub struct Agent {
-    /// Of the container.
+    /// The container's name.
     pub name: String,
-    /// Where its health check answers.
+    /// The address of its web port.
     pub web: SocketAddr,
-    /// Where the rest does.
+    /// The address of its bridge port.
     pub bridge: SocketAddr,
 }
 
 impl Agent {
-    /// Starts it and waits until it says that it is ready, unless its fault keeps it from that.
+    /// Starts an agent without waiting until it is ready.
     pub async fn start(engine: &Engine, name: &str, environment: &[&str]) -> Self {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (web, bridge) = (address(free_port()), address(free_port()));
-        let publish = |port: SocketAddr| json!([{"HostIp": "127.0.0.1", "HostPort": port.port().to_string()}]);
+        let binding = |port: SocketAddr| json!([{"HostIp": "127.0.0.1", "HostPort": port.port().to_string()}]);
         let network = json!({
             "Name": format!("net-{name}"),
             "Options": {"com.docker.network.bridge.enable_icc": "false"},
         });
-        let create = engine.call("POST", "/networks/create", Some(&network));
-        create.await.unwrap();
+        let network = engine.call("POST", "/networks/create", Some(&network));
+        network.await.unwrap();
         let body = json!({
             "Image": image::CHECKED,
             "Env": environment,
@@ -37,7 +37,7 @@ impl Agent {
             "ExposedPorts": {"2138/tcp": {}, "31337/tcp": {}},
             "HostConfig": {
                 "NetworkMode": format!("net-{name}"),
-                "PortBindings": {"2138/tcp": publish(web), "31337/tcp": publish(bridge)},
+                "PortBindings": {"2138/tcp": binding(web), "31337/tcp": binding(bridge)},
                 "Mounts": [{"Type": "volume", "Source": format!("v-{name}"), "Target": "/app/data"}],
                 "Memory": 268_435_456, "PidsLimit": 64, "CapDrop": ["ALL"],
                 "SecurityOpt": ["no-new-privileges"],
@@ -52,7 +52,7 @@ impl Agent {
         }
     }
 
-    pub async fn ready(self, engine: &Engine) -> Self {
+    pub async fn wait_until_ready(self, engine: &Engine) -> Self {
         until("an agent is ready", async || {
             let log = engine.logs(&self.name).await.unwrap();
             log.contains("is ready").then_some(())
@@ -61,7 +61,7 @@ impl Agent {
         self
     }
 
-    pub async fn ask(&self, method: &str, params: Value) -> Value {
+    pub async fn bridge_result(&self, method: &str, params: Value) -> Value {
         let call = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
         let body = call.to_string();
         let answer = send(self.bridge, "POST /bridge", &[], body.as_bytes()).await;

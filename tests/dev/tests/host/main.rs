@@ -1,15 +1,16 @@
-//! Real hosts: an sshd, a Docker Engine and the sample agent, driven with the programs a person has.
+//! Real hosts (an sshd, a Docker Engine, the sample agent), tested with ordinary command line
+//! programs.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod agent;
 mod engine;
+mod footprint;
 #[path = "../http/mod.rs"]
 mod http;
-mod kept;
+mod persistence;
 mod sim;
 mod sshd;
-mod traces;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,35 +20,35 @@ use std::time::{Duration, Instant};
 
 use agent::Agent;
 use dev::host::{Engine, Host, Options, Sshd};
+use footprint::Footprint;
 use sshd::{scan, ssh};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use traces::Traces;
 
-/// Longer than anything here takes, on a busy machine too.
-const ENOUGH: Duration = Duration::from_secs(30);
+/// Longer than any step takes, even on a busy machine.
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Says so, and that nothing was proved, where the real thing cannot be had. Where `REQUIRE_HOSTS` is set
-/// it has to be there.
+/// Whether the test must be skipped because the machine cannot provide what it needs; prints the
+/// reason. Panics if `REQUIRE_HOSTS` is set.
 fn is_missing(availability: Result<(), String>) -> bool {
     let Err(reason) = availability else {
         return false;
     };
     let required = std::env::var_os("REQUIRE_HOSTS").is_some_and(|value| !value.is_empty());
     assert!(!required, "REQUIRE_HOSTS is set: {reason}");
-    // Not with a macro: what those print is seen only when a test fails.
-    let mut seen = std::io::stderr();
-    writeln!(seen, "\nSKIPPED, NOTHING WAS TESTED: {reason}").unwrap();
+    // Not eprintln!, whose output the test runner shows for failed tests only.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "\nSKIPPED, NOTHING WAS TESTED: {reason}").unwrap();
     true
 }
 
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + ENOUGH;
+async fn until<T>(condition: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
-        if let Some(found) = look().await {
-            return found;
+        if let Some(value) = check().await {
+            return value;
         }
-        assert!(Instant::now() < give_up, "not seen in time: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting: {condition}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -57,11 +58,11 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn directory(of: &Engine) -> PathBuf {
-    of.socket().parent().unwrap().to_owned()
+fn directory(engine: &Engine) -> PathBuf {
+    engine.socket().parent().unwrap().to_owned()
 }
 
-/// Ends a program that runs until it is killed.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -72,7 +73,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn the_engine_is_reached_through_the_connection_unless_that_is_forbidden() {
+async fn engine_is_reachable_over_ssh_unless_forwarding_is_disabled() {
     if is_missing(Host::availability()) {
         return;
     }
@@ -82,7 +83,7 @@ async fn the_engine_is_reached_through_the_connection_unless_that_is_forbidden()
         ..Options::default()
     };
     let refusing = Sshd::start(&refusing).await.unwrap();
-    for (sshd, is_let_through) in [(&host.sshd, true), (&refusing, false)] {
+    for (sshd, is_forwarded) in [(&host.sshd, true), (&refusing, false)] {
         let known = sshd.private_key_path().with_file_name("known");
         scan(sshd, &known);
         let key = sshd.private_key_path();
@@ -103,19 +104,19 @@ async fn the_engine_is_reached_through_the_connection_unless_that_is_forbidden()
             Some(answer)
         })
         .await;
-        assert_eq!(answer.contains("200 OK"), is_let_through, "{answer:?}");
+        assert_eq!(answer.contains("200 OK"), is_forwarded, "{answer:?}");
     }
 }
 
-/// The owner that [`nothing_outlives_a_killed_owner`] kills: a process of its own, hence a test of its
-/// own.
+/// The owner that [`nothing_outlives_a_killed_owner`] kills. It has to be a separate process, so it
+/// is a separate test.
 #[tokio::test]
-#[ignore = "another test starts it and kills it"]
-async fn an_owner_that_waits_to_be_killed() {
+#[ignore = "another test starts this one and kills it"]
+async fn owner_to_be_killed() {
     let host = Host::start("owned").await.unwrap();
     Agent::start(&host.engine, "agent", &[])
         .await
-        .ready(&host.engine)
+        .wait_until_ready(&host.engine)
         .await;
     let engine = directory(&host.engine);
     let sshd = host.sshd.private_key_path();
@@ -131,7 +132,7 @@ async fn nothing_outlives_a_killed_owner() {
     }
     let owner = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture"])
-        .arg("an_owner_that_waits_to_be_killed")
+        .arg("owner_to_be_killed")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -143,17 +144,21 @@ async fn nothing_outlives_a_killed_owner() {
         .map_while(Result::ok)
         .find(|line| line.starts_with("owned "));
     let line = line.expect("the owner started a host");
-    let traces: Vec<Traces> = line
+    let footprint: Vec<Footprint> = line
         .split(' ')
         .skip(1)
-        .map(|directory| Traces::of(Path::new(directory)))
+        .map(|directory| Footprint::of(Path::new(directory)))
         .collect();
-    assert!(traces.iter().all(|traces| !traces.processes.is_empty()));
-    // Drops are not run: this is SIGKILL.
+    assert!(
+        footprint
+            .iter()
+            .all(|footprint| !footprint.processes.is_empty())
+    );
+    // SIGKILL, so no destructor runs.
     owner.0.kill().unwrap();
     owner.0.wait().unwrap();
-    for traces in traces {
-        let gone = async || traces.left().is_empty().then_some(());
-        until("everything is gone", gone).await;
+    for footprint in footprint {
+        let is_gone = async || footprint.remaining().is_empty().then_some(());
+        until("everything is gone", is_gone).await;
     }
 }

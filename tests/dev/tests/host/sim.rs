@@ -1,4 +1,4 @@
-//! Simulated hosts beside real ones: what their engines answer has the same form.
+//! Compares the answers of simulated engines with those of a real one.
 
 use std::process::{Command, Stdio};
 
@@ -10,58 +10,58 @@ use uuid::Uuid;
 use crate::http::send;
 use crate::{Running, free_port, is_missing, until};
 
-/// Everything that a simulated answer has, and whether the real one has it in the same form. Of lists
-/// the first elements are compared; what labels there are is everybody's own business.
-fn compare(path: &str, sim: &Value, real: &Value, differing: &mut Vec<String>) {
+/// Reports what a simulated answer has and the real one lacks or has with another JSON type.
+/// Compares the first elements of lists, and ignores labels, which differ by design.
+fn compare(path: &str, sim: &Value, real: &Value, differences: &mut Vec<String>) {
     match (sim, real) {
         (Value::Object(_), Value::Object(_)) if path.ends_with("/Labels") => {}
         (Value::Object(sim), Value::Object(real)) => {
             for (name, value) in sim {
                 let path = format!("{path}/{name}");
                 match real.get(name) {
-                    Some(real) => compare(&path, value, real, differing),
-                    None => differing.push(format!("{path} is not in the real answer")),
+                    Some(real) => compare(&path, value, real, differences),
+                    None => differences.push(format!("{path} is not in the real answer")),
                 }
             }
         }
         (Value::Array(sim), Value::Array(real)) => {
             if let (Some(sim), Some(real)) = (sim.first(), real.first()) {
-                compare(&format!("{path}[]"), sim, real, differing);
+                compare(&format!("{path}[]"), sim, real, differences);
             }
         }
         _ => {
             let [sim, real] = [sim, real].map(|value| match value {
                 Value::Null => "null",
-                Value::Bool(_) => "a truth",
+                Value::Bool(_) => "a boolean",
                 Value::Number(_) => "a number",
-                Value::String(_) => "a text",
+                Value::String(_) => "a string",
                 Value::Array(_) => "a list",
                 Value::Object(_) => "an object",
             });
             if sim != real {
-                differing.push(format!("{path} is {sim}, and {real} in the real answer"));
+                differences.push(format!("{path} is {sim}, and {real} in the real answer"));
             }
         }
     }
 }
 
 #[test]
-fn another_form_is_not_overlooked() {
-    let mut differing = Vec::new();
+fn compare_reports_missing_fields_and_different_types() {
+    let mut differences = Vec::new();
     let sim = json!([{"Id": "a", "Created": 1, "Labels": {"a": 1}, "Mounts": [{"Name": "x"}], "More": {}}]);
     let real =
         json!([{"Id": "b", "Created": "1", "Labels": {"b": ""}, "Mounts": [{}], "More": []}]);
-    compare("/list", &sim, &real, &mut differing);
-    differing.sort();
+    compare("/list", &sim, &real, &mut differences);
+    differences.sort();
     let expected = [
-        "/list[]/Created is a number, and a text in the real answer",
+        "/list[]/Created is a number, and a string in the real answer",
         "/list[]/More is an object, and a list in the real answer",
         "/list[]/Mounts[]/Name is not in the real answer",
     ];
-    assert_eq!(differing, expected);
+    assert_eq!(differences, expected);
 }
 
-/// A port that leads to the engine of a simulated host, through a person's own SSH client.
+/// Forwards a local port to the engine of a simulated host with the ssh program.
 fn forward(host: &SimHost, key: &std::path::Path) -> (u16, Running) {
     let port = free_port();
     let client = Command::new("ssh")
@@ -84,7 +84,7 @@ fn forward(host: &SimHost, key: &std::path::Path) -> (u16, Running) {
 }
 
 #[tokio::test]
-async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
+async fn simulated_engine_answers_in_the_format_of_a_real_one() {
     if is_missing(Engine::availability().and(Sshd::availability())) {
         return;
     }
@@ -110,12 +110,12 @@ async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
     engine.run(&name, &body).await.unwrap();
 
     let directory = std::env::temp_dir().join(format!("sim-form-{}", std::process::id()));
-    let key = Key::find_or_make(&directory.join("key")).unwrap();
-    let container = Container::of(agent, Uuid::nil())
+    let key = Key::find_or_create(&directory.join("key")).unwrap();
+    let container = Container::of_agent(agent, Uuid::nil())
         .image(image::CHECKED)
-        .agent(20_000, dev::sim::Health::Well)
+        .agent(20_000, dev::sim::Health::Healthy)
         .state("running", "Up 2 seconds (health: starting)");
-    let sim = Sim::start(&key, [Script::new("form").with(container)]).unwrap();
+    let sim = Sim::start(&key, [Script::new("form").with_container(container)]).unwrap();
     let (port, _client) = forward(&sim.hosts()[0], &directory.join("key"));
     let address = ([127, 0, 0, 1], port).into();
     until("the forwarded port", async || {
@@ -124,7 +124,7 @@ async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
     })
     .await;
 
-    let mut differing = Vec::new();
+    let mut differences = Vec::new();
     for path in [
         "/version".to_owned(),
         "/containers/json?all=true".to_owned(),
@@ -135,11 +135,11 @@ async fn a_simulated_engine_answers_in_the_form_of_a_real_one() {
         let sim = send(address, &format!("GET /v1.41{path}"), &[], b"").await;
         assert_eq!(sim.status, 200, "{path}");
         assert!(!sim.body.is_null(), "{path}");
-        compare(&path, &sim.body, &real, &mut differing);
+        compare(&path, &sim.body, &real, &mut differences);
         let empty = [&sim.body, &real].map(|list| list.as_array().is_some_and(Vec::is_empty));
         assert_eq!(empty, [false, false], "{path}");
     }
-    assert_eq!(differing, [""; 0]);
+    assert_eq!(differences, [""; 0]);
     let real = engine
         .call("GET", "/containers/nobody/json", None)
         .await

@@ -1,5 +1,3 @@
-//! The SSH server.
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -7,14 +5,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use dev::host::{KeyType, Options, Silent, Sshd};
+use dev::host::{KeyType, Options, SilentPort, Sshd};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::footprint::Footprint;
 use crate::is_missing;
-use crate::traces::Traces;
 
-/// The ssh program with our key, and with what it takes for this host's key.
+/// The ssh program with a key and a file of known host keys.
 pub fn ssh(sshd: &Sshd, key: &Path, known: &Path, more: &[&str]) -> Command {
     let mut command = Command::new("ssh");
     command
@@ -29,18 +27,18 @@ pub fn ssh(sshd: &Sshd, key: &Path, known: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Runs a command on the host; the standard error goes with the failure.
+/// Runs a command on the host. The error is its standard error.
 fn remote(sshd: &Sshd, known: &Path, command: &str) -> Result<String, String> {
     let key = sshd.private_key_path();
-    let ran = ssh(sshd, &key, known, &[]).arg(command).output().unwrap();
+    let output = ssh(sshd, &key, known, &[]).arg(command).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    match ran {
+    match output {
         Output { status, stdout, .. } if status.success() => Ok(text(stdout)),
         Output { stderr, .. } => Err(text(stderr)),
     }
 }
 
-/// Asks the server for its keys, and ssh-keygen for their fingerprints.
+/// Writes the server's keys to a file, as ssh-keyscan finds them, and returns their fingerprints.
 pub fn scan(sshd: &Sshd, into: &Path) -> String {
     let port = sshd.port().to_string();
     let mut keyscan = Command::new("ssh-keyscan");
@@ -52,7 +50,7 @@ pub fn scan(sshd: &Sshd, into: &Path) -> String {
 }
 
 #[tokio::test]
-async fn ssh_reaches_a_host_and_the_server_tells_what_it_saw() {
+async fn server_records_commands_and_logins_and_can_change_its_key() {
     if is_missing(Sshd::availability()) {
         return;
     }
@@ -61,8 +59,8 @@ async fn ssh_reaches_a_host_and_the_server_tells_what_it_saw() {
         ..Options::default()
     };
     let sshd = Sshd::start(&options).await.unwrap();
-    let place = sshd.private_key_path().parent().unwrap().to_owned();
-    let known = place.join("known");
+    let directory = sshd.private_key_path().parent().unwrap().to_owned();
+    let known = directory.join("known");
     let scanned = scan(&sshd, &known);
     assert_eq!(scanned.lines().count(), 3, "{scanned}");
     for kind in options.host_keys {
@@ -80,8 +78,8 @@ async fn ssh_reaches_a_host_and_the_server_tells_what_it_saw() {
     assert!(remote(&sshd, &known, "exit 3").is_err());
     assert_eq!(sshd.commands().unwrap(), [command, "exit 3"]);
     assert_eq!(sshd.connections().unwrap(), 2);
-    let stranger = sshd.stranger_key_path();
-    let refused = ssh(&sshd, &stranger, &known, &[]).arg("true").output();
+    let unauthorized = sshd.unauthorized_key_path();
+    let refused = ssh(&sshd, &unauthorized, &known, &[]).arg("true").output();
     let refused = String::from_utf8(refused.unwrap().stderr).unwrap();
     assert!(refused.contains("Permission denied"), "{refused}");
     assert_eq!(sshd.connections().unwrap(), 2);
@@ -94,14 +92,14 @@ async fn ssh_reaches_a_host_and_the_server_tells_what_it_saw() {
     assert!(scan(&sshd, &known).contains(&sshd.fingerprint()));
     remote(&sshd, &known, "true").unwrap();
     assert_eq!(sshd.connections().unwrap(), 3);
-    let traces = Traces::of(&place);
-    assert!(!traces.processes.is_empty());
+    let footprint = Footprint::of(&directory);
+    assert!(!footprint.processes.is_empty());
     drop(sshd);
-    assert_eq!(traces.left(), [""; 0]);
+    assert_eq!(footprint.remaining(), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_host_that_goes_down_takes_its_sessions_along() {
+async fn stopping_the_server_ends_its_sessions() {
     if is_missing(Sshd::availability()) {
         return;
     }
@@ -115,24 +113,24 @@ async fn a_host_that_goes_down_takes_its_sessions_along() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut line = String::new();
     let mut output = BufReader::new(session.stdout.take().unwrap());
-    output.read_line(&mut said).unwrap();
-    assert_eq!(said, "here\n");
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "here\n");
     let fingerprint = sshd.fingerprint();
     sshd.stop().unwrap();
     assert!(!session.wait().unwrap().success());
     let closed = TcpStream::connect((Ipv4Addr::LOCALHOST, sshd.port()));
     assert!(closed.await.is_err());
-    sshd.start_again().await.unwrap();
+    sshd.restart().await.unwrap();
     assert_eq!(sshd.fingerprint(), fingerprint);
     remote(&sshd, &known, "true").unwrap();
 
-    let silent = Silent::start().unwrap();
+    let silent = SilentPort::start().unwrap();
     let address = (Ipv4Addr::LOCALHOST, silent.port());
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut nothing = [0];
-    let read = stream.read(&mut nothing);
+    let mut buffer = [0];
+    let read = stream.read(&mut buffer);
     let read = tokio::time::timeout(Duration::from_millis(200), read).await;
     assert!(read.is_err(), "{read:?}");
 }

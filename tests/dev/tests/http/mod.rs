@@ -1,4 +1,4 @@
-//! One HTTP request on a connection of its own, byte for byte.
+//! Sends one HTTP request on a new connection, without an HTTP library.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,17 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer.
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The header lines, in lower case.
+    /// The header lines in lower case.
     pub headers: Vec<String>,
-    /// The body; null when it is empty.
+    /// The JSON body; null if it is empty.
     pub body: Value,
 }
 
-/// Sends `METHOD /path` with these header lines and a body.
+/// Sends a request: `line` is `METHOD /path`, `headers` are header lines.
 pub async fn send(address: SocketAddr, line: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close");
@@ -26,7 +24,7 @@ pub async fn send(address: SocketAddr, line: &str, headers: &[&str], body: &[u8]
     let head = [&[request.as_str()], headers, &[length.as_str()]].concat();
     let head = head.join("\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
-    // A body that is too long is refused before all of it was read.
+    // The server refuses a body that is too long before it has read all of it.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;

@@ -7,14 +7,14 @@ use tests::suite::Request;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{Asleep, asleep, quiet, unreachable};
+use super::{UncallableAgent, agent_on_unreachable_host, call_without_leak, uncallable_agents};
 
 fn message() -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": "status.get", "params": {}})
 }
 
 #[test]
-fn only_the_agents_own_organization_is_answered() {
+fn only_callers_of_the_agents_organization_reach_it() {
     run(async {
         let world = World::new().await;
         let (organization, _) = world.tenant("5").await;
@@ -38,7 +38,7 @@ fn only_the_agents_own_organization_is_answered() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_the_reason() {
+fn an_invalid_json_rpc_request_is_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -80,35 +80,35 @@ fn what_is_no_request_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_agent_that_does_not_run_is_an_error_under_the_id_of_the_request() {
+fn an_agent_that_does_not_run_is_a_json_rpc_error_with_the_requests_id() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        for Asleep { agent, why } in asleep(&world, organization).await {
+        for UncallableAgent { agent, columns } in uncallable_agents(&world, organization).await {
             for id in [json!(7), json!("seven"), json!(null)] {
                 let mut message = message();
                 message["id"] = id.clone();
                 let path = agent_path(agent, "/bridge");
                 let answer = world.post_json(&key, &path, &message).await;
-                assert_eq!(answer.status(), 200, "{why}");
-                let said = json!({
+                assert_eq!(answer.status(), 200, "{columns}");
+                let expected = json!({
                     "jsonrpc": "2.0", "id": id,
                     "error": {"code": -32000, "message": "Sandbox is not running"},
                 });
-                assert_eq!(answer.json(), said, "{why}");
+                assert_eq!(answer.json(), expected, "{columns}");
             }
         }
     });
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_an_error_that_does_not_say_where_it_is() {
+fn an_unreachable_host_is_a_json_rpc_error_without_its_address() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let agent = unreachable(&world, organization).await;
+        let agent = agent_on_unreachable_host(&world, organization).await;
         let request = Request::new("POST", &agent_path(agent, "/bridge")).key(&key);
-        let answer = quiet(&world, "agent-bridge", &request.json(&message())).await;
+        let answer = call_without_leak(&world, "agent-bridge", &request.json(&message())).await;
         check(
             &answer,
             expect![[r#"

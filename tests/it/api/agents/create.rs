@@ -18,7 +18,7 @@ async fn row(world: &World, column: &'static str) -> Value {
 }
 
 #[test]
-fn an_agent_is_created_and_kept_byte_for_byte() {
+fn an_agent_is_created_and_its_fields_are_stored_unchanged() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -63,7 +63,7 @@ fn an_agent_is_created_and_kept_byte_for_byte() {
 }
 
 #[test]
-fn an_owner_may_choose_the_agents_key_and_leave_everything_else_out() {
+fn only_the_name_is_required_and_the_owner_can_choose_the_agents_key() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -79,7 +79,7 @@ fn an_owner_may_choose_the_agents_key_and_leave_everything_else_out() {
 }
 
 #[test]
-fn an_image_that_agents_may_not_run_is_refused() {
+fn an_image_that_is_not_allowed_is_refused() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("50").await;
@@ -112,7 +112,7 @@ fn an_image_that_agents_may_not_run_is_refused() {
         for (image, status) in [
             ("ghcr.io/ours/agent:1", 201),
             ("docker.io/ours/agent:2", 201),
-            // The usual one is allowed whatever the list says.
+            // The default image is allowed even if the list does not contain it.
             ("registry.example/usual:1", 201),
             ("registry.example/usual:2", 400),
             ("ghcr.io/ours-too/agent:1", 400),
@@ -123,14 +123,14 @@ fn an_image_that_agents_may_not_run_is_refused() {
         ] {
             let body = json!({"agentName": "a", "dockerImage": image});
             let request = Request::new("POST", CREATE).key(&key).json(&body);
-            let answer = world.call_on(&function, request).await;
+            let answer = world.call_function(&function, request).await;
             assert_eq!(answer.status(), status, "{image} {}", answer.text());
         }
     });
 }
 
 #[test]
-fn every_wrong_field_is_named() {
+fn every_invalid_field_is_reported() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -251,7 +251,7 @@ fn every_wrong_field_is_named() {
 }
 
 #[test]
-fn bodies_that_are_no_json_too_deep_too_long_or_of_another_type_are_refused() {
+fn bodies_that_are_not_json_too_deep_too_large_or_of_another_type_are_refused() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
@@ -365,7 +365,7 @@ fn bodies_that_are_no_json_too_deep_too_long_or_of_another_type_are_refused() {
 }
 
 #[test]
-fn who_could_not_start_an_agent_creates_none() {
+fn an_organization_that_cannot_pay_for_a_start_cannot_create_an_agent() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("4.99").await;
@@ -393,7 +393,7 @@ fn who_could_not_start_an_agent_creates_none() {
 }
 
 #[test]
-fn a_character_must_be_there_and_the_organizations_own() {
+fn a_character_must_exist_and_belong_to_the_organization() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -402,7 +402,7 @@ fn a_character_must_be_there_and_the_organizations_own() {
             let body = json!({"agentName": "a", "characterId": character});
             world.post_json(&key, CREATE, &body).await
         };
-        // The table is another application's: here it is missing.
+        // The table belongs to another application and may be missing, as here.
         check(
             &ask(mine).await,
             expect![[r#"

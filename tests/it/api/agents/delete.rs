@@ -15,7 +15,7 @@ async fn delete(world: &World, key: &str, agent: Uuid) -> Response {
 }
 
 #[test]
-fn an_agent_of_which_no_host_holds_anything_is_gone_at_once() {
+fn an_agent_without_anything_on_a_host_is_deleted_at_once() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -35,7 +35,7 @@ fn an_agent_of_which_no_host_holds_anything_is_gone_at_once() {
                 );
             }
             assert_eq!(answer.status(), 200, "{status}");
-            assert!(!world.exists(agent).await, "{status}");
+            assert!(!world.agent_exists(agent).await, "{status}");
             assert_eq!(delete(&world, &key, agent).await.status(), 404);
         }
         assert_eq!(
@@ -48,17 +48,17 @@ fn an_agent_of_which_no_host_holds_anything_is_gone_at_once() {
 }
 
 #[test]
-fn what_a_host_holds_is_removed_by_a_job_and_costs_nothing_meanwhile() {
+fn a_job_removes_what_is_on_a_host_and_nothing_is_charged_meanwhile() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let running = world.agent(organization, "running").await;
         let stopped = world.agent(organization, "stopped").await;
         world
-            .set(stopped, "node_id = 'n1', database_uri = 'postgres://x'")
+            .set_columns(stopped, "node_id = 'n1', database_uri = 'postgres://x'")
             .await;
         world.backup(stopped, "auto").await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let first = delete(&world, &key, running).await;
         check(
             &first,
@@ -80,16 +80,16 @@ fn what_a_host_holds_is_removed_by_a_job_and_costs_nothing_meanwhile() {
             }
         "#]],
         );
-        let again = delete(&world, &key, running).await;
-        assert_eq!(first.json(), again.json());
+        let repeated = delete(&world, &key, running).await;
+        assert_eq!(first.json(), repeated.json());
         assert_eq!(delete(&world, &key, stopped).await.status(), 202);
         for agent in [running, stopped] {
             let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
             assert_eq!(data["pendingAction"], "delete");
             assert_eq!(world.jobs_of(agent).await.len(), 1);
         }
-        // An hour of each, and nothing after that.
-        world.tick(9).await;
+        // One hour of each agent is charged, and nothing after the request.
+        world.run_billing(9).await;
         assert_eq!(
             world.charged(organization).await,
             rust_decimal::dec!(0.0225)
@@ -99,7 +99,7 @@ fn what_a_host_holds_is_removed_by_a_job_and_costs_nothing_meanwhile() {
 }
 
 #[test]
-fn a_deletion_takes_the_place_of_a_suspension() {
+fn a_deletion_supersedes_a_suspension() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -126,7 +126,7 @@ fn a_deletion_takes_the_place_of_a_suspension() {
 }
 
 #[test]
-fn a_start_under_way_is_waited_for_and_an_orphaned_one_is_not() {
+fn a_deletion_is_refused_while_a_start_job_is_active_and_accepted_without_one() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -153,7 +153,7 @@ fn a_start_under_way_is_waited_for_and_an_orphaned_one_is_not() {
 }
 
 #[test]
-fn nobody_deletes_an_agent_of_somebody_else() {
+fn an_agent_of_another_organization_cannot_be_deleted() {
     run(async {
         let world = World::new().await;
         let (organization, _) = world.tenant("5").await;
@@ -174,6 +174,6 @@ fn nobody_deletes_an_agent_of_somebody_else() {
             }
         "#]],
         );
-        assert!(world.exists(agent).await);
+        assert!(world.agent_exists(agent).await);
     });
 }

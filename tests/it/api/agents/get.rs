@@ -7,13 +7,13 @@ use tests::{World, check, run};
 use uuid::Uuid;
 
 #[test]
-fn an_agent_shows_its_public_address_and_never_its_hosts() {
+fn an_agent_is_shown_with_its_public_address_and_without_its_hosts() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
         let agent = world.agent(organization, "running").await;
         world
-            .set(
+            .set_columns(
                 agent,
                 "bridge_url = 'http://10.9.8.7:18790', health_url = 'http://10.9.8.7:20000/health',
                 node_id = 'node-secret', container_name = 'milady-x', bridge_port = 18790,
@@ -58,14 +58,16 @@ fn an_agent_shows_its_public_address_and_never_its_hosts() {
             "#]],
         );
         let tag = answer.header("etag").expect("a tag");
-        let again = Request::new("GET", &agent_path(agent, "")).key(&key);
-        let same = world.call(again.header("if-none-match", tag)).await;
+        let conditional_get = Request::new("GET", &agent_path(agent, "")).key(&key);
+        let same = world
+            .call(conditional_get.header("if-none-match", tag))
+            .await;
         assert_eq!((same.status(), same.text()), (304, ""));
     });
 }
 
 #[test]
-fn operators_see_the_node_and_an_agent_that_is_down_has_no_address() {
+fn super_admins_see_the_host_and_an_agent_that_does_not_run_has_no_address() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
@@ -81,7 +83,7 @@ fn operators_see_the_node_and_an_agent_that_is_down_has_no_address() {
                 .contains_key("nodeId")
         );
         world
-            .set(agent, "node_id = 'n1', bridge_url = 'http://h:1'")
+            .set_columns(agent, "node_id = 'n1', bridge_url = 'http://h:1'")
             .await;
         let data = get().await;
         assert_eq!(data["nodeId"], "n1");
@@ -90,17 +92,17 @@ fn operators_see_the_node_and_an_agent_that_is_down_has_no_address() {
 }
 
 #[test]
-fn what_is_not_there_or_not_yours_is_404_and_no_uuid_is_400() {
+fn an_unknown_or_foreign_agent_is_404_and_an_invalid_id_is_400() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("10").await;
-        let other = world.organization("10").await;
-        let theirs = world.agent(other, "running").await;
-        let foreign = world.get(&key, &agent_path(theirs, "")).await;
+        let other_organization = world.organization("10").await;
+        let foreign_agent = world.agent(other_organization, "running").await;
+        let foreign = world.get(&key, &agent_path(foreign_agent, "")).await;
         let missing = world.get(&key, &agent_path(Uuid::new_v4(), "")).await;
         assert_eq!(
-            tests::snapshot::shown(&foreign),
-            tests::snapshot::shown(&missing)
+            tests::response_text::response_text(&foreign),
+            tests::response_text::response_text(&missing)
         );
         check(
             &foreign,

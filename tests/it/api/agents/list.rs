@@ -9,23 +9,23 @@ use tests::{World, check, run};
 const LIST: &str = "/api/v1/milady/agents";
 
 #[test]
-fn agents_are_listed_newest_first_with_all_that_the_table_shows() {
+fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
         let older = world.agent(organization, "running").await;
         world
-            .set(
+            .set_columns(
                 older,
                 "agent_config = '{\"tokenContractAddress\": \"0xabc\", \"chain\": \"base\", \"tokenName\": \"Cat\", \"tokenTicker\": \"CAT\"}',
                 hourly_rate = NULL, total_billed = 1.234567, docker_image = 'milady/agent:1',
                 database_status = 'ready', last_heartbeat_at = billing_clock()",
             )
             .await;
-        world.at(minutes(1)).await;
+        world.set_clock(minutes(1)).await;
         let newer = world.agent(organization, "pending").await;
         world
-            .set(
+            .set_columns(
                 newer,
                 "error_message = 'No host is registered', agent_config = '[1]'",
             )
@@ -92,8 +92,8 @@ fn an_organization_without_agents_has_an_empty_list() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("10").await;
-        let other = world.organization("10").await;
-        world.agent(other, "running").await;
+        let other_organization = world.organization("10").await;
+        world.agent(other_organization, "running").await;
         check(
             &world.get(&key, LIST).await,
             expect![[r#"
@@ -108,20 +108,23 @@ fn an_organization_without_agents_has_an_empty_list() {
 }
 
 #[test]
-fn pages_join_into_the_whole_list_also_for_agents_of_one_instant() {
+fn pages_join_into_the_whole_list_even_if_agents_share_a_creation_time() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
         for minute in [0, 1, 1, 1, 2, 2, 3] {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             world.agent(organization, "pending").await;
         }
         let ids = |answer: &Value| -> Vec<Value> {
             let rows = answer["data"].as_array().expect("rows");
             rows.iter().map(|row| row["id"].clone()).collect()
         };
-        let all = world.get(&key, LIST).await.json();
-        assert_eq!((ids(&all).len(), all.get("nextCursor")), (7, None));
+        let whole_list = world.get(&key, LIST).await.json();
+        assert_eq!(
+            (ids(&whole_list).len(), whole_list.get("nextCursor")),
+            (7, None)
+        );
         let (mut joined, mut cursor) = (Vec::new(), String::new());
         for _ in 0..4 {
             let page = world
@@ -134,12 +137,12 @@ fn pages_join_into_the_whole_list_also_for_agents_of_one_instant() {
                 None => String::new(),
             };
         }
-        assert_eq!((joined, cursor), (ids(&all), String::new()));
+        assert_eq!((joined, cursor), (ids(&whole_list), String::new()));
     });
 }
 
 #[test]
-fn an_unchanged_list_is_a_short_304_and_a_changed_one_is_sent() {
+fn an_unchanged_list_is_304_and_a_changed_list_is_sent() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
@@ -147,21 +150,21 @@ fn an_unchanged_list_is_a_short_304_and_a_changed_one_is_sent() {
         let first = world.get(&key, LIST).await;
         let tag = first.header("etag").expect("a tag").to_owned();
         assert_eq!(first.header("cache-control"), Some("private, no-cache"));
-        let again = || {
+        let conditional_get = || {
             Request::new("GET", LIST)
                 .key(&key)
                 .header("if-none-match", &tag)
         };
-        let same = world.call(again()).await;
+        let same = world.call(conditional_get()).await;
         assert_eq!((same.status(), same.text()), (304, ""));
         assert_eq!(same.header("etag"), Some(tag.as_str()));
-        world.set(agent, "status = 'error'").await;
-        assert_eq!(world.call(again()).await.status(), 200);
+        world.set_columns(agent, "status = 'error'").await;
+        assert_eq!(world.call(conditional_get()).await.status(), 200);
     });
 }
 
 #[test]
-fn bad_parameters_are_named() {
+fn invalid_parameters_are_reported() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("10").await;
@@ -184,7 +187,7 @@ fn bad_parameters_are_named() {
 }
 
 #[test]
-fn words_that_this_version_does_not_know_are_unknown() {
+fn status_words_of_a_newer_version_are_shown_as_unknown() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("10").await;
@@ -196,7 +199,7 @@ fn words_that_this_version_does_not_know_are_unknown() {
             .await;
         let agent = world.agent(organization, "sleeping").await;
         world
-            .set(
+            .set_columns(
                 agent,
                 "database_status = 'dreaming', total_billed = 'NaN', hourly_rate = 'NaN'",
             )

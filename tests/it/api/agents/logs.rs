@@ -6,10 +6,10 @@ use tests::suite::Request;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{quiet, unreachable};
+use super::{agent_on_unreachable_host, call_without_leak};
 
 #[test]
-fn only_the_agents_own_organization_is_answered() {
+fn only_callers_of_the_agents_organization_read_its_log() {
     run(async {
         let world = World::new().await;
         let (organization, _) = world.tenant("5").await;
@@ -30,7 +30,7 @@ fn only_the_agents_own_organization_is_answered() {
 }
 
 #[test]
-fn a_part_that_cannot_be_had_is_refused_with_the_reason() {
+fn invalid_log_parameters_are_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -54,7 +54,7 @@ fn a_part_that_cannot_be_had_is_refused_with_the_reason() {
             assert_eq!(answer.status(), 400, "{query} {}", answer.text());
             assert_eq!(answer.json()["details"][0]["field"], field, "{query}");
         }
-        // What is right gets further: to the container that is not there.
+        // Valid parameters get as far as the container, which does not exist.
         for query in [
             "tail=1",
             "tail=5000",
@@ -69,7 +69,7 @@ fn a_part_that_cannot_be_had_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_agent_without_a_container_has_written_nothing() {
+fn an_agent_without_a_container_has_no_log() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -77,11 +77,11 @@ fn an_agent_without_a_container_has_written_nothing() {
             "status = 'pending'",
             "status = 'stopped', last_backup_at = now(), node_id = 'n1'",
             "status = 'running', container_name = 'c'",
-            // Its host is registered no more.
+            // Its host was removed.
             "status = 'running', node_id = 'gone', container_name = 'c'",
         ] {
             let agent = world.agent(organization, "pending").await;
-            world.set(agent, columns).await;
+            world.set_columns(agent, columns).await;
             let answer = world.get(&key, &agent_path(agent, "/logs")).await;
             assert_eq!(
                 (answer.status(), answer.json()["error"].as_str()),
@@ -93,16 +93,16 @@ fn an_agent_without_a_container_has_written_nothing() {
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
+fn an_unreachable_host_is_reported_without_its_address() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let agent = unreachable(&world, organization).await;
-        // What failed may have written why: logs are read in every state.
+        let agent = agent_on_unreachable_host(&world, organization).await;
+        // Logs can be read in every state: the log of an agent that failed may hold the reason.
         for status in ["running", "error"] {
             world.set_status(agent, status).await;
             let request = Request::new("GET", &agent_path(agent, "/logs")).key(&key);
-            let answer = quiet(&world, "agent-logs", &request).await;
+            let answer = call_without_leak(&world, "agent-logs", &request).await;
             check(
                 &answer,
                 expect![[r#"

@@ -17,21 +17,21 @@ use tests::World;
 use tests::suite::{Request, Response};
 use uuid::Uuid;
 
-/// An agent that nobody can talk to, and why not.
-struct Asleep {
+/// An agent that cannot be called, and the columns that are the reason.
+struct UncallableAgent {
     agent: Uuid,
-    why: &'static str,
+    columns: &'static str,
 }
 
-/// Agents in every state in which nobody can talk to them, on a host.
-async fn asleep(world: &World, organization: Uuid) -> Vec<Asleep> {
+/// Agents in every state in which they cannot be called.
+async fn uncallable_agents(world: &World, organization: Uuid) -> Vec<UncallableAgent> {
     world
         .execute(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port) VALUES ('a', '127.0.0.1', 9)",
         )
         .await;
-    let mut all = Vec::new();
-    for (status, why) in [
+    let mut agents = Vec::new();
+    for (status, columns) in [
         ("pending", "node_id = NULL"),
         (
             "provisioning",
@@ -46,13 +46,13 @@ async fn asleep(world: &World, organization: Uuid) -> Vec<Asleep> {
             "disconnected",
             "node_id = 'a', container_name = 'c', bridge_port = 20002",
         ),
-        // It was asked to stop: what is not charged for does not work.
+        // A stop was requested: an agent that is not charged for does no work.
         (
             "running",
             "node_id = 'a', container_name = 'c', bridge_port = 20003,
             stop_requested_at = billing_clock()",
         ),
-        // It runs, and nobody knows where.
+        // Its container's host or port is not known.
         ("running", "sandbox_id = 's'"),
         ("running", "node_id = 'a', container_name = 'c'"),
         (
@@ -61,14 +61,14 @@ async fn asleep(world: &World, organization: Uuid) -> Vec<Asleep> {
         ),
     ] {
         let agent = world.agent(organization, status).await;
-        world.set(agent, why).await;
-        all.push(Asleep { agent, why });
+        world.set_columns(agent, columns).await;
+        agents.push(UncallableAgent { agent, columns });
     }
-    all
+    agents
 }
 
-/// A running agent on a host at which nobody listens.
-pub(super) async fn unreachable(world: &World, organization: Uuid) -> Uuid {
+/// A running agent on the host `n1`, on which nothing listens.
+pub(super) async fn agent_on_unreachable_host(world: &World, organization: Uuid) -> Uuid {
     world
         .execute(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint)
@@ -78,14 +78,14 @@ pub(super) async fn unreachable(world: &World, organization: Uuid) -> Uuid {
     let agent = world.agent(organization, "running").await;
     let columns = "node_id = 'n1', container_name = 'canary-container', bridge_port = 24689,
         web_ui_port = 24688, bridge_url = 'http://canary-host.example:24689'";
-    world.set(agent, columns).await;
+    world.set_columns(agent, columns).await;
     agent
 }
 
-/// The answer to a request about such an agent. Neither it nor what the function logs says where the
-/// host is, who logs in there, or with what.
-pub(super) async fn quiet(world: &World, name: &str, request: &Request) -> Response {
-    // The key is read before a host is reached, so its path must be a real one.
+/// Sends a request about such an agent. Checks that neither the response nor the function's log holds the host's
+/// address, user or key.
+pub(super) async fn call_without_leak(world: &World, name: &str, request: &Request) -> Response {
+    // The key file is read before the host is connected to, so it must exist.
     let path = std::env::temp_dir().join(format!("canary-key-{}", Uuid::new_v4()));
     std::fs::copy(tests::suite::ssh_key(), &path).expect("a copy of the key");
     let function = world

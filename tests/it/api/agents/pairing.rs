@@ -10,7 +10,7 @@ use uuid::Uuid;
 async fn agent_with_key(world: &World, organization: Uuid) -> Uuid {
     let agent = world.agent(organization, "running").await;
     world
-        .set(
+        .set_columns(
             agent,
             "environment_vars = '{\"MILADY_API_TOKEN\": \"the-agents-key\"}'",
         )
@@ -37,7 +37,7 @@ fn home(agent: Uuid) -> String {
 }
 
 #[test]
-fn a_token_opens_the_agent_once_from_its_own_origin() {
+fn a_token_is_redeemed_once_and_only_at_the_agents_origin() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -101,13 +101,13 @@ fn a_token_opens_the_agent_once_from_its_own_origin() {
 }
 
 #[test]
-fn of_simultaneous_attempts_one_succeeds() {
+fn one_of_several_simultaneous_redemptions_succeeds() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = agent_with_key(&world, organization).await;
         let token = token(&world, &key, agent).await;
-        let attempts = (0..8).map(|_| world.call_cold(redeem(&token, &home(agent))));
+        let attempts = (0..8).map(|_| world.call_on_new_instance(redeem(&token, &home(agent))));
         let answers: Vec<Response> = futures_util::future::join_all(attempts).await;
         let mut statuses: Vec<u64> = answers.iter().map(Response::status).collect();
         statuses.sort_unstable();
@@ -116,17 +116,17 @@ fn of_simultaneous_attempts_one_succeeds() {
 }
 
 #[test]
-fn whatever_is_not_right_about_a_token_is_one_and_the_same_401() {
+fn every_token_that_cannot_be_redeemed_gets_the_same_401() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = agent_with_key(&world, organization).await;
-        let other = agent_with_key(&world, organization).await;
-        let good = token(&world, &key, agent).await;
+        let other_agent = agent_with_key(&world, organization).await;
+        let good_token = token(&world, &key, agent).await;
         for request in [
-            redeem(&good, &home(other)),
-            redeem(&good, "https://evil.example"),
-            Request::new("POST", "/api/auth/pair").json(&json!({"token": good})),
+            redeem(&good_token, &home(other_agent)),
+            redeem(&good_token, "https://evil.example"),
+            Request::new("POST", "/api/auth/pair").json(&json!({"token": good_token})),
             redeem("unknown", &home(agent)),
             redeem("' OR 1=1 --", &home(agent)),
         ] {
@@ -136,16 +136,22 @@ fn whatever_is_not_right_about_a_token_is_one_and_the_same_401() {
                 (401, &json!("This pairing token cannot be used"))
             );
         }
-        // None of these used it up.
+        // None of these attempts has redeemed the token.
         world
-            .at(tests::world::hours(0) + chrono::TimeDelta::seconds(59))
+            .set_clock(tests::world::hours(0) + chrono::TimeDelta::seconds(59))
             .await;
-        assert_eq!(world.call(redeem(&good, &home(agent))).await.status(), 200);
-        let late = token(&world, &key, agent).await;
+        assert_eq!(
+            world.call(redeem(&good_token, &home(agent))).await.status(),
+            200
+        );
+        let late_token = token(&world, &key, agent).await;
         world
-            .at(tests::world::hours(0) + chrono::TimeDelta::seconds(120))
+            .set_clock(tests::world::hours(0) + chrono::TimeDelta::seconds(120))
             .await;
-        assert_eq!(world.call(redeem(&late, &home(agent))).await.status(), 401);
+        assert_eq!(
+            world.call(redeem(&late_token, &home(agent))).await.status(),
+            401
+        );
         let stopped = token(&world, &key, agent).await;
         world.set_status(agent, "stopped").await;
         assert_eq!(
@@ -156,7 +162,7 @@ fn whatever_is_not_right_about_a_token_is_one_and_the_same_401() {
 }
 
 #[test]
-fn an_agent_that_does_not_run_or_has_no_address_is_not_paired() {
+fn an_agent_that_does_not_run_or_has_no_address_gets_no_token() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -199,7 +205,7 @@ fn an_agent_that_does_not_run_or_has_no_address_is_not_paired() {
             .without("AGENT_BASE_DOMAIN");
         let request = Request::new("POST", &agent_path(keyless, "/pairing-token")).key(&key);
         check(
-            &world.call_on(&nowhere, request).await,
+            &world.call_function(&nowhere, request).await,
             expect![[r#"
             503 application/problem+json
             {
@@ -217,7 +223,7 @@ fn an_agent_that_does_not_run_or_has_no_address_is_not_paired() {
 }
 
 #[test]
-fn bad_bodies_are_400() {
+fn invalid_bodies_are_400() {
     run(async {
         let world = World::new().await;
         for body in [

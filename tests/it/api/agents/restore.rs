@@ -23,7 +23,7 @@ fn the_newest_ten_backups_are_listed_newest_first() {
             "#]],
         );
         for minute in 0..12 {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             world
                 .backup(agent, if minute == 11 { "pre-shutdown" } else { "auto" })
                 .await;
@@ -59,13 +59,13 @@ fn the_newest_ten_backups_are_listed_newest_first() {
 }
 
 #[test]
-fn a_stopped_agent_takes_its_newest_backup_and_a_running_one_any_of_its_own() {
+fn a_stopped_agent_restores_its_newest_backup_and_a_running_agent_any_of_its_own() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let stopped = world.agent(organization, "stopped").await;
         let old = world.backup(stopped, "manual").await;
-        world.at(minutes(1)).await;
+        world.set_clock(minutes(1)).await;
         let new = world.backup(stopped, "auto").await;
         let path = agent_path(stopped, "/restore");
         check(
@@ -108,16 +108,16 @@ fn a_stopped_agent_takes_its_newest_backup_and_a_running_one_any_of_its_own() {
             }
         "#]],
         );
-        let again = world
+        let repeated = world
             .post_json(&key, &path, &json!({"backupId": new}))
             .await;
         assert_eq!(
-            (again.status(), &again.json()["error"]),
+            (repeated.status(), &repeated.json()["error"]),
             (409, &json!("Agent provisioning is in progress"))
         );
         let running = world.agent(organization, "running").await;
         let old = world.backup(running, "manual").await;
-        world.at(minutes(2)).await;
+        world.set_clock(minutes(2)).await;
         world.backup(running, "auto").await;
         let path = agent_path(running, "/restore");
         let taken = world
@@ -135,16 +135,16 @@ fn a_stopped_agent_takes_its_newest_backup_and_a_running_one_any_of_its_own() {
 }
 
 #[test]
-fn f12_a_backup_of_any_other_agent_is_not_found() {
+fn f12_a_backup_of_another_agent_is_not_found() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "stopped").await;
         let sibling = world.agent(organization, "stopped").await;
         let of_sibling = world.backup(sibling, "manual").await;
-        let other = world.organization("5").await;
-        let theirs = world.agent(other, "stopped").await;
-        let of_theirs = world.backup(theirs, "manual").await;
+        let other_organization = world.organization("5").await;
+        let foreign_agent = world.agent(other_organization, "stopped").await;
+        let of_theirs = world.backup(foreign_agent, "manual").await;
         let path = agent_path(agent, "/restore");
         check(
             &world.post(&key, &path).await,
@@ -171,8 +171,8 @@ fn f12_a_backup_of_any_other_agent_is_not_found() {
                 (404, &json!("No backup found"))
             );
         }
-        // Not through the other's agent either, and an unknown agent is what is said first.
-        let path = agent_path(theirs, "/restore");
+        // Neither through an agent of the other organization; and an unknown agent is reported before an unknown backup.
+        let path = agent_path(foreign_agent, "/restore");
         let answer = world
             .post_json(&key, &path, &json!({"backupId": of_theirs}))
             .await;
@@ -185,7 +185,7 @@ fn f12_a_backup_of_any_other_agent_is_not_found() {
 }
 
 #[test]
-fn states_bodies_and_credit_that_do_not_allow_it() {
+fn a_restore_is_refused_because_of_the_state_the_body_or_the_credit() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;

@@ -6,10 +6,10 @@ use tests::suite::Request;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{Asleep, asleep, quiet, unreachable};
+use super::{UncallableAgent, agent_on_unreachable_host, call_without_leak, uncallable_agents};
 
 #[test]
-fn only_the_agents_own_organization_is_answered() {
+fn only_callers_of_the_agents_organization_save_its_state() {
     run(async {
         let world = World::new().await;
         let (organization, _) = world.tenant("5").await;
@@ -32,16 +32,16 @@ fn only_the_agents_own_organization_is_answered() {
 }
 
 #[test]
-fn an_agent_that_does_not_run_has_no_state_to_save() {
+fn a_snapshot_of_an_agent_that_does_not_run_is_refused() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        for Asleep { agent, why } in asleep(&world, organization).await {
+        for UncallableAgent { agent, columns } in uncallable_agents(&world, organization).await {
             let answer = world.post(&key, &agent_path(agent, "/snapshot")).await;
             assert_eq!(
                 (answer.status(), answer.json()["error"].as_str()),
                 (409, Some("Sandbox is not running")),
-                "{why}"
+                "{columns}"
             );
         }
         let backups = "SELECT count(*) FROM milady_sandbox_backups";
@@ -50,13 +50,13 @@ fn an_agent_that_does_not_run_has_no_state_to_save() {
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
+fn an_unreachable_host_is_reported_without_its_address() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let agent = unreachable(&world, organization).await;
+        let agent = agent_on_unreachable_host(&world, organization).await;
         let request = Request::new("POST", &agent_path(agent, "/snapshot")).key(&key);
-        let answer = quiet(&world, "agent-snapshot", &request).await;
+        let answer = call_without_leak(&world, "agent-snapshot", &request).await;
         check(
             &answer,
             expect![[r#"
@@ -77,17 +77,17 @@ fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
 }
 
 #[test]
-fn a_key_of_a_try_that_saved_nothing_can_be_used_again() {
+fn the_idempotency_key_of_a_failed_snapshot_can_be_used_again() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let agent = unreachable(&world, organization).await;
+        let agent = agent_on_unreachable_host(&world, organization).await;
         for _ in 0..2 {
             let request = Request::new("POST", &agent_path(agent, "/snapshot")).key(&key);
             let answer = world.call(request.header("idempotency-key", "k")).await;
             assert_eq!(answer.status(), 503, "{answer:?}");
         }
-        let kept = "SELECT count(*) FROM idempotency_keys";
-        assert_eq!(world.count(kept).await, 0);
+        let key_count_query = "SELECT count(*) FROM idempotency_keys";
+        assert_eq!(world.count(key_count_query).await, 0);
     });
 }

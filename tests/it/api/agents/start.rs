@@ -9,7 +9,7 @@ use tests::{World, check, run};
 use uuid::Uuid;
 
 #[test]
-fn a_start_is_queued_once_and_told_of_until_it_ends() {
+fn a_start_is_enqueued_once_and_reported_until_it_ends() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -17,8 +17,11 @@ fn a_start_is_queued_once_and_told_of_until_it_ends() {
             let agent = world.agent(organization, "pending").await;
             let path = agent_path(agent, verb);
             let first = world.post(&key, &path).await;
-            let again = world.post(&key, &path).await;
-            assert_eq!(first.json()["data"]["jobId"], again.json()["data"]["jobId"]);
+            let repeated = world.post(&key, &path).await;
+            assert_eq!(
+                first.json()["data"]["jobId"],
+                repeated.json()["data"]["jobId"]
+            );
             assert_eq!(world.jobs_of(agent).await.len(), 1);
             if verb == "/provision" {
                 check(
@@ -45,7 +48,7 @@ fn a_start_is_queued_once_and_told_of_until_it_ends() {
                 "#]],
                 );
                 check(
-                    &again,
+                    &repeated,
                     expect![[r#"
                     409 application/json
                     {
@@ -94,7 +97,7 @@ fn a_start_is_queued_once_and_told_of_until_it_ends() {
                 "#]],
                 );
                 check(
-                    &again,
+                    &repeated,
                     expect![[r#"
                     409 application/json
                     {
@@ -124,12 +127,14 @@ fn a_start_is_queued_once_and_told_of_until_it_ends() {
 }
 
 #[test]
-fn an_agent_that_runs_is_answered_at_once() {
+fn starting_a_running_agent_succeeds_at_once() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("0").await;
         let agent = world.agent(organization, "running").await;
-        world.set(agent, "bridge_url = 'http://10.0.0.1:1'").await;
+        world
+            .set_columns(agent, "bridge_url = 'http://10.0.0.1:1'")
+            .await;
         check(
             &world.post(&key, &agent_path(agent, "/provision")).await,
             expect![[r#"
@@ -167,7 +172,7 @@ fn an_agent_that_runs_is_answered_at_once() {
 }
 
 #[test]
-fn each_state_is_started_or_refused_with_its_reason() {
+fn each_state_allows_a_start_or_refuses_it_with_a_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("50").await;
@@ -175,7 +180,7 @@ fn each_state_is_started_or_refused_with_its_reason() {
             ("pending", 202, ""),
             ("stopped", 202, ""),
             ("error", 202, ""),
-            // Nobody works on it: it can be asked for again (F13).
+            // Its start job is gone, so the start can be requested again (F13).
             ("provisioning", 202, ""),
             ("disconnected", 409, "The agent's host cannot be reached"),
         ] {
@@ -227,7 +232,7 @@ fn too_little_credit_is_402() {
 }
 
 #[test]
-fn a_stop_that_nobody_has_begun_is_taken_back() {
+fn a_start_cancels_a_stop_that_no_worker_has_begun() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -239,7 +244,7 @@ fn a_stop_that_nobody_has_begun_is_taken_back() {
                 .status(),
             202
         );
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         check(
             &world.post(&key, &agent_path(agent, "/resume")).await,
             expect![[r#"
@@ -263,21 +268,21 @@ fn a_stop_that_nobody_has_begun_is_taken_back() {
                 "error": "Superseded by a start"})
             ]
         );
-        // Nothing was paid while it was being stopped, and everything is from now on.
-        let report = world.tick(2).await;
+        // The time until the start was not charged; all time from now on is.
+        let report = world.run_billing(2).await;
         assert_eq!(report.tally.slices, 1);
         assert_eq!(world.charged(organization).await, rust_decimal::dec!(0.02));
     });
 }
 
 #[test]
-fn a_stop_that_has_begun_is_waited_for() {
+fn a_start_does_not_cancel_a_stop_that_a_worker_has_begun() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "running").await;
-        // Nobody knows where it is, so its stop is tried again and again.
-        world.set(agent, "sandbox_id = 's'").await;
+        // The container's host is not known, so the stop job is retried for ever.
+        world.set_columns(agent, "sandbox_id = 's'").await;
         let stop = world.post(&key, &agent_path(agent, "/suspend")).await;
         let job: Uuid = stop.json()["data"]["jobId"]
             .as_str()
@@ -401,7 +406,7 @@ fn a_webhook_must_lead_to_a_public_https_address() {
             }
         "#]],
         );
-        // The secret is told this once.
+        // Only the request that sets the webhook gets the secret.
         assert!(
             ask("https://hooks.example.com/agents").await.json()["data"]
                 .get("webhookSecret")
@@ -411,7 +416,7 @@ fn a_webhook_must_lead_to_a_public_https_address() {
 }
 
 #[test]
-fn sync_waits_for_the_end_of_the_job_and_answers_what_became_of_it() {
+fn sync_waits_for_the_job_and_returns_its_result() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -449,14 +454,14 @@ fn sync_waits_for_the_end_of_the_job_and_answers_what_became_of_it() {
 }
 
 #[test]
-fn what_is_not_yours_is_404() {
+fn an_agent_of_another_organization_is_404() {
     run(async {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
-        let other = world.organization("5").await;
-        let theirs = world.agent(other, "stopped").await;
+        let other_organization = world.organization("5").await;
+        let foreign_agent = world.agent(other_organization, "stopped").await;
         for verb in ["/provision", "/resume"] {
-            for agent in [theirs, Uuid::new_v4()] {
+            for agent in [foreign_agent, Uuid::new_v4()] {
                 let answer = world.post(&key, &agent_path(agent, verb)).await;
                 assert_eq!(
                     (answer.status(), &answer.json()["error"]),
@@ -464,6 +469,6 @@ fn what_is_not_yours_is_404() {
                 );
             }
         }
-        assert_eq!(world.jobs_of(theirs).await.len(), 0);
+        assert_eq!(world.jobs_of(foreign_agent).await.len(), 0);
     });
 }

@@ -9,22 +9,22 @@ use tests::suite::Request;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::{Asleep, asleep, quiet, unreachable};
+use super::{UncallableAgent, agent_on_unreachable_host, call_without_leak, uncallable_agents};
 
 fn message() -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": "message.send", "params": {"text": "Hello"}})
 }
 
-/// What a client hears when its message was not heard.
+/// The event that a client gets if its message did not reach the agent.
 fn failure(id: &Value, message: &str) -> String {
-    let said = json!({
+    let error = json!({
         "jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": message},
     });
-    format!("event: error\ndata: {said}\n\n")
+    format!("event: error\ndata: {error}\n\n")
 }
 
 #[test]
-fn only_the_agents_own_organization_is_answered() {
+fn only_callers_of_the_agents_organization_reach_it() {
     run(async {
         let world = World::new().await;
         let (organization, _) = world.tenant("5").await;
@@ -50,7 +50,7 @@ fn only_the_agents_own_organization_is_answered() {
 }
 
 #[test]
-fn what_is_no_message_is_refused_with_the_reason() {
+fn an_invalid_message_is_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -98,12 +98,12 @@ fn what_is_no_message_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_agent_that_does_not_run_is_one_event_in_a_stream_that_ends() {
+fn an_agent_that_does_not_run_is_one_error_event_and_the_stream_ends() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let instance = world.function("agent-stream").start().await;
-        for Asleep { agent, why } in asleep(&world, organization).await {
+        for UncallableAgent { agent, columns } in uncallable_agents(&world, organization).await {
             for id in [json!(7), json!("seven"), json!(null)] {
                 let mut message = message();
                 message["id"] = id.clone();
@@ -112,32 +112,32 @@ fn an_agent_that_does_not_run_is_one_event_in_a_stream_that_ends() {
                 let limit = Duration::from_secs(30);
                 let streamed = instance.invoke_streaming(event, limit).await;
                 let mut streamed = streamed.expect("a stream");
-                assert_eq!(streamed.prelude["statusCode"], 200, "{why}");
+                assert_eq!(streamed.prelude["statusCode"], 200, "{columns}");
                 let headers = &streamed.prelude["headers"];
                 assert_eq!(headers["content-type"], "text/event-stream");
                 assert_eq!(headers["cache-control"], "no-store");
                 assert!(headers["x-request-id"].is_string());
-                let mut said = Vec::new();
-                while let Some(piece) = streamed.body.next().await {
-                    said.extend_from_slice(&piece.expect("a piece"));
+                let mut body = Vec::new();
+                while let Some(chunk) = streamed.body.next().await {
+                    body.extend_from_slice(&chunk.expect("a chunk"));
                 }
-                let said = String::from_utf8(said).expect("a text");
-                assert_eq!(said, failure(&id, "Sandbox is not running"), "{why}");
+                let body = String::from_utf8(body).expect("a text");
+                assert_eq!(body, failure(&id, "Sandbox is not running"), "{columns}");
             }
         }
     });
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_an_event_that_does_not_say_where_it_is() {
+fn an_unreachable_host_is_an_error_event_without_its_address() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
-        let agent = unreachable(&world, organization).await;
+        let agent = agent_on_unreachable_host(&world, organization).await;
         let request = Request::new("POST", &agent_path(agent, "/stream")).key(&key);
-        let answer = quiet(&world, "agent-stream", &request.json(&message())).await;
+        let answer = call_without_leak(&world, "agent-stream", &request.json(&message())).await;
         assert_eq!(answer.status(), 200);
-        let said = failure(&json!(7), "Sandbox bridge is unreachable");
-        assert_eq!(answer.text(), said);
+        let expected = failure(&json!(7), "Sandbox bridge is unreachable");
+        assert_eq!(answer.text(), expected);
     });
 }

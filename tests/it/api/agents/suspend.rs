@@ -14,12 +14,12 @@ async fn patch(world: &World, key: &str, agent: Uuid, body: &serde_json::Value) 
 }
 
 #[test]
-fn a_running_agent_is_stopped_by_a_job_and_no_longer_paid_for() {
+fn a_job_stops_a_running_agent_and_charging_ends_with_the_request() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "running").await;
-        world.at(hours(1)).await;
+        world.set_clock(hours(1)).await;
         let first = world.post(&key, &agent_path(agent, "/suspend")).await;
         check(
             &first,
@@ -43,9 +43,9 @@ fn a_running_agent_is_stopped_by_a_job_and_no_longer_paid_for() {
             }
         "#]],
         );
-        let again = patch(&world, &key, agent, &json!({"action": "shutdown"})).await;
+        let repeated = patch(&world, &key, agent, &json!({"action": "shutdown"})).await;
         check(
-            &again,
+            &repeated,
             expect![[r#"
             202 application/json
             {
@@ -66,16 +66,19 @@ fn a_running_agent_is_stopped_by_a_job_and_no_longer_paid_for() {
             }
         "#]],
         );
-        assert_eq!(first.json()["data"]["jobId"], again.json()["data"]["jobId"]);
+        assert_eq!(
+            first.json()["data"]["jobId"],
+            repeated.json()["data"]["jobId"]
+        );
         assert_eq!(world.jobs_of(agent).await.len(), 1);
         // However late the host answers (F35).
-        world.tick(5).await;
+        world.run_billing(5).await;
         assert_eq!(world.charged(organization).await, rust_decimal::dec!(0.02));
     });
 }
 
 #[test]
-fn a_stopped_agent_is_stopped_already() {
+fn suspending_a_stopped_agent_changes_nothing() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -114,7 +117,7 @@ fn an_agent_in_error_without_a_container_is_stopped_at_once() {
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "error").await;
         world
-            .set(agent, "error_message = 'No host is registered'")
+            .set_columns(agent, "error_message = 'No host is registered'")
             .await;
         check(
             &world.post(&key, &agent_path(agent, "/suspend")).await,
@@ -131,7 +134,7 @@ fn an_agent_in_error_without_a_container_is_stopped_at_once() {
                 }
             "#]],
         );
-        // An old error is not shown for ever (F32).
+        // A stop clears the last error (F32).
         let data = world.get(&key, &agent_path(agent, "")).await.json()["data"].clone();
         assert_eq!(
             (&data["status"], &data["errorMessage"]),
@@ -139,7 +142,7 @@ fn an_agent_in_error_without_a_container_is_stopped_at_once() {
         );
         let left = world.agent(organization, "error").await;
         world
-            .set(left, "node_id = 'n1', container_name = 'milady-x'")
+            .set_columns(left, "node_id = 'n1', container_name = 'milady-x'")
             .await;
         assert_eq!(
             world
@@ -152,7 +155,7 @@ fn an_agent_in_error_without_a_container_is_stopped_at_once() {
 }
 
 #[test]
-fn what_the_state_does_not_allow_is_409_with_the_reason() {
+fn a_state_that_allows_no_stop_is_409_with_the_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -206,7 +209,7 @@ fn what_the_state_does_not_allow_is_409_with_the_reason() {
 }
 
 #[test]
-fn a_start_that_nobody_works_on_can_be_stopped() {
+fn an_agent_whose_start_job_is_gone_can_be_stopped() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;

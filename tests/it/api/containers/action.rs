@@ -5,11 +5,11 @@ use tests::suite::Request;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::super::agents::{quiet, unreachable};
-use super::{ACTIONS, operator};
+use super::super::agents::{agent_on_unreachable_host, call_without_leak};
+use super::{ACTIONS, super_admin_key};
 
-/// What the log says, oldest first.
-async fn entries(world: &World) -> Vec<Value> {
+/// The audit log, oldest entry first.
+async fn audit_entries(world: &World) -> Vec<Value> {
     sqlx::query_scalar(
         "SELECT jsonb_build_object('user', user_id, 'action', action, 'subject', subject,
             'result', result, 'details', details - 'settledAt', 'settled', details ? 'settledAt')
@@ -21,10 +21,10 @@ async fn entries(world: &World) -> Vec<Value> {
 }
 
 #[test]
-fn what_is_malformed_is_refused_with_every_reason_and_is_not_worth_an_entry() {
+fn an_invalid_request_is_refused_with_every_reason_and_leaves_no_audit_entry() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let good = json!({"action": "logs", "nodeId": "n1", "containerName": "c"});
         let id = "a".repeat(64);
         let long = "n".repeat(65);
@@ -65,8 +65,8 @@ fn what_is_malformed_is_refused_with_every_reason_and_is_not_worth_an_entry() {
             assert_eq!(answer.status(), 400, "{body} {answer:?}");
             assert_eq!(answer.json()["details"][0]["field"], field, "{body}");
         }
-        let all = world.post_json(&key, ACTIONS, &json!({})).await;
-        assert_eq!(all.json()["details"].as_array().map(Vec::len), Some(3));
+        let empty = world.post_json(&key, ACTIONS, &json!({})).await;
+        assert_eq!(empty.json()["details"].as_array().map(Vec::len), Some(3));
         let body = json!({"action": "remove-ghost", "nodeId": "n1", "containerName": "c"});
         let nameless = world.post_json(&key, ACTIONS, &body).await;
         assert_eq!(nameless.status(), 400);
@@ -79,12 +79,12 @@ fn what_is_malformed_is_refused_with_every_reason_and_is_not_worth_an_entry() {
             let request = request.header("content-type", kind).body("nonsense");
             assert_eq!(world.call(request).await.status(), status, "{kind}");
         }
-        assert_eq!(entries(&world).await, Vec::<Value>::new());
+        assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
     });
 }
 
 #[test]
-fn a_host_that_is_not_registered_is_404_and_every_action_leaves_an_entry() {
+fn an_unregistered_host_is_404_and_every_action_leaves_an_audit_entry() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("0").await;
@@ -122,25 +122,25 @@ fn a_host_that_is_not_registered_is_404_and_every_action_leaves_an_entry() {
                     "reason": "Node not found"},
             }));
         }
-        assert_eq!(entries(&world).await, expected);
+        assert_eq!(audit_entries(&world).await, expected);
     });
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_502_and_nothing_says_where_it_is() {
+fn an_unreachable_host_is_502_without_its_address() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let organization = world.organization("5").await;
-        unreachable(&world, organization).await;
+        agent_on_unreachable_host(&world, organization).await;
         for action in ["logs", "start", "pull-image", "remove-ghost"] {
-            // The same key again: what had no effect may be repeated.
+            // The same idempotency key twice: a request without an effect can be repeated.
             let body = json!({"action": action, "nodeId": "n1", "containerName": "c",
                 "containerId": "a".repeat(64)});
             for _ in 0..2 {
                 let request = Request::new("POST", ACTIONS).key(&key).json(&body);
                 let request = request.header("idempotency-key", action);
-                let answer = quiet(&world, "container-action", &request).await;
+                let answer = call_without_leak(&world, "container-action", &request).await;
                 assert_eq!(
                     (answer.status(), answer.json()["error"].as_str()),
                     (502, Some("The host cannot be reached")),
@@ -148,7 +148,7 @@ fn a_host_that_cannot_be_reached_is_502_and_nothing_says_where_it_is() {
                 );
             }
         }
-        let entries = entries(&world).await;
+        let entries = audit_entries(&world).await;
         assert_eq!(entries.len(), 8);
         for entry in entries {
             assert_eq!(entry["result"], json!("failed"), "{entry}");
@@ -161,18 +161,18 @@ fn a_host_that_cannot_be_reached_is_502_and_nothing_says_where_it_is() {
 }
 
 #[test]
-fn what_cannot_be_written_down_is_not_done() {
+fn an_action_is_not_performed_if_its_audit_entry_cannot_be_written() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         world
             .execute("ALTER TABLE admin_audit_log ADD CONSTRAINT no CHECK (false) NOT VALID")
             .await;
         let organization = world.organization("5").await;
-        unreachable(&world, organization).await;
+        agent_on_unreachable_host(&world, organization).await;
         let body = json!({"action": "stop", "nodeId": "n1", "containerName": "c"});
         let answer = world.post_json(&key, ACTIONS, &body).await;
-        // Had it tried, it would say that the host cannot be reached.
+        // An attempt would have been 502, because the host cannot be reached.
         assert_eq!(answer.status(), 500, "{answer:?}");
     });
 }

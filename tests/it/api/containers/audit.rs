@@ -4,14 +4,14 @@ use serde_json::json;
 use tests::suite::Request;
 use tests::{World, run};
 
-use super::super::agents::unreachable;
-use super::{AUDIT, operator};
+use super::super::agents::agent_on_unreachable_host;
+use super::{AUDIT, super_admin_key};
 
 #[test]
-fn without_hosts_nothing_is_found() {
+fn an_audit_without_hosts_is_empty() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let answer = world.post(&key, AUDIT).await;
         assert_eq!(answer.status(), 200);
         let expected = json!({"success": true, "data": {
@@ -23,24 +23,26 @@ fn without_hosts_nothing_is_found() {
     });
 }
 
-/// F19: of what was not read nothing is said to be missing.
 #[test]
-fn f19_nothing_is_missing_on_a_host_that_was_not_read_and_a_disabled_one_is_not_asked() {
+fn f19_nothing_is_missing_on_a_host_that_was_not_read_and_disabled_hosts_are_not_read() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let organization = world.organization("5").await;
-        unreachable(&world, organization).await;
+        agent_on_unreachable_host(&world, organization).await;
         world
             .execute(
                 "INSERT INTO docker_nodes (node_id, hostname, ssh_port, enabled)
                 VALUES ('off', '127.0.0.1', 9, false)",
             )
             .await;
-        // Its host is registered no more.
-        let lost = world.agent(organization, "running").await;
+        // Its host was removed.
+        let agent_on_removed_host = world.agent(organization, "running").await;
         world
-            .set(lost, "node_id = 'gone', container_name = 'c'")
+            .set_columns(
+                agent_on_removed_host,
+                "node_id = 'gone', container_name = 'c'",
+            )
             .await;
         let answer = world.call(Request::new("POST", AUDIT).key(&key)).await;
         assert_eq!(answer.status(), 200, "{answer:?}");

@@ -8,16 +8,16 @@ use tests::world::hours;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{LIST, operator};
+use super::{LIST, super_admin_key};
 
 fn ids(page: &Value) -> Vec<Uuid> {
-    let all = page["data"]["containers"].as_array().expect("a list");
-    all.iter()
+    let rows = page["data"]["containers"].as_array().expect("a list");
+    rows.iter()
         .map(|row| serde_json::from_value(row["id"].clone()).expect("an id"))
         .collect()
 }
 
-/// Agents of two organizations, one a minute later than the other; the newest last.
+/// Agents of two organizations, created a minute apart, newest last.
 async fn agents(world: &World) -> Vec<Uuid> {
     let (one, other) = (world.organization("5").await, world.organization("5").await);
     let mut agents = Vec::new();
@@ -32,23 +32,23 @@ async fn agents(world: &World) -> Vec<Uuid> {
     .enumerate()
     {
         let minutes = TimeDelta::minutes(i64::try_from(n).expect("few"));
-        world.at(hours(0) + minutes).await;
+        world.set_clock(hours(0) + minutes).await;
         let agent = world.agent(organization, status).await;
-        world.set(agent, columns).await;
+        world.set_columns(agent, columns).await;
         agents.push(agent);
     }
     agents
 }
 
 #[test]
-fn a_row_is_shown_with_its_addresses_and_without_its_secrets() {
+fn a_row_is_listed_with_its_addresses_and_without_its_secrets() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let organization = world.organization("5").await;
         let agent = world.agent(organization, "running").await;
         world
-            .set(
+            .set_columns(
                 agent,
                 "sandbox_id = 's-1', node_id = 'n1', container_name = 'milady-x', bridge_port = 20001,
                 web_ui_port = 20002, headscale_ip = '100.64.0.7', docker_image = 'milady/agent:1',
@@ -103,10 +103,10 @@ fn a_row_is_shown_with_its_addresses_and_without_its_secrets() {
 }
 
 #[test]
-fn filters_limit_and_cursor_are_those_of_the_answer() {
+fn filters_limit_and_cursor_select_the_rows_of_a_page() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let agents = agents(&world).await;
         let newest: Vec<Uuid> = agents.iter().rev().copied().collect();
         for (query, expected, filters) in [
@@ -153,36 +153,39 @@ fn filters_limit_and_cursor_are_those_of_the_answer() {
             assert_eq!(page["nextCursor"], Value::Null, "{query}");
         }
 
-        // Page by page: each once.
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        // The pages together hold each agent once.
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
         loop {
             let path = format!("{LIST}?limit=2{cursor}");
             let page = world.get(&key, &path).await.json();
             assert_eq!(page["data"]["total"], json!(5));
-            let found = ids(&page);
-            assert_eq!(page["data"]["returned"], json!(found.len()));
-            seen.extend(found);
+            let page_ids = ids(&page);
+            assert_eq!(page["data"]["returned"], json!(page_ids.len()));
+            listed.extend(page_ids);
             let Some(next) = page["nextCursor"].as_str() else {
                 break;
             };
             cursor = format!("&cursor={next}");
         }
-        assert_eq!(seen, newest);
+        assert_eq!(listed, newest);
 
         let first = world.get(&key, LIST).await;
         let tag = first.header("etag").expect("a tag").to_owned();
-        let again = Request::new("GET", LIST).header("if-none-match", &tag);
-        assert_eq!(world.call(again.clone().key(&key)).await.status(), 304);
+        let conditional_get = Request::new("GET", LIST).header("if-none-match", &tag);
+        assert_eq!(
+            world.call(conditional_get.clone().key(&key)).await.status(),
+            304
+        );
         world.set_status(agents[0], "error").await;
-        assert_eq!(world.call(again.key(&key)).await.status(), 200);
+        assert_eq!(world.call(conditional_get.key(&key)).await.status(), 200);
     });
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused_with_the_reason() {
+fn an_invalid_parameter_is_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         check(
             &world.get(&key, &format!("{LIST}?status=sleeping")).await,
             expect![[r#"

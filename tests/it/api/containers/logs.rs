@@ -4,18 +4,18 @@ use tests::suite::Request;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::super::agents::{quiet, unreachable};
-use super::{LIST, operator};
+use super::super::agents::{agent_on_unreachable_host, call_without_leak};
+use super::{LIST, super_admin_key};
 
 fn path(id: Uuid, query: &str) -> String {
     format!("{LIST}/{id}/logs{query}")
 }
 
 #[test]
-fn what_is_not_there_and_what_cannot_be_had_is_said() {
+fn unknown_agents_invalid_parameters_and_missing_containers_are_refused() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let unknown = world.get(&key, &path(Uuid::new_v4(), "")).await;
         assert_eq!(
             (unknown.status(), unknown.json()["error"].as_str()),
@@ -43,12 +43,12 @@ fn what_is_not_there_and_what_cannot_be_had_is_said() {
             "status = 'pending'",
             "status = 'stopped', last_backup_at = now(), node_id = 'n1'",
             "status = 'running', container_name = 'c'",
-            // Its host is registered no more.
+            // Its host was removed.
             "status = 'running', node_id = 'gone', container_name = 'c'",
             "status = 'error', node_id = 'gone', container_name = 'c'",
         ] {
             let agent = world.agent(organization, "pending").await;
-            world.set(agent, columns).await;
+            world.set_columns(agent, columns).await;
             let answer = world.get(&key, &path(agent, "?lines=5000&since=1h")).await;
             assert_eq!(
                 (answer.status(), answer.json()["error"].as_str()),
@@ -60,16 +60,16 @@ fn what_is_not_there_and_what_cannot_be_had_is_said() {
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_said_without_saying_where_it_is() {
+fn an_unreachable_host_is_reported_without_its_address() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let organization = world.organization("5").await;
-        let agent = unreachable(&world, organization).await;
+        let agent = agent_on_unreachable_host(&world, organization).await;
         for status in ["running", "error", "disconnected"] {
             world.set_status(agent, status).await;
             let request = Request::new("GET", &path(agent, "")).key(&key);
-            let answer = quiet(&world, "container-logs", &request).await;
+            let answer = call_without_leak(&world, "container-logs", &request).await;
             assert_eq!(answer.json()["error"], "The host cannot be reached");
             assert_eq!(answer.status(), 503);
             assert_eq!(answer.header("retry-after"), Some("30"));

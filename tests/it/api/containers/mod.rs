@@ -1,5 +1,5 @@
-//! `/api/v1/admin/docker-containers` and `/api/v1/admin/infrastructure/containers/actions`, as far as no
-//! host answers
+//! `/api/v1/admin/docker-containers` and `/api/v1/admin/infrastructure/containers/actions`, without a
+//! host that answers
 
 mod action;
 mod audit;
@@ -15,15 +15,15 @@ const LIST: &str = "/api/v1/admin/docker-containers";
 const AUDIT: &str = "/api/v1/admin/docker-containers/audit";
 const ACTIONS: &str = "/api/v1/admin/infrastructure/containers/actions";
 
-/// The key of a super admin.
-async fn operator(world: &World) -> String {
+/// An API key of a super admin.
+async fn super_admin_key(world: &World) -> String {
     let (organization, key) = world.tenant("0").await;
     world.make_admin(organization, "super_admin").await;
     key
 }
 
 #[test]
-fn only_a_super_admin_sees_and_does_anything() {
+fn only_super_admins_may_call_the_container_routes() {
     run(async {
         let world = World::new().await;
         let (_, walletless) = world.tenant("100").await;

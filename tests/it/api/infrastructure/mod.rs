@@ -1,5 +1,5 @@
-//! `GET /api/v1/admin/infrastructure`: what is told (here), in pages (`pages`), and where it comes from
-//! when it is old or missing (`refresh`).
+//! `GET /api/v1/admin/infrastructure`: what the response holds (here), its pages (`pages`), and what happens if the
+//! snapshot is old or missing (`refresh`).
 
 mod pages;
 mod refresh;
@@ -14,14 +14,15 @@ use dev::template::Template;
 use expect_test::expect;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
+use shared::api::admin::fleet_view::FleetView;
 use shared::domain::agent::AgentStatus;
-use shared::domain::fleet::{AgentRow, Snapshot};
+use shared::domain::fleet::{AgentRow, FleetSnapshot};
 use tests::suite::{Request, Response, epoch};
 use tests::{World, check, fleet, run};
 
 const FLEET: &str = "/api/v1/admin/infrastructure";
 
-/// A world with an operator's key, and the bus that its functions publish to.
+/// A world with the key of a super admin, and the bus that its functions publish to.
 struct Operations {
     world: World,
     key: String,
@@ -40,11 +41,11 @@ impl Operations {
         Self { world, key, bus }
     }
 
-    /// The same, with a snapshot of so many hosts and agents each, inspected just now.
+    /// The same, with a fresh snapshot of this many hosts with this many agents each.
     async fn inspected(hosts: usize, agents: usize) -> Self {
         let operations = Self::new().await;
         let snapshot = fleet::snapshot(hosts, agents, epoch());
-        operations.world.inspected(&snapshot, epoch()).await;
+        operations.world.cache_snapshot(&snapshot, epoch()).await;
         operations
     }
 
@@ -56,20 +57,20 @@ impl Operations {
         self.world.call(self.request(query)).await
     }
 
-    /// What it tells, which must be something.
-    async fn told(&self, query: &str) -> Value {
-        let answer = self.get(query).await;
-        assert_eq!(answer.status(), 200, "{query}: {answer:?}");
-        answer.json()["data"].clone()
+    /// The data of the response, which must be a 200.
+    async fn data(&self, query: &str) -> Value {
+        let response = self.get(query).await;
+        assert_eq!(response.status(), 200, "{query}: {response:?}");
+        response.json()["data"].clone()
     }
 
-    /// How often another inspection was asked for.
-    fn asked(&self) -> usize {
+    /// How many inspections were requested.
+    fn requested_inspections(&self) -> usize {
         let events = self.bus.received();
-        let asks = events
+        let requests = events
             .iter()
             .filter(|event| event["detail-type"] == "fleet.refresh_requested");
-        asks.count()
+        requests.count()
     }
 }
 
@@ -77,15 +78,15 @@ fn seconds(n: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::seconds(n)
 }
 
-/// The body of an answer that is compressed.
-fn unpacked(answer: &Response) -> Value {
+/// The decompressed body of a response.
+fn decompressed(response: &Response) -> Value {
     assert_eq!(
-        answer.header("content-encoding"),
+        response.header("content-encoding"),
         Some("gzip"),
-        "{answer:?}"
+        "{response:?}"
     );
-    assert_eq!(answer.0["isBase64Encoded"], json!(true));
-    let bytes = STANDARD.decode(answer.text()).expect("base64");
+    assert_eq!(response.0["isBase64Encoded"], json!(true));
+    let bytes = STANDARD.decode(response.text()).expect("base64");
     let mut text = String::new();
     let read = GzDecoder::new(bytes.as_slice()).read_to_string(&mut text);
     read.expect("gzip");
@@ -93,13 +94,13 @@ fn unpacked(answer: &Response) -> Value {
 }
 
 #[test]
-fn an_operator_sees_the_fleet_as_it_was_inspected() {
+fn response_is_the_cached_snapshot() {
     run(async {
         let operations = Operations::inspected(1, 1).await;
-        operations.world.at(seconds(7)).await;
-        let answer = operations.get("").await;
+        operations.world.set_clock(seconds(7)).await;
+        let response = operations.get("").await;
         check(
-            &answer,
+            &response,
             expect![[r#"
             200 application/json
             {
@@ -238,7 +239,7 @@ fn an_operator_sees_the_fleet_as_it_was_inspected() {
         );
         let headers = ["age", "cache-control", "vary", "content-encoding"];
         assert_eq!(
-            headers.map(|name| answer.header(name)),
+            headers.map(|name| response.header(name)),
             [
                 Some("7"),
                 Some("private, no-cache"),
@@ -246,16 +247,16 @@ fn an_operator_sees_the_fleet_as_it_was_inspected() {
                 None
             ]
         );
-        // Nothing of it is made here: it is the snapshot's own JSON.
+        // The route adds nothing to the snapshot's JSON.
         let snapshot = fleet::snapshot(1, 1, epoch());
-        let snapshot = serde_json::to_value(snapshot).expect("JSON");
-        assert_eq!(answer.json()["data"], snapshot);
-        assert_eq!(operations.asked(), 0);
+        let snapshot = serde_json::to_value(FleetView::of(&snapshot, false)).expect("JSON");
+        assert_eq!(response.json()["data"], snapshot);
+        assert_eq!(operations.requested_inspections(), 0);
     });
 }
 
 #[test]
-fn only_a_super_admin_may() {
+fn only_super_admins_see_the_fleet() {
     run(async {
         let operations = Operations::inspected(1, 1).await;
         let world = &operations.world;
@@ -268,37 +269,37 @@ fn only_a_super_admin_may() {
             (&operations.key, 200),
         ] {
             for query in ["", "?view=summary", "?nodeId=nowhere&cursor=x"] {
-                let answer = world.get(key, &format!("{FLEET}{query}")).await;
+                let response = world.get(key, &format!("{FLEET}{query}")).await;
                 let status = if status == 200 && query.contains("cursor") {
                     400
                 } else {
                     status
                 };
-                assert_eq!(answer.status(), status, "{query}");
-                let told = answer.text().contains("summary\":");
-                assert_eq!(told, status == 200, "{query}");
+                assert_eq!(response.status(), status, "{query}");
+                let has_summary = response.text().contains("summary\":");
+                assert_eq!(has_summary, status == 200, "{query}");
             }
         }
     });
 }
 
 #[test]
-fn what_the_client_has_is_not_sent_again() {
+fn snapshot_that_the_client_has_is_304() {
     run(async {
         let operations = Operations::inspected(3, 2).await;
         let world = &operations.world;
         let tag_of = async |query: &str| {
-            let answer = operations.get(query).await;
-            answer.header("etag").expect("a tag").to_owned()
+            let response = operations.get(query).await;
+            response.header("etag").expect("a tag").to_owned()
         };
         let tag = tag_of("").await;
         assert_eq!(tag_of("").await, tag);
-        let again = async |tag: &str| {
+        let conditional = async |tag: &str| {
             let request = operations.request("").header("if-none-match", tag);
             world.call(request.header("accept-encoding", "gzip")).await
         };
-        world.at(seconds(89)).await;
-        let known = again(&format!("\"other\", {tag}")).await;
+        world.set_clock(seconds(89)).await;
+        let known = conditional(&format!("\"other\", {tag}")).await;
         assert_eq!((known.status(), known.text()), (304, ""));
         let headers = ["age", "etag", "cache-control", "content-type"];
         assert_eq!(
@@ -310,7 +311,7 @@ fn what_the_client_has_is_not_sent_again() {
                 None
             ]
         );
-        // Each question has an answer of its own.
+        // Each query has a tag of its own.
         let mut tags = vec![tag.clone()];
         let cursor = "?cursor=WyJob3N0LTAwMDAiLG51bGxd";
         for query in [
@@ -321,14 +322,14 @@ fn what_the_client_has_is_not_sent_again() {
         ] {
             tags.push(tag_of(query).await);
         }
-        // It is stale now; and then there is another one.
-        world.at(seconds(90)).await;
-        assert_eq!(again(&tag).await.status(), 200);
+        // The tag changes when the snapshot becomes stale, and with the next snapshot.
+        world.set_clock(seconds(90)).await;
+        assert_eq!(conditional(&tag).await.status(), 200);
         tags.push(tag_of("").await);
         world
-            .inspected(&fleet::snapshot(3, 2, seconds(91)), seconds(91))
+            .cache_snapshot(&fleet::snapshot(3, 2, seconds(91)), seconds(91))
             .await;
-        assert_eq!(again(&tags[5]).await.status(), 200);
+        assert_eq!(conditional(&tags[5]).await.status(), 200);
         tags.push(tag_of("").await);
         tags.sort();
         tags.dedup();
@@ -337,52 +338,61 @@ fn what_the_client_has_is_not_sent_again() {
 }
 
 #[test]
-fn who_takes_gzip_gets_it() {
+fn response_is_compressed_if_the_client_accepts_gzip() {
     run(async {
         let operations = Operations::inspected(20, 8).await;
         let plain = operations.get("").await;
         assert_eq!(plain.0["isBase64Encoded"], json!(false));
-        for (accepts, packed) in [("gzip, deflate, br", true), ("br;q=1, gzip;q=0", false)] {
-            let request = operations.request("").header("accept-encoding", accepts);
-            let answer = operations.world.call(request).await;
-            assert_eq!(answer.header("etag"), plain.header("etag"));
-            if packed {
-                assert_eq!(unpacked(&answer), plain.json());
-                assert!(answer.text().len() * 5 < plain.text().len());
+        for (accept_encoding, is_compressed) in
+            [("gzip, deflate, br", true), ("br;q=1, gzip;q=0", false)]
+        {
+            let request = operations
+                .request("")
+                .header("accept-encoding", accept_encoding);
+            let response = operations.world.call(request).await;
+            assert_eq!(response.header("etag"), plain.header("etag"));
+            if is_compressed {
+                assert_eq!(decompressed(&response), plain.json());
+                assert!(response.text().len() * 5 < plain.text().len());
             } else {
-                assert_eq!(answer.text(), plain.text());
+                assert_eq!(response.text(), plain.text());
             }
         }
     });
 }
 
 #[test]
-fn one_host_or_only_the_totals_are_told_to_who_asks_for_them() {
+fn query_selects_one_host_or_only_the_totals() {
     run(async {
         let operations = Operations::new().await;
-        let mut pass = fleet::pass(3, 2, epoch());
-        pass.agents[2].status = AgentStatus::Error;
+        let mut refresh_run = fleet::refresh_run(3, 2, epoch());
+        refresh_run.agents[2].status = AgentStatus::Error;
         operations
             .world
-            .inspected(&Snapshot::of(&pass, epoch()), epoch())
+            .cache_snapshot(&FleetSnapshot::of(&refresh_run, epoch()), epoch())
             .await;
-        let all = operations.told("").await;
+        let all = operations.data("").await;
         assert_eq!(all["containers"].as_array().map(Vec::len), Some(7));
         let count = |value: &Value| value.as_array().map(Vec::len);
 
-        let one = operations.told("?nodeId=host-0001").await;
-        assert_eq!(one["nodes"], json!([all["nodes"][1]]));
+        let one_host = operations.data("?nodeId=host-0001").await;
+        assert_eq!(one_host["nodes"], json!([all["nodes"][1]]));
         assert_eq!(
-            one["containers"],
+            one_host["containers"],
             json!([all["containers"][3], all["containers"][4]])
         );
-        assert_eq!(one["summary"], all["summary"]);
-        assert_eq!(count(&one["incidents"]), Some(1), "{}", one["incidents"]);
-        assert_eq!(one["incidents"][0]["nodeId"], "host-0001");
-        let other = operations.told("?nodeId=host-0000").await;
-        assert_eq!(count(&other["incidents"]), Some(0));
+        assert_eq!(one_host["summary"], all["summary"]);
+        assert_eq!(
+            count(&one_host["incidents"]),
+            Some(1),
+            "{}",
+            one_host["incidents"]
+        );
+        assert_eq!(one_host["incidents"][0]["nodeId"], "host-0001");
+        let healthy_host = operations.data("?nodeId=host-0000").await;
+        assert_eq!(count(&healthy_host["incidents"]), Some(0));
 
-        let totals = operations.told("?view=summary").await;
+        let totals = operations.data("?view=summary").await;
         let keys: Vec<&String> = totals.as_object().expect("an object").keys().collect();
         assert_eq!(keys, ["incidents", "refreshedAt", "stale", "summary"]);
         assert_eq!(totals["summary"], all["summary"]);
@@ -393,26 +403,30 @@ fn one_host_or_only_the_totals_are_told_to_who_asks_for_them() {
             ("?nodeId=", 404, "Node not found"),
             ("?nodeId=nowhere&view=summary", 404, "Node not found"),
             ("?view=all", 400, "view must be summary"),
-            ("?cursor=x", 400, "cursor is not one that this route gave"),
+            (
+                "?cursor=x",
+                400,
+                "cursor is not valid; start again without it",
+            ),
             (
                 "?cursor=WzFd",
                 400,
-                "cursor is not one that this route gave",
+                "cursor is not valid; start again without it",
             ),
         ] {
-            let answer = operations.get(query).await;
-            assert_eq!(answer.status(), status, "{query}");
-            assert_eq!(answer.json()["error"], error, "{query}");
+            let response = operations.get(query).await;
+            assert_eq!(response.status(), status, "{query}");
+            assert_eq!(response.json()["error"], error, "{query}");
         }
     });
 }
 
 #[test]
-fn nothing_that_leads_to_a_host_is_told() {
+fn addresses_and_credentials_of_hosts_stay_out_of_responses_and_logs() {
     run(async {
         let operations = Operations::new().await;
-        let mut pass = fleet::pass(2, 2, epoch());
-        pass.nodes[0].row.metadata = serde_json::from_value(json!({
+        let mut refresh_run = fleet::refresh_run(2, 2, epoch());
+        refresh_run.hosts[0].row.metadata = serde_json::from_value(json!({
             "hostname": "canary-host", "sshPort": 22222, "ssh_user": "canary-user", "note": "10.99.0.1",
             "keyPath": "/etc/canary/key", "dockerSocket": "/run/canary.sock", "headscaleIp": "100.99.0.1",
             "publishAddress": "0.0.0.99", "vpn": "canary-vpn", "region": "eu", "url": "https://canary.example",
@@ -424,7 +438,7 @@ fn nothing_that_leads_to_a_host_is_told() {
             "Get \"http://100.99.0.1:31337/bridge\": dial tcp 100.99.0.1:31337: i/o timeout",
             "cannot read https://canary.example:31337/x via fd7a:115c:a1e0::99",
         ];
-        for (agent, error) in pass.agents.iter_mut().zip(errors) {
+        for (agent, error) in refresh_run.agents.iter_mut().zip(errors) {
             *agent = AgentRow {
                 status: AgentStatus::Error,
                 error_message: Some(error.to_owned()),
@@ -433,24 +447,24 @@ fn nothing_that_leads_to_a_host_is_told() {
         }
         operations
             .world
-            .inspected(&Snapshot::of(&pass, epoch()), epoch())
+            .cache_snapshot(&FleetSnapshot::of(&refresh_run, epoch()), epoch())
             .await;
         let request = operations.request("").header("accept-encoding", "gzip");
-        let packed = unpacked(&operations.world.call(request).await).to_string();
-        let mut told = vec![packed];
+        let compressed = decompressed(&operations.world.call(request).await).to_string();
+        let mut outputs = vec![compressed];
         for query in [
             "",
             "?nodeId=host-0000",
             "?view=summary",
             "?nodeId=canary-host",
         ] {
-            told.push(operations.get(query).await.0.to_string());
+            outputs.push(operations.get(query).await.0.to_string());
         }
-        told.extend(operations.world.logs("admin-infrastructure").await);
-        assert!(told[1].contains("Permission denied"), "{}", told[1]);
+        outputs.extend(operations.world.logs("admin-infrastructure").await);
+        assert!(outputs[1].contains("Permission denied"), "{}", outputs[1]);
         for canary in ["canary", "22222", "31337", "99.0.1", "0.0.99", "::99"] {
-            let found = told.iter().find(|text| text.contains(canary));
-            assert_eq!(found, None, "{canary}");
+            let leak = outputs.iter().find(|text| text.contains(canary));
+            assert_eq!(leak, None, "{canary}");
         }
     });
 }

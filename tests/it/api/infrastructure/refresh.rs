@@ -1,4 +1,4 @@
-//! A snapshot that is old or missing, and a `DynamoDB` or an `EventBridge` that is away.
+//! A snapshot that is old or missing, and a `DynamoDB` or an `EventBridge` that cannot be reached.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,35 @@ use tokio::task::JoinSet;
 
 use super::{Operations, seconds};
 
-/// So many requests at the same moment, each to an instance of its own.
-async fn at_once(operations: &Operations, requests: usize) -> Vec<Response> {
-    let mut racing = JoinSet::new();
+/// Sends requests at the same time, each to an instance of its own.
+async fn simultaneous_requests(operations: &Operations, requests: usize) -> Vec<Response> {
+    let mut requests_in_flight = JoinSet::new();
     for _ in 0..requests {
         let (world, request) = (operations.world.clone(), operations.request(""));
-        racing.spawn(async move { world.call_cold(request).await });
+        requests_in_flight.spawn(async move { world.call_on_new_instance(request).await });
     }
-    racing.join_all().await
+    requests_in_flight.join_all().await
 }
 
 #[test]
-fn f22_of_ten_who_look_at_a_stale_fleet_one_asks_for_an_inspection_and_all_are_answered() {
+fn f22_simultaneous_requests_for_a_stale_fleet_request_one_inspection() {
     run(async {
         let operations = Operations::inspected(2, 2).await;
-        for (at, stale, asked) in [(89, false, 0), (90, true, 1), (99, true, 1), (100, true, 2)] {
-            operations.world.at(seconds(at)).await;
-            for answer in at_once(&operations, 10).await {
-                assert_eq!(answer.status(), 200, "{at}");
-                assert_eq!(answer.json()["data"]["stale"], json!(stale), "{at}");
-                let age: i64 = answer
+        for (at, stale, requested) in [(89, false, 0), (90, true, 1), (99, true, 1), (100, true, 2)]
+        {
+            operations.world.set_clock(seconds(at)).await;
+            for response in simultaneous_requests(&operations, 10).await {
+                assert_eq!(response.status(), 200, "{at}");
+                assert_eq!(response.json()["data"]["stale"], json!(stale), "{at}");
+                let age: i64 = response
                     .header("age")
                     .and_then(|age| age.parse().ok())
                     .expect("Age");
                 assert!((at..at + 5).contains(&age), "{age} at {at}");
-                let observed = &answer.json()["data"]["nodes"][0]["observedAt"];
+                let observed = &response.json()["data"]["nodes"][0]["observedAt"];
                 assert_eq!(observed, "2026-03-01T00:00:00.000Z");
             }
-            assert_eq!(operations.asked(), asked, "{at}");
+            assert_eq!(operations.requested_inspections(), requested, "{at}");
         }
         let event = operations.bus.received().remove(0);
         assert_eq!(event["source"], json!("milady.control-plane"));
@@ -48,148 +49,148 @@ fn f22_of_ten_who_look_at_a_stale_fleet_one_asks_for_an_inspection_and_all_are_a
 }
 
 #[test]
-fn the_function_has_no_way_to_a_host() {
+fn function_has_no_settings_for_connecting_to_hosts() {
     let template = Template::load().expect("template.yaml");
     let function = template
         .function("admin-infrastructure")
         .expect("the function");
     let settings = function.env.keys().chain(&function.secrets);
-    let leading: Vec<&String> = settings
+    let host_settings: Vec<&String> = settings
         .filter(|name| name.contains("SSH") || name.contains("NODE"))
         .collect();
-    assert_eq!(leading, [""; 0]);
+    assert_eq!(host_settings, [""; 0]);
 }
 
 #[test]
-fn who_comes_before_the_first_inspection_waits_for_it_and_one_asks() {
+fn requests_before_the_first_inspection_wait_for_it_and_request_it_once() {
     run(async {
         let operations = Operations::new().await;
-        let (answers, ()) = tokio::join!(at_once(&operations, 6), async {
+        let (answers, ()) = tokio::join!(simultaneous_requests(&operations, 6), async {
             tokio::time::sleep(Duration::from_millis(1_500)).await;
             operations
                 .world
-                .inspected(&fleet::snapshot(2, 1, epoch()), epoch())
+                .cache_snapshot(&fleet::snapshot(2, 1, epoch()), epoch())
                 .await;
         });
-        for answer in answers {
-            assert_eq!(answer.status(), 200, "{answer:?}");
-            assert_eq!(answer.json()["data"]["summary"]["totalNodes"], 2);
+        for response in answers {
+            assert_eq!(response.status(), 200, "{response:?}");
+            assert_eq!(response.json()["data"]["summary"]["totalNodes"], 2);
         }
-        assert_eq!(operations.asked(), 1);
+        assert_eq!(operations.requested_inspections(), 1);
     });
 }
 
 #[test]
-fn without_any_inspection_the_wait_ends_with_a_503_and_it_was_asked_for_again() {
+fn wait_without_any_inspection_ends_with_503_and_repeats_the_request_for_one() {
     run(async {
         let operations = Operations::new().await;
-        let began = Instant::now();
-        let answer = operations.get("?view=summary").await;
+        let started = Instant::now();
+        let response = operations.get("?view=summary").await;
         assert!(
-            (20..24).contains(&began.elapsed().as_secs()),
+            (20..24).contains(&started.elapsed().as_secs()),
             "{:?}",
-            began.elapsed()
+            started.elapsed()
         );
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.header("retry-after"), Some("10"));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.header("retry-after"), Some("10"));
         let error = "The fleet has not been inspected yet, please try again";
-        assert_eq!(answer.json()["error"], error);
+        assert_eq!(response.json()["error"], error);
         assert!(
-            (2..=3).contains(&operations.asked()),
+            (2..=3).contains(&operations.requested_inspections()),
             "{}",
-            operations.asked()
+            operations.requested_inspections()
         );
     });
 }
 
-/// 503 with a time to come back, and soon; no word of any fleet.
-fn assert_away(answer: &Response, asked: Instant) {
-    assert_eq!(answer.status(), 503, "{answer:?}");
-    assert_eq!(answer.header("retry-after"), Some("5"));
+/// The response must be a prompt 503 with `Retry-After`, without any data.
+fn assert_unavailable(response: &Response, started: Instant) {
+    assert_eq!(response.status(), 503, "{response:?}");
+    assert_eq!(response.header("retry-after"), Some("5"));
     let error = "The service is temporarily unavailable, please try again";
-    assert_eq!(answer.json()["error"], error);
-    assert!(answer.json().get("data").is_none());
+    assert_eq!(response.json()["error"], error);
+    assert!(response.json().get("data").is_none());
     assert!(
-        asked.elapsed() < Duration::from_secs(4),
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
 }
 
 #[test]
-fn with_dynamodb_down_it_is_said_that_nothing_is_known_and_never_an_empty_fleet() {
+fn unreachable_dynamodb_is_503_and_never_an_empty_fleet() {
     run(async {
         let mut operations = Operations::new().await;
         let mut emulator = DynamoDb::start().await.expect("DynamoDB");
-        operations.world.cache_in(&emulator, "fleet");
+        operations.world.use_cache_table(&emulator, "fleet");
         operations
             .world
-            .inspected(&fleet::snapshot(2, 1, epoch()), epoch())
+            .cache_snapshot(&fleet::snapshot(2, 1, epoch()), epoch())
             .await;
         assert_eq!(operations.get("").await.status(), 200);
         emulator.stop().await;
-        // Also by an instance that has a copy: it cannot know whether that still holds.
+        // Also from an instance with a copy of the snapshot: the copy may be outdated.
         for _ in 0..2 {
-            let asked = Instant::now();
-            assert_away(&operations.get("").await, asked);
+            let started = Instant::now();
+            assert_unavailable(&operations.get("").await, started);
         }
-        // A table that is not there is no empty fleet either.
-        let asked = Instant::now();
+        // A missing table is 503 too.
+        let started = Instant::now();
         let function = operations.world.function("admin-infrastructure");
-        let answer = operations
+        let response = operations
             .world
-            .call_on(
+            .call_function(
                 &function.with("FLEET_TABLE", "not-there"),
                 operations.request(""),
             )
             .await;
-        assert_away(&answer, asked);
-        assert_eq!(operations.asked(), 0);
+        assert_unavailable(&response, started);
+        assert_eq!(operations.requested_inspections(), 0);
         let logs = operations
             .world
             .logs("admin-infrastructure")
             .await
             .join("\n");
-        assert!(logs.contains("DynamoDB did not answer"), "{logs}");
+        assert!(logs.contains("DynamoDB call failed"), "{logs}");
         assert!(!logs.contains(&emulator.address()), "{logs}");
     });
 }
 
 #[test]
-fn dynamodb_going_down_ends_the_wait() {
+fn wait_ends_if_dynamodb_goes_down() {
     run(async {
         let mut operations = Operations::new().await;
         let mut emulator = DynamoDb::start().await.expect("DynamoDB");
-        operations.world.cache_in(&emulator, "fleet");
+        operations.world.use_cache_table(&emulator, "fleet");
         let instance = operations.world.instance("admin-infrastructure").await;
-        let (answer, stopped) = tokio::join!(operations.get(""), async {
+        let (response, stopped) = tokio::join!(operations.get(""), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let stopped = Instant::now();
             emulator.stop().await;
             stopped
         });
-        assert_away(&answer, stopped);
+        assert_unavailable(&response, stopped);
         assert!(instance.is_alive());
     });
 }
 
 #[test]
-fn what_is_cached_and_cannot_be_read_is_asked_for_anew() {
+fn unreadable_snapshot_is_503_and_requests_an_inspection() {
     run(async {
         let mut operations = Operations::new().await;
         let emulator = DynamoDb::start().await.expect("DynamoDB");
-        operations.world.cache_in(&emulator, "fleet");
+        operations.world.use_cache_table(&emulator, "fleet");
         let garbage =
             json!({"pk": {"S": "snapshot"}, "sk": {"S": "head"}, "token": {"S": "canary"}});
         emulator.put("fleet", &garbage).expect("put");
         for _ in 0..3 {
-            let asked = Instant::now();
-            assert_away(&operations.get("").await, asked);
+            let started = Instant::now();
+            assert_unavailable(&operations.get("").await, started);
         }
-        assert_eq!(operations.asked(), 1);
+        assert_eq!(operations.requested_inspections(), 1);
         operations
             .world
-            .inspected(&fleet::snapshot(2, 1, epoch()), epoch())
+            .cache_snapshot(&fleet::snapshot(2, 1, epoch()), epoch())
             .await;
         assert_eq!(operations.get("").await.status(), 200);
         let logs = operations
@@ -197,61 +198,61 @@ fn what_is_cached_and_cannot_be_read_is_asked_for_anew() {
             .logs("admin-infrastructure")
             .await
             .join("\n");
-        assert!(logs.contains("what is cached cannot be read"), "{logs}");
+        assert!(logs.contains("cached item cannot be read"), "{logs}");
         assert!(!logs.contains("canary"), "{logs}");
     });
 }
 
 #[test]
-fn with_eventbridge_down_the_stale_fleet_is_told() {
+fn unreachable_eventbridge_does_not_fail_the_request() {
     run(async {
         let operations = Operations::inspected(2, 1).await;
-        operations.world.at(seconds(500)).await;
+        operations.world.set_clock(seconds(500)).await;
         operations.bus.set_down(true);
-        let asked = Instant::now();
-        let answer = operations.get("").await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.json()["data"]["stale"], json!(true));
+        let started = Instant::now();
+        let response = operations.get("").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.json()["data"]["stale"], json!(true));
         assert!(
-            asked.elapsed() < Duration::from_secs(4),
+            started.elapsed() < Duration::from_secs(4),
             "{:?}",
-            asked.elapsed()
+            started.elapsed()
         );
         let logs = operations
             .world
             .logs("admin-infrastructure")
             .await
             .join("\n");
-        assert!(logs.contains("EventBridge did not take events"), "{logs}");
-        // Whoever comes 10 seconds later asks again.
+        assert!(logs.contains("the call of EventBridge failed"), "{logs}");
+        // A request 10 seconds later publishes the event.
         operations.bus.set_down(false);
-        operations.world.at(seconds(510)).await;
+        operations.world.set_clock(seconds(510)).await;
         assert_eq!(operations.get("").await.status(), 200);
-        assert_eq!(operations.asked(), 1);
+        assert_eq!(operations.requested_inspections(), 1);
     });
 }
 
 #[test]
-fn a_snapshot_of_yesterday_is_none() {
+fn snapshot_expires_after_a_day() {
     run(async {
         let operations = Operations::inspected(2, 1).await;
-        operations.world.at(seconds(86_400)).await;
+        operations.world.set_clock(seconds(86_400)).await;
         let later = seconds(86_401);
-        let (answer, ()) = tokio::join!(operations.get(""), async {
+        let (response, ()) = tokio::join!(operations.get(""), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             operations
                 .world
-                .inspected(&fleet::snapshot(3, 1, later), later)
+                .cache_snapshot(&fleet::snapshot(3, 1, later), later)
                 .await;
         });
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.json()["data"]["summary"]["totalNodes"], 3);
-        assert_eq!(operations.asked(), 1);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.json()["data"]["summary"]["totalNodes"], 3);
+        assert_eq!(operations.requested_inspections(), 1);
     });
 }
 
 #[test]
-fn a_setting_that_is_missing_is_named() {
+fn missing_setting_is_named() {
     run(async {
         let operations = Operations::new().await;
         for name in ["FLEET_TABLE", "EVENT_BUS"] {

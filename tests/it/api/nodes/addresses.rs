@@ -1,14 +1,13 @@
-//! Which addresses hosts may have, and that names are held to it too
+//! Which addresses hosts may have, given as an address or as a name
 
 use serde_json::{Value, json};
 use tests::{World, run};
 
-use super::{error, look, operator, register, stored, update};
+use super::{health_check, host_rows, register, status_and_error, super_admin_key, update};
 
 const REFUSED: &str = "hostname leads to an address that is not allowed";
 
-/// Of the machine itself, of private networks, of links, of a cloud's metadata service, and in every
-/// way they can be written.
+/// Loopback, private, link-local and metadata-service addresses in every notation.
 const INSIDE: [&str; 14] = [
     "127.0.0.1",
     "0.0.0.0",
@@ -23,44 +22,52 @@ const INSIDE: [&str; 14] = [
     "fd00:ec2::254",
     "::ffff:169.254.169.254",
     "64:ff9b::7f00:1",
-    // A name that leads there.
+    // A name that resolves to one.
     "localhost",
 ];
 
 #[test]
-fn a_deployment_on_the_internet_lets_no_host_be_inside() {
+fn a_public_deployment_refuses_private_addresses() {
     run(async {
         let mut world = World::new().await;
         world
             .settings
             .insert("ALLOW_PRIVATE_NODES".to_owned(), "false".to_owned());
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         for hostname in INSIDE {
             let body = json!({"nodeId": "n1", "hostname": hostname});
             let refused = register(&world, &key, &body).await;
-            assert_eq!(error(&refused), (400, REFUSED.to_owned()), "{hostname}");
+            assert_eq!(
+                status_and_error(&refused),
+                (400, REFUSED.to_owned()),
+                "{hostname}"
+            );
             assert_eq!(refused.json()["details"][0]["field"], json!("hostname"));
         }
-        assert_eq!(stored(&world).await, Vec::<Value>::new());
+        assert_eq!(host_rows(&world).await, Vec::<Value>::new());
 
         world
             .execute("INSERT INTO docker_nodes (node_id, hostname) VALUES ('n1', 'no-such-host.invalid')")
             .await;
-        let before = stored(&world).await;
+        let before = host_rows(&world).await;
         for hostname in INSIDE {
             let body = json!({"hostname": hostname, "capacity": 3});
             let refused = update(&world, &key, "n1", &body).await;
-            assert_eq!(error(&refused), (400, REFUSED.to_owned()), "{hostname}");
+            assert_eq!(
+                status_and_error(&refused),
+                (400, REFUSED.to_owned()),
+                "{hostname}"
+            );
         }
-        assert_eq!(stored(&world).await, before);
+        assert_eq!(host_rows(&world).await, before);
         let body = json!({"hostname": "another-host.invalid"});
         assert_eq!(update(&world, &key, "n1", &body).await.status(), 200);
 
-        // A name may come to lead there later: each connection looks anew.
+        // A name can resolve to such an address later, so every connection checks it again.
         world
             .execute("UPDATE docker_nodes SET hostname = 'localhost', ssh_port = 9")
             .await;
-        let checked = look(&world, &key, "n1").await.json();
+        let checked = health_check(&world, &key, "n1").await.json();
         let ssh = &checked["data"]["checks"]["ssh"];
         assert_eq!(
             (&checked["data"]["status"], &ssh["error"]),
@@ -73,10 +80,10 @@ fn a_deployment_on_the_internet_lets_no_host_be_inside() {
 }
 
 #[test]
-fn a_deployment_in_a_private_network_lets_them() {
+fn a_deployment_in_a_private_network_allows_private_addresses() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         for (node, hostname) in [("n1", "127.0.0.1"), ("n2", "localhost"), ("n3", "::1")] {
             let body = json!({"nodeId": node, "hostname": hostname, "sshPort": 9});
             let registered = register(&world, &key, &body).await;

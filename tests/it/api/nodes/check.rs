@@ -2,29 +2,32 @@
 
 use std::time::{Duration, Instant};
 
-use dev::host::{Options, Silent, Sshd};
+use dev::host::{Options, SilentPort, Sshd};
 use serde_json::{Value, json};
-use tests::lab::can;
+use tests::lab::can_run;
 use tests::{Lab, World, run};
 
-use super::{NODES, closed_host, error, look, operator, stored, world_with_key};
+use super::{
+    NODES, health_check, host_rows, register_closed_host, status_and_error, super_admin_key,
+    world_with_ssh_key,
+};
 
 #[test]
-fn a_host_is_looked_at_and_what_was_found_is_recorded() {
+fn a_health_check_inspects_a_host_and_records_its_status() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
         let world = &lab.world;
-        let key = operator(world).await;
+        let key = super_admin_key(world).await;
         world
             .execute(
                 "UPDATE docker_nodes SET status = 'offline', host_key_fingerprint = NULL,
                     metadata = metadata || '{\"apiToken\": \"canary\"}'",
             )
             .await;
-        let first = lab.running(json!({})).await;
-        lab.running(json!({})).await;
-        assert_eq!(lab.ask_and_run(first, "/suspend").await.1, "completed");
-        // An exited one of ours, and one of somebody else.
+        let first = lab.running_agent(json!({})).await;
+        lab.running_agent(json!({})).await;
+        assert_eq!(lab.request_and_run(first, "/suspend").await.1, "completed");
+        // An exited container with our label, and one of other software.
         let exited = json!({"Image": dev::host::image::SAMPLE, "Entrypoint": ["/nowhere"],
             "Labels": {"milady.agent": first.to_string()}});
         let create = "/containers/create?name=exited";
@@ -40,9 +43,9 @@ fn a_host_is_looked_at_and_what_was_found_is_recorded() {
             .await
             .expect("a container");
 
-        let looked = look(world, &key, "n1").await;
-        assert_eq!(looked.status(), 200, "{looked:?}");
-        let data = looked.json()["data"].clone();
+        let checked = health_check(world, &key, "n1").await;
+        assert_eq!(checked.status(), 200, "{checked:?}");
+        let data = checked.json()["data"].clone();
         let used = data["checks"]["diskUsage"]["usedPercent"]
             .as_u64()
             .expect("a figure");
@@ -72,7 +75,7 @@ fn a_host_is_looked_at_and_what_was_found_is_recorded() {
         assert!(checks["ssh"]["latencyMs"].is_u64(), "{checks}");
         assert!(checks["docker"]["version"].is_string(), "{checks}");
         assert_eq!(checks["diskUsage"]["ok"], json!(used < 90));
-        let row = &stored(world).await[0];
+        let row = &host_rows(world).await[0];
         assert_eq!(
             (&row["status"], &row["host_key_fingerprint"]),
             (&json!(status), &json!(lab.hosts[0].sshd.fingerprint()))
@@ -81,10 +84,10 @@ fn a_host_is_looked_at_and_what_was_found_is_recorded() {
         assert_eq!(shown["data"]["lastHealthCheck"], data["checkedAt"]);
         assert!(!shown.to_string().contains("canary"), "{shown}");
 
-        // Docker is down: the rest is read all the same (F19).
+        // A failed Docker read does not discard the other figures (F19).
         engine.stop().expect("stopped");
-        let looked = look(world, &key, "n1").await.json();
-        let data = &looked["data"];
+        let checked = health_check(world, &key, "n1").await.json();
+        let data = &checked["data"];
         assert_eq!(
             (&data["previousStatus"], &data["status"]),
             (&json!(status), &json!("degraded"))
@@ -110,29 +113,29 @@ fn a_host_is_looked_at_and_what_was_found_is_recorded() {
 }
 
 #[test]
-fn a_host_that_dies_while_it_is_known_is_offline_and_back_when_it_is_back() {
+fn a_host_that_dies_is_offline_until_it_is_back() {
     run(async {
-        if !can(&Sshd::availability()) {
+        if !can_run(&Sshd::availability()) {
             return;
         }
         let options = Options::default();
         let sshd = Sshd::start(&options).await.expect("an SSH server");
-        let world = world_with_key(&sshd.private_key_path()).await;
-        let key = operator(&world).await;
+        let world = world_with_ssh_key(&sshd.private_key_path()).await;
+        let key = super_admin_key(&world).await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": sshd.port(),
             "sshUser": sshd.user()});
         let registered = super::register(&world, &key, &body).await;
         assert_eq!(registered.status(), 201, "{registered:?}");
-        // It has no Docker Engine.
+        // The host has no Docker Engine.
         let mut before = "unknown";
         for (up, status) in [(true, "degraded"), (false, "offline"), (true, "degraded")] {
             if up {
-                sshd.start_again().await.expect("it is back");
+                sshd.restart().await.expect("it is back");
             } else {
                 sshd.stop().expect("it is down");
             }
-            let looked = look(&world, &key, "n1").await.json();
-            let data = &looked["data"];
+            let checked = health_check(&world, &key, "n1").await.json();
+            let data = &checked["data"];
             assert_eq!(
                 (
                     &data["previousStatus"],
@@ -140,7 +143,7 @@ fn a_host_that_dies_while_it_is_known_is_offline_and_back_when_it_is_back() {
                     &data["checks"]["ssh"]["ok"]
                 ),
                 (&json!(before), &json!(status), &json!(up)),
-                "{looked}"
+                "{checked}"
             );
             before = status;
         }
@@ -148,25 +151,25 @@ fn a_host_that_dies_while_it_is_known_is_offline_and_back_when_it_is_back() {
 }
 
 #[test]
-fn f25_a_host_that_says_nothing_is_offline_within_its_time() {
+fn f25_a_silent_host_is_offline_within_its_time_limit() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
-        let silent = Silent::start().expect("a silent host");
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
+        let silent = SilentPort::start().expect("a silent host");
         sqlx::query("UPDATE docker_nodes SET ssh_port = $1, status = 'healthy'")
             .bind(i32::from(silent.port()))
             .execute(&world.pool)
             .await
             .expect("a host");
         let began = Instant::now();
-        let looked = look(&world, &key, "n1").await;
+        let checked = health_check(&world, &key, "n1").await;
         assert!(
             began.elapsed() < Duration::from_secs(13),
             "{:?}",
             began.elapsed()
         );
-        let data = &looked.json()["data"];
+        let data = &checked.json()["data"];
         let why = "The host did not answer in time";
         assert_eq!(
             (&data["previousStatus"], &data["status"], &data["checks"]),
@@ -176,28 +179,28 @@ fn f25_a_host_that_says_nothing_is_offline_within_its_time() {
                 &json!({"ssh": {"ok": false, "error": why}, "docker": {"ok": false, "error": why}})
             )
         );
-        assert_eq!(stored(&world).await[0]["status"], json!("offline"));
+        assert_eq!(host_rows(&world).await[0]["status"], json!("offline"));
     });
 }
 
 #[test]
-fn a_host_at_which_nobody_listens_is_offline_and_one_that_is_none_is_not_found() {
+fn a_host_that_refuses_connections_is_offline_and_an_unregistered_host_is_404() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
-        let looked = look(&world, &key, "n1").await.json();
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
+        let checked = health_check(&world, &key, "n1").await.json();
         assert_eq!(
             (
-                &looked["data"]["status"],
-                &looked["data"]["checks"]["ssh"]["error"]
+                &checked["data"]["status"],
+                &checked["data"]["checks"]["ssh"]["error"]
             ),
             (&json!("offline"), &json!("The host cannot be reached"))
         );
         for name in ["none", "%00", "sync"] {
-            let missing = look(&world, &key, name).await;
+            let missing = health_check(&world, &key, name).await;
             assert_eq!(
-                error(&missing),
+                status_and_error(&missing),
                 (404, "Node not found".to_owned()),
                 "{name}"
             );

@@ -4,17 +4,17 @@ use expect_test::expect;
 use serde_json::json;
 use tests::{World, check, run};
 
-use super::{NODES, agent_on, closed_host, error, operator};
+use super::{NODES, agent_with, register_closed_host, status_and_error, super_admin_key};
 
 #[test]
 fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
-        agent_on(&world, organization, "stopped", "node_id = 'n1'").await;
-        agent_on(
+        agent_with(&world, organization, "stopped", "node_id = 'n1'").await;
+        agent_with(
             &world,
             organization,
             "error",
@@ -23,7 +23,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
             error_message = 'ssh: connect to host 10.0.0.7 port 22: refused'",
         )
         .await;
-        agent_on(
+        agent_with(
             &world,
             organization,
             "running",
@@ -95,17 +95,17 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
         );
         let tag = shown.header("etag").expect("a tag");
         let request = tests::suite::Request::new("GET", &format!("{NODES}/n1")).key(&key);
-        let again = world.call(request.header("if-none-match", tag)).await;
-        assert_eq!(again.status(), 304);
+        let repeated = world.call(request.header("if-none-match", tag)).await;
+        assert_eq!(repeated.status(), 304);
     });
 }
 
 #[test]
-fn what_is_no_host_is_not_found() {
+fn an_unregistered_host_is_404() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         world
             .execute("INSERT INTO docker_nodes (node_id, hostname) VALUES ('odd name/ä', 'h')")
             .await;
@@ -122,13 +122,17 @@ fn what_is_no_host_is_not_found() {
         ];
         for name in names {
             let answer = world.get(&key, &format!("{NODES}/{name}")).await;
-            assert_eq!(error(&answer), (404, "Node not found".to_owned()), "{name}");
+            assert_eq!(
+                status_and_error(&answer),
+                (404, "Node not found".to_owned()),
+                "{name}"
+            );
         }
         let long = world
             .get(&key, &format!("{NODES}/{}", "n".repeat(4_000)))
             .await;
         assert_eq!(long.status(), 404);
-        // One that an older deployment named.
+        // A name that an older deployment gave.
         let odd = world
             .get(&key, &format!("{NODES}/odd%20name%2F%C3%A4"))
             .await;

@@ -1,17 +1,21 @@
-//! Keys of hosts: pinned when a host is registered or first looked at, and held to
+//! Host keys: pinned at the registration or the first connection, and compared at every connection
 
 use dev::host::{KeyType, Options, Sshd};
 use serde_json::{Value, json};
-use tests::lab::can;
+use tests::lab::can_run;
 use tests::{World, run};
 
-use super::{NODES, error, logged, look, operator, register, stored, update, world_with_key};
+use super::{
+    NODES, audit_entries, health_check, host_rows, register, status_and_error, super_admin_key,
+    update, world_with_ssh_key,
+};
 
 const MISMATCH: &str = "The host's key is not the one we know";
-const NOT_ITS: &str = "hostKeyFingerprint is not the fingerprint of a key that the host has";
+const WRONG_FINGERPRINT: &str =
+    "hostKeyFingerprint is not the fingerprint of a key that the host has";
 
 async fn server(kinds: &[KeyType]) -> Option<Sshd> {
-    if !can(&Sshd::availability()) {
+    if !can_run(&Sshd::availability()) {
         return None;
     }
     let options = Options {
@@ -26,8 +30,8 @@ fn body(sshd: &Sshd, pin: Option<&str>) -> Value {
         "hostKeyFingerprint": pin})
 }
 
-/// No line of these functions tells where the host is, and none holds the key.
-async fn tell_nothing(world: &World, sshd: &Sshd, functions: &[&str]) {
+/// Checks that no log line of these functions holds the host's address or key.
+async fn check_no_leak(world: &World, sshd: &Sshd, functions: &[&str]) {
     let port = sshd.port().to_string();
     for function in functions {
         for line in world.logs(function).await {
@@ -39,13 +43,13 @@ async fn tell_nothing(world: &World, sshd: &Sshd, functions: &[&str]) {
 }
 
 #[test]
-fn f24_a_host_is_pinned_as_it_is_registered_and_another_key_is_not_let_near() {
+fn f24_registration_pins_the_host_key_and_another_key_is_refused() {
     run(async {
         let Some(sshd) = server(&[KeyType::Ed25519]).await else {
             return;
         };
-        let world = world_with_key(&sshd.private_key_path()).await;
-        let key = operator(&world).await;
+        let world = world_with_ssh_key(&sshd.private_key_path()).await;
+        let key = super_admin_key(&world).await;
         let registered = register(&world, &key, &body(&sshd, None)).await;
         let data = &registered.json()["data"];
         assert_eq!(registered.status(), 201, "{registered:?}");
@@ -58,93 +62,96 @@ fn f24_a_host_is_pinned_as_it_is_registered_and_another_key_is_not_let_near() {
             (&json!(sshd.fingerprint()), &json!(true), &Value::Null)
         );
         let pinned = sshd.fingerprint();
-        let row = &stored(&world).await[0];
+        let row = &host_rows(&world).await[0];
         assert_eq!(
             (&row["host_key_fingerprint"], &row["status"]),
             (&json!(pinned), &json!("unknown"))
         );
         assert_eq!(
-            logged(&world).await[0]["details"]["hostKeyFingerprint"],
+            audit_entries(&world).await[0]["details"]["hostKeyFingerprint"],
             json!(pinned)
         );
 
-        // Another machine has its address now.
+        // Another machine has the host's address now.
         sshd.change_host_key().await.expect("another key");
         let before = sshd.connections().expect("a log");
-        let looked = look(&world, &key, "n1").await;
-        let data = &looked.json()["data"];
-        assert_eq!(looked.status(), 200);
+        let checked = health_check(&world, &key, "n1").await;
+        let data = &checked.json()["data"];
+        assert_eq!(checked.status(), 200);
         assert_eq!(
             (&data["status"], &data["checks"]["ssh"]),
             (&json!("offline"), &json!({"ok": false, "error": MISMATCH}))
         );
         assert_eq!(sshd.connections().expect("a log"), before);
-        let row = &stored(&world).await[0];
+        let row = &host_rows(&world).await[0];
         assert_eq!(
             (&row["host_key_fingerprint"], &row["status"]),
             (&json!(pinned), &json!("offline"))
         );
 
-        // The address alone does not make it known; clearing the pin does, at the next look.
+        // Setting the address does not clear the pin. Clearing it lets the next check pin the new key.
         let moved = update(&world, &key, "n1", &json!({"sshPort": sshd.port()})).await;
         assert_eq!(moved.json()["data"]["hostKeyPinned"], json!(true));
-        let looked = look(&world, &key, "n1").await;
-        assert_eq!(looked.json()["data"]["status"], json!("offline"));
+        let checked = health_check(&world, &key, "n1").await;
+        assert_eq!(checked.json()["data"]["status"], json!("offline"));
         let cleared = update(&world, &key, "n1", &json!({"hostKeyFingerprint": null})).await;
         assert_eq!(cleared.json()["data"]["hostKeyPinned"], json!(false));
-        let looked = look(&world, &key, "n1").await.json();
+        let checked = health_check(&world, &key, "n1").await.json();
         assert_eq!(
-            looked["data"]["checks"]["ssh"]["ok"],
+            checked["data"]["checks"]["ssh"]["ok"],
             json!(true),
-            "{looked}"
+            "{checked}"
         );
         assert_eq!(
-            stored(&world).await[0]["host_key_fingerprint"],
+            host_rows(&world).await[0]["host_key_fingerprint"],
             json!(sshd.fingerprint())
         );
         let functions = ["node-register", "node-check", "node-update"];
-        tell_nothing(&world, &sshd, &functions).await;
+        check_no_leak(&world, &sshd, &functions).await;
     });
 }
 
 #[test]
-fn a_host_that_has_not_the_given_key_is_not_registered() {
+fn a_host_without_the_given_key_is_not_registered() {
     run(async {
         let Some(sshd) = server(&[KeyType::Ed25519, KeyType::Rsa]).await else {
             return;
         };
-        let Some(other) = server(&[KeyType::Ed25519]).await else {
+        let Some(other_host) = server(&[KeyType::Ed25519]).await else {
             return;
         };
-        let world = world_with_key(&sshd.private_key_path()).await;
-        let key = operator(&world).await;
-        let wrong = other.fingerprint();
+        let world = world_with_ssh_key(&sshd.private_key_path()).await;
+        let key = super_admin_key(&world).await;
+        let wrong = other_host.fingerprint();
         let refused = register(&world, &key, &body(&sshd, Some(&wrong))).await;
-        assert_eq!(error(&refused), (400, NOT_ITS.to_owned()));
+        assert_eq!(
+            status_and_error(&refused),
+            (400, WRONG_FINGERPRINT.to_owned())
+        );
         assert_eq!(
             refused.json()["details"][0]["field"],
             json!("hostKeyFingerprint")
         );
-        assert_eq!(stored(&world).await, Vec::<Value>::new());
-        assert_eq!(logged(&world).await, Vec::<Value>::new());
+        assert_eq!(host_rows(&world).await, Vec::<Value>::new());
+        assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
         assert_eq!(sshd.connections().expect("a log"), 0);
 
-        // Any key that it has will do, in either spelling.
+        // Any key that the host has is accepted, in either notation.
         for kind in [KeyType::Ed25519, KeyType::Rsa] {
             let pin = sshd.fingerprint_of(kind).expect("its fingerprint");
-            let given = pin.trim_start_matches("SHA256:");
-            let registered = register(&world, &key, &body(&sshd, Some(given))).await;
+            let given_pin = pin.trim_start_matches("SHA256:");
+            let registered = register(&world, &key, &body(&sshd, Some(given_pin))).await;
             let data = &registered.json()["data"];
             assert_eq!(registered.status(), 201, "{registered:?}");
             assert_eq!(
                 (&data["hostKeyFingerprint"], &data["warning"]),
                 (&json!(pin), &Value::Null)
             );
-            let looked = look(&world, &key, "n1").await.json();
+            let checked = health_check(&world, &key, "n1").await.json();
             assert_eq!(
-                looked["data"]["checks"]["ssh"]["ok"],
+                checked["data"]["checks"]["ssh"]["ok"],
                 json!(true),
-                "{looked}"
+                "{checked}"
             );
             world.execute("DELETE FROM docker_nodes").await;
         }
@@ -152,20 +159,20 @@ fn a_host_that_has_not_the_given_key_is_not_registered() {
 }
 
 #[test]
-fn a_host_that_refuses_our_key_is_registered_with_the_key_it_has() {
+fn a_host_that_refuses_our_key_is_registered_and_its_key_pinned() {
     run(async {
         let Some(sshd) = server(&[KeyType::Ed25519, KeyType::Rsa]).await else {
             return;
         };
-        let world = world_with_key(&sshd.stranger_key_path()).await;
-        let key = operator(&world).await;
+        let world = world_with_ssh_key(&sshd.unauthorized_key_path()).await;
+        let key = super_admin_key(&world).await;
         let second = sshd.fingerprint_of(KeyType::Rsa).expect("its fingerprint");
-        for (given, kept) in [
+        for (given_pin, stored_pin) in [
             (None, sshd.fingerprint()),
-            // Not the key it shows by itself, and still one that it has.
+            // The host has this key, but does not present it first.
             (Some(second.as_str()), second.clone()),
         ] {
-            let registered = register(&world, &key, &body(&sshd, given)).await;
+            let registered = register(&world, &key, &body(&sshd, given_pin)).await;
             let data = &registered.json()["data"];
             assert_eq!(registered.status(), 201, "{registered:?}");
             assert_eq!(
@@ -175,16 +182,16 @@ fn a_host_that_refuses_our_key_is_registered_with_the_key_it_has() {
                     &data["warning"]
                 ),
                 (
-                    &json!(kept),
+                    &json!(stored_pin),
                     &json!(true),
                     &json!("The host refused our key")
                 )
             );
-            let looked = look(&world, &key, "n1").await.json();
+            let checked = health_check(&world, &key, "n1").await.json();
             assert_eq!(
                 (
-                    &looked["data"]["status"],
-                    &looked["data"]["checks"]["ssh"]["error"]
+                    &checked["data"]["status"],
+                    &checked["data"]["checks"]["ssh"]["error"]
                 ),
                 (&json!("offline"), &json!("The host refused our key"))
             );
@@ -195,13 +202,13 @@ fn a_host_that_refuses_our_key_is_registered_with_the_key_it_has() {
 }
 
 #[test]
-fn without_a_key_of_ours_a_host_is_registered_unseen() {
+fn without_an_ssh_key_a_host_is_registered_without_a_pin() {
     run(async {
         let Some(sshd) = server(&[KeyType::Ed25519]).await else {
             return;
         };
-        let world = world_with_key(&sshd.private_key_path().with_extension("missing")).await;
-        let key = operator(&world).await;
+        let world = world_with_ssh_key(&sshd.private_key_path().with_extension("missing")).await;
+        let key = super_admin_key(&world).await;
         let registered = register(&world, &key, &body(&sshd, None)).await;
         let data = &registered.json()["data"];
         assert_eq!(registered.status(), 201, "{registered:?}");
@@ -212,9 +219,9 @@ fn without_a_key_of_ours_a_host_is_registered_unseen() {
                 &json!("No SSH key is set up: its key will be pinned at the first connection")
             )
         );
-        // That says nothing about the host.
-        let looked = look(&world, &key, "n1").await.json();
-        assert_eq!(looked["data"]["status"], json!("unknown"), "{looked}");
+        // The cause is ours, so the host's status is unknown.
+        let checked = health_check(&world, &key, "n1").await.json();
+        assert_eq!(checked["data"]["status"], json!("unknown"), "{checked}");
         let shown = world.get(&key, &format!("{NODES}/n1")).await.json();
         assert_eq!(shown["data"]["status"], json!("unknown"));
     });

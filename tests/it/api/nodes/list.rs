@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use tests::suite::Request;
 use tests::{World, check, run};
 
-use super::{NODES, operator};
+use super::{NODES, super_admin_key};
 
 #[test]
-fn hosts_are_listed_by_their_names_with_all_that_is_known_of_them_but_secrets() {
+fn hosts_are_listed_by_name_with_every_field_except_secrets() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         world
             .execute(
                 r#"INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, capacity,
@@ -83,18 +83,18 @@ fn hosts_are_listed_by_their_names_with_all_that_is_known_of_them_but_secrets() 
         "#]],
         );
         let tag = list.header("etag").expect("a tag");
-        let again = Request::new("GET", NODES)
+        let conditional_get = Request::new("GET", NODES)
             .key(&key)
             .header("if-none-match", tag);
-        assert_eq!(world.call(again).await.status(), 304);
+        assert_eq!(world.call(conditional_get).await.status(), 304);
     });
 }
 
 #[test]
-fn a_status_of_another_version_is_unknown() {
+fn a_status_word_of_a_newer_version_is_shown_as_unknown() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         world
             .execute("ALTER TABLE docker_nodes DROP CONSTRAINT docker_nodes_status_check")
             .await;
@@ -107,10 +107,10 @@ fn a_status_of_another_version_is_unknown() {
 }
 
 #[test]
-fn a_long_list_comes_in_pages() {
+fn hosts_are_listed_in_pages() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let empty = world.get(&key, NODES).await.json();
         assert_eq!(empty["data"], json!({"nodes": [], "total": 0}));
         world
@@ -119,7 +119,7 @@ fn a_long_list_comes_in_pages() {
                 SELECT 'n-' || lpad(n::text, 3, '0'), 'h' FROM generate_series(1, 203) n",
             )
             .await;
-        let mut seen = Vec::new();
+        let mut listed = Vec::new();
         let mut target = NODES.to_owned();
         for (limit, expected) in [("", 200), ("&limit=2", 2), ("&limit=2", 1)] {
             let separator = if target.contains('?') { "" } else { "?" };
@@ -130,13 +130,13 @@ fn a_long_list_comes_in_pages() {
             assert_eq!(page["data"]["total"], json!(203));
             let nodes = page["data"]["nodes"].as_array().expect("hosts").clone();
             assert_eq!(nodes.len(), expected);
-            seen.extend(nodes.into_iter().map(|node| node["nodeId"].clone()));
+            listed.extend(nodes.into_iter().map(|node| node["nodeId"].clone()));
             let cursor = page["nextCursor"].as_str().unwrap_or("none");
             target = format!("{NODES}?cursor={cursor}");
         }
         assert!(target.ends_with("none"));
-        let all: Vec<Value> = (1..=203).map(|n| json!(format!("n-{n:03}"))).collect();
-        assert_eq!(seen, all);
+        let expected: Vec<Value> = (1..=203).map(|n| json!(format!("n-{n:03}"))).collect();
+        assert_eq!(listed, expected);
         for query in [
             "limit=0",
             "limit=201",

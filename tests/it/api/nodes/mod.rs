@@ -19,15 +19,15 @@ use uuid::Uuid;
 
 const NODES: &str = "/api/v1/admin/docker-nodes";
 
-/// The key of a super admin.
-async fn operator(world: &World) -> String {
+/// An API key of a super admin.
+async fn super_admin_key(world: &World) -> String {
     let (organization, key) = world.tenant("0").await;
     world.make_admin(organization, "super_admin").await;
     key
 }
 
-/// A world whose functions have this key to hosts.
-async fn world_with_key(key: &Path) -> World {
+/// A world whose functions log in to hosts with this key.
+async fn world_with_ssh_key(key: &Path) -> World {
     let mut world = World::new().await;
     let path = key.to_str().expect("a path").to_owned();
     world
@@ -36,8 +36,8 @@ async fn world_with_key(key: &Path) -> World {
     world
 }
 
-/// A host `n1` at which nobody listens.
-async fn closed_host(world: &World) {
+/// Registers the host `n1`, on which nothing listens.
+async fn register_closed_host(world: &World) {
     world
         .execute(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port, created_at, updated_at)
@@ -60,22 +60,20 @@ async fn remove(world: &World, key: &str, node: &str) -> Response {
     world.call(request.key(key)).await
 }
 
-async fn look(world: &World, key: &str, node: &str) -> Response {
+async fn health_check(world: &World, key: &str, node: &str) -> Response {
     world
         .post(key, &format!("{NODES}/{node}/health-check"))
         .await
 }
 
-/// The rows of all hosts.
-async fn stored(world: &World) -> Vec<Value> {
+async fn host_rows(world: &World) -> Vec<Value> {
     sqlx::query_scalar("SELECT to_jsonb(n) - 'id' FROM docker_nodes n ORDER BY node_id")
         .fetch_all(&world.pool)
         .await
         .expect("hosts")
 }
 
-/// What the log of what admins did says of hosts.
-async fn logged(world: &World) -> Vec<Value> {
+async fn audit_entries(world: &World) -> Vec<Value> {
     sqlx::query_scalar(
         "SELECT jsonb_build_object('action', action, 'subject', subject, 'details', details,
             'result', result) FROM admin_audit_log ORDER BY id",
@@ -85,14 +83,19 @@ async fn logged(world: &World) -> Vec<Value> {
     .expect("the log")
 }
 
-/// An agent in this status whose row says this.
-async fn agent_on(world: &World, organization: Uuid, status: &str, columns: &'static str) -> Uuid {
+/// Creates an agent with this status and these columns.
+async fn agent_with(
+    world: &World,
+    organization: Uuid,
+    status: &str,
+    columns: &'static str,
+) -> Uuid {
     let agent = world.agent(organization, status).await;
-    world.set(agent, columns).await;
+    world.set_columns(agent, columns).await;
     agent
 }
 
-fn error(answer: &Response) -> (u64, String) {
+fn status_and_error(answer: &Response) -> (u64, String) {
     let text = answer.json()["error"]
         .as_str()
         .unwrap_or_default()
@@ -101,11 +104,11 @@ fn error(answer: &Response) -> (u64, String) {
 }
 
 #[test]
-fn nobody_but_a_super_admin_sees_or_changes_a_host() {
+fn only_super_admins_may_call_the_host_routes() {
     run(async {
         let world = World::new().await;
-        closed_host(&world).await;
-        let before = stored(&world).await;
+        register_closed_host(&world).await;
+        let before = host_rows(&world).await;
         let (_, owner) = world.tenant("0").await;
         let (with_wallet, wallet) = world.tenant("0").await;
         sqlx::query("UPDATE users SET wallet_address = '0xabc' WHERE organization_id = $1")
@@ -133,7 +136,7 @@ fn nobody_but_a_super_admin_sees_or_changes_a_host() {
             ("DELETE", format!("{NODES}/n1"), None),
             ("POST", format!("{NODES}/n1/health-check"), None),
             ("POST", format!("{NODES}/sync"), None),
-            // Who may not see hosts does not learn which there are.
+            // An unknown host gets the same answer, so that nobody can find out which hosts exist.
             ("GET", format!("{NODES}/none"), None),
         ] {
             let request = Request::new(method, &path);
@@ -151,7 +154,7 @@ fn nobody_but_a_super_admin_sees_or_changes_a_host() {
                 assert!(!answer.text().contains("127.0.0.1"), "{method} {path}");
             }
         }
-        assert_eq!(stored(&world).await, before);
-        assert_eq!(logged(&world).await, Vec::<Value>::new());
+        assert_eq!(host_rows(&world).await, before);
+        assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
     });
 }

@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use dev::host::Silent;
+use dev::host::SilentPort;
 use expect_test::expect;
 use serde_json::{Value, json};
 use tests::suite::{Request, Response};
 use tests::{World, check, run};
 
-use super::{NODES, error, logged, operator, register, stored};
+use super::{NODES, audit_entries, host_rows, register, status_and_error, super_admin_key};
 
 const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
 #[test]
-fn a_host_that_cannot_be_reached_is_registered_with_a_warning() {
+fn an_unreachable_host_is_registered_with_a_warning() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9, "unknown": 1});
         check(
             &register(&world, &key, &body).await,
@@ -46,7 +46,7 @@ fn a_host_that_cannot_be_reached_is_registered_with_a_warning() {
             }
         "#]],
         );
-        // What it is called leads nowhere now, and may do so later. A pin that is given is kept.
+        // The name does not resolve now and may later. A given pin is stored.
         let body = json!({"nodeId": "n2", "hostname": "no-such-host.invalid", "sshPort": null,
             "capacity": 1000, "sshUser": "milady", "hostKeyFingerprint": &PIN[7..]});
         let registered = register(&world, &key, &body).await;
@@ -60,15 +60,15 @@ fn a_host_that_cannot_be_reached_is_registered_with_a_warning() {
             ),
             (&json!(PIN), &json!(true), &json!(22))
         );
-        let said = data["warning"].as_str().expect("a warning");
+        let warning = data["warning"].as_str().expect("a warning");
         assert!(
-            said.ends_with("its key will be compared at the first connection"),
-            "{said}"
+            warning.ends_with("its key will be compared at the first connection"),
+            "{warning}"
         );
-        let stored = stored(&world).await;
+        let stored = host_rows(&world).await;
         assert_eq!(stored.len(), 2);
         assert_eq!(stored[1]["host_key_fingerprint"], json!(PIN));
-        let logged = logged(&world).await;
+        let logged = audit_entries(&world).await;
         assert_eq!(logged.len(), 2);
         assert_eq!(
             logged[0],
@@ -82,11 +82,11 @@ fn a_host_that_cannot_be_reached_is_registered_with_a_warning() {
 }
 
 #[test]
-fn f25_a_host_that_says_nothing_is_registered_within_its_time() {
+fn f25_a_silent_host_is_registered_within_the_time_limit() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        let silent = Silent::start().expect("a silent host");
+        let key = super_admin_key(&world).await;
+        let silent = SilentPort::start().expect("a silent host");
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": silent.port()});
         let began = Instant::now();
         let registered = register(&world, &key, &body).await;
@@ -106,14 +106,14 @@ fn f25_a_host_that_says_nothing_is_registered_within_its_time() {
 }
 
 #[test]
-fn every_wrong_field_is_named() {
+fn every_invalid_field_is_reported() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        let all = json!({"nodeId": "a/b", "hostname": "http://x", "sshPort": 0, "capacity": 0,
+        let key = super_admin_key(&world).await;
+        let every_field_invalid = json!({"nodeId": "a/b", "hostname": "http://x", "sshPort": 0, "capacity": 0,
             "sshUser": "-oProxyCommand=x", "hostKeyFingerprint": "MD5:00"});
         check(
-            &register(&world, &key, &all).await,
+            &register(&world, &key, &every_field_invalid).await,
             expect![[r#"
             400 application/problem+json
             {
@@ -238,78 +238,78 @@ fn every_wrong_field_is_named() {
             let answer = world.call(request.header("content-type", kind)).await;
             assert_eq!(answer.status(), status, "{body} {kind}");
         }
-        assert_eq!(stored(&world).await, Vec::<Value>::new());
-        // JSON knows no difference between these.
-        let mut whole = good.clone();
-        whole["capacity"] = json!(8.0);
-        assert_eq!(register(&world, &key, &whole).await.status(), 201);
+        assert_eq!(host_rows(&world).await, Vec::<Value>::new());
+        // JSON does not distinguish these.
+        let mut integral_float = good.clone();
+        integral_float["capacity"] = json!(8.0);
+        assert_eq!(register(&world, &key, &integral_float).await.status(), 201);
     });
 }
 
 #[test]
-fn a_name_is_given_once() {
+fn a_host_name_can_be_registered_only_once() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
         assert_eq!(register(&world, &key, &body).await.status(), 201);
-        let again = register(&world, &key, &body).await;
+        let repeated = register(&world, &key, &body).await;
         assert_eq!(
-            error(&again),
+            status_and_error(&repeated),
             (409, "Node with id 'n1' already exists".to_owned())
         );
-        assert_eq!(logged(&world).await.len(), 1);
+        assert_eq!(audit_entries(&world).await.len(), 1);
     });
 }
 
 #[test]
-fn of_those_who_register_one_name_at_the_same_moment_one_does() {
+fn one_of_several_simultaneous_registrations_of_a_name_succeeds() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         for round in 0..3 {
-            let asked = (1..=4).map(|n| {
-                // Each knows another host by that name.
+            let registrations = (1..=4).map(|n| {
+                // Each request registers another host under the same name.
                 let body =
                     json!({"nodeId": format!("n{round}"), "hostname": "127.0.0.1", "sshPort": n});
-                world.call_cold(Request::new("POST", NODES).key(&key).json(&body))
+                world.call_on_new_instance(Request::new("POST", NODES).key(&key).json(&body))
             });
-            let answers: Vec<Response> = futures_util::future::join_all(asked).await;
-            let mut statuses: Vec<u64> = answers.iter().map(Response::status).collect();
+            let responses: Vec<Response> = futures_util::future::join_all(registrations).await;
+            let mut statuses: Vec<u64> = responses.iter().map(Response::status).collect();
             statuses.sort_unstable();
-            assert_eq!(statuses, [201, 409, 409, 409], "{answers:?}");
-            let won = answers.iter().find(|answer| answer.status() == 201);
-            let won = won.expect("one").json()["data"]["sshPort"].clone();
-            let stored = stored(&world).await;
+            assert_eq!(statuses, [201, 409, 409, 409], "{responses:?}");
+            let winner = responses.iter().find(|answer| answer.status() == 201);
+            let port = winner.expect("one").json()["data"]["sshPort"].clone();
+            let stored = host_rows(&world).await;
             assert_eq!(
                 (stored.len(), &stored[round]["ssh_port"]),
-                (round + 1, &won)
+                (round + 1, &port)
             );
         }
-        assert_eq!(logged(&world).await.len(), 3);
+        assert_eq!(audit_entries(&world).await.len(), 3);
     });
 }
 
 #[test]
-fn a_repeated_registration_gets_the_first_answer() {
+fn a_repeated_registration_gets_the_first_response() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        let once = |port: u16| {
+        let key = super_admin_key(&world).await;
+        let request = |port: u16| {
             let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": port});
             let request = Request::new("POST", NODES).key(&key).json(&body);
             request.header("idempotency-key", "once")
         };
-        let first = world.call(once(9)).await;
+        let first = world.call(request(9)).await;
         world
             .execute("UPDATE docker_nodes SET capacity = 3, metadata = '{\"a\": 1}'")
             .await;
-        let again = world.call(once(9)).await;
-        assert_eq!((first.status(), first.json()), (201, again.json()));
-        assert_eq!(again.status(), 201);
-        assert_eq!(world.call(once(10)).await.status(), 422);
-        assert_eq!(stored(&world).await.len(), 1);
-        // What was refused may be asked for again.
+        let repeated = world.call(request(9)).await;
+        assert_eq!((first.status(), first.json()), (201, repeated.json()));
+        assert_eq!(repeated.status(), 201);
+        assert_eq!(world.call(request(10)).await.status(), 422);
+        assert_eq!(host_rows(&world).await.len(), 1);
+        // A refused request can be repeated with its key.
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
         let request = Request::new("POST", NODES).key(&key).json(&body);
         let request = request.header("idempotency-key", "other");

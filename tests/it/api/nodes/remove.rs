@@ -5,14 +5,17 @@ use serde_json::{Value, json};
 use shared::db::hosts::slots::slot_take;
 use tests::{World, check, run};
 
-use super::{agent_on, closed_host, error, logged, operator, remove, stored};
+use super::{
+    agent_with, audit_entries, host_rows, register_closed_host, remove, status_and_error,
+    super_admin_key,
+};
 
 #[test]
 fn a_host_without_agents_is_removed() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         check(
             &remove(&world, &key, "n1").await,
             expect![[r#"
@@ -26,71 +29,78 @@ fn a_host_without_agents_is_removed() {
             }
         "#]],
         );
-        assert_eq!(stored(&world).await, Vec::<Value>::new());
+        assert_eq!(host_rows(&world).await, Vec::<Value>::new());
         assert_eq!(
-            logged(&world).await,
+            audit_entries(&world).await,
             [json!({"action": "node.remove", "subject": "n1", "details": {}, "result": "removed"})]
         );
-        let again = remove(&world, &key, "n1").await;
-        assert_eq!(error(&again), (404, "Node not found".to_owned()));
-        assert_eq!(logged(&world).await.len(), 1);
+        let repeated = remove(&world, &key, "n1").await;
+        assert_eq!(
+            status_and_error(&repeated),
+            (404, "Node not found".to_owned())
+        );
+        assert_eq!(audit_entries(&world).await.len(), 1);
     });
 }
 
 const CONTAINER: &str = "node_id = 'n1', container_name = 'c'";
 
 #[test]
-fn a_host_with_a_container_on_it_stays() {
+fn a_host_with_a_container_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
         for (status, columns) in [
             ("running", CONTAINER),
             ("provisioning", CONTAINER),
             ("disconnected", CONTAINER),
-            // It may have left one behind.
+            // A failed start may have left a container behind.
             ("error", CONTAINER),
-            // Where an older web app did not say what it is called.
+            // An older web app did not write the container's name.
             ("running", "node_id = 'n1'"),
         ] {
-            let agent = agent_on(&world, organization, status, columns).await;
+            let agent = agent_with(&world, organization, status, columns).await;
             let refused = remove(&world, &key, "n1").await;
             let sentence = "Cannot remove node 'n1': 1 active container(s) still running. \
                 Stop or migrate them first.";
-            assert_eq!(error(&refused), (409, sentence.to_owned()), "{status}");
+            assert_eq!(
+                status_and_error(&refused),
+                (409, sentence.to_owned()),
+                "{status}"
+            );
             world.delete(agent).await;
         }
-        agent_on(&world, organization, "running", CONTAINER).await;
-        agent_on(
+        agent_with(&world, organization, "running", CONTAINER).await;
+        agent_with(
             &world,
             organization,
             "error",
             "node_id = 'n1', container_name = 'd', unsaved_since = billing_clock()",
         )
         .await;
-        let (_, said) = error(&remove(&world, &key, "n1").await);
-        assert!(said.contains(": 2 active container(s)"), "{said}");
-        assert_eq!(stored(&world).await.len(), 1);
-        assert_eq!(logged(&world).await, Vec::<Value>::new());
+        let (_, error) = status_and_error(&remove(&world, &key, "n1").await);
+        assert!(error.contains(": 2 active container(s)"), "{error}");
+        assert_eq!(host_rows(&world).await.len(), 1);
+        assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
     });
 }
 
 #[test]
-fn a_host_that_holds_the_only_copy_of_a_state_stays() {
+fn a_host_with_the_only_copy_of_a_state_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let unsaved = "node_id = 'n1', unsaved_since = billing_clock()";
-        agent_on(&world, organization, "stopped", unsaved).await;
-        agent_on(&world, organization, "error", unsaved).await;
+        agent_with(&world, organization, "stopped", unsaved).await;
+        agent_with(&world, organization, "error", unsaved).await;
         let refused = remove(&world, &key, "n1").await;
         let sentence = "Cannot remove node 'n1': it holds the only copy of the state of 2 stopped \
             agent(s). Start, restore or delete them first.";
-        assert_eq!(error(&refused), (409, sentence.to_owned()));
+        assert_eq!(status_and_error(&refused), (409, sentence.to_owned()));
         world
             .execute("UPDATE milady_sandboxes SET unsaved_since = NULL")
             .await;
@@ -99,24 +109,24 @@ fn a_host_that_holds_the_only_copy_of_a_state_stays() {
 }
 
 #[test]
-fn agents_that_are_saved_or_elsewhere_are_no_obstacle() {
+fn agents_that_are_saved_or_on_other_hosts_do_not_prevent_removal() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
-        let stopped = agent_on(&world, organization, "stopped", "node_id = 'n1'").await;
-        // An older web app left the name.
-        agent_on(
+        let stopped = agent_with(&world, organization, "stopped", "node_id = 'n1'").await;
+        // An older web app did not clear the container's name.
+        agent_with(
             &world,
             organization,
             "stopped",
             "node_id = 'n1', container_name = 'c'",
         )
         .await;
-        agent_on(&world, organization, "pending", "node_id = 'n1'").await;
-        agent_on(&world, organization, "error", "node_id = 'n1'").await;
-        agent_on(
+        agent_with(&world, organization, "pending", "node_id = 'n1'").await;
+        agent_with(&world, organization, "error", "node_id = 'n1'").await;
+        agent_with(
             &world,
             organization,
             "running",
@@ -124,7 +134,7 @@ fn agents_that_are_saved_or_elsewhere_are_no_obstacle() {
         )
         .await;
         assert_eq!(remove(&world, &key, "n1").await.status(), 200);
-        // Its row goes on naming the host: a start takes its backup elsewhere.
+        // Its row still names the host: the next start restores its backup on another host.
         let node: Option<String> =
             sqlx::query_scalar("SELECT node_id FROM milady_sandboxes WHERE id = $1")
                 .bind(stopped)
@@ -136,18 +146,18 @@ fn agents_that_are_saved_or_elsewhere_are_no_obstacle() {
 }
 
 #[test]
-fn f17_an_agent_that_is_being_placed_is_seen() {
+fn f17_a_host_on_which_an_agent_is_being_placed_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "provisioning").await;
         let mut placing = world.pool.begin().await.expect("begin");
         assert!(slot_take(&mut placing, "n1").await.expect("a slot"));
         let removing = remove(&world, &key, "n1");
         let going_on = async {
-            world.until_somebody_waits().await;
+            world.wait_until_a_session_is_blocked().await;
             sqlx::query(
                 "UPDATE milady_sandboxes SET node_id = 'n1', container_name = 'c' WHERE id = $1",
             )

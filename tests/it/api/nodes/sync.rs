@@ -6,17 +6,18 @@ use expect_test::expect;
 use serde_json::{Value, json};
 use shared::app::node::sync::node_sync;
 use shared::db;
+use shared::domain::ids::UserId;
 use tests::suite::Response;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{NODES, agent_on, closed_host, logged, operator, stored};
+use super::{NODES, agent_with, audit_entries, host_rows, register_closed_host, super_admin_key};
 
 async fn sync(world: &World, key: &str) -> Response {
     world.post(key, &format!("{NODES}/sync")).await
 }
 
-/// What each host's count says, and how many rows hold a slot of it.
+/// Each host's count, and the number of rows that hold a slot of it.
 async fn counts(world: &World) -> Vec<(i32, i32)> {
     sqlx::query_as(
         "SELECT allocated_count, (SELECT count(*)::integer FROM milady_sandboxes a
@@ -29,10 +30,10 @@ async fn counts(world: &World) -> Vec<(i32, i32)> {
 }
 
 #[test]
-fn counts_are_set_to_the_rows_that_hold_a_slot() {
+fn a_sync_sets_each_count_to_the_number_of_rows_that_hold_a_slot() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
+        let key = super_admin_key(&world).await;
         world
             .execute(
                 "INSERT INTO docker_nodes (node_id, hostname, allocated_count, enabled) VALUES
@@ -41,7 +42,7 @@ fn counts_are_set_to_the_rows_that_hold_a_slot() {
             .await;
         let organization = world.organization("10").await;
         for status in ["running", "provisioning", "disconnected", "error"] {
-            agent_on(
+            agent_with(
                 &world,
                 organization,
                 status,
@@ -49,32 +50,32 @@ fn counts_are_set_to_the_rows_that_hold_a_slot() {
             )
             .await;
         }
-        // None of these has a slot: a volume, what an older web app stopped, what was never placed.
-        agent_on(&world, organization, "stopped", "node_id = 'full'").await;
-        agent_on(
+        // None of these holds a slot: a volume only, stopped by an older web app, never placed.
+        agent_with(&world, organization, "stopped", "node_id = 'full'").await;
+        agent_with(
             &world,
             organization,
             "stopped",
             "node_id = 'full', container_name = 'd'",
         )
         .await;
-        agent_on(&world, organization, "running", "node_id = 'full'").await;
-        agent_on(&world, organization, "running", "container_name = 'e'").await;
-        agent_on(
+        agent_with(&world, organization, "running", "node_id = 'full'").await;
+        agent_with(&world, organization, "running", "container_name = 'e'").await;
+        agent_with(
             &world,
             organization,
             "running",
             "node_id = 'right', container_name = 'f'",
         )
         .await;
-        agent_on(
+        agent_with(
             &world,
             organization,
             "running",
             "node_id = 'unknown', container_name = 'g'",
         )
         .await;
-        let before = stored(&world).await;
+        let before = host_rows(&world).await;
         check(
             &sync(&world, &key).await,
             expect![[r#"
@@ -98,32 +99,35 @@ fn counts_are_set_to_the_rows_that_hold_a_slot() {
             }
         "#]],
         );
-        let after: Vec<Value> = stored(&world).await;
+        let after: Vec<Value> = host_rows(&world).await;
         let taken: Vec<&Value> = after.iter().map(|row| &row["allocated_count"]).collect();
         assert_eq!(taken, [&json!(4), &json!(0), &json!(1)]);
         assert_eq!(after[2], before[2], "what was right is not written");
         assert_eq!(
-            logged(&world).await,
+            audit_entries(&world).await,
             [
                 json!({"action": "node.sync", "subject": "all", "result": "synced", "details": {
                 "full": {"before": 0, "after": 4}, "gone": {"before": 7, "after": 0}}})
             ]
         );
-        let again = sync(&world, &key).await.json();
+        let repeated = sync(&world, &key).await.json();
         assert_eq!(
-            (&again["data"]["nodesChanged"], &again["data"]["changes"]),
+            (
+                &repeated["data"]["nodesChanged"],
+                &repeated["data"]["changes"]
+            ),
             (&json!(0), &json!({}))
         );
-        assert_eq!(logged(&world).await.len(), 2);
+        assert_eq!(audit_entries(&world).await.len(), 2);
     });
 }
 
 #[test]
-fn f17_a_slot_that_is_taken_or_freed_meanwhile_is_counted_once() {
+fn f17_a_slot_taken_or_freed_during_a_sync_is_counted_once() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
 
@@ -134,7 +138,7 @@ fn f17_a_slot_that_is_taken_or_freed_meanwhile_is_counted_once() {
                 .expect("a slot")
         );
         let going_on = async {
-            world.until_somebody_waits().await;
+            world.wait_until_a_session_is_blocked().await;
             place(&mut taking, agent).await;
             taking.commit().await.expect("commit");
         };
@@ -146,7 +150,7 @@ fn f17_a_slot_that_is_taken_or_freed_meanwhile_is_counted_once() {
         );
         assert_eq!(counts(&world).await, [(1, 1)]);
 
-        // The row names no container any more, and the slot is about to be freed.
+        // The row has stopped naming its container, and the slot is not yet freed.
         let mut freeing = world.pool.begin().await.expect("begin");
         sqlx::query("UPDATE milady_sandboxes SET container_name = NULL WHERE id = $1")
             .bind(agent)
@@ -177,8 +181,8 @@ async fn place(conn: &mut sqlx::PgConnection, agent: Uuid) {
     .expect("a place");
 }
 
-/// Takes a slot and gives it back, over and over, each in a transaction that takes its time, as jobs do.
-async fn come_and_go(world: &World, agent: Uuid, rounds: u32) {
+/// Takes and frees a slot repeatedly, each in a transaction that lasts a while, as jobs do.
+async fn take_and_free_slots(world: &World, agent: Uuid, rounds: u32) {
     for round in 0..rounds {
         let wait = Duration::from_micros(u64::from((round * 7 + agent.as_fields().0) % 5) * 300);
         let mut tx = world.pool.begin().await.expect("begin");
@@ -190,7 +194,7 @@ async fn come_and_go(world: &World, agent: Uuid, rounds: u32) {
             place(&mut tx, agent).await;
             tokio::time::sleep(wait).await;
         }
-        // Every third start fails half way.
+        // Every third start fails before it commits.
         if round % 3 == 2 {
             tx.rollback().await.expect("rollback");
             continue;
@@ -210,17 +214,19 @@ async fn come_and_go(world: &World, agent: Uuid, rounds: u32) {
         .expect("a row");
         tokio::time::sleep(wait).await;
         if held.rows_affected() == 1 {
-            db::hosts::slots::slot_free(&mut tx, "n1").await.expect("freed");
+            db::hosts::slots::slot_free(&mut tx, "n1")
+                .await
+                .expect("freed");
         }
         tx.commit().await.expect("commit");
     }
 }
 
 #[test]
-fn f17_a_wrong_count_is_mended_while_agents_come_and_go() {
+fn f17_a_sync_corrects_a_wrong_count_while_slots_are_taken_and_freed() {
     run(async {
         let world = World::new().await;
-        closed_host(&world).await;
+        register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let mut agents = Vec::new();
         for _ in 0..6 {
@@ -232,15 +238,17 @@ fn f17_a_wrong_count_is_mended_while_agents_come_and_go() {
                     "UPDATE docker_nodes SET capacity = 100, allocated_count = allocated_count + 2",
                 )
                 .await;
-            let coming = agents.iter().map(|agent| come_and_go(&world, *agent, 5));
-            let coming = futures_util::future::join_all(coming);
-            let counting = async {
+            let writers = agents
+                .iter()
+                .map(|agent| take_and_free_slots(&world, *agent, 5));
+            let writers = futures_util::future::join_all(writers);
+            let sync = async {
                 tokio::time::sleep(Duration::from_micros(500 * (round % 10))).await;
-                let synced = node_sync(&world.pool, Uuid::nil()).await;
-                synced.expect("counted").changes.len()
+                let synced = node_sync(&world.pool, UserId::new(Uuid::nil())).await;
+                synced.expect("a sync").changes.len()
             };
-            let (_, mended) = tokio::join!(coming, counting);
-            assert_eq!(mended, 1);
+            let (_, corrected_hosts) = tokio::join!(writers, sync);
+            assert_eq!(corrected_hosts, 1);
             let counts = counts(&world).await;
             assert_eq!(counts[0].0, counts[0].1, "round {round}");
             world

@@ -6,19 +6,22 @@ use tests::suite::Request;
 use tests::world::minutes;
 use tests::{World, check, run};
 
-use super::{NODES, closed_host, error, logged, operator, stored, update};
+use super::{
+    NODES, audit_entries, host_rows, register_closed_host, status_and_error, super_admin_key,
+    update,
+};
 
 const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
 #[test]
-fn every_field_can_be_changed_alone_and_the_others_stay() {
+fn each_field_can_be_changed_without_the_others() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         let metadata =
             json!({"dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1", "rack": 4});
-        let mut expected = stored(&world).await[0].clone();
+        let mut expected = host_rows(&world).await[0].clone();
         for (minute, (field, value, column)) in (1..).zip([
             ("hostname", json!("127.0.0.2"), "hostname"),
             ("enabled", json!(false), "enabled"),
@@ -30,10 +33,10 @@ fn every_field_can_be_changed_alone_and_the_others_stay() {
             ("metadata", json!({}), "metadata"),
             ("hostKeyFingerprint", Value::Null, "host_key_fingerprint"),
         ]) {
-            world.at(minutes(minute)).await;
+            world.set_clock(minutes(minute)).await;
             let changed = update(&world, &key, "n1", &json!({field: value})).await;
             assert_eq!(changed.status(), 200, "{field} {changed:?}");
-            let row = stored(&world).await[0].clone();
+            let row = host_rows(&world).await[0].clone();
             expected[column] = value.clone();
             expected["updated_at"] = row["updated_at"].clone();
             assert_eq!(row, expected, "{field}");
@@ -45,9 +48,9 @@ fn every_field_can_be_changed_alone_and_the_others_stay() {
                 shown["updatedAt"],
                 json!(format!("2026-03-01T00:{minute:02}:00.000Z"))
             );
-            let logged = logged(&world).await;
+            let logged = audit_entries(&world).await;
             let last = logged.last().expect("an entry");
-            let told = if field == "metadata" {
+            let audited = if field == "metadata" {
                 json!("replaced")
             } else {
                 value
@@ -55,22 +58,22 @@ fn every_field_can_be_changed_alone_and_the_others_stay() {
             assert_eq!(
                 *last,
                 json!({"action": "node.update", "subject": "n1", "result": "updated",
-                    "details": {field: told}})
+                    "details": {field: audited}})
             );
         }
     });
 }
 
 #[test]
-fn several_fields_change_at_once_and_what_is_null_or_unknown_stays() {
+fn several_fields_change_at_once_and_null_or_unknown_fields_are_ignored() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
         world
             .execute("UPDATE docker_nodes SET allocated_count = 5, host_key_fingerprint = 'kept'")
             .await;
-        // Fewer slots than are taken: it empties itself.
+        // A capacity below the number of taken slots is allowed: the host empties over time.
         let body = json!({"capacity": 2, "enabled": false, "sshPort": 2200, "hostname": null, "node_id": "x"});
         check(
             &update(&world, &key, "n1", &body).await,
@@ -98,21 +101,21 @@ fn several_fields_change_at_once_and_what_is_null_or_unknown_stays() {
             }
         "#]],
         );
-        // It was moved, and is still expected to have its key.
+        // A new address does not clear the pin.
         assert_eq!(
-            stored(&world).await[0]["host_key_fingerprint"],
+            host_rows(&world).await[0]["host_key_fingerprint"],
             json!("kept")
         );
     });
 }
 
 #[test]
-fn what_cannot_be_is_refused_and_changes_nothing() {
+fn an_invalid_change_is_refused_and_changes_nothing() {
     run(async {
         let world = World::new().await;
-        let key = operator(&world).await;
-        closed_host(&world).await;
-        let before = stored(&world).await;
+        let key = super_admin_key(&world).await;
+        register_closed_host(&world).await;
+        let before = host_rows(&world).await;
         let long = json!({"note": "x".repeat(16_384)});
         for body in [
             json!({}),
@@ -121,7 +124,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         ] {
             let refused = update(&world, &key, "n1", &body).await;
             let expected = (400, "body must hold something to change".to_owned());
-            assert_eq!(error(&refused), expected, "{body}");
+            assert_eq!(status_and_error(&refused), expected, "{body}");
         }
         for (field, value) in [
             ("hostname", json!("a b")),
@@ -158,8 +161,11 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         let plain = request.header("content-type", "text/plain").body("{}");
         assert_eq!(world.call(plain).await.status(), 415);
         let missing = update(&world, &key, "none", &json!({"enabled": false})).await;
-        assert_eq!(error(&missing), (404, "Node not found".to_owned()));
-        assert_eq!(stored(&world).await, before);
-        assert_eq!(logged(&world).await, Vec::<Value>::new());
+        assert_eq!(
+            status_and_error(&missing),
+            (404, "Node not found".to_owned())
+        );
+        assert_eq!(host_rows(&world).await, before);
+        assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
     });
 }

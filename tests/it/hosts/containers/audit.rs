@@ -1,17 +1,17 @@
-//! What is on the hosts against what the rows say.
+//! Comparing the containers on the hosts with the rows.
 
 use std::time::{Duration, Instant};
 
-use dev::host::Silent;
+use dev::host::SilentPort;
 use serde_json::{Value, json};
 use tests::run;
 use uuid::Uuid;
 
-use super::super::bad::Canary;
-use super::{AUDIT, Held, container, lab, name};
+use super::super::failures::HostSecrets;
+use super::{AUDIT, TableLock, container_name, lab, run_container};
 
 #[test]
-fn ghosts_and_orphans_are_found_and_nothing_else() {
+fn an_audit_reports_unclaimed_and_missing_containers_only() {
     run(async {
         let Some(lab) = lab(2).await else {
             return;
@@ -19,19 +19,19 @@ fn ghosts_and_orphans_are_found_and_nothing_else() {
         let (one, other) = (&lab.hosts[0].engine, &lab.hosts[1].engine);
         let placed = async |columns: &'static str| {
             let agent = lab.agent(json!({})).await;
-            lab.world.set(agent, columns).await;
+            lab.world.set_columns(agent, columns).await;
             agent
         };
         let running = "status = 'running', node_id = 'n1', container_name = 'milady-' || id";
         let well = placed(running).await;
-        container(one, &name(well), Some(well)).await;
+        run_container(one, &container_name(well), Some(well)).await;
         let missing = placed(running).await;
         let disconnected =
             placed("status = 'disconnected', node_id = 'n1', container_name = 'milady-' || id")
                 .await;
-        // In error, and its row goes on naming a container, which holds a slot.
+        // An agent in error whose row still names a container, which occupies a slot.
         let failed = placed("status = 'error', node_id = 'n2', container_name = 'odd-name'").await;
-        // None of these expects one.
+        // These rows expect no container.
         for columns in [
             "status = 'error', node_id = 'n1'",
             "status = 'stopped', node_id = 'n1'",
@@ -41,30 +41,33 @@ fn ghosts_and_orphans_are_found_and_nothing_else() {
         ] {
             placed(columns).await;
         }
-        let second = container(other, &name(well), Some(well)).await;
-        let exited = name(Uuid::new_v4());
-        let exited_id = container(one, &exited, None).await;
+        let second = run_container(other, &container_name(well), Some(well)).await;
+        let exited = container_name(Uuid::new_v4());
+        let exited_id = run_container(one, &exited, None).await;
         one.kill(&exited).await.expect("killed");
-        container(one, "postgres", None).await;
-        // What a stopped agent has left is its own.
+        run_container(one, "postgres", None).await;
+        // The remaining container of a stopped agent is claimed by its row.
         let stopped = placed("status = 'stopped', node_id = 'n2'").await;
-        container(other, &name(stopped), Some(stopped)).await;
+        run_container(other, &container_name(stopped), Some(stopped)).await;
 
-        let answer = lab.world.post(&lab.key, AUDIT).await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        let data = answer.json()["data"].clone();
+        let response = lab.world.post(&lab.key, AUDIT).await;
+        assert_eq!(response.status(), 200, "{response:?}");
+        let data = response.json()["data"].clone();
         assert_eq!(data["nodesChecked"], json!(2));
         assert_eq!(
             data["ghostContainers"],
             json!([
                 {"nodeId": "n1", "hostname": "127.0.0.1", "names": [exited]},
-                {"nodeId": "n2", "hostname": "127.0.0.1", "names": [name(well)]},
+                {"nodeId": "n2", "hostname": "127.0.0.1", "names": [container_name(well)]},
             ])
         );
         let orphan = |agent: Uuid, name: String| json!({"id": agent, "containerName": name});
         let mut first = vec![missing, disconnected];
         first.sort();
-        let first: Vec<Value> = first.into_iter().map(|id| orphan(id, name(id))).collect();
+        let first: Vec<Value> = first
+            .into_iter()
+            .map(|id| orphan(id, container_name(id)))
+            .collect();
         let last = orphan(failed, "odd-name".to_owned());
         let mut all = first.clone();
         all.push(last.clone());
@@ -87,38 +90,39 @@ fn ghosts_and_orphans_are_found_and_nothing_else() {
     });
 }
 
-/// A start names its container in its row before it makes it: hosts are read first.
+/// A start writes the container's name to the row before it creates the container, so the audit reads hosts
+/// before rows.
 #[test]
-fn what_is_claimed_while_the_hosts_are_read_is_no_ghost() {
+fn a_container_claimed_during_the_audit_is_not_reported() {
     run(async {
         let Some(lab) = lab(1).await else {
             return;
         };
         let agent = lab.agent(json!({})).await;
-        container(&lab.hosts[0].engine, &name(agent), Some(agent)).await;
-        let held = Held::on(&lab.world, super::AGENTS).await;
+        run_container(&lab.hosts[0].engine, &container_name(agent), Some(agent)).await;
+        let lock = TableLock::acquire(&lab.world, super::LOCK_AGENTS).await;
         let claim = async {
-            lab.world.until_somebody_waits().await;
-            held.and(
+            lab.world.wait_until_a_session_is_blocked().await;
+            lock.run_and_release(
                 "UPDATE milady_sandboxes SET status = 'provisioning', node_id = 'n1',
                     container_name = 'milady-' || id",
             )
             .await;
         };
-        let (answer, ()) = tokio::join!(lab.world.post(&lab.key, AUDIT), claim);
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        assert_eq!(answer.json()["data"]["totalGhostContainers"], json!(0));
+        let (response, ()) = tokio::join!(lab.world.post(&lab.key, AUDIT), claim);
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(response.json()["data"]["totalGhostContainers"], json!(0));
     });
 }
 
-/// F19, F23: twenty hosts that say nothing, one that is down, one without Docker, and one that is well.
+/// F19, F23: twenty silent hosts, one that is down, one without Docker, and one that works.
 #[test]
-fn f23_silent_hosts_cost_no_more_than_their_own_part_of_the_answer() {
+fn f23_silent_hosts_do_not_delay_or_hide_the_others() {
     run(async {
         let Some(lab) = lab(2).await else {
             return;
         };
-        let silent = Silent::start().expect("a port");
+        let silent = SilentPort::start().expect("a port");
         sqlx::query(
             "INSERT INTO docker_nodes (node_id, hostname, ssh_port, host_key_fingerprint)
             SELECT 's' || to_char(n, 'FM00'), '127.0.0.1', CASE n WHEN 0 THEN 9 ELSE $1 END, 'x'
@@ -128,8 +132,8 @@ fn f23_silent_hosts_cost_no_more_than_their_own_part_of_the_answer() {
         .execute(&lab.world.pool)
         .await
         .expect("hosts");
-        let ghost = name(Uuid::new_v4());
-        container(&lab.hosts[0].engine, &ghost, None).await;
+        let unclaimed = container_name(Uuid::new_v4());
+        run_container(&lab.hosts[0].engine, &unclaimed, None).await;
         lab.hosts[1].engine.stop().expect("stopped");
         for node in ["'n1'", "'n2'", "'s00'", "'s01'"] {
             let agent = lab.agent(json!({})).await;
@@ -143,11 +147,11 @@ fn f23_silent_hosts_cost_no_more_than_their_own_part_of_the_answer() {
             .expect("an agent");
         }
         let began = Instant::now();
-        let answer = lab.world.post(&lab.key, AUDIT).await;
+        let response = lab.world.post(&lab.key, AUDIT).await;
         let took = began.elapsed();
-        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert_eq!(response.status(), 200, "{response:?}");
         assert!(took < Duration::from_secs(22), "{took:?}");
-        let data = answer.json()["data"].clone();
+        let data = response.json()["data"].clone();
         assert_eq!(data["nodesChecked"], json!(1));
         assert_eq!(
             (&data["totalGhostContainers"], &data["totalOrphanRecords"]),
@@ -167,13 +171,13 @@ fn f23_silent_hosts_cost_no_more_than_their_own_part_of_the_answer() {
                 other => panic!("{n} {other:?}"),
             }
         }
-        // Sixteen at a time, ten seconds each; the others had no time of their own.
+        // Sixteen hosts at a time, ten seconds each. The rest was not reached in time.
         assert!(silent >= 13 && silent + late == 20, "{silent} {late}");
-        let mut text = answer.json();
+        let mut text = response.json();
         text["data"]["ghostContainers"] = Value::Null;
-        Canary::of(&lab).is_silent_in(&text.to_string());
+        HostSecrets::of(&lab).assert_absent_from(&text.to_string());
         for line in lab.world.logs("container-audit").await {
-            Canary::of(&lab).is_silent_in(&line);
+            HostSecrets::of(&lab).assert_absent_from(&line);
         }
     });
 }

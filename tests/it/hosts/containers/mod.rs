@@ -1,10 +1,10 @@
-//! Containers on real hosts, as operators see and handle them.
+//! The operators' routes for containers, on real hosts.
 
-mod acts;
+mod actions;
 mod audit;
-mod ghosts;
-mod looks;
-mod records;
+mod audit_log;
+mod logs_and_inspect;
+mod remove_ghost;
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 const ACTIONS: &str = "/api/v1/admin/infrastructure/containers/actions";
 const AUDIT: &str = "/api/v1/admin/docker-containers/audit";
 
-/// A lab whose owner is an operator too.
+/// A lab whose owner is also an operator.
 async fn lab(hosts: usize) -> Option<Lab> {
     let lab = Lab::new(hosts).await?;
     let organization = lab.organization;
@@ -27,24 +27,23 @@ async fn lab(hosts: usize) -> Option<Lab> {
     Some(lab)
 }
 
-/// What is asked for.
-fn wanted(action: &str, node: &str, name: &str) -> Request {
-    ask(&json!({"action": action, "nodeId": node, "containerName": name}))
+fn action_request(action: &str, node: &str, name: &str) -> Request {
+    post_action(&json!({"action": action, "nodeId": node, "containerName": name}))
 }
 
-fn ask(body: &Value) -> Request {
+fn post_action(body: &Value) -> Request {
     Request::new("POST", ACTIONS).json(body)
 }
 
-fn removal(node: &str, name: &str, id: &str) -> Request {
-    ask(
+fn remove_ghost_request(node: &str, name: &str, id: &str) -> Request {
+    post_action(
         &json!({"action": "remove-ghost", "nodeId": node, "containerName": name, "containerId": id}),
     )
 }
 
-/// Does something with an agent's container on `n1`.
-async fn act(lab: &Lab, action: &str, agent: Uuid) -> Response {
-    let request = wanted(action, "n1", &name(agent));
+/// Requests an action on an agent's container on `n1`.
+async fn act_on_agent(lab: &Lab, action: &str, agent: Uuid) -> Response {
+    let request = action_request(action, "n1", &container_name(agent));
     lab.world.call(request.key(&lab.key)).await
 }
 
@@ -52,23 +51,22 @@ async fn call(lab: &Lab, request: Request) -> Response {
     lab.world.call(request.key(&lab.key)).await
 }
 
-/// It is refused with this status and sentence.
 #[track_caller]
-fn refused(answer: &Response, status: u64, said: &str) {
-    let found = answer.json();
+fn assert_refused(response: &Response, status: u64, sentence: &str) {
+    let body = response.json();
     assert_eq!(
-        (answer.status(), found["error"].as_str()),
-        (status, Some(said)),
-        "{answer:?}"
+        (response.status(), body["error"].as_str()),
+        (status, Some(sentence)),
+        "{response:?}"
     );
 }
 
-fn name(agent: Uuid) -> String {
+fn container_name(agent: Uuid) -> String {
     format!("milady-{agent}")
 }
 
-/// A container like those of agents: its id. Without a label, where `agent` is none.
-async fn container(engine: &Engine, name: &str, agent: Option<Uuid>) -> String {
+/// Runs a container of the sample agent and returns its id. Without an agent, it has no label.
+async fn run_container(engine: &Engine, name: &str, agent: Option<Uuid>) -> String {
     let labels = match agent {
         Some(agent) => json!({"milady.agent": agent, "milady.attempt": "1"}),
         None => json!({}),
@@ -78,47 +76,47 @@ async fn container(engine: &Engine, name: &str, agent: Option<Uuid>) -> String {
     engine.run(name, &body).await.expect("a container")
 }
 
-/// What Docker says of a container; null where there is none.
-async fn seen(engine: &Engine, id: &str) -> Value {
+/// Docker's view of a container. Null if there is none.
+async fn docker_inspect(engine: &Engine, id: &str) -> Value {
     let path = format!("/containers/{id}/json");
     engine.call("GET", &path, None).await.unwrap_or_default()
 }
 
-async fn runs(engine: &Engine, id: &str) -> bool {
-    seen(engine, id).await["State"]["Running"] == json!(true)
+async fn is_running(engine: &Engine, id: &str) -> bool {
+    docker_inspect(engine, id).await["State"]["Running"] == json!(true)
 }
 
-async fn is_there(engine: &Engine, id: &str) -> bool {
-    !seen(engine, id).await.is_null()
+async fn exists(engine: &Engine, id: &str) -> bool {
+    !docker_inspect(engine, id).await.is_null()
 }
 
 /// The id of an agent's container on `n1`.
-async fn id_of(lab: &Lab, agent: Uuid) -> String {
-    let seen = seen(&lab.hosts[0].engine, &name(agent)).await;
-    seen["Id"].as_str().expect("a container").to_owned()
+async fn container_id(lab: &Lab, agent: Uuid) -> String {
+    let inspected = docker_inspect(&lab.hosts[0].engine, &container_name(agent)).await;
+    inspected["Id"].as_str().expect("a container").to_owned()
 }
 
-/// Makes containers look as if they had been made earlier: Docker is told so while it is down.
-async fn older(engine: &Engine, ids: &[&str], minutes: i64) {
+/// Makes containers older, by editing their settings on disk while Docker is down.
+async fn backdate(engine: &Engine, ids: &[&str], minutes: i64) {
     engine.stop().expect("stopped");
     let data = engine.socket().parent().expect("a directory").join("data");
     for id in ids {
         let path = data.join("containers").join(id).join("config.v2.json");
         let text = std::fs::read_to_string(&path).expect("its settings");
         let mut settings: Value = serde_json::from_str(&text).expect("JSON");
-        let made = settings["Created"].as_str().expect("a date");
-        let made: chrono::DateTime<chrono::Utc> = made.parse().expect("a date");
-        settings["Created"] = json!(made - chrono::TimeDelta::minutes(minutes));
+        let created_at = settings["Created"].as_str().expect("a date");
+        let created_at: chrono::DateTime<chrono::Utc> = created_at.parse().expect("a date");
+        settings["Created"] = json!(created_at - chrono::TimeDelta::minutes(minutes));
         std::fs::write(&path, settings.to_string()).expect("its settings");
     }
-    engine.start_again().await.expect("an engine");
+    engine.restart().await.expect("an engine");
 }
 
-/// A session that holds a lock on a table, which every other statement on it waits for.
-struct Held(PgConnection);
+/// A session that holds a lock on a table. Every other statement on the table waits for it.
+struct TableLock(PgConnection);
 
-impl Held {
-    async fn on(world: &World, lock: &'static str) -> Self {
+impl TableLock {
+    async fn acquire(world: &World, lock: &'static str) -> Self {
         let mut session = PgConnection::connect(&world.url).await.expect("a session");
         sqlx::raw_sql("BEGIN")
             .execute(&mut session)
@@ -128,8 +126,8 @@ impl Held {
         Self(session)
     }
 
-    /// Does something under the lock, and lets go.
-    async fn and(mut self, sql: &'static str) {
+    /// Runs a statement under the lock and releases it.
+    async fn run_and_release(mut self, sql: &'static str) {
         sqlx::raw_sql(sql).execute(&mut self.0).await.expect(sql);
         sqlx::raw_sql("COMMIT")
             .execute(&mut self.0)
@@ -138,11 +136,11 @@ impl Held {
     }
 }
 
-const AGENTS: &str = "LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE";
-const JOBS: &str = "LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE";
+const LOCK_AGENTS: &str = "LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE";
+const LOCK_JOBS: &str = "LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE";
 
-/// What the log says of what was done last: action, result, reason.
-async fn last_entry(world: &World) -> Value {
+/// The newest entry of the audit log: action, result, reason.
+async fn last_audit_entry(world: &World) -> Value {
     sqlx::query_scalar(
         "SELECT jsonb_build_array(action, result, details -> 'reason') FROM admin_audit_log
         ORDER BY id DESC LIMIT 1",
@@ -152,13 +150,12 @@ async fn last_entry(world: &World) -> Value {
     .expect("an entry")
 }
 
-/// Waits until something is so.
-async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+async fn wait_until(what: &str, mut is_reached: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
-        if is().await {
+        if is_reached().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{what} did not come about");
+    panic!("{what} did not happen");
 }

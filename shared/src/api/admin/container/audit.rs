@@ -1,55 +1,62 @@
-//! `POST /api/v1/admin/docker-containers/audit`: what is on the hosts against what the rows say.
+//! `POST /api/v1/admin/docker-containers/audit`: compares the containers on the hosts with the rows. It changes
+//! nothing.
 
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 
-use super::ReachDeps;
-use crate::api::json;
-use crate::api::json::Date;
+use crate::api::admin::fleet_view::UnclaimedContainerView;
+use crate::api::deps::HostDeps;
 use crate::api::problem::Problem;
-use crate::app::container::audit::{Audit, NodeAudit, container_audit};
+use crate::api::response;
+use crate::app::container::audit::{FleetAudit, HostAudit, container_audit};
+use crate::domain::timestamp::Timestamp;
 
-/// Asks the hosts and answers what does not fit. Of hosts that did not answer it says so.
+/// A host that does not answer is part of the result, with its error.
 ///
 /// # Errors
 /// 401, 403, 503.
-pub async fn handle(deps: &ReachDeps, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
-    let audit = container_audit(&deps.pool, &deps.fleet).await?;
-    json::ok(&json!({"success": true, "data": shown(&audit)}))
+    let audit = container_audit(&deps.pool, &deps.hosts).await?;
+    response::ok(&json!({"success": true, "data": audit_json(&audit)}))
 }
 
-fn shown(audit: &Audit) -> Value {
-    let nodes = || audit.nodes.iter();
-    let ghosts = nodes().filter(|node| !node.ghosts.is_empty()).map(|node| {
-        let names: Vec<&str> = node
-            .ghosts
-            .iter()
-            .map(|ghost| ghost.name.as_str())
+fn audit_json(audit: &FleetAudit) -> Value {
+    let hosts = || audit.hosts.iter();
+    let with_unclaimed = hosts().filter(|host| !host.unclaimed_containers.is_empty());
+    let unclaimed = with_unclaimed.map(|host| {
+        let containers = host.unclaimed_containers.iter();
+        let names: Vec<&str> = containers
+            .map(|container| container.name.as_str())
             .collect();
-        json!({"nodeId": node.node_id, "hostname": node.hostname, "names": names})
+        json!({"nodeId": host.node_id, "hostname": host.hostname, "names": names})
     });
+    let total_unclaimed: usize = hosts().map(|host| host.unclaimed_containers.len()).sum();
+    let total_missing: usize = hosts().map(|host| host.missing_containers.len()).sum();
     json!({
-        "nodesChecked": nodes().filter(|node| node.error.is_none()).count(),
-        "ghostContainers": ghosts.collect::<Vec<_>>(),
-        "orphanRecords": nodes().flat_map(orphans).collect::<Vec<_>>(),
-        "totalGhostContainers": nodes().map(|node| node.ghosts.len()).sum::<usize>(),
-        "totalOrphanRecords": nodes().map(|node| node.orphans.len()).sum::<usize>(),
-        "nodes": nodes().map(node).collect::<Vec<_>>(),
-        "auditedAt": Date(audit.audited_at),
+        "nodesChecked": hosts().filter(|host| host.error.is_none()).count(),
+        "ghostContainers": unclaimed.collect::<Vec<_>>(),
+        "orphanRecords": hosts().flat_map(missing_json).collect::<Vec<_>>(),
+        "totalGhostContainers": total_unclaimed,
+        "totalOrphanRecords": total_missing,
+        "nodes": hosts().map(host_json).collect::<Vec<_>>(),
+        "auditedAt": Timestamp(audit.audited_at),
     })
 }
 
-fn node(node: &NodeAudit) -> Value {
+fn host_json(host: &HostAudit) -> Value {
+    let unclaimed = host.unclaimed_containers.iter();
+    let unclaimed: Vec<_> = unclaimed.map(UnclaimedContainerView::from).collect();
     json!({
-        "nodeId": node.node_id, "read": node.error.is_none(), "error": node.error,
-        "ghosts": node.ghosts, "orphans": orphans(node),
+        "nodeId": host.node_id, "read": host.error.is_none(),
+        "error": host.error.map(|error| error.to_string()),
+        "ghosts": unclaimed, "orphans": missing_json(host),
     })
 }
 
-fn orphans(node: &NodeAudit) -> Vec<Value> {
-    let orphans = node.orphans.iter();
-    orphans
-        .map(|orphan| json!({"id": orphan.id, "containerName": orphan.container_name}))
+fn missing_json(host: &HostAudit) -> Vec<Value> {
+    let missing = host.missing_containers.iter();
+    missing
+        .map(|missing| json!({"id": missing.agent_id, "containerName": missing.container_name}))
         .collect()
 }

@@ -1,46 +1,37 @@
-//! `GET /api/v1/admin/docker-containers`: the agents of all organizations and where their containers are,
+//! `GET /api/v1/admin/docker-containers`: the agents of all organizations with the places of their containers,
 //! newest first.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::api::auth::Auth;
 use crate::api::body::is_line;
-use crate::api::json::Date;
+use crate::api::deps::DatabaseDeps;
 use crate::api::list;
-use crate::api::problem::{Detail, Problem};
-use crate::db::agents::operator::{Filter, Row, containers_count, containers_page};
-use crate::db::billing::ledger::Position;
+use crate::api::problem::{FieldError, Problem};
+use crate::db::agents::operator::{
+    AgentFilter, OperatorAgent, agents_count_of_any_organization, agents_page_of_any_organization,
+};
+use crate::db::page::PagePosition;
 use crate::domain::agent::AgentStatus;
-use crate::domain::fleet::without_addresses;
+use crate::domain::fleet::redact_addresses;
+use crate::domain::ids::{AgentId, OrganizationId, UserId};
+use crate::domain::timestamp::Timestamp;
 
-/// What the route needs.
-#[derive(Debug)]
-pub struct Deps {
-    /// One connection.
-    pub pool: PgPool,
-    /// Who may call.
-    pub auth: Auth,
-}
-
-/// Rows of a page, when the client asks for no number in particular and at most.
-const ROWS: i64 = 100;
-const MOST_ROWS: i64 = 500;
+const DEFAULT_PAGE: i64 = 100;
+const MAX_PAGE: i64 = 500;
 /// The longest name of a host.
-const LONGEST_NAME: usize = 64;
+const MAX_NODE_ID_CHARS: usize = 64;
 
-/// A row as it is shown. The addresses are what operators look for; what an older deployment wrote of its
-/// errors may hold others.
+/// Holds the addresses that operators look for. Addresses in the error text are redacted: an older deployment
+/// wrote them there.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
-    id: Uuid,
+struct ContainerJson {
+    id: AgentId,
     sandbox_id: Option<String>,
-    organization_id: Uuid,
-    user_id: Uuid,
+    organization_id: OrganizationId,
+    user_id: UserId,
     agent_name: Option<String>,
     status: String,
     node_id: Option<String>,
@@ -51,15 +42,15 @@ struct Shown {
     docker_image: Option<String>,
     bridge_url: Option<String>,
     health_url: Option<String>,
-    last_heartbeat_at: Option<Date>,
+    last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
     error_count: i32,
-    created_at: Date,
-    updated_at: Date,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
-impl From<Row> for Shown {
-    fn from(row: Row) -> Self {
+impl From<OperatorAgent> for ContainerJson {
+    fn from(row: OperatorAgent) -> Self {
         Self {
             id: row.id,
             sandbox_id: row.sandbox_id,
@@ -75,37 +66,37 @@ impl From<Row> for Shown {
             docker_image: row.docker_image,
             bridge_url: row.bridge_url,
             health_url: row.health_url,
-            last_heartbeat_at: row.last_heartbeat_at.map(Date),
-            error_message: row.error_message.as_deref().map(without_addresses),
+            last_heartbeat_at: row.last_heartbeat_at.map(Timestamp),
+            error_message: row.error_message.as_deref().map(redact_addresses),
             error_count: row.error_count,
-            created_at: Date(row.created_at),
-            updated_at: Date(row.updated_at),
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
         }
     }
 }
 
-/// Answers one page.
-///
 /// # Errors
-/// 400 for a filter, `limit` or `cursor` that is none, 401, 403, 503.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
+/// 400 if a filter, `limit` or `cursor` is not valid, 401, 403, 503.
+pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
-    let (status, node_id) = (status(&request)?, node_id(&request)?);
-    let (limit, after) = (limit(&request)?, list::cursor(&request)?);
-    let filter = Filter {
+    let status = status(&request)?;
+    let node_id = node_id(&request)?;
+    let limit = limit(&request)?;
+    let after = list::cursor(&request)?;
+    let filter = AgentFilter {
         status,
         node_id: node_id.as_deref(),
     };
     let mut conn = deps.pool.acquire().await?;
-    let total = containers_count(&mut conn, filter).await?;
-    let rows = containers_page(&mut conn, filter, after, limit + 1).await?;
+    let total = agents_count_of_any_organization(&mut conn, filter).await?;
+    let rows = agents_page_of_any_organization(&mut conn, filter, after, limit + 1).await?;
     drop(conn);
-    let (rows, next_cursor) = list::cut(rows, limit, |row| Position {
+    let (rows, next_cursor) = list::cut(rows, limit, |row| PagePosition {
         created_at: row.created_at,
         seq: None,
-        id: row.id,
+        id: row.id.uuid(),
     });
-    let containers: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
+    let containers: Vec<ContainerJson> = rows.into_iter().map(ContainerJson::from).collect();
     let mut body = json!({"success": true, "data": {
         "returned": containers.len(), "containers": containers, "total": total,
         "filters": {"status": status, "nodeId": node_id},
@@ -113,7 +104,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     if let Some(cursor) = next_cursor {
         body["nextCursor"] = json!(cursor);
     }
-    list::answer(&request, &body)
+    list::respond(&request, &body)
 }
 
 fn status(request: &Request) -> Result<Option<AgentStatus>, Problem> {
@@ -122,13 +113,13 @@ fn status(request: &Request) -> Result<Option<AgentStatus>, Problem> {
     };
     let status = AgentStatus::parse(&word);
     if status == AgentStatus::Unknown {
-        let shown: String = word.chars().take(LONGEST_NAME).collect();
-        let detail = Detail {
+        let shortened: String = word.chars().take(MAX_NODE_ID_CHARS).collect();
+        let error = FieldError {
             field: "status",
             message: "must be pending, provisioning, running, stopped, disconnected or error",
         };
-        let error = format!("Invalid status filter: {shown}");
-        return Err(Problem::bad_value(error, detail));
+        let message = format!("Invalid status filter: {shortened}");
+        return Err(Problem::bad_value(message, error));
     }
     Ok(Some(status))
 }
@@ -137,7 +128,7 @@ fn node_id(request: &Request) -> Result<Option<String>, Problem> {
     let node_id = list::parameter(request, "nodeId");
     if node_id
         .as_ref()
-        .is_some_and(|id| !is_line(id, LONGEST_NAME))
+        .is_some_and(|id| !is_line(id, MAX_NODE_ID_CHARS))
     {
         let message = "must be 1 to 64 characters without control characters";
         return Err(Problem::field("nodeId", message));
@@ -147,10 +138,10 @@ fn node_id(request: &Request) -> Result<Option<String>, Problem> {
 
 fn limit(request: &Request) -> Result<i64, Problem> {
     let Some(text) = list::parameter(request, "limit") else {
-        return Ok(ROWS);
+        return Ok(DEFAULT_PAGE);
     };
     let limit = text.parse().ok();
     limit
-        .filter(|limit| (1..=MOST_ROWS).contains(limit))
+        .filter(|limit| (1..=MAX_PAGE).contains(limit))
         .ok_or_else(|| Problem::field("limit", "must be a number from 1 to 500"))
 }

@@ -1,8 +1,6 @@
-//! Containers of any organization, as operators see and handle them: one file per route.
+//! Containers of all organizations, for super admins: one file per route.
 
 pub mod action;
 pub mod audit;
 pub mod list;
 pub mod logs;
-
-pub use crate::api::agent::ReachDeps;

@@ -1,108 +1,137 @@
-//! An agent's own database, before its first start and after its end. Owns: that its address is in the
-//! agent's row before it is created, so that nothing created is ever forgotten.
+//! An agent's own database: created before its first start, removed with the agent. Owns: that its address is in the
+//! agent's row before it is created, so that no created database is ever forgotten.
 
 use tracing::warn;
 
-use super::work::Work;
-use super::{JobFailure, Stop};
-use crate::agent_databases::{DatabaseError, Databases, Neon, Server};
+use super::context::JobContext;
+use super::error::StepError;
+use crate::agent_databases::{AgentDatabases, DatabaseError, DatabaseErrorReason, Neon, Server};
 use crate::db;
+use crate::db::agents::environment::NeonProject;
 use crate::db::agents::placement::Placement;
+use crate::domain::job::StepName;
 
-impl From<DatabaseError> for Stop {
-    fn from(error: DatabaseError) -> Self {
-        JobFailure::Outside(error.to_string()).into()
-    }
-}
-
-/// Sees to it that the agent has a database. Answers its address.
+/// Makes sure that the agent has a database. Returns its address.
 pub(super) async fn ensure(
-    work: &mut Work<'_>,
+    context: &mut JobContext<'_>,
     placement: &Placement,
-) -> Result<Option<String>, Stop> {
+) -> Result<Option<String>, StepError> {
     if placement.database_status == "ready" && placement.database_uri.is_some() {
         return Ok(placement.database_uri.clone());
     }
-    work.begin("database").await?;
-    let made = match &work.hosts.databases {
-        Databases::None => Err(DatabaseError::NotConfigured.into()),
-        Databases::Server(server) => on_server(work, server, placement).await,
-        Databases::Neon(neon) => at_neon(work, neon, placement).await,
+    context.start_step(StepName::Database).await?;
+    let created = match &context.hosts.databases {
+        AgentDatabases::None => Err(not_configured()),
+        AgentDatabases::Server(server) => ensure_on_server(context, server, placement).await,
+        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, placement).await,
     };
-    if let Err(Stop::Failure(failure)) = &made {
-        let mut conn = work.pool.acquire().await?;
-        let text = failure.to_string();
-        db::agents::placement::database_end(&mut conn, work.ids(), None, Some(&text)).await?;
+    if let Err(error @ StepError::Failure(_)) = &created {
+        let mut conn = context.pool.acquire().await?;
+        let text = error.to_string();
+        db::agents::environment::database_failed(&mut conn, context.agent(), &text).await?;
     }
-    let uri = made?;
-    work.done("database").await?;
+    let uri = created?;
+    context.finish_step(StepName::Database).await?;
     Ok(Some(uri))
 }
 
-async fn on_server(
-    work: &Work<'_>,
+async fn ensure_on_server(
+    context: &JobContext<'_>,
     server: &Server,
     placement: &Placement,
-) -> Result<String, Stop> {
-    let password = (work.hosts.random)().map(hex::encode);
-    let password = password.ok_or(DatabaseError::Unreachable)?;
-    let known = placement.database_uri.as_deref();
-    // An address that an earlier try wrote keeps its password, for what it made has that; the server
-    // may have another name by now.
-    let moved = known.and_then(|known| server.moved(work.agent_id, known));
-    let uri = moved.unwrap_or_else(|| server.uri(work.agent_id, &password));
-    let mut conn = work.pool.acquire().await?;
-    let uri = db::agents::placement::database_begin(&mut conn, work.ids(), known, Some(&uri)).await?;
+) -> Result<String, StepError> {
+    let password = context.random_secret()?;
+    let recorded = placement.database_uri.as_deref();
+    // An address that an earlier attempt recorded keeps its password, because the role was created with that one. The
+    // server may have another host name by now.
+    let updated = recorded.and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
+    let uri = updated.unwrap_or_else(|| server.uri(context.agent_id, &password));
+    let mut conn = context.pool.acquire().await?;
+    let agent = context.agent();
+    let uri =
+        db::agents::environment::database_begin(&mut conn, agent, recorded, Some(&uri)).await?;
     drop(conn);
-    let uri = uri.ok_or(DatabaseError::Protocol)?;
-    work.patiently(server.ensure(&uri)).await??;
-    let mut conn = work.pool.acquire().await?;
-    db::agents::placement::database_end(&mut conn, work.ids(), None, None).await?;
+    let uri = uri.ok_or_else(|| DatabaseError::new(DatabaseErrorReason::Protocol))?;
+    context.with_heartbeat(server.ensure(&uri)).await??;
+    let mut conn = context.pool.acquire().await?;
+    db::agents::environment::database_ready(&mut conn, agent, None).await?;
     Ok(uri)
 }
 
-async fn at_neon(work: &Work<'_>, neon: &Neon, placement: &Placement) -> Result<String, Stop> {
-    let known = placement.database_uri.as_deref();
-    let mut conn = work.pool.acquire().await?;
-    db::agents::placement::database_begin(&mut conn, work.ids(), known, None).await?;
+async fn ensure_at_neon(
+    context: &JobContext<'_>,
+    neon: &Neon,
+    placement: &Placement,
+) -> Result<String, StepError> {
+    let recorded = placement.database_uri.as_deref();
+    let agent = context.agent();
+    let mut conn = context.pool.acquire().await?;
+    db::agents::environment::database_begin(&mut conn, agent, recorded, None).await?;
     drop(conn);
-    let project = work.patiently(neon.ensure(work.agent_id)).await??;
-    let made = Some((project.project_id.as_str(), project.uri.as_str()));
-    let mut conn = work.pool.acquire().await?;
-    db::agents::placement::database_end(&mut conn, work.ids(), made, None).await?;
+    let project = context
+        .with_heartbeat(neon.ensure(context.agent_id))
+        .await??;
+    let created = NeonProject {
+        id: &project.project_id,
+        uri: &project.uri,
+    };
+    let mut conn = context.pool.acquire().await?;
+    db::agents::environment::database_ready(&mut conn, agent, Some(created)).await?;
     Ok(project.uri)
 }
 
-/// Removes what there is of the agent's database. One that an older deployment gave it, and that is not
-/// ours to drop, is left, and said.
-pub(super) async fn remove(work: &mut Work<'_>, placement: &Placement) -> Result<(), Stop> {
+/// Removes the agent's database. A database that this product did not create stays.
+pub(super) async fn remove(
+    context: &mut JobContext<'_>,
+    placement: &Placement,
+) -> Result<(), StepError> {
     if placement.database_status == "none"
         && placement.database_uri.is_none()
         && placement.neon_project_id.is_none()
     {
         return Ok(());
     }
-    work.begin("database").await?;
-    let ours = format!("agent_{}", work.agent_id.simple());
-    let known = placement.database_uri.as_deref();
-    if placement.neon_project_id.is_none() && known.is_some_and(|uri| !uri.contains(&ours)) {
-        warn!(agent.id = %work.agent_id, "an agent's database is not ours to drop: it is left");
-        return work.done("database").await;
+    context.start_step(StepName::Database).await?;
+    if is_foreign(context, placement) {
+        warn!(
+            agent.id = %context.agent_id,
+            "the database of agent {} was not created by this product; it is not dropped",
+            context.agent_id
+        );
+        return context.finish_step(StepName::Database).await;
     }
-    match &work.hosts.databases {
-        Databases::Neon(neon) => {
-            let project = placement.neon_project_id.as_deref();
-            work.patiently(neon.drop(work.agent_id, project)).await??;
+    match &context.hosts.databases {
+        AgentDatabases::Neon(neon) => {
+            let project_id = placement.neon_project_id.as_deref();
+            let drop = neon.drop(context.agent_id, project_id);
+            context.with_heartbeat(drop).await??;
         }
-        Databases::Server(server) if placement.neon_project_id.is_none() => {
-            work.patiently(server.drop(work.agent_id)).await??;
+        AgentDatabases::Server(server) if placement.neon_project_id.is_none() => {
+            context
+                .with_heartbeat(server.drop(context.agent_id))
+                .await??;
         }
-        Databases::Server(_) | Databases::None => {
+        AgentDatabases::Server(_) | AgentDatabases::None => {
             if placement.neon_project_id.is_some() {
-                return Err(DatabaseError::NotConfigured.into());
+                return Err(not_configured());
             }
-            warn!(agent.id = %work.agent_id, "an agent's database was left: none is configured");
+            warn!(
+                agent.id = %context.agent_id,
+                "the database of agent {} is not dropped: no database service is configured",
+                context.agent_id
+            );
         }
     }
-    work.done("database").await
+    context.finish_step(StepName::Database).await
+}
+
+/// Whether the recorded database does not have the name that this product gives an agent's database.
+fn is_foreign(context: &JobContext<'_>, placement: &Placement) -> bool {
+    let name = format!("agent_{}", context.agent_id.uuid().simple());
+    let uri = placement.database_uri.as_deref();
+    placement.neon_project_id.is_none() && uri.is_some_and(|uri| !uri.contains(&name))
+}
+
+fn not_configured() -> StepError {
+    DatabaseError::new(DatabaseErrorReason::NotConfigured).into()
 }

@@ -1,225 +1,163 @@
-//! One job is run, once. Owns: claiming it, writing how it ended, and when it is tried again. What
-//! writes does so under the fence: a worker that lost its job changes nothing any more.
+//! Running one attempt of a job. Owns: claiming the job, and how the attempt ends. Every write of a worker is fenced by
+//! the number of its attempt: a worker that lost its job changes nothing any more.
 //!
 //! ```text
 //! job.due -> claim (attempt + 1 = fence) -> start | stop -> completed
-//!                                             |-> pending again, later   (the failure passes)
-//!                                             `-> failed, agent in error (it does not, or no tries left)
+//!                                             |-> pending again, due later  (another attempt may succeed)
+//!                                             `-> failed, agent in error    (it cannot, or no attempt is left)
 //! ```
 
-mod bring_up;
+mod attempt;
+mod cleanup;
+mod context;
 mod database;
-mod leftovers;
-mod place;
+mod error;
+mod health;
+mod launch;
+mod launch_spec;
+mod placement;
 mod start;
 mod stop;
 pub mod webhook;
-mod work;
 
-use serde_json::json;
 use sqlx::PgPool;
 use tracing::{info, warn};
-use uuid::Uuid;
 
-use crate::app::agent::state::StateError;
-use crate::app::host_access::{Hosts, OpenError};
 use crate::db;
-use crate::db::jobs::work::{Claimed, Progress};
-use crate::domain::agent::Change;
-use crate::domain::job::{JobFailure, Step};
-use crate::domain::pricing::Prices;
-use crate::hosts::EngineError;
-use work::Work;
+use crate::db::jobs::worker::{ClaimedJob, JobProgress};
+use crate::domain::ids::{AgentRef, JobId};
+use crate::domain::job::{JobFailure, JobStatus, Step};
 
-/// What a job is told when the database failed under it.
-const NO_DATABASE: &str = "The database did not answer";
+pub use attempt::JobOutcome;
+pub(super) use attempt::{FailedAttempt, finish_failed_attempt};
+use context::JobContext;
+pub use context::JobDeps;
+use error::StepError;
 
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ran {
-    /// There was nothing to do: another worker has the job, it is done, or it is not due yet.
-    Nothing,
-    /// It is done.
-    Completed,
-    /// It will be tried again.
-    Again,
-    /// It has failed for good.
-    Failed,
-    /// Something else took its place while it ran.
-    Lost,
-    /// An older worker may still run on this database: nothing is claimed before the adoption.
-    NotAdopted,
-}
+const DUPLICATE_JOB_ERROR: &str = "Another job of this kind is active for the agent";
 
-/// What a part of a job can end with.
-enum Stop {
-    Failure(JobFailure),
-    Lost,
-    Database(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Stop {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<JobFailure> for Stop {
-    fn from(failure: JobFailure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
-impl From<OpenError> for Stop {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Engine(error) => error.into(),
-            OpenError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<EngineError> for Stop {
-    fn from(error: EngineError) -> Self {
-        JobFailure::Outside(error.to_string()).into()
-    }
-}
-
-impl From<StateError> for Stop {
-    fn from(error: StateError) -> Self {
-        JobFailure::Outside(error.to_string()).into()
-    }
-}
-
-/// What running a job takes.
-#[derive(Clone, Copy, Debug)]
-pub struct Ports<'a> {
-    /// The database.
-    pub pool: &'a PgPool,
-    /// The price list.
-    pub prices: &'a Prices,
-    /// The hosts.
-    pub hosts: &'a Hosts,
-}
-
-/// Runs a job that is due.
+/// Runs an attempt of a job that is due.
 ///
 /// # Errors
-/// Database errors; the job is then found by the sweep once it is stale.
-pub async fn job_run(ports: Ports<'_>, job_id: Uuid) -> sqlx::Result<Ran> {
-    let pool = ports.pool;
-    let Some(job) = claim(pool, job_id).await? else {
-        return Ok(Ran::Nothing);
+/// The database fails while the job is claimed or while the attempt's end is recorded. The sweep recovers the job once
+/// it is stale.
+pub async fn job_run(deps: JobDeps<'_>, job_id: JobId) -> sqlx::Result<JobOutcome> {
+    let job = match claim(deps.pool, job_id).await? {
+        Claim::Claimed(job) => job,
+        Claim::Ended(outcome) => return Ok(outcome),
     };
-    let job = match job {
-        Ok(job) => job,
-        Err(ran) => return Ok(ran),
-    };
-    let (outcome, steps) = match job.agent_id {
-        None => (Err(JobFailure::Malformed.into()), Vec::new()),
-        Some(agent_id) => {
-            let mut work = Work::new(ports, &job, agent_id);
-            let done = if job.kind.starts() {
-                start::run(&mut work).await
-            } else {
-                stop::run(&mut work).await
+    let Attempt { result, steps } = run_steps(deps, &job).await;
+    match result {
+        Ok(()) => {
+            info!(
+                job.id = %job.id, job.kind = job.kind.as_str(), attempt = job.attempt,
+                "job {} completed", job.id
+            );
+            Ok(JobOutcome::Completed)
+        }
+        Err(StepError::Lost) => {
+            info!(
+                job.id = %job.id, job.kind = job.kind.as_str(), attempt = job.attempt,
+                "job {} was lost; its worker stops", job.id
+            );
+            Ok(JobOutcome::Lost)
+        }
+        Err(error) => {
+            let attempt = FailedAttempt {
+                error: &error.to_string(),
+                is_retryable: error.is_retryable(),
+                steps: &steps,
             };
-            if done.is_err() {
-                work.fail_step();
-            }
-            (done, work.steps)
+            let outcome = finish_failed_attempt(deps.pool, &job, &attempt).await;
+            log_failure(&job, &error, &outcome);
+            outcome
         }
-    };
-    let ran = match outcome {
-        Ok(()) => Ran::Completed,
-        Err(Stop::Lost) => Ran::Lost,
-        Err(Stop::Failure(failure)) => {
-            let text = failure.to_string();
-            give_up_try(pool, &job, &text, failure.passes(), &steps).await?
-        }
-        Err(Stop::Database(error)) => {
-            warn!(error = db::error_class(&error), "the database failed a job");
-            // If it answers again, the next try need not wait until this one is stale.
-            give_up_try(pool, &job, NO_DATABASE, true, &steps).await?
-        }
-    };
-    info!(job.id = %job.id, job.kind = job.kind.as_str(), job.attempt = job.attempt, ?ran, "job ran");
-    Ok(ran)
+    }
 }
 
-/// The outer option: whether there was anything to claim; the inner result: whether to go on.
-async fn claim(pool: &PgPool, job_id: Uuid) -> sqlx::Result<Option<Result<Claimed, Ran>>> {
-    let mut tx = pool.begin().await?;
-    let (now, adoption_required) = db::clock::readiness(&mut tx).await?;
-    if adoption_required {
-        return Ok(Some(Err(Ran::NotAdopted)));
-    }
-    let Some(job) = db::jobs::work::job_claim(&mut tx, job_id, now).await? else {
-        return Ok(None);
+/// The only log line about a failed attempt.
+fn log_failure(job: &ClaimedJob, error: &StepError, outcome: &sqlx::Result<JobOutcome>) {
+    let consequence = match outcome {
+        Ok(JobOutcome::Retried) => "it is retried later",
+        Ok(JobOutcome::Lost) => "it was lost meanwhile",
+        Ok(_) => "it is not retried",
+        Err(_) => "the failure could not be recorded; the sweep recovers the job",
     };
-    // A job that names somebody else's agent must not stand in its owner's way.
-    if let Some(agent_id) = job.agent_id.filter(|_| job.agent_known)
-        && !db::jobs::work::job_adopt(&mut tx, job.id, agent_id).await?
+    let cause = error.cause();
+    let agent_id = job.agent_id.map(tracing::field::display);
+    warn!(
+        job.id = %job.id, job.kind = job.kind.as_str(), attempt = job.attempt, agent.id = agent_id,
+        %error, cause, "job {} failed: {error}; {consequence}", job.id
+    );
+}
+
+enum Claim {
+    Claimed(ClaimedJob),
+    /// There is no attempt to run.
+    Ended(JobOutcome),
+}
+
+async fn claim(pool: &PgPool, job_id: JobId) -> sqlx::Result<Claim> {
+    let mut tx = pool.begin().await?;
+    let readiness = db::clock::readiness(&mut tx).await?;
+    let now = readiness.now;
+    if readiness.adoption_required {
+        return Ok(Claim::Ended(JobOutcome::NotAdopted));
+    }
+    let Some(job) = db::jobs::worker::job_claim_of_any_organization(&mut tx, job_id, now).await?
+    else {
+        return Ok(Claim::Ended(JobOutcome::NothingToDo));
+    };
+    // Only an agent of the job's own organization: otherwise the job would occupy the one-job index of an agent that
+    // belongs to somebody else, and its owner could not start or stop it.
+    let agent = job.agent_id.filter(|_| job.agent_exists);
+    let agent = agent.map(|agent_id| AgentRef {
+        organization_id: job.organization_id,
+        agent_id,
+    });
+    if let Some(agent) = agent
+        && !db::jobs::worker::job_assign_agent(&mut tx, job.id, agent).await?
     {
-        let progress = failed("Another job does this already");
-        db::jobs::work::job_write(&mut tx, (job.id, job.attempt), &progress, now).await?;
+        let progress = JobProgress {
+            status: JobStatus::Failed.as_str(),
+            steps: None,
+            result: None,
+            error: Some(DUPLICATE_JOB_ERROR),
+            again_at: None,
+        };
+        db::jobs::worker::job_write(&mut tx, job.fence(), &progress, now).await?;
         tx.commit().await?;
-        return Ok(Some(Err(Ran::Failed)));
+        warn!(
+            job.id = %job.id, job.kind = job.kind.as_str(),
+            "job {} failed: another job of its kind is active for the agent", job.id
+        );
+        return Ok(Claim::Ended(JobOutcome::Failed));
     }
     tx.commit().await?;
-    Ok(Some(Ok(job)))
+    Ok(Claim::Claimed(job))
 }
 
-/// Ends a try without success: the job is due again later, or has failed for good. Then an agent that
-/// it was starting is in error, and says why.
-///
-/// # Errors
-/// Database errors.
-pub(super) async fn give_up_try(
-    pool: &PgPool,
-    job: &Claimed,
-    error: &str,
-    passes: bool,
-    steps: &[Step],
-) -> sqlx::Result<Ran> {
-    let mut tx = pool.begin().await?;
-    let agent = match job.agent_id {
-        Some(id) => db::agents::owner::agent_lock(&mut tx, job.organization_id, id).await?,
-        None => None,
-    };
-    let now = db::clock::billing_clock(&mut tx).await?;
-    let wait = job.kind.retry_after(job.attempt).filter(|_| passes);
-    let steps = (!steps.is_empty()).then(|| json!(steps));
-    let progress = Progress {
-        steps: steps.as_ref(),
-        status: if wait.is_some() { "pending" } else { "failed" },
-        again_at: wait.map(|wait| now + wait),
-        ..failed(error)
-    };
-    if !db::jobs::work::job_write(&mut tx, (job.id, job.attempt), &progress, now).await? {
-        return Ok(Ran::Lost);
-    }
-    if let (None, true, Some(agent), Some(id)) = (wait, job.kind.starts(), agent, job.agent_id)
-        && let Ok(to) = agent.status.after(Change::FailStart)
-    {
-        let ids = (job.organization_id, id);
-        let change = (agent.status, to);
-        db::agents::owner::agent_move(&mut tx, ids, change, Some(error), now).await?;
-    }
-    tx.commit().await?;
-    if wait.is_some() {
-        return Ok(Ran::Again);
-    }
-    warn!(job.id = %job.id, job.kind = job.kind.as_str(), error, "a job failed for good");
-    Ok(Ran::Failed)
+struct Attempt {
+    result: Result<(), StepError>,
+    /// Only of an attempt that failed: a completed job has recorded its steps itself.
+    steps: Vec<Step>,
 }
 
-fn failed(error: &str) -> Progress<'_> {
-    Progress {
-        status: "failed",
-        steps: None,
-        result: None,
-        error: Some(error),
-        again_at: None,
+async fn run_steps(deps: JobDeps<'_>, job: &ClaimedJob) -> Attempt {
+    let Some(agent_id) = job.agent_id else {
+        return Attempt {
+            result: Err(JobFailure::Malformed.into()),
+            steps: Vec::new(),
+        };
+    };
+    let mut context = JobContext::new(deps, job, agent_id);
+    let result = if job.kind.is_start() {
+        start::run(&mut context).await
+    } else {
+        stop::run(&mut context).await
+    };
+    Attempt {
+        result,
+        steps: context.into_failed_steps(),
     }
 }

@@ -1,216 +1,260 @@
-//! A start job: the gate once more, then database, host and container, each step recorded and
-//! repeatable. Owns: the order of its steps, and that what failed leaves nothing behind.
+//! A start job: asks the credit gate again, then prepares database, host and container. Owns: the order of its steps,
+//! each of which is recorded and can be repeated, and that a failed start leaves nothing behind.
 //!
 //! ```text
 //! credit -> (cleanup) -> database -> place -> pull -> create -> start -> health -> restore -> running
 //! ```
-//! A restore of an agent that runs is one step: its container takes on the state.
+//! The restore of a running agent is one step: its container takes over the state.
 
+use chrono::{DateTime, Utc};
+use serde_json::Map;
 use sqlx::PgConnection;
+use tracing::warn;
 
-use super::bring_up::{self, Brought};
-use super::place::{self, Place};
-use super::work::Work;
-use super::{JobFailure, Stop, database, leftovers};
-use crate::app::agent::state as agent_state;
-use crate::app::error::RequestError;
+use super::context::JobContext;
+use super::error::StepError;
+use super::launch::{self, LaunchedContainer};
+use super::launch_spec::LaunchSpec;
+use super::placement::{self, HostSlot};
+use super::{cleanup, database};
+use crate::app::agent_state;
 use crate::app::billing::gate;
+use crate::app::error::RequestError;
 use crate::db;
-use crate::db::agents::placement::Placement;
-use crate::domain::agent::{AgentStatus, Change};
+use crate::db::agents::lifecycle::StatusChange;
+use crate::db::agents::placement::{Placement, PublishedContainer};
+use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
-use crate::domain::job::JobKind;
-use crate::hosts::Container;
+use crate::domain::fleet::ContainerObservation;
+use crate::domain::job::{JobFailure, JobKind, StepName};
 
-pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
-    let mut placement = match begin(work).await? {
-        Begun::Done => return Ok(()),
-        Begun::Runs(placement) => return restore(work, &placement).await,
-        Begun::Start(placement) => *placement,
+const AGENT_NOT_FOUND: JobFailure = JobFailure::StateConflict("Agent not found");
+
+pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
+    let mut placement = match begin(context).await? {
+        Task::Nothing => return Ok(()),
+        Task::RestoreRunning(placement) => return restore_running(context, &placement).await,
+        Task::Launch(placement) => *placement,
     };
-    let image = work.hosts.images.choose(placement.docker_image.as_deref());
-    let refused = || JobFailure::Refused("The agent's image is not allowed".to_owned());
-    let image = image.ok_or_else(refused)?.to_owned();
-    placement.unsaved |= leftovers::clear(work, &placement).await?;
-    let uri = database::ensure(work, &placement).await?;
-    let restores = work.job.kind == JobKind::Restore;
-    let place = place::take(work, &placement, restores).await?;
-    let wanted = bring_up::Wanted {
+    let images = &context.hosts.images;
+    let image = images.choose(placement.docker_image.as_deref());
+    let image = image
+        .ok_or_else(|| JobFailure::Refused("The agent's image is not allowed".to_owned()))?
+        .to_owned();
+    placement.has_unsaved_state |= cleanup::remove_previous_container(context, &placement).await?;
+    let database_uri = database::ensure(context, &placement).await?;
+    let is_restore = context.job.kind == JobKind::Restore;
+    let slot = placement::take_slot(context, &placement, is_restore).await?;
+    let spec = LaunchSpec {
         image,
-        database_uri: uri,
-        // A volume that is ahead of the backups is not overwritten by one, unless that was asked for.
-        restores: restores || place.moves || !placement.unsaved,
+        database_uri,
+        // A backup replaces unsaved state in the volume only if the owner requested it.
+        restores_backup: is_restore || slot.is_new_host || !placement.has_unsaved_state,
         placement: &placement,
     };
-    match finish(work, &place, &wanted).await {
-        Ok(()) => Ok(()),
-        Err(stop) => {
-            undo(work, &place, &placement, &stop).await;
-            Err(stop)
-        }
+    let launched = launch_and_record(context, &slot, &spec).await;
+    if let Err(error) = &launched {
+        roll_back(context, &slot, &placement, error).await;
     }
+    launched
 }
 
-async fn finish(
-    work: &mut Work<'_>,
-    place: &Place,
-    wanted: &bring_up::Wanted<'_>,
-) -> Result<(), Stop> {
-    let brought = bring_up::bring_up(work, place, wanted).await?;
-    let mut tx = work.pool.begin().await?;
-    let (organization_id, agent_id) = work.ids();
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id).await?;
-    let agent = agent.ok_or(Stop::Lost)?;
-    let now = db::clock::billing_clock(&mut tx).await?;
-    let to = agent.status.after(Change::FinishStart);
-    let to = to.map_err(|reason| JobFailure::NotNow(reason.0))?;
-    let change = (agent.status, to);
-    if !db::agents::owner::agent_move(&mut tx, work.ids(), change, None, now).await? {
-        return Err(Stop::Lost);
-    }
-    publish(&mut tx, work, place, &brought, &wanted.image, now).await?;
-    work.record_in(&mut tx, "running", "done", now).await?;
-    work.complete(&mut tx, to, &[], now).await?;
-    tx.commit().await?;
-    Ok(())
+/// What a start job has to do.
+enum Task {
+    /// The agent runs already. The job is completed.
+    Nothing,
+    /// The agent runs, and takes over a backup's state.
+    RestoreRunning(Box<Placement>),
+    /// The agent is launched. The placement is the one before.
+    Launch(Box<Placement>),
 }
 
-async fn publish(
-    conn: &mut PgConnection,
-    work: &Work<'_>,
-    place: &Place,
-    brought: &Brought,
-    image: &str,
-    now: chrono::DateTime<chrono::Utc>,
-) -> sqlx::Result<()> {
-    let host = &place.host.node.hostname;
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
-    let bridge = format!("http://{host}:{}", brought.ports.bridge);
-    let web = format!("http://{host}:{}", brought.ports.web);
-    db::agents::placement::placement_publish(conn, work.ids(), &bridge, &web, image, now).await
-}
-
-/// What a start that did not come about has made is removed again, as far as that can be: what cannot
-/// stays recorded, and the next try begins with it. A worker that lost its job removes what it made
-/// itself, and leaves the row to whoever has the job now.
-async fn undo(work: &mut Work<'_>, place: &Place, before: &Placement, stop: &Stop) {
-    let lost = matches!(stop, Stop::Lost);
-    let undone = async {
-        let name = container::name(work.agent_id);
-        let ours = |found: &Container| {
-            found.attempt == Some(work.job.attempt)
-                && found.agent == Some(work.agent_id.to_string())
-        };
-        let found = place.host.engine.find(&name).await?;
-        if let Some(found) = found.filter(ours) {
-            place.host.engine.remove(&found.id).await?;
-        }
-        if lost {
-            return Ok(());
-        }
-        if place.moves {
-            // Nothing else was ever in it.
-            place.host.engine.remove_volume(&name).await?;
-        }
-        let mut tx = work.pool.begin().await?;
-        let now = db::clock::billing_clock(&mut tx).await?;
-        work.hold(&mut tx, now).await?;
-        let held = db::agents::placement::placement_clear(&mut tx, work.ids(), now).await?;
-        if held {
-            db::hosts::slots::slot_free(&mut tx, &place.host.node.node_id).await?;
-        }
-        db::agents::placement::placement_return(&mut tx, work.ids(), before, now).await?;
-        tx.commit().await?;
-        Ok::<_, Stop>(())
-    };
-    if undone.await.is_err() {
-        tracing::warn!(
-            agent.id = %work.agent_id,
-            "what a failed start has made is left to the next try"
-        );
-    }
-}
-
-enum Begun {
-    /// There is nothing left to do.
-    Done,
-    /// It runs, and is to take on a state.
-    Runs(Box<Placement>),
-    /// It is to be started; what its row said before.
-    Start(Box<Placement>),
-}
-
-/// Asks the gate again, for credit may have gone since the request, and marks the agent as being
+/// Asks the credit gate again, because the credit may have been spent since the request, and marks the agent as being
 /// started.
-async fn begin(work: &mut Work<'_>) -> Result<Begun, Stop> {
-    let (organization_id, agent_id) = work.ids();
-    let mut tx = work.pool.begin().await?;
-    db::identity::organizations::organizations_lock(&mut tx, &[organization_id]).await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id).await?;
-    let agent = agent.ok_or(JobFailure::NotNow("Agent not found"))?;
-    let placement = db::agents::placement::placement_find(&mut tx, work.ids()).await?;
-    let placement = placement.ok_or(JobFailure::NotNow("Agent not found"))?;
+async fn begin(context: &mut JobContext<'_>) -> Result<Task, StepError> {
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = locked.ok_or(AGENT_NOT_FOUND)?;
+    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
+    let placement = Box::new(placement.ok_or(AGENT_NOT_FOUND)?);
     let now = db::clock::billing_clock(&mut tx).await?;
-    let jobs = db::jobs::queue::jobs_active(&mut tx, organization_id, agent_id).await?;
-    if jobs.iter().any(|job| !job.kind.starts()) {
-        return Err(JobFailure::NotNow("Superseded by a stop").into());
+    let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
+    if jobs.iter().any(|job| !job.kind.is_start()) {
+        return Err(JobFailure::StateConflict("Superseded by a stop").into());
     }
-    let runs = agent.status == AgentStatus::Running;
-    if runs && work.job.kind == JobKind::Provision {
-        work.complete(&mut tx, AgentStatus::Running, &[], now)
+    let is_running = locked.status == AgentStatus::Running;
+    if is_running && context.job.kind == JobKind::Provision {
+        context
+            .complete(&mut tx, AgentStatus::Running, Map::new(), now)
             .await?;
         tx.commit().await?;
-        return Ok(Begun::Done);
+        return Ok(Task::Nothing);
     }
-    let ports = work.ports;
-    let cleared = gate::clear(&mut tx, ports.prices, organization_id, agent_id).await;
-    cleared.map_err(refused)?;
-    if !runs {
-        let to = agent.status.after(Change::BeginStart);
-        let to = to.map_err(|reason| JobFailure::NotNow(reason.0))?;
-        let change = (agent.status, to);
-        db::agents::owner::agent_move(&mut tx, work.ids(), change, None, now).await?;
+    let cleared = gate::clear(&mut tx, context.prices, agent).await;
+    cleared.map_err(gate_error)?;
+    if !is_running {
+        let change = StatusChange {
+            from: locked.status,
+            to: locked.status.after(AgentEvent::StartBegun)?,
+        };
+        db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, now).await?;
     }
-    work.record_in(&mut tx, "credit", "done", now).await?;
+    context
+        .finish_step_in(&mut tx, StepName::Credit, now)
+        .await?;
     tx.commit().await?;
-    let placement = Box::new(placement);
-    Ok(if runs {
-        Begun::Runs(placement)
+    Ok(if is_running {
+        Task::RestoreRunning(placement)
     } else {
-        Begun::Start(placement)
+        Task::Launch(placement)
     })
 }
 
-/// A running agent takes on a backup's state.
-async fn restore(work: &mut Work<'_>, placement: &Placement) -> Result<(), Stop> {
-    let (Some(node_id), Some(port)) = (&placement.node_id, placement.bridge()) else {
+fn gate_error(error: RequestError) -> StepError {
+    match error {
+        RequestError::Credit(refusal) => JobFailure::Credit(refusal.to_string()).into(),
+        RequestError::Database(error) => error.into(),
+        _ => AGENT_NOT_FOUND.into(),
+    }
+}
+
+/// A running agent takes over a backup's state.
+async fn restore_running(
+    context: &mut JobContext<'_>,
+    placement: &Placement,
+) -> Result<(), StepError> {
+    let (Some(node_id), Some(bridge_port)) = (&placement.node_id, placement.bridge()) else {
         return Err(JobFailure::Refused("The agent has no address".to_owned()).into());
     };
-    work.begin("restore").await?;
-    let host = leftovers::host_of(work, node_id).await?;
-    let gone = || JobFailure::Outside("The agent's host is not registered".to_owned());
-    let host = host.ok_or_else(gone)?;
-    let state = bring_up::state(work, work.job.backup_id).await?;
-    let state = state.ok_or(JobFailure::NotNow("No backup found"))?;
-    work.patiently(agent_state::give(&host.agent(port), state))
+    context.start_step(StepName::Restore).await?;
+    let host = cleanup::open_host(context, node_id).await?;
+    let host = host.ok_or_else(|| StepError::outside("The agent's host is not registered"))?;
+    let state = launch::backup_state(context, context.job.backup_id).await?;
+    let state = state.ok_or(JobFailure::StateConflict("No backup found"))?;
+    let agent = host.agent(bridge_port);
+    context
+        .with_heartbeat(agent_state::restore(&agent, state))
         .await??;
-    let mut tx = work.pool.begin().await?;
+    let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    work.record_in(&mut tx, "restore", "done", now).await?;
-    work.complete(&mut tx, AgentStatus::Running, &[], now)
+    context
+        .finish_step_in(&mut tx, StepName::Restore, now)
+        .await?;
+    context
+        .complete(&mut tx, AgentStatus::Running, Map::new(), now)
         .await?;
     tx.commit().await?;
     Ok(())
 }
 
-fn refused(error: RequestError) -> Stop {
-    match error {
-        RequestError::Credit(refusal) => JobFailure::Credit(refusal.to_string()).into(),
-        RequestError::Database(error) => error.into(),
-        _ => JobFailure::NotNow("Agent not found").into(),
+async fn launch_and_record(
+    context: &mut JobContext<'_>,
+    slot: &HostSlot,
+    spec: &LaunchSpec<'_>,
+) -> Result<(), StepError> {
+    let container = launch::launch(context, slot, spec).await?;
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = locked.ok_or(StepError::Lost)?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let to = locked.status.after(AgentEvent::StartFinished)?;
+    let change = StatusChange {
+        from: locked.status,
+        to,
+    };
+    if !db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, now).await? {
+        return Err(StepError::Lost);
     }
+    record_addresses(&mut tx, context, slot, &container, &spec.image, now).await?;
+    context
+        .finish_step_in(&mut tx, StepName::Running, now)
+        .await?;
+    context.complete(&mut tx, to, Map::new(), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Records where the proxy finds the agent.
+async fn record_addresses(
+    conn: &mut PgConnection,
+    context: &JobContext<'_>,
+    slot: &HostSlot,
+    container: &LaunchedContainer,
+    image: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let hostname = &slot.host.node.hostname;
+    // In a URL an IPv6 address stands in brackets.
+    let hostname = if hostname.contains(':') {
+        format!("[{hostname}]")
+    } else {
+        hostname.clone()
+    };
+    let bridge = format!("http://{hostname}:{}", container.ports.bridge);
+    let web = format!("http://{hostname}:{}", container.ports.web);
+    let agent = context.agent();
+    let container = PublishedContainer {
+        bridge_url: &bridge,
+        health_url: &web,
+        image,
+    };
+    db::agents::placement::placement_publish(conn, agent, container, now).await
+}
+
+/// Removes what a failed start has created, as far as possible. What cannot be removed stays recorded, and the next
+/// attempt begins with its cleanup.
+async fn roll_back(
+    context: &JobContext<'_>,
+    slot: &HostSlot,
+    before: &Placement,
+    start_error: &StepError,
+) {
+    let is_lost = matches!(start_error, StepError::Lost);
+    if let Err(error) = try_roll_back(context, slot, before, is_lost).await {
+        warn!(
+            agent.id = %context.agent_id, job.id = %context.job.id, %error, cause = error.cause(),
+            "rolling back a failed start of agent {} failed; the next attempt cleans up",
+            context.agent_id
+        );
+    }
+}
+
+/// A worker that lost its job removes only the container that it created itself, and leaves the row to the worker that
+/// has the job now.
+async fn try_roll_back(
+    context: &JobContext<'_>,
+    slot: &HostSlot,
+    before: &Placement,
+    is_lost: bool,
+) -> Result<(), StepError> {
+    let engine = &slot.host.engine;
+    let name = container::name(context.agent_id);
+    let is_from_this_attempt = |container: &ContainerObservation| {
+        container.attempt == Some(context.job.attempt)
+            && container.label == Some(context.agent_id.to_string())
+    };
+    let container = engine.find(&name).await?;
+    if let Some(container) = container.filter(is_from_this_attempt) {
+        engine.remove(&container.id).await?;
+    }
+    if is_lost {
+        return Ok(());
+    }
+    if slot.is_new_host {
+        // This start created the volume, so it holds nothing else.
+        engine.remove_volume(&name).await?;
+    }
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    context.checkpoint(&mut tx, now).await?;
+    if db::agents::placement::placement_clear(&mut tx, agent, now).await? {
+        db::hosts::slots::slot_free(&mut tx, &slot.host.node.node_id).await?;
+    }
+    db::agents::placement::placement_restore(&mut tx, agent, before, now).await?;
+    tx.commit().await?;
+    Ok(())
 }

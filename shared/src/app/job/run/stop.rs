@@ -1,245 +1,289 @@
-//! A stop job: suspend and delete. Owns: the order of its steps, that a container is seen gone before
-//! anything says that it is, and that no state is lost on the way.
+//! A stop job: suspends or deletes an agent. Owns: the order of its steps, that a container is seen gone before any row
+//! says so, and that no state is lost on the way.
 //!
 //! ```text
 //! suspend: (snapshot) -> stop -> stopped
 //! delete:  stop -> volume -> database -> row
 //! ```
-//! A state that cannot be taken stays in the volume, and the row says so: the agent is then started
-//! nowhere else (F16).
+//! State that cannot be read stays in the volume, and the row says so: the agent is then started on no other host (F16).
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use tracing::warn;
-use uuid::Uuid;
 
-use super::work::Work;
-use super::{JobFailure, Stop, database, leftovers};
-use crate::app::agent::state::{self as agent_state, StateError};
+use super::context::JobContext;
+use super::error::StepError;
+use super::{cleanup, database};
+use crate::app::agent_state::{self, StateErrorReason};
 use crate::app::host_access::Host;
 use crate::db;
+use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::Placement;
-use crate::domain::agent::{AgentStatus, Change};
+use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
-use crate::domain::job::JobKind;
-use crate::hosts::Container;
+use crate::domain::fleet::ContainerObservation;
+use crate::domain::ids::BackupId;
+use crate::domain::job::{JobKind, StepName};
 
-/// How often a state is asked for.
-const SNAPSHOT_TRIES: u32 = 2;
+/// Each attempt can take a minute, in which the owner no longer pays for the running container.
+const MAX_SNAPSHOT_ATTEMPTS: u32 = 2;
 
-pub(super) async fn run(work: &mut Work<'_>) -> Result<(), Stop> {
-    let Some(placement) = look(work).await? else {
+pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
+    let Some(placement) = begin(context).await? else {
         return Ok(());
     };
-    // What cannot be looked at is not taken for stopped.
-    if placement.elsewhere {
-        return Err(JobFailure::Outside("The agent's host is not known".to_owned()).into());
+    // An agent that cannot be looked for does not count as stopped.
+    if placement.has_unknown_host {
+        return Err(StepError::outside("The agent's host is not known"));
     }
     if placement.status() == AgentStatus::Unknown {
-        let reason = "Agent is in a state this version does not know";
-        return Err(JobFailure::Outside(reason.to_owned()).into());
+        return Err(StepError::outside(
+            "Agent is in a state this version does not know",
+        ));
     }
-    let delete = work.job.kind == JobKind::Delete;
     let host = match &placement.node_id {
-        Some(node_id) => leftovers::host_of(work, node_id).await?,
+        Some(node_id) => cleanup::open_host(context, node_id).await?,
         None => None,
     };
-    let mut saved = None;
-    // Gone at the first look, it took what it held beyond the backups with it, or left it in its volume.
-    let mut ahead = work.job.attempt == 1 && is_ahead(&placement);
-    if let Some(host) = &host
-        && let Some(found) = leftovers::find(work, &host.engine).await?
-    {
-        if !delete && (is_ahead(&placement) || leftovers::is_legacy(&found)) {
-            saved = save(work, host, &placement, &found).await?;
-            ahead = saved.is_none();
-        }
-        work.begin("stop").await?;
-        leftovers::remove(work, &host.engine, &found).await?;
-        work.done("stop").await?;
+    let state = stop_container(context, host.as_ref(), &placement).await?;
+    if context.job.kind != JobKind::Delete {
+        return finish_suspension(context, state).await;
     }
-    if delete {
-        forget_container(work, &placement).await?;
-        volumes(work, host.as_ref(), &placement).await?;
-        database::remove(work, &placement).await?;
-        return remove_row(work, &placement).await;
-    }
-    finish(work, saved, ahead).await
+    clear_placement(context, &placement).await?;
+    remove_volumes(context, host.as_ref(), &placement).await?;
+    database::remove(context, &placement).await?;
+    delete_row(context, &placement).await
 }
 
-/// Whether the container holds state that no backup does. One that was never up has none: what it would
-/// tell must not become the newest backup.
-fn is_ahead(placement: &Placement) -> bool {
-    placement.unsaved
+/// Loads what is to be stopped. `None` if nothing of the agent is on any host: the job is then completed.
+async fn begin(context: &mut JobContext<'_>) -> Result<Option<Placement>, StepError> {
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    if let (Some(locked), Some(placement)) = (locked, placement) {
+        let is_deletion = context.job.kind == JobKind::Delete;
+        let may_have_container = match locked.status {
+            // A start records where it creates a container before it creates it.
+            AgentStatus::Provisioning => locked.names_container,
+            status => status.expects_container(locked.names_container),
+        };
+        if may_have_container
+            || (is_deletion && locked.needs_cleanup)
+            || locked.status == AgentStatus::Unknown
+        {
+            return Ok(Some(placement));
+        }
+        if is_deletion {
+            db::agents::lifecycle::agent_delete(&mut tx, agent).await?;
+        } else {
+            mark_stopped(context, &mut tx, locked.status, now).await?;
+        }
+    }
+    context
+        .complete(&mut tx, AgentStatus::Stopped, Map::new(), now)
+        .await?;
+    tx.commit().await?;
+    Ok(None)
+}
+
+/// What became of the agent's state when its container was stopped.
+enum StateAfterStop {
+    /// The state is in this backup.
+    Saved(BackupId),
+    /// The volume holds state that no backup holds.
+    Unsaved,
+    /// What the row says about it is still right.
+    AsRecorded,
+}
+
+async fn stop_container(
+    context: &mut JobContext<'_>,
+    host: Option<&Host>,
+    placement: &Placement,
+) -> Result<StateAfterStop, StepError> {
+    let is_deletion = context.job.kind == JobKind::Delete;
+    // If the container is gone already at the first attempt, its unsaved state may still be in the volume. At a later
+    // attempt, an earlier one may have saved the state and removed the container.
+    let mut state = if context.job.attempt == 1 && has_unsaved_state(placement) {
+        StateAfterStop::Unsaved
+    } else {
+        StateAfterStop::AsRecorded
+    };
+    let Some(host) = host else {
+        return Ok(state);
+    };
+    let Some(container) = cleanup::find_container(context, &host.engine).await? else {
+        return Ok(state);
+    };
+    if !is_deletion && (has_unsaved_state(placement) || cleanup::is_legacy(&container)) {
+        state = save_state(context, host, placement, &container).await?;
+    }
+    context.start_step(StepName::Stop).await?;
+    cleanup::remove_container(context, &host.engine, &container).await?;
+    context.finish_step(StepName::Stop).await?;
+    Ok(state)
+}
+
+/// Whether the container may hold state that no backup holds. A container that never ran has no state: an empty state
+/// must not become the agent's newest backup.
+fn has_unsaved_state(placement: &Placement) -> bool {
+    placement.has_unsaved_state
         || matches!(
             placement.status(),
             AgentStatus::Running | AgentStatus::Disconnected
         )
 }
 
-/// What there is to stop. Finishes the job where there is nothing of the agent on any host.
-async fn look(work: &mut Work<'_>) -> Result<Option<Placement>, Stop> {
-    let (organization_id, agent_id) = work.ids();
-    let mut tx = work.pool.begin().await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id).await?;
-    let placement = db::agents::placement::placement_find(&mut tx, work.ids()).await?;
+/// Reads the agent's state and stores it as a backup, if the state can be read.
+async fn save_state(
+    context: &mut JobContext<'_>,
+    host: &Host,
+    placement: &Placement,
+    container: &ContainerObservation,
+) -> Result<StateAfterStop, StepError> {
+    context.start_step(StepName::Snapshot).await?;
+    let Some(state) = read_state(context, host, placement, container).await? else {
+        context.skip_step(StepName::Snapshot).await?;
+        return Ok(StateAfterStop::Unsaved);
+    };
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    if let (Some(agent), Some(placement)) = (agent, placement) {
-        let delete = work.job.kind == JobKind::Delete;
-        // A start records where it will create a container before it does: without that there is none.
-        let there = match agent.status {
-            AgentStatus::Provisioning => agent.recorded,
-            status => status.expects_container(agent.recorded),
-        } || (delete && agent.leftovers);
-        if there || agent.status == AgentStatus::Unknown {
-            return Ok(Some(placement));
-        }
-        if delete {
-            db::agents::owner::agent_delete(&mut tx, organization_id, agent_id).await?;
-        } else {
-            stopped(work, &mut tx, agent.status, now).await?;
-        }
-    }
-    work.complete(&mut tx, AgentStatus::Stopped, &[], now)
+    context
+        .finish_step_in(&mut tx, StepName::Snapshot, now)
         .await?;
+    let backup_id = agent_state::store(&mut tx, agent, "pre-shutdown", &state, now).await?;
+    db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
     tx.commit().await?;
-    Ok(None)
+    Ok(StateAfterStop::Saved(backup_id))
 }
 
-/// Takes the agent's state and stores it, if it can be had.
-async fn save(
-    work: &mut Work<'_>,
+async fn read_state(
+    context: &JobContext<'_>,
     host: &Host,
     placement: &Placement,
-    found: &Container,
-) -> Result<Option<Uuid>, Stop> {
-    work.begin("snapshot").await?;
-    let Some(state) = state(work, host, placement, found).await? else {
-        work.without("snapshot").await?;
+    container: &ContainerObservation,
+) -> Result<Option<Bytes>, StepError> {
+    let is_running = container.state == "running";
+    let Some(bridge_port) = placement.bridge().filter(|_| is_running) else {
         return Ok(None);
     };
-    let mut tx = work.pool.begin().await?;
-    let now = db::clock::billing_clock(&mut tx).await?;
-    work.record_in(&mut tx, "snapshot", "done", now).await?;
-    let id = agent_state::store(&mut tx, work.ids(), "pre-shutdown", &state, now).await?;
-    db::agents::placement::unsaved_set(&mut tx, work.ids(), None).await?;
-    tx.commit().await?;
-    Ok(Some(id))
-}
-
-async fn state(
-    work: &Work<'_>,
-    host: &Host,
-    placement: &Placement,
-    found: &Container,
-) -> Result<Option<Bytes>, Stop> {
-    let Some(port) = placement.bridge().filter(|_| found.state == "running") else {
-        return Ok(None);
-    };
-    let agent = host.agent(port);
-    for attempt in 1..=SNAPSHOT_TRIES {
-        match work
-            .patiently(agent_state::take(&agent, agent_state::WITHIN))
-            .await?
-        {
+    let agent = host.agent(bridge_port);
+    for attempt in 1..=MAX_SNAPSHOT_ATTEMPTS {
+        let fetch = agent_state::fetch(&agent, agent_state::TIMEOUT);
+        let error = match context.with_heartbeat(fetch).await? {
             Ok(state) => return Ok(Some(state)),
-            Err(error) => {
-                warn!(agent.id = %work.agent_id, attempt, %error, "no state was had");
-                if error == StateError::TooLarge {
-                    break;
-                }
-            }
+            Err(error) => error,
+        };
+        warn!(
+            agent.id = %context.agent_id, attempt, %error, cause = error.cause(),
+            "reading the state of agent {} failed; without a backup its state stays in its volume",
+            context.agent_id
+        );
+        if error.reason() == StateErrorReason::TooLarge {
+            break;
         }
     }
     Ok(None)
 }
 
-/// The agent is stopped: its container was seen gone, its slot is free. `ahead`: its volume holds state
-/// that no backup does.
-async fn finish(work: &mut Work<'_>, saved: Option<Uuid>, ahead: bool) -> Result<(), Stop> {
-    let (organization_id, agent_id) = work.ids();
-    let mut tx = work.pool.begin().await?;
-    let agent = db::agents::owner::agent_lock(&mut tx, organization_id, agent_id).await?;
+/// Records that the agent is stopped: its container was seen gone, and its slot is free.
+async fn finish_suspension(
+    context: &mut JobContext<'_>,
+    state: StateAfterStop,
+) -> Result<(), StepError> {
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let placement = db::agents::placement::placement_find(&mut tx, work.ids()).await?;
-    let more: Vec<(&str, Value)> = saved
-        .map(|id| ("backupId", json!(id)))
-        .into_iter()
-        .collect();
-    if let (Some(agent), Some(placement)) = (agent, placement) {
-        leftovers::forget(work, &mut tx, &placement, now).await?;
-        if ahead {
-            db::agents::placement::unsaved_set(&mut tx, work.ids(), Some(now)).await?;
+    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
+    if let (Some(locked), Some(placement)) = (locked, placement) {
+        cleanup::clear_placement(context, &mut tx, &placement, now).await?;
+        if matches!(state, StateAfterStop::Unsaved) {
+            db::agents::placement::unsaved_since_set(&mut tx, agent, Some(now)).await?;
         }
-        stopped(work, &mut tx, agent.status, now).await?;
+        mark_stopped(context, &mut tx, locked.status, now).await?;
     }
-    work.complete(&mut tx, AgentStatus::Stopped, &more, now)
+    let mut details = Map::new();
+    if let StateAfterStop::Saved(backup_id) = state {
+        details.insert("backupId".to_owned(), json!(backup_id));
+    }
+    context
+        .complete(&mut tx, AgentStatus::Stopped, details, now)
         .await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// The row says so, but where only what a failed start has left was removed.
-async fn stopped(
-    work: &Work<'_>,
+/// Moves the agent to `stopped`. If the job only removes what a failed start left, the agent stays in `error`.
+async fn mark_stopped(
+    context: &JobContext<'_>,
     conn: &mut PgConnection,
     status: AgentStatus,
     now: DateTime<Utc>,
-) -> Result<(), Stop> {
-    if work.job.cleanup && status == AgentStatus::Error {
+) -> Result<(), StepError> {
+    if context.job.cleanup && status == AgentStatus::Error {
         return Ok(());
     }
-    if let Ok(to) = status.after(Change::FinishStop) {
-        let change = (status, to);
-        db::agents::owner::agent_move(conn, work.ids(), change, None, now).await?;
+    if let Ok(to) = status.after(AgentEvent::StopFinished) {
+        let change = StatusChange { from: status, to };
+        db::agents::lifecycle::agent_change_status(conn, context.agent(), change, None, now)
+            .await?;
     }
     Ok(())
 }
 
-/// The slot of a deleted agent is free as soon as its container is gone.
-async fn forget_container(work: &Work<'_>, placement: &Placement) -> Result<(), Stop> {
-    let mut tx = work.pool.begin().await?;
+/// Frees the slot of a deleted agent as soon as its container is gone, not only when everything else is removed.
+async fn clear_placement(context: &JobContext<'_>, placement: &Placement) -> Result<(), StepError> {
+    let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    work.hold(&mut tx, now).await?;
-    leftovers::forget(work, &mut tx, placement, now).await?;
+    context.checkpoint(&mut tx, now).await?;
+    cleanup::clear_placement(context, &mut tx, placement, now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Removes the agent's volumes, here and where it was before. A directory of the host that an older
-/// deployment mounted is not ours to remove.
-async fn volumes(
-    work: &mut Work<'_>,
+/// Removes the agent's volumes on its host and on the hosts where it was before. A directory of the host that an older
+/// deployment mounted is not removed.
+async fn remove_volumes(
+    context: &mut JobContext<'_>,
     host: Option<&Host>,
     placement: &Placement,
-) -> Result<(), Stop> {
-    work.begin("volume").await?;
-    let name = container::name(work.agent_id);
+) -> Result<(), StepError> {
+    context.start_step(StepName::Volume).await?;
+    let name = container::name(context.agent_id);
     if let Some(host) = host {
         host.engine.remove_volume(&name).await?;
     }
     for node_id in &placement.former_nodes {
-        if let Some(host) = leftovers::host_of(work, node_id).await? {
+        if let Some(host) = cleanup::open_host(context, node_id).await? {
             host.engine.remove_volume(&name).await?;
         }
     }
-    work.done("volume").await
+    context.finish_step(StepName::Volume).await
 }
 
-async fn remove_row(work: &mut Work<'_>, placement: &Placement) -> Result<(), Stop> {
-    let (organization_id, agent_id) = work.ids();
-    let mut tx = work.pool.begin().await?;
+async fn delete_row(context: &mut JobContext<'_>, placement: &Placement) -> Result<(), StepError> {
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    db::agents::owner::agent_delete(&mut tx, organization_id, agent_id).await?;
-    let mut more = Vec::new();
+    db::agents::lifecycle::agent_delete(&mut tx, agent).await?;
+    let mut details = Map::new();
     if placement.data_bind.is_some() {
-        let left = "A directory of the host that was mounted as the agent's data was left";
-        warn!(agent.id = %agent_id, node = placement.node_id, left);
-        more.push(("left", json!(left)));
+        let notice = "A directory of the host that was mounted as the agent's data was left";
+        warn!(
+            agent.id = %agent.agent_id, node.id = placement.node_id,
+            "agent {} is deleted; a directory of its host that was mounted as its data was left",
+            agent.agent_id
+        );
+        details.insert("left".to_owned(), Value::from(notice));
     }
-    work.complete(&mut tx, AgentStatus::Stopped, &more, now)
+    context
+        .complete(&mut tx, AgentStatus::Stopped, details, now)
         .await?;
     tx.commit().await?;
     Ok(())

@@ -1,10 +1,10 @@
-//! Telling a webhook that its job has ended. Owns: what is sent, how it is signed, to which address,
-//! and how often it is tried. The connection goes to the very address that was checked.
+//! The webhook of a job, called when the job has ended. Owns: what is sent, how it is signed, to which address, and how
+//! often it is attempted. The connection is made to exactly the addresses that were checked.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, Mac};
 use reqwest::redirect::Policy;
 use serde_json::json;
@@ -12,108 +12,176 @@ use sha2::Sha256;
 use sqlx::PgPool;
 use tracing::warn;
 use url::{Host, Url};
-use uuid::Uuid;
 
 use crate::db;
-use crate::db::jobs::work::DueWebhook;
-use crate::domain::address::is_public;
-use crate::domain::webhook::{self, Reach};
+use crate::db::jobs::webhooks::DueWebhook;
+use crate::domain::address::AddressPolicy;
+use crate::domain::ids::JobId;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::webhook;
+use crate::failure::{Failure, with_reason};
 
-/// Tries a webhook gets.
-pub const TRIES: i32 = 5;
-/// What the answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const MAX_ATTEMPTS: i32 = 5;
+/// For one call, from the connection to the end of the response.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Calls a finished job's webhook, if it has one that is due. Answers whether it did.
+type DeliveryError = Failure<DeliveryErrorReason>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum DeliveryErrorReason {
+    #[error("the URL {0}")]
+    Url(&'static str),
+    #[error("the host name could not be resolved")]
+    NotResolved,
+    #[error("the host name leads to an address that is not allowed")]
+    AddressRefused,
+    #[error("no HTTP client could be made")]
+    NoClient,
+    #[error("the receiver did not answer in time")]
+    TimedOut,
+    #[error("the receiver could not be reached")]
+    Unreachable,
+    #[error("the receiver answered with HTTP {0}")]
+    Status(u16),
+    /// The worker of the last attempt stopped before it could record how the attempt ended.
+    #[error("all attempts are used up")]
+    NoAttemptLeft,
+}
+
+/// Calls the webhook of a job that has ended, if it has one that is due. Returns whether a call was due.
 ///
 /// # Errors
-/// Database errors; the webhook is then called again.
-pub async fn webhook_call(pool: &PgPool, reach: Reach, job_id: Uuid) -> sqlx::Result<bool> {
+/// If the database fails, the webhook is called again.
+pub async fn webhook_call(
+    pool: &PgPool,
+    address_policy: AddressPolicy,
+    job_id: JobId,
+) -> sqlx::Result<bool> {
     let mut conn = pool.acquire().await?;
     let now = db::clock::billing_clock(&mut conn).await?;
-    // Should we die on the way, it is due again after the usual wait.
-    let again = |attempt| now + wait(attempt);
-    let due = db::jobs::work::webhook_claim(&mut conn, job_id, now, again(1)).await?;
+    // If this worker dies before it records the result, the webhook is due again after the first wait.
+    let due_again_at = now + retry_after(1);
+    let due =
+        db::jobs::webhooks::webhook_claim_of_any_organization(&mut conn, job_id, now, due_again_at)
+            .await?;
     drop(conn);
     let Some(due) = due else { return Ok(false) };
-    let result = if due.attempt <= TRIES {
-        call(reach, job_id, &due, now).await
+    let delivered = if due.attempt <= MAX_ATTEMPTS {
+        call(address_policy, job_id, &due, now).await
     } else {
-        // Its last caller died before it could say so.
-        Err("all tries were used")
+        Err(DeliveryErrorReason::NoAttemptLeft.into())
     };
-    if let Err(reason) = result {
-        warn!(job.id = %job_id, webhook.attempt = due.attempt, reason, "a webhook was not delivered");
+    let has_attempt_left = due.attempt < MAX_ATTEMPTS;
+    let retry_at = (delivered.is_err() && has_attempt_left).then(|| now + retry_after(due.attempt));
+    let status = match (&delivered, retry_at) {
+        (Ok(()), _) => "delivered",
+        (Err(_), Some(_)) => "pending",
+        (Err(_), None) => "failed",
+    };
+    if let Err(error) = delivered {
+        let cause = error.cause();
+        warn!(
+            job.id = %job_id, attempt = due.attempt, %error, cause,
+            "the webhook of job {job_id} was not delivered: {error}"
+        );
     }
-    let (status, again_at) = match result {
-        Ok(()) => ("delivered", None),
-        Err(_) if due.attempt < TRIES => ("pending", Some(again(due.attempt))),
-        Err(_) => ("failed", None),
-    };
     let mut conn = pool.acquire().await?;
-    db::jobs::work::webhook_settle(&mut conn, job_id, due.attempt, status, again_at).await?;
+    db::jobs::webhooks::webhook_settle_of_any_organization(
+        &mut conn,
+        job_id,
+        due.attempt,
+        status,
+        retry_at,
+    )
+    .await?;
     Ok(true)
 }
 
-/// After the first try half a minute, then twice as long each time.
-fn wait(attempt: i32) -> TimeDelta {
+/// Half a minute after the first attempt, then twice as long each time.
+fn retry_after(attempt: i32) -> TimeDelta {
     TimeDelta::seconds(30) * 2_i32.pow(u32::try_from(attempt - 1).unwrap_or_default().min(6))
 }
 
 async fn call(
-    reach: Reach,
-    job_id: Uuid,
+    address_policy: AddressPolicy,
+    job_id: JobId,
     due: &DueWebhook,
     now: DateTime<Utc>,
-) -> Result<(), &'static str> {
-    let url = webhook::parse(&due.url, reach)?;
-    let addresses = resolve(&url, reach).await?;
+) -> Result<(), DeliveryError> {
+    let url = webhook::parse(&due.url, address_policy).map_err(DeliveryErrorReason::Url)?;
+    let client = client(&url, address_policy).await?;
+    let body = body(job_id, due, now);
+    let mut request = client.post(url).header("content-type", "application/json");
+    if let Some(secret) = &due.secret {
+        let signature = signature(secret, now.timestamp(), &body);
+        request = request.header("x-milady-signature", signature);
+    }
+    let response = request.body(body).send().await.map_err(|error| {
+        let reason = if error.is_timeout() {
+            DeliveryErrorReason::TimedOut
+        } else {
+            DeliveryErrorReason::Unreachable
+        };
+        DeliveryError::new(reason).with_cause(error)
+    })?;
+    let status = response.status();
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(DeliveryErrorReason::Status(status.as_u16()).into())
+    }
+}
+
+fn body(job_id: JobId, due: &DueWebhook, now: DateTime<Utc>) -> String {
+    let completed_at = due.completed_at.unwrap_or(now);
+    json!({
+        "event": "job.completed", "jobId": job_id, "type": due.kind, "status": due.status,
+        "result": due.result,
+        "completedAt": Timestamp(completed_at),
+    })
+    .to_string()
+}
+
+/// A client that connects only to the checked addresses of the URL's host. It follows no redirect and uses no proxy,
+/// because both would lead to other addresses.
+async fn client(
+    url: &Url,
+    address_policy: AddressPolicy,
+) -> Result<reqwest::Client, DeliveryError> {
+    let addresses = resolve(url, address_policy).await?;
     let mut client = reqwest::Client::builder()
         .redirect(Policy::none())
         .no_proxy()
-        .timeout(ANSWER_WITHIN)
+        .timeout(CALL_TIMEOUT)
         .user_agent("milady-control-plane");
     if let Some(Host::Domain(name)) = url.host() {
         client = client.resolve_to_addrs(name, &addresses);
     }
-    let client = client.build().map_err(|_| "no client")?;
-    let completed = due.completed_at.unwrap_or(now);
-    let body = json!({
-        "event": "job.completed", "jobId": job_id, "type": due.kind, "status": due.status,
-        "result": due.result, "completedAt": completed.to_rfc3339_opts(SecondsFormat::Millis, true),
-    })
-    .to_string();
-    let mut request = client.post(url).header("content-type", "application/json");
-    if let Some(secret) = &due.secret {
-        request = request.header(
-            "x-milady-signature",
-            signature(secret, now.timestamp(), &body),
-        );
-    }
-    let answer = request.body(body).send().await.map_err(|error| {
-        if error.is_timeout() {
-            "timed out"
-        } else {
-            "not reachable"
-        }
-    })?;
-    if answer.status().is_success() {
-        Ok(())
-    } else {
-        Err("refused")
-    }
+    client
+        .build()
+        .map_err(with_reason(DeliveryErrorReason::NoClient))
 }
 
-/// The addresses of the URL's host, each of which must be allowed: a name that also leads to a private
-/// network is no public one.
-async fn resolve(url: &Url, reach: Reach) -> Result<Vec<SocketAddr>, &'static str> {
-    let port = url.port_or_known_default().ok_or("no port")?;
-    let host = url.host_str().ok_or("no host")?.trim_matches(['[', ']']);
-    let found = tokio::net::lookup_host((host, port)).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|_| "not resolved")?.collect();
-    let allowed = |address: &SocketAddr| reach == Reach::Anywhere || is_public(address.ip());
-    if addresses.is_empty() || !addresses.iter().all(allowed) {
-        return Err("not a public address");
+/// The addresses of the URL's host. All of them must be allowed: a host name that also leads to a private network is
+/// not a public one.
+async fn resolve(
+    url: &Url,
+    address_policy: AddressPolicy,
+) -> Result<Vec<SocketAddr>, DeliveryError> {
+    let port = url
+        .port_or_known_default()
+        .ok_or(DeliveryErrorReason::Url("must have a port"))?;
+    let host = url
+        .host_str()
+        .ok_or(DeliveryErrorReason::Url("must name a host"))?;
+    let host = host.trim_matches(['[', ']']);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(with_reason(DeliveryErrorReason::NotResolved))?
+        .collect();
+    let is_allowed = |address: &SocketAddr| address_policy.allows(address.ip());
+    if addresses.is_empty() || !addresses.iter().all(is_allowed) {
+        return Err(DeliveryErrorReason::AddressRefused.into());
     }
     Ok(addresses)
 }
@@ -125,7 +193,7 @@ fn signature(secret: &str, unix: i64, body: &str) -> String {
         mac.update(format!("{unix}.{body}").as_bytes());
         hex::encode(mac.finalize().into_bytes())
     });
-    // A key of any length is taken; the type does not know.
+    // HMAC accepts keys of any length, so the error of the type never occurs.
     format!("t={unix},v1={}", digest.unwrap_or_default())
 }
 
@@ -143,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn the_waits_double() {
+    fn each_wait_is_twice_as_long_as_the_one_before() {
         assert_eq!(
-            [1, 2, 3, 4].map(|n| wait(n).num_seconds()),
+            [1, 2, 3, 4].map(|attempt| retry_after(attempt).num_seconds()),
             [30, 60, 120, 240]
         );
     }

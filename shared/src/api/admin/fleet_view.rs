@@ -1,0 +1,409 @@
+//! The JSON of a fleet snapshot. Owns: its names, which say `node` for a host, `container` for an agent
+//! with its container, and `ghostContainers` for unclaimed containers. Does not own: what of a snapshot an
+//! answer holds (`fleet_page`).
+
+use serde::Serialize;
+
+use crate::domain::agent::AgentStatus;
+use crate::domain::fleet::{
+    AgentReport, Alert, AlertCode, DockerHealth, FleetSnapshot, Health, HostReport, HostStatus,
+    Incident, Metadata, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer,
+    format_hundredths,
+};
+use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
+use crate::domain::timestamp::Timestamp;
+
+/// A snapshot or a page of one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetView<'a> {
+    pub(super) refreshed_at: Timestamp,
+    pub(super) stale: bool,
+    pub(super) summary: SummaryView,
+    pub(super) incidents: Vec<IncidentView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nodes: Option<Vec<HostView<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) containers: Option<Vec<AgentView<'a>>>,
+    /// Whether something was left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) truncated: bool,
+    /// Where the next page begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
+}
+
+impl<'a> FleetView<'a> {
+    /// The whole snapshot, however long.
+    #[must_use]
+    pub fn of(snapshot: &'a FleetSnapshot, stale: bool) -> Self {
+        Self {
+            refreshed_at: Timestamp(snapshot.refreshed_at),
+            stale,
+            summary: (&snapshot.summary).into(),
+            incidents: snapshot.incidents.iter().map(Into::into).collect(),
+            nodes: Some(snapshot.hosts.iter().map(Into::into).collect()),
+            containers: Some(snapshot.agents.iter().map(Into::into).collect()),
+            truncated: false,
+            cursor: None,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SummaryView {
+    total_nodes: usize,
+    enabled_nodes: usize,
+    healthy_nodes: usize,
+    degraded_nodes: usize,
+    offline_nodes: usize,
+    unknown_nodes: usize,
+    total_capacity: i64,
+    allocated_slots: i64,
+    available_slots: i64,
+    utilization_pct: i64,
+    saturated_nodes: usize,
+    nodes_with_drift: usize,
+    total_containers: usize,
+    running_containers: usize,
+    pending_containers: usize,
+    provisioning_containers: usize,
+    stopped_containers: usize,
+    error_containers: usize,
+    disconnected_containers: usize,
+    healthy_containers: usize,
+    attention_containers: usize,
+    stale_containers: usize,
+    missing_containers: usize,
+    failed_containers: usize,
+    unknown_containers: usize,
+    backlog_count: u64,
+}
+
+impl From<&Summary> for SummaryView {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            total_nodes: summary.total_hosts,
+            enabled_nodes: summary.enabled_hosts,
+            healthy_nodes: summary.healthy_hosts,
+            degraded_nodes: summary.degraded_hosts,
+            offline_nodes: summary.offline_hosts,
+            unknown_nodes: summary.unknown_hosts,
+            total_capacity: summary.total_capacity,
+            allocated_slots: summary.allocated_slots,
+            available_slots: summary.available_slots,
+            utilization_pct: summary.utilization_pct,
+            saturated_nodes: summary.saturated_hosts,
+            nodes_with_drift: summary.hosts_with_drift,
+            total_containers: summary.total_agents,
+            running_containers: summary.running_agents,
+            pending_containers: summary.pending_agents,
+            provisioning_containers: summary.provisioning_agents,
+            stopped_containers: summary.stopped_agents,
+            error_containers: summary.error_agents,
+            disconnected_containers: summary.disconnected_agents,
+            healthy_containers: summary.healthy_agents,
+            attention_containers: summary.attention_agents,
+            stale_containers: summary.stale_agents,
+            missing_containers: summary.missing_agents,
+            failed_containers: summary.failed_agents,
+            unknown_containers: summary.unknown_agents,
+            backlog_count: summary.backlog,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IncidentView<'a> {
+    severity: Severity,
+    scope: Scope,
+    code: AlertCode,
+    title: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Incident> for IncidentView<'a> {
+    fn from(incident: &'a Incident) -> Self {
+        Self {
+            severity: incident.severity,
+            scope: incident.scope,
+            code: incident.code,
+            title: &incident.title,
+            detail: &incident.detail,
+            node_id: incident.node_id.as_deref(),
+            container_id: incident.container_id.as_deref(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HostView<'a> {
+    id: HostId,
+    node_id: &'a str,
+    capacity: i32,
+    allocated_count: i32,
+    available_slots: i64,
+    enabled: bool,
+    status: HostStatus,
+    last_health_check: Option<Timestamp>,
+    observed_at: Option<Timestamp>,
+    utilization_pct: i64,
+    allocation_drift: Option<i64>,
+    alerts: Vec<AlertView<'a>>,
+    metadata: &'a Metadata,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    ghost_containers: Vec<UnclaimedContainerView<'a>>,
+    containers: &'a [AgentId],
+    runtime: RuntimeView<'a>,
+}
+
+impl<'a> From<&'a HostReport> for HostView<'a> {
+    fn from(host: &'a HostReport) -> Self {
+        Self {
+            id: host.id,
+            node_id: &host.node_id,
+            capacity: host.capacity,
+            allocated_count: host.allocated_count,
+            available_slots: host.available_slots,
+            enabled: host.enabled,
+            status: host.status,
+            last_health_check: host.last_health_check.map(Timestamp),
+            observed_at: host.observed_at.map(Timestamp),
+            utilization_pct: host.utilization_pct,
+            allocation_drift: host.allocation_drift,
+            alerts: host.alerts.iter().map(Into::into).collect(),
+            metadata: &host.metadata,
+            created_at: Timestamp(host.created_at),
+            updated_at: Timestamp(host.updated_at),
+            ghost_containers: host.unclaimed_containers.iter().map(Into::into).collect(),
+            containers: &host.agent_ids,
+            runtime: host.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AlertView<'a> {
+    severity: Severity,
+    code: AlertCode,
+    text: &'a str,
+}
+
+impl<'a> From<&'a Alert> for AlertView<'a> {
+    fn from(alert: &'a Alert) -> Self {
+        Self {
+            severity: alert.severity,
+            code: alert.code,
+            text: &alert.text,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UnclaimedContainerView<'a> {
+    name: &'a str,
+    container_id: &'a str,
+    state: &'a str,
+    status: &'a str,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<&'a str>,
+}
+
+impl<'a> From<&'a UnclaimedContainer> for UnclaimedContainerView<'a> {
+    fn from(container: &'a UnclaimedContainer) -> Self {
+        Self {
+            name: &container.name,
+            container_id: &container.container_id,
+            state: &container.state,
+            status: &container.status,
+            created_at: Timestamp(container.created_at),
+            elsewhere: container.agent_host.as_deref(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuntimeView<'a> {
+    reachable: bool,
+    docker_readable: bool,
+    checked_at: Option<Timestamp>,
+    ssh_latency_ms: Option<u64>,
+    docker_version: Option<&'a str>,
+    disk_used_percent: Option<u64>,
+    memory_used_percent: Option<u64>,
+    /// With two decimals, as the kernel prints it.
+    load_average: Option<String>,
+    io_pressure_pct: Option<u64>,
+    actual_container_count: Option<usize>,
+    running_container_count: Option<usize>,
+    containers: Vec<RuntimeContainerView<'a>>,
+    error: Option<String>,
+}
+
+impl<'a> From<&'a HostReport> for RuntimeView<'a> {
+    fn from(host: &'a HostReport) -> Self {
+        let runtime = &host.runtime;
+        Self {
+            reachable: runtime.reachable,
+            docker_readable: runtime.docker_readable,
+            checked_at: host.observed_at.map(Timestamp),
+            ssh_latency_ms: runtime.latency_ms,
+            docker_version: runtime.docker_version.as_deref(),
+            disk_used_percent: runtime.facts.disk_used_percent,
+            memory_used_percent: runtime.facts.memory_used_percent,
+            load_average: runtime.facts.load_1m_hundredths.map(format_hundredths),
+            io_pressure_pct: runtime.facts.io_pressure_percent,
+            actual_container_count: runtime.container_count(),
+            running_container_count: runtime.running_container_count(),
+            containers: runtime.containers.iter().map(Into::into).collect(),
+            error: runtime.error.map(|error| error.to_string()),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuntimeContainerView<'a> {
+    name: &'a str,
+    id: &'a str,
+    image: &'a str,
+    state: &'a str,
+    status: &'a str,
+    running_for: Option<&'a str>,
+    health: Option<DockerHealth>,
+}
+
+impl<'a> From<&'a RuntimeContainer> for RuntimeContainerView<'a> {
+    fn from(container: &'a RuntimeContainer) -> Self {
+        Self {
+            name: &container.name,
+            id: &container.id,
+            image: &container.image,
+            state: &container.state,
+            status: &container.status,
+            running_for: container.running_for(),
+            health: container.health,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentView<'a> {
+    id: AgentId,
+    sandbox_id: Option<&'a str>,
+    agent_name: Option<&'a str>,
+    organization_id: OrganizationId,
+    user_id: UserId,
+    node_id: Option<&'a str>,
+    container_name: Option<&'a str>,
+    db_status: AgentStatus,
+    live_health: Health,
+    live_health_severity: Severity,
+    live_health_reason: &'a str,
+    runtime_state: Option<&'a str>,
+    runtime_status: Option<&'a str>,
+    /// `null` if it is not known.
+    runtime_present: Option<bool>,
+    docker_image: Option<&'a str>,
+    last_heartbeat_at: Option<Timestamp>,
+    heartbeat_age_minutes: Option<i64>,
+    error_message: Option<&'a str>,
+    error_count: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a AgentReport> for AgentView<'a> {
+    fn from(agent: &'a AgentReport) -> Self {
+        Self {
+            id: agent.id,
+            sandbox_id: agent.sandbox_id.as_deref(),
+            agent_name: agent.agent_name.as_deref(),
+            organization_id: agent.organization_id,
+            user_id: agent.user_id,
+            node_id: agent.node_id.as_deref(),
+            container_name: agent.container_name.as_deref(),
+            db_status: agent.status,
+            live_health: agent.verdict.health,
+            live_health_severity: agent.verdict.severity,
+            live_health_reason: &agent.verdict.reason,
+            runtime_state: agent.docker_state.as_deref(),
+            runtime_status: agent.docker_status.as_deref(),
+            runtime_present: agent.is_container_present(),
+            docker_image: agent.docker_image.as_deref(),
+            last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
+            heartbeat_age_minutes: agent.heartbeat_age_minutes,
+            error_message: agent.error_message.as_deref(),
+            error_count: agent.error_count,
+            created_at: Timestamp(agent.created_at),
+            updated_at: Timestamp(agent.updated_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::fleet::fixtures::{example_run, now};
+
+    fn json() -> String {
+        let snapshot = FleetSnapshot::of(&example_run(), now());
+        serde_json::to_string_pretty(&FleetView::of(&snapshot, false)).expect("JSON") + "\n"
+    }
+
+    #[test]
+    fn a_snapshot_has_the_json_of_the_example() {
+        assert_eq!(json(), include_str!("fleet_example.json"));
+    }
+
+    /// The keys of all objects.
+    fn keys(value: &Value) -> Vec<&str> {
+        match value {
+            Value::Object(fields) => {
+                let nested = fields.values().flat_map(keys);
+                fields.keys().map(String::as_str).chain(nested).collect()
+            }
+            Value::Array(values) => values.iter().flat_map(keys).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_json_holds_no_address_of_a_host() {
+        let json = json();
+        for address in ["100.64.0.9", "31337", "0.0.0.0", "d.sock"] {
+            assert!(!json.contains(address), "{address}");
+        }
+        let value: Value = serde_json::from_str(&json).expect("JSON");
+        let address_words = [
+            "hostname",
+            "port",
+            "url",
+            "headscale",
+            "bridge",
+            "address",
+            "sshuser",
+        ];
+        for key in keys(&value) {
+            let key = key.to_lowercase();
+            assert!(
+                !address_words.iter().any(|word| key.contains(word)),
+                "{key}"
+            );
+        }
+    }
+}

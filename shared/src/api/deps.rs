@@ -1,0 +1,86 @@
+//! The clients and settings that several routes use. Owns: which combinations there are. A route that is
+//! alone with its combination defines its own `Deps`.
+//!
+//! There is no struct of all clients: it would double every binary and cost milliseconds at each cold start.
+//! A `main` builds exactly what its route declares.
+
+use sqlx::PgPool;
+
+use super::auth::Auth;
+use crate::app::agent::{start, stop_request};
+use crate::domain::address::AddressPolicy;
+use crate::domain::pricing::Prices;
+use crate::events::Publisher;
+use crate::hosts::HostClient;
+
+/// For routes that only read or write the database.
+#[derive(Debug)]
+pub struct DatabaseDeps {
+    pub pool: PgPool,
+    pub auth: Auth,
+}
+
+/// For routes that show what agents cost.
+#[derive(Debug)]
+pub struct PriceDeps {
+    pub pool: PgPool,
+    pub auth: Auth,
+    pub prices: Prices,
+}
+
+/// For routes that connect to hosts.
+#[derive(Debug)]
+pub struct HostDeps {
+    pub pool: PgPool,
+    pub auth: Auth,
+    pub hosts: HostClient,
+}
+
+/// For routes that start an agent.
+#[derive(Debug)]
+pub struct StartDeps {
+    pub pool: PgPool,
+    pub auth: Auth,
+    pub prices: Prices,
+    /// Agents are reached at `https://<id>.<domain>`. `None` if they have no public address.
+    pub domain: Option<String>,
+    /// Which addresses a webhook may lead to.
+    pub address_policy: AddressPolicy,
+    /// Publishes the start job.
+    pub publisher: Publisher,
+}
+
+impl StartDeps {
+    pub(super) fn for_app(&self) -> start::StartDeps<'_> {
+        start::StartDeps {
+            pool: &self.pool,
+            prices: &self.prices,
+            publisher: &self.publisher,
+        }
+    }
+}
+
+/// For routes that stop an agent.
+#[derive(Debug)]
+pub struct StopDeps {
+    pub pool: PgPool,
+    pub auth: Auth,
+    /// Publishes the stop job.
+    pub publisher: Publisher,
+}
+
+impl StopDeps {
+    pub(super) fn for_app(&self) -> stop_request::StopDeps<'_> {
+        stop_request::StopDeps {
+            pool: &self.pool,
+            publisher: &self.publisher,
+        }
+    }
+}
+
+/// For functions that bill without a caller: the hourly billing run, and the deployment's adoption.
+#[derive(Debug)]
+pub struct BillingDeps {
+    pub pool: PgPool,
+    pub prices: Prices,
+}

@@ -1,0 +1,27 @@
+//! A request whose work a job does. Owns: that the job is published as soon as it is committed, and that the request
+//! waits for it as long as a request may. Does not own: how long that is (`app::job::wait`).
+
+use sqlx::PgPool;
+
+use crate::app::job::wait::job_await;
+use crate::app::publish::publish_due_jobs;
+use crate::db::jobs::queue::JobRecord;
+use crate::domain::ids::{JobId, OrganizationId};
+use crate::domain::job::JobStatus;
+use crate::events::Publisher;
+
+/// Publishes a committed job and waits for it. Returns the job if it completed. `None` if it did not complete in
+/// time; also `None`, without waiting, if the event could not be published, because no worker starts before the
+/// next sweep.
+pub(super) async fn publish_and_wait(
+    pool: &PgPool,
+    publisher: &Publisher,
+    organization_id: OrganizationId,
+    job_id: JobId,
+) -> sqlx::Result<Option<JobRecord>> {
+    if publish_due_jobs(publisher, &[job_id]).await == 0 {
+        return Ok(None);
+    }
+    let job = job_await(pool, organization_id, job_id).await?;
+    Ok(job.filter(|job| job.status == JobStatus::Completed.as_str()))
+}

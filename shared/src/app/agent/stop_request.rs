@@ -1,0 +1,83 @@
+//! What suspending and deleting an agent share. Owns: that a start job is never interrupted, and the stop job.
+//!
+//! Metering ends when the request commits, however late the host answers.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use crate::app::error::RequestError;
+use crate::db;
+use crate::db::agents::lifecycle::LockedAgent;
+use crate::db::jobs::queue::{ActiveJob, StopJob};
+use crate::domain::agent::StateConflict;
+use crate::domain::ids::{AgentRef, JobId};
+use crate::domain::job::JobKind;
+use crate::events::Publisher;
+
+#[derive(Clone, Copy, Debug)]
+pub struct StopDeps<'a> {
+    pub pool: &'a PgPool,
+    /// Publishes the stop job.
+    pub publisher: &'a Publisher,
+}
+
+/// An agent that may be stopped. Its lock is held until the transaction ends.
+pub(super) struct StoppableAgent {
+    pub(super) agent: AgentRef,
+    pub(super) row: LockedAgent,
+    /// Its suspend and delete jobs.
+    pub(super) jobs: Vec<ActiveJob>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Locks an agent that is to be stopped. Fails while a start job is active: a start job always ends, and the
+/// owner can repeat the request then.
+pub(super) async fn lock_for_stop(
+    conn: &mut PgConnection,
+    agent: AgentRef,
+) -> Result<StoppableAgent, RequestError> {
+    let row = db::agents::lifecycle::agent_lock(conn, agent)
+        .await?
+        .ok_or(RequestError::AGENT_NOT_FOUND)?;
+    let jobs = db::jobs::queue::jobs_active(conn, agent).await?;
+    if jobs.iter().any(|job| job.kind.is_start()) {
+        return Err(StateConflict("Agent provisioning is in progress").into());
+    }
+    let now = db::clock::billing_clock(conn).await?;
+    Ok(StoppableAgent {
+        agent,
+        row,
+        jobs,
+        now,
+    })
+}
+
+impl StoppableAgent {
+    /// Whether there is, or may be, a container that a job has to stop.
+    pub(super) fn expects_container(&self) -> bool {
+        self.row.status.expects_container(self.row.names_container)
+    }
+
+    /// Accepts the stop: the agent is not charged for running from now on.
+    pub(super) async fn end_metering(&self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        db::agents::lifecycle::agent_request_stop(conn, self.agent, self.now).await
+    }
+
+    /// Enqueues the job that stops the container.
+    pub(super) async fn enqueue(
+        &self,
+        conn: &mut PgConnection,
+        kind: JobKind,
+    ) -> Result<JobId, RequestError> {
+        let stop = StopJob {
+            organization_id: self.agent.organization_id,
+            user_id: self.row.user_id,
+            agent_id: self.agent.agent_id,
+            agent_name: self.row.name.clone(),
+            reason: "owner",
+        };
+        let job_id = db::jobs::queue::stop_enqueue(conn, kind, &stop, self.now).await?;
+        // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
+        Ok(job_id.ok_or(StateConflict("Agent is being stopped"))?)
+    }
+}

@@ -1,0 +1,114 @@
+//! Suspending an agent: it stops and keeps what it needs to start again. Owns: what the request does in each state.
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+use super::job_request::publish_and_wait;
+use super::stop_request::{StopDeps, StoppableAgent, lock_for_stop};
+use crate::app::error::RequestError;
+use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
+use crate::db;
+use crate::db::agents::lifecycle::StatusChange;
+use crate::db::jobs::queue::JobRecord;
+use crate::domain::agent::{AgentEvent, AgentStatus, StateConflict};
+use crate::domain::ids::{AgentRef, JobId};
+use crate::domain::job::JobKind;
+
+/// `previous_status` is the database's word for the status before the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Suspended {
+    AlreadyStopped,
+    /// The agent had no container; its status is `stopped` now.
+    WithoutJob {
+        previous_status: String,
+    },
+    /// A job will stop the agent.
+    Enqueued {
+        job_id: JobId,
+        previous_status: String,
+    },
+    /// A job has stopped the agent.
+    Stopped {
+        previous_status: String,
+        /// Whether the job saved the agent's state; `None` if there was no state to save.
+        is_state_saved: Option<bool>,
+    },
+}
+
+/// Suspends an agent and waits for the stop job as long as a request may.
+pub async fn agent_suspend(
+    deps: StopDeps<'_>,
+    agent: AgentRef,
+    key: IdempotencyKey,
+) -> Result<Suspended, RequestError> {
+    run_once(deps.pool, key, async |guard| {
+        let suspended = suspend(deps.pool, agent, guard).await?;
+        let Suspended::Enqueued {
+            job_id,
+            previous_status,
+        } = &suspended
+        else {
+            return Ok(suspended);
+        };
+        let StopDeps { pool, publisher } = deps;
+        let job = publish_and_wait(pool, publisher, agent.organization_id, *job_id).await?;
+        let Some(job) = job else {
+            return Ok(suspended);
+        };
+        let stopped = Suspended::Stopped {
+            previous_status: previous_status.clone(),
+            is_state_saved: is_state_saved(&job),
+        };
+        guard.amend(pool, &stopped).await;
+        Ok(stopped)
+    })
+    .await
+}
+
+/// Whether the job's snapshot step succeeded; `None` if the job has no such step.
+fn is_state_saved(job: &JobRecord) -> Option<bool> {
+    let steps = job.steps.as_ref()?.as_array()?;
+    let step = steps.iter().find(|step| step["name"] == "snapshot")?;
+    Some(step["status"] == "done")
+}
+
+async fn suspend(
+    pool: &PgPool,
+    agent: AgentRef,
+    guard: &mut IdempotencyGuard,
+) -> Result<Suspended, RequestError> {
+    let mut tx = pool.begin().await?;
+    let stoppable = lock_for_stop(&mut tx, agent).await?;
+    let StoppableAgent { row, jobs, now, .. } = &stoppable;
+    let previous_status = row.status.as_str().to_owned();
+    let suspended = if let Some(job) = jobs.first() {
+        if job.kind == JobKind::Delete {
+            return Err(StateConflict("Agent is being deleted").into());
+        }
+        Suspended::Enqueued {
+            job_id: job.id,
+            previous_status,
+        }
+    } else if row.status == AgentStatus::Stopped {
+        Suspended::AlreadyStopped
+    } else {
+        row.status.after(AgentEvent::StopRequested)?;
+        if stoppable.expects_container() {
+            stoppable.end_metering(&mut tx).await?;
+            Suspended::Enqueued {
+                job_id: stoppable.enqueue(&mut tx, JobKind::Suspend).await?,
+                previous_status,
+            }
+        } else {
+            let change = StatusChange {
+                from: row.status,
+                to: row.status.after(AgentEvent::StopFinished)?,
+            };
+            db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, *now).await?;
+            Suspended::WithoutJob { previous_status }
+        }
+    };
+    guard.complete(&mut tx, &suspended).await?;
+    tx.commit().await?;
+    Ok(suspended)
+}

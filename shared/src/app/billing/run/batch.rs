@@ -1,0 +1,265 @@
+//! One batch of a billing run: a transaction over some organizations. Owns: the order of its statements, which is the
+//! lock order of the whole project (organizations by id, then their agents by id), and what happens when it fails.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use tracing::warn;
+
+use super::tally::Tally;
+use super::write::{BatchError, BatchWrite, advance};
+use crate::db;
+use crate::db::agents::billing::BilledAgent;
+use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
+use crate::db::identity::organizations::LockedOrganization;
+use crate::domain::agent::BillingStatus;
+use crate::domain::billing::{self, Organization, Span, SpanProgress, WarningDelivery};
+use crate::domain::hour::Hour;
+use crate::domain::ids::OrganizationId;
+use crate::domain::money::Money;
+use crate::domain::pricing::Prices;
+
+/// A transaction that loses a lock conflict is tried this often in all.
+const MAX_ATTEMPTS: usize = 4;
+
+/// What all batches of a run share.
+pub(super) struct Context<'a> {
+    pub pool: &'a PgPool,
+    pub prices: &'a Prices,
+    pub period_end: Hour,
+}
+
+/// What a batch reads under its locks.
+struct BatchInput {
+    /// Billing's clock, read after the locks were taken.
+    now: DateTime<Utc>,
+    /// The organizations to decide, in the order of their ids.
+    organizations: Vec<Organization>,
+    /// The unsettled spans of deleted organizations.
+    abandoned: Vec<Span>,
+    /// Organizations and spans whose rows are invalid.
+    errors: usize,
+}
+
+impl Context<'_> {
+    /// Decides a batch. If it keeps failing, decides each of its organizations alone and counts those that fail. Only
+    /// an unavailable database is an error.
+    pub async fn settle(&self, batch: &[OrganizationId]) -> Result<Tally, sqlx::Error> {
+        match self.try_settle(batch).await {
+            Ok(tally) => return Ok(tally),
+            Err(error) => warn!(
+                organizations = batch.len(),
+                error = error.unless_unavailable()?,
+                "billing batch failed; its organizations are billed one by one"
+            ),
+        }
+        let mut tally = Tally::default();
+        for organization_id in batch {
+            match self.try_settle(&[*organization_id]).await {
+                Ok(settled) => tally.add(&settled),
+                Err(error) => {
+                    warn!(
+                        organization.id = %organization_id,
+                        error = error.unless_unavailable()?,
+                        "organization {organization_id} was not billed; a later run charges it"
+                    );
+                    tally.errors += 1;
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Repeats the transaction while it loses conflicts.
+    async fn try_settle(&self, batch: &[OrganizationId]) -> Result<Tally, BatchError> {
+        let mut attempt = 1;
+        loop {
+            match self.transaction(batch).await {
+                Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => warn!(
+                    organizations = batch.len(),
+                    attempt,
+                    error = error.class(),
+                    "billing batch lost a conflict and is repeated"
+                ),
+                result => return result,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn transaction(&self, batch: &[OrganizationId]) -> Result<Tally, BatchError> {
+        let mut tx = self.pool.begin().await?;
+        let input = self.read(&mut tx, batch).await?;
+        let through = self.period_end.start();
+        let mut write = BatchWrite::default();
+        for organization in &input.organizations {
+            let decision = billing::decide(organization, self.period_end, input.now, self.prices);
+            write.push(organization, decision, through, input.now);
+        }
+        write.execute(&mut tx, through, input.now).await?;
+        let mut tally = write.tally;
+        tally.errors = input.errors;
+        tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
+        tx.commit().await?;
+        Ok(tally)
+    }
+
+    /// Takes the batch's locks, then reads what it decides on.
+    async fn read(
+        &self,
+        conn: &mut PgConnection,
+        batch: &[OrganizationId],
+    ) -> Result<BatchInput, sqlx::Error> {
+        let locked = db::identity::organizations::organizations_lock(conn, batch).await?;
+        let BillingAccounts { now, accounts } =
+            db::billing::accounts::accounts_read(conn, batch).await?;
+        let mut errors = 0;
+        let mut organizations = self.undecided(&locked, &accounts, &mut errors);
+        let ids: Vec<OrganizationId> = organizations.keys().copied().collect();
+        let mut with_agents = db::agents::billing::agents_lock(conn, &ids).await?;
+
+        let existing: HashSet<OrganizationId> =
+            locked.iter().map(|organization| organization.id).collect();
+        let deleted = batch.iter().filter(|id| !existing.contains(id));
+        let with_spans: Vec<OrganizationId> = ids.iter().chain(deleted).copied().collect();
+        let through = self.period_end.start();
+        let mut abandoned = Vec::new();
+        for owned in db::billing::spans::spans_unsettled(conn, &with_spans, through).await? {
+            match (owned.span, organizations.get_mut(&owned.organization_id)) {
+                (Some(span), Some(organization)) => organization.spans.push(span),
+                (Some(span), None) => abandoned.push(span),
+                (None, _) => errors += 1,
+            }
+        }
+
+        let short = organizations.values().filter(|organization| {
+            !organization.stays_above_warning_mark(self.period_end, self.prices)
+        });
+        with_agents.extend(short.map(|organization| organization.id));
+        self.read_agents(conn, &with_agents, &mut organizations)
+            .await?;
+
+        let mut organizations: Vec<Organization> = organizations.into_values().collect();
+        organizations.sort_by_key(|organization| organization.id);
+        Ok(BatchInput {
+            now,
+            organizations,
+            abandoned,
+            errors,
+        })
+    }
+
+    /// The locked organizations that no run has decided up to this hour. An invalid balance counts as an error.
+    fn undecided(
+        &self,
+        locked: &[LockedOrganization],
+        accounts: &[BillingAccount],
+        errors: &mut usize,
+    ) -> HashMap<OrganizationId, Organization> {
+        let through = self.period_end.start();
+        let accounts: HashMap<OrganizationId, &BillingAccount> = accounts
+            .iter()
+            .map(|account| (account.organization_id, account))
+            .collect();
+        let mut organizations = HashMap::new();
+        for organization in locked {
+            let account = accounts.get(&organization.id);
+            if account.and_then(|account| account.decided_through) >= Some(through) {
+                continue;
+            }
+            let Some(balance) = organization.balance else {
+                *errors += 1;
+                continue;
+            };
+            organizations.insert(
+                organization.id,
+                Organization {
+                    id: organization.id,
+                    balance,
+                    low_since: account.and_then(|account| account.low_since),
+                    agents: Vec::new(),
+                    spans: Vec::new(),
+                },
+            );
+        }
+        organizations
+    }
+
+    /// Adds the agents of organizations that may be warned or suspended.
+    async fn read_agents(
+        &self,
+        conn: &mut PgConnection,
+        ids: &[OrganizationId],
+        organizations: &mut HashMap<OrganizationId, Organization>,
+    ) -> Result<(), sqlx::Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut agents = db::agents::billing::agents_read(conn, ids).await?;
+        self.read_warnings(conn, &mut agents).await?;
+        for billed in agents {
+            if let Some(organization) = organizations.get_mut(&billed.organization_id) {
+                organization.agents.push(billed.agent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills in what became of the warnings of agents whose shutdown date has passed.
+    async fn read_warnings(
+        &self,
+        conn: &mut PgConnection,
+        agents: &mut [BilledAgent],
+    ) -> Result<(), sqlx::Error> {
+        let mut due: Vec<&mut BilledAgent> = agents
+            .iter_mut()
+            .filter(|billed| {
+                billed.agent.billing == BillingStatus::ShutdownPending
+                    && billed
+                        .agent
+                        .shutdown_at
+                        .is_some_and(|at| at <= self.period_end.start())
+            })
+            .collect();
+        let Some(since) = due.iter().filter_map(|billed| billed.agent.warned_at).min() else {
+            return Ok(());
+        };
+        let organization_ids: Vec<OrganizationId> =
+            due.iter().map(|billed| billed.organization_id).collect();
+        let warnings =
+            db::requests::outbox::shutdown_warnings(conn, &organization_ids, since).await?;
+        let deliveries: HashMap<(OrganizationId, DateTime<Utc>), WarningDelivery> = warnings
+            .into_iter()
+            .map(|warning| {
+                let written = (warning.organization_id, warning.occurred_at);
+                (written, warning.delivery)
+            })
+            .collect();
+        for billed in &mut due {
+            let warned_at = billed.agent.warned_at;
+            let delivery = warned_at.and_then(|at| deliveries.get(&(billed.organization_id, at)));
+            billed.agent.warning = delivery.copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Closes the spans of deleted organizations. Their debt is counted once and charged to nobody.
+    async fn abandon(&self, conn: &mut PgConnection, spans: &[Span]) -> Result<Money, BatchError> {
+        let through = self.period_end.start();
+        let mut uncollected = Money::ZERO;
+        let mut progress = Vec::new();
+        for span in spans {
+            uncollected += span.worth(span.unbilled_from(), through, self.prices);
+            let billed_through = span.end(through);
+            progress.push(SpanProgress {
+                id: span.id,
+                previous: span.billed_through,
+                billed_through,
+                settled: span.ended_at == Some(billed_through),
+            });
+        }
+        advance(conn, &progress, Some("organization gone")).await?;
+        Ok(uncollected)
+    }
+}

@@ -1,0 +1,263 @@
+//! The billing run: charges all metered time up to a full hour, exactly once, then warns and suspends. Owns: which
+//! hour, which organizations, in how many transactions, and the run's record.
+
+mod batch;
+mod tally;
+mod write;
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream};
+use sqlx::PgPool;
+
+pub use tally::Tally;
+
+use crate::db::{self, billing::accounts::DueOrganization};
+use crate::domain::hour::Hour;
+use crate::domain::ids::OrganizationId;
+use crate::domain::pricing::Prices;
+
+/// A batch is cut at about this many agents; one organization is never split. Larger batches hold their locks longer
+/// without becoming cheaper per agent.
+const MAX_BATCH_WEIGHT: usize = 2_000;
+/// Up to this many agents, one connection is faster than distributing them.
+const SINGLE_BATCH_WEIGHT: usize = 500;
+/// A run waits for an hour that begins within this time: the scheduler may be early, and clocks differ.
+const MAX_EARLY: TimeDelta = TimeDelta::seconds(60);
+/// No new batch begins with less time than this before the deadline.
+const BATCH_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The hour up to which time is charged; `None` for the current one.
+    pub period_end: Option<DateTime<Utc>>,
+    /// Who asked for the run, for its record.
+    pub source: &'static str,
+    /// When the invocation ends; `None` if that is unknown.
+    pub deadline: Option<Instant>,
+    /// The number of batches in progress at the same time.
+    pub concurrency: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunReport {
+    /// The hour up to which the run charged.
+    pub period_end: Hour,
+    /// By billing's clock.
+    pub finished_at: DateTime<Utc>,
+    /// Whether the run reached every organization that was due.
+    pub complete: bool,
+    pub tally: Tally,
+}
+
+/// Why a run charged nothing, or not everything.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The hour has not begun. Nothing was charged.
+    #[error("the hour to charge lies more than {} s ahead of billing's clock", MAX_EARLY.num_seconds())]
+    TooFarAhead,
+    /// An older biller may still work on this database. Nothing was charged.
+    #[error(
+        "this deployment had agents before: switch the older biller off and run db-migrate with {{\"adopt\": true}}"
+    )]
+    AdoptionRequired,
+    /// Committed batches stay; the next run charges the rest.
+    #[error("the database did not answer ({})", db::error_class(.0))]
+    Database(#[from] sqlx::Error),
+    /// The invocation's time ran out. Committed batches stay.
+    #[error("not all organizations were reached in time; the next run charges the rest")]
+    Incomplete(Box<RunReport>),
+}
+
+/// Executes one billing run. Repeated, overlapping, late and out-of-order runs charge nothing twice: an organization is
+/// decided once per hour, under its lock. After an error nothing is half charged, and a later run finishes.
+pub async fn billing_run(
+    pool: &PgPool,
+    prices: &Prices,
+    request: &RunRequest,
+) -> Result<RunReport, RunError> {
+    let RunStart {
+        period_end,
+        started_at,
+    } = wait_for_hour(pool, request.period_end).await?;
+    let through = period_end.start();
+    let run = async {
+        let mut conn = pool.acquire().await?;
+        db::billing::runs::run_start(&mut conn, through, request.source, started_at).await
+    };
+    let mismatched = async {
+        let mut conn = pool.acquire().await?;
+        db::billing::spans::spans_mismatched_of_any_organization(&mut conn).await
+    };
+    let due = organizations_due(pool, through);
+    let (run, mismatched, mut due) = tokio::try_join!(run, mismatched, due)?;
+    let mut tally = Tally::default();
+    if mismatched > 0 {
+        tally.repaired_spans = repair_spans(pool).await?;
+        due = organizations_due(pool, through).await?;
+    }
+    let context = batch::Context {
+        pool,
+        prices,
+        period_end,
+    };
+    let complete = settle_all(&context, &due, request, &mut tally).await?;
+    let mut conn = pool.acquire().await?;
+    let finished_at =
+        db::billing::runs::run_finish(&mut conn, run, complete, &tally.counts()).await?;
+    let report = RunReport {
+        period_end,
+        finished_at,
+        complete,
+        tally,
+    };
+    if complete {
+        Ok(report)
+    } else {
+        Err(RunError::Incomplete(Box::new(report)))
+    }
+}
+
+/// Settles the organizations in batches. Returns whether all were reached before the deadline.
+async fn settle_all(
+    context: &batch::Context<'_>,
+    due: &[DueOrganization],
+    request: &RunRequest,
+    tally: &mut Tally,
+) -> sqlx::Result<bool> {
+    let concurrency = request.concurrency.max(1);
+    let deadline = request.deadline;
+    let mut results = stream::iter(batches(due, concurrency))
+        .map(move |batch| async move {
+            let has_time = deadline.is_none_or(|at| Instant::now() + BATCH_TIME < at);
+            if has_time {
+                context.settle(&batch).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        })
+        .buffer_unordered(concurrency);
+    let mut complete = true;
+    while let Some(result) = results.next().await {
+        match result? {
+            Some(batch) => tally.add(&batch),
+            None => complete = false,
+        }
+    }
+    Ok(complete)
+}
+
+struct RunStart {
+    /// The hour to charge up to.
+    period_end: Hour,
+    /// By billing's clock.
+    started_at: DateTime<Utc>,
+}
+
+/// Waits for an hour that is about to begin.
+async fn wait_for_hour(
+    pool: &PgPool,
+    requested: Option<DateTime<Utc>>,
+) -> Result<RunStart, RunError> {
+    let waiting_since = Instant::now();
+    loop {
+        let mut conn = pool.acquire().await?;
+        let readiness = db::clock::readiness(&mut conn).await?;
+        drop(conn);
+        let now = readiness.now;
+        if readiness.adoption_required {
+            return Err(RunError::AdoptionRequired);
+        }
+        let period_end = Hour::containing(requested.unwrap_or(now));
+        let ahead = period_end.start() - now;
+        if ahead <= TimeDelta::zero() {
+            return Ok(RunStart {
+                period_end,
+                started_at: now,
+            });
+        }
+        let waited = TimeDelta::from_std(waiting_since.elapsed()).unwrap_or(MAX_EARLY);
+        if ahead > MAX_EARLY || waited >= MAX_EARLY {
+            return Err(RunError::TooFarAhead);
+        }
+        let pause = ahead
+            .min(TimeDelta::seconds(1))
+            .to_std()
+            .unwrap_or_default();
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn organizations_due(
+    pool: &PgPool,
+    through: DateTime<Utc>,
+) -> sqlx::Result<Vec<DueOrganization>> {
+    let mut conn = pool.acquire().await?;
+    db::billing::accounts::organizations_due(&mut conn, through).await
+}
+
+/// Corrects what the metering triggers missed. Returns the number of spans.
+async fn repair_spans(pool: &PgPool) -> sqlx::Result<usize> {
+    let mut tx = pool.begin().await?;
+    let ended = db::billing::spans::spans_end_unwanted_of_any_organization(&mut tx).await?;
+    let opened = db::billing::spans::spans_open_missing_of_any_organization(&mut tx).await?;
+    tx.commit().await?;
+    Ok(usize::try_from(ended.max(opened)).unwrap_or(usize::MAX))
+}
+
+/// Cuts the due organizations into batches and keeps their order: as many batches as keep all connections busy to the
+/// end, none larger than [`MAX_BATCH_WEIGHT`] unless a single organization is.
+fn batches(due: &[DueOrganization], concurrency: usize) -> Vec<Vec<OrganizationId>> {
+    let total: usize = due.iter().map(|organization| organization.weight).sum();
+    let count = match total {
+        0..=SINGLE_BATCH_WEIGHT => 1,
+        _ => total
+            .div_ceil(MAX_BATCH_WEIGHT)
+            .next_multiple_of(concurrency.max(1)),
+    };
+    let max_weight = total.div_ceil(count).min(MAX_BATCH_WEIGHT);
+    let mut batches = Vec::new();
+    let (mut batch, mut weight) = (Vec::new(), 0);
+    for organization in due {
+        if weight > 0 && weight + organization.weight > max_weight {
+            batches.push(std::mem::take(&mut batch));
+            weight = 0;
+        }
+        batch.push(organization.organization_id);
+        weight += organization.weight;
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn sizes(weights: &[usize], concurrency: usize) -> Vec<usize> {
+        let due: Vec<DueOrganization> = weights
+            .iter()
+            .map(|&weight| DueOrganization {
+                organization_id: OrganizationId::new(Uuid::nil()),
+                weight,
+            })
+            .collect();
+        let batches = batches(&due, concurrency);
+        batches.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn batches_hold_whole_organizations_and_keep_all_connections_busy() {
+        assert_eq!(sizes(&[], 4), [0; 0]);
+        assert_eq!(sizes(&[5; 3], 4), [3]);
+        assert_eq!(sizes(&[1_500, 500, 1, 5_000, 10], 1), [1, 2, 1, 1]);
+        assert_eq!(sizes(&[10; 100], 3), [33, 33, 33, 1]);
+        assert_eq!(sizes(&[10; 1_000], 4), [125; 8]);
+        assert_eq!(sizes(&[10; 1_000], 1), [200; 5]);
+        assert_eq!(sizes(&vec![10; 100_000], 4).iter().max(), Some(&200));
+    }
+}

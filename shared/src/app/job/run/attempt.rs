@@ -1,0 +1,97 @@
+//! How an attempt of a job ends without success. Owns: whether the job is retried later or has failed for good, and
+//! what that means for the agent.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::db;
+use crate::db::agents::lifecycle::StatusChange;
+use crate::db::jobs::worker::{ClaimedJob, JobProgress};
+use crate::domain::agent::AgentEvent;
+use crate::domain::ids::AgentRef;
+use crate::domain::job::{JobStatus, Step};
+
+/// How a run of a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// There was nothing to do: another worker has the job, it has ended, or it is not due yet.
+    NothingToDo,
+    Completed,
+    /// The attempt failed, and the job is due again later.
+    Retried,
+    /// The job has failed for good.
+    Failed,
+    /// The job's fence was raised while it ran: something else took its place.
+    Lost,
+    /// The existing deployment is not adopted yet. Its older worker may still run, so no job is claimed.
+    NotAdopted,
+}
+
+/// An attempt that ended without success.
+pub(in crate::app::job) struct FailedAttempt<'a> {
+    /// Shown to the owner.
+    pub(in crate::app::job) error: &'a str,
+    pub(in crate::app::job) is_retryable: bool,
+    /// If there are none, the recorded ones stay.
+    pub(in crate::app::job) steps: &'a [Step],
+}
+
+/// Ends a failed attempt: the job is due again later, or has failed for good. If a start has failed for good, its agent
+/// goes to `error`.
+pub(in crate::app::job) async fn finish_failed_attempt(
+    pool: &PgPool,
+    job: &ClaimedJob,
+    attempt: &FailedAttempt<'_>,
+) -> sqlx::Result<JobOutcome> {
+    let mut tx = pool.begin().await?;
+    let agent = job.agent_id.map(|agent_id| AgentRef {
+        organization_id: job.organization_id,
+        agent_id,
+    });
+    // Requests lock the agent before they change its jobs: the other order could deadlock.
+    let locked = match agent {
+        Some(agent) => db::agents::lifecycle::agent_lock(&mut tx, agent).await?,
+        None => None,
+    };
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let wait = job
+        .kind
+        .retry_after(job.attempt)
+        .filter(|_| attempt.is_retryable);
+    let steps = (!attempt.steps.is_empty()).then(|| json!(attempt.steps));
+    let status = match wait {
+        Some(_) => JobStatus::Pending,
+        None => JobStatus::Failed,
+    };
+    let progress = JobProgress {
+        status: status.as_str(),
+        steps: steps.as_ref(),
+        result: None,
+        error: Some(attempt.error),
+        again_at: wait.map(|wait| now + wait),
+    };
+    if !db::jobs::worker::job_write(&mut tx, job.fence(), &progress, now).await? {
+        return Ok(JobOutcome::Lost);
+    }
+    if let (None, true, Some(locked), Some(agent)) = (wait, job.kind.is_start(), locked, agent)
+        && let Ok(to) = locked.status.after(AgentEvent::StartFailed)
+    {
+        let change = StatusChange {
+            from: locked.status,
+            to,
+        };
+        db::agents::lifecycle::agent_change_status(
+            &mut tx,
+            agent,
+            change,
+            Some(attempt.error),
+            now,
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(match wait {
+        Some(_) => JobOutcome::Retried,
+        None => JobOutcome::Failed,
+    })
+}

@@ -1,0 +1,160 @@
+//! Cleanup: removing what an earlier attempt, or an earlier start, left on a host. Owns: that a container is gone before
+//! the agent's row says so, and that only the agent's own container is touched.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tracing::{info, warn};
+
+use super::context::JobContext;
+use super::error::StepError;
+use crate::app::host_access::Host;
+use crate::db;
+use crate::db::agents::placement::Placement;
+use crate::domain::agent::AgentStatus;
+use crate::domain::container;
+use crate::domain::fleet::ContainerObservation;
+use crate::domain::job::StepName;
+use crate::hosts::{Engine, EngineErrorReason};
+
+/// How long a container may take to end by itself before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Connects to the host that a row names. `None` if the host is not registered any more: it was given back, and
+/// everything on it is gone.
+pub(super) async fn open_host(
+    context: &JobContext<'_>,
+    node_id: &str,
+) -> Result<Option<Host>, StepError> {
+    let mut conn = context.pool.acquire().await?;
+    let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
+    drop(conn);
+    let Some(node) = node else {
+        warn!(
+            node.id = node_id, agent.id = %context.agent_id,
+            "host {node_id} of agent {} is not registered any more; what was on it counts as gone",
+            context.agent_id
+        );
+        return Ok(None);
+    };
+    let open = Host::open(context.pool, &context.hosts.hosts, node);
+    Ok(Some(context.with_heartbeat(open).await??))
+}
+
+/// The container with the agent's name on this host. It is an error if its label names another agent.
+pub(super) async fn find_container(
+    context: &JobContext<'_>,
+    engine: &Engine,
+) -> Result<Option<ContainerObservation>, StepError> {
+    let name = container::name(context.agent_id);
+    let container = engine.find(&name).await?;
+    let agent_id = context.agent_id.to_string();
+    let label = container.as_ref().and_then(|found| found.label.as_ref());
+    if label.is_some_and(|label| *label != agent_id) {
+        return Err(foreign_container(context));
+    }
+    Ok(container)
+}
+
+/// The error if a container has the agent's name and is not the agent's.
+pub(super) fn foreign_container(context: &JobContext<'_>) -> StepError {
+    warn!(
+        agent.id = %context.agent_id,
+        "a foreign container has the name of agent {}; it is not touched", context.agent_id
+    );
+    StepError::outside("Another container has the agent's name")
+}
+
+/// Stops a container, removes it, and checks that it is gone.
+pub(super) async fn remove_container(
+    context: &JobContext<'_>,
+    engine: &Engine,
+    container: &ContainerObservation,
+) -> Result<(), StepError> {
+    // An older deployment mounted a directory of the host as the agent's volume. It is recorded before the container is
+    // removed, because afterwards nothing else names it.
+    if let Some(directory) = &container.data_bind {
+        let mut conn = context.pool.acquire().await?;
+        db::agents::placement::data_bind_set(&mut conn, context.agent(), directory).await?;
+    }
+    let stopped = context
+        .with_heartbeat(engine.stop(&container.id, STOP_GRACE))
+        .await?;
+    // The removal is by force, so a refusal to stop does not matter. A host that cannot be reached does.
+    if let Err(error) = stopped
+        && matches!(error.reason(), EngineErrorReason::Host(_))
+    {
+        return Err(error.into());
+    }
+    context
+        .with_heartbeat(engine.remove(&container.id))
+        .await??;
+    let remaining = engine.find(&container.name).await?;
+    if remaining.is_some_and(|remaining| remaining.id == container.id) {
+        return Err(StepError::outside("The container could not be removed"));
+    }
+    Ok(())
+}
+
+/// Whether an older deployment created the container. Then it is not known whether it ever ran and what it holds.
+pub(super) fn is_legacy(container: &ContainerObservation) -> bool {
+    container.attempt.is_none()
+}
+
+/// Removes the container of an earlier attempt and frees its slot, before anything new is created: an agent never has
+/// two containers (F14, F26). Returns whether its volume may hold unsaved state.
+pub(super) async fn remove_previous_container(
+    context: &mut JobContext<'_>,
+    placement: &Placement,
+) -> Result<bool, StepError> {
+    if placement.container_name.is_none() {
+        return Ok(false);
+    }
+    let mut has_unsaved_state = false;
+    context.start_step(StepName::Cleanup).await?;
+    if let Some(node_id) = &placement.node_id
+        && let Some(host) = open_host(context, node_id).await?
+        && let Some(container) = find_container(context, &host.engine).await?
+    {
+        info!(
+            agent.id = %context.agent_id, node.id = node_id, attempt = container.attempt,
+            "the previous container of agent {} is removed", context.agent_id
+        );
+        remove_container(context, &host.engine, &container).await?;
+        has_unsaved_state = is_legacy(&container);
+    }
+    let mut tx = context.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    context
+        .finish_step_in(&mut tx, StepName::Cleanup, now)
+        .await?;
+    clear_placement(context, &mut tx, placement, now).await?;
+    if has_unsaved_state {
+        db::agents::placement::unsaved_since_set(&mut tx, context.agent(), Some(now)).await?;
+    }
+    tx.commit().await?;
+    Ok(has_unsaved_state)
+}
+
+/// Records that the agent has no container any more, and frees its slot.
+pub(super) async fn clear_placement(
+    context: &JobContext<'_>,
+    conn: &mut PgConnection,
+    placement: &Placement,
+    now: DateTime<Utc>,
+) -> Result<(), StepError> {
+    // The older web app freed the slot of an agent that it stopped, and left the container's name in the row.
+    let holds_slot = !matches!(
+        placement.status(),
+        AgentStatus::Stopped | AgentStatus::Pending
+    );
+    let had_container = db::agents::placement::placement_clear(conn, context.agent(), now).await?;
+    if had_container
+        && holds_slot
+        && let Some(node_id) = &placement.node_id
+    {
+        db::hosts::slots::slot_free(conn, node_id).await?;
+    }
+    Ok(())
+}

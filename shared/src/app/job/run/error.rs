@@ -1,0 +1,141 @@
+//! Why a step of a job fails. Owns: turning errors of hosts and services into texts for the owner, with the cause kept
+//! for the log.
+
+use std::fmt::Display;
+
+use crate::agent_databases::DatabaseError;
+use crate::app::agent_state::StateError;
+use crate::app::host_access::{AccountsUnreadable, OpenError};
+use crate::db;
+use crate::domain::agent::StateConflict;
+use crate::domain::job::JobFailure;
+use crate::failure::Failure;
+use crate::hosts::{EngineError, HostError};
+
+/// Why a step ended without success. `Display` is the error that the job's owner sees.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error(transparent)]
+    Failure(Failure<JobFailure>),
+    /// The job's fence was raised: another worker has the job, or something else took its place.
+    #[error("The worker lost the job")]
+    Lost,
+    #[error("The database did not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StepError {
+    /// A host or a service failed for this reason, which the owner may see.
+    pub(super) fn outside(text: impl Into<String>) -> Self {
+        JobFailure::Outside(text.into()).into()
+    }
+
+    /// The same failure with another text for the owner.
+    pub(super) fn outside_with_cause<R>(text: &str, failure: Failure<R>) -> Self {
+        Self::Failure(failure.map_reason(|_| JobFailure::Outside(text.to_owned())))
+    }
+
+    /// Whether another attempt may succeed. A database that fails now may answer again by then.
+    pub(super) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Failure(failure) => failure.reason_ref().is_retryable(),
+            Self::Lost => false,
+            Self::Database(_) => true,
+        }
+    }
+
+    /// What kind of error lies beneath, for logs. `None` if there is no other error.
+    pub(super) fn cause(&self) -> Option<String> {
+        match self {
+            Self::Failure(failure) => failure.cause(),
+            Self::Lost => None,
+            Self::Database(error) => Some(db::error_class(error)),
+        }
+    }
+}
+
+impl From<JobFailure> for StepError {
+    fn from(reason: JobFailure) -> Self {
+        Self::Failure(reason.into())
+    }
+}
+
+impl From<StateConflict> for StepError {
+    fn from(conflict: StateConflict) -> Self {
+        JobFailure::StateConflict(conflict.0).into()
+    }
+}
+
+impl From<OpenError> for StepError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Engine(error) => error.into(),
+            OpenError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for StepError {
+    fn from(error: EngineError) -> Self {
+        failed_outside(error)
+    }
+}
+
+impl From<HostError> for StepError {
+    fn from(error: HostError) -> Self {
+        failed_outside(error)
+    }
+}
+
+impl From<StateError> for StepError {
+    fn from(error: StateError) -> Self {
+        failed_outside(error)
+    }
+}
+
+impl From<DatabaseError> for StepError {
+    fn from(error: DatabaseError) -> Self {
+        failed_outside(error)
+    }
+}
+
+impl From<Failure<AccountsUnreadable>> for StepError {
+    fn from(error: Failure<AccountsUnreadable>) -> Self {
+        failed_outside(error)
+    }
+}
+
+fn failed_outside<R: Display>(failure: Failure<R>) -> StepError {
+    StepError::Failure(failure.map_reason(|reason| JobFailure::Outside(reason.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::domain::fleet::HostReadError;
+
+    #[test]
+    fn the_owner_sees_the_reason_and_the_log_the_kind_of_its_cause() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "10.0.0.7:22 refused");
+        let error = HostError::new(HostReadError::Unreachable).with_cause(refused);
+        let error = StepError::from(EngineError::from(error));
+        assert_eq!(error.to_string(), "The host cannot be reached");
+        assert_eq!(error.cause().as_deref(), Some("connection refused"));
+        assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn only_failures_that_may_pass_are_retried() {
+        for (error, is_retryable) in [
+            (JobFailure::Malformed.into(), false),
+            (JobFailure::Credit("no credit".to_owned()).into(), false),
+            (StepError::outside("The host is full"), true),
+            (sqlx::Error::PoolTimedOut.into(), true),
+            (StepError::Lost, false),
+        ] {
+            assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What an agent's container is launched with. Owns: its environment with the secrets that are made once, its ports on
+//! the host, its volume. Does not own: the names of its variables (`domain::container`), its rights (`hosts`).
+
+use serde_json::{Map, Value, json};
+
+use super::context::JobContext;
+use super::error::StepError;
+use super::placement::HostSlot;
+use crate::db;
+use crate::db::agents::placement::Placement;
+use crate::domain::container::{
+    self, AGENT_LIMITS, API_TOKEN, BRIDGE_PORT, JWT_SECRET, PlatformVariables, WEB_PORT,
+};
+use crate::domain::placement::Ports;
+use crate::hosts::{ContainerSpec, DataMount, PublishedPort};
+
+const LOOPBACK: &str = "127.0.0.1";
+const ALL_ADDRESSES: &str = "0.0.0.0";
+
+/// What is to be launched.
+pub(super) struct LaunchSpec<'a> {
+    pub(super) image: String,
+    pub(super) database_uri: Option<String>,
+    /// The agent gets the state of a backup, if there is one.
+    pub(super) restores_backup: bool,
+    pub(super) placement: &'a Placement,
+}
+
+impl LaunchSpec<'_> {
+    /// The container's environment as `NAME=value`. Makes the secrets that the agent keeps over all its starts, if it
+    /// has none yet.
+    pub(super) async fn environment(
+        &self,
+        context: &JobContext<'_>,
+    ) -> Result<Vec<String>, StepError> {
+        let owners_variables = self.ensure_secrets(context).await?;
+        let mut origins = context.hosts.origins.clone();
+        if let Some(domain) = &context.hosts.domain {
+            origins.push(format!("https://{}.{domain}", context.agent_id));
+        }
+        let platform = PlatformVariables {
+            agent_name: self.placement.agent_name.as_deref().unwrap_or_default(),
+            config: self.placement.agent_config.as_ref(),
+            origins: &origins,
+            database_uri: self.database_uri.as_deref(),
+        };
+        Ok(container::environment(&owners_variables, &platform))
+    }
+
+    /// The owner's variables with the agent's secrets.
+    async fn ensure_secrets(&self, context: &JobContext<'_>) -> Result<Value, StepError> {
+        let variables = &self.placement.environment_vars;
+        let mut missing = Map::new();
+        for name in [JWT_SECRET, API_TOKEN] {
+            if variables.get(name).is_none() {
+                missing.insert(name.to_owned(), json!(context.random_secret()?));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(variables.clone());
+        }
+        let missing = Value::Object(missing);
+        let mut conn = context.pool.acquire().await?;
+        let agent = context.agent();
+        Ok(db::agents::environment::environment_add_missing(&mut conn, agent, &missing).await?)
+    }
+
+    pub(super) fn container(
+        &self,
+        context: &JobContext<'_>,
+        slot: &HostSlot,
+        environment: &[String],
+        ports: Ports,
+    ) -> ContainerSpec {
+        let name = container::name(context.agent_id);
+        // A directory of the host is only there on the host that it was mounted on.
+        let directory = self.placement.data_bind.clone();
+        let data = directory
+            .filter(|_| !slot.is_new_host)
+            .map_or_else(|| DataMount::Volume(name.clone()), DataMount::Directory);
+        ContainerSpec {
+            name,
+            image: self.image.clone(),
+            environment: environment.to_vec(),
+            ports: published_ports(slot, ports),
+            data,
+            agent_id: context.agent_id.to_string(),
+            organization_id: context.job.organization_id.to_string(),
+            attempt: context.job.attempt,
+            limits: AGENT_LIMITS,
+        }
+    }
+}
+
+fn published_ports(slot: &HostSlot, ports: Ports) -> Vec<PublishedPort> {
+    let publish = |container, host, address: &str| PublishedPort {
+        container,
+        host,
+        address: address.to_owned(),
+    };
+    let public_address = slot.host.setting("publishAddress").unwrap_or(ALL_ADDRESSES);
+    let mut published = vec![
+        publish(BRIDGE_PORT, ports.bridge, LOOPBACK),
+        publish(WEB_PORT, ports.web, public_address),
+    ];
+    // The health check connects to the host's loopback.
+    if public_address != ALL_ADDRESSES && public_address != LOOPBACK {
+        published.push(publish(WEB_PORT, ports.web, LOOPBACK));
+    }
+    published
+}

@@ -1,0 +1,166 @@
+//! The life of one agent in `milady_sandboxes`. Owns: the agent's lock, its status, and its end. Does not own: which
+//! status may follow which (`domain::agent`).
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::agent::{AgentStatus, BillingStatus};
+use crate::domain::credit_gate::Clearance;
+use crate::domain::ids::{AgentRef, UserId};
+
+/// What requests and jobs decide on, read under the agent's lock.
+#[derive(Clone, Debug)]
+pub struct LockedAgent {
+    pub user_id: UserId,
+    pub name: Option<String>,
+    pub status: AgentStatus,
+    /// `None` for a word that this version does not know.
+    pub billing: Option<BillingStatus>,
+    /// Whether the row names a container on a host.
+    pub names_container: bool,
+    /// Whether the agent may have a container, a volume or a database.
+    pub needs_cleanup: bool,
+    pub stop_requested: bool,
+    /// The agent's key, which a paired browser is given.
+    pub api_token: Option<String>,
+}
+
+/// Locks an agent. A transaction that needs both locks takes `organizations_lock` first.
+pub async fn agent_lock(
+    conn: &mut PgConnection,
+    agent: AgentRef,
+) -> sqlx::Result<Option<LockedAgent>> {
+    let row = sql!(query!(
+        "SELECT user_id, agent_name, status, billing_status, "
+            + NAMES_CONTAINER
+            + r#" AS "names_container!",
+            coalesce(node_id, container_name, database_uri, neon_project_id) IS NOT NULL
+                OR database_status <> 'none' OR coalesce(cardinality(former_nodes), 0) > 0
+                AS "needs_cleanup!",
+            stop_requested_at IS NOT NULL AS "stop_requested!",
+            environment_vars ->> 'MILADY_API_TOKEN' AS api_token
+        FROM milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    ))
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| LockedAgent {
+        user_id: row.user_id,
+        name: row.agent_name,
+        status: AgentStatus::parse(&row.status),
+        billing: BillingStatus::parse(&row.billing_status),
+        names_container: row.names_container,
+        needs_cleanup: row.needs_cleanup,
+        stop_requested: row.stop_requested,
+        api_token: row.api_token,
+    }))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusChange {
+    pub from: AgentStatus,
+    pub to: AgentStatus,
+}
+
+/// Changes an agent's status. `error` replaces the agent's last error, `None` clears it. Returns `false` if the agent
+/// is no longer in the status that the change starts from.
+pub async fn agent_change_status(
+    conn: &mut PgConnection,
+    agent: AgentRef,
+    change: StatusChange,
+    error: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "UPDATE milady_sandboxes SET status = $4, error_message = $5,
+            error_count = error_count + ($5::text IS NOT NULL)::int, updated_at = $6
+        WHERE organization_id = $1 AND id = $2 AND status = $3",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        change.from.as_str(),
+        change.to.as_str(),
+        error,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Accepts a stop. From now on the owner is not charged for running.
+pub async fn agent_request_stop(
+    conn: &mut PgConnection,
+    agent: AgentRef,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE milady_sandboxes SET stop_requested_at = coalesce(stop_requested_at, $3),
+            updated_at = $3
+        WHERE organization_id = $1 AND id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Cancels a stop that no worker has begun: the agent continues to run and is charged again. That needs the gate's
+/// clearance, as a start does.
+pub async fn agent_cancel_stop(
+    conn: &mut PgConnection,
+    clearance: &Clearance,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE milady_sandboxes SET stop_requested_at = NULL,
+            shutdown_warning_sent_at = CASE billing_status
+                WHEN 'suspended' THEN NULL ELSE shutdown_warning_sent_at END,
+            scheduled_shutdown_at = CASE billing_status
+                WHEN 'suspended' THEN NULL ELSE scheduled_shutdown_at END,
+            billing_status = CASE billing_status WHEN 'suspended' THEN 'active'
+                ELSE billing_status END, updated_at = $3
+        WHERE organization_id = $1 AND id = $2 AND status = 'running'",
+        clearance.organization_id().uuid(),
+        clearance.agent_id().uuid(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes an agent's backups when its deletion is accepted, so that they are not charged for while the job waits for
+/// the host.
+pub async fn agent_delete_backups(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM milady_sandbox_backups b USING milady_sandboxes a
+        WHERE a.id = b.sandbox_record_id AND a.organization_id = $1 AND a.id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE milady_sandboxes SET last_backup_at = NULL WHERE organization_id = $1 AND id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes an agent's row, and its backups with it. Its usage spans and ledger rows stay.
+pub async fn agent_delete(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM milady_sandboxes WHERE organization_id = $1 AND id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Agents that no job works on although one should. Owns: finding them for the sweep, and ending starts whose job is
+//! gone.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::agent::AgentStatus;
+use crate::domain::ids::{AgentId, OrganizationId, UserId};
+
+/// Locks the agents that may need attention: starts and failed agents that name a container, if they have not changed
+/// since `before`, and agents that billing suspended. Skips agents that another transaction holds, because that
+/// transaction may be about to change what is decided here; the next sweep finds them.
+pub async fn neglected_agents_lock_of_any_organization(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<AgentId>> {
+    sql!(query_scalar!(
+        "SELECT id FROM milady_sandboxes
+        WHERE (status = 'provisioning' AND updated_at < $1)
+            OR (billing_status = 'suspended' AND status <> 'stopped')
+            OR (status = 'error' AND "
+            + NAMES_CONTAINER
+            + " AND updated_at < $1)
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        before
+    ))
+    .fetch_all(conn)
+    .await
+}
+
+#[derive(Clone, Debug)]
+pub struct NeglectedAgent {
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    pub agent_id: AgentId,
+    pub name: Option<String>,
+    /// Whether there is, or may be, a container to stop.
+    pub expects_container: bool,
+    /// Whether the agent is to be stopped for debt. Otherwise only what a failed start left is to be removed.
+    pub suspended: bool,
+}
+
+/// Those of these agents that have no active job and should have no container: suspended agents and failed ones.
+pub async fn agents_to_stop_of_any_organization(
+    conn: &mut PgConnection,
+    ids: &[AgentId],
+) -> sqlx::Result<Vec<NeglectedAgent>> {
+    let rows = sql!(query!(
+        "SELECT a.id, a.organization_id, a.user_id, a.agent_name, a.status, "
+            + NAMES_CONTAINER
+            + r#" AS "names_container!", a.billing_status = 'suspended' AS "suspended!"
+        FROM milady_sandboxes a
+        WHERE a.id = ANY($1) AND (a.billing_status = 'suspended' OR a.status = 'error')
+            AND NOT EXISTS (
+            SELECT FROM jobs j
+            WHERE j.organization_id = a.organization_id AND j.status IN "#
+            + ACTIVE_STATUSES
+            + " AND j.type IN "
+            + JOB_KINDS
+            + " AND "
+            + JOB_IS_FOR_AGENT
+            + ")",
+        ids as &[AgentId]
+    ))
+    .fetch_all(conn)
+    .await?;
+    let agents = rows.into_iter().map(|row| NeglectedAgent {
+        organization_id: row.organization_id,
+        user_id: row.user_id,
+        agent_id: row.id,
+        name: row.agent_name,
+        expects_container: AgentStatus::parse(&row.status).expects_container(row.names_container),
+        suspended: row.suspended,
+    });
+    Ok(agents.collect())
+}
+
+/// Ends the starts among these agents that no active job works on: `provisioning` becomes `error` (F13). Returns how
+/// many.
+pub async fn abandoned_starts_fail_of_any_organization(
+    conn: &mut PgConnection,
+    ids: &[AgentId],
+    error: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let result = sql!(query!(
+        "UPDATE milady_sandboxes a SET status = 'error', error_message = $2,
+            error_count = error_count + 1, updated_at = $3
+        WHERE a.id = ANY($1) AND a.status = 'provisioning' AND NOT EXISTS (
+            SELECT FROM jobs j
+            WHERE j.organization_id = a.organization_id AND j.status IN "
+            + ACTIVE_STATUSES
+            + " AND j.type IN "
+            + JOB_KINDS
+            + " AND "
+            + JOB_IS_FOR_AGENT
+            + ")",
+        ids as &[AgentId],
+        error,
+        now
+    ))
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
+}

@@ -1,0 +1,160 @@
+//! `milady_sandboxes` as owners see it. Owns: lists, single agents, and new rows. Does not own: what happens to an
+//! agent later (`lifecycle`, `placement`).
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::db::page::PagePosition;
+use crate::domain::ids::{AgentId, AgentRef, CharacterId, OrganizationId, UserId};
+
+/// An agent as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct AgentRecord {
+    pub id: AgentId,
+    pub agent_name: Option<String>,
+    pub status: String,
+    pub database_status: String,
+    pub last_backup_at: Option<DateTime<Utc>>,
+    pub last_heartbeat_at: Option<DateTime<Utc>>,
+    pub error_message: Option<String>,
+    pub error_count: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub token_address: Option<String>,
+    pub token_chain: Option<String>,
+    pub token_name: Option<String>,
+    pub token_ticker: Option<String>,
+    pub billing_status: String,
+    /// The agent's own rate in dollars per hour; `None` if it has none or the row holds no valid amount.
+    pub hourly_rate: Option<Decimal>,
+    pub total_billed: Option<Decimal>,
+    pub scheduled_shutdown_at: Option<DateTime<Utc>>,
+    pub docker_image: Option<String>,
+    pub node_id: Option<String>,
+    /// Whether the agent has an address on its host.
+    pub reachable: bool,
+    /// The type of the active job for the agent; a deletion takes precedence over other jobs.
+    pub pending_job: Option<String>,
+}
+
+/// Selects [`AgentRecord`]s of the organization `$1`. The literal that follows ends the WHERE clause.
+macro_rules! select_agent_records {
+    ($condition:tt, $($arguments:tt)*) => {
+        sql!(query_as!(
+            AgentRecord,
+            r#"SELECT a.id, a.agent_name, a.status, a.database_status, a.last_backup_at,
+                a.last_heartbeat_at, a.error_message, a.error_count, a.created_at, a.updated_at,
+                a.agent_config ->> 'tokenContractAddress' AS token_address,
+                a.agent_config ->> 'chain' AS token_chain,
+                a.agent_config ->> 'tokenName' AS token_name,
+                a.agent_config ->> 'tokenTicker' AS token_ticker, a.billing_status,
+                CASE WHEN a.hourly_rate >= 0 AND a.hourly_rate <> 'NaN' THEN a.hourly_rate END
+                    AS hourly_rate,
+                nullif(a.total_billed, 'NaN') AS total_billed, a.scheduled_shutdown_at,
+                a.docker_image, a.node_id, a.bridge_url IS NOT NULL AS "reachable!",
+                (SELECT j.type FROM jobs j
+                    WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
+                + " AND j.type IN " + JOB_KINDS + " AND " + JOB_IS_FOR_AGENT + r#"
+                    ORDER BY j.type = 'milady_delete' DESC, j.created_at LIMIT 1) AS "pending_job?"
+            FROM milady_sandboxes a WHERE a.organization_id = $1 "# + $condition,
+            $($arguments)*
+        ))
+    };
+}
+
+/// One page of an organization's agents, newest first, after a position.
+pub async fn agents_page(
+    conn: &mut PgConnection,
+    organization_id: OrganizationId,
+    after: Option<PagePosition>,
+    limit: i64,
+) -> sqlx::Result<Vec<AgentRecord>> {
+    select_agent_records!(
+        "AND ($2::timestamptz IS NULL OR (a.created_at, a.id) < ($2, $3))
+        ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
+        organization_id.uuid(),
+        after.map(|position| position.created_at),
+        after.map(|position| position.id),
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn agent_find(
+    conn: &mut PgConnection,
+    agent: AgentRef,
+) -> sqlx::Result<Option<AgentRecord>> {
+    select_agent_records!(
+        "AND a.id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+#[derive(Clone, Debug)]
+pub struct NewAgent {
+    pub name: String,
+    /// A character of the same organization.
+    pub character_id: Option<CharacterId>,
+    /// A JSON object.
+    pub config: Option<Value>,
+    /// A JSON object of strings.
+    pub environment: Value,
+    /// `None` for the default image.
+    pub docker_image: Option<String>,
+}
+
+pub async fn agent_insert(
+    conn: &mut PgConnection,
+    organization_id: OrganizationId,
+    user_id: UserId,
+    agent: &NewAgent,
+    hourly_rate: Decimal,
+    now: DateTime<Utc>,
+) -> sqlx::Result<AgentId> {
+    sqlx::query_scalar!(
+        "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, character_id,
+            agent_config, environment_vars, docker_image, hourly_rate, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id",
+        organization_id.uuid(),
+        user_id.uuid(),
+        agent.name,
+        agent.character_id.map(CharacterId::uuid),
+        agent.config,
+        agent.environment,
+        agent.docker_image,
+        hourly_rate,
+        now
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether an organization has a character. The table belongs to another application and may not exist.
+pub async fn character_exists(
+    conn: &mut PgConnection,
+    organization_id: OrganizationId,
+    character_id: CharacterId,
+) -> sqlx::Result<bool> {
+    let table_exists = sqlx::query_scalar!(
+        r#"SELECT to_regclass('public.user_characters') IS NOT NULL AS "there!""#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !table_exists {
+        return Ok(false);
+    }
+    // Not checked at compile time, because our migrations do not create the table.
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM user_characters WHERE id = $1 AND organization_id = $2)",
+    )
+    .bind(character_id)
+    .bind(organization_id)
+    .fetch_one(conn)
+    .await
+}

@@ -1,0 +1,72 @@
+//! What a database error means. Owns: which errors pass, and what of an error may be logged.
+
+/// What the caller can do about a database error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseFailure {
+    /// A lock conflict: the same transaction may succeed if it is repeated.
+    Conflict,
+    /// The server cannot be reached or is shutting down.
+    Unavailable,
+    Other,
+}
+
+#[must_use]
+pub fn classify(error: &sqlx::Error) -> DatabaseFailure {
+    use sqlx::Error as E;
+    match error {
+        E::Database(error) => match error.code().as_deref() {
+            // deadlock_detected, serialization_failure, lock_not_available
+            Some("40P01" | "40001" | "55P03") => DatabaseFailure::Conflict,
+            // connection exceptions
+            Some(code) if code.starts_with("08") => DatabaseFailure::Unavailable,
+            // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now
+            Some("53300" | "57P01" | "57P02" | "57P03") => DatabaseFailure::Unavailable,
+            _ => DatabaseFailure::Other,
+        },
+        E::Io(_)
+        | E::Tls(_)
+        | E::PoolTimedOut
+        | E::PoolClosed
+        | E::WorkerCrashed
+        | E::Protocol(_) => DatabaseFailure::Unavailable,
+        _ => DatabaseFailure::Other,
+    }
+}
+
+#[must_use]
+pub fn is_unique_violation(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
+}
+
+/// Whether the database cannot hold a value: SQLSTATE classes 22 (data exceptions) and 54 (program limits).
+#[must_use]
+pub fn is_unstorable_value(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code();
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+}
+
+/// What may be logged of a database error: its SQLSTATE and the constraint it violates, or the kind of connection
+/// trouble. Never its text, which can hold values and SQL.
+#[must_use]
+pub fn error_class(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code();
+            let code = code.as_deref().unwrap_or("unknown");
+            match error.constraint() {
+                Some(constraint) => format!("sqlstate {code}, constraint {constraint}"),
+                None => format!("sqlstate {code}"),
+            }
+        }
+        sqlx::Error::Io(error) => format!("connection: {}", error.kind()),
+        sqlx::Error::PoolTimedOut => "connection: timed out".to_owned(),
+        sqlx::Error::RowNotFound => "row not found".to_owned(),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            "value out of range".to_owned()
+        }
+        _ => "driver".to_owned(),
+    }
+}

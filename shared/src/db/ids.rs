@@ -1,0 +1,45 @@
+//! How identifiers are sent to Postgres and read from it: as the UUIDs they are.
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
+use sqlx::{Decode, Encode, Type};
+use uuid::Uuid;
+
+use crate::domain::ids::{
+    AgentId, ApiKeyId, BackupId, CharacterId, ClaimId, HostId, JobId, OrganizationId, SpanId,
+    TransactionId, UserId,
+};
+
+macro_rules! as_uuid {
+    ($($name:ty),+ $(,)?) => {$(
+        impl Type<Postgres> for $name {
+            fn type_info() -> PgTypeInfo {
+                <Uuid as Type<Postgres>>::type_info()
+            }
+        }
+
+        impl PgHasArrayType for $name {
+            fn array_type_info() -> PgTypeInfo {
+                <Uuid as PgHasArrayType>::array_type_info()
+            }
+        }
+
+        impl Encode<'_, Postgres> for $name {
+            fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+                <Uuid as Encode<'_, Postgres>>::encode_by_ref(&self.uuid(), buffer)
+            }
+        }
+
+        impl Decode<'_, Postgres> for $name {
+            fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+                <Uuid as Decode<'_, Postgres>>::decode(value).map(Self::new)
+            }
+        }
+    )+};
+}
+
+as_uuid! {
+    OrganizationId, UserId, ApiKeyId, AgentId, CharacterId, BackupId, JobId, HostId, SpanId,
+    TransactionId, ClaimId,
+}

@@ -1,0 +1,231 @@
+//! `jobs` as workers see them. Owns: claiming, the fence, and which jobs are due or stale. Does not own: webhooks
+//! (`webhooks`).
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId};
+use crate::domain::job::JobKind;
+
+/// The right to write to a job. Each claim, and each superseding, raises the attempt: a worker with an older fence
+/// writes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobFence {
+    pub organization_id: OrganizationId,
+    pub job_id: JobId,
+    pub attempt: i32,
+}
+
+/// A job that a worker has claimed.
+#[derive(Clone, Debug)]
+pub struct ClaimedJob {
+    pub id: JobId,
+    pub kind: JobKind,
+    pub organization_id: OrganizationId,
+    /// `None` if the row of an older web app names no agent.
+    pub agent_id: Option<AgentId>,
+    /// Whether the organization has this agent.
+    pub agent_exists: bool,
+    /// The backup to restore; `None` for the newest one.
+    pub backup_id: Option<BackupId>,
+    /// Whether only what a failed start left is to be removed. The agent stays in error.
+    pub cleanup: bool,
+    pub attempt: i32,
+}
+
+impl ClaimedJob {
+    #[must_use]
+    pub fn fence(&self) -> JobFence {
+        JobFence {
+            organization_id: self.organization_id,
+            job_id: self.id,
+            attempt: self.attempt,
+        }
+    }
+}
+
+struct ClaimedJobRow {
+    id: JobId,
+    kind: String,
+    organization_id: OrganizationId,
+    agent_id: Option<AgentId>,
+    attempts: i32,
+    named_agent: Option<String>,
+    named_backup: Option<String>,
+    reason: Option<String>,
+    agent_exists: bool,
+}
+
+impl ClaimedJobRow {
+    /// `None` for a job of another application.
+    fn into_job(self) -> Option<ClaimedJob> {
+        let parse_agent = |text: String| text.parse().ok();
+        Some(ClaimedJob {
+            id: self.id,
+            kind: JobKind::parse(&self.kind)?,
+            organization_id: self.organization_id,
+            agent_id: self.agent_id.or(self.named_agent.and_then(parse_agent)),
+            agent_exists: self.agent_exists,
+            backup_id: self.named_backup.and_then(|text| text.parse().ok()),
+            cleanup: self.reason.as_deref() == Some("cleanup"),
+            attempt: self.attempts,
+        })
+    }
+}
+
+/// Reads [`ClaimedJobRow`]s. The columns come between the two texts.
+macro_rules! query_claimed_jobs {
+    ([$($before:tt)+], [$($after:tt)+], $($arguments:tt)*) => {
+        sql!(query_as!(
+            ClaimedJobRow,
+            $($before)+ + r#" id, type AS kind, organization_id, agent_id, attempts,
+                data ->> 'agentId' AS named_agent, data ->> 'backupId' AS named_backup,
+                data ->> 'reason' AS reason,
+                EXISTS (SELECT FROM milady_sandboxes a
+                    WHERE a.organization_id = jobs.organization_id AND a.id::text
+                        = lower(coalesce(jobs.agent_id::text, jobs.data ->> 'agentId')))
+                    AS "agent_exists!""# + $($after)+,
+            $($arguments)*
+        ))
+    };
+}
+
+/// Claims a job that is due, unless another worker has claimed it or is claiming it.
+pub async fn job_claim_of_any_organization(
+    conn: &mut PgConnection,
+    job_id: JobId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<ClaimedJob>> {
+    let row = query_claimed_jobs!(
+        [
+            "UPDATE jobs SET status = 'in_progress', attempts = attempts + 1,
+            started_at = coalesce(started_at, $2), updated_at = $2
+        WHERE id = (
+            SELECT id FROM jobs WHERE id = $1 AND status = 'pending' AND scheduled_for <= $2
+                AND type IN "
+                + JOB_KINDS
+                + "
+            FOR UPDATE SKIP LOCKED)
+        RETURNING"
+        ],
+        [""],
+        job_id.uuid(),
+        now.naive_utc()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.and_then(ClaimedJobRow::into_job))
+}
+
+/// Fills in the agent of a job that an older web app wrote, so that the unique indexes cover the job. Returns
+/// `false` if the agent has another active job of the same class (start or stop).
+pub async fn job_assign_agent(
+    conn: &mut PgConnection,
+    job_id: JobId,
+    agent: AgentRef,
+) -> sqlx::Result<bool> {
+    let result = sql!(query!(
+        "UPDATE jobs j SET agent_id = $2 WHERE j.id = $1 AND j.organization_id = $3 AND NOT EXISTS (
+            SELECT FROM jobs other WHERE other.agent_id = $2 AND other.id <> $1
+                AND other.status IN "
+            + ACTIVE_STATUSES
+            + "
+                AND (other.type IN "
+            + START_KINDS
+            + ") = (j.type IN "
+            + START_KINDS
+            + ")
+                AND other.type IN "
+            + JOB_KINDS + ")",
+        job_id.uuid(),
+        agent.agent_id.uuid(),
+        agent.organization_id.uuid()
+    ))
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// What a worker writes of its job.
+#[derive(Clone, Debug)]
+pub struct JobProgress<'a> {
+    /// `in_progress`, `pending` (to be attempted again), `completed` or `failed`.
+    pub status: &'static str,
+    /// `None` leaves the steps as they are.
+    pub steps: Option<&'a Value>,
+    pub result: Option<&'a Value>,
+    pub error: Option<&'a str>,
+    /// When the next attempt is due.
+    pub again_at: Option<DateTime<Utc>>,
+}
+
+/// Writes progress under the fence. Returns `false` if the worker has lost the job: then it must stop.
+pub async fn job_write(
+    conn: &mut PgConnection,
+    fence: JobFence,
+    progress: &JobProgress<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "UPDATE jobs SET status = $3, steps = coalesce($4, steps), result = $5, error = $6,
+            scheduled_for = coalesce($7, scheduled_for), updated_at = $8,
+            completed_at = CASE WHEN $3 IN ('completed', 'failed') THEN $8::timestamp END,
+            webhook_due_at = CASE WHEN $3 IN ('completed', 'failed') AND webhook_url IS NOT NULL
+                THEN $8::timestamp AT TIME ZONE 'UTC' END
+        WHERE id = $1 AND organization_id = $9 AND attempts = $2 AND status = 'in_progress'",
+        fence.job_id.uuid(),
+        fence.attempt,
+        progress.status,
+        progress.steps,
+        progress.result,
+        progress.error,
+        progress.again_at.map(|at| at.naive_utc()),
+        now.naive_utc(),
+        fence.organization_id.uuid()
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Claimed jobs that have shown no progress since `before`, the oldest progress first, at most 200.
+pub async fn jobs_stale_of_any_organization(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<ClaimedJob>> {
+    let rows = query_claimed_jobs!(
+        ["SELECT"],
+        [" FROM jobs WHERE status = 'in_progress' AND updated_at < $1
+            AND type IN "
+            + JOB_KINDS
+            + "
+        ORDER BY updated_at LIMIT 200"],
+        before.naive_utc()
+    )
+    .fetch_all(conn)
+    .await?;
+    let jobs = rows.into_iter().filter_map(ClaimedJobRow::into_job);
+    Ok(jobs.collect())
+}
+
+/// Jobs that are due and ended jobs whose webhook is due, the oldest first, at most 1,000. A share is reserved for
+/// webhooks, so that they are not held up while many jobs wait.
+pub async fn jobs_due_of_any_organization(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<JobId>> {
+    sql!(query_scalar!(
+        r#"(SELECT id AS "id!: JobId" FROM jobs WHERE status = 'pending' AND scheduled_for <= $1
+            AND type IN "#
+            + JOB_KINDS
+            + "
+            ORDER BY scheduled_for LIMIT 800)
+        UNION ALL
+        (SELECT id FROM jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
+        now.naive_utc(),
+        now
+    ))
+    .fetch_all(conn)
+    .await
+}

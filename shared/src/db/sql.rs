@@ -1,0 +1,101 @@
+//! Pieces of SQL that several queries share. Owns: each piece once.
+//!
+//! No piece names a tenant's table: `tests/it/tidy` looks for the names of those tables in the function that queries
+//! them.
+
+/// Calls a query macro of sqlx. Its text is made of string literals and of the named pieces below:
+///
+/// ```ignore
+/// sql!(query_as!(HostRecord, "SELECT " + HOST_COLUMNS + " FROM docker_nodes WHERE node_id = $1", node_id))
+/// ```
+///
+/// The macros of sqlx accept literals only, so a piece cannot be a constant.
+macro_rules! sql {
+    (query_as!($record:ident, $($rest:tt)+)) => { sql!(@text query_as [$record,] [] $($rest)+) };
+    ($query:ident!($($rest:tt)+)) => { sql!(@text $query [] [] $($rest)+) };
+
+    // The text ends at the first comma; the arguments of the query follow.
+    (@text $query:ident [$($record:tt)*] [$($text:tt)+] , $($arguments:tt)*) => {
+        sqlx::$query!($($record)* $($text)+, $($arguments)*)
+    };
+    (@text $query:ident [$($record:tt)*] [$($text:tt)+]) => {
+        sqlx::$query!($($record)* $($text)+)
+    };
+
+    // Jobs that wait for a worker or are in a worker's hands.
+    (@text $query:ident $record:tt [$($text:tt)*] ACTIVE_STATUSES $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)* "('pending', 'in_progress')"] $($rest)*)
+    };
+    // The kinds of jobs that this product runs. The table holds other applications' kinds, too.
+    (@text $query:ident $record:tt [$($text:tt)*] JOB_KINDS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')"] $($rest)*)
+    };
+    (@text $query:ident $record:tt [$($text:tt)*] START_KINDS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)* "('milady_provision', 'milady_restore')"] $($rest)*)
+    };
+    (@text $query:ident $record:tt [$($text:tt)*] STOP_KINDS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)* "('milady_suspend', 'milady_delete')"] $($rest)*)
+    };
+    // Whether the job `j` is for the agent `a`. Jobs of an older web app name their agent in `data` only.
+    (@text $query:ident $record:tt [$($text:tt)*] JOB_IS_FOR_AGENT $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "(j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text)"] $($rest)*)
+    };
+
+    // Whether an agent's row names a container on a host.
+    (@text $query:ident $record:tt [$($text:tt)*] NAMES_CONTAINER $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "node_id IS NOT NULL AND container_name IS NOT NULL"] $($rest)*)
+    };
+    // An agent without its addresses, for operators: `domain::fleet::AgentRow`.
+    (@text $query:ident $record:tt [$($text:tt)*] AGENT_ROW_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "id, sandbox_id, agent_name, organization_id, user_id, node_id, container_name, status,
+            docker_image, last_heartbeat_at, error_message, error_count, created_at, updated_at"]
+            $($rest)*)
+    };
+    // `agents::operator::OperatorAgent`.
+    (@text $query:ident $record:tt [$($text:tt)*] OPERATOR_AGENT_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*] AGENT_ROW_COLUMNS
+            + ", bridge_port, web_ui_port, headscale_ip, bridge_url, health_url" $($rest)*)
+    };
+    // `agents::backups::Backup`, from `milady_sandbox_backups b`.
+    (@text $query:ident $record:tt [$($text:tt)*] BACKUP_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "b.id, b.snapshot_type, b.size_bytes, b.vercel_snapshot_id, b.created_at"] $($rest)*)
+    };
+
+    // `hosts::coordinates::HostCoordinates`.
+    (@text $query:ident $record:tt [$($text:tt)*] HOST_COORDINATES_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, metadata"] $($rest)*)
+    };
+    // `hosts::registry::HostRecord`.
+    (@text $query:ident $record:tt [$($text:tt)*] HOST_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*] HOST_COORDINATES_COLUMNS
+            + ", id, capacity, allocated_count, enabled, status, last_health_check, created_at,
+            updated_at" $($rest)*)
+    };
+
+    // An organization's balance; NULL if the row holds no valid amount.
+    (@text $query:ident $record:tt [$($text:tt)*] VALID_BALANCE $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "CASE WHEN credit_balance >= 0 AND credit_balance <> 'NaN' THEN credit_balance END"]
+            $($rest)*)
+    };
+    // The user `u`, their organization `o` and their admin role: `identity::principals::Principal`.
+    (@text $query:ident $record:tt [$($text:tt)*] PRINCIPAL_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            r#"u.id AS user_id, o.id AS "organization_id?",
+            u.is_active AND coalesce(o.is_active, true) AS "active!",
+            lower(u.wallet_address) AS wallet_address,
+            (SELECT a.role::text FROM admin_users a
+                WHERE lower(a.wallet_address) = lower(u.wallet_address)
+                    AND a.is_active AND a.revoked_at IS NULL LIMIT 1) AS admin_role"#] $($rest)*)
+    };
+
+    (@text $query:ident $record:tt [$($text:tt)*] $next:tt $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)* $next] $($rest)*)
+    };
+}

@@ -1,0 +1,65 @@
+//! An organization as a billing run reads it under the organization's lock.
+
+use chrono::{DateTime, Utc};
+
+use super::slice::Span;
+use crate::domain::agent::BillingStatus;
+use crate::domain::hour::Hour;
+use crate::domain::ids::{AgentId, OrganizationId, UserId};
+use crate::domain::money::Money;
+use crate::domain::pricing::Prices;
+
+#[derive(Clone, Debug)]
+pub struct Organization {
+    pub id: OrganizationId,
+    pub balance: Money,
+    /// Since when billing runs have found the balance below the warning mark.
+    pub low_since: Option<DateTime<Utc>>,
+    /// The agents that exist.
+    pub agents: Vec<Agent>,
+    /// The spans that are not settled, including those of deleted agents.
+    pub spans: Vec<Span>,
+}
+
+impl Organization {
+    /// Whether the balance covers everything due and stays at or above the warning mark. Then no status changes,
+    /// except for agents under dunning, and the agents' rows need not be read.
+    #[must_use]
+    pub fn stays_above_warning_mark(&self, period_end: Hour, prices: &Prices) -> bool {
+        let due: Money = self
+            .spans
+            .iter()
+            .map(|span| span.worth(span.unbilled_from(), period_end.start(), prices))
+            .sum();
+        self.balance - due >= prices.low_credit && due <= self.balance
+    }
+}
+
+/// An agent that exists.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub id: AgentId,
+    /// The agent's owner, in whose name a stop job is enqueued.
+    pub user_id: UserId,
+    pub name: Option<String>,
+    pub billing: BillingStatus,
+    /// Whether a container of the agent exists or may exist.
+    pub expects_container: bool,
+    /// When the shutdown warning was written.
+    pub warned_at: Option<DateTime<Utc>>,
+    /// The shutdown date.
+    pub shutdown_at: Option<DateTime<Utc>>,
+    pub warning: WarningDelivery,
+}
+
+/// What became of an agent's shutdown warning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WarningDelivery {
+    /// The mail provider has not taken the warning.
+    #[default]
+    Pending,
+    /// When the mail provider took the warning.
+    HandedOver(DateTime<Utc>),
+    /// The organization has nobody to warn.
+    Undeliverable,
+}

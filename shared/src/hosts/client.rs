@@ -1,0 +1,206 @@
+//! The connections that a warm function keeps. Owns: that there is one per host, that it leads to the host
+//! that the caller means, and that a dead one is replaced.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::connection::Connection;
+use super::error::HostError;
+use super::handshake::Handshake;
+use super::host_key::PresentedKeyCell;
+use super::key::{KeyError, KeyErrorReason, SshKey};
+use super::target::{Fingerprint, Target, resolve_hostname};
+use crate::domain::address::AddressPolicy;
+use crate::domain::fleet::HostReadError;
+use crate::failure::with_reason;
+use crate::secrets::{Secret, Secrets};
+
+/// From resolving the name to the accepted key.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes connections to hosts and keeps one per host.
+#[derive(Debug)]
+pub struct HostClient {
+    key: OnceCell<SshKey>,
+    key_source: Option<Secret>,
+    secrets: Secrets,
+    address_policy: AddressPolicy,
+    slots: StdMutex<HashMap<String, Arc<Slot>>>,
+    handshakes: AtomicU64,
+}
+
+/// The place of one host's connection. Callers that arrive while the connection is being made wait on the
+/// lock and then share it.
+#[derive(Debug, Default)]
+struct Slot(Mutex<Option<KeptConnection>>);
+
+#[derive(Debug)]
+struct KeptConnection {
+    target: Target,
+    connection: Arc<Connection>,
+}
+
+/// What a first contact with a host found out.
+#[derive(Debug)]
+pub struct HostKeyProbe {
+    /// The key that the host proved to have. `None` if the exchange ended before that.
+    pub fingerprint: Option<Fingerprint>,
+    /// Why the host cannot be worked on. `None` if it accepted our key.
+    pub error: Option<HostError>,
+}
+
+impl HostClient {
+    /// A client with a key that is already loaded.
+    #[must_use]
+    pub fn new(key: SshKey, address_policy: AddressPolicy) -> Self {
+        Self {
+            key: OnceCell::new_with(Some(key)),
+            ..Self::with_key_source(None, Secrets::new(), address_policy)
+        }
+    }
+
+    /// A client that loads its key when it first connects. Without a source each connect fails with
+    /// [`HostReadError::NoKey`].
+    #[must_use]
+    pub fn with_key_source(
+        key_source: Option<Secret>,
+        secrets: Secrets,
+        address_policy: AddressPolicy,
+    ) -> Self {
+        Self {
+            key: OnceCell::new(),
+            key_source,
+            secrets,
+            address_policy,
+            slots: StdMutex::default(),
+            handshakes: AtomicU64::new(0),
+        }
+    }
+
+    /// The connection to a host: the kept one if it is alive and leads to `target`, else a new one.
+    pub async fn connect(&self, target: &Target) -> Result<Arc<Connection>, HostError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(target.node_id.clone()).or_default())
+        };
+        let mut slot = slot.0.lock().await;
+        if let Some(kept) = slot.as_ref()
+            && kept.leads_to(target)
+            && kept.connection.is_alive().await
+        {
+            return Ok(Arc::clone(&kept.connection));
+        }
+        *slot = None;
+        let connection = Arc::new(self.open(target).await?);
+        *slot = Some(KeptConnection {
+            target: target.clone(),
+            connection: Arc::clone(&connection),
+        });
+        Ok(connection)
+    }
+
+    /// Stops keeping this connection, so that the next caller gets a new one. Does nothing if another
+    /// connection has taken its place meanwhile.
+    pub async fn discard(&self, node_id: &str, connection: &Arc<Connection>) {
+        let slot = {
+            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.get(node_id).map(Arc::clone)
+        };
+        let Some(slot) = slot else { return };
+        let mut slot = slot.0.lock().await;
+        if slot
+            .as_ref()
+            .is_some_and(|kept| Arc::ptr_eq(&kept.connection, connection))
+        {
+            *slot = None;
+        }
+    }
+
+    /// How many connections were made so far.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Connects to a host that is to be registered, and closes the connection again.
+    pub async fn probe_host_key(&self, target: &Target) -> HostKeyProbe {
+        let presented = PresentedKeyCell::default();
+        let connected = timeout(CONNECT_TIMEOUT, self.handshake(target, &presented)).await;
+        match connected.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into())) {
+            Ok(connection) => {
+                connection.close().await;
+                HostKeyProbe {
+                    fingerprint: Some(connection.fingerprint().clone()),
+                    error: None,
+                }
+            }
+            // The login comes after the key exchange: a host that refuses our key has proved its own.
+            Err(error) if error.reason() == HostReadError::AuthFailed => HostKeyProbe {
+                fingerprint: presented.get().fingerprint,
+                error: Some(error),
+            },
+            Err(error) => HostKeyProbe {
+                fingerprint: None,
+                error: Some(error),
+            },
+        }
+    }
+
+    async fn open(&self, target: &Target) -> Result<Connection, HostError> {
+        let presented = PresentedKeyCell::default();
+        timeout(CONNECT_TIMEOUT, self.handshake(target, &presented))
+            .await
+            .map_err(|_: Elapsed| HostReadError::TimedOut)?
+    }
+
+    async fn handshake(
+        &self,
+        target: &Target,
+        presented: &PresentedKeyCell,
+    ) -> Result<Connection, HostError> {
+        let addresses =
+            resolve_hostname(self.address_policy, &target.hostname, target.port).await?;
+        let handshake = Handshake {
+            target,
+            addresses: &addresses,
+            key: self.key().await?,
+            presented,
+            count: &self.handshakes,
+        };
+        handshake.run().await
+    }
+
+    async fn key(&self) -> Result<&SshKey, HostError> {
+        self.key.get_or_try_init(|| self.load_key()).await
+    }
+
+    async fn load_key(&self) -> Result<SshKey, HostError> {
+        let source = self.key_source.as_ref().ok_or(HostReadError::NoKey)?;
+        let text = Box::pin(self.secrets.read(source)).await;
+        text.map_err(with_reason(KeyErrorReason::Unreadable))
+            .and_then(|text| SshKey::parse(&text))
+            .map_err(|error: KeyError| {
+                warn!(%error, cause = error.cause(), "SSH key not loaded; no host can be reached");
+                HostError::new(HostReadError::NoKey).with_cause(error)
+            })
+    }
+}
+
+impl KeptConnection {
+    /// A host that was moved or pinned to another key is another host. A pin that was missing when the
+    /// connection was made, and now is the key that it presented, changes nothing.
+    fn leads_to(&self, target: &Target) -> bool {
+        let pinned = target.fingerprint.as_ref();
+        pinned.is_none_or(|pinned| pinned == self.connection.fingerprint())
+            && self.target.hostname == target.hostname
+            && self.target.port == target.port
+            && self.target.user == target.user
+    }
+}

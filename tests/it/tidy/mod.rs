@@ -1,0 +1,267 @@
+//! Rules of the repository itself, checked like any other.
+
+mod graph;
+mod queries;
+mod source;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+/// The library's files, by their path below `shared/src`.
+fn library_files() -> Vec<(String, String)> {
+    source::read_folder(&dev::build::workspace().join("shared/src"))
+}
+
+/// The library with one more file, or with one replaced.
+fn with_planted(name: &str, text: &str) -> Vec<(String, String)> {
+    let mut files = library_files();
+    files.retain(|(known, _)| known != name);
+    files.push((name.to_owned(), text.to_owned()));
+    files
+}
+
+#[test]
+fn no_module_uses_one_above_it() {
+    let library = source::library(&library_files());
+    let found = graph::upward_uses(&library);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_planted_upward_use_is_found() {
+    for (name, text) in [
+        ("domain/planted.rs", "use crate::db::clock::billing_clock;"),
+        (
+            "db/planted.rs",
+            "use crate::app;\nfn f() { app::error::RequestError::NO_AGENT; }",
+        ),
+        (
+            "app/planted.rs",
+            "fn f() { let _ = crate::api::problem::Problem::internal(); }",
+        ),
+        (
+            "hosts/planted.rs",
+            "fn f() { println!(\"{:?}\", crate::db::clock::billing_clock()); }",
+        ),
+    ] {
+        let library = source::library(&with_planted(name, text));
+        let found = graph::upward_uses(&library);
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert!(found[0].starts_with(name), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let library = source::library(&library_files());
+    let found = graph::circles(&library);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_planted_circle_is_found_between_files_and_between_folders() {
+    let one = "use super::other::There;\npub struct Here;";
+    let other = "pub struct There;\nfn f() { super::one::Here; }";
+    for (first, second, parent) in [
+        (
+            "domain/planted/one.rs",
+            "domain/planted/other.rs",
+            "in domain::planted",
+        ),
+        ("app/one/mod.rs", "app/other/mod.rs", "in app"),
+    ] {
+        let mut files = library_files();
+        for (name, text) in [(first, one), (second, other)] {
+            files.push((name.to_owned(), text.to_owned()));
+        }
+        let found = graph::circles(&source::library(&files));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(parent), "{found:?}");
+    }
+}
+
+#[test]
+fn every_query_on_tenant_data_takes_the_organization_or_says_that_it_does_not() {
+    let found = queries::unscoped(&library_files());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_planted_query_without_an_organization_is_found() {
+    let query = |signature: &str| {
+        format!(
+            "pub async fn {signature} {{
+                sqlx::query!(\"SELECT status FROM milady_sandboxes WHERE id = $1\", id);
+            }}"
+        )
+    };
+    for (signature, count) in [
+        ("planted(conn: &mut PgConnection, id: AgentId)", 1),
+        ("planted(conn: &mut PgConnection, agent: AgentRef)", 0),
+        (
+            "planted(conn: &mut PgConnection, organization_id: OrganizationId)",
+            0,
+        ),
+        (
+            "planted_of_any_organization(conn: &mut PgConnection, id: AgentId)",
+            0,
+        ),
+    ] {
+        let found = queries::unscoped(&with_planted("db/planted.rs", &query(signature)));
+        assert_eq!(found.len(), count, "{signature}: {found:?}");
+    }
+}
+
+#[test]
+fn words_that_the_glossary_replaces_do_not_come_back() {
+    let found = words::replaced(&library_files());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    for text in [
+        "pub struct Ghost;",
+        "fn flip() {}",
+        "/// A host's moment.\nstruct Moment;",
+        "fn f(agent: (OrganizationId, AgentId)) {}",
+        "fn f() -> Option<(Uuid, Uuid)> {}",
+    ] {
+        let found = words::replaced(&[("planted.rs".to_owned(), text.to_owned())]);
+        assert!(!found.is_empty(), "{text}");
+    }
+}
+
+/// What each layer must not name, beyond other modules of the library.
+#[test]
+fn layers_keep_to_their_libraries() {
+    for (layer, forbidden) in [
+        (
+            "domain",
+            vec!["sqlx", "async ", "Utc::now", "lambda_", "aws_", "tokio"],
+        ),
+        ("db", vec![".begin()", ".commit()", "lambda_"]),
+        ("hosts", vec!["sqlx", "lambda_"]),
+        ("cache", vec!["sqlx", "std::env", "lambda_"]),
+        ("events", vec!["sqlx", "lambda_"]),
+        ("agent_databases", vec!["std::env", "lambda_"]),
+        ("secrets.rs", vec!["sqlx", "std::env::var", "lambda_"]),
+        ("vpn.rs", vec!["sqlx", "std::env", "lambda_"]),
+        ("app", vec!["lambda_http", "std::env"]),
+        (
+            "api",
+            vec!["sqlx::query", ".begin()", ".commit()", "std::env"],
+        ),
+        ("lambda", vec!["sqlx::query!", "sqlx::query("]),
+    ] {
+        for (path, text) in files(&format!("shared/src/{layer}"), "rs") {
+            let code: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            for word in &forbidden {
+                let found = code.iter().find(|line| line.contains(word));
+                assert!(found.is_none(), "{}: {word} in {found:?}", path.display());
+            }
+        }
+    }
+}
+
+fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+    fn walk(at: &Path, extension: &str, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(at)
+            .expect("a folder")
+            .filter_map(Result::ok)
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let text = std::fs::read_to_string(&path).expect("a text");
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let root = dev::build::workspace().join(folder);
+    if root.is_file() {
+        let text = std::fs::read_to_string(&root).expect("a text");
+        found.push((root, text));
+    } else {
+        walk(&root, extension, &mut found);
+    }
+    assert!(!found.is_empty(), "{folder} holds no .{extension}");
+    found
+}
+
+#[test]
+fn there_is_no_float_near_money() {
+    for folder in [
+        "shared/src/domain",
+        "shared/src/db",
+        "shared/src/app",
+        "shared/src/api",
+    ] {
+        for (path, text) in files(folder, "rs") {
+            let float = text
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .find(|word| ["f32", "f64"].contains(word));
+            assert_eq!(float, None, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_and_mains_stay_small() {
+    for folder in ["shared/src", "functions", "tests"] {
+        for (path, text) in files(folder, "rs") {
+            let lines = text.lines().count();
+            let limit = if path.ends_with("src/main.rs") && folder == "functions" {
+                40
+            } else {
+                500
+            };
+            assert!(lines <= limit, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn indexes_on_existing_tables_are_built_without_blocking_writers() {
+    for (path, text) in files("migrations", "sql") {
+        let concurrent = text.contains("CONCURRENTLY");
+        assert_eq!(
+            text.starts_with("-- no-transaction"),
+            concurrent,
+            "{}",
+            path.display()
+        );
+        assert!(
+            concurrent || text.contains("SET LOCAL lock_timeout"),
+            "{} waits for locks without end",
+            path.display()
+        );
+        assert!(
+            !text.contains("DROP TABLE") && !text.contains("DROP COLUMN"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn json_numbers_are_never_of_arbitrary_precision() {
+    // Feature unification would break how events are parsed.
+    let lock = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--workspace",
+            "--edges",
+            "features",
+            "--invert",
+            "serde_json",
+            "--offline",
+        ])
+        .current_dir(dev::build::workspace())
+        .output()
+        .expect("cargo tree");
+    let features = String::from_utf8_lossy(&lock.stdout);
+    assert!(features.contains("serde_json feature"), "{features}");
+    assert!(!features.contains("arbitrary_precision"), "{features}");
+}
