@@ -20,7 +20,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(28);
 /// What the runtime needs to send the response before its deadline.
 const SEND_RESERVE: Duration = Duration::from_millis(500);
 
-/// Serves HTTP requests until the process ends. A handler that takes longer than [`RESPONSE_TIMEOUT`] is
+/// Serves HTTP requests until the process ends. A handler that takes longer than `RESPONSE_TIMEOUT` is
 /// cancelled, and its request gets a 503.
 ///
 /// # Errors
