@@ -197,7 +197,7 @@ impl Lab {
         let outcome = instance.invoke(json!({}), Duration::from_mins(1)).await;
         match outcome {
             Outcome::Success(_) => {}
-            Outcome::FunctionError { message, .. } if message.contains("not taken") => {}
+            Outcome::FunctionError { message, .. } if message.contains("not accepted") => {}
             other => panic!("{other:?}"),
         }
     }

@@ -319,10 +319,7 @@ fn unreachable_or_silent_headscale_is_502_within_its_timeout() {
         let started = Instant::now();
         let response = network.call(&network.function()).await;
         assert_eq!(response.status(), 502);
-        assert_eq!(
-            response.json()["error"],
-            "Headscale did not answer in time"
-        );
+        assert_eq!(response.json()["error"], "Headscale did not answer in time");
         assert!(
             started.elapsed() < Duration::from_secs(7),
             "{:?}",
