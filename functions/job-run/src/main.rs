@@ -1,7 +1,7 @@
 //! The event `job.due`: runs one job.
 
 use shared::api::job::run::{Deps, handle};
-use shared::app::host_access::HostDeps;
+use shared::app::host_access::JobHostDeps;
 use shared::lambda::{self, Connections, config};
 use shared::random::random_bytes;
 use shared::secrets::Secrets;
@@ -12,7 +12,7 @@ async fn main() -> Result<(), lambda::Error> {
     let deps = &Deps {
         pool: lambda::pool(Connections::One)?,
         prices: config::prices()?,
-        hosts: HostDeps {
+        hosts: JobHostDeps {
             hosts: config::hosts()?,
             databases: config::agent_databases()?,
             images: config::images()?,

@@ -27,7 +27,7 @@ use crate::secrets::{Secret, Secrets};
 
 /// What jobs need to work on hosts.
 #[derive(Debug)]
-pub struct HostDeps {
+pub struct JobHostDeps {
     pub hosts: HostClient,
     pub databases: AgentDatabases,
     /// The images that agents may run.

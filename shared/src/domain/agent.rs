@@ -214,22 +214,25 @@ impl Serialize for BillingStatus {
 }
 
 #[cfg(test)]
+impl AgentStatus {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Provisioning,
+        Self::Running,
+        Self::Stopped,
+        Self::Disconnected,
+        Self::Error,
+        Self::Unknown,
+    ];
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [AgentStatus; 7] = [
-        AgentStatus::Pending,
-        AgentStatus::Provisioning,
-        AgentStatus::Running,
-        AgentStatus::Stopped,
-        AgentStatus::Disconnected,
-        AgentStatus::Error,
-        AgentStatus::Unknown,
-    ];
-
     #[test]
     fn parsing_reverses_as_str() {
-        for status in ALL {
+        for status in AgentStatus::ALL {
             assert_eq!(AgentStatus::parse(status.as_str()), status);
         }
         assert_eq!(AgentStatus::parse("sleeping"), AgentStatus::Unknown);

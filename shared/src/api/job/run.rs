@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::app::host_access::HostDeps;
+use crate::app::host_access::JobHostDeps;
 use crate::app::job::run::{JobDeps, JobOutcome, job_run, webhook::webhook_call};
 use crate::db;
 use crate::domain::address::AddressPolicy;
@@ -16,7 +16,7 @@ pub struct Deps {
     pub pool: PgPool,
     /// The worker asks the credit gate again before it starts an agent.
     pub prices: Prices,
-    pub hosts: HostDeps,
+    pub hosts: JobHostDeps,
     /// Which addresses a webhook may lead to.
     pub address_policy: AddressPolicy,
 }

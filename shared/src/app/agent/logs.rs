@@ -18,7 +18,7 @@ use crate::hosts::{Engine, EngineError, EngineErrorReason, HostClient};
 /// A function's response is limited to 6 MB, and escaping can make a text several times longer in JSON.
 const MAX_LOG_BYTES: usize = 2 * 1024 * 1024;
 /// How long connecting to the host and reading the log may take together.
-pub(crate) const LOG_TIMEOUT: Duration = Duration::from_secs(20);
+const LOG_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
 pub struct Logs {
@@ -76,10 +76,17 @@ pub async fn agent_logs(
         let text = read_log(&host.engine, &name, part, fetched_at).await;
         text.map_err(read_error)
     };
-    let text = timeout(LOG_TIMEOUT, read)
-        .await
-        .unwrap_or_else(|_| Err(HostReadError::TimedOut.into()))?;
+    let text = limit_time(read).await?;
     Ok(Logs { text, fetched_at })
+}
+
+/// Ends a read with an error when [`LOG_TIMEOUT`] is over.
+pub(crate) async fn limit_time(
+    read: impl Future<Output = Result<String, RequestError>>,
+) -> Result<String, RequestError> {
+    timeout(LOG_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|_| Err(HostReadError::TimedOut.into()))
 }
 
 /// Reads a part of a container's log. `container` is an id or a name; `now` is what [`Since::Ago`] counts from.

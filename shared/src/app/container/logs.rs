@@ -3,13 +3,11 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::time::timeout;
 
-use crate::app::agent::logs::{LOG_TIMEOUT, LogPart, NO_CONTAINER, read_error, read_log};
+use crate::app::agent::logs::{LogPart, NO_CONTAINER, limit_time, read_error, read_log};
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
 use crate::db;
-use crate::domain::fleet::HostReadError;
 use crate::domain::ids::AgentId;
 use crate::hosts::HostClient;
 
@@ -57,9 +55,7 @@ pub async fn container_logs(
         let text = read_log(&host.engine, &container.id, part, fetched_at).await;
         text.map_err(read_error)
     };
-    let text = timeout(LOG_TIMEOUT, read)
-        .await
-        .unwrap_or_else(|_| Err(HostReadError::TimedOut.into()))?;
+    let text = limit_time(read).await?;
     Ok(ContainerLogs {
         container_name,
         node_id,

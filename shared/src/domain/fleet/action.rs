@@ -186,15 +186,6 @@ impl ContainerDetail {
 mod tests {
     use super::*;
 
-    const STATUSES: [AgentStatus; 7] = [
-        AgentStatus::Pending,
-        AgentStatus::Provisioning,
-        AgentStatus::Running,
-        AgentStatus::Stopped,
-        AgentStatus::Disconnected,
-        AgentStatus::Error,
-        AgentStatus::Unknown,
-    ];
     const OLD: Option<TimeDelta> = Some(TimeDelta::hours(1));
 
     /// A container that a running, paying agent claims.
@@ -245,7 +236,7 @@ mod tests {
             for context in [unclaimed, stopping, busy] {
                 assert!(!is_allowed(action, context), "{action:?} {context:?}");
             }
-            for status in STATUSES {
+            for status in AgentStatus::ALL {
                 let status = Some(status);
                 let context = ContainerContext { status, ..billed() };
                 let runs = status == Some(AgentStatus::Running);
@@ -274,7 +265,7 @@ mod tests {
 
     #[test]
     fn stop_is_refused_while_the_agent_is_billed() {
-        for status in STATUSES {
+        for status in AgentStatus::ALL {
             let status = Some(status);
             let claimed = ContainerContext { status, ..billed() };
             let at_rest = [
@@ -322,7 +313,7 @@ mod tests {
             let result = ContainerAction::RemoveGhost.check_allowed(unclaimed, age);
             assert_eq!(result.is_ok(), allowed, "{age:?}");
         }
-        for status in STATUSES.map(Some) {
+        for status in AgentStatus::ALL.map(Some) {
             let unclaimed = ContainerContext {
                 is_claimed: false,
                 status,

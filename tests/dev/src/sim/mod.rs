@@ -127,11 +127,6 @@ impl SimHost {
             .await;
     }
 
-    /// Ends all its connections, like a restart of its SSH server.
-    pub fn disconnect_all(&self) {
-        self.0.ports.send_modify(|ports| ports.disconnects += 1);
-    }
-
     /// The requests so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::error::StepError;
-use crate::app::host_access::HostDeps;
+use crate::app::host_access::JobHostDeps;
 use crate::db;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::domain::agent::AgentStatus;
@@ -28,14 +28,14 @@ pub struct JobDeps<'a> {
     pub pool: &'a PgPool,
     /// The credit gate is asked again before a start.
     pub prices: &'a Prices,
-    pub hosts: &'a HostDeps,
+    pub hosts: &'a JobHostDeps,
 }
 
 /// A claimed job, the agent it is for, and the steps done so far.
 pub(super) struct JobContext<'a> {
     pub(super) pool: &'a PgPool,
     pub(super) prices: &'a Prices,
-    pub(super) hosts: &'a HostDeps,
+    pub(super) hosts: &'a JobHostDeps,
     pub(super) job: &'a ClaimedJob,
     pub(super) agent_id: AgentId,
     steps: Vec<Step>,
