@@ -5,7 +5,7 @@
 
 /// Calls a query macro of sqlx. Its text is made of string literals and of the named pieces below:
 ///
-/// ```ignore
+/// ```text
 /// sql!(query_as!(HostRecord, "SELECT " + HOST_COLUMNS + " FROM docker_nodes WHERE node_id = $1", node_id))
 /// ```
 ///
