@@ -102,6 +102,28 @@ fn a_container_that_does_not_become_healthy_is_removed() {
     });
 }
 
+/// Two jobs that create the agents' network at the same moment leave two of one name, and Docker refuses the
+/// name from then on.
+#[test]
+fn an_agent_starts_on_a_host_with_two_networks_of_the_same_name() {
+    run(async {
+        let Some(lab) = Lab::new(1).await else {
+            return;
+        };
+        let engine = &lab.hosts[0].engine;
+        let body = json!({"Name": "milady-agents", "Driver": "bridge"});
+        for _ in 0..2 {
+            let created = engine.call("POST", "/networks/create", Some(&body)).await;
+            created.expect("a network");
+        }
+        let ambiguous = engine.call("GET", "/networks/milady-agents", None).await;
+        assert!(ambiguous.is_err(), "{ambiguous:?}");
+        lab.running_agent(json!({})).await;
+        let network = engine.call("GET", "/networks/milady-agents", None).await;
+        assert!(network.is_ok(), "{network:?}");
+    });
+}
+
 #[test]
 fn a_container_of_an_earlier_attempt_is_replaced_and_a_foreign_one_is_kept() {
     run(async {
