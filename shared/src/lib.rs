@@ -22,7 +22,8 @@
 //!
 //! # Direction
 //! A module uses only modules to its right in the picture. Reads may go `api -> db`; every write goes through
-//! `app`. No two modules use each other, and neither do two files of one module. `tests/it/tidy` checks it.
+//! `app`. There are no cycles, neither between modules nor between the files of one module. `tests/it/tidy`
+//! checks it.
 //!
 //! # Invariants
 //! 1. Money is a decimal, never a float. A balance never goes below zero, and every change we make to it
@@ -36,8 +37,8 @@
 //! 5. No transaction stays open across SSH or HTTP.
 //! 6. What could not be observed is `unknown`: never `missing`, never `stopped`. Nothing is done to it.
 //! 7. No text from a request ever reaches a shell.
-//! 8. Every query on one tenant's data takes the organization's identifier. A query that does not says so in
-//!    its name: `..._of_any_organization`.
+//! 8. Every query on one tenant's data takes the organization's identifier. A query without it says so in its
+//!    name: `..._of_any_organization`.
 //! 9. SSH coordinates, raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
 //!    The operators' answers about hosts are the exception: they hold host name, SSH port, user and
 //!    fingerprint.
@@ -55,7 +56,8 @@
 //!   a *container observation* per container there; a host that could not be observed has a *host read
 //!   error* instead.
 //! - *status transition*: a change of an agent's status that follows from two matching observations.
-//! - *labelled container*: a container that this product made, by its label or name.
+//! - *labelled container*: a container that this product made, by its label or name. *Our containers* are these
+//!   and those that a row claims.
 //! - *unclaimed container*: a labelled container that no row claims. On the wire: `ghostContainers`.
 //! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphans`.
 //! - *container action*: what an operator does to one container.
@@ -63,11 +65,13 @@
 //!
 //! **Agents and jobs**
 //! - *agent event*: something that can happen to an agent; a table says which status allows it and which
-//!   follows. A *state conflict* is the refusal.
+//!   follows. A *status conflict* is the refusal.
 //! - *job*: work on an agent outside the request. Its row in `jobs` is the record that it is due.
 //! - *fence*: the number of the attempt that holds a job. A worker with an older number changes nothing.
 //! - *launch*: the steps of a start job from the image to a healthy container.
 //! - *cleanup*: removing what an earlier attempt left on a host.
+//! - *agent state*: the data that an agent keeps (memories, configuration, files) and that a backup holds. What
+//!   the row says of the agent's lifecycle is its *status*.
 //! - *checkpoint*: recording a job's progress under the fence.
 //! - *unsaved state*: state in an agent's volume that no backup holds.
 //! - *idempotency key*: the header that makes a repeated request replay the first answer.
@@ -83,6 +87,9 @@
 //! **Code**
 //! - `Deps`: the clients and settings that a use case needs. *Ports* are TCP ports.
 //! - `redact`: removing what must not be shown. `Timestamp`: a point in time in answers.
+//! - *buffer*: one of the two sets of items in the cache that snapshots are written to in turn.
+//! - `F01`, `F02`, ...: known failures of earlier deployments. A test with the code in its name shows that each
+//!   cannot happen here.
 //! - Limits: `MAX_..._BYTES`, `MAX_...`, `MAX_ATTEMPTS`, `..._TIMEOUT`, `..._AFTER`.
 
 pub mod agent_databases;

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::domain::agent::AgentStatus;
 use shared::domain::container;
 use shared::domain::fleet::{
-    AgentRow, ContainerObservation, EngineObservation, FleetSnapshot, HostFacts, HostInspection,
-    HostObservation, HostReadError, HostRow, InspectedHost, Metadata, RefreshRun,
+    AgentRow, ContainerObservation, EngineObservation, FleetReading, FleetSnapshot, HostFacts,
+    HostInspection, HostObservation, HostReadError, HostRow, InspectedHost, Metadata,
 };
 use shared::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use uuid::Uuid;
@@ -24,8 +24,8 @@ pub fn agent_id(n: usize) -> AgentId {
 /// A refresh run over this many hosts with this many agents each. Every twentieth host is
 /// unreachable; all other agents are healthy. One more agent waits for its start.
 #[must_use]
-pub fn refresh_run(host_count: usize, agents_per_host: usize, now: DateTime<Utc>) -> RefreshRun {
-    let mut run = RefreshRun::default();
+pub fn refresh_run(host_count: usize, agents_per_host: usize, now: DateTime<Utc>) -> FleetReading {
+    let mut run = FleetReading::default();
     for n in 0..host_count {
         let agents_here: Vec<AgentRow> = (0..agents_per_host)
             .map(|index| agent(n * agents_per_host + index, &host_name(n), now))
@@ -72,7 +72,7 @@ pub fn inspected(containers: Vec<ContainerObservation>, now: DateTime<Utc>) -> H
     HostInspection::Observed(Box::new(HostObservation {
         at: now,
         latency_ms: 12,
-        pinned_now: false,
+        pinned_by_this_run: false,
         facts,
         engine: Ok(EngineObservation {
             version: Some("27.5.1".to_owned()),

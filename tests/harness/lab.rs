@@ -40,16 +40,16 @@ pub struct Lab {
     /// The owner of the agents.
     pub organization: Uuid,
     /// An API key of the organization's owner.
-    pub key: String,
+    pub api_key: String,
     /// Receives events and runs jobs, in a live lab.
     bus: Option<EventBus>,
-    keys: PathBuf,
+    ssh_key_dir: PathBuf,
     now: std::sync::Mutex<DateTime<Utc>>,
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.keys);
+        let _ = std::fs::remove_dir_all(&self.ssh_key_dir);
     }
 }
 
@@ -62,20 +62,23 @@ impl Lab {
         }
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
-        let keys = dev::build::target_directory().expect("cargo metadata");
-        let keys = keys.join("test-keys").join(&name);
-        std::fs::create_dir_all(&keys).expect("a directory");
+        let target = dev::build::target_directory().expect("cargo metadata");
+        let ssh_key_dir = target.join("test-keys").join(&name);
+        std::fs::create_dir_all(&ssh_key_dir).expect("a directory");
         let mut world = World::new().await;
         let mut hosts = Vec::new();
         for n in 1..=host_count {
-            let host = start_host(&format!("lab{number}n{n}"), &keys).await;
+            let host = start_host(&format!("lab{number}n{n}"), &ssh_key_dir).await;
             insert_node(&world, &format!("n{n}"), &host).await;
             hosts.push(host);
         }
         let admin = suite::server().await.url("postgres");
-        let key = hosts[0].sshd.private_key_path();
+        let ssh_key_path = hosts[0].sshd.private_key_path();
         for (setting, value) in [
-            ("MILADY_SSH_KEY_PATH", key.to_str().expect("a path")),
+            (
+                "MILADY_SSH_KEY_PATH",
+                ssh_key_path.to_str().expect("a path"),
+            ),
             ("ALLOW_PRIVATE_NODES", "true"),
             ("DEFAULT_AGENT_IMAGE", image::SAMPLE),
             ("AGENT_IMAGE_ALLOW", "milady/,127.0.0.1:"),
@@ -84,14 +87,14 @@ impl Lab {
         ] {
             world.settings.insert(setting.to_owned(), value.to_owned());
         }
-        let (organization, key) = world.tenant("1000").await;
+        let (organization, api_key) = world.tenant("1000").await;
         Some(Self {
             world,
             hosts,
             organization,
-            key,
+            api_key,
             bus: None,
-            keys,
+            ssh_key_dir,
             now: std::sync::Mutex::new(suite::epoch()),
         })
     }
@@ -120,7 +123,7 @@ impl Lab {
         }
         let created = self
             .world
-            .post_json(&self.key, "/api/v1/milady/agents", &body)
+            .post_json(&self.api_key, "/api/v1/milady/agents", &body)
             .await;
         assert_eq!(created.status(), 201, "{created:?}");
         let id = &created.json()["data"]["id"];
@@ -138,7 +141,7 @@ impl Lab {
     pub async fn running_agent_live(&self, fields: Value) -> Uuid {
         let agent = self.agent(fields).await;
         let path = agent_path(agent, "/provision?sync=true");
-        let started = self.world.post(&self.key, &path).await;
+        let started = self.world.post(&self.api_key, &path).await;
         assert_eq!(started.status(), 200, "{started:?}");
         agent
     }
@@ -159,7 +162,7 @@ impl Lab {
     pub async fn request_and_run(&self, agent: Uuid, operation: &str) -> (Uuid, String) {
         let answer = self
             .world
-            .post(&self.key, &agent_path(agent, operation))
+            .post(&self.api_key, &agent_path(agent, operation))
             .await;
         let job = job_of(&answer);
         (job, self.run(job).await)
@@ -173,7 +176,7 @@ impl Lab {
 
     /// Requests a deletion, runs its job once if there is one, and returns the outcome.
     pub async fn delete(&self, agent: Uuid) -> String {
-        let request = Request::new("DELETE", &agent_path(agent, "")).key(&self.key);
+        let request = Request::new("DELETE", &agent_path(agent, "")).key(&self.api_key);
         let answer = self.world.call(request).await;
         if answer.status() == 200 {
             return "completed".to_owned();
@@ -216,18 +219,18 @@ impl Lab {
 
     /// Sends a JSON-RPC request to a running agent through the bridge route and returns the result.
     pub async fn bridge_result(&self, agent: Uuid, method: &str, params: Value) -> Value {
-        let answer = self.bridge(agent, method, params).await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        let response = answer.json();
-        assert!(response["error"].is_null(), "{response}");
-        response["result"].clone()
+        let response = self.bridge(agent, method, params).await;
+        assert_eq!(response.status(), 200, "{response:?}");
+        let reply = response.json();
+        assert!(reply["error"].is_null(), "{reply}");
+        reply["result"].clone()
     }
 
     /// Sends a JSON-RPC request to a running agent through the bridge route.
     pub async fn bridge(&self, agent: Uuid, method: &str, params: Value) -> Response {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let path = agent_path(agent, "/bridge");
-        self.world.post_json(&self.key, &path, &message).await
+        self.world.post_json(&self.api_key, &path, &message).await
     }
 
     /// The number of the agent's containers on each host.
@@ -329,9 +332,9 @@ pub fn job_of(answer: &Response) -> Uuid {
     serde_json::from_value(id).expect("a job's id")
 }
 
-async fn start_host(name: &str, keys: &std::path::Path) -> Host {
+async fn start_host(name: &str, ssh_key_dir: &std::path::Path) -> Host {
     let options = Options {
-        keys: Some(keys.to_owned()),
+        keys: Some(ssh_key_dir.to_owned()),
         ..Options::default()
     };
     let sshd = Sshd::start(&options).await.expect("an SSH server");

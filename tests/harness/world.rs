@@ -204,16 +204,18 @@ impl World {
     /// Moves the clock to a full hour and runs billing up to it.
     pub async fn run_billing(&self, hour: i64) -> RunReport {
         self.set_clock(hours(hour)).await;
-        self.charge(hour).await
+        self.run_billing_at_current_time(hour).await
     }
 
     /// Runs billing without moving the clock and panics unless it is complete.
-    pub async fn charge(&self, hour: i64) -> RunReport {
-        self.try_charge(hour).await.expect("a complete billing run")
+    pub async fn run_billing_at_current_time(&self, hour: i64) -> RunReport {
+        self.try_run_billing(hour)
+            .await
+            .expect("a complete billing run")
     }
 
     /// Runs billing without moving the clock.
-    pub async fn try_charge(&self, hour: i64) -> Result<RunReport, RunError> {
+    pub async fn try_run_billing(&self, hour: i64) -> Result<RunReport, RunError> {
         let request = RunRequest {
             period_end: Some(hours(hour)),
             source: "test",

@@ -350,7 +350,9 @@ fn an_endless_response_is_cut_off() {
             assert!(
                 matches!(
                     error.reason(),
-                    EngineErrorReason::Host(HostReadError::TooLong | HostReadError::Protocol)
+                    EngineErrorReason::Host(
+                        HostReadError::ResponseTooLarge | HostReadError::Protocol
+                    )
                 ),
                 "{error:?}"
             );

@@ -1,7 +1,8 @@
 //! An agent's own database. Owns: its name, and creating and removing it, on one of our Postgres servers or as a
 //! Neon project. Does not own: where its address is recorded, and when it is created.
 //!
-//! Every call can be repeated: after a crash at any line, concurrently, and after a lost response.
+//! Every call can be repeated after a crash at any line or a lost response. [`Neon::ensure`] must not run concurrently
+//! for one agent.
 
 mod neon;
 mod server;
@@ -19,7 +20,7 @@ pub enum AgentDatabases {
     /// One project per agent.
     Neon(Neon),
     /// No service is configured: agents that need a database cannot start.
-    None,
+    NotConfigured,
 }
 
 pub type DatabaseError = Failure<DatabaseErrorReason>;
@@ -50,15 +51,15 @@ pub enum DatabaseErrorReason {
 impl AgentDatabases {
     /// Removes an agent's database and its role or project. A database that does not exist is no error.
     /// `project_id` is what [`Neon::ensure`] returned, if it was recorded.
-    pub async fn drop(
+    pub async fn delete(
         &self,
         agent_id: AgentId,
         project_id: Option<&str>,
     ) -> Result<(), DatabaseError> {
         match self {
-            Self::Server(server) => server.drop(agent_id).await,
-            Self::Neon(neon) => neon.drop(agent_id, project_id).await,
-            Self::None => Err(DatabaseErrorReason::NotConfigured.into()),
+            Self::Server(server) => server.delete(agent_id).await,
+            Self::Neon(neon) => neon.delete(agent_id, project_id).await,
+            Self::NotConfigured => Err(DatabaseErrorReason::NotConfigured.into()),
         }
     }
 }

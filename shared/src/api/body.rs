@@ -47,7 +47,7 @@ pub fn object(request: &Request) -> Result<Fields, Problem> {
 /// The bytes of a body.
 ///
 /// # Errors
-/// 500 for a kind of body that this version of the runtime does not have.
+/// 500 for a kind of body that a later version of `lambda_http` may add.
 pub fn bytes(request: &Request) -> Result<&[u8], Problem> {
     match request.body() {
         Body::Empty => Ok(&[]),
@@ -57,7 +57,7 @@ pub fn bytes(request: &Request) -> Result<&[u8], Problem> {
     }
 }
 
-/// The same for a route whose body is optional.
+/// Like [`object`], for a route whose body is optional.
 ///
 /// # Errors
 /// 400, 415.
@@ -87,7 +87,7 @@ impl Fields {
         self.object.remove(field).filter(|value| !value.is_null())
     }
 
-    /// A required text that `accept` must accept; `rule` says what that is.
+    /// A required text for which `accept` returns true; `rule` is the error text if it does not.
     pub fn text(
         &mut self,
         field: &'static str,

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use lambda_http::{Body, Request};
 use serde::Serialize;
 
-use super::problem::{Problem, internal};
+use super::problem::{Problem, log_internal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -35,7 +35,8 @@ impl Encoding {
     /// # Errors
     /// 500 if the body has no JSON form.
     pub fn encode(self, body: &impl Serialize) -> Result<(Body, usize), Problem> {
-        let text = serde_json::to_string(body).map_err(internal("response has no JSON form"))?;
+        let text =
+            serde_json::to_string(body).map_err(log_internal("response has no JSON form"))?;
         if self == Self::Plain {
             let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
             let length = text.len() + escaped.count();
@@ -44,7 +45,7 @@ impl Encoding {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let written = encoder.write_all(text.as_bytes());
         let bytes = written.and_then(|()| encoder.finish());
-        let bytes = bytes.map_err(internal("response not compressed"))?;
+        let bytes = bytes.map_err(log_internal("response not compressed"))?;
         let length = bytes.len().div_ceil(3) * 4;
         Ok((Body::Binary(bytes), length))
     }

@@ -34,7 +34,7 @@ pub struct Answer {
     hosts: usize,
     /// Hosts whose Docker Engine was read.
     read: usize,
-    /// Hosts that the time did not suffice for.
+    /// Hosts that the run had no time to inspect.
     late: usize,
     /// Agents that responded.
     heard: u64,
@@ -65,7 +65,7 @@ pub async fn handle(
     let timeout = invocation.time_left(RESERVE).min(MAX_RUN);
     let deps = RefreshDeps {
         pool: &deps.pool,
-        hosts: &deps.hosts,
+        host_client: &deps.hosts,
         cache: &deps.cache,
     };
     let run = fleet_refresh(deps, requested_at(&event), owner, timeout);

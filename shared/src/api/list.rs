@@ -9,7 +9,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::problem::{Problem, internal};
+use super::problem::{Problem, log_internal};
 use super::response;
 use crate::db::page::PagePosition;
 
@@ -159,7 +159,7 @@ pub fn respond(request: &Request, body: &impl Serialize) -> Result<Response<Body
         "cache-control",
         lambda_http::http::HeaderValue::from_static("private, no-cache"),
     );
-    headers.insert("etag", tag.parse().map_err(internal("ETag not set"))?);
+    headers.insert("etag", tag.parse().map_err(log_internal("ETag not set"))?);
     Ok(response)
 }
 

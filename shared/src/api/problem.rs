@@ -159,7 +159,7 @@ impl Problem {
         Self::new(422, "Unprocessable Content", error)
     }
 
-    /// 500, with a constant text. Use [`internal`] where there is a cause to log.
+    /// 500, with a constant text. Use [`log_internal`] where there is a cause to log.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -190,7 +190,8 @@ impl Problem {
         Self::new(502, "Bad Gateway", error)
     }
 
-    /// 502 for an operator's action on a host: what the host did is the result that the operator asked for.
+    /// 502 if an operator's action on a host fails. Not 503: the operator asked for the host's own result, so the
+    /// failure is the answer.
     #[must_use]
     pub fn host_failed(error: &EngineError) -> Self {
         warn!(%error, cause = error.cause(), "host error; request failed");
@@ -240,10 +241,10 @@ impl Problem {
     }
 }
 
-/// For `map_err`: logs the error's class and makes it a 500. `event` is the log message.
-pub fn internal<C: Cause>(event: &'static str) -> impl FnOnce(C) -> Problem {
+/// For `map_err`: logs the error's class with `message`, and makes it a 500.
+pub fn log_internal<C: Cause>(message: &'static str) -> impl FnOnce(C) -> Problem {
     move |cause| {
-        error!(error = cause.class(), "{event}; responding 500");
+        error!(error = cause.class(), "{message}; responding 500");
         Problem::internal()
     }
 }
@@ -269,16 +270,16 @@ impl From<RequestError> for Problem {
         }
         match error {
             RequestError::NotFound(text) => Self::not_found(text),
-            RequestError::StateConflict(reason) => Self::conflict(reason.0),
+            RequestError::StatusConflict(reason) => Self::conflict(reason.0),
             RequestError::Conflict(text) => Self::conflict(&text),
             RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
-            RequestError::KeyReused => Self::unprocessable(&error.to_string()),
+            RequestError::IdempotencyKeyReused => Self::unprocessable(&error.to_string()),
             RequestError::HostUnavailable(error) => {
                 Self::unavailable_for(retry_after::HOST, error.to_string())
             }
             RequestError::AgentFault(fault) => Self::bad_gateway(&fault.to_string()),
-            RequestError::KeyBusy => Self::conflict(&error.to_string()),
+            RequestError::IdempotencyKeyInUse => Self::conflict(&error.to_string()),
             RequestError::Database(error) => error.into(),
         }
     }

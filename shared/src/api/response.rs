@@ -10,7 +10,7 @@ use lambda_http::{Body, Response};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::problem::{Problem, internal};
+use super::problem::{Problem, log_internal};
 use crate::domain::money::Money;
 
 /// A body that is sent while it is being made. It never fails: the runtime would pass the error on as if it
@@ -57,13 +57,13 @@ pub fn in_progress(body: &impl Serialize) -> Result<Response<Body>, Problem> {
 }
 
 fn with_status(status: u16, body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let text = serde_json::to_string(body).map_err(internal("response has no JSON form"))?;
+    let text = serde_json::to_string(body).map_err(log_internal("response has no JSON form"))?;
     Response::builder()
         .status(status)
         .header("content-type", "application/json")
         .header("cache-control", "no-store")
         .body(Body::Text(text))
-        .map_err(internal("response not built"))
+        .map_err(log_internal("response not built"))
 }
 
 /// A complete body where a streamed one is expected.

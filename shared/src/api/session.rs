@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::auth::Session;
 use super::deps::DatabaseDeps;
-use super::problem::{Problem, internal};
+use super::problem::{Problem, log_internal};
 use super::{body, response};
 use crate::domain::timestamp::Timestamp;
 
@@ -41,7 +41,7 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
 }
 
 fn with_cookie(mut response: Response<Body>, cookie: &str) -> Result<Response<Body>, Problem> {
-    let value = HeaderValue::from_str(cookie).map_err(internal("session cookie not set"))?;
+    let value = HeaderValue::from_str(cookie).map_err(log_internal("session cookie not set"))?;
     response.headers_mut().insert("set-cookie", value);
     Ok(response)
 }

@@ -52,7 +52,7 @@ impl From<HostError> for StateError {
     fn from(error: HostError) -> Self {
         error.map_reason(|reason| match reason {
             HostReadError::TimedOut => StateErrorReason::TimedOut,
-            HostReadError::TooLong => StateErrorReason::TooLarge,
+            HostReadError::ResponseTooLarge => StateErrorReason::TooLarge,
             reason => StateErrorReason::Host(reason),
         })
     }

@@ -1,7 +1,7 @@
 //! Why a request of an owner or operator fails. Owns: the reasons, and that their texts can be shown to the
 //! caller. Does not own: status codes (`api::problem`).
 
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::fleet::HostReadError;
 use crate::failure::Failure;
@@ -16,9 +16,9 @@ pub enum RequestError {
     /// It does not exist, or it belongs to another organization.
     #[error("{0}")]
     NotFound(&'static str),
-    /// The agent's state does not allow the request.
+    /// The status of the agent, or of what else the request names, does not allow the request.
     #[error(transparent)]
-    StateConflict(#[from] StateConflict),
+    StatusConflict(#[from] StatusConflict),
     /// Other rows do not allow the request.
     #[error("{0}")]
     Conflict(String),
@@ -32,9 +32,9 @@ pub enum RequestError {
     #[error(transparent)]
     Credit(#[from] Refusal),
     #[error("This Idempotency-Key was used for another request")]
-    KeyReused,
+    IdempotencyKeyReused,
     #[error("The first request with this Idempotency-Key is still running")]
-    KeyBusy,
+    IdempotencyKeyInUse,
     /// The agent's host or its Docker Engine cannot be used now.
     #[error(transparent)]
     HostUnavailable(EngineError),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::agent_databases::AgentDatabases;
 use crate::db;
-use crate::db::agents::placement::Placement;
+use crate::db::agents::placement::RuntimeRecord;
 use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{self, Images};
@@ -110,7 +110,7 @@ impl Host {
 /// An agent that runs, and its host.
 #[derive(Debug)]
 pub(crate) struct RunningAgent {
-    pub(crate) placement: Placement,
+    pub(crate) record: RuntimeRecord,
     pub(crate) node: HostCoordinates,
 }
 
@@ -129,16 +129,16 @@ pub(crate) async fn find_running_agent(
     agent: AgentRef,
 ) -> Result<Option<RunningAgent>, FindAgentError> {
     let mut conn = pool.acquire().await?;
-    let placement = db::agents::placement::placement_find(&mut conn, agent).await?;
-    let placement = placement.ok_or(FindAgentError::NoAgent)?;
-    if placement.status() != AgentStatus::Running || placement.stop_requested {
+    let record = db::agents::placement::runtime_record_find(&mut conn, agent).await?;
+    let record = record.ok_or(FindAgentError::NoAgent)?;
+    if record.status() != AgentStatus::Running || record.stop_requested {
         return Ok(None);
     }
-    let Some(node_id) = &placement.node_id else {
+    let Some(node_id) = &record.node_id else {
         return Ok(None);
     };
     let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
-    Ok(node.map(|node| RunningAgent { placement, node }))
+    Ok(node.map(|node| RunningAgent { record, node }))
 }
 
 /// Connects to a host. Pins the key that the host presented if none is pinned.

@@ -52,8 +52,8 @@ pub struct IdempotencyGuard {
 /// claimed until its deadline.
 ///
 /// # Errors
-/// Those of `effect`. [`RequestError::KeyReused`] if another request used the key, and
-/// [`RequestError::KeyBusy`] if the first request still runs.
+/// Those of `effect`. [`RequestError::IdempotencyKeyReused`] if another request used the key, and
+/// [`RequestError::IdempotencyKeyInUse`] if the first request still runs.
 pub async fn run_once<T, F>(
     pool: &PgPool,
     key: IdempotencyKey,
@@ -91,8 +91,10 @@ async fn claim<T: DeserializeOwned>(
             let guard = IdempotencyGuard::new(Some((scope, claim_id)));
             Ok(ClaimOutcome::Claimed(guard))
         }
-        KeyClaim::Used { digest, .. } if digest != scope.digest => Err(RequestError::KeyReused),
-        KeyClaim::Used { outcome: None, .. } => Err(RequestError::KeyBusy),
+        KeyClaim::Used { digest, .. } if digest != scope.digest => {
+            Err(RequestError::IdempotencyKeyReused)
+        }
+        KeyClaim::Used { outcome: None, .. } => Err(RequestError::IdempotencyKeyInUse),
         KeyClaim::Used {
             outcome: Some(outcome),
             ..
@@ -105,7 +107,7 @@ async fn claim<T: DeserializeOwned>(
                     error,
                     "stored outcome of an idempotency key not readable; repeated request refused"
                 );
-                Err(RequestError::KeyReused)
+                Err(RequestError::IdempotencyKeyReused)
             }
         },
     }
@@ -122,7 +124,7 @@ impl IdempotencyGuard {
     /// Stores the outcome. `conn` must be in the transaction of the effect.
     ///
     /// # Errors
-    /// [`RequestError::KeyBusy`] if another call claimed the key meanwhile. After any error the transaction
+    /// [`RequestError::IdempotencyKeyInUse`] if another call claimed the key meanwhile. After any error the transaction
     /// must not commit.
     pub async fn complete(
         &mut self,
@@ -136,7 +138,7 @@ impl IdempotencyGuard {
         if !db::requests::idempotency::idempotency_key_complete(conn, scope, *claim_id, &outcome)
             .await?
         {
-            return Err(RequestError::KeyBusy);
+            return Err(RequestError::IdempotencyKeyInUse);
         }
         self.is_completed = true;
         Ok(())

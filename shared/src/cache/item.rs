@@ -12,7 +12,8 @@ pub(super) const SK: &str = "sk";
 /// When `DynamoDB` may delete the item, in seconds since 1970: the form that its TTL needs.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const TOKEN: &str = "token";
-pub(super) const PLACE: &str = "place";
+/// Which of the two buffers holds the parts. The table calls it `place`.
+pub(super) const BUFFER: &str = "place";
 /// [`SNAPSHOT_FORMAT`](super::stored::SNAPSHOT_FORMAT) of the writer.
 pub(super) const FORMAT: &str = "format";
 
@@ -25,9 +26,9 @@ pub(super) const HEAD: &str = "head";
 /// Both keys of the last request for a refresh run.
 pub(super) const REQUEST: &str = "request";
 
-/// The partition key of the parts in one of the two places, 0 and 1.
-pub(super) fn place_key(place: u64) -> String {
-    format!("{SNAPSHOT}#{place}")
+/// The partition key of the parts in one of the two buffers, 0 and 1.
+pub(super) fn buffer_key(buffer: u64) -> String {
+    format!("{SNAPSHOT}#{buffer}")
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {

@@ -33,9 +33,9 @@ impl Cache {
             .table_name(&self.table)
             .key(PK, text(LEASE))
             .key(SK, text(LEASE))
-            // If the item is lost, the tokens continue from the time in milliseconds. That is above all
-            // earlier ones, because nobody takes a thousand leases a second. The owner may take its own
-            // lease again, because the SDK repeats a call that got no answer.
+            // If the item is lost, the tokens continue from the time in milliseconds. That is greater than
+            // every earlier token, because nobody takes a thousand leases a second. The owner may take its
+            // own lease again, because the SDK repeats a call that got no answer.
             .update_expression(
                 "SET #owner = :owner, #until = :until, #token = if_not_exists(#token, :now) + :one",
             )
@@ -95,8 +95,9 @@ impl Cache {
         }
     }
 
-    /// Returns whether the caller should request a run, because no reader did in the last 10 s.
-    pub async fn refresh_request(&self, now: DateTime<Utc>) -> Result<bool, CacheError> {
+    /// Records that the caller requests a run. Returns false, and records nothing, if another reader has done so
+    /// in the last 10 s.
+    pub async fn claim_refresh_request(&self, now: DateTime<Utc>) -> Result<bool, CacheError> {
         let put = self.client().await.put_item();
         let put = put
             .table_name(&self.table)

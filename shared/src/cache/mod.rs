@@ -5,10 +5,10 @@
 //! It is a cache: losing the table loses nothing. A reader never sees a half-written snapshot, nor one
 //! whose writer had lost the lease:
 //! - `lease`/`lease`: the owner, the end, and the fencing token, which grows with each lease.
-//! - `snapshot#0` and `snapshot#1`: two places for the parts of a snapshot, each part under the token of
-//!   its lease. A writer uses the place that the head does not name, and never overwrites the part of a
-//!   newer token.
-//! - `snapshot`/`head`: the place, token and format of the valid snapshot. It is written last, and only if
+//! - `snapshot#0` and `snapshot#1`: two buffers for the parts of a snapshot (double buffering), each part
+//!   under the token of its lease. A writer uses the buffer that the head does not name, and never overwrites
+//!   the part of a newer token.
+//! - `snapshot`/`head`: the buffer, token and format of the valid snapshot. It is written last, and only if
 //!   the lease's token is still the writer's.
 
 mod client;
@@ -57,8 +57,8 @@ pub struct Cache {
     table: String,
     endpoint: Option<String>,
     client: OnceCell<Client>,
-    /// The last snapshot that was read. As long as its token is the head's, only the head is read.
-    copy: Mutex<Option<Arc<CachedSnapshot>>>,
+    /// The last snapshot that was read. As long as the head still describes it, only the head is read.
+    last_read: Mutex<Option<Arc<CachedSnapshot>>>,
 }
 
 impl fmt::Debug for Cache {
@@ -76,7 +76,7 @@ impl Cache {
             table,
             endpoint: None,
             client: OnceCell::new(),
-            copy: Mutex::default(),
+            last_read: Mutex::default(),
         }
     }
 

@@ -1,25 +1,26 @@
 //! How the valid snapshot is read.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::client::{unavailable, unreadable};
 use super::item::{
-    EXPIRES_AT, FORMAT, HEAD, Item, PK, PLACE, SK, SNAPSHOT, TOKEN, place_key, read_number,
+    BUFFER, EXPIRES_AT, FORMAT, HEAD, Item, PK, SK, SNAPSHOT, TOKEN, buffer_key, read_number,
     read_text, read_time, text,
 };
 use super::stored::SNAPSHOT_FORMAT;
 use super::{Cache, CacheError, CachedSnapshot, parts};
 
-/// While a slow reader reads one place, two runs can write: the second one overwrites that place.
+/// A read is retried: while a slow reader reads one buffer, two runs can finish, and the second overwrites that
+/// buffer.
 const MAX_ATTEMPTS: usize = 3;
 
 /// What the head says about the valid snapshot.
 struct Head {
     format: u64,
     token: u64,
-    place: u64,
+    buffer: u64,
     /// The number of items that hold the parts.
     items: usize,
     began_at: DateTime<Utc>,
@@ -41,8 +42,8 @@ impl Cache {
             if head.expires_at <= now || head.format != SNAPSHOT_FORMAT {
                 return Ok(None);
             }
-            if let Some(copy) = self.copy_of(&head) {
-                return Ok(Some(copy));
+            if let Some(last_read) = self.last_read_if_current(&head) {
+                return Ok(Some(last_read));
             }
             let Some(parts) = self.parts(&head).await? else {
                 continue;
@@ -53,20 +54,24 @@ impl Cache {
                 began_at: head.began_at,
                 expires_at: head.expires_at,
             });
-            let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-            *copy = Some(Arc::clone(&cached));
+            let mut last_read = self.last_read();
+            *last_read = Some(Arc::clone(&cached));
             return Ok(Some(cached));
         }
         Err(unreadable("parts of the snapshot are missing"))
     }
 
-    fn copy_of(&self, head: &Head) -> Option<Arc<CachedSnapshot>> {
-        let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |copy: &&Arc<CachedSnapshot>| {
-            (copy.token, copy.began_at, copy.expires_at)
+    fn last_read_if_current(&self, head: &Head) -> Option<Arc<CachedSnapshot>> {
+        let is_current = |cached: &&Arc<CachedSnapshot>| {
+            (cached.token, cached.began_at, cached.expires_at)
                 == (head.token, head.began_at, head.expires_at)
         };
-        copy.as_ref().filter(is_same).map(Arc::clone)
+        self.last_read().as_ref().filter(is_current).map(Arc::clone)
+    }
+
+    fn last_read(&self) -> MutexGuard<'_, Option<Arc<CachedSnapshot>>> {
+        let last_read = self.last_read.lock();
+        last_read.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn head_item(&self) -> Result<Option<Item>, CacheError> {
@@ -92,9 +97,9 @@ impl Cache {
             let query = self.client().await.query();
             let query = query
                 .table_name(&self.table)
-                .key_condition_expression("#pk = :place")
+                .key_condition_expression("#pk = :buffer")
                 .expression_attribute_names("#pk", PK)
-                .expression_attribute_values(":place", text(place_key(head.place)))
+                .expression_attribute_values(":buffer", text(buffer_key(head.buffer)))
                 .consistent_read(true)
                 .set_exclusive_start_key(from);
             let page = Box::pin(query.send())
@@ -139,7 +144,7 @@ impl Head {
             // A head without a format is of a version before there were formats.
             format: read_number(item, FORMAT).unwrap_or_default(),
             token: read_number(item, TOKEN)?,
-            place: read_number(item, PLACE)?,
+            buffer: read_number(item, BUFFER)?,
             items: read_number(item, "items")?,
             began_at: read_time(item, "began")?,
             expires_at: DateTime::from_timestamp(expires_at, 0)?,

@@ -94,13 +94,15 @@ struct StoredSummary {
     pending_agents: usize,
     provisioning_agents: usize,
     stopped_agents: usize,
-    error_agents: usize,
+    #[serde(rename = "error_agents")]
+    error_status_agents: usize,
     disconnected_agents: usize,
     healthy_agents: usize,
     attention_agents: usize,
     stale_agents: usize,
     missing_agents: usize,
-    failed_agents: usize,
+    #[serde(rename = "failed_agents")]
+    failed_health_agents: usize,
     unknown_agents: usize,
     backlog: u64,
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::client::{unavailable, unreadable};
 use super::item::{
-    EXPIRES_AT, FORMAT, HEAD, Item, LEASE, PK, PLACE, SK, SNAPSHOT, TOKEN, number, place_key,
+    BUFFER, EXPIRES_AT, FORMAT, HEAD, Item, LEASE, PK, SK, SNAPSHOT, TOKEN, buffer_key, number,
     read_number, text, time,
 };
 use super::stored::SNAPSHOT_FORMAT;
@@ -27,8 +27,8 @@ const MAX_ATTEMPTS: u32 = 3;
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Cache {
-    /// Writes the snapshot of a run that began at `began_at`. Returns false, and leaves the cached snapshot
-    /// valid, if another owner has taken the lease meanwhile. An error leaves the cached snapshot valid,
+    /// Writes the snapshot of a run that began at `began_at`. Returns false, and leaves the previous snapshot
+    /// valid, if another owner has taken the lease meanwhile. An error leaves the previous snapshot valid,
     /// too.
     pub async fn snapshot_write(
         &self,
@@ -38,20 +38,22 @@ impl Cache {
         now: DateTime<Utc>,
     ) -> Result<bool, CacheError> {
         let parts = parts::split(snapshot)?;
-        // Readers may be reading the valid snapshot, so this one goes to the other place.
+        // Readers may be reading the valid snapshot, so this one goes to the other buffer.
         let head = self.head_item().await?;
-        let valid_place: Option<u64> = head.and_then(|head| read_number(&head, PLACE));
-        let place = u64::from(valid_place == Some(0));
+        let valid_buffer: Option<u64> = head.and_then(|head| read_number(&head, BUFFER));
+        let buffer = u64::from(valid_buffer == Some(0));
         let expires_at = (now + SNAPSHOT_EXPIRES_AFTER).timestamp();
         let mut items: Vec<Item> = Vec::new();
-        for (part, bytes) in parts.into_iter().enumerate() {
-            for (chunk, bytes) in bytes.chunks(MAX_CHUNK_BYTES).enumerate() {
+        for (part_index, part_bytes) in parts.into_iter().enumerate() {
+            for (chunk_index, chunk_bytes) in part_bytes.chunks(MAX_CHUNK_BYTES).enumerate() {
+                let key = format!("{part_index:06}#{chunk_index:06}");
+                let bytes = AttributeValue::B(Blob::new(chunk_bytes));
                 items.push(Item::from([
-                    (PK.to_owned(), text(place_key(place))),
-                    (SK.to_owned(), text(format!("{part:06}#{chunk:06}"))),
+                    (PK.to_owned(), text(buffer_key(buffer))),
+                    (SK.to_owned(), text(key)),
                     (TOKEN.to_owned(), number(lease.token)),
                     (EXPIRES_AT.to_owned(), number(expires_at)),
-                    ("bytes".to_owned(), AttributeValue::B(Blob::new(bytes))),
+                    ("bytes".to_owned(), bytes),
                 ]));
             }
         }
@@ -60,19 +62,19 @@ impl Cache {
             (SK.to_owned(), text(HEAD)),
             (TOKEN.to_owned(), number(lease.token)),
             (EXPIRES_AT.to_owned(), number(expires_at)),
-            (PLACE.to_owned(), number(place)),
+            (BUFFER.to_owned(), number(buffer)),
             (FORMAT.to_owned(), number(SNAPSHOT_FORMAT)),
             ("items".to_owned(), number(items.len())),
             ("began".to_owned(), time(began_at)),
         ]);
-        if !self.parts_put(items, lease).await? {
+        if !self.chunks_put(items, lease).await? {
             return Ok(false);
         }
         self.head_put(head, lease).await
     }
 
     /// Returns false if the owner of a newer lease has written there.
-    async fn parts_put(&self, items: Vec<Item>, lease: &Lease) -> Result<bool, CacheError> {
+    async fn chunks_put(&self, items: Vec<Item>, lease: &Lease) -> Result<bool, CacheError> {
         let client = self.client().await;
         let puts = items.into_iter().map(|item| {
             let put = client.put_item().table_name(&self.table);
@@ -85,7 +87,7 @@ impl Cache {
                 .expression_attribute_names("#token", TOKEN)
                 .expression_attribute_values(":token", number(lease.token))
                 .expression_attribute_values(":number", text("N"));
-            Box::pin(part_put(put))
+            Box::pin(chunk_put(put))
         });
         let mut puts = stream::iter(puts).buffer_unordered(MAX_CONCURRENT_PUTS);
         while let Some(is_written) = puts.try_next().await? {
@@ -135,7 +137,7 @@ impl Cache {
     }
 }
 
-async fn part_put(put: PutItemFluentBuilder) -> Result<bool, CacheError> {
+async fn chunk_put(put: PutItemFluentBuilder) -> Result<bool, CacheError> {
     match put.send().await {
         Ok(_) => Ok(true),
         Err(error) => match error.as_service_error() {

@@ -1,4 +1,4 @@
-//! The states of an agent. Owns: the database's words for them, and which event leads from which state to which.
+//! The statuses of an agent. Owns: the database's words for them, and which event leads from which status to which.
 //! Does not own: when an event happens (`app`, `domain::fleet`).
 
 use serde::{Serialize, Serializer};
@@ -45,7 +45,7 @@ impl AgentStatus {
     }
 
     /// The status after the event, or why the event cannot happen in this status.
-    pub fn after(self, event: AgentEvent) -> Result<Self, StateConflict> {
+    pub fn after(self, event: AgentEvent) -> Result<Self, StatusConflict> {
         TRANSITIONS
             .iter()
             .find(|(from, on, _)| *from == self && *on == event)
@@ -53,9 +53,9 @@ impl AgentStatus {
             .ok_or_else(|| self.conflict(event))
     }
 
-    fn conflict(self, event: AgentEvent) -> StateConflict {
-        StateConflict(match (self, event) {
-            (Self::Unknown, _) => "Agent is in a state this version does not know",
+    fn conflict(self, event: AgentEvent) -> StatusConflict {
+        StatusConflict(match (self, event) {
+            (Self::Unknown, _) => "The agent has a status that this version does not know",
             (Self::Provisioning, _) => "Agent provisioning is in progress",
             (Self::Running, AgentEvent::StartRequested) => "Agent is already running",
             (Self::Disconnected, AgentEvent::StartRequested | AgentEvent::RestoreRequested) => {
@@ -63,7 +63,7 @@ impl AgentStatus {
             }
             (Self::Pending, AgentEvent::RestoreRequested) => "Agent has not been started yet",
             (_, AgentEvent::StopRequested | AgentEvent::PairingRequested) => "Agent is not running",
-            _ => "The agent's state has changed meanwhile",
+            _ => "The agent's status has changed meanwhile",
         })
     }
 
@@ -90,7 +90,7 @@ impl Serialize for AgentStatus {
 pub enum AgentEvent {
     /// The owner requests a start (provision, resume).
     StartRequested,
-    /// The owner requests the state of a backup.
+    /// The owner requests that the agent be restored from a backup.
     RestoreRequested,
     /// The owner requests a stop (suspend).
     StopRequested,
@@ -159,10 +159,11 @@ const TRANSITIONS: &[(AgentStatus, AgentEvent, AgentStatus)] = {
     ]
 };
 
-/// The agent's state does not allow what was requested. The text is for the caller.
+/// The status of an agent (or of what else a request names) does not allow what was requested. The text is for the
+/// caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct StateConflict(pub &'static str);
+pub struct StatusConflict(pub &'static str);
 
 /// `milady_sandboxes.billing_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,15 +298,15 @@ mod tests {
             (
                 AgentStatus::Unknown,
                 AgentEvent::DeleteRequested,
-                "Agent is in a state this version does not know",
+                "The agent has a status that this version does not know",
             ),
             (
                 AgentStatus::Stopped,
                 AgentEvent::StartFinished,
-                "The agent's state has changed meanwhile",
+                "The agent's status has changed meanwhile",
             ),
         ] {
-            assert_eq!(from.after(event), Err(StateConflict(reason)));
+            assert_eq!(from.after(event), Err(StatusConflict(reason)));
         }
     }
 }

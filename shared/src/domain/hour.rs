@@ -28,8 +28,9 @@ impl Hour {
         Self(self.0 + TimeDelta::hours(1))
     }
 
+    /// The hour's start as a point in time.
     #[must_use]
-    pub fn start(self) -> DateTime<Utc> {
+    pub fn instant(self) -> DateTime<Utc> {
         self.0
     }
 }
@@ -73,12 +74,12 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                Hour::containing(at(instant)).start(),
+                Hour::containing(at(instant)).instant(),
                 at(floor),
                 "{instant}"
             );
             assert_eq!(
-                Hour::at_or_after(at(instant)).start(),
+                Hour::at_or_after(at(instant)).instant(),
                 at(ceiling),
                 "{instant}"
             );

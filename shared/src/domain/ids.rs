@@ -75,13 +75,17 @@ pub struct AgentRef {
 
 /// A version 7 UUID. Rows written together get identifiers that sort together, so a billing run touches
 /// few pages of the primary key's index. The time is `at`, the order within a millisecond is `index`
-/// modulo 4,096, and the rest is `entropy`, which must differ for rows of the same time and index.
+/// modulo 4,096, and the rest is `distinguisher`, which must differ for rows of the same time and index.
 #[must_use]
-pub fn sequential_transaction_id(at: DateTime<Utc>, index: usize, entropy: u128) -> TransactionId {
+pub fn sequential_transaction_id(
+    at: DateTime<Utc>,
+    index: usize,
+    distinguisher: u128,
+) -> TransactionId {
     let mut rest = [0; 10];
     let order = u16::try_from(index % 4_096).unwrap_or_default();
     rest[..2].copy_from_slice(&order.to_be_bytes());
-    rest[2..].copy_from_slice(&entropy.to_be_bytes()[8..]);
+    rest[2..].copy_from_slice(&distinguisher.to_be_bytes()[8..]);
     let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
     TransactionId(Builder::from_unix_timestamp_millis(milliseconds, &rest).into_uuid())
 }
@@ -91,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_sort_by_time_then_index_and_differ_by_entropy() {
+    fn ids_sort_by_time_then_index_and_differ_by_distinguisher() {
         let at = |ms: i64| DateTime::from_timestamp_millis(1_772_323_200_000 + ms).expect("a time");
         let ids = [
             sequential_transaction_id(at(0), 0, 5),

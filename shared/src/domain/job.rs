@@ -20,7 +20,7 @@ pub const EXPECTED_START_DURATION: TimeDelta = TimeDelta::seconds(90);
 pub enum JobKind {
     /// Starts an agent.
     Provision,
-    /// Gives an agent the state of a backup, and starts the agent if it does not run.
+    /// Restores an agent from a backup, and starts it if it is not running.
     Restore,
     /// Stops an agent and keeps what it needs to be started again.
     Suspend,
@@ -58,8 +58,8 @@ impl JobKind {
         }
     }
 
-    /// Whether the job can end with a running container. An agent has at most one active job of these kinds, and at
-    /// most one of the others.
+    /// Whether the job can end with a running container. An agent has at most one active start job (`Provision`,
+    /// `Restore`) and at most one active stop job (`Suspend`, `Delete`).
     #[must_use]
     pub fn is_start(self) -> bool {
         matches!(self, Self::Provision | Self::Restore)
@@ -71,7 +71,7 @@ impl JobKind {
         self.is_start().then_some(MAX_START_ATTEMPTS)
     }
 
-    /// How long to wait for the next attempt after so many; `None` if there is no next one.
+    /// How long to wait before the next attempt after `attempts` attempts; `None` if no attempt is left.
     #[must_use]
     pub fn retry_after(self, attempts: i32) -> Option<TimeDelta> {
         if self.max_attempts().is_some_and(|max| attempts >= max) {
@@ -128,7 +128,9 @@ pub enum StepName {
     Start,
     Health,
     Restore,
-    Running,
+    /// Marks the agent as running.
+    #[serde(rename = "running")]
+    MarkRunning,
     Snapshot,
     Stop,
     Volume,
@@ -158,15 +160,15 @@ pub enum JobFailure {
     /// The credit gate refused. Another attempt would not help before the owner pays.
     #[error("{0}")]
     Credit(String),
-    /// The agent is gone, or its state does not allow the job.
+    /// The agent is gone, or its status does not allow the job.
     #[error("{0}")]
-    StateConflict(&'static str),
+    StatusConflict(&'static str),
     /// The job's row cannot be understood.
     #[error("The job is malformed")]
     Malformed,
     /// A host or a service failed. Another attempt may succeed.
     #[error("{0}")]
-    Outside(String),
+    External(String),
     /// What was requested can never be done.
     #[error("{0}")]
     Refused(String),
@@ -176,7 +178,7 @@ impl JobFailure {
     /// Whether another attempt of the same job may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Outside(_))
+        matches!(self, Self::External(_))
     }
 }
 
@@ -227,5 +229,6 @@ mod tests {
             "name": "credit", "status": "done", "at": "1970-01-01T00:00:00.000Z",
         });
         assert_eq!(serde_json::json!(step), expected);
+        assert_eq!(serde_json::json!(StepName::MarkRunning), "running");
     }
 }

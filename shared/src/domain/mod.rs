@@ -1,6 +1,6 @@
-//! The rules, pure. Owns: money, prices, what is metered time worth, what is charged, who is warned
-//! and suspended, who may start compute, what can happen to an agent, where it goes, what its container
-//! is given and how it fares. Does not own: any I/O, the time, randomness.
+//! The rules, as pure functions. Owns: money, prices, what metered time is worth, what is charged, who is
+//! warned and suspended, who may start compute, what can happen to an agent, on which host it is placed, how
+//! its container is configured and how healthy it is. Does not own: any I/O, the time, randomness.
 
 pub mod address;
 pub mod agent;

@@ -36,7 +36,7 @@ impl AgentHttp {
 
     /// # Errors
     /// `Unreachable` if nothing listens on the port, `TimedOut`, `Protocol` if the answer is not HTTP,
-    /// `TooLong` if its body exceeds `max_bytes`.
+    /// `ResponseTooLarge` if its body exceeds `max_bytes`.
     pub async fn get(
         &self,
         path: &str,
@@ -72,7 +72,7 @@ impl AgentHttp {
             // A declared length that is too long is refused without reading the body.
             let declared_length = usize::try_from(response.body().size_hint().lower());
             if declared_length.map_or(true, |length| length > max_bytes) {
-                return Err(HostReadError::TooLong.into());
+                return Err(HostReadError::ResponseTooLarge.into());
             }
             let body = Limited::new(response.into_body(), max_bytes)
                 .collect()
@@ -115,7 +115,7 @@ impl AgentHttp {
 
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HostError {
     if error.is::<LengthLimitError>() {
-        return HostReadError::TooLong.into();
+        return HostReadError::ResponseTooLarge.into();
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => HostError::new(HostReadError::Protocol).with_cause(*error),

@@ -1,5 +1,5 @@
-//! One channel of a connection. Owns: that a channel is closed once nobody uses it, on every path, and that
-//! it counts against the host's limit until then.
+//! One channel of a connection. Owns: closing a channel as soon as it is dropped, also after an error, and
+//! counting it against the host's limit until then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ impl Drop for CloseGuard {
     fn drop(&mut self) {
         let (write, permit) = (Arc::clone(&self.write), self.permit.take());
         tokio::spawn(async move {
-            // The permit lets the next channel open. Released before the close, the host would for a moment
-            // have one channel more than the limit.
+            // The permit lets the next channel open. If it were released before the close, the host would briefly
+            // have one channel over the limit.
             let _ = timeout(CLOSE_TIMEOUT, write.close()).await;
             drop(permit);
         });
@@ -96,7 +96,7 @@ impl ChannelStream {
         }
     }
 
-    /// Waits until there are unread bytes. They stay empty at the end of the stream.
+    /// Waits until `unread` holds bytes. At the end of the stream `unread` stays empty.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.unread.is_empty() {
             match ready!(std::pin::pin!(self.read.wait()).poll(cx)) {
@@ -119,7 +119,7 @@ impl AsyncRead for ChannelStream {
         let length = self.unread.len().min(buf.remaining());
         let bytes = u64::try_from(length).unwrap_or(u64::MAX);
         let Some(bytes_left) = self.bytes_left.checked_sub(bytes) else {
-            let error = HostError::new(HostReadError::TooLong);
+            let error = HostError::new(HostReadError::ResponseTooLarge);
             return Poll::Ready(Err(std::io::Error::other(error)));
         };
         self.bytes_left = bytes_left;

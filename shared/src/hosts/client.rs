@@ -1,5 +1,5 @@
-//! The connections that a warm function keeps. Owns: that there is one per host, that it leads to the host
-//! that the caller means, and that a dead one is replaced.
+//! The connections that a warm function keeps. Owns: keeping at most one connection per host, checking that it
+//! belongs to the host that the caller means, and replacing it when it is dead.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use crate::domain::fleet::HostReadError;
 use crate::failure::with_reason;
 use crate::secrets::{Secret, Secrets};
 
-/// From resolving the name to the accepted key.
+/// Covers everything from resolving the host name to the accepted login.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes connections to hosts and keeps one per host.
@@ -32,14 +32,14 @@ pub struct HostClient {
     key_source: Option<Secret>,
     secrets: Secrets,
     address_policy: AddressPolicy,
-    slots: StdMutex<HashMap<String, Arc<Slot>>>,
+    entries: StdMutex<HashMap<String, Arc<ConnectionEntry>>>,
     handshakes: AtomicU64,
 }
 
-/// The place of one host's connection. Callers that arrive while the connection is being made wait on the
+/// The entry for one host's connection. Callers that arrive while the connection is being made wait on the
 /// lock and then share it.
 #[derive(Debug, Default)]
-struct Slot(Mutex<Option<KeptConnection>>);
+struct ConnectionEntry(Mutex<Option<KeptConnection>>);
 
 #[derive(Debug)]
 struct KeptConnection {
@@ -52,7 +52,7 @@ struct KeptConnection {
 pub struct HostKeyProbe {
     /// The key that the host proved to have. `None` if the exchange ended before that.
     pub fingerprint: Option<Fingerprint>,
-    /// Why the host cannot be worked on. `None` if it accepted our key.
+    /// Why the host cannot be used. `None` if it accepted our key.
     pub error: Option<HostError>,
 }
 
@@ -79,27 +79,27 @@ impl HostClient {
             key_source,
             secrets,
             address_policy,
-            slots: StdMutex::default(),
+            entries: StdMutex::default(),
             handshakes: AtomicU64::new(0),
         }
     }
 
     /// The connection to a host: the kept one if it is alive and leads to `target`, else a new one.
     pub async fn connect(&self, target: &Target) -> Result<Arc<Connection>, HostError> {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(target.node_id.clone()).or_default())
+        let entry = {
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(entries.entry(target.node_id.clone()).or_default())
         };
-        let mut slot = slot.0.lock().await;
-        if let Some(kept) = slot.as_ref()
+        let mut kept_connection = entry.0.lock().await;
+        if let Some(kept) = kept_connection.as_ref()
             && kept.leads_to(target)
             && kept.connection.is_alive().await
         {
             return Ok(Arc::clone(&kept.connection));
         }
-        *slot = None;
+        *kept_connection = None;
         let connection = Arc::new(self.open(target).await?);
-        *slot = Some(KeptConnection {
+        *kept_connection = Some(KeptConnection {
             target: target.clone(),
             connection: Arc::clone(&connection),
         });
@@ -109,21 +109,21 @@ impl HostClient {
     /// Stops keeping this connection, so that the next caller gets a new one. Does nothing if another
     /// connection has taken its place meanwhile.
     pub async fn discard(&self, node_id: &str, connection: &Arc<Connection>) {
-        let slot = {
-            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.get(node_id).map(Arc::clone)
+        let entry = {
+            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.get(node_id).map(Arc::clone)
         };
-        let Some(slot) = slot else { return };
-        let mut slot = slot.0.lock().await;
-        if slot
+        let Some(entry) = entry else { return };
+        let mut kept_connection = entry.0.lock().await;
+        if kept_connection
             .as_ref()
             .is_some_and(|kept| Arc::ptr_eq(&kept.connection, connection))
         {
-            *slot = None;
+            *kept_connection = None;
         }
     }
 
-    /// How many connections were made so far.
+    /// How many SSH handshakes were begun so far, including failed ones.
     #[must_use]
     pub fn handshakes(&self) -> u64 {
         self.handshakes.load(Ordering::Relaxed)
@@ -194,8 +194,8 @@ impl HostClient {
 }
 
 impl KeptConnection {
-    /// A host that was moved or pinned to another key is another host. A pin that was missing when the
-    /// connection was made, and now is the key that it presented, changes nothing.
+    /// A host that was moved or pinned to another key is another host. If no key was pinned when the connection
+    /// was made, pinning the key that the host presented then does not invalidate the connection.
     fn leads_to(&self, target: &Target) -> bool {
         let pinned = target.fingerprint.as_ref();
         pinned.is_none_or(|pinned| pinned == self.connection.fingerprint())

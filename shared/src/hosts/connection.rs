@@ -101,8 +101,8 @@ impl Connection {
 
     /// A channel to a Unix socket on the host.
     ///
-    /// OpenSSH gives the same reason for a socket on which nothing listens and for one that it must not
-    /// forward. For a port it tells the two apart, so a port is tried before Docker is blamed.
+    /// OpenSSH reports the same error whether nothing listens on a socket or forwarding is forbidden. For a TCP
+    /// port the errors differ, so we try a port before we report that Docker is unavailable.
     pub(super) async fn open_socket_channel(&self, path: &str) -> Result<Channel, HostError> {
         let opening = self.handle.channel_open_direct_streamlocal(path);
         let opened = self
@@ -113,7 +113,9 @@ impl Connection {
             return Err(error);
         }
         match self.open_port_channel(DISCARD_PORT).await {
-            Err(port) if port.reason() == HostReadError::ForwardingRefused => Err(port),
+            Err(port_error) if port_error.reason() == HostReadError::ForwardingRefused => {
+                Err(port_error)
+            }
             _ => Err(error),
         }
     }
@@ -132,11 +134,11 @@ impl Connection {
             .await
     }
 
-    /// `if_nothing_listens`: the reason to report if the host cannot connect to the other end.
+    /// `reason_if_refused`: the reason to report if the host fails to open the channel.
     async fn open_channel(
         &self,
         opening: impl Future<Output = Result<russh::Channel<client::Msg>, russh::Error>>,
-        if_nothing_listens: HostReadError,
+        reason_if_refused: HostReadError,
     ) -> Result<Channel, HostError> {
         let permit = Arc::clone(&self.channels)
             .acquire_owned()
@@ -150,7 +152,7 @@ impl Connection {
                 russh::Error::ChannelOpenFailure(
                     ChannelOpenFailure::AdministrativelyProhibited,
                 ) => HostReadError::ForwardingRefused,
-                russh::Error::ChannelOpenFailure(_) => if_nothing_listens,
+                russh::Error::ChannelOpenFailure(_) => reason_if_refused,
                 _ => return classify(error),
             };
             HostError::new(reason).with_cause(error)

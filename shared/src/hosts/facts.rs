@@ -60,7 +60,7 @@ fn parse(output: &str) -> HostFacts {
     }
 }
 
-/// `1.5` or `0.25` in hundredths.
+/// Parses a decimal such as `1.5` or `0.25` into hundredths: 150, 25.
 fn hundredths(text: &str) -> Option<u64> {
     let (whole, fraction) = text.trim().split_once('.')?;
     let fraction = format!("{fraction:0<2}");
@@ -81,7 +81,7 @@ fn memory_used_percent(meminfo: &str) -> Option<u64> {
     percent(total.saturating_sub(available), total)
 }
 
-/// As `df` computes it: the used share of used and available. Blocks reserved for root are neither.
+/// As `df` computes it: used / (used + available), but rounded down. Blocks reserved for root are neither.
 fn disk_used_percent(df: &str) -> Option<u64> {
     let line = df.lines().nth(1)?;
     let mut columns = line.split_whitespace().skip(2);

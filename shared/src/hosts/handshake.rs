@@ -46,7 +46,7 @@ pub(super) struct Handshake<'a> {
     pub(super) addresses: &'a [SocketAddr],
     pub(super) key: &'a SshKey,
     pub(super) presented: &'a PresentedKeyCell,
-    /// Counts the connections made.
+    /// Counts the handshakes that were begun.
     pub(super) count: &'a AtomicU64,
 }
 

@@ -1,4 +1,5 @@
-//! Settings from the environment. A function reads only its own. Owns: their names and units.
+//! Settings from the environment. Each Lambda function reads only the settings that it needs. Owns: their names
+//! and units.
 
 use std::env::VarError;
 use std::str::FromStr;
@@ -87,20 +88,20 @@ fn address_policy(name: &'static str) -> Result<AddressPolicy, ConfigError> {
 /// A secret from one of three variables: its text, the path of a file with it, or the ARN of a secret in Secrets
 /// Manager. `None` if none of them is set.
 fn secret(
-    text: &'static str,
-    file: &'static str,
-    arn: &'static str,
+    text_var: &'static str,
+    file_var: &'static str,
+    arn_var: &'static str,
 ) -> Result<Option<Secret>, ConfigError> {
-    let stored = var(arn)?;
-    let is_arn =
-        |stored: &String| stored.starts_with("arn:") && stored.contains(":secretsmanager:");
-    if stored.as_ref().is_some_and(|stored| !is_arn(stored)) {
-        return Err(ConfigError::new(arn, "is not the ARN of a secret"));
+    let arn = var(arn_var)?;
+    let is_arn = |arn: &String| arn.starts_with("arn:") && arn.contains(":secretsmanager:");
+    if arn.as_ref().is_some_and(|arn| !is_arn(arn)) {
+        return Err(ConfigError::new(arn_var, "is not the ARN of a secret"));
     }
+    let file = var(file_var)?.map(|path| Secret::File(path.into()));
     let sources = [
-        (text, var(text)?.map(Secret::Text)),
-        (file, var(file)?.map(|path| Secret::File(path.into()))),
-        (arn, stored.map(Secret::Stored)),
+        (text_var, var(text_var)?.map(Secret::Text)),
+        (file_var, file),
+        (arn_var, arn.map(Secret::Stored)),
     ];
     let mut sources = sources.into_iter().filter(|(_, secret)| secret.is_some());
     let first = sources.next().and_then(|(_, secret)| secret);
@@ -220,9 +221,9 @@ pub fn cache() -> Result<Cache, ConfigError> {
     required("FLEET_TABLE").map(Cache::new)
 }
 
-/// Where agents' databases are created: on the server of `AGENT_DATABASE_ADMIN_URL`, a `postgres://` address of a
-/// role that may create roles and databases; or at Neon if `NEON_API_KEY` is set, the key of an organization
-/// there, with `NEON_BASE_URL` (Neon's own API by default). Nowhere if neither is set.
+/// Where agents' databases are created. If `NEON_API_KEY` (the key of a Neon organization) is set: at Neon, through
+/// the API at `NEON_BASE_URL` (Neon's own by default). Else on the server of `AGENT_DATABASE_ADMIN_URL`, a
+/// `postgres://` address of a role that may create roles and databases. Nowhere if neither is set.
 pub fn agent_databases() -> Result<AgentDatabases, ConfigError> {
     let server = var("AGENT_DATABASE_ADMIN_URL")?;
     let neon = var("NEON_API_KEY")?;
@@ -250,7 +251,7 @@ fn agent_databases_of(
                 "is not a key, or NEON_BASE_URL is not an https address",
             ))
         }
-        (None, None) => Ok(AgentDatabases::None),
+        (None, None) => Ok(AgentDatabases::NotConfigured),
     }
 }
 
@@ -356,7 +357,7 @@ mod tests {
     fn agent_databases_are_on_a_server_or_at_neon() {
         let (server, key) = (Some("postgres://root@db.example/x"), Some("word"));
         for (server, neon, base, expected) in [
-            (None, None, None, "Ok(None)"),
+            (None, None, None, "Ok(NotConfigured)"),
             (server, None, None, "Ok(Server(Server))"),
             (None, key, None, "Ok(Neon(Neon))"),
             (server, key, None, "Ok(Neon(Neon))"),

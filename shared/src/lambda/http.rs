@@ -35,7 +35,7 @@ where
 {
     let handler = |request, invocation: Invocation| {
         let timeout = invocation.time_left(SEND_RESERVE).min(RESPONSE_TIMEOUT);
-        // Boxed: the compiler gives up on the depth of unboxed handlers in release builds.
+        // Boxed: in release builds the nested futures of unboxed handlers exceed the compiler's recursion limit.
         let response = Box::pin(handler(request, invocation));
         async move {
             tokio::time::timeout(timeout, response)
@@ -53,8 +53,8 @@ where
     .await
 }
 
-/// The same for a function that streams its responses, behind a URL of its own. The handler keeps to its
-/// deadline itself; the log line is written when the response begins.
+/// Like [`serve_http`], for a function that streams its responses through a Lambda function URL. No time limit is
+/// applied here: the handler must observe its deadline. The log line is written when the response begins.
 ///
 /// # Errors
 /// The runtime API cannot be reached.
@@ -74,8 +74,7 @@ where
     .await
 }
 
-/// Calls the handler and logs the request. `into_body` makes the response's kind of body from that of a
-/// [`Problem`].
+/// Calls the handler and logs the request. `into_body` converts the body of a [`Problem`]'s response to `B`.
 async fn serve_request<B, F, Fut>(
     route: &'static str,
     request: Request,

@@ -104,7 +104,10 @@ fn f06_an_agent_is_suspended_only_a_day_after_its_warning_was_handed_over() {
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "running").await;
         world.set_clock(hours(1)).await;
-        let (one, two) = tokio::join!(world.charge(1), world.charge(1));
+        let (one, two) = tokio::join!(
+            world.run_billing_at_current_time(1),
+            world.run_billing_at_current_time(1)
+        );
         assert_eq!(one.tally.warned + two.tally.warned, 1);
         assert_eq!(
             world.events(organization).await,

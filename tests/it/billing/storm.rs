@@ -121,7 +121,7 @@ async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize
         }
         if dice.roll(4) > 0 {
             for _ in 0..=dice.roll(5) {
-                let report = world.charge(hour).await;
+                let report = world.run_billing_at_current_time(hour).await;
                 assert_eq!((report.tally.errors, report.complete), (0, true));
             }
             continue;
@@ -251,7 +251,7 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
         for task in tasks {
             killed += task.await.expect("a task that runs billing");
         }
-        let report = world.charge(HOURS).await;
+        let report = world.run_billing_at_current_time(HOURS).await;
         assert_eq!((report.tally.errors, report.tally.repaired_spans), (0, 0));
         audit::check(&world.pool).await;
 

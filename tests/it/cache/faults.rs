@@ -75,7 +75,7 @@ fn an_unreadable_snapshot_is_reported_and_the_next_run_replaces_it() {
             table.put(&at(place, "000001#000000", &texts));
         }
         table.put(&at("request", "request", &texts));
-        assert_eq!(table.cache().refresh_request(epoch()).await, Ok(true));
+        assert_eq!(table.cache().claim_refresh_request(epoch()).await, Ok(true));
         refresh(&table.cache(), &snapshot, epoch()).await;
         assert_eq!(read(&table, epoch()).await, Some(snapshot));
     });
@@ -125,7 +125,7 @@ async fn all_calls(cache: &Cache) -> Vec<Result<(), CacheError>> {
             .snapshot_write(&lease, &snapshot, epoch(), epoch())
             .await
             .map(drop),
-        cache.refresh_request(epoch()).await.map(drop),
+        cache.claim_refresh_request(epoch()).await.map(drop),
     ]
 }
 

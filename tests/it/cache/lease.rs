@@ -206,7 +206,9 @@ fn one_reader_in_ten_seconds_requests_a_refresh() {
             let mut racing = JoinSet::new();
             for _ in 0..16 {
                 let table = Arc::clone(&table);
-                racing.spawn(async move { table.cache().refresh_request(seconds(second)).await });
+                racing.spawn(
+                    async move { table.cache().claim_refresh_request(seconds(second)).await },
+                );
             }
             let results = racing.join_all().await;
             let requests = results

@@ -71,7 +71,7 @@ fn a_creation_with_a_lost_response_is_found_and_not_repeated() {
 }
 
 #[test]
-fn dropping_by_id_or_by_name_can_be_repeated() {
+fn deleting_by_id_or_by_name_can_be_repeated() {
     run(async {
         let api = NeonApi::start().await;
         let ((agent_id, name), neon) = (agent(), neon(&api));
@@ -79,21 +79,21 @@ fn dropping_by_id_or_by_name_can_be_repeated() {
         let project = ensure(&api, agent_id).await;
         let id = Some(project.project_id.as_str());
         for _ in 0..2 {
-            assert_eq!(reason(neon.drop(agent_id, id).await), Ok(()));
+            assert_eq!(reason(neon.delete(agent_id, id).await), Ok(()));
             assert_eq!(api.project_names(), [format!("{name}-copy")]);
         }
         ensure(&api, agent_id).await;
         // Without an id, all projects of the name are removed.
         let _ = api.add_project(&name);
         for _ in 0..2 {
-            assert_eq!(reason(neon.drop(agent_id, None).await), Ok(()));
+            assert_eq!(reason(neon.delete(agent_id, None).await), Ok(()));
             assert_eq!(api.project_names(), [format!("{name}-copy")]);
         }
         // A DELETE with a lost response is repeated.
         api.fail_next(Method::DELETE, Fault::DoneWithStatus(502));
-        assert_eq!(reason(neon.drop(agent_id, Some(&other)).await), Ok(()));
+        assert_eq!(reason(neon.delete(agent_id, Some(&other)).await), Ok(()));
         assert_eq!(api.project_names(), Vec::<String>::new());
-        let traversal = neon.drop(agent_id, Some("../organizations")).await;
+        let traversal = neon.delete(agent_id, Some("../organizations")).await;
         assert_eq!(reason(traversal), Err(DatabaseErrorReason::Protocol));
     });
 }
@@ -122,7 +122,7 @@ fn temporary_failures_are_repeated_up_to_the_limits() {
         api.fail_next(Method::DELETE, Fault::RetryAfter(423, 1));
         let began = Instant::now();
         assert_eq!(
-            reason(neon.drop(agent_id, Some(&project.project_id)).await),
+            reason(neon.delete(agent_id, Some(&project.project_id)).await),
             Ok(())
         );
         assert!(
@@ -161,7 +161,7 @@ fn every_failure_has_its_reason_and_creates_nothing() {
             Err(DatabaseErrorReason::Refused)
         );
         assert_eq!(
-            reason(wrong_key.drop(agent_id, None).await),
+            reason(wrong_key.delete(agent_id, None).await),
             Err(DatabaseErrorReason::Refused)
         );
         for (fault, expected) in [
@@ -181,7 +181,7 @@ fn every_failure_has_its_reason_and_creates_nothing() {
         }
         api.fail_next(Method::GET, Fault::Incomplete);
         assert_eq!(
-            reason(neon.drop(agent_id, None).await),
+            reason(neon.delete(agent_id, None).await),
             Err(DatabaseErrorReason::Unavailable)
         );
         assert_eq!(api.project_names(), Vec::<String>::new());
@@ -204,7 +204,7 @@ fn a_silent_service_times_out_and_its_late_creation_is_found() {
         api.fail_next(Method::POST, Fault::NoReply);
         let began = Instant::now();
         let (ensured, dropped) =
-            tokio::join!(neon.ensure(agent_id), silent_neon.drop(agent_id, None));
+            tokio::join!(neon.ensure(agent_id), silent_neon.delete(agent_id, None));
         let ensured = reason(ensured).map(drop);
         assert_eq!(ensured, Err(DatabaseErrorReason::TimedOut));
         assert_eq!(reason(dropped), Err(DatabaseErrorReason::TimedOut));

@@ -259,23 +259,23 @@ fn a_call_that_is_cut_off_at_any_moment_can_be_repeated() {
             let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
             assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()), "{limit:?}");
             assert_usable(&agent).await;
-            let _ = tokio::time::timeout(limit, server.drop(agent.id)).await;
-            assert_eq!(reason(server.drop(agent.id).await), Ok(()), "{limit:?}");
+            let _ = tokio::time::timeout(limit, server.delete(agent.id)).await;
+            assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
             // A statement that the server still runs when the call is cut off does not outlive the drop.
             let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
-            assert_eq!(reason(server.drop(agent.id).await), Ok(()), "{limit:?}");
+            assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
         }
     });
 }
 
 #[test]
-fn dropping_can_be_repeated_and_disconnects_clients() {
+fn deleting_can_be_repeated_and_disconnects_clients() {
     run(async {
         let server = server().await;
         let agent = agent(&server);
-        assert_eq!(reason(server.drop(agent.id).await), Ok(()));
+        assert_eq!(reason(server.delete(agent.id).await), Ok(()));
         server.ensure(&agent.uri).await.expect("a database");
         let mut own = PgConnection::connect(&agent.uri)
             .await
@@ -287,12 +287,12 @@ fn dropping_can_be_repeated_and_disconnects_clients() {
             .await
             .expect("the agent connects");
         sql(&mut guest, "SELECT lo_create(0)").await;
-        let dropped = join_all((0..4).map(|_| server.drop(agent.id))).await;
+        let dropped = join_all((0..4).map(|_| server.delete(agent.id))).await;
         assert!(dropped.iter().all(Result::is_ok), "{dropped:?}");
         assert_gone(&agent).await;
         assert!(own.ping().await.is_err());
         let databases = AgentDatabases::Server(server.clone());
-        assert_eq!(reason(databases.drop(agent.id, None).await), Ok(()));
+        assert_eq!(reason(databases.delete(agent.id, None).await), Ok(()));
         // The database can be created again.
         server.ensure(&agent.uri).await.expect("a database");
         assert_usable(&agent).await;
@@ -323,7 +323,7 @@ fn an_administrator_need_not_be_a_superuser() {
             .await
             .expect("the agent connects");
         for _ in 0..2 {
-            assert_eq!(reason(server.drop(agent.id).await), Ok(()));
+            assert_eq!(reason(server.delete(agent.id).await), Ok(()));
             assert_gone(&agent).await;
         }
         assert!(own.ping().await.is_err());
@@ -404,7 +404,7 @@ fn every_failure_has_its_reason_within_the_timeout() {
             .await;
         assert_eq!(reason(elsewhere), Err(DatabaseErrorReason::NotConfigured));
         let agent_id = AgentId::new(Uuid::new_v4());
-        let none = AgentDatabases::None.drop(agent_id, None).await;
+        let none = AgentDatabases::NotConfigured.delete(agent_id, None).await;
         assert_eq!(reason(none), Err(DatabaseErrorReason::NotConfigured));
     });
 }

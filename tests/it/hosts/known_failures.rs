@@ -39,7 +39,9 @@ fn f01_f02_an_unpaid_agent_stops_and_is_charged_again_when_it_runs_again() {
         lab.assert_nothing_runs(agent, "suspended for debt").await;
 
         // It runs again only with credit, and is charged then.
-        let refused = world.post(&lab.key, &agent_path(agent, "/resume")).await;
+        let refused = world
+            .post(&lab.api_key, &agent_path(agent, "/resume"))
+            .await;
         assert_eq!(refused.status(), 402, "{refused:?}");
         world.top_up(lab.organization, "50").await;
         lab.start(agent).await;
@@ -68,7 +70,9 @@ fn f15_f35_a_stop_while_the_host_is_down_charges_nothing_and_completes_later() {
         let world = &lab.world;
         let agent = lab.running_agent_live(json!({})).await;
         lab.hosts[0].sshd.stop().expect("the host is away");
-        let response = world.post(&lab.key, &agent_path(agent, "/suspend")).await;
+        let response = world
+            .post(&lab.api_key, &agent_path(agent, "/suspend"))
+            .await;
         let job = job_of(&response);
         let placement = lab.placement(agent).await;
         assert_eq!(
@@ -117,7 +121,9 @@ fn f16_a_stop_without_a_snapshot_keeps_the_state_on_its_host() {
             .pause(&format!("milady-{agent}"))
             .await
             .expect("frozen");
-        let suspended = world.post(&lab.key, &agent_path(agent, "/suspend")).await;
+        let suspended = world
+            .post(&lab.api_key, &agent_path(agent, "/suspend"))
+            .await;
         assert_eq!(suspended.status(), 200, "{suspended:?}");
         let message = suspended.json()["data"]["message"].clone();
         assert_eq!(
@@ -126,14 +132,16 @@ fn f16_a_stop_without_a_snapshot_keeps_the_state_on_its_host() {
         );
         lab.assert_nothing_runs(agent, "suspended").await;
         assert_eq!(lab.volumes(agent).await, [1, 0]);
-        let backups = world.get(&lab.key, &agent_path(agent, "/backups")).await;
+        let backups = world
+            .get(&lab.api_key, &agent_path(agent, "/backups"))
+            .await;
         assert_eq!(backups.json()["data"], json!([]));
 
         // It is not started on another host, where its state is not.
         lab.advance_clock(TimeDelta::minutes(1)).await;
         lab.hosts[0].sshd.stop().expect("the host is away");
         let response = world
-            .post(&lab.key, &agent_path(agent, "/resume?sync=true"))
+            .post(&lab.api_key, &agent_path(agent, "/resume?sync=true"))
             .await;
         let job = job_of(&response);
         assert_eq!(
@@ -161,7 +169,7 @@ fn f17_concurrent_starts_on_one_free_slot_create_one_container() {
             let agent = lab.agent(json!({})).await;
             let response = lab
                 .world
-                .post(&lab.key, &agent_path(agent, "/provision"))
+                .post(&lab.api_key, &agent_path(agent, "/provision"))
                 .await;
             starts.push((agent, job_of(&response)));
         }
@@ -205,7 +213,7 @@ fn f25_a_host_that_is_down_does_not_delay_agents_on_other_hosts() {
         lab.hosts[0].sshd.stop().expect("a host is away");
         assert_eq!(lab.delete(on_first_host).await, "again");
         let began = Instant::now();
-        let list = lab.world.get(&lab.key, "/api/v1/milady/agents").await;
+        let list = lab.world.get(&lab.api_key, "/api/v1/milady/agents").await;
         assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(2));
         assert_eq!(lab.delete(other).await, "completed");
         assert!(
@@ -286,7 +294,7 @@ fn f14_the_sweep_removes_the_container_of_a_failed_start() {
         assert_eq!(lab.last_job(agent).await["id"], job["id"]);
         // The owner can start it again, and delete it.
         lab.start(agent).await;
-        let request = Request::new("DELETE", &agent_path(agent, "")).key(&lab.key);
+        let request = Request::new("DELETE", &agent_path(agent, "")).key(&lab.api_key);
         let deletion = job_of(&lab.world.call(request).await);
         assert_eq!(lab.run(deletion).await, "completed");
         lab.assert_gone(agent, "deleted").await;

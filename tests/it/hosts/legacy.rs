@@ -93,7 +93,7 @@ fn a_mounted_directory_of_an_older_deployment_is_kept_and_survives_deletion() {
         let result = lab.last_job(agent).await["result"]["left"].clone();
         assert_eq!(
             result,
-            json!("A directory of the host that was mounted as the agent's data was left")
+            json!("The host directory that was mounted as the agent's volume was not removed")
         );
         assert!(std::fs::read_dir(&directory).expect("it is there").count() > 0);
     });
@@ -143,7 +143,7 @@ fn agents_of_a_removed_host_start_elsewhere_from_their_backups() {
         let snapshot = tests::calls::agent_path(agent, "/snapshot");
         lab.bridge_result(agent, "message.send", json!({"text": "kept"}))
             .await;
-        let saved = lab.world.post(&lab.key, &snapshot).await;
+        let saved = lab.world.post(&lab.api_key, &snapshot).await;
         assert_eq!(saved.status(), 200, "{saved:?}");
         // The host's containers cannot be inspected any more.
         lab.world
@@ -170,7 +170,7 @@ fn a_lost_volume_is_restored_from_the_newest_backup() {
         lab.bridge_result(agent, "message.send", json!({"text": "kept"}))
             .await;
         let snapshot = tests::calls::agent_path(agent, "/snapshot");
-        let saved = lab.world.post(&lab.key, &snapshot).await;
+        let saved = lab.world.post(&lab.api_key, &snapshot).await;
         assert_eq!(saved.status(), 200, "{saved:?}");
         // As if the host had been set up anew under the same name.
         let name = format!("milady-{agent}");
@@ -183,11 +183,11 @@ fn a_lost_volume_is_restored_from_the_newest_backup() {
             .expect("no volume");
         lab.advance_clock(TimeDelta::minutes(1)).await;
         let suspend = tests::calls::agent_path(agent, "/suspend");
-        let suspended = lab.world.post(&lab.key, &suspend).await;
+        let suspended = lab.world.post(&lab.api_key, &suspend).await;
         assert_eq!(suspended.status(), 200, "{suspended:?}");
         lab.advance_clock(TimeDelta::minutes(1)).await;
         let resume = tests::calls::agent_path(agent, "/resume?sync=true");
-        let resumed = lab.world.post(&lab.key, &resume).await;
+        let resumed = lab.world.post(&lab.api_key, &resume).await;
         assert_eq!(resumed.status(), 200, "{resumed:?}");
         let status = lab.bridge_result(agent, "status.get", json!({})).await;
         assert_eq!(status["memories"], json!(2));

@@ -14,7 +14,7 @@ fn an_agent_runs_moves_to_another_host_and_is_deleted_without_remains() {
         let Some(lab) = Lab::live(2).await else {
             return;
         };
-        let (world, key) = (&lab.world, &lab.key);
+        let (world, key) = (&lab.world, &lab.api_key);
         let agent = lab.agent(json!({"environmentVars": {"MINE": "yes"}})).await;
         let began = Instant::now();
         let started = world

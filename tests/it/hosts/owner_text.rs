@@ -95,7 +95,7 @@ fn f36_texts_that_cannot_be_passed_on_are_refused_at_once() {
         let Some(lab) = Lab::new(1).await else {
             return;
         };
-        let (world, key) = (&lab.world, &lab.key);
+        let (world, key) = (&lab.world, &lab.api_key);
         for (fields, field) in [
             (json!({"agentName": "a\0b"}), "agentName"),
             (json!({"agentName": "a\nb"}), "agentName"),
@@ -251,7 +251,11 @@ fn rights(inspected: &Value) -> (String, String) {
 }
 
 async fn status_of(lab: &Lab, agent: Uuid) -> String {
-    let shown = lab.world.get(&lab.key, &agent_path(agent, "")).await.json();
+    let shown = lab
+        .world
+        .get(&lab.api_key, &agent_path(agent, ""))
+        .await
+        .json();
     shown["data"]["status"]
         .as_str()
         .expect("a status")

@@ -69,7 +69,9 @@ fn f26_a_worker_that_lost_its_job_does_not_remove_its_successors_container() {
         let Some(lab) = Lab::new(2).await else { return };
         let world = &lab.world;
         let agent = lab.agent(json!({})).await;
-        let response = world.post(&lab.key, &agent_path(agent, "/provision")).await;
+        let response = world
+            .post(&lab.api_key, &agent_path(agent, "/provision"))
+            .await;
         let job = job_of(&response);
         let outcome = run_while_worker_is_stopped(&lab, job, async || {
             lab.advance_clock(TimeDelta::minutes(6)).await;
@@ -114,7 +116,9 @@ fn f13_a_start_that_billing_interrupts_leaves_no_container() {
         world.set_columns(agent, "status = 'error'").await;
         world.set_clock(hours(48)).await;
         world.top_up(lab.organization, "10").await;
-        let response = world.post(&lab.key, &agent_path(agent, "/provision")).await;
+        let response = world
+            .post(&lab.api_key, &agent_path(agent, "/provision"))
+            .await;
         let job = job_of(&response);
         let outcome = run_while_worker_is_stopped(&lab, job, async || {
             world.execute(spend_all).await;

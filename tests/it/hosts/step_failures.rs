@@ -160,7 +160,7 @@ async fn wait_until_due(lab: &Lab, failure: Failure) {
 }
 
 async fn request_job(lab: &Lab, agent: Uuid, what: &str) -> Uuid {
-    job_of(&lab.world.post(&lab.key, &agent_path(agent, what)).await)
+    job_of(&lab.world.post(&lab.api_key, &agent_path(agent, what)).await)
 }
 
 /// Suspends and starts one agent again and again, with a failure at another point each time. The agent's
@@ -261,7 +261,7 @@ fn a_first_start_and_a_deletion_that_fail_at_any_step_complete_later() {
             wait_until_due(&lab, failure).await;
             assert_eq!(lab.run(job).await, "completed", "{failure:?} at {point:?}");
 
-            let request = Request::new("DELETE", &agent_path(agent, "")).key(&lab.key);
+            let request = Request::new("DELETE", &agent_path(agent, "")).key(&lab.api_key);
             let job = job_of(&lab.world.call(request).await);
             stop_at(&lab, end, failure).await;
             run_to(&lab, job, failure, end).await;

@@ -27,7 +27,7 @@ async fn stream_message(
         "jsonrpc": "2.0", "id": "a", "method": "message.send", "params": {"text": text},
     });
     let path = agent_path(agent, "/stream");
-    let request = Request::new("POST", &path).key(&lab.key).json(&message);
+    let request = Request::new("POST", &path).key(&lab.api_key).json(&message);
     let began = Instant::now();
     let event = lab.world.event(&request);
     let streamed = instance

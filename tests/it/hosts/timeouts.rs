@@ -78,7 +78,7 @@ async fn pausing_agent(lab: &Lab) {
         "jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"text": "x"},
     });
     let path = agent_path(agent, "/stream");
-    let request = Request::new("POST", &path).key(&lab.key).json(&message);
+    let request = Request::new("POST", &path).key(&lab.api_key).json(&message);
     let event = lab.world.event(&request);
     let instance = lab.world.function("agent-stream").start().await;
     let began = Instant::now();

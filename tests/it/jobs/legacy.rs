@@ -8,8 +8,9 @@ use tests::{World, run, suite};
 use uuid::Uuid;
 
 use super::{
-    NO_HOST, ORGANIZATIONS, STALE, agent_status, announced_jobs, in_error, job, kill_worker_at,
-    provision, run_job, seconds, set_balance, start_bus, sweep, tenant_with_agent,
+    ANNOUNCED, LOCK_ORGANIZATIONS, NO_HOST, NOTHING_TO_DO, RETRIED, STALE, agent_status,
+    announced_jobs, in_error, job, kill_worker_at, provision, run_job, seconds, set_balance,
+    start_bus, sweep, tenant_with_agent,
 };
 
 /// Inserts a job as the older web app wrote it: only its data names the agent.
@@ -48,15 +49,15 @@ fn a_legacy_start_job_runs_like_a_new_one() {
             &job_data(organization, id),
         )
         .await;
-        assert_eq!(sweep(&world, &bus).await["told"], json!(1));
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(1));
         assert_eq!(announced_jobs(&bus), [start]);
-        for (at, outcome) in [(0, "again"), (30, "again"), (150, "failed")] {
+        for (at, outcome) in [(0, RETRIED), (30, RETRIED), (150, "failed")] {
             world.set_clock(seconds(at)).await;
             assert_eq!(run_job(&world, start).await, outcome);
             // The first attempt has recorded the agent in its column.
             assert_eq!(job(&world, start).await.agent_id, Some(id));
             let response = world.post(&key, &agent_path(id, "/provision")).await;
-            let expected = if outcome == "again" { 409 } else { 202 };
+            let expected = if outcome == RETRIED { 409 } else { 202 };
             assert_eq!(response.status(), expected);
         }
         assert_eq!(agent_status(&world, id).await, in_error(NO_HOST));
@@ -103,7 +104,7 @@ fn the_credit_gate_applies_to_legacy_start_jobs() {
             assert_eq!(job(&world, start).await.state(), ("failed", 1, Some(error)));
             assert_eq!(agent_status(&world, id).await, ("pending".to_owned(), None));
             world.set_clock(seconds(3_600)).await;
-            assert_eq!(run_job(&world, start).await, "nothing");
+            assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
             world.set_clock(seconds(0)).await;
         }
     });
@@ -117,7 +118,7 @@ fn the_second_of_two_legacy_starts_for_one_agent_fails() {
         let data = job_data(organization, id);
         let first = insert_legacy_job(&world, "milady_provision", organization, &data).await;
         let second = insert_legacy_job(&world, "milady_restore", organization, &data).await;
-        assert_eq!(run_job(&world, first).await, "again");
+        assert_eq!(run_job(&world, first).await, RETRIED);
         assert_eq!(run_job(&world, second).await, "failed");
         let error = "Another job of this kind is active for the agent";
         assert_eq!(
@@ -225,9 +226,9 @@ fn a_job_for_another_organizations_agent_does_not_block_its_owner() {
         )
         .await;
         // Its worker dies before it has read whose agent it is.
-        kill_worker_at(&world, foreign_job, ORGANIZATIONS).await;
+        kill_worker_at(&world, foreign_job, LOCK_ORGANIZATIONS).await;
         let start = provision(&world, &key, foreign_agent).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
     });
 }
 
@@ -280,11 +281,11 @@ fn jobs_of_other_kinds_are_never_touched() {
         for at in [0, 60, 3_600, 90_000] {
             world.set_clock(seconds(at)).await;
             for id in &ids {
-                assert_eq!(run_job(&world, *id).await, "nothing");
+                assert_eq!(run_job(&world, *id).await, NOTHING_TO_DO);
             }
             let swept = sweep(&world, &bus).await;
             assert_eq!(
-                (&swept["told"], &swept["recovered"]),
+                (&swept[ANNOUNCED], &swept["recovered"]),
                 (&json!(0), &json!(0))
             );
         }
@@ -326,7 +327,7 @@ fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
             assert_eq!(run_job(&world, *id).await, "not adopted");
         }
         let swept = sweep(&world, &bus).await;
-        for count in ["told", "recovered", "orphaned", "stops", "published"] {
+        for count in [ANNOUNCED, "recovered", "orphaned", "stops", "published"] {
             assert_eq!(swept[count], json!(0), "{count}");
         }
         assert_eq!(
@@ -351,7 +352,7 @@ fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
         // Two starts and two stops were due, and as many had lost their worker. Three suspended agents may have a
         // container and have no job. Ten agents name a container, and have failed or have no start job.
         assert_eq!(
-            (&swept["recovered"], &swept["stops"], &swept["told"]),
+            (&swept["recovered"], &swept["stops"], &swept[ANNOUNCED]),
             (&json!(4), &json!(13), &json!(17))
         );
         let mut outcomes = Vec::new();
@@ -361,7 +362,7 @@ fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
         outcomes.sort();
         assert_eq!(
             outcomes,
-            [["again"; 13].as_slice(), &["failed"; 4]].concat()
+            [[RETRIED; 13].as_slice(), &["failed"; 4]].concat()
         );
         let malformed = "SELECT count(*) FROM jobs WHERE error = 'The job is malformed'";
         assert_eq!(world.count(malformed).await, 4);
@@ -385,7 +386,7 @@ fn due_times_do_not_depend_on_the_sessions_time_zone() {
             )
             .await;
         let worker = world.function("job-run").start().await;
-        assert_eq!(super::run_job_on(&worker, start).await, "again");
+        assert_eq!(super::run_job_on(&worker, start).await, RETRIED);
         let row = job(&world, start).await;
         let due = seconds(30) + TimeDelta::milliseconds(1);
         assert_eq!(row.scheduled_for, due);

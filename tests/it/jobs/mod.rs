@@ -32,13 +32,22 @@ const NO_HOST: &str = "No host is registered";
 const UNREACHABLE: &str = "The host cannot be reached";
 const STALE: &str = "The worker stopped before the job was finished";
 
+// What `job-run` returns for the outcomes whose words say less than their names.
+/// The attempt failed, and the job waits for its next one.
+const RETRIED: &str = "again";
+/// The job does not exist, is not due, has ended, or has a worker.
+const NOTHING_TO_DO: &str = "nothing";
+
+/// The member of a sweep's counts that says how many due jobs were announced.
+const ANNOUNCED: &str = "told";
+
 // Locks that block a worker at a known point.
 /// Before it has read anything.
-const ORGANIZATIONS: &str = "SELECT FROM organizations FOR NO KEY UPDATE";
+const LOCK_ORGANIZATIONS: &str = "SELECT FROM organizations FOR NO KEY UPDATE";
 /// Before it has changed anything.
-const AGENTS: &str = "SELECT FROM milady_sandboxes FOR NO KEY UPDATE";
+const LOCK_AGENTS: &str = "SELECT FROM milady_sandboxes FOR NO KEY UPDATE";
 /// After it has marked the agent as being started.
-const HOSTS: &str = "LOCK TABLE docker_nodes IN ACCESS EXCLUSIVE MODE";
+const LOCK_HOSTS: &str = "LOCK TABLE docker_nodes IN ACCESS EXCLUSIVE MODE";
 
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 struct Job {

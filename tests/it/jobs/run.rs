@@ -9,9 +9,9 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    Bus, HOSTS, NO_HOST, STALE, UNREACHABLE, agent_status, in_error, job, job_id, kill_worker_at,
-    provision, record_container, register_unreachable_host, run_job, run_job_on, seconds,
-    set_balance, start_bus, sweep, tenant_with_agent,
+    ANNOUNCED, Bus, LOCK_HOSTS, NO_HOST, NOTHING_TO_DO, RETRIED, STALE, UNREACHABLE, agent_status,
+    in_error, job, job_id, kill_worker_at, provision, record_container, register_unreachable_host,
+    run_job, run_job_on, seconds, set_balance, start_bus, sweep, tenant_with_agent,
 };
 
 #[test]
@@ -22,7 +22,7 @@ fn a_start_without_a_host_fails_after_three_attempts() {
         let start = provision(&world, &key, id).await;
         for (at, attempt, retry_at) in [(0, 1, 30), (30, 2, 150)] {
             world.set_clock(seconds(at)).await;
-            assert_eq!(run_job(&world, start).await, "again");
+            assert_eq!(run_job(&world, start).await, RETRIED);
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("pending", attempt, Some(NO_HOST)));
             assert_eq!(
@@ -34,7 +34,7 @@ fn a_start_without_a_host_fails_after_three_attempts() {
                 ("provisioning".to_owned(), None)
             );
             world.set_clock(seconds(retry_at - 1)).await;
-            assert_eq!(run_job(&world, start).await, "nothing");
+            assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
         }
         world.set_clock(seconds(150)).await;
         assert_eq!(run_job(&world, start).await, "failed");
@@ -44,7 +44,7 @@ fn a_start_without_a_host_fails_after_three_attempts() {
         assert_eq!(agent_status(&world, id).await, in_error(NO_HOST));
         let errors = "SELECT error_count::bigint FROM milady_sandboxes";
         assert_eq!(world.count(errors).await, 1);
-        assert_eq!(run_job(&world, start).await, "nothing");
+        assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
     });
 }
 
@@ -55,7 +55,7 @@ fn an_unreachable_host_is_reported_and_a_disabled_one_does_not_count() {
         let (_, key, id) = tenant_with_agent(&world).await;
         register_unreachable_host(&world).await;
         let start = provision(&world, &key, id).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         assert_eq!(
             job(&world, start).await.state(),
             ("pending", 1, Some(UNREACHABLE))
@@ -64,7 +64,7 @@ fn an_unreachable_host_is_reported_and_a_disabled_one_does_not_count() {
             .execute("UPDATE docker_nodes SET enabled = false")
             .await;
         world.set_clock(seconds(30)).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         assert_eq!(
             job(&world, start).await.state(),
             ("pending", 2, Some(NO_HOST))
@@ -80,8 +80,8 @@ fn a_job_that_is_not_due_is_not_run_and_a_malformed_event_is_an_error() {
         let start = provision(&world, &key, id).await;
         world.set_clock(seconds(-1)).await;
         let before = job(&world, start).await;
-        assert_eq!(run_job(&world, start).await, "nothing");
-        assert_eq!(run_job(&world, Uuid::new_v4()).await, "nothing");
+        assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
+        assert_eq!(run_job(&world, Uuid::new_v4()).await, NOTHING_TO_DO);
         for status in ["in_progress", "completed", "failed"] {
             sqlx::query("UPDATE jobs SET status = $1")
                 .bind(status)
@@ -89,7 +89,7 @@ fn a_job_that_is_not_due_is_not_run_and_a_malformed_event_is_an_error() {
                 .await
                 .expect("a status");
             world.set_clock(seconds(60)).await;
-            assert_eq!(run_job(&world, start).await, "nothing", "{status}");
+            assert_eq!(run_job(&world, start).await, NOTHING_TO_DO, "{status}");
         }
         world.execute("UPDATE jobs SET status = 'pending'").await;
         assert_eq!(job(&world, start).await, before);
@@ -147,7 +147,7 @@ fn a_start_without_a_database_service_fails_before_it_takes_a_slot() {
             .without("AGENT_DATABASE_ADMIN_URL")
             .start()
             .await;
-        assert_eq!(run_job_on(&worker, start).await, "again");
+        assert_eq!(run_job_on(&worker, start).await, RETRIED);
         let row = job(&world, start).await;
         let error = "No database service is configured";
         assert_eq!(row.state(), ("pending", 1, Some(error)));
@@ -162,7 +162,7 @@ fn a_start_without_a_database_service_fails_before_it_takes_a_slot() {
         assert_eq!(world.count(named).await, 0);
         // Once there is a service, the job goes on.
         world.set_clock(seconds(30)).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("pending", 2, Some(UNREACHABLE)));
     });
@@ -218,7 +218,7 @@ fn the_gate_refuses_jobs_whose_credit_was_spent_after_the_request() {
         assert_eq!(agent_status(&world, id).await.0, "stopped");
         // It is not retried.
         world.set_clock(seconds(3_600)).await;
-        let announced = sweep(&world, &start_bus().await).await["told"].clone();
+        let announced = sweep(&world, &start_bus().await).await[ANNOUNCED].clone();
         assert_eq!(announced, json!(0));
     });
 }
@@ -229,7 +229,7 @@ fn the_gate_is_asked_at_every_attempt_and_counts_the_other_agents() {
         let world = World::new().await;
         let (organization, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         set_balance(&world, organization, "4.99").await;
         world.set_clock(seconds(30)).await;
         assert_eq!(run_job(&world, start).await, "failed");
@@ -256,7 +256,7 @@ fn an_exempt_agent_is_started_without_a_balance() {
         world.set_columns(id, "billing_status = 'exempt'").await;
         let start = provision(&world, &key, id).await;
         set_balance(&world, organization, "0").await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         assert_eq!(job(&world, start).await.error.as_deref(), Some(NO_HOST));
     });
 }
@@ -318,7 +318,7 @@ impl Failure {
             }
             Self::WorkerKilledEachTime => {
                 for attempt in 1..=3 {
-                    kill_worker_at(world, start, HOSTS).await;
+                    kill_worker_at(world, start, LOCK_HOSTS).await;
                     assert_eq!(agent_status(world, id).await.0, "provisioning");
                     advance_clock(world, 301).await;
                     assert_eq!(sweep(world, bus).await["recovered"], json!(1));
@@ -407,7 +407,7 @@ fn f13_between_attempts_requests_are_refused_with_the_active_job() {
         let world = World::new().await;
         let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         let response = world.post(&key, &agent_path(id, "/provision")).await;
         assert_eq!(response.status(), 409);
         assert_eq!(response.json()["data"]["jobId"], json!(start));

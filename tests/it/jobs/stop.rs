@@ -7,8 +7,8 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    UNREACHABLE, agent_status, job, job_id, record_container, register_unreachable_host, run_job,
-    run_job_on, seconds,
+    NOTHING_TO_DO, RETRIED, UNREACHABLE, agent_status, job, job_id, record_container,
+    register_unreachable_host, run_job, run_job_on, seconds,
 };
 
 async fn suspend(world: &World, key: &str, id: Uuid) -> Uuid {
@@ -25,12 +25,12 @@ async fn assert_retried_without_end(world: &World, stop: Uuid, error: &str) {
     let mut at = 0;
     for (attempt, wait) in (1..).zip([30, 120, 900, 900, 900, 900]) {
         world.set_clock(seconds(at)).await;
-        assert_eq!(run_job(world, stop).await, "again", "attempt {attempt}");
+        assert_eq!(run_job(world, stop).await, RETRIED, "attempt {attempt}");
         let row = job(world, stop).await;
         assert_eq!(row.state(), ("pending", attempt, Some(error)));
         assert_eq!(row.scheduled_for, seconds(at + wait));
         world.set_clock(seconds(at + wait - 1)).await;
-        assert_eq!(run_job(world, stop).await, "nothing");
+        assert_eq!(run_job(world, stop).await, NOTHING_TO_DO);
         at += wait;
     }
 }
@@ -99,7 +99,7 @@ fn an_agent_that_may_have_a_container_does_not_count_as_stopped() {
             let id = world.agent(organization, status).await;
             world.set_columns(id, columns).await;
             let stop = suspend(&world, &key, id).await;
-            assert_eq!(run_job(&world, stop).await, "again", "{status}");
+            assert_eq!(run_job(&world, stop).await, RETRIED, "{status}");
             assert_eq!(agent_status(&world, id).await.0, status);
         }
         // No container runs, but a deletion also has to remove volumes and databases.
@@ -112,7 +112,7 @@ fn an_agent_that_may_have_a_container_does_not_count_as_stopped() {
             let id = world.agent(organization, "stopped").await;
             world.set_columns(id, columns).await;
             let stop = delete(&world, &key, id).await;
-            assert_eq!(run_job(&world, stop).await, "again", "{columns}");
+            assert_eq!(run_job(&world, stop).await, RETRIED, "{columns}");
             assert_eq!(job(&world, stop).await.error.as_deref(), Some(error));
             assert!(world.agent_exists(id).await);
         }
@@ -237,10 +237,10 @@ fn jobs_do_not_touch_an_agent_of_unknown_status() {
             .execute("ALTER TABLE milady_sandboxes DROP CONSTRAINT milady_sandboxes_status_check")
             .await;
         world.set_columns(id, "status = 'sleeping'").await;
-        assert_eq!(run_job(&world, stop).await, "again");
+        assert_eq!(run_job(&world, stop).await, RETRIED);
         assert_eq!(
             job(&world, stop).await.error.as_deref(),
-            Some("Agent is in a state this version does not know")
+            Some("The agent has a status that this version does not know")
         );
         assert_eq!(
             agent_status(&world, id).await,
@@ -254,7 +254,7 @@ fn jobs_do_not_touch_an_agent_of_unknown_status() {
         assert_eq!(run_job(&world, start).await, "failed");
         assert_eq!(
             job(&world, start).await.error.as_deref(),
-            Some("Agent is in a state this version does not know")
+            Some("The agent has a status that this version does not know")
         );
         assert_eq!(
             agent_status(&world, id).await,

@@ -15,7 +15,7 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    Bus, STALE, agent_status, announced_jobs, in_error, job, job_id, provision,
+    ANNOUNCED, Bus, STALE, agent_status, announced_jobs, in_error, job, job_id, provision,
     publishing_function, run_job, seconds, start_bus, sweep, tenant_with_agent, try_sweep,
 };
 
@@ -171,7 +171,7 @@ fn more_than_ten_events_are_published_in_order() {
         }
         let swept = sweep(&world, &bus).await;
         assert_eq!(
-            (&swept["told"], &swept["published"]),
+            (&swept[ANNOUNCED], &swept["published"]),
             (&json!(21), &json!(23))
         );
         assert_eq!(announced_jobs(&bus), jobs);
@@ -200,9 +200,9 @@ fn due_jobs_are_announced_each_minute_until_they_are_run() {
             run_job(&world, *job).await;
         }
         world.set_clock(seconds(39)).await;
-        assert_eq!(sweep(&world, &bus).await["told"], json!(0));
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(0));
         world.set_clock(seconds(40)).await;
-        assert_eq!(sweep(&world, &bus).await["told"], json!(2));
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(2));
         for event in bus.received() {
             assert_eq!(event["source"], json!("milady.control-plane"));
         }
@@ -308,7 +308,7 @@ fn a_suspended_agent_that_may_have_a_container_gets_one_stop_job() {
         let (world, bus) = (World::new().await, start_bus().await);
         let agents = insert_neglected_agents(&world).await;
         let swept = sweep(&world, &bus).await;
-        assert_eq!((&swept["stops"], &swept["told"]), (&json!(3), &json!(3)));
+        assert_eq!((&swept["stops"], &swept[ANNOUNCED]), (&json!(3), &json!(3)));
         assert_eq!(sweep(&world, &bus).await["stops"], json!(0));
         let pending_stop = json!({
             "type": "milady_suspend", "status": "pending", "attempts": 0, "error": null,
@@ -415,7 +415,7 @@ fn a_start_that_the_sweep_ends_puts_its_agent_in_error_and_announces_its_webhook
         world.set_clock(seconds(301)).await;
         let swept = sweep(&world, &bus).await;
         assert_eq!(
-            (&swept["recovered"], &swept["told"]),
+            (&swept["recovered"], &swept[ANNOUNCED]),
             (&json!(1), &json!(1))
         );
         assert_eq!(job(&world, start).await.state(), ("failed", 3, Some(STALE)));

@@ -19,7 +19,10 @@ use tests::{Function, World, run};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{NO_HOST, due_event, job, job_id, seconds, set_balance, tenant_with_agent};
+use super::{
+    ANNOUNCED, NO_HOST, NOTHING_TO_DO, RETRIED, due_event, job, job_id, seconds, set_balance,
+    tenant_with_agent,
+};
 
 /// A server that records its calls and answers with a chosen status.
 #[derive(Clone, Debug)]
@@ -242,7 +245,7 @@ fn a_failed_start_calls_its_webhook_signed_with_the_owners_secret() {
         for at in [0, 30] {
             world.set_clock(seconds(at)).await;
             let run = run_and_call(&worker, start.job).await;
-            assert_eq!(run, JobRun::new("again", false));
+            assert_eq!(run, JobRun::new(RETRIED, false));
         }
         world.set_clock(seconds(150)).await;
         assert_eq!(
@@ -273,7 +276,7 @@ fn a_failed_start_calls_its_webhook_signed_with_the_owners_secret() {
             world.set_clock(seconds(at)).await;
             assert_eq!(
                 run_and_call(&worker, start.job).await,
-                JobRun::new("nothing", false)
+                JobRun::new(NOTHING_TO_DO, false)
             );
         }
         assert_eq!(receiver.calls().len(), 1);
@@ -377,16 +380,16 @@ fn a_superseded_start_calls_its_webhook() {
         .await
         .expect("an update");
         // The sweep finds the due webhook.
-        assert_eq!(super::sweep(&world, &bus).await["told"], json!(1));
+        assert_eq!(super::sweep(&world, &bus).await[ANNOUNCED], json!(1));
         assert_eq!(super::announced_jobs(&bus), [start.job]);
         let worker = allowing_private_webhooks(&world, "job-run").start().await;
         assert_eq!(
             run_and_call(&worker, start.job).await,
-            JobRun::new("nothing", true)
+            JobRun::new(NOTHING_TO_DO, true)
         );
         let [call] = receiver.calls().try_into().expect("one call");
         let body: Value = serde_json::from_str(&call.body).expect("JSON");
         assert_eq!(body["status"], json!("failed"));
-        assert_eq!(super::sweep(&world, &bus).await["told"], json!(0));
+        assert_eq!(super::sweep(&world, &bus).await[ANNOUNCED], json!(0));
     });
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use shared::db::jobs::queue::{Supersede, job_supersede, starts_supersede_of_any_organization};
+use shared::db::jobs::queue::{SupersedeIf, job_supersede, starts_supersede_of_any_organization};
 use shared::db::jobs::worker::job_claim_of_any_organization;
 use shared::domain::ids::{AgentId, JobId, OrganizationId};
 use tests::calls::agent_path;
@@ -13,10 +13,10 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::{
-    AGENTS, HOSTS, NO_HOST, ORGANIZATIONS, STALE, agent_status, announced_jobs, in_error, job,
-    job_id, kill_worker_at, provision, record_container, register_unreachable_host,
-    run_blocked_job, run_job, run_job_on, seconds, set_balance, start_bus, sweep,
-    tenant_with_agent,
+    ANNOUNCED, LOCK_AGENTS, LOCK_HOSTS, LOCK_ORGANIZATIONS, NO_HOST, NOTHING_TO_DO, RETRIED, STALE,
+    agent_status, announced_jobs, in_error, job, job_id, kill_worker_at, provision,
+    record_container, register_unreachable_host, run_blocked_job, run_job, run_job_on, seconds,
+    set_balance, start_bus, sweep, tenant_with_agent,
 };
 
 const ROUNDS: i64 = 25;
@@ -34,7 +34,7 @@ fn one_of_two_concurrent_workers_gets_the_job() {
             let (first, second) = tokio::join!(run_job_on(&one, start), run_job_on(&two, start));
             let mut both = [first, second];
             both.sort();
-            assert_eq!(both, ["again", "nothing"], "round {round}");
+            assert_eq!(both, [RETRIED, NOTHING_TO_DO], "round {round}");
             assert_eq!(job(&world, start).await.attempts, 1);
         }
     });
@@ -46,16 +46,16 @@ fn a_repeated_event_runs_the_job_once() {
         let world = World::new().await;
         let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision(&world, &key, id).await;
-        assert_eq!(run_job(&world, start).await, "again");
+        assert_eq!(run_job(&world, start).await, RETRIED);
         let before = job(&world, start).await;
-        assert_eq!(run_job(&world, start).await, "nothing");
+        assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
         assert_eq!(job(&world, start).await, before);
         // Also while the first event's worker runs.
         world.set_clock(seconds(30)).await;
-        let second_event = async { assert_eq!(run_job(&world, start).await, "nothing") };
+        let second_event = async { assert_eq!(run_job(&world, start).await, NOTHING_TO_DO) };
         assert_eq!(
-            run_blocked_job(&world, start, AGENTS, second_event).await,
-            "again"
+            run_blocked_job(&world, start, LOCK_AGENTS, second_event).await,
+            RETRIED
         );
         assert_eq!(job(&world, start).await.attempts, 2);
     });
@@ -63,7 +63,7 @@ fn a_repeated_event_runs_the_job_once() {
 
 #[test]
 fn a_dead_workers_job_is_recovered_after_five_minutes_and_not_before() {
-    for (lock, status) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
+    for (lock, status) in [(LOCK_AGENTS, "pending"), (LOCK_HOSTS, "provisioning")] {
         run(async {
             let (world, bus) = (World::new().await, start_bus().await);
             let (_, key, id) = tenant_with_agent(&world).await;
@@ -74,7 +74,7 @@ fn a_dead_workers_job_is_recovered_after_five_minutes_and_not_before() {
 
             world.set_clock(seconds(299)).await;
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(0));
-            assert_eq!(run_job(&world, start).await, "nothing");
+            assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
             assert!(announced_jobs(&bus).is_empty());
 
             world.set_clock(seconds(301)).await;
@@ -86,9 +86,9 @@ fn a_dead_workers_job_is_recovered_after_five_minutes_and_not_before() {
             assert!(announced_jobs(&bus).is_empty());
 
             world.set_clock(seconds(331)).await;
-            assert_eq!(sweep(&world, &bus).await["told"], json!(1));
+            assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(1));
             assert_eq!(announced_jobs(&bus), [start]);
-            assert_eq!(run_job(&world, start).await, "again");
+            assert_eq!(run_job(&world, start).await, RETRIED);
             let row = job(&world, start).await;
             assert_eq!(row.state(), ("pending", 2, Some(NO_HOST)));
         });
@@ -106,7 +106,7 @@ fn a_worker_that_counted_as_dead_changes_nothing_when_it_wakes_up() {
             assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
         };
         assert_eq!(
-            run_blocked_job(&world, start, HOSTS, recovery).await,
+            run_blocked_job(&world, start, LOCK_HOSTS, recovery).await,
             "lost"
         );
         let row = job(&world, start).await;
@@ -118,7 +118,7 @@ fn a_worker_that_counted_as_dead_changes_nothing_when_it_wakes_up() {
 
 #[test]
 fn a_worker_changes_nothing_once_another_one_has_its_job() {
-    for (lock, status) in [(AGENTS, "pending"), (HOSTS, "provisioning")] {
+    for (lock, status) in [(LOCK_AGENTS, "pending"), (LOCK_HOSTS, "provisioning")] {
         run(async {
             let (world, bus) = (World::new().await, start_bus().await);
             let (_, key, id) = tenant_with_agent(&world).await;
@@ -127,7 +127,7 @@ fn a_worker_changes_nothing_once_another_one_has_its_job() {
                 world
                     .execute("UPDATE jobs SET updated_at = updated_at - interval '301 s'")
                     .await;
-                if lock == HOSTS {
+                if lock == LOCK_HOSTS {
                     assert_eq!(sweep(&world, &bus).await["recovered"], json!(1));
                 } else {
                     // The sweep would wait for the agent's row like the worker.
@@ -150,11 +150,11 @@ fn a_worker_changes_nothing_once_another_one_has_its_job() {
 }
 
 #[test]
-fn a_superseded_start_changes_nothing_after_its_worker_waited() {
+fn a_start_superseded_while_its_worker_waits_changes_nothing() {
     for (lock, status) in [
-        (ORGANIZATIONS, "pending"),
-        (AGENTS, "pending"),
-        (HOSTS, "provisioning"),
+        (LOCK_ORGANIZATIONS, "pending"),
+        (LOCK_AGENTS, "pending"),
+        (LOCK_HOSTS, "provisioning"),
     ] {
         run(async {
             let (world, bus) = (World::new().await, start_bus().await);
@@ -175,11 +175,11 @@ fn a_superseded_start_changes_nothing_after_its_worker_waited() {
             assert_eq!(row.completed_at, Some(seconds(5)));
             assert_eq!(agent_status(&world, id).await, (status.to_owned(), None));
             // It is not run again, and an agent that was being started is put in error.
-            assert_eq!(run_job(&world, start).await, "nothing");
+            assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
             world.set_clock(seconds(301)).await;
             let swept = sweep(&world, &bus).await;
             assert_eq!(
-                (&swept["recovered"], &swept["told"]),
+                (&swept["recovered"], &swept[ANNOUNCED]),
                 (&json!(0), &json!(0))
             );
             let expected = match status {
@@ -192,8 +192,8 @@ fn a_superseded_start_changes_nothing_after_its_worker_waited() {
 }
 
 #[test]
-fn a_superseded_stop_changes_nothing_after_its_worker_waited() {
-    for (lock, status) in [(AGENTS, "stopped"), (HOSTS, "running")] {
+fn a_stop_superseded_while_its_worker_waits_changes_nothing() {
+    for (lock, status) in [(LOCK_AGENTS, "stopped"), (LOCK_HOSTS, "running")] {
         run(async {
             let world = World::new().await;
             let (organization, key) = world.tenant("10").await;
@@ -209,7 +209,7 @@ fn a_superseded_stop_changes_nothing_after_its_worker_waited() {
                     &mut conn,
                     OrganizationId::new(organization),
                     JobId::new(stop),
-                    Supersede::Active,
+                    SupersedeIf::Active,
                     reason,
                     seconds(5),
                 )
@@ -233,8 +233,8 @@ struct DoomedStart {
     job: Uuid,
 }
 
-/// An agent in its last hour of grace, whose owner requests a start with credit that is spent before the next billing
-/// run.
+/// An agent in its last hour of grace whose owner has just requested a start. `suspend_by_billing` takes the credit
+/// away again.
 async fn start_before_suspension(world: &World) -> DoomedStart {
     let (organization, key) = world.tenant("0").await;
     let id = world.agent(organization, "running").await;
@@ -269,7 +269,7 @@ fn suspending_an_agent_ends_its_start_and_enqueues_one_stop() {
         } = start_before_suspension(&world).await;
         let suspension = suspend_by_billing(&world, organization);
         assert_eq!(
-            run_blocked_job(&world, start, HOSTS, suspension).await,
+            run_blocked_job(&world, start, LOCK_HOSTS, suspension).await,
             "lost"
         );
         let superseded = ("failed", 2, Some("Superseded by a stop"));
@@ -283,10 +283,10 @@ fn suspending_an_agent_ends_its_start_and_enqueues_one_stop() {
         assert_eq!(world.jobs_of(id).await, expected);
         // Later billing runs and sweeps enqueue no other stop, and the start stays ended.
         world.run_billing(50).await;
-        let (bus, ids) = (start_bus().await, world.jobs_of(id).await);
+        let (bus, jobs) = (start_bus().await, world.jobs_of(id).await);
         sweep(&world, &bus).await;
-        assert_eq!(run_job(&world, start).await, "nothing");
-        assert_eq!(world.jobs_of(id).await, ids);
+        assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
+        assert_eq!(world.jobs_of(id).await, jobs);
         let announced: HashSet<Uuid> = announced_jobs(&bus).into_iter().collect();
         assert!(announced.len() == 1 && !announced.contains(&start));
     });
@@ -303,7 +303,7 @@ fn f13_a_start_that_billing_ended_does_not_leave_the_agent_in_provisioning() {
         } = start_before_suspension(&world).await;
         let suspension = suspend_by_billing(&world, organization);
         assert_eq!(
-            run_blocked_job(&world, start, HOSTS, suspension).await,
+            run_blocked_job(&world, start, LOCK_HOSTS, suspension).await,
             "lost"
         );
         // No host and no container was ever recorded, so there is nothing to stop.

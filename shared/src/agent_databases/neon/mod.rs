@@ -2,7 +2,7 @@
 //! and deleted. Does not own: the requests (`session`).
 //!
 //! Source: Neon's API reference, neon.com/docs/reference/api ("List projects", "Create project", "Retrieve
-//! connection URI", "Delete project"). A request answered with 423 or 503 can always be repeated. A POST that
+//! connection URI", "Delete project"). A request answered with 423, 429 or 503 can always be repeated. A POST that
 //! failed otherwise, or got no response, must not be: two projects may have the same name. So a project is
 //! looked up before it is created, and a creation with an unknown outcome is left to the next call, which finds
 //! the project.
@@ -74,7 +74,7 @@ impl Neon {
     }
 
     /// An agent's project. Creates it if it does not exist. Concurrent calls for the same agent may create
-    /// two: the caller must provision an agent once at a time.
+    /// two: the caller must not provision the same agent concurrently.
     pub async fn ensure(&self, agent_id: AgentId) -> Result<NeonProject, DatabaseError> {
         let name = name(agent_id);
         with_timeout(async {
@@ -100,7 +100,7 @@ impl Neon {
 
     /// Removes an agent's project, which need not exist. Without `project_id` all projects of the agent's name
     /// are removed.
-    pub async fn drop(
+    pub async fn delete(
         &self,
         agent_id: AgentId,
         project_id: Option<&str>,

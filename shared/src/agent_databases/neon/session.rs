@@ -19,9 +19,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ATTEMPTS: u32 = 5;
 /// The wait before the second attempt. It doubles with each further attempt.
 const FIRST_RETRY_AFTER: Duration = Duration::from_millis(250);
-/// A longer wait would use up most of a call's timeout: the response is returned as it is.
+/// If Neon asks for a longer wait, [`Session::send`] returns the response without another attempt: the wait would use
+/// up most of the call's timeout.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The most that Neon lists in one response. Names hold an agent's id, so a search matches few.
+/// The most that Neon lists in one response. One page is enough: names contain the agent's id, so a search matches
+/// few.
 const MAX_PROJECTS: &str = "400";
 const MAX_RESPONSE_BYTES: usize = 2 << 20;
 /// Neon's names for the database and the role of a new project.
@@ -199,7 +201,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether the request had no effect, or can be repeated without a second effect.
+/// Whether the request can be repeated: it had no effect, or it is idempotent.
 fn may_repeat(method: &Method, status: StatusCode) -> bool {
     matches!(status.as_u16(), 423 | 429 | 503)
         || (status.is_server_error() && *method != Method::POST)
@@ -221,7 +223,7 @@ async fn check_status(response: Response) -> Result<Response, DatabaseError> {
         Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
         Err(_) => Refusal::default(),
     };
-    // Only a code is logged, never a sentence: it could quote what we sent.
+    // Only the error code is logged, never the message, which could quote what we sent.
     let is_code_char = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
     let is_code = refusal.code.len() <= 64 && refusal.code.bytes().all(is_code_char);
     let code = if is_code { refusal.code.as_str() } else { "" };

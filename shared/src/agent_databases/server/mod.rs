@@ -121,7 +121,7 @@ impl Server {
     }
 
     /// Removes an agent's database, even while clients are connected to it, and its role. Neither need exist.
-    pub async fn drop(&self, agent_id: AgentId) -> Result<(), DatabaseError> {
+    pub async fn delete(&self, agent_id: AgentId) -> Result<(), DatabaseError> {
         self.run(Task::Remove(&name(agent_id))).await
     }
 

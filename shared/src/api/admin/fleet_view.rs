@@ -1,6 +1,6 @@
 //! The JSON of a fleet snapshot. Owns: its names, which say `node` for a host, `container` for an agent
-//! with its container, and `ghostContainers` for unclaimed containers. Does not own: what of a snapshot an
-//! answer holds (`fleet_page`).
+//! with its container, and `ghostContainers` for unclaimed containers. Does not own: which part of a
+//! snapshot a response contains (`fleet_page`).
 
 use serde::Serialize;
 
@@ -101,13 +101,13 @@ impl From<&Summary> for SummaryView {
             pending_containers: summary.pending_agents,
             provisioning_containers: summary.provisioning_agents,
             stopped_containers: summary.stopped_agents,
-            error_containers: summary.error_agents,
+            error_containers: summary.error_status_agents,
             disconnected_containers: summary.disconnected_agents,
             healthy_containers: summary.healthy_agents,
             attention_containers: summary.attention_agents,
             stale_containers: summary.stale_agents,
             missing_containers: summary.missing_agents,
-            failed_containers: summary.failed_agents,
+            failed_containers: summary.failed_health_agents,
             unknown_containers: summary.unknown_agents,
             backlog_count: summary.backlog,
         }
@@ -215,8 +215,8 @@ pub(super) struct UnclaimedContainerView<'a> {
     state: &'a str,
     status: &'a str,
     created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    elsewhere: Option<&'a str>,
+    #[serde(rename = "elsewhere", skip_serializing_if = "Option::is_none")]
+    agent_node_id: Option<&'a str>,
 }
 
 impl<'a> From<&'a UnclaimedContainer> for UnclaimedContainerView<'a> {
@@ -227,7 +227,7 @@ impl<'a> From<&'a UnclaimedContainer> for UnclaimedContainerView<'a> {
             state: &container.state,
             status: &container.status,
             created_at: Timestamp(container.created_at),
-            elsewhere: container.agent_host.as_deref(),
+            agent_node_id: container.agent_host.as_deref(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::fleet_page::FleetQuery;
 use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::clock::billing_clock;
@@ -50,7 +50,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         let response = with_headers(Response::builder().status(304), &read, &tag);
         return response
             .body(Body::Empty)
-            .map_err(internal("response not built"));
+            .map_err(log_internal("response not built"));
     }
     let encoding = Encoding::of(&request);
     let body = query.answer(snapshot, stale, encoding)?;
@@ -59,7 +59,9 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     if encoding == Encoding::Gzip {
         response = response.header("content-encoding", "gzip");
     }
-    response.body(body).map_err(internal("response not built"))
+    response
+        .body(body)
+        .map_err(log_internal("response not built"))
 }
 
 fn with_headers(response: Builder, read: &SnapshotRead, tag: &str) -> Builder {

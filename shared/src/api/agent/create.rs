@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use crate::api::auth::Auth;
 use crate::api::body::{self, Fields, contains_nul, is_line};
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::api::{idempotency, response};
 use crate::app::agent::create::agent_create;
 use crate::db::agents::records::NewAgent;
@@ -127,7 +127,7 @@ fn environment(fields: &mut Fields) -> Map<String, Value> {
 /// Adds a random key for the agent's API, unless the owner has set one.
 fn with_api_token(mut environment: Map<String, Value>) -> Result<Value, Problem> {
     if !environment.contains_key(API_TOKEN) {
-        let token: [u8; 32] = random_bytes().map_err(internal("API token not made"))?;
+        let token: [u8; 32] = random_bytes().map_err(log_internal("API token not made"))?;
         environment.insert(API_TOKEN.to_owned(), json!(hex::encode(token)));
     }
     Ok(Value::Object(environment))

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::view;
 use crate::api::auth::Auth;
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::api::{path, response};
 use crate::app::agent::pairing::{TOKEN_LIFETIME, pairing_begin};
 use crate::random::random_bytes;
@@ -29,7 +29,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let domain = deps.domain.as_deref();
     let domain = domain.ok_or_else(|| Problem::not_configured("Agents have no public address"))?;
-    let secret: [u8; 32] = random_bytes().map_err(internal("pairing token not made"))?;
+    let secret: [u8; 32] = random_bytes().map_err(log_internal("pairing token not made"))?;
     let token = URL_SAFE_NO_PAD.encode(secret);
     let origin = view::origin(agent.agent_id, domain);
     pairing_begin(&deps.pool, agent, caller.user_id, &origin, &token).await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::job::polling;
 use crate::api::deps::StartDeps;
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::api::{idempotency, list, path, response};
 use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
@@ -72,7 +72,7 @@ fn webhook(request: &Request, address_policy: AddressPolicy) -> Result<Option<We
         .map_err(|_| "must be a URL")
         .and_then(|text| webhook::parse(text, address_policy))
         .map_err(|message| Problem::field(HEADER, message))?;
-    let secret: [u8; 32] = random_bytes().map_err(internal("webhook secret not made"))?;
+    let secret: [u8; 32] = random_bytes().map_err(log_internal("webhook secret not made"))?;
     Ok(Some(Webhook {
         url: url.into(),
         secret: hex::encode(secret),

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::rpc;
 use crate::api::deps::HostDeps;
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::api::response::StreamedBody;
 use crate::api::{body, path};
 use crate::app::agent::bridge::{BridgeError, agent_stream};
@@ -67,7 +67,7 @@ pub async fn handle(
         .header("content-type", "text/event-stream")
         .header("cache-control", "no-store")
         .body(body)
-        .map_err(internal("stream not begun"))
+        .map_err(log_internal("stream not begun"))
 }
 
 fn check(message: &Value) -> Result<(), Problem> {

@@ -98,7 +98,7 @@ impl PrivyKey {
 impl Privy {
     /// Checks a token's form, signature, issuer and audience. `None` if one of them is wrong. Does not check its
     /// time: see [`Claims::is_valid_at`].
-    pub(super) async fn read(&self, token: &str) -> Result<Option<Claims>, Problem> {
+    pub(super) async fn verify(&self, token: &str) -> Result<Option<Claims>, Problem> {
         let Ok(header) = decode_header(token) else {
             return Ok(None);
         };

@@ -1,4 +1,4 @@
-//! Who is calling. Owns: reading credentials, and that what they stand for is read from the database with each
+//! Who is calling. Owns: reading credentials, and looking up their holder in the database on every
 //! request. Does not own: what a caller may do with which agent.
 
 mod jwt;
@@ -14,7 +14,7 @@ use tracing::{field, warn};
 use super::problem::Problem;
 use crate::db;
 use crate::db::identity::principals::{
-    Principal, api_key_touch, principal_by_key, principal_by_privy_id,
+    Principal, api_key_touch, principal_by_key_hash, principal_by_key_id, principal_by_privy_id,
 };
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 pub use jwt::{Privy, PrivyKey};
@@ -36,13 +36,13 @@ pub struct Caller {
     pub user_id: UserId,
     /// Every query on tenant data is limited to this organization.
     pub organization_id: OrganizationId,
-    /// Admin roles are given to wallets.
+    /// Whether the user has a wallet. Only a user with a wallet can be an admin.
     pub has_wallet: bool,
     pub is_super_admin: bool,
 }
 
 impl Caller {
-    /// An agent of the caller's organization. It may not exist.
+    /// An agent of the caller's organization. Whether it exists is not checked.
     #[must_use]
     pub fn agent(&self, agent_id: AgentId) -> AgentRef {
         AgentRef {
@@ -149,20 +149,20 @@ impl Auth {
             if let Some(hash) = key_hash(token) {
                 return Ok((Credential::Key(hash), false));
             }
-            return Ok((Credential::Token(self.token(token).await?), false));
+            return Ok((Credential::Token(self.verify_token(token).await?), false));
         }
         if let Some(token) = cookie(headers, "privy-token") {
-            return Ok((Credential::Token(self.token(token).await?), true));
+            return Ok((Credential::Token(self.verify_token(token).await?), true));
         }
         let secret = self.session.as_ref().ok_or_else(unauthorized)?;
         let token = cookie(headers, session::COOKIE).ok_or_else(unauthorized)?;
-        let claims = secret.read(token).ok_or_else(unauthorized)?;
+        let claims = secret.verify(token).ok_or_else(unauthorized)?;
         Ok((Credential::Session(claims), true))
     }
 
-    async fn token(&self, token: &str) -> Result<jwt::Claims, Problem> {
+    async fn verify_token(&self, token: &str) -> Result<jwt::Claims, Problem> {
         let privy = self.privy.as_ref().ok_or_else(unauthorized)?;
-        privy.read(token).await?.ok_or_else(unauthorized)
+        privy.verify(token).await?.ok_or_else(unauthorized)
     }
 }
 
@@ -171,11 +171,11 @@ async fn find(conn: &mut PgConnection, credential: &Credential) -> sqlx::Result<
     let has_valid_key = |principal: &Principal| principal.key.is_some_and(|key| key.valid);
     Ok(match credential {
         Credential::Key(hash) => {
-            let principal = principal_by_key(conn, Some(hash), None).await?;
+            let principal = principal_by_key_hash(conn, hash).await?;
             principal.filter(has_valid_key)
         }
         Credential::Session(claims) => {
-            let principal = principal_by_key(conn, None, Some(claims.key_id())).await?;
+            let principal = principal_by_key_id(conn, claims.key_id()).await?;
             principal
                 .filter(|principal| has_valid_key(principal) && claims.is_valid_at(principal.now))
         }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::api::problem::{Problem, internal};
+use crate::api::problem::{Problem, log_internal};
 use crate::domain::ids::{ApiKeyId, OrganizationId, UserId};
 use crate::failure::Cause;
 
@@ -74,7 +74,7 @@ impl SessionSecret {
         };
         let key = EncodingKey::from_secret(&self.0);
         let token = encode(&Header::new(Algorithm::HS256), &claims, &key);
-        let token = token.map_err(internal("session cookie not signed"))?;
+        let token = token.map_err(log_internal("session cookie not signed"))?;
         Ok(Session {
             user_id,
             organization_id,
@@ -83,8 +83,9 @@ impl SessionSecret {
         })
     }
 
-    /// The claims of a cookie. `None` if we did not sign it. Does not check its time.
-    pub(super) fn read(&self, token: &str) -> Option<Claims> {
+    /// Checks a cookie's signature and audience, and returns its claims. `None` if we did not sign it. Does not check
+    /// its time: see [`Claims::is_valid_at`].
+    pub(super) fn verify(&self, token: &str) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);

@@ -54,7 +54,7 @@ impl RunResult {
             errors: tally.errors,
             duration: duration.as_millis(),
             timestamp: Timestamp(report.finished_at),
-            period_end: Timestamp(report.period_end.start()),
+            period_end: Timestamp(report.period_end.instant()),
             complete: report.complete,
         }
     }

@@ -21,7 +21,8 @@ pub struct SweepResult {
     recovered: usize,
     orphaned: u64,
     stops: usize,
-    told: usize,
+    #[serde(rename = "told")]
+    announced: usize,
     forgotten: u64,
 }
 
@@ -46,7 +47,7 @@ pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
         recovered: report.recovered_jobs,
         orphaned: report.ended_starts,
         stops: report.enqueued_stops,
-        told: report.announced_jobs,
+        announced: report.announced_jobs,
         forgotten: report.deleted_idempotency_keys,
     })
 }

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::api::body::{Fields, contains_nul};
 use crate::hosts::Fingerprint;
 
-pub(super) const NODE_ID: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
+pub(super) const NODE_ID_RULE: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
     begin with a letter or a digit, and not be 'sync'";
-pub(super) const HOSTNAME: &str = "must be a host name or an IP address";
+pub(super) const HOSTNAME_RULE: &str = "must be a host name or an IP address";
 /// A host has ports for this many agents.
 const MAX_CAPACITY: i32 = 1000;
 const MAX_METADATA_BYTES: usize = 16_384;
@@ -69,7 +69,7 @@ pub(super) fn capacity(body: &mut Fields) -> Option<i32> {
     body.optional_integer("capacity", rule, 1..=MAX_CAPACITY)
 }
 
-/// In the form that is stored.
+/// The host key's fingerprint, normalized to the form that is stored.
 pub(super) fn fingerprint(body: &mut Fields) -> Option<String> {
     let rule = "must be a SHA-256 fingerprint as OpenSSH prints it";
     let is_fingerprint = |text: &str| Fingerprint::parse(text).is_some();

@@ -40,8 +40,8 @@ pub async fn handle(
 }
 
 fn read(mut body: Fields) -> Result<NewHost, Problem> {
-    let node_id = body.text("nodeId", fields::NODE_ID, fields::is_node_id);
-    let hostname = body.text("hostname", fields::HOSTNAME, fields::is_hostname);
+    let node_id = body.text("nodeId", fields::NODE_ID_RULE, fields::is_node_id);
+    let hostname = body.text("hostname", fields::HOSTNAME_RULE, fields::is_hostname);
     let (ssh_port, ssh_user) = (fields::ssh_port(&mut body), fields::ssh_user(&mut body));
     let capacity = fields::capacity(&mut body);
     let host_key_fingerprint = fields::fingerprint(&mut body);

@@ -37,7 +37,7 @@ fn read(mut body: Fields) -> Result<HostChanges, Problem> {
     let removes_pin = body.is_null("hostKeyFingerprint");
     let pin = fields::fingerprint(&mut body);
     let changes = HostChanges {
-        hostname: body.optional_text("hostname", fields::HOSTNAME, fields::is_hostname),
+        hostname: body.optional_text("hostname", fields::HOSTNAME_RULE, fields::is_hostname),
         ssh_port: fields::ssh_port(&mut body),
         ssh_user: fields::ssh_user(&mut body),
         capacity: fields::capacity(&mut body),

@@ -47,7 +47,7 @@ impl BridgeError {
         warn!(agent.id = %agent.agent_id, %error, cause, "calling the agent's bridge failed");
         match error.reason() {
             HostReadError::TimedOut => Self::TimedOut,
-            HostReadError::TooLong => Self::InvalidAnswer,
+            HostReadError::ResponseTooLarge => Self::InvalidAnswer,
             _ => Self::Unreachable,
         }
     }
@@ -114,7 +114,7 @@ async fn open_bridge(
     agent: AgentRef,
 ) -> Result<Result<AgentHttp, BridgeError>, RequestError> {
     let running = find_running_agent(pool, agent).await?;
-    let bridge = running.and_then(|agent| Some((agent.placement.bridge()?, agent.node)));
+    let bridge = running.and_then(|agent| Some((agent.record.bridge()?, agent.node)));
     let Some((port, node)) = bridge else {
         return Ok(Err(BridgeError::NotRunning));
     };

@@ -1,10 +1,10 @@
-//! Deleting an agent with everything that belongs to it. Owns: what the request does in each state.
+//! Deleting an agent with everything that belongs to it. Owns: what the request does in each status.
 
 use super::job_request::publish_and_wait;
 use super::stop_request::{StopDeps, lock_for_stop};
 use crate::app::error::RequestError;
 use crate::db;
-use crate::db::jobs::queue::Supersede;
+use crate::db::jobs::queue::SupersedeIf;
 use crate::domain::agent::AgentEvent;
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
@@ -37,7 +37,7 @@ pub async fn agent_delete(deps: StopDeps<'_>, agent: AgentRef) -> Result<Deleted
             &mut tx,
             agent.organization_id,
             job.id,
-            Supersede::Active,
+            SupersedeIf::Active,
             reason,
             stoppable.now,
         )

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
 use crate::db;
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::container;
 use crate::domain::fleet::HostReadError;
 use crate::domain::ids::AgentRef;
@@ -44,12 +44,12 @@ pub enum Since {
 }
 
 /// The agent's row names no container, or the container is not on the host that the row names.
-pub(crate) const NO_CONTAINER: StateConflict = StateConflict("Agent has no container");
+pub(crate) const NO_CONTAINER: StatusConflict = StatusConflict("Agent has no container");
 
 /// Reads the log of an agent's container.
 ///
 /// # Errors
-/// [`RequestError::StateConflict`] if there is no container.
+/// [`RequestError::StatusConflict`] if there is no container.
 pub async fn agent_logs(
     pool: &PgPool,
     hosts: &HostClient,
@@ -57,12 +57,12 @@ pub async fn agent_logs(
     part: LogPart,
 ) -> Result<Logs, RequestError> {
     let mut conn = pool.acquire().await?;
-    let placement = db::agents::placement::placement_find(&mut conn, agent)
+    let record = db::agents::placement::runtime_record_find(&mut conn, agent)
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
-    let node_id = placement
+    let node_id = record
         .node_id
-        .filter(|_| placement.container_name.is_some())
+        .filter(|_| record.container_name.is_some())
         .ok_or(NO_CONTAINER)?;
     let node = db::hosts::coordinates::host_find(&mut conn, &node_id)
         .await?

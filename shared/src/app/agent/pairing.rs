@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::pairing_tokens::{NewPairingToken, RedeemedToken};
-use crate::domain::agent::{AgentEvent, StateConflict};
+use crate::domain::agent::{AgentEvent, StatusConflict};
 use crate::domain::ids::{AgentRef, UserId};
 
 /// How long a token is valid: enough for a redirect of the browser.
@@ -32,7 +32,7 @@ pub async fn pairing_begin(
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
     row.status.after(AgentEvent::PairingRequested)?;
     if row.api_token.is_none() {
-        return Err(StateConflict("Agent has no key to pair with").into());
+        return Err(StatusConflict("Agent has no key to pair with").into());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
     let new = NewPairingToken {

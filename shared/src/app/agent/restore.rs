@@ -1,4 +1,4 @@
-//! Restoring the state of a backup. Owns: what the request does in each state. The credit gate and the job are one
+//! Restoring the state of a backup. Owns: what the request does in each status. The credit gate and the job are one
 //! transaction, which holds the organization's row and the agent's.
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use crate::db;
 use crate::db::agents::backups::ChosenBackup;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, StartJob};
-use crate::domain::agent::{AgentEvent, AgentStatus, StateConflict};
+use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
 use crate::domain::ids::{AgentRef, BackupId, JobId};
 use crate::domain::job::JobKind;
 
@@ -82,7 +82,7 @@ async fn enqueue(
     };
     let job_id = db::jobs::queue::start_enqueue(&mut tx, &clearance, &new, now)
         .await?
-        .ok_or(StateConflict("Agent provisioning is in progress"))?;
+        .ok_or(StatusConflict("Agent provisioning is in progress"))?;
     let restore = RestoreRequest {
         job_id,
         backup_id: backup.id,
@@ -99,9 +99,9 @@ fn check_restorable(
     row: &LockedAgent,
     jobs: &[ActiveJob],
     is_newest: bool,
-) -> Result<(), StateConflict> {
+) -> Result<(), StatusConflict> {
     if let Some(job) = jobs.first() {
-        return Err(StateConflict(if job.kind.is_start() {
+        return Err(StatusConflict(if job.kind.is_start() {
             "Agent provisioning is in progress"
         } else {
             "Agent is being stopped"
@@ -109,7 +109,7 @@ fn check_restorable(
     }
     row.status.after(AgentEvent::RestoreRequested)?;
     if row.status != AgentStatus::Running && !is_newest {
-        return Err(StateConflict(
+        return Err(StatusConflict(
             "Stopped agents can only restore the latest backup",
         ));
     }

@@ -12,7 +12,7 @@ use crate::app::error::RequestError;
 use crate::app::host_access::{connect, find_running_agent};
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{AgentRef, BackupId};
 use crate::hosts::{AgentHttp, HostClient};
 
@@ -46,8 +46,8 @@ async fn save(
     guard: &mut IdempotencyGuard,
 ) -> Result<SavedBackup, RequestError> {
     let running = find_running_agent(pool, agent).await?;
-    let bridge = running.and_then(|agent| Some((agent.placement.bridge()?, agent.node)));
-    let (port, node) = bridge.ok_or(StateConflict("Sandbox is not running"))?;
+    let bridge = running.and_then(|agent| Some((agent.record.bridge()?, agent.node)));
+    let (port, node) = bridge.ok_or(StatusConflict("Sandbox is not running"))?;
     let connection = connect(pool, hosts, &node).await?;
     let http = AgentHttp::new(connection, port);
     let state = agent_state::fetch(&http, STATE_TIMEOUT).await?;

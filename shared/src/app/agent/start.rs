@@ -1,4 +1,4 @@
-//! Starting an agent (provision and resume). Owns: what the request does in each state. The credit gate and the job
+//! Starting an agent (provision and resume). Owns: what the request does in each status. The credit gate and the job
 //! are one transaction, which holds the organization's row and the agent's.
 
 use chrono::{DateTime, Utc};
@@ -11,8 +11,8 @@ use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::app::publish::publish_due_jobs;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
-use crate::db::jobs::queue::{ActiveJob, StartJob, Supersede, WebhookTarget};
-use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StateConflict};
+use crate::db::jobs::queue::{ActiveJob, StartJob, SupersedeIf, WebhookTarget};
+use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, JobId, OrganizationId};
 use crate::domain::job::{EXPECTED_START_DURATION, JobKind, JobStatus};
@@ -128,7 +128,7 @@ enum Decision {
     Start,
 }
 
-fn decide(row: &LockedAgent, jobs: &[ActiveJob]) -> Result<Decision, StateConflict> {
+fn decide(row: &LockedAgent, jobs: &[ActiveJob]) -> Result<Decision, StatusConflict> {
     if let Some(start) = jobs.iter().find(|job| job.kind.is_start()) {
         return Ok(Decision::Busy(*start));
     }
@@ -159,8 +159,8 @@ async fn cancel_unclaimed(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let reason = "Superseded by a start";
-    let which = Supersede::Unclaimed;
-    db::jobs::queue::job_supersede(conn, organization_id, stop.id, which, reason, now).await
+    let condition = SupersedeIf::Unclaimed;
+    db::jobs::queue::job_supersede(conn, organization_id, stop.id, condition, reason, now).await
 }
 
 async fn enqueue(
@@ -182,7 +182,7 @@ async fn enqueue(
     };
     let job_id = db::jobs::queue::start_enqueue(conn, clearance, &new, now).await?;
     // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
-    let id = job_id.ok_or(StateConflict("Agent provisioning is in progress"))?;
+    let id = job_id.ok_or(StatusConflict("Agent provisioning is in progress"))?;
     Ok(ActiveJob {
         id,
         kind: JobKind::Provision,

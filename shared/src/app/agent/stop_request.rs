@@ -9,7 +9,7 @@ use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, StopJob};
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
 use crate::events::Publisher;
@@ -41,7 +41,7 @@ pub(super) async fn lock_for_stop(
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
     let jobs = db::jobs::queue::jobs_active(conn, agent).await?;
     if jobs.iter().any(|job| job.kind.is_start()) {
-        return Err(StateConflict("Agent provisioning is in progress").into());
+        return Err(StatusConflict("Agent provisioning is in progress").into());
     }
     let now = db::clock::billing_clock(conn).await?;
     Ok(StoppableAgent {
@@ -78,6 +78,6 @@ impl StoppableAgent {
         };
         let job_id = db::jobs::queue::stop_enqueue(conn, kind, &stop, self.now).await?;
         // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
-        Ok(job_id.ok_or(StateConflict("Agent is being stopped"))?)
+        Ok(job_id.ok_or(StatusConflict("Agent is being stopped"))?)
     }
 }

@@ -1,4 +1,4 @@
-//! Suspending an agent: it stops and keeps what it needs to start again. Owns: what the request does in each state.
+//! Suspending an agent: it stops and keeps what it needs to start again. Owns: what the request does in each status.
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -10,7 +10,7 @@ use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::JobRecord;
-use crate::domain::agent::{AgentEvent, AgentStatus, StateConflict};
+use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
 
@@ -83,7 +83,7 @@ async fn suspend(
     let previous_status = row.status.as_str().to_owned();
     let suspended = if let Some(job) = jobs.first() {
         if job.kind == JobKind::Delete {
-            return Err(StateConflict("Agent is being deleted").into());
+            return Err(StatusConflict("Agent is being deleted").into());
         }
         Suspended::Enqueued {
             job_id: job.id,

@@ -18,7 +18,7 @@ use crate::db;
 use crate::db::hosts::inspection::FleetHost;
 use crate::domain::container;
 use crate::domain::fleet::{
-    FleetSnapshot, HostInspection, HostReadError, InspectedHost, RefreshRun, UnclaimedContainer,
+    FleetReading, FleetSnapshot, HostInspection, HostReadError, InspectedHost, UnclaimedContainer,
 };
 use crate::domain::ids::AgentId;
 use crate::hosts::HostClient;
@@ -79,7 +79,7 @@ pub async fn container_audit(
             .unwrap_or(HostInspection::NotInspected),
         row: host.row,
     });
-    let run = RefreshRun {
+    let run = FleetReading {
         hosts: hosts.collect(),
         agents,
         backlog: 0,
@@ -115,7 +115,7 @@ async fn inspect_hosts(
 }
 
 fn compare(
-    run: &RefreshRun,
+    run: &FleetReading,
     mut hostnames: HashMap<String, String>,
     now: DateTime<Utc>,
 ) -> Vec<HostAudit> {

@@ -24,7 +24,7 @@ pub struct ContainerLogs {
 /// Reads the log of an agent's container.
 ///
 /// # Errors
-/// [`RequestError::StateConflict`] if there is no container.
+/// [`RequestError::StatusConflict`] if there is no container.
 pub async fn container_logs(
     pool: &PgPool,
     hosts: &HostClient,

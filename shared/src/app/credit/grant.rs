@@ -11,7 +11,7 @@ use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
 use crate::db::billing::ledger::CreditGrant;
 use crate::db::requests::audit_log::AuditEntry;
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{OrganizationId, TransactionId, UserId};
 use crate::domain::money::Money;
 
@@ -51,7 +51,7 @@ async fn grant(
     let organization = locked
         .first()
         .ok_or(RequestError::NotFound("Organization not found"))?;
-    let balance_before = organization.balance.ok_or(StateConflict(
+    let balance_before = organization.balance.ok_or(StatusConflict(
         "The organization's balance is not a valid amount",
     ))?;
     let now = db::clock::billing_clock(&mut tx).await?;

@@ -28,7 +28,7 @@ pub struct Adoption {
     pub rates_set: u64,
     /// Agents that got a new shutdown date.
     pub deadlines_renewed: usize,
-    /// Running agents that were marked suspended.
+    /// Running agents whose billing status was `suspended` and is now `active`.
     pub reactivated: u64,
     /// Organizations whose opening balance was recorded.
     pub accounts_opened: u64,
@@ -99,7 +99,7 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     .execute(&mut *conn)
     .await?
     .rows_affected();
-    let spans_opened = open_spans(conn, now).await?;
+    let spans_opened = set_starts_of_open_spans(conn, now).await?;
     let accounts_opened = open_accounts(conn, now).await?;
     Ok(Adoption {
         already_adopted: false,
@@ -128,7 +128,10 @@ async fn set_rates(conn: &mut PgConnection, price: Decimal) -> sqlx::Result<u64>
 
 /// Lets every open span begin where the older biller left off, but at most an hour ago, and not before the agent's
 /// previous span ended.
-async fn open_spans(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
+async fn set_starts_of_open_spans(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
     let result = sqlx::query!(
         "UPDATE agent_usage_spans s SET started_at = greatest(
             least(coalesce(a.last_billed_at, $1), $1), $1 - interval '1 hour',
@@ -149,7 +152,7 @@ async fn renew_deadlines(
     now: DateTime<Utc>,
     prices: &Prices,
 ) -> sqlx::Result<usize> {
-    let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).start();
+    let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).instant();
     let rows = sqlx::query!(
         "UPDATE milady_sandboxes SET shutdown_warning_sent_at = $1, scheduled_shutdown_at = $2
         WHERE billing_status = 'shutdown_pending' RETURNING id, organization_id, agent_name",

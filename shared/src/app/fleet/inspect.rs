@@ -91,7 +91,7 @@ pub async fn inspect(
     let observation = HostObservation {
         at: clock.now(),
         latency_ms: host.latency_ms,
-        pinned_now: node.host_key_fingerprint.is_none(),
+        pinned_by_this_run: node.host_key_fingerprint.is_none(),
         facts: host.facts,
         engine: host.engine,
     };

@@ -2,8 +2,8 @@
 //! hosts and rows are read, and what a run writes. A run that ends early keeps what it has read. Does not
 //! own: inspecting one host (`inspect`), nor what observations mean (`domain::fleet`).
 //!
-//! Hosts are read before rows. A start names its container in its row before it creates it, so rows that
-//! are read later claim every container that was observed while it was being created.
+//! The rows that go into the snapshot are read after the hosts. A start names its container in its row before it
+//! creates it, so these rows claim every container that was observed while it was being created.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,22 +22,23 @@ use crate::cache::{Cache, CacheError, CachedSnapshot, Lease};
 use crate::db;
 use crate::db::hosts::inspection::{FleetHost, HostCheck};
 use crate::domain::fleet::{
-    FleetSnapshot, HostInspection, HostStatus, InspectedHost, KnownAgents, RefreshRun, transitions,
+    AgentEvidence, FleetReading, FleetSnapshot, HostInspection, HostStatus, InspectedHost,
+    find_transitions,
 };
 use crate::domain::ids::{AgentId, InvocationId};
 use crate::hosts::HostClient;
 
-/// 500 hosts, of which 25 use up their ten seconds, take 14 s this way (`cargo bench -p tests --bench
-/// fleet`). More at a time would cost the function memory for connections and for what the hosts report.
+/// With this limit, a run over 500 hosts, 25 of which time out after ten seconds, takes 14 s (`cargo bench -p tests
+/// --bench fleet`). A higher limit would need more memory for connections and responses.
 const MAX_CONCURRENT_HOSTS: usize = 64;
-/// The hosts are read until this long before the run's deadline; the rest is for the rows and the snapshot.
+/// The time before the deadline that is kept free for writing rows and the snapshot.
 const WRITE_RESERVE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshDeps<'a> {
     /// The run uses one connection at a time, and none while it reads hosts.
     pub pool: &'a PgPool,
-    pub hosts: &'a HostClient,
+    pub host_client: &'a HostClient,
     pub cache: &'a Cache,
 }
 
@@ -47,7 +48,7 @@ pub struct RefreshCounts {
     pub hosts: usize,
     /// Hosts whose Docker Engine was read.
     pub read_hosts: usize,
-    /// Hosts that the time did not suffice for.
+    /// Hosts that the run had no time to inspect.
     pub not_inspected_hosts: usize,
     /// Agents that responded.
     pub heartbeats: u64,
@@ -71,7 +72,8 @@ pub enum RefreshOutcome {
     Overtaken,
 }
 
-/// The run ended early. What it wrote about hosts and agents stays; the cached snapshot is the one of before.
+/// The run ended early. What it wrote about hosts and agents stays; the cache keeps the previous
+/// snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error(transparent)]
@@ -106,7 +108,7 @@ pub async fn fleet_refresh(
     };
     let outcome = run.run(&lease, requested_at).await;
     if let Err(error) = deps.cache.lease_return(&lease).await {
-        warn!(%error, "fleet lease not returned; the next run waits until it expires");
+        warn!(%error, "fleet lease not returned; runs are skipped until it expires");
     }
     outcome
 }
@@ -121,9 +123,9 @@ struct Run<'a> {
     deadline: Instant,
 }
 
-/// The rows that were read before the hosts.
+/// What to inspect, from the rows as they were before the inspection.
 struct RunPlan {
-    nodes: Vec<FleetHost>,
+    hosts: Vec<FleetHost>,
     probes: HashMap<String, Vec<Probe>>,
     expected_agents: HashSet<AgentId>,
 }
@@ -144,26 +146,27 @@ impl Run<'_> {
         let plan = self.read_plan().await?;
         let results = self.inspect_all(&plan).await;
         let responding = results.values().flat_map(|result| &result.responding);
-        let known = KnownAgents {
+        let evidence = AgentEvidence {
             responding: responding.copied().collect(),
             expected_before_run: plan.expected_agents,
         };
-        let heartbeats = self.write_heartbeats(&known.responding).await?;
+        let heartbeats = self.write_heartbeats(&evidence.responding).await?;
         let corrected_hosts = self.write_hosts(&results).await?;
-        let mut run = self.read_rows(results).await?;
+        let mut reading = self.read_rows(results).await?;
         let mut applied = AppliedTransitions::default();
         if self.is_adopted {
             let previous = previous.as_deref().map(|previous| &previous.snapshot);
-            let transitions = transitions(&run, previous, &known, self.clock.now());
+            let transitions = find_transitions(&reading, previous, &evidence, self.clock.now());
             if !transitions.is_empty() {
                 applied = transitions::apply(self.deps.pool, &transitions).await?;
                 // The snapshot shows the statuses after the transitions.
                 let mut conn = self.deps.pool.acquire().await?;
-                run.agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
+                reading.agents =
+                    db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
             }
         }
         let now = self.clock.now();
-        let snapshot = FleetSnapshot::of(&run, now);
+        let snapshot = FleetSnapshot::of(&reading, now);
         let cache = self.deps.cache;
         if !cache
             .snapshot_write(lease, &snapshot, began_at, now)
@@ -174,11 +177,15 @@ impl Run<'_> {
             );
             return Ok(RefreshOutcome::Overtaken);
         }
-        let inspections = || run.hosts.iter().map(|host| &host.inspection);
+        let inspections = || reading.hosts.iter().map(|host| &host.inspection);
         Ok(RefreshOutcome::Done(RefreshCounts {
-            hosts: plan.nodes.len(),
-            read_hosts: inspections().filter(|host| host.engine().is_ok()).count(),
-            not_inspected_hosts: inspections().filter(|host| host.at().is_none()).count(),
+            hosts: plan.hosts.len(),
+            read_hosts: inspections()
+                .filter(|inspection| inspection.engine().is_ok())
+                .count(),
+            not_inspected_hosts: inspections()
+                .filter(|inspection| inspection.inspected_at().is_none())
+                .count(),
             heartbeats,
             disconnected_agents: applied.disconnected,
             regained_agents: applied.regained,
@@ -200,10 +207,10 @@ impl Run<'_> {
 
     async fn read_plan(&self) -> sqlx::Result<RunPlan> {
         let mut conn = self.deps.pool.acquire().await?;
-        let nodes = db::hosts::inspection::hosts_all(&mut conn).await?;
+        let hosts = db::hosts::inspection::hosts_all(&mut conn).await?;
         let agents = db::hosts::inspection::agents_expected_of_any_organization(&mut conn).await?;
         let mut plan = RunPlan {
-            nodes,
+            hosts,
             probes: HashMap::new(),
             expected_agents: agents.iter().map(|agent| agent.agent_id).collect(),
         };
@@ -221,19 +228,18 @@ impl Run<'_> {
     async fn inspect_all(&self, plan: &RunPlan) -> HashMap<String, InspectionResult> {
         let deadline = self.deadline.checked_sub(WRITE_RESERVE);
         let deadline = deadline.unwrap_or(self.deadline);
-        let RefreshDeps { pool, hosts, .. } = self.deps;
-        let inspections = stream::iter(&plan.nodes).map(
-            |FleetHost {
-                 coordinates: node, ..
-             }| async {
-                let probes = plan.probes.get(&node.node_id);
-                let probes = probes.map_or(&[][..], Vec::as_slice);
-                let result = inspect(pool, hosts, node, probes, self.clock, deadline).await;
-                (node.node_id.clone(), result)
-            },
-        );
+        let RefreshDeps {
+            pool, host_client, ..
+        } = self.deps;
+        let inspections = stream::iter(&plan.hosts).map(|FleetHost { coordinates, .. }| async {
+            let node_id = &coordinates.node_id;
+            let probes = plan.probes.get(node_id).map_or(&[][..], Vec::as_slice);
+            let result =
+                inspect(pool, host_client, coordinates, probes, self.clock, deadline).await;
+            (node_id.clone(), result)
+        });
         let mut inspections = inspections.buffer_unordered(MAX_CONCURRENT_HOSTS);
-        let mut results = HashMap::with_capacity(plan.nodes.len());
+        let mut results = HashMap::with_capacity(plan.hosts.len());
         while let Ok(Some((node_id, result))) =
             timeout_at(deadline.into(), inspections.next()).await
         {
@@ -266,7 +272,7 @@ impl Run<'_> {
                 Some(HostCheck {
                     node_id: node_id.clone(),
                     status: HostStatus::of(&result.inspection),
-                    checked_at: result.inspection.at()?,
+                    checked_at: result.inspection.inspected_at()?,
                 })
             })
             .collect();
@@ -293,20 +299,20 @@ impl Run<'_> {
     async fn read_rows(
         &self,
         mut results: HashMap<String, InspectionResult>,
-    ) -> sqlx::Result<RefreshRun> {
+    ) -> sqlx::Result<FleetReading> {
         let mut conn = self.deps.pool.acquire().await?;
-        let nodes = db::hosts::inspection::hosts_all(&mut conn).await?;
+        let rows = db::hosts::inspection::hosts_all(&mut conn).await?;
         let now = self.clock.now();
         let backlog =
             db::hosts::inspection::jobs_waiting_of_any_organization(&mut conn, now).await?;
         let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
-        let hosts = nodes.into_iter().map(|node| InspectedHost {
+        let hosts = rows.into_iter().map(|FleetHost { row, .. }| InspectedHost {
             inspection: results
-                .remove(&node.row.node_id)
+                .remove(&row.node_id)
                 .map_or(HostInspection::NotInspected, |result| result.inspection),
-            row: node.row,
+            row,
         });
-        Ok(RefreshRun {
+        Ok(FleetReading {
             hosts: hosts.collect(),
             agents,
             backlog: u64::try_from(backlog).unwrap_or_default(),

@@ -65,7 +65,7 @@ pub async fn fleet_snapshot(
 /// Requests a run unless another reader just did. A failure does not concern the reader: the next one
 /// requests again.
 async fn request_refresh(cache: &Cache, publisher: &Publisher, now: DateTime<Utc>) {
-    if cache.refresh_request(now).await == Ok(true) {
+    if cache.claim_refresh_request(now).await == Ok(true) {
         let event = Event {
             kind: "fleet.refresh_requested".to_owned(),
             detail: json!({ "requestedAt": Timestamp(now) }),

@@ -85,16 +85,16 @@ async fn lose_container(pool: &PgPool, transition: &StatusTransition) -> sqlx::R
     let agent = transition.agent;
     let mut tx = pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
-    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
-    let (Some(locked), Some(placement)) = (locked, placement) else {
+    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
+    let (Some(locked), Some(record)) = (locked, record) else {
         return Ok(false);
     };
     let Ok(to) = locked.status.after(AgentEvent::ContainerLost) else {
         return Ok(false);
     };
     let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
-    let is_same_place = placement.node_id == transition.node_id
-        && placement.container_name == transition.container_name;
+    let is_same_place =
+        record.node_id == transition.node_id && record.container_name == transition.container_name;
     if !is_same_place || locked.stop_requested || !jobs.is_empty() {
         return Ok(false);
     }
@@ -108,12 +108,12 @@ async fn lose_container(pool: &PgPool, transition: &StatusTransition) -> sqlx::R
         return Ok(false);
     }
     if db::agents::placement::placement_clear(&mut tx, agent, now).await?
-        && let Some(node_id) = &placement.node_id
+        && let Some(node_id) = &record.node_id
     {
         db::hosts::slots::slot_free(&mut tx, node_id).await?;
     }
     tx.commit().await?;
-    warn!(agent.id = %agent.agent_id, node.id = placement.node_id, reason,
+    warn!(agent.id = %agent.agent_id, node.id = record.node_id, reason,
         "agent container lost; the agent is in error and its slot is free");
     Ok(true)
 }

@@ -159,7 +159,7 @@ async fn end_neglected(pool: &PgPool) -> sqlx::Result<NeglectedAgents> {
         })
         .collect();
     if !stops.is_empty() {
-        db::jobs::queue::stops_enqueue(&mut tx, &stops, now).await?;
+        db::jobs::queue::suspensions_enqueue(&mut tx, &stops, now).await?;
     }
     tx.commit().await?;
     Ok(NeglectedAgents {

@@ -43,7 +43,9 @@ pub async fn node_check(
     let deadline = Instant::now() + HOST_TIMEOUT * 2;
     let inspected = inspect(pool, hosts, &node, &[], RunClock::start(now), deadline).await;
     let inspection = inspected.inspection;
-    let checked_at = inspection.at().ok_or(HostReadError::NotInspected)?;
+    let checked_at = inspection
+        .inspected_at()
+        .ok_or(HostReadError::NotInspected)?;
     let status = HostStatus::of(&inspection);
     let mut conn = pool.acquire().await?;
     let previous_status =

@@ -11,7 +11,7 @@ use crate::domain::ids::{AgentId, OrganizationId};
 /// Locks the agents of these organizations in the order of their ids. Every transaction takes `organizations_lock`
 /// first. Returns the organizations with an agent under dunning: a run reads only their agents, and the agents of
 /// organizations whose credit does not suffice.
-pub async fn agents_lock(
+pub async fn agents_lock_and_find_dunned(
     conn: &mut PgConnection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<Vec<OrganizationId>> {
@@ -35,7 +35,7 @@ pub struct BilledAgent {
     pub agent: Agent,
 }
 
-/// Reads the agents of these organizations, after [`agents_lock`].
+/// Reads the agents of these organizations, after [`agents_lock_and_find_dunned`].
 pub async fn agents_read(
     conn: &mut PgConnection,
     organization_ids: &[OrganizationId],

@@ -1,6 +1,6 @@
-//! `milady_sandboxes` as far as it says where an agent's container and its state are. Owns: that an agent holds a
-//! slot exactly as long as its row names a container. The host stays in the row after that, because it holds the
-//! agent's volume.
+//! The columns of `milady_sandboxes` that say where an agent's container and saved data are. An agent holds a slot
+//! exactly as long as its row names a container: callers take or free the slot in the same transaction. The host stays
+//! in the row after that, because it holds the agent's volume.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -10,9 +10,10 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::ids::AgentRef;
 use crate::domain::placement::Ports;
 
-/// What is recorded of an agent's container, its state and its database.
+/// The columns of an agent's row that say how it runs: what jobs need to start, stop or delete it, and requests to
+/// reach it.
 #[derive(Clone, Debug)]
-pub struct Placement {
+pub struct RuntimeRecord {
     pub agent_name: Option<String>,
     pub agent_config: Option<Value>,
     pub environment_vars: Value,
@@ -36,7 +37,7 @@ pub struct Placement {
     status: String,
 }
 
-impl Placement {
+impl RuntimeRecord {
     #[must_use]
     pub fn status(&self) -> AgentStatus {
         AgentStatus::parse(&self.status)
@@ -49,12 +50,12 @@ impl Placement {
     }
 }
 
-pub async fn placement_find(
+pub async fn runtime_record_find(
     conn: &mut PgConnection,
     agent: AgentRef,
-) -> sqlx::Result<Option<Placement>> {
+) -> sqlx::Result<Option<RuntimeRecord>> {
     sqlx::query_as!(
-        Placement,
+        RuntimeRecord,
         r#"SELECT agent_name, agent_config, environment_vars, docker_image, database_uri,
             database_status, neon_project_id, node_id, container_name, bridge_port, web_ui_port,
             unsaved_since IS NOT NULL AS "has_unsaved_state!", data_bind,
@@ -156,17 +157,19 @@ pub async fn placement_change_ports(
 
 /// The addresses and the image of a container that runs.
 #[derive(Clone, Copy, Debug)]
-pub struct PublishedContainer<'a> {
+pub struct StartedContainer<'a> {
     pub bridge_url: &'a str,
     pub health_url: &'a str,
     pub image: &'a str,
 }
 
-/// Records where the proxy finds an agent that has started. From now on its volume holds state that no backup does.
-pub async fn placement_publish(
+/// Records the addresses at which the web proxy in front of the agents reaches a started agent. From now on the agent's
+/// volume holds state that no backup does. An earlier `unsaved_since` is replaced: the start may have restored a backup
+/// over the state that it stood for, and only whether a time is set is ever read.
+pub async fn placement_record_urls(
     conn: &mut PgConnection,
     agent: AgentRef,
-    container: PublishedContainer<'_>,
+    container: StartedContainer<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -204,11 +207,11 @@ pub async fn placement_clear(
     Ok(result.rows_affected() == 1)
 }
 
-/// Restores where the agent's volume was before a start that failed.
-pub async fn placement_restore(
+/// After a failed start, sets the columns that say where the agent's volume is back to their earlier values.
+pub async fn placement_revert(
     conn: &mut PgConnection,
     agent: AgentRef,
-    before: &Placement,
+    before: &RuntimeRecord,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -228,8 +231,8 @@ pub async fn placement_restore(
     Ok(())
 }
 
-/// Records since when the volume holds state that no backup does; `None` if a backup holds it all. An earlier time
-/// stays.
+/// Records since when the volume holds state that no backup does; `None` if a backup holds it all. If a time is already
+/// set, it is kept.
 pub async fn unsaved_since_set(
     conn: &mut PgConnection,
     agent: AgentRef,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::domain::billing::{Charge, Kind, Span, WriteOff};
+use crate::domain::billing::{Charge, Span, SpanKind, WriteOff};
 use crate::domain::hour::Hour;
 use crate::domain::ids::{
     AgentId, OrganizationId, SpanId, TransactionId, UserId, sequential_transaction_id,
@@ -22,8 +22,8 @@ pub struct LedgerRows {
     user_ids: Vec<UserId>,
     agent_ids: Vec<AgentId>,
     span_ids: Vec<SpanId>,
-    types: Vec<&'static str>,
-    kinds: Vec<&'static str>,
+    row_types: Vec<&'static str>,
+    span_kinds: Vec<&'static str>,
     starts: Vec<DateTime<Utc>>,
     ends: Vec<DateTime<Utc>>,
     rates: Vec<Decimal>,
@@ -53,7 +53,7 @@ struct NewLedgerRow<'a> {
     written_off: Option<Money>,
 }
 
-/// What clients of the older biller read from a debit, and what a write-off writes off.
+/// The `metadata` column: the keys that clients of the older biller read, and the amount that a write-off writes off.
 #[derive(Debug, Serialize)]
 struct Metadata {
     sandbox_id: AgentId,
@@ -86,8 +86,8 @@ impl LedgerRows {
             balance_before: charge.balance_before,
             balance_after: charge.balance_after,
             label: match span.kind {
-                Kind::Running => "Milady agent hosting (running)",
-                Kind::Idle => "Milady agent storage (idle)",
+                SpanKind::Running => "Milady agent hosting (running)",
+                SpanKind::Idle => "Milady agent storage (idle)",
             },
             written_off: None,
         };
@@ -123,18 +123,18 @@ impl LedgerRows {
 
     fn push(&mut self, row: &NewLedgerRow<'_>, now: DateTime<Utc>) {
         let span = row.span;
-        let hour = Hour::containing(row.start).start();
+        let hour = Hour::containing(row.start).instant();
         let name = span.agent_name.clone();
         let shown_name = name.clone().unwrap_or_else(|| span.agent_id.to_string());
-        let entropy = span.id.uuid().as_u128() ^ u128::from(hour.timestamp().unsigned_abs());
-        let id = sequential_transaction_id(now, self.ids.len(), entropy);
+        let distinguisher = span.id.uuid().as_u128() ^ u128::from(hour.timestamp().unsigned_abs());
+        let id = sequential_transaction_id(now, self.ids.len(), distinguisher);
         self.ids.push(id);
         self.organization_ids.push(row.organization_id);
         self.user_ids.push(span.user_id);
         self.agent_ids.push(span.agent_id);
         self.span_ids.push(span.id);
-        self.types.push(row.row_type);
-        self.kinds.push(span.kind.as_str());
+        self.row_types.push(row.row_type);
+        self.span_kinds.push(span.kind.as_str());
         self.starts.push(row.start);
         self.ends.push(row.end);
         self.rates.push(row.rate);
@@ -148,8 +148,8 @@ impl LedgerRows {
             sandbox_id: span.agent_id,
             agent_name: name,
             billing_type: match span.kind {
-                Kind::Running => "milady_running",
-                Kind::Idle => "milady_idle",
+                SpanKind::Running => "milady_running",
+                SpanKind::Idle => "milady_idle",
             },
             hourly_rate: Money::rounded(row.rate),
             billing_hour: Timestamp(hour).to_string(),
@@ -163,7 +163,7 @@ impl LedgerRows {
     }
 }
 
-/// Appends rows in their order: `seq` rises along it.
+/// Appends the rows in the given order, with ascending `seq`.
 ///
 /// # Errors
 /// A unique key forbids charging a slice twice.
@@ -185,8 +185,8 @@ pub async fn ledger_append(
         &rows.user_ids as &[UserId],
         &rows.agent_ids as &[AgentId],
         &rows.span_ids as &[SpanId],
-        &rows.types as &[&str],
-        &rows.kinds as &[&str],
+        &rows.row_types as &[&str],
+        &rows.span_kinds as &[&str],
         &rows.starts,
         &rows.ends,
         &rows.rates,

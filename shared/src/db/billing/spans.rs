@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::billing::{Kind, Span, SpanProgress};
+use crate::domain::billing::{Span, SpanKind, SpanProgress};
 use crate::domain::ids::{OrganizationId, SpanId};
 
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub async fn spans_unsettled(
     .await?;
     let spans = rows.into_iter().map(|row| OwnedSpan {
         organization_id: row.organization_id,
-        span: Kind::parse(&row.kind)
+        span: SpanKind::parse(&row.kind)
             .filter(|_| row.valid)
             .map(|kind| Span {
                 id: row.id,
@@ -81,7 +81,7 @@ pub async fn spans_advance(
     Ok(usize::try_from(result.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// Compares the open spans with those that the agents' states call for. Returns how many do not match.
+/// Compares the open spans with those that the agents' statuses call for. Returns how many do not match.
 pub async fn spans_mismatched_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
@@ -98,7 +98,7 @@ pub async fn spans_mismatched_of_any_organization(conn: &mut PgConnection) -> sq
     .await
 }
 
-/// Ends open spans that their agent's state does not call for. Such a span ends at its billing mark, because in doubt
+/// Ends open spans that their agent's status does not call for. Such a span ends at its billing mark, because in doubt
 /// the owner does not pay. Returns how many were ended.
 pub async fn spans_end_unwanted_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let result = sqlx::query!(

@@ -61,8 +61,8 @@ pub struct ExpectedAgent {
     pub web_port: Option<u16>,
 }
 
-/// The agents that should run on a host. Those with the oldest heartbeat come first: if time runs out, others than in
-/// the last run are left out.
+/// The agents that should run on a host. Those with the oldest heartbeat come first, so that a run that ends early does
+/// not leave out the same agents each time.
 pub async fn agents_expected_of_any_organization(
     conn: &mut PgConnection,
 ) -> sqlx::Result<Vec<ExpectedAgent>> {
@@ -148,8 +148,8 @@ pub struct HostCheck {
     pub checked_at: DateTime<Utc>,
 }
 
-/// Records the status of inspected hosts. Locks them in the order of their names, as `slots_reconcile` does: two
-/// transactions cannot wait for each other.
+/// Records the status of inspected hosts. Locks them in the order of their names, as `slots_reconcile` does,
+/// so that the two cannot deadlock.
 pub async fn hosts_record_checks(
     conn: &mut PgConnection,
     checks: &[HostCheck],
@@ -165,7 +165,7 @@ pub async fn hosts_record_checks(
         FROM (
             SELECT f.node_id, f.status, f.at
             FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS f (node_id, status, at)
-            JOIN docker_nodes l USING (node_id) ORDER BY node_id FOR NO KEY UPDATE OF l
+            JOIN docker_nodes locked USING (node_id) ORDER BY node_id FOR NO KEY UPDATE OF locked
         ) AS found
         WHERE n.node_id = found.node_id",
         &node_ids,

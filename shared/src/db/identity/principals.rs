@@ -33,9 +33,24 @@ pub struct ApiKey {
     pub touch_due: bool,
 }
 
-/// Finds the user of a key, by the SHA-256 of the key in hex or by its id. The organization is the user's, not the
-/// key's.
-pub async fn principal_by_key(
+/// Finds the user of a key by the SHA-256 of the key, in hex.
+pub async fn principal_by_key_hash(
+    conn: &mut PgConnection,
+    key_hash: &str,
+) -> sqlx::Result<Option<Principal>> {
+    principal_by_key(conn, Some(key_hash), None).await
+}
+
+/// Finds the user of a key by the key's id.
+pub async fn principal_by_key_id(
+    conn: &mut PgConnection,
+    key_id: ApiKeyId,
+) -> sqlx::Result<Option<Principal>> {
+    principal_by_key(conn, None, Some(key_id)).await
+}
+
+/// Finds the user of the key with this hash or this id. The organization is the user's, not the key's.
+async fn principal_by_key(
     conn: &mut PgConnection,
     key_hash: Option<&str>,
     key_id: Option<ApiKeyId>,

@@ -31,7 +31,7 @@ impl StopJob {
 }
 
 /// Enqueues a `milady_suspend` job per agent, except for agents that have an active stop job.
-pub async fn stops_enqueue(
+pub async fn suspensions_enqueue(
     conn: &mut PgConnection,
     stops: &[StopJob],
     now: DateTime<Utc>,
@@ -212,21 +212,22 @@ pub async fn jobs_active(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Resu
     Ok(jobs.collect())
 }
 
-/// Which jobs [`job_supersede`] ends.
+/// When [`job_supersede`] ends a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Supersede {
+pub enum SupersedeIf {
+    /// The job waits or runs.
     Active,
-    /// A job that no worker has ever claimed.
+    /// No worker has ever claimed the job.
     Unclaimed,
 }
 
 /// Ends a job that something else replaces, and raises its fence: whatever its worker writes from now on changes no
-/// row. Returns `false` if the job is not in the state that `which` asks for.
+/// row. Returns `false` if `condition` does not hold.
 pub async fn job_supersede(
     conn: &mut PgConnection,
     organization_id: OrganizationId,
     job_id: JobId,
-    which: Supersede,
+    condition: SupersedeIf,
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -239,7 +240,7 @@ pub async fn job_supersede(
             + "
             AND (NOT $2 OR status = 'pending' AND attempts = 0)",
         job_id.uuid(),
-        which == Supersede::Unclaimed,
+        condition == SupersedeIf::Unclaimed,
         reason,
         now.naive_utc(),
         organization_id.uuid()
@@ -249,7 +250,7 @@ pub async fn job_supersede(
     Ok(result.rows_affected() == 1)
 }
 
-/// Ends the start jobs of these agents, which billing suspends, and raises their fences.
+/// Ends the start jobs of agents that billing is suspending, and raises the fences of those jobs.
 pub async fn starts_supersede_of_any_organization(
     conn: &mut PgConnection,
     agent_ids: &[AgentId],

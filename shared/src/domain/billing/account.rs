@@ -29,7 +29,7 @@ impl Organization {
         let due: Money = self
             .spans
             .iter()
-            .map(|span| span.worth(span.unbilled_from(), period_end.start(), prices))
+            .map(|span| span.worth(span.unbilled_from(), period_end.instant(), prices))
             .sum();
         self.balance - due >= prices.low_credit && due <= self.balance
     }

@@ -10,7 +10,7 @@ use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
 fn running(agent: u128) -> Span {
-    span(agent, Kind::Running, None, 0, None)
+    span(agent, SpanKind::Running, None, 0, None)
 }
 
 fn minutes(n: i64) -> i64 {
@@ -19,7 +19,7 @@ fn minutes(n: i64) -> i64 {
 
 #[test]
 fn twenty_minutes_cost_0_006667() {
-    let twenty = span(1, Kind::Running, None, minutes(40), Some(minutes(60)));
+    let twenty = span(1, SpanKind::Running, None, minutes(40), Some(minutes(60)));
     let decision = decide_at(&organization(dec!(10), vec![twenty]), 1);
     assert_eq!(decision.charged, usd(dec!(0.006667)));
     assert_eq!(decision.charges[0].slice.seconds(), dec!(1200.000000));
@@ -71,7 +71,7 @@ fn three_missed_hours_are_paid_oldest_first_for_both_agents() {
 fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
     let poor = organization(
         dec!(0),
-        vec![span(1, Kind::Running, None, 0, Some(minutes(90)))],
+        vec![span(1, SpanKind::Running, None, 0, Some(minutes(90)))],
     );
     let due = |days: i64, hours: i64| decide_at(&poor, days * 24 + hours);
     assert!(due(90, 0).write_offs.is_empty());
@@ -81,7 +81,7 @@ fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
         (first.write_offs[0].worth, first.owed),
         (usd(dec!(0.02)), usd(dec!(0.01)))
     );
-    assert_eq!(first.write_offs[0].end, hour(1).start());
+    assert_eq!(first.write_offs[0].end, hour(1).instant());
     let rest = decide_at(&applied(poor.clone(), &first), 90 * 24 + 2);
     assert_eq!(
         (rest.write_offs[0].worth, rest.owed),
@@ -100,7 +100,7 @@ fn debt_is_written_off_ninety_days_after_it_fell_due_and_not_before() {
 
 #[test]
 fn a_slice_that_rounds_to_zero_still_gets_a_row() {
-    let microsecond = span(1, Kind::Idle, None, 0, Some(1));
+    let microsecond = span(1, SpanKind::Idle, None, 0, Some(1));
     let decision = decide_at(&organization(dec!(0), vec![microsecond]), 1);
     assert_eq!(decision.charges.len(), 1);
     assert_eq!(decision.charges[0].slice.amount, Money::ZERO);
@@ -108,7 +108,7 @@ fn a_slice_that_rounds_to_zero_still_gets_a_row() {
 
 #[test]
 fn a_span_of_length_zero_is_settled_without_a_row() {
-    let empty = span(1, Kind::Running, None, 5, Some(5));
+    let empty = span(1, SpanKind::Running, None, 5, Some(5));
     let decision = decide_at(&organization(dec!(1), vec![empty]), 1);
     assert!(decision.charges.is_empty());
     assert!(decision.spans[0].settled);
@@ -118,18 +118,18 @@ fn a_span_of_length_zero_is_settled_without_a_row() {
 /// 50.
 fn decide_pending_shutdown(warning: WarningDelivery, balance: Decimal, at: i64) -> Decision {
     let mut organization = organization(balance, vec![running(1)]);
-    organization.low_since = Some(hour(1).start());
+    organization.low_since = Some(hour(1).instant());
     let agent = &mut organization.agents[0];
     agent.billing = BillingStatus::ShutdownPending;
-    agent.warned_at = Some(hour(2).start());
-    agent.shutdown_at = Some(hour(50).start());
+    agent.warned_at = Some(hour(2).instant());
+    agent.shutdown_at = Some(hour(50).instant());
     agent.warning = warning;
     decide_at(&organization, at)
 }
 
 #[test]
 fn an_agent_is_suspended_only_after_its_warning_was_handed_over_for_a_day() {
-    let handed_over = |at| WarningDelivery::HandedOver(hour(at).start());
+    let handed_over = |at| WarningDelivery::HandedOver(hour(at).instant());
     for (warning, at, suspended) in [
         (handed_over(2), 49, false),
         (handed_over(2), 50, true),
@@ -161,7 +161,7 @@ fn an_agent_is_suspended_only_after_its_warning_was_handed_over_for_a_day() {
 #[test]
 fn money_that_arrived_before_the_deadline_saves_the_agent() {
     let decision =
-        decide_pending_shutdown(WarningDelivery::HandedOver(hour(2).start()), dec!(50), 50);
+        decide_pending_shutdown(WarningDelivery::HandedOver(hour(2).instant()), dec!(50), 50);
     assert_eq!(decision.updates[0].billing, BillingStatus::Active);
     assert_eq!(decision.updates[0].shutdown_at, None);
     assert_eq!(decision.owed, Money::ZERO);
@@ -226,7 +226,7 @@ fn the_warning_states_the_debt_now_and_at_the_shutdown_date() {
 
 #[test]
 fn the_forecast_says_when_the_balance_is_low_and_empty() {
-    let now = hour(1).start();
+    let now = hour(1).instant();
     let forecast_for = |balance| {
         forecast(
             usd(balance),
@@ -240,8 +240,8 @@ fn the_forecast_says_when_the_balance_is_low_and_empty() {
     assert_eq!(funded.owed, usd(dec!(0.02)));
     assert_eq!(funded.burn_per_hour, usd(dec!(0.02)));
     assert_eq!(funded.hours_left, Some(dec!(200)));
-    assert_eq!(funded.low_at, Some(hour(101).start()));
-    assert_eq!(funded.empty_at, Some(hour(201).start()));
+    assert_eq!(funded.low_at, Some(hour(101).instant()));
+    assert_eq!(funded.empty_at, Some(hour(201).instant()));
     let broke = forecast_for(dec!(0));
     assert_eq!(
         (broke.hours_left, broke.low_at, broke.empty_at),

@@ -114,7 +114,7 @@ impl<'a> Assessment<'a> {
     /// Runs after the charges, so money that arrived in time counts before any shutdown date (F07).
     pub(super) fn apply(&self) -> Dunning {
         let changes = self.changes();
-        let period_end = self.period_end.start();
+        let period_end = self.period_end.instant();
         let low_since = self
             .is_low()
             .then(|| self.organization.low_since.unwrap_or(period_end));
@@ -131,7 +131,7 @@ impl<'a> Assessment<'a> {
 
     /// The shutdown date of agents that are warned now.
     fn deadline(&self) -> DateTime<Utc> {
-        Hour::at_or_after(self.now + TimeDelta::hours(self.prices.grace_hours)).start()
+        Hour::at_or_after(self.now + TimeDelta::hours(self.prices.grace_hours)).instant()
     }
 
     fn changes(&self) -> Changes<'a> {
@@ -212,7 +212,7 @@ impl<'a> Assessment<'a> {
 
     /// What the open spans will add to the debt until the shutdown date.
     fn accruing_until(&self, deadline: DateTime<Utc>) -> Money {
-        let remaining = microseconds(self.period_end.start(), deadline).max(0);
+        let remaining = microseconds(self.period_end.instant(), deadline).max(0);
         let spans = self.organization.spans.iter();
         spans
             .filter(|span| span.ended_at.is_none())
@@ -247,7 +247,7 @@ fn is_shutdown_due(agent: &Agent, period_end: Hour) -> bool {
     let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
         return false;
     };
-    let at = period_end.start();
+    let at = period_end.instant();
     let is_warned = match agent.warning {
         WarningDelivery::HandedOver(handed_over) => at >= handed_over + NOTICE_PERIOD,
         WarningDelivery::Undeliverable => true,

@@ -13,14 +13,15 @@ use crate::domain::ids::{AgentId, SpanId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// Debt of this age is written off. Not earlier: paying must never cost more than not paying.
+/// Debt older than this is written off. The period is long, so that waiting for the write-off is never cheaper than
+/// paying.
 const WRITE_OFF_AFTER: TimeDelta = TimeDelta::days(90);
 
 /// A ledger row for one slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// Index into the organization's spans.
-    pub span: usize,
+    pub span_index: usize,
     pub slice: Slice,
     /// Dollars per hour.
     pub rate: Decimal,
@@ -32,7 +33,7 @@ pub struct Charge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteOff {
     /// Index into the organization's spans.
-    pub span: usize,
+    pub span_index: usize,
     pub start: DateTime<Utc>,
     /// Exclusive.
     pub end: DateTime<Utc>,
@@ -41,11 +42,11 @@ pub struct WriteOff {
     pub rate: Decimal,
 }
 
-/// A span's new billing mark.
+/// How far a span has been billed after this decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanProgress {
     pub id: SpanId,
-    /// The mark as it was read. The write is a compare-and-set on it.
+    /// `billed_through` as it was read. The update applies only if it is still the same (compare-and-set).
     pub previous: Option<DateTime<Utc>>,
     pub billed_through: DateTime<Utc>,
     /// Whether the span has ended and nothing is left to charge.
@@ -62,15 +63,15 @@ pub struct AgentTotal {
     pub billed_through: DateTime<Utc>,
 }
 
-/// The order of charging: the oldest hour first, within it the oldest agent, then the earlier slice. The index only
-/// distinguishes equal slices.
+/// The order of charging: the oldest hour first, within it the oldest agent, then the earlier slice. `span_index`
+/// only breaks ties between slices with the same hour, agent and start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ChargeOrder {
     hour: Hour,
     agent_created_at: DateTime<Utc>,
     agent_id: AgentId,
     start: DateTime<Utc>,
-    span: usize,
+    span_index: usize,
 }
 
 /// Charges one organization's spans to its balance.
@@ -94,7 +95,7 @@ impl<'a> Charging<'a> {
 
     /// Charges slices in order until the first one that exceeds the balance.
     pub(super) fn charge(&mut self, period_end: Hour, prices: &Prices) {
-        let through = period_end.start();
+        let through = period_end.instant();
         let next = |index: usize, from| -> Option<Reverse<QueuedSlice>> {
             let span = &self.spans[index];
             let slice = span.slice_at(from, through, prices)?;
@@ -103,7 +104,7 @@ impl<'a> Charging<'a> {
                 agent_created_at: span.agent_created_at,
                 agent_id: span.agent_id,
                 start: slice.start,
-                span: index,
+                span_index: index,
             };
             Some(Reverse(QueuedSlice { order, slice }))
         };
@@ -114,12 +115,12 @@ impl<'a> Charging<'a> {
             if slice.amount > self.balance {
                 return;
             }
-            let index = order.span;
+            let index = order.span_index;
             let balance_before = self.balance;
             self.balance -= slice.amount;
             self.unbilled_from[index] = slice.end;
             self.charges.push(Charge {
-                span: index,
+                span_index: index,
                 slice,
                 rate: self.spans[index].rate(prices),
                 balance_before,
@@ -131,17 +132,17 @@ impl<'a> Charging<'a> {
 
     /// Writes off debt that fell due too long ago. A slice falls due at the end of its hour.
     pub(super) fn write_off(&mut self, period_end: Hour, prices: &Prices) -> Vec<WriteOff> {
-        let before = period_end.start() - WRITE_OFF_AFTER;
+        let written_off_through = period_end.instant() - WRITE_OFF_AFTER;
         let mut write_offs = Vec::new();
         for (index, span) in self.spans.iter().enumerate() {
-            let (start, end) = (self.unbilled_from[index], span.end(before));
+            let (start, end) = (self.unbilled_from[index], span.end(written_off_through));
             if start < end {
                 self.unbilled_from[index] = end;
                 write_offs.push(WriteOff {
-                    span: index,
+                    span_index: index,
                     start,
                     end,
-                    worth: span.worth(start, before, prices),
+                    worth: span.worth(start, written_off_through, prices),
                     rate: span.rate(prices),
                 });
             }
@@ -153,7 +154,7 @@ impl<'a> Charging<'a> {
     pub(super) fn debts(&self, period_end: Hour, prices: &Prices) -> HashMap<AgentId, Money> {
         let mut debts = HashMap::new();
         for (span, from) in self.spans.iter().zip(&self.unbilled_from) {
-            let worth = span.worth(*from, period_end.start(), prices);
+            let worth = span.worth(*from, period_end.instant(), prices);
             if worth.is_positive() {
                 *debts.entry(span.agent_id).or_default() += worth;
             }
@@ -168,7 +169,7 @@ impl<'a> Charging<'a> {
             .filter_map(|(span, &billed_through)| {
                 // A span of length zero is settled as soon as its end has passed.
                 let settled =
-                    span.ended_at == Some(billed_through) && billed_through <= period_end.start();
+                    span.ended_at == Some(billed_through) && billed_through <= period_end.instant();
                 (settled || billed_through > span.unbilled_from()).then_some(SpanProgress {
                     id: span.id,
                     previous: span.billed_through,
@@ -180,11 +181,11 @@ impl<'a> Charging<'a> {
     }
 
     pub(super) fn totals(&self) -> Vec<AgentTotal> {
-        let mut index = HashMap::new();
+        let mut position_by_agent = HashMap::new();
         let mut totals: Vec<AgentTotal> = Vec::new();
         for charge in &self.charges {
-            let id = self.spans[charge.span].agent_id;
-            let at = *index.entry(id).or_insert_with(|| {
+            let id = self.spans[charge.span_index].agent_id;
+            let position = *position_by_agent.entry(id).or_insert_with(|| {
                 totals.push(AgentTotal {
                     id,
                     amount: Money::ZERO,
@@ -192,8 +193,9 @@ impl<'a> Charging<'a> {
                 });
                 totals.len() - 1
             });
-            totals[at].amount += charge.slice.amount;
-            totals[at].billed_through = totals[at].billed_through.max(charge.slice.end);
+            let total = &mut totals[position];
+            total.amount += charge.slice.amount;
+            total.billed_through = total.billed_through.max(charge.slice.end);
         }
         totals
     }

@@ -30,7 +30,7 @@ pub(super) fn usd(value: Decimal) -> Money {
 
 pub(super) fn span(
     agent: u128,
-    kind: Kind,
+    kind: SpanKind,
     rate: Option<Decimal>,
     from: i64,
     to: Option<i64>,
@@ -77,7 +77,12 @@ pub(super) fn organization(balance: Decimal, spans: Vec<Span>) -> Organization {
 }
 
 pub(super) fn decide_at(organization: &Organization, at: i64) -> Decision {
-    decide(organization, hour(at), hour(at).start(), &Prices::default())
+    decide(
+        organization,
+        hour(at),
+        hour(at).instant(),
+        &Prices::default(),
+    )
 }
 
 /// The organization as the database holds it after a decision.
@@ -122,7 +127,7 @@ fn rows(organization: &Organization, decision: &Decision) -> Vec<Row> {
     let row = |charge: &Charge| {
         let slice = charge.slice;
         (
-            organization.spans[charge.span].id,
+            organization.spans[charge.span_index].id,
             slice.start,
             slice.end,
             slice.amount,
@@ -150,7 +155,11 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
         let mut ends = std::collections::HashMap::new();
         let mut spans = Vec::new();
         for (agent, running, rate, from, length) in drawn {
-            let kind = if running { Kind::Running } else { Kind::Idle };
+            let kind = if running {
+                SpanKind::Running
+            } else {
+                SpanKind::Idle
+            };
             let start = from.max(ends.get(&agent).copied().unwrap_or(0));
             let Some(length) = length else { continue };
             ends.insert(agent, start + length + 1);
@@ -163,7 +172,7 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
             ));
         }
         for agent in 6..8 {
-            spans.push(span(agent, Kind::Running, None, 1_800_000_000, None));
+            spans.push(span(agent, SpanKind::Running, None, 1_800_000_000, None));
         }
         spans
     })
@@ -199,7 +208,7 @@ proptest! {
     ) {
         let before = organization(balance, spans);
         let decision = decide_at(&before, at);
-        let through = hour(at).start();
+        let through = hour(at).instant();
         let worth: Money = before.spans.iter()
             .map(|span| span.worth(span.unbilled_from(), through, &Prices::default())).sum();
         let written_off: Money = decision.write_offs.iter().map(|write_off| write_off.worth).sum();
@@ -209,13 +218,13 @@ proptest! {
 
     #[test]
     fn the_worth_of_a_span_is_the_sum_of_its_slices(spans in spans(), at in 0..HOURS) {
-        let through = hour(at).start();
+        let through = hour(at).instant();
         for span in spans {
             let mut sum = Money::ZERO;
             let mut from = span.unbilled_from();
             while let Some(slice) = span.slice_at(from, through, &Prices::default()) {
                 prop_assert_eq!(slice.start, from);
-                prop_assert!(slice.end <= slice.hour().next().start() && slice.end > slice.start);
+                prop_assert!(slice.end <= slice.hour().next().instant() && slice.end > slice.start);
                 sum += slice.amount;
                 from = slice.end;
             }

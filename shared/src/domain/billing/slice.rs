@@ -14,13 +14,13 @@ const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
 /// What a span meters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SpanKind {
     Running,
     /// A stopped agent whose backup is kept.
     Idle,
 }
 
-impl Kind {
+impl SpanKind {
     /// Parses the database's word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
@@ -52,7 +52,7 @@ pub struct Span {
     pub user_id: UserId,
     /// The agent's name when the span began.
     pub agent_name: Option<String>,
-    pub kind: Kind,
+    pub kind: SpanKind,
     /// The agent's own running rate in dollars per hour; `None` for the price list's.
     pub hourly_rate: Option<Decimal>,
     pub started_at: DateTime<Utc>,
@@ -88,8 +88,8 @@ impl Span {
     #[must_use]
     pub fn rate(&self, prices: &Prices) -> Decimal {
         match self.kind {
-            Kind::Running => self.hourly_rate.unwrap_or(prices.running_hourly),
-            Kind::Idle => prices.idle_hourly,
+            SpanKind::Running => self.hourly_rate.unwrap_or(prices.running_hourly),
+            SpanKind::Idle => prices.idle_hourly,
         }
     }
 
@@ -114,7 +114,9 @@ impl Span {
         through: DateTime<Utc>,
         prices: &Prices,
     ) -> Option<Slice> {
-        let end = self.end(through).min(Hour::containing(from).next().start());
+        let end = self
+            .end(through)
+            .min(Hour::containing(from).next().instant());
         (from < end).then(|| Slice {
             start: from,
             end,
@@ -130,7 +132,7 @@ impl Span {
             return Money::ZERO;
         };
         let end = self.end(through);
-        let last_hour = Hour::containing(end).start();
+        let last_hour = Hour::containing(end).instant();
         if first.end >= last_hour {
             let rest = self.slice_at(first.end, through, prices);
             return first.amount + rest.map_or(Money::ZERO, |slice| slice.amount);

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::observation::{ContainerObservation, DockerHealth};
-use crate::domain::agent::{AgentStatus, BillingStatus, StateConflict};
+use crate::domain::agent::{AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::container::ResourceLimits;
 use crate::domain::timestamp::Timestamp;
 
@@ -86,13 +86,13 @@ impl ContainerAction {
         self,
         context: ContainerContext,
         age: Option<TimeDelta>,
-    ) -> Result<(), StateConflict> {
+    ) -> Result<(), StatusConflict> {
         let busy = "A job is under way for this container's agent";
         let refusals: &[(bool, &'static str)] = match self {
             Self::Logs | Self::Inspect => &[],
             Self::PullImage => &[(
                 context.status.is_none(),
-                "No agent of this container is known",
+                "No agent is known for this container",
             )],
             Self::Start | Self::Restart => &[
                 (
@@ -101,7 +101,7 @@ impl ContainerAction {
                 ),
                 (context.has_active_job, busy),
                 (
-                    !context.is_billed_for_running(),
+                    !context.is_billed_or_exempt(),
                     "The agent is not charged for running: resume it instead",
                 ),
             ],
@@ -109,7 +109,7 @@ impl ContainerAction {
                 (context.has_active_job, busy),
                 (
                     context.is_claimed && !context.is_at_rest(),
-                    "The agent would be charged on: suspend it instead",
+                    "The agent would still be charged: suspend it instead",
                 ),
             ],
             Self::RemoveGhost => &[
@@ -122,14 +122,14 @@ impl ContainerAction {
             ],
         };
         let refusal = refusals.iter().find(|(applies, _)| *applies);
-        refusal.map_or(Ok(()), |(_, reason)| Err(StateConflict(reason)))
+        refusal.map_or(Ok(()), |(_, reason)| Err(StatusConflict(reason)))
     }
 }
 
 impl ContainerContext {
-    /// Whether the agent is charged for running, or exempt from it. A disconnected agent is not charged:
-    /// its host was not read.
-    fn is_billed_for_running(self) -> bool {
+    /// Whether the agent runs and is either charged for it or exempt. A disconnected agent is not charged: its
+    /// host was not read.
+    fn is_billed_or_exempt(self) -> bool {
         self.status == Some(AgentStatus::Running)
             && !self.stop_requested
             && self

@@ -53,7 +53,7 @@ pub enum AlertCode {
 impl From<HostReadError> for AlertCode {
     fn from(error: HostReadError) -> Self {
         Self::HostNotRead(match error {
-            HostReadError::TooLong => HostReadError::Protocol,
+            HostReadError::ResponseTooLarge => HostReadError::Protocol,
             HostReadError::NotRegistered => HostReadError::NotInspected,
             error => error,
         })
@@ -194,7 +194,7 @@ pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert>
                 &shortage.figure,
             )
         }));
-        if observation.pinned_now {
+        if observation.pinned_by_this_run {
             alerts.push(Alert::new(AlertCode::Pinned, Severity::Info));
         }
     }
@@ -217,7 +217,7 @@ fn not_read(host: &HostCondition<'_>) -> Option<Alert> {
 
 /// A host that this run did not inspect and that no run has inspected for long.
 fn last_check(host: &HostCondition<'_>, now: DateTime<Utc>) -> Option<Alert> {
-    if host.inspection.at().is_some() {
+    if host.inspection.inspected_at().is_some() {
         return None;
     }
     let (since, at) = match host.row.last_health_check {
@@ -272,10 +272,10 @@ mod tests {
         }
     }
 
-    fn observed_facts(facts: HostFacts, pinned_now: bool) -> HostInspection {
+    fn observed_facts(facts: HostFacts, pinned_by_this_run: bool) -> HostInspection {
         let mut observation = observed(Ok(super::super::EngineObservation::default()));
         observation.facts = facts;
-        observation.pinned_now = pinned_now;
+        observation.pinned_by_this_run = pinned_by_this_run;
         HostInspection::Observed(Box::new(observation))
     }
 
@@ -423,7 +423,7 @@ mod tests {
             (HostReadError::Unreachable.into(), "unreachable"),
             (HostReadError::NotInspected.into(), "not_inspected"),
             (HostReadError::NotRegistered.into(), "not_inspected"),
-            (HostReadError::TooLong.into(), "protocol"),
+            (HostReadError::ResponseTooLarge.into(), "protocol"),
             (AlertCode::UnclaimedNotRunning, "ghost_not_running"),
             (AlertCode::LastCheck, "last_check"),
         ] {

@@ -8,7 +8,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
 
 fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
-    let run = RefreshRun {
+    let run = FleetReading {
         hosts,
         agents,
         backlog: 0,

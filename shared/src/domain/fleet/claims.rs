@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::observation::{
-    AgentObservation, AgentRow, ContainerObservation, HostInspection, HostReadError, RefreshRun,
+    AgentObservation, AgentRow, ContainerObservation, FleetReading, HostInspection, HostReadError,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::AgentId;
 
-/// The rows and containers of a run, indexed both ways.
+/// The rows and containers of a run, indexed by host and by agent.
 #[derive(Debug)]
 pub(super) struct Claims<'a> {
     agents_by_host: HashMap<&'a str, Vec<&'a AgentRow>>,
@@ -21,7 +21,7 @@ pub(super) struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    pub(super) fn of(run: &'a RefreshRun) -> Self {
+    pub(super) fn of(run: &'a FleetReading) -> Self {
         let mut claims = Self {
             agents_by_host: HashMap::new(),
             host_by_agent: HashMap::new(),
@@ -100,19 +100,20 @@ pub struct UnclaimedContainer {
     pub status: String,
     /// By the host's clock.
     pub created_at: DateTime<Utc>,
-    /// The other host that the container's agent lives on (F26).
+    /// The other host that the container's agent is on by its row (F26).
     pub agent_host: Option<String>,
 }
 
-pub(super) struct LabelledContainer<'a> {
+/// A container that is labelled or claimed.
+pub(super) struct OurContainer<'a> {
     pub(super) container: &'a ContainerObservation,
     pub(super) is_claimed: bool,
 }
 
-/// The containers of one host that this product made or that a row claims, sorted by name and id.
-pub(super) struct LabelledContainers<'a>(pub(super) Vec<LabelledContainer<'a>>);
+/// The containers of one host that are labelled or that a row claims, sorted by name and id.
+pub(super) struct OurContainers<'a>(pub(super) Vec<OurContainer<'a>>);
 
-impl<'a> LabelledContainers<'a> {
+impl<'a> OurContainers<'a> {
     pub(super) fn of(
         containers: &'a [ContainerObservation],
         agents: &[&AgentRow],
@@ -123,25 +124,22 @@ impl<'a> LabelledContainers<'a> {
             .filter_map(|agent| claims.container(agent))
             .map(|container| container.id.as_str())
             .collect();
-        let mut labelled: Vec<LabelledContainer<'_>> = containers
+        let mut our_containers: Vec<OurContainer<'_>> = containers
             .iter()
-            .map(|container| LabelledContainer {
+            .map(|container| OurContainer {
                 container,
                 is_claimed: claimed_ids.contains(container.id.as_str()),
             })
-            .filter(|labelled| labelled.is_claimed || labelled.container.is_labelled())
+            .filter(|our| our.is_claimed || our.container.is_labelled())
             .collect();
-        labelled.sort_by_key(|labelled| (&labelled.container.name, &labelled.container.id));
-        Self(labelled)
+        our_containers.sort_by_key(|our| (&our.container.name, &our.container.id));
+        Self(our_containers)
     }
 
     /// Containers that have not ended (F20), minus rows that expect one.
     pub(super) fn drift(&self, agents: &[&AgentRow], claims: &Claims<'_>) -> i64 {
         let is_alive = |container: &ContainerObservation| !container.state().has_ended();
-        let alive = self
-            .0
-            .iter()
-            .filter(|labelled| is_alive(labelled.container));
+        let alive = self.0.iter().filter(|our| is_alive(our.container));
         let expecting = agents.iter().filter(|agent| match agent.status {
             // During a start the container comes and goes, and an unknown status does not say what it
             // expects. Such a row expects exactly what is there.
@@ -155,9 +153,9 @@ impl<'a> LabelledContainers<'a> {
     }
 
     pub(super) fn unclaimed(&self, node_id: &str, claims: &Claims<'_>) -> Vec<UnclaimedContainer> {
-        let unclaimed = self.0.iter().filter(|labelled| !labelled.is_claimed);
-        let describe = |labelled: &LabelledContainer<'_>| {
-            let container = labelled.container;
+        let unclaimed = self.0.iter().filter(|our| !our.is_claimed);
+        let describe = |our: &OurContainer<'_>| {
+            let container = our.container;
             let agent_id = container.agent_id();
             UnclaimedContainer {
                 name: container.name.clone(),

@@ -42,7 +42,7 @@ pub(crate) fn observed(engine: Result<EngineObservation, HostReadError>) -> Host
     HostObservation {
         at: now(),
         latency_ms: 12,
-        pinned_now: false,
+        pinned_by_this_run: false,
         facts: HostFacts::default(),
         engine,
     }
@@ -133,7 +133,7 @@ pub(crate) fn named_container(name: &str, label: Option<&str>) -> ContainerObser
 
 /// Host `a` has a responding agent, a silent one, and a second container of an agent that lives on host `b`,
 /// which does not answer.
-pub(crate) fn example_run() -> RefreshRun {
+pub(crate) fn example_run() -> FleetReading {
     let silent = AgentRow {
         last_heartbeat_at: Some(ago(16)),
         error_message: Some("no answer from 100.64.0.9:31337".to_owned()),
@@ -171,7 +171,7 @@ pub(crate) fn example_run() -> RefreshRun {
     a.row.metadata = serde_json::from_value(metadata).expect("metadata");
     a.row.allocated_count = 2;
     let b = host("b", failed(HostReadError::TimedOut));
-    RefreshRun {
+    FleetReading {
         hosts: vec![b, a],
         agents: vec![silent, agent(1, "a"), agent(3, "b"), pending],
         backlog: 1,

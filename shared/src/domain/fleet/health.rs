@@ -69,7 +69,7 @@ pub fn classify(
     use AgentStatus::{Disconnected, Error, Running, Stopped, Unknown};
     let status = expected.status;
     match (status, observation) {
-        (Unknown, _) => unknown("The agent is in a state this version does not know"),
+        (Unknown, _) => unknown("The agent has a status that this version does not know"),
         (Error, _) => critical(Health::Failed, "The agent is in error"),
         (_, AgentObservation::HostNotRead(error))
             if status.expects_container(expected.has_container_name) =>

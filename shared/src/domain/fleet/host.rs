@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, HostCondition, alerts};
-use super::claims::{Claims, LabelledContainers, UnclaimedContainer};
+use super::claims::{Claims, OurContainers, UnclaimedContainer};
 use super::load::{DEGRADED_DISK_PERCENT, HostFacts};
 use super::observation::{
     ContainerObservation, ContainerState, DockerHealth, HostInspection, HostReadError,
@@ -105,20 +105,18 @@ impl HostReport {
         let InspectedHost { row, inspection } = host;
         let agents = claims.agents_on(&row.node_id);
         let engine = inspection.engine().ok();
-        let labelled =
-            engine.map(|engine| LabelledContainers::of(&engine.containers, agents, claims));
+        let our_containers =
+            engine.map(|engine| OurContainers::of(&engine.containers, agents, claims));
         let condition = HostCondition {
             row,
             inspection,
             utilization_pct: percent(row.allocated_count.into(), row.capacity.into()),
-            drift: labelled
-                .as_ref()
-                .map(|labelled| labelled.drift(agents, claims)),
+            drift: our_containers.as_ref().map(|our| our.drift(agents, claims)),
             expected_containers: agents.iter().filter(|row| row.expects_container()).count(),
         };
-        let unclaimed = labelled
+        let unclaimed = our_containers
             .as_ref()
-            .map(|labelled| labelled.unclaimed(&row.node_id, claims));
+            .map(|our| our.unclaimed(&row.node_id, claims));
         let mut agent_ids: Vec<AgentId> = agents.iter().map(|agent| agent.id).collect();
         agent_ids.sort_unstable();
         Self {
@@ -129,8 +127,8 @@ impl HostReport {
             available_slots: available_slots(host),
             enabled: row.enabled,
             status: HostStatus::of(inspection),
-            last_health_check: inspection.at().or(row.last_health_check),
-            observed_at: inspection.at(),
+            last_health_check: inspection.inspected_at().or(row.last_health_check),
+            observed_at: inspection.inspected_at(),
             utilization_pct: condition.utilization_pct,
             allocation_drift: condition.drift,
             alerts: alerts(&condition, now),
@@ -139,7 +137,7 @@ impl HostReport {
             updated_at: row.updated_at,
             unclaimed_containers: unclaimed.unwrap_or_default(),
             agent_ids,
-            runtime: HostRuntime::of(inspection, labelled.as_ref()),
+            runtime: HostRuntime::of(inspection, our_containers.as_ref()),
         }
     }
 
@@ -189,7 +187,7 @@ pub struct HostRuntime {
     pub error: Option<HostReadError>,
 }
 
-/// A labelled container, as Docker describes it.
+/// One of our containers, as Docker describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeContainer {
     pub name: String,
@@ -204,7 +202,7 @@ pub struct RuntimeContainer {
 }
 
 impl HostRuntime {
-    fn of(inspection: &HostInspection, labelled: Option<&LabelledContainers<'_>>) -> Self {
+    fn of(inspection: &HostInspection, our_containers: Option<&OurContainers<'_>>) -> Self {
         let error = inspection.engine().err();
         let Ok(observation) = inspection.observation() else {
             return Self {
@@ -213,7 +211,7 @@ impl HostRuntime {
             };
         };
         let engine = observation.engine.as_ref().ok();
-        let containers = labelled.into_iter().flat_map(|labelled| &labelled.0);
+        let containers = our_containers.into_iter().flat_map(|our| &our.0);
         Self {
             reachable: true,
             docker_readable: engine.is_some(),
@@ -221,7 +219,7 @@ impl HostRuntime {
             docker_version: engine.and_then(|engine| engine.version.clone()),
             facts: observation.facts.clone(),
             containers: containers
-                .map(|labelled| RuntimeContainer::of(labelled.container))
+                .map(|our| RuntimeContainer::of(our.container))
                 .collect(),
             error,
         }

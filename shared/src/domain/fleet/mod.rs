@@ -28,14 +28,14 @@ pub use incident::{Incident, Scope};
 pub use load::{DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};
 pub use observation::{
     AgentObservation, AgentRow, ContainerCondition, ContainerObservation, ContainerState,
-    DockerHealth, EngineObservation, HostInspection, HostObservation, HostReadError, HostRow,
-    InspectedHost, RefreshRun,
+    DockerHealth, EngineObservation, FleetReading, HostInspection, HostObservation, HostReadError,
+    HostRow, InspectedHost,
 };
 pub use redact::{Metadata, MetadataValue, redact_addresses, redact_secrets};
 pub use severity::Severity;
 pub use snapshot::{FleetSnapshot, SNAPSHOT_STALE_AFTER};
 pub use summary::Summary;
-pub use transition::{KnownAgents, StatusTransition, transitions};
+pub use transition::{AgentEvidence, StatusTransition, find_transitions};
 
 #[cfg(test)]
 mod cases;

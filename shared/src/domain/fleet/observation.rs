@@ -11,9 +11,9 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
 use crate::domain::ids::{AgentId, AgentRef, HostId, OrganizationId, UserId};
 
-/// One refresh run: every host as it was inspected, and the rows as they were after the last inspection.
+/// What one refresh run read: every host as it was inspected, and the rows as they were after the last inspection.
 #[derive(Clone, Debug, Default)]
-pub struct RefreshRun {
+pub struct FleetReading {
     /// All registered hosts, enabled or not.
     pub hosts: Vec<InspectedHost>,
     /// All agents, with and without a host.
@@ -28,7 +28,7 @@ pub struct InspectedHost {
     pub inspection: HostInspection,
 }
 
-/// A row of `docker_nodes` without the columns that lead to the host.
+/// A row of `docker_nodes` without the host's SSH coordinates.
 #[derive(Clone, Debug)]
 pub struct HostRow {
     pub id: HostId,
@@ -43,7 +43,7 @@ pub struct HostRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A row of `milady_sandboxes` without the columns that lead to the agent.
+/// A row of `milady_sandboxes` without the columns that hold the agent's addresses and secrets.
 #[derive(Clone, Debug)]
 pub struct AgentRow {
     pub id: AgentId,
@@ -87,7 +87,7 @@ impl AgentRow {
 /// The result of inspecting one host.
 #[derive(Clone, Debug)]
 pub enum HostInspection {
-    /// The run ended before the host's turn, or before the host had its full time.
+    /// The run ended before this host's turn, or while the host's own time limit had not yet passed.
     NotInspected,
     /// The connection failed.
     Failed {
@@ -104,7 +104,7 @@ pub struct HostObservation {
     /// Milliseconds of one round trip to the SSH server, without opening a channel.
     pub latency_ms: u64,
     /// Whether this inspection pinned the host's key because none was pinned before.
-    pub pinned_now: bool,
+    pub pinned_by_this_run: bool,
     pub facts: HostFacts,
     /// A failed Docker read does not discard the other fields (F19).
     pub engine: Result<EngineObservation, HostReadError>,
@@ -120,7 +120,7 @@ pub struct EngineObservation {
 impl HostInspection {
     /// When the host was inspected; `None` if it was not.
     #[must_use]
-    pub fn at(&self) -> Option<DateTime<Utc>> {
+    pub fn inspected_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::NotInspected => None,
             Self::Failed { at, .. } => Some(*at),
@@ -367,14 +367,15 @@ pub enum HostReadError {
     Protocol,
     /// The answer exceeds the limit of what is read. An inspection reports it as `Protocol`.
     #[error("The answer is too long")]
-    TooLong,
+    #[serde(rename = "too_long")]
+    ResponseTooLarge,
     /// The SSH server does not forward connections to the Docker socket or to a port.
     #[error("The host refuses to forward connections")]
     ForwardingRefused,
     /// SSH works, the Docker Engine does not answer.
     #[error("Docker does not answer on the host")]
     DockerUnavailable,
-    /// The refresh run ended before the host's turn, or before the host had its full time.
+    /// The refresh run ended before this host's turn, or while the host's own time limit had not yet passed.
     #[error("The host was not inspected in time")]
     NotInspected,
     /// An agent's row names a host that is not registered.

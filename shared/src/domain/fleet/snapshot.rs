@@ -7,7 +7,7 @@ use super::agent::AgentReport;
 use super::claims::Claims;
 use super::host::HostReport;
 use super::incident::{Incident, incidents};
-use super::observation::RefreshRun;
+use super::observation::FleetReading;
 use super::summary::Summary;
 
 /// A refresh run is due every minute; a snapshot of this age has missed one.
@@ -29,7 +29,7 @@ pub struct FleetSnapshot {
 
 impl FleetSnapshot {
     #[must_use]
-    pub fn of(run: &RefreshRun, now: DateTime<Utc>) -> Self {
+    pub fn of(run: &FleetReading, now: DateTime<Utc>) -> Self {
         let claims = Claims::of(run);
         let hosts = run.hosts.iter();
         let mut hosts: Vec<HostReport> = hosts

@@ -33,14 +33,14 @@ pub struct Summary {
     pub pending_agents: usize,
     pub provisioning_agents: usize,
     pub stopped_agents: usize,
-    pub error_agents: usize,
+    pub error_status_agents: usize,
     pub disconnected_agents: usize,
     // The next six count agents by the health that this run observed.
     pub healthy_agents: usize,
     pub attention_agents: usize,
     pub stale_agents: usize,
     pub missing_agents: usize,
-    pub failed_agents: usize,
+    pub failed_health_agents: usize,
     pub unknown_agents: usize,
     /// Jobs that wait for a worker.
     pub backlog: u64,
@@ -82,7 +82,7 @@ impl Summary {
             pending_agents: with_status(AgentStatus::Pending),
             provisioning_agents: with_status(AgentStatus::Provisioning),
             stopped_agents: with_status(AgentStatus::Stopped),
-            error_agents: with_status(AgentStatus::Error),
+            error_status_agents: with_status(AgentStatus::Error),
             disconnected_agents: with_status(AgentStatus::Disconnected),
             healthy_agents: with_health(Health::Healthy),
             attention_agents: agents
@@ -91,7 +91,7 @@ impl Summary {
                 .count(),
             stale_agents: with_health(Health::Stale),
             missing_agents: with_health(Health::Missing),
-            failed_agents: with_health(Health::Failed),
+            failed_health_agents: with_health(Health::Failed),
             unknown_agents: with_health(Health::Unknown),
             backlog,
         }

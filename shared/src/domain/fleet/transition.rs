@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims::Claims;
-use super::observation::{AgentObservation, AgentRow, HostReadError, RefreshRun};
+use super::observation::{AgentObservation, AgentRow, FleetReading, HostReadError};
 use super::snapshot::FleetSnapshot;
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::ids::{AgentId, AgentRef};
@@ -29,9 +29,9 @@ pub struct StatusTransition {
     pub container_name: Option<String>,
 }
 
-/// What a run knows about agents apart from their rows.
+/// What a run found out about agents apart from the rows that it reads last.
 #[derive(Clone, Debug, Default)]
-pub struct KnownAgents {
+pub struct AgentEvidence {
     /// The agents whose rows said before the first host was read that they should run. For others nothing
     /// is concluded: a container that was created during the run may be missing in it.
     pub expected_before_run: HashSet<AgentId>,
@@ -41,21 +41,21 @@ pub struct KnownAgents {
 
 /// The status changes that follow from `run` and from the snapshot of the run before it.
 #[must_use]
-pub fn transitions(
-    run: &RefreshRun,
+pub fn find_transitions(
+    run: &FleetReading,
     previous: Option<&FleetSnapshot>,
-    known: &KnownAgents,
+    evidence: &AgentEvidence,
     now: DateTime<Utc>,
 ) -> Vec<StatusTransition> {
     let previous = previous.filter(|snapshot| now - snapshot.refreshed_at <= PREVIOUS_RUN_MAX_AGE);
     let claims = Claims::of(run);
     let transition = |agent: &AgentRow| {
-        if !should_run(agent.status) || !known.expected_before_run.contains(&agent.id) {
+        if !should_run(agent.status) || !evidence.expected_before_run.contains(&agent.id) {
             return None;
         }
         let before = previous.and_then(|snapshot| previous_observation(snapshot, agent));
         let current = claims.observation(agent);
-        let event = event(before, current, known.responding.contains(&agent.id))?;
+        let event = event(before, current, evidence.responding.contains(&agent.id))?;
         agent.status.after(event).ok()?;
         Some(StatusTransition {
             agent: agent.agent_ref(),
@@ -142,8 +142,8 @@ mod tests {
     const GONE: Option<&str> = Some("The agent's container is gone from its host");
     const ENDED: Option<&str> = Some("The agent's container has ended");
 
-    fn run(inspection: HostInspection, row: AgentRow) -> RefreshRun {
-        RefreshRun {
+    fn run(inspection: HostInspection, row: AgentRow) -> FleetReading {
+        FleetReading {
             hosts: vec![host("a", inspection)],
             agents: vec![row],
             backlog: 0,
@@ -152,8 +152,8 @@ mod tests {
 
     /// Two runs in which agent 1 is expected and does not respond, unless a test says otherwise.
     struct TwoRuns {
-        previous: RefreshRun,
-        current: RefreshRun,
+        previous: FleetReading,
+        current: FleetReading,
         minutes_between: i64,
         is_expected: bool,
         is_responding: bool,
@@ -182,11 +182,11 @@ mod tests {
         fn outcome(&self) -> Option<(AgentEvent, Option<&'static str>)> {
             let previous = FleetSnapshot::of(&self.previous, ago(self.minutes_between));
             let set = |is_member: bool| HashSet::from_iter(is_member.then_some(id(1)));
-            let known = KnownAgents {
+            let evidence = AgentEvidence {
                 expected_before_run: set(self.is_expected),
                 responding: set(self.is_responding),
             };
-            let transitions = transitions(&self.current, Some(&previous), &known, now());
+            let transitions = find_transitions(&self.current, Some(&previous), &evidence, now());
             assert!(transitions.len() <= 1, "{transitions:?}");
             let transition = transitions.first();
             transition.map(|transition| (transition.event, transition.reason))
@@ -305,11 +305,11 @@ mod tests {
         assert_eq!(runs.outcome(), lost);
         runs.minutes_between = 11;
         assert_eq!(runs.outcome(), None);
-        let known = KnownAgents {
+        let evidence = AgentEvidence {
             expected_before_run: HashSet::from([id(1)]),
-            ..KnownAgents::default()
+            ..AgentEvidence::default()
         };
-        assert_eq!(transitions(&runs.current, None, &known, now()), []);
+        assert_eq!(find_transitions(&runs.current, None, &evidence, now()), []);
     }
 
     #[test]
@@ -335,18 +335,19 @@ mod tests {
             let agents = (1..=9)
                 .map(|n| agent(n, names[usize::try_from(n).unwrap_or(0) % 3]))
                 .collect();
-            RefreshRun {
+            FleetReading {
                 hosts,
                 agents,
                 backlog: 0,
             }
         };
         let previous = FleetSnapshot::of(&run_without(&["b"]), ago(1));
-        let known = KnownAgents {
+        let evidence = AgentEvidence {
             expected_before_run: (1..=9).map(id).collect(),
-            ..KnownAgents::default()
+            ..AgentEvidence::default()
         };
-        let transitions = transitions(&run_without(&["a", "b"]), Some(&previous), &known, now());
+        let transitions =
+            find_transitions(&run_without(&["a", "b"]), Some(&previous), &evidence, now());
         let agents: Vec<AgentId> = transitions
             .into_iter()
             .map(|transition| transition.agent.agent_id)

@@ -39,7 +39,7 @@ impl EngineErrorReason {
     #[must_use]
     pub fn as_read_error(self) -> HostReadError {
         match self {
-            Self::Host(HostReadError::TooLong) => HostReadError::Protocol,
+            Self::Host(HostReadError::ResponseTooLarge) => HostReadError::Protocol,
             Self::Host(reason) => reason,
             _ => HostReadError::DockerUnavailable,
         }

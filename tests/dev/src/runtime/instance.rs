@@ -37,7 +37,8 @@ pub struct Instance {
     /// Held during an invocation: Lambda sends an instance one event at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
     stop: Arc<Notify>,
-    ended: watch::Receiver<Option<String>>,
+    /// How the process exited; `None` while it runs.
+    exit: watch::Receiver<Option<String>>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -61,13 +62,13 @@ impl Instance {
         let log = Arc::new(Mutex::new(Vec::new()));
         let prefix = api.inner.forward_logs.then_some(function.name);
         let readers = [
-            collect(child.stdout.take(), Arc::clone(&log), prefix.clone()),
-            collect(child.stderr.take(), Arc::clone(&log), prefix),
+            spawn_log_reader(child.stdout.take(), Arc::clone(&log), prefix.clone()),
+            spawn_log_reader(child.stderr.take(), Arc::clone(&log), prefix),
         ];
         let stop = Arc::new(Notify::new());
         let pid = child.id().unwrap_or_default();
-        let (end, ended) = watch::channel(None);
-        tokio::spawn(watch_over(child, readers, Arc::clone(&stop), end));
+        let (exit_sender, exit) = watch::channel(None);
+        tokio::spawn(watch_over(child, readers, Arc::clone(&stop), exit_sender));
         Ok(Self {
             api: api.clone(),
             id,
@@ -76,7 +77,7 @@ impl Instance {
             started,
             turn: Arc::default(),
             stop,
-            ended,
+            exit,
             log,
         })
     }
@@ -92,8 +93,8 @@ impl Instance {
     }
 
     /// Sends one event and returns as soon as a streamed response has started. The instance takes
-    /// the next event when the response has ended, even if nobody reads it. `timeout` limits the
-    /// whole response.
+    /// no other event until the response has ended, whether or not anybody reads the response.
+    /// `timeout` limits the whole response.
     ///
     /// The error is the outcome of an invocation that started no stream: [`Outcome::Success`] if
     /// the function answered in one piece.
@@ -121,13 +122,18 @@ impl Instance {
             biased;
             Ok(answer) = answer => match answer {
                 Answer::Complete(outcome) => Err(outcome),
-                Answer::Started(prelude, chunks, end) => {
-                    let (end_sender, stream_end) = oneshot::channel();
-                    tokio::spawn(self.watch_stream(end, expires_at, turn, end_sender));
-                    Ok(StreamedResponse::new(prelude, chunks, stream_end))
+                Answer::Started(prelude, chunks, received_end) => {
+                    let (reported_end_sender, reported_end) = oneshot::channel();
+                    tokio::spawn(self.watch_stream(
+                        received_end,
+                        expires_at,
+                        turn,
+                        reported_end_sender,
+                    ));
+                    Ok(StreamedResponse::new(prelude, chunks, reported_end))
                 }
             },
-            status = self.status() => Err(Outcome::Crashed { status }),
+            status = self.wait_for_exit() => Err(Outcome::Crashed { status }),
             () = tokio::time::sleep_until(expires_at) => {
                 lock(&self.state.waiting).remove(&request_id);
                 self.kill().await;
@@ -139,31 +145,31 @@ impl Instance {
     /// Holds the instance's turn until its stream has ended, and reports how it ended.
     fn watch_stream(
         &self,
-        end: oneshot::Receiver<StreamEnd>,
+        received_end: oneshot::Receiver<StreamEnd>,
         expires_at: tokio::time::Instant,
         turn: OwnedMutexGuard<()>,
-        end_sender: oneshot::Sender<StreamEnd>,
+        reported_end_sender: oneshot::Sender<StreamEnd>,
     ) -> impl Future<Output = ()> + use<> {
-        let (stop, ended) = (Arc::clone(&self.stop), self.ended.clone());
+        let (stop, exit) = (Arc::clone(&self.stop), self.exit.clone());
         async move {
-            let stream_end = tokio::select! {
+            let end = tokio::select! {
                 biased;
-                received = end => if let Ok(stream_end) = received {
-                    stream_end
+                received = received_end => if let Ok(end) = received {
+                    end
                 } else {
                     // The connection broke, so the process has exited or is unusable.
                     stop.notify_one();
-                    Err(Outcome::Crashed { status: status(ended).await })
+                    Err(Outcome::Crashed { status: wait_for_exit(exit).await })
                 },
                 () = tokio::time::sleep_until(expires_at) => {
                     stop.notify_one();
-                    status(ended).await;
+                    wait_for_exit(exit).await;
                     Err(Outcome::TimedOut)
                 }
             };
             drop(turn);
             // Fails if nobody reads the stream any more.
-            let _ = end_sender.send(stream_end);
+            let _ = reported_end_sender.send(end);
         }
     }
 
@@ -171,7 +177,7 @@ impl Instance {
     /// [`Outcome::Crashed`].
     pub async fn kill(&self) {
         self.stop.notify_one();
-        self.status().await;
+        self.wait_for_exit().await;
     }
 
     #[must_use]
@@ -181,7 +187,7 @@ impl Instance {
 
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.ended.borrow().is_none()
+        self.exit.borrow().is_none()
     }
 
     /// From the start of the process to its first poll; `None` before that.
@@ -205,7 +211,7 @@ impl Instance {
         tokio::select! {
             biased;
             Some(first) = first_poll => Ok(first.duration_since(self.started)),
-            status = self.status() => {
+            status = self.wait_for_exit() => {
                 Err(lock(&self.state.init_error).clone().unwrap_or(Outcome::Crashed { status }))
             }
             () = tokio::time::sleep(INIT_TIMEOUT) => {
@@ -230,14 +236,14 @@ impl Instance {
         lock(&self.log).clone()
     }
 
-    /// Waits until the process exits.
-    async fn status(&self) -> String {
-        status(self.ended.clone()).await
+    /// Waits until the process exits. Returns its exit status as text.
+    async fn wait_for_exit(&self) -> String {
+        wait_for_exit(self.exit.clone()).await
     }
 }
 
-async fn status(mut ended: watch::Receiver<Option<String>>) -> String {
-    match ended.wait_for(Option::is_some).await {
+async fn wait_for_exit(mut exit: watch::Receiver<Option<String>>) -> String {
+    match exit.wait_for(Option::is_some).await {
         Ok(status) => status.clone().unwrap_or_default(),
         Err(_) => "unknown".to_owned(),
     }
@@ -287,7 +293,7 @@ async fn watch_over(
     mut child: Child,
     readers: [Option<JoinHandle<()>>; 2],
     stop: Arc<Notify>,
-    end: watch::Sender<Option<String>>,
+    exit_sender: watch::Sender<Option<String>>,
 ) {
     let status = tokio::select! {
         status = child.wait() => status,
@@ -303,10 +309,11 @@ async fn watch_over(
         let _ = tokio::time::timeout(LOG_DRAIN_TIMEOUT, reader).await;
     }
     let description = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    end.send_replace(Some(description));
+    exit_sender.send_replace(Some(description));
 }
 
-fn collect(
+/// Reads the lines of a process's output into the log, until the output ends.
+fn spawn_log_reader(
     output: Option<impl AsyncRead + Unpin + Send + 'static>,
     log: Arc<Mutex<Vec<String>>>,
     prefix: Option<String>,

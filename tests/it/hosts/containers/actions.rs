@@ -17,7 +17,7 @@ use super::{
 };
 
 const RESUME: &str = "The agent is not charged for running: resume it instead";
-const SUSPEND: &str = "The agent would be charged on: suspend it instead";
+const SUSPEND: &str = "The agent would still be charged: suspend it instead";
 const BUSY: &str = "A job is under way for this container's agent";
 
 async fn started_at(lab: &Lab, id: &str) -> String {
@@ -116,19 +116,19 @@ fn f09_an_unbilled_container_can_be_stopped_but_not_started() {
                 assert!(!is_running(engine, &id).await, "{columns}");
             }
             engine.start_container(&id).await.expect("started");
-            let still = ["'stopped'", "'pending'", "'error'"];
-            let still = still.iter().any(|status| columns.contains(status));
+            let at_rest = ["'stopped'", "'pending'", "'error'"];
+            let may_be_stopped = at_rest.iter().any(|status| columns.contains(status));
             let stopped = act_on_agent(&lab, "stop", agent).await;
-            if still {
+            if may_be_stopped {
                 assert_eq!(stopped.status(), 200, "{columns} {stopped:?}");
             } else {
                 assert_refused(&stopped, 409, SUSPEND);
             }
-            assert_eq!(is_running(engine, &id).await, !still, "{columns}");
+            assert_eq!(is_running(engine, &id).await, !may_be_stopped, "{columns}");
             engine.start_container(&id).await.expect("started");
         }
 
-        // One container whose agent is on another host by its row, and one without any agent.
+        // One container whose agent is on another host according to its row, and one without any agent.
         lab.world
             .set_columns(
                 agent,
@@ -245,7 +245,7 @@ fn a_host_or_engine_that_is_down_is_502_without_its_address() {
             .await;
             assert_refused(&response, 502, sentence);
             let path = format!("/api/v1/admin/docker-containers/{agent}/logs");
-            assert_refused(&lab.world.get(&lab.key, &path).await, 503, sentence);
+            assert_refused(&lab.world.get(&lab.api_key, &path).await, 503, sentence);
             engine.restart().await.expect("an engine");
             sshd.restart().await.expect("an SSH server");
             // The same function connects again.
@@ -291,7 +291,8 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
                 .function("container-action")
                 .with("REGISTRY_ACCOUNTS", &accounts.to_string())
         };
-        let request = || action_request("pull-image", "n1", &container_name(agent)).key(&lab.key);
+        let request =
+            || action_request("pull-image", "n1", &container_name(agent)).key(&lab.api_key);
         let cannot = "The image cannot be pulled";
         assert_refused(&lab.world.call(request()).await, 502, cannot);
         let wrong = lab.world.call_function(&accounts("wrong"), request()).await;
@@ -305,14 +306,14 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
         assert_eq!(pulled.status(), 200, "{pulled:?}");
         assert_eq!(pulled.json()["data"]["image"], json!(image));
         assert!(engine.call("GET", &path, None).await.is_ok());
-        let unread = lab
+        let misconfigured = lab
             .world
             .function("container-action")
             .with("REGISTRY_ACCOUNTS", "{\"broken-canary");
-        let unread = lab.world.call_function(&unread, request()).await;
-        assert_refused(&unread, 502, "The registry's credentials cannot be read");
+        let response = lab.world.call_function(&misconfigured, request()).await;
+        assert_refused(&response, 502, "The registry's credentials cannot be read");
 
-        // Neither an image that is not allowed, nor for a container without an agent.
+        // An image that is not allowed is not pulled, and none is pulled for a container without an agent.
         lab.world
             .set_columns(agent, "docker_image = 'evil/miner:1'")
             .await;
@@ -324,7 +325,7 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
         let unclaimed = container_name(Uuid::new_v4());
         run_container(engine, &unclaimed, None).await;
         let nobody = call(&lab, action_request("pull-image", "n1", &unclaimed)).await;
-        assert_refused(&nobody, 409, "No agent of this container is known");
+        assert_refused(&nobody, 409, "No agent is known for this container");
     });
 }
 
@@ -359,7 +360,7 @@ fn a_silent_registry_times_out_before_the_gateway() {
         let late = "The image could not be pulled within 25 seconds; repeat the request to continue the pull";
         assert_eq!(sentence, late);
         // The function serves the next request.
-        let next = Request::new("POST", super::ACTIONS).key(&lab.key);
+        let next = Request::new("POST", super::ACTIONS).key(&lab.api_key);
         assert_eq!(lab.world.call(next.json(&json!({}))).await.status(), 400);
     });
 }

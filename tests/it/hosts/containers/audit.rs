@@ -50,7 +50,7 @@ fn an_audit_reports_unclaimed_and_missing_containers_only() {
         let stopped = placed("status = 'stopped', node_id = 'n2'").await;
         run_container(other, &container_name(stopped), Some(stopped)).await;
 
-        let response = lab.world.post(&lab.key, AUDIT).await;
+        let response = lab.world.post(&lab.api_key, AUDIT).await;
         assert_eq!(response.status(), 200, "{response:?}");
         let data = response.json()["data"].clone();
         assert_eq!(data["nodesChecked"], json!(2));
@@ -109,7 +109,7 @@ fn a_container_claimed_during_the_audit_is_not_reported() {
             )
             .await;
         };
-        let (response, ()) = tokio::join!(lab.world.post(&lab.key, AUDIT), claim);
+        let (response, ()) = tokio::join!(lab.world.post(&lab.api_key, AUDIT), claim);
         assert_eq!(response.status(), 200, "{response:?}");
         assert_eq!(response.json()["data"]["totalGhostContainers"], json!(0));
     });
@@ -147,7 +147,7 @@ fn f23_silent_hosts_do_not_delay_or_hide_the_others() {
             .expect("an agent");
         }
         let began = Instant::now();
-        let response = lab.world.post(&lab.key, AUDIT).await;
+        let response = lab.world.post(&lab.api_key, AUDIT).await;
         let took = began.elapsed();
         assert_eq!(response.status(), 200, "{response:?}");
         assert!(took < Duration::from_secs(22), "{took:?}");

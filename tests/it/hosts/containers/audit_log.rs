@@ -35,7 +35,7 @@ fn a_worker_that_dies_before_the_removal_leaves_a_begun_entry_and_the_container(
             return;
         };
         let (name, id) = run_old_unclaimed_container(&lab).await;
-        let request = remove_ghost_request("n1", &name, &id).key(&lab.key);
+        let request = remove_ghost_request("n1", &name, &id).key(&lab.api_key);
         let instance = lab.world.function_for(&request).start().await;
         let event = lab.world.event(&request);
         let lock = TableLock::acquire(&lab.world, LOCK_AGENTS).await;
@@ -62,7 +62,7 @@ fn a_worker_that_dies_after_the_removal_leaves_a_begun_entry() {
         };
         let engine = &lab.hosts[0].engine;
         let (name, id) = run_old_unclaimed_container(&lab).await;
-        let request = remove_ghost_request("n1", &name, &id).key(&lab.key);
+        let request = remove_ghost_request("n1", &name, &id).key(&lab.api_key);
         let instance = lab.world.function_for(&request).start().await;
         let event = lab.world.event(&request);
         let lock = TableLock::acquire(&lab.world, LOCK_AGENTS).await;

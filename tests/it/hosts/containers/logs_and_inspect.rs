@@ -19,10 +19,10 @@ fn logs_are_readable_in_every_status_with_a_container() {
         let agent = lab.running_agent(json!({"agentName": "talker"})).await;
         let path = format!("/api/v1/admin/docker-containers/{agent}/logs");
         let theirs = format!("/api/v1/milady/agents/{agent}/logs");
-        let theirs = lab.world.get(&lab.key, &theirs).await.json()["data"]["logs"].clone();
+        let theirs = lab.world.get(&lab.api_key, &theirs).await.json()["data"]["logs"].clone();
         for status in ["running", "disconnected", "error"] {
             lab.world.set_status(agent, status).await;
-            let response = lab.world.get(&lab.key, &path).await;
+            let response = lab.world.get(&lab.api_key, &path).await;
             assert_eq!(response.status(), 200, "{status} {response:?}");
             let data = response.json()["data"].clone();
             assert!(!data["logs"].as_str().expect("lines").is_empty());
@@ -36,7 +36,7 @@ fn logs_are_readable_in_every_status_with_a_container() {
         }
         let one = lab
             .world
-            .get(&lab.key, &format!("{path}?lines=1&since=7d"))
+            .get(&lab.api_key, &format!("{path}?lines=1&since=7d"))
             .await;
         let data = one.json()["data"].clone();
         assert_eq!((&data["lines"], &data["since"]), (&json!(1), &json!("7d")));
@@ -48,7 +48,7 @@ fn logs_are_readable_in_every_status_with_a_container() {
             .count();
         assert!(lines <= 1, "{data}");
         let none = format!("{path}?since=2100-01-01T00:00:00Z");
-        let none = lab.world.get(&lab.key, &none).await;
+        let none = lab.world.get(&lab.api_key, &none).await;
         assert_eq!(none.json()["data"]["logs"], json!(""), "{none:?}");
 
         // The action returns the same logs.
@@ -73,13 +73,13 @@ fn logs_are_readable_in_every_status_with_a_container() {
             .await
             .expect("removed");
         assert_refused(
-            &lab.world.get(&lab.key, &path).await,
+            &lab.world.get(&lab.api_key, &path).await,
             409,
             "Agent has no container",
         );
         run_container(engine, &container_name(agent), Some(Uuid::new_v4())).await;
         assert_refused(
-            &lab.world.get(&lab.key, &path).await,
+            &lab.world.get(&lab.api_key, &path).await,
             409,
             "Agent has no container",
         );

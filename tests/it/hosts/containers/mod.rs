@@ -44,11 +44,11 @@ fn remove_ghost_request(node: &str, name: &str, id: &str) -> Request {
 /// Requests an action on an agent's container on `n1`.
 async fn act_on_agent(lab: &Lab, action: &str, agent: Uuid) -> Response {
     let request = action_request(action, "n1", &container_name(agent));
-    lab.world.call(request.key(&lab.key)).await
+    lab.world.call(request.key(&lab.api_key)).await
 }
 
 async fn call(lab: &Lab, request: Request) -> Response {
-    lab.world.call(request.key(&lab.key)).await
+    lab.world.call(request.key(&lab.api_key)).await
 }
 
 #[track_caller]

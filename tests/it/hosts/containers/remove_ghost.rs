@@ -35,7 +35,7 @@ fn f26_an_agents_unclaimed_container_is_removed_and_its_live_one_is_not() {
         backdate(away_engine, &[&unclaimed], 60).await;
 
         // The audit reports which one is unclaimed.
-        let audit = lab.world.post(&lab.key, super::AUDIT).await.json();
+        let audit = lab.world.post(&lab.api_key, super::AUDIT).await.json();
         let unclaimed_containers = &audit["data"]["nodes"][away]["ghosts"];
         assert_eq!(
             unclaimed_containers[0]["containerId"],
@@ -158,7 +158,7 @@ fn f26_young_claimed_busy_and_unlabelled_containers_are_not_removed() {
         );
         // A start of its agent is queued and has not chosen a host yet.
         let path = agent_path(waiting, "/provision");
-        assert_eq!(lab.world.post(&lab.key, &path).await.status(), 202);
+        assert_eq!(lab.world.post(&lab.api_key, &path).await.status(), 202);
         assert_refused(
             &call(
                 &lab,

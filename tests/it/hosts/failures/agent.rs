@@ -10,7 +10,7 @@ async fn start_with_fault(lab: &Lab, fault: &str) -> Uuid {
         .agent(json!({"environmentVars": {"SAMPLE_FAULT": fault}}))
         .await;
     let path = agent_path(agent, "/provision?sync=true");
-    let start_with_fault = lab.world.post(&lab.key, &path).await;
+    let start_with_fault = lab.world.post(&lab.api_key, &path).await;
     assert_eq!(start_with_fault.status(), 200, "{start_with_fault:?}");
     agent
 }
@@ -24,7 +24,7 @@ fn invalid_responses_of_an_agent_are_502() {
         let agent = start_with_fault(&lab, "garbage").await;
         let snapshot = lab
             .world
-            .post(&lab.key, &agent_path(agent, "/snapshot"))
+            .post(&lab.api_key, &agent_path(agent, "/snapshot"))
             .await;
         assert_eq!(snapshot.status(), 502, "{snapshot:?}");
         let sentence = "The agent did not answer with a valid state";
@@ -38,7 +38,7 @@ fn invalid_responses_of_an_agent_are_502() {
         );
         let backups = lab
             .world
-            .get(&lab.key, &agent_path(agent, "/backups"))
+            .get(&lab.api_key, &agent_path(agent, "/backups"))
             .await;
         assert_eq!(backups.json()["data"], json!([]));
     });
@@ -50,7 +50,7 @@ fn f16_an_agent_whose_state_cannot_be_saved_stays_on_its_host() {
         let Some(lab) = Lab::live(2).await else {
             return;
         };
-        let (world, key) = (&lab.world, &lab.key);
+        let (world, key) = (&lab.world, &lab.api_key);
         let agent = start_with_fault(&lab, "big:60").await;
         lab.bridge_result(agent, "message.send", json!({"text": "keep this"}))
             .await;

@@ -66,7 +66,7 @@ impl HostSecrets {
 pub(super) async fn request_start(lab: &Lab, agent: Uuid) -> Uuid {
     job_of(
         &lab.world
-            .post(&lab.key, &agent_path(agent, "/provision"))
+            .post(&lab.api_key, &agent_path(agent, "/provision"))
             .await,
     )
 }
@@ -102,7 +102,7 @@ pub(super) async fn assert_job_error(lab: &Lab, agent: Uuid, sentence: &str) {
     secrets.assert_absent_from(&lab.placement(agent).await.to_string());
     let id = job["id"].as_str().expect("an id");
     for path in [format!("/api/v1/jobs/{id}"), agent_path(agent, "")] {
-        let response = lab.world.get(&lab.key, &path).await;
+        let response = lab.world.get(&lab.api_key, &path).await;
         assert_eq!(response.status(), 200, "{response:?}");
         secrets.assert_absent_from(response.text());
     }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use tracing::warn;
 
 use super::tally::Tally;
-use super::write::{BatchError, BatchWrite, advance};
+use super::write::{BatchError, BatchWrite, advance_spans};
 use crate::db;
 use crate::db::agents::billing::BilledAgent;
 use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
@@ -20,7 +20,7 @@ use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// A transaction that loses a lock conflict is tried this often in all.
+/// How many times a transaction is attempted in total if it keeps losing conflicts.
 const MAX_ATTEMPTS: usize = 4;
 
 /// What all batches of a run share.
@@ -45,23 +45,27 @@ struct BatchInput {
 impl Context<'_> {
     /// Decides a batch. If it keeps failing, decides each of its organizations alone and counts those that fail. Only
     /// an unavailable database is an error.
-    pub async fn settle(&self, batch: &[OrganizationId]) -> Result<Tally, sqlx::Error> {
-        match self.try_settle(batch).await {
+    pub async fn decide(&self, batch: &[OrganizationId]) -> Result<Tally, sqlx::Error> {
+        match self.try_decide(batch).await {
             Ok(tally) => return Ok(tally),
-            Err(error) => warn!(
-                organizations = batch.len(),
-                error = error.unless_unavailable()?,
-                "billing batch failed; its organizations are billed one by one"
-            ),
+            Err(error) => {
+                let class = error.class_unless_unavailable()?;
+                warn!(
+                    organizations = batch.len(),
+                    error = class,
+                    "billing batch failed; its organizations are billed one by one"
+                );
+            }
         }
         let mut tally = Tally::default();
         for organization_id in batch {
-            match self.try_settle(&[*organization_id]).await {
-                Ok(settled) => tally.add(&settled),
+            match self.try_decide(&[*organization_id]).await {
+                Ok(decided) => tally.add(&decided),
                 Err(error) => {
+                    let class = error.class_unless_unavailable()?;
                     warn!(
                         organization.id = %organization_id,
-                        error = error.unless_unavailable()?,
+                        error = class,
                         "organization {organization_id} was not billed; a later run charges it"
                     );
                     tally.errors += 1;
@@ -72,7 +76,7 @@ impl Context<'_> {
     }
 
     /// Repeats the transaction while it loses conflicts.
-    async fn try_settle(&self, batch: &[OrganizationId]) -> Result<Tally, BatchError> {
+    async fn try_decide(&self, batch: &[OrganizationId]) -> Result<Tally, BatchError> {
         let mut attempt = 1;
         loop {
             match self.transaction(batch).await {
@@ -91,13 +95,13 @@ impl Context<'_> {
     async fn transaction(&self, batch: &[OrganizationId]) -> Result<Tally, BatchError> {
         let mut tx = self.pool.begin().await?;
         let input = self.read(&mut tx, batch).await?;
-        let through = self.period_end.start();
+        let billed_until = self.period_end.instant();
         let mut write = BatchWrite::default();
         for organization in &input.organizations {
             let decision = billing::decide(organization, self.period_end, input.now, self.prices);
-            write.push(organization, decision, through, input.now);
+            write.push(organization, decision, billed_until, input.now);
         }
-        write.execute(&mut tx, through, input.now).await?;
+        write.execute(&mut tx, billed_until, input.now).await?;
         let mut tally = write.tally;
         tally.errors = input.errors;
         tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
@@ -117,15 +121,17 @@ impl Context<'_> {
         let mut errors = 0;
         let mut organizations = self.undecided(&locked, &accounts, &mut errors);
         let ids: Vec<OrganizationId> = organizations.keys().copied().collect();
-        let mut with_agents = db::agents::billing::agents_lock(conn, &ids).await?;
+        // Those under dunning need their agents; those that are low on credit are added below.
+        let mut needing_agents =
+            db::agents::billing::agents_lock_and_find_dunned(conn, &ids).await?;
 
         let existing: HashSet<OrganizationId> =
             locked.iter().map(|organization| organization.id).collect();
         let deleted = batch.iter().filter(|id| !existing.contains(id));
         let with_spans: Vec<OrganizationId> = ids.iter().chain(deleted).copied().collect();
-        let through = self.period_end.start();
+        let billed_until = self.period_end.instant();
         let mut abandoned = Vec::new();
-        for owned in db::billing::spans::spans_unsettled(conn, &with_spans, through).await? {
+        for owned in db::billing::spans::spans_unsettled(conn, &with_spans, billed_until).await? {
             match (owned.span, organizations.get_mut(&owned.organization_id)) {
                 (Some(span), Some(organization)) => organization.spans.push(span),
                 (Some(span), None) => abandoned.push(span),
@@ -133,11 +139,11 @@ impl Context<'_> {
             }
         }
 
-        let short = organizations.values().filter(|organization| {
+        let low_on_credit = organizations.values().filter(|organization| {
             !organization.stays_above_warning_mark(self.period_end, self.prices)
         });
-        with_agents.extend(short.map(|organization| organization.id));
-        self.read_agents(conn, &with_agents, &mut organizations)
+        needing_agents.extend(low_on_credit.map(|organization| organization.id));
+        self.read_agents(conn, &needing_agents, &mut organizations)
             .await?;
 
         let mut organizations: Vec<Organization> = organizations.into_values().collect();
@@ -157,7 +163,7 @@ impl Context<'_> {
         accounts: &[BillingAccount],
         errors: &mut usize,
     ) -> HashMap<OrganizationId, Organization> {
-        let through = self.period_end.start();
+        let billed_until = self.period_end.instant();
         let accounts: HashMap<OrganizationId, &BillingAccount> = accounts
             .iter()
             .map(|account| (account.organization_id, account))
@@ -165,7 +171,7 @@ impl Context<'_> {
         let mut organizations = HashMap::new();
         for organization in locked {
             let account = accounts.get(&organization.id);
-            if account.and_then(|account| account.decided_through) >= Some(through) {
+            if account.and_then(|account| account.decided_through) >= Some(billed_until) {
                 continue;
             }
             let Some(balance) = organization.balance else {
@@ -219,7 +225,7 @@ impl Context<'_> {
                     && billed
                         .agent
                         .shutdown_at
-                        .is_some_and(|at| at <= self.period_end.start())
+                        .is_some_and(|at| at <= self.period_end.instant())
             })
             .collect();
         let Some(since) = due.iter().filter_map(|billed| billed.agent.warned_at).min() else {
@@ -232,8 +238,8 @@ impl Context<'_> {
         let deliveries: HashMap<(OrganizationId, DateTime<Utc>), WarningDelivery> = warnings
             .into_iter()
             .map(|warning| {
-                let written = (warning.organization_id, warning.occurred_at);
-                (written, warning.delivery)
+                let key = (warning.organization_id, warning.occurred_at);
+                (key, warning.delivery)
             })
             .collect();
         for billed in &mut due {
@@ -246,12 +252,12 @@ impl Context<'_> {
 
     /// Closes the spans of deleted organizations. Their debt is counted once and charged to nobody.
     async fn abandon(&self, conn: &mut PgConnection, spans: &[Span]) -> Result<Money, BatchError> {
-        let through = self.period_end.start();
+        let billed_until = self.period_end.instant();
         let mut uncollected = Money::ZERO;
         let mut progress = Vec::new();
         for span in spans {
-            uncollected += span.worth(span.unbilled_from(), through, self.prices);
-            let billed_through = span.end(through);
+            uncollected += span.worth(span.unbilled_from(), billed_until, self.prices);
+            let billed_through = span.end(billed_until);
             progress.push(SpanProgress {
                 id: span.id,
                 previous: span.billed_through,
@@ -259,7 +265,7 @@ impl Context<'_> {
                 settled: span.ended_at == Some(billed_through),
             });
         }
-        advance(conn, &progress, Some("organization gone")).await?;
+        advance_spans(conn, &progress, Some("organization gone")).await?;
         Ok(uncollected)
     }
 }

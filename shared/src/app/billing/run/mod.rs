@@ -81,21 +81,21 @@ pub async fn billing_run(
         period_end,
         started_at,
     } = wait_for_hour(pool, request.period_end).await?;
-    let through = period_end.start();
+    let billed_until = period_end.instant();
     let run = async {
         let mut conn = pool.acquire().await?;
-        db::billing::runs::run_start(&mut conn, through, request.source, started_at).await
+        db::billing::runs::run_start(&mut conn, billed_until, request.source, started_at).await
     };
     let mismatched = async {
         let mut conn = pool.acquire().await?;
         db::billing::spans::spans_mismatched_of_any_organization(&mut conn).await
     };
-    let due = organizations_due(pool, through);
+    let due = organizations_due(pool, billed_until);
     let (run, mismatched, mut due) = tokio::try_join!(run, mismatched, due)?;
     let mut tally = Tally::default();
     if mismatched > 0 {
         tally.repaired_spans = repair_spans(pool).await?;
-        due = organizations_due(pool, through).await?;
+        due = organizations_due(pool, billed_until).await?;
     }
     let context = batch::Context {
         pool,
@@ -132,7 +132,7 @@ async fn settle_all(
         .map(move |batch| async move {
             let has_time = deadline.is_none_or(|at| Instant::now() + BATCH_TIME < at);
             if has_time {
-                context.settle(&batch).await.map(Some)
+                context.decide(&batch).await.map(Some)
             } else {
                 Ok(None)
             }
@@ -170,7 +170,7 @@ async fn wait_for_hour(
             return Err(RunError::AdoptionRequired);
         }
         let period_end = Hour::containing(requested.unwrap_or(now));
-        let ahead = period_end.start() - now;
+        let ahead = period_end.instant() - now;
         if ahead <= TimeDelta::zero() {
             return Ok(RunStart {
                 period_end,
@@ -191,10 +191,10 @@ async fn wait_for_hour(
 
 async fn organizations_due(
     pool: &PgPool,
-    through: DateTime<Utc>,
+    billed_until: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueOrganization>> {
     let mut conn = pool.acquire().await?;
-    db::billing::accounts::organizations_due(&mut conn, through).await
+    db::billing::accounts::organizations_due(&mut conn, billed_until).await
 }
 
 /// Corrects what the metering triggers missed. Returns the number of spans.

@@ -44,8 +44,8 @@ impl BatchError {
         }
     }
 
-    /// What may be logged of it, or the error itself if the database is unavailable, which ends the run.
-    pub(super) fn unless_unavailable(self) -> Result<String, sqlx::Error> {
+    /// [`Self::class`], or the error itself if the database is unavailable, which ends the run.
+    pub(super) fn class_unless_unavailable(self) -> Result<String, sqlx::Error> {
         let class = self.class();
         match self {
             Self::Database(error) if db::classify(&error) == DatabaseFailure::Unavailable => {
@@ -78,7 +78,7 @@ impl BatchWrite {
         &mut self,
         organization: &Organization,
         decision: Decision,
-        through: DateTime<Utc>,
+        billed_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) {
         self.count(organization, &decision);
@@ -87,12 +87,12 @@ impl BatchWrite {
             self.debit_amounts.push(decision.charged.to_decimal());
         }
         for charge in &decision.charges {
-            let span = &organization.spans[charge.span];
+            let span = &organization.spans[charge.span_index];
             self.ledger_rows
                 .push_charge(organization.id, span, charge, now);
         }
         for write_off in &decision.write_offs {
-            let span = &organization.spans[write_off.span];
+            let span = &organization.spans[write_off.span_index];
             self.ledger_rows.push_write_off(
                 organization.id,
                 span,
@@ -102,7 +102,7 @@ impl BatchWrite {
             );
         }
         self.push_stops(organization.id, &decision.updates);
-        self.push_notices(organization.id, &decision.notices, through);
+        self.push_notices(organization.id, &decision.notices, billed_until);
         self.spans.extend(decision.spans);
         for total in decision.totals {
             self.add_total(total);
@@ -134,11 +134,11 @@ impl BatchWrite {
         &mut self,
         organization_id: OrganizationId,
         notices: &[Notice],
-        through: DateTime<Utc>,
+        billed_until: DateTime<Utc>,
     ) {
         for notice in notices {
             let event_type = notice.event_type();
-            let hour = through.timestamp();
+            let hour = billed_until.timestamp();
             self.events
                 .keys
                 .push(format!("{event_type}:{organization_id}:{hour}"));
@@ -195,10 +195,10 @@ impl BatchWrite {
     pub(super) async fn execute(
         &self,
         conn: &mut PgConnection,
-        through: DateTime<Utc>,
+        billed_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), BatchError> {
-        advance(conn, &self.spans, None).await?;
+        advance_spans(conn, &self.spans, None).await?;
         if !self.debit_ids.is_empty() {
             db::identity::organizations::organizations_debit(
                 conn,
@@ -219,20 +219,20 @@ impl BatchWrite {
         if !self.stops.is_empty() {
             let agents: Vec<AgentId> = self.stops.iter().map(|stop| stop.agent_id).collect();
             db::jobs::queue::starts_supersede_of_any_organization(conn, &agents, now).await?;
-            db::jobs::queue::stops_enqueue(conn, &self.stops, now).await?;
+            db::jobs::queue::suspensions_enqueue(conn, &self.stops, now).await?;
         }
         if !self.events.keys.is_empty() {
             db::requests::outbox::outbox_append(conn, &self.events, now).await?;
         }
         if !self.decided.organization_ids.is_empty() {
-            db::billing::accounts::accounts_decide(conn, through, now, &self.decided).await?;
+            db::billing::accounts::accounts_decide(conn, billed_until, now, &self.decided).await?;
         }
         Ok(())
     }
 }
 
-/// Moves the billing marks of spans, all of them or none.
-pub(super) async fn advance(
+/// Moves `billed_through` of spans, all of them or none.
+pub(super) async fn advance_spans(
     conn: &mut PgConnection,
     progress: &[SpanProgress],
     closed_reason: Option<&str>,

@@ -30,7 +30,7 @@ const ACTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Performs an action on a container and records it in the audit log.
 ///
 /// # Errors
-/// A refused action ([`RequestError::NotFound`], [`RequestError::StateConflict`]) has no effect. An action that
+/// A refused action ([`RequestError::NotFound`], [`RequestError::StatusConflict`]) has no effect. An action that
 /// failed otherwise may have had its effect.
 pub async fn container_act(
     deps: ActionDeps<'_>,
@@ -109,7 +109,7 @@ async fn settle_entry(
 ) -> Result<(), RequestError> {
     let (result, mut details) = match outcome {
         Ok(outcome) => ("ok", json!({"containerId": outcome.container_id})),
-        Err(error @ (RequestError::NotFound(_) | RequestError::StateConflict(_))) => {
+        Err(error @ (RequestError::NotFound(_) | RequestError::StatusConflict(_))) => {
             ("refused", json!({"reason": error.to_string()}))
         }
         Err(error) => ("failed", json!({"reason": error.to_string()})),

@@ -13,7 +13,7 @@ use crate::app::error::{AgentFault, RequestError};
 use crate::app::host_access::{Host, registry_account};
 use crate::db;
 use crate::db::agents::operator::ContainerAgent;
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::fleet::{
     ContainerAction, ContainerContext, ContainerDetail, ContainerObservation, HostReadError,
 };
@@ -98,7 +98,7 @@ async fn find_container(
         .ok_or(RequestError::CONTAINER_NOT_FOUND)?;
     match &request.container_id {
         Some(id) if *id != container.id => {
-            Err(StateConflict("Another container has this name now").into())
+            Err(StatusConflict("Another container has this name now").into())
         }
         _ => Ok(container),
     }
@@ -187,7 +187,7 @@ async fn pull(
 ) -> Result<ActionResult, RequestError> {
     let image = agent
         .and_then(|agent| deps.images.choose(agent.docker_image.as_deref()))
-        .ok_or(StateConflict(
+        .ok_or(StatusConflict(
             "The agent's image is not one that agents may run",
         ))?;
     let account = registry_account(deps.secrets, deps.registries, image).await;
@@ -213,10 +213,10 @@ async fn remove(engine: &Engine, id: &str) -> Result<ActionResult, RequestError>
 fn engine_failure(error: EngineError) -> RequestError {
     match error.reason() {
         EngineErrorReason::Host(_) => RequestError::HostUnavailable(error),
-        EngineErrorReason::NotFound => StateConflict("The container is gone").into(),
+        EngineErrorReason::NotFound => StatusConflict("The container is gone").into(),
         // The engine reports a conflict, which here can only be one with the container's state.
         EngineErrorReason::NameTaken => {
-            StateConflict("Docker refuses this action while the container is in this state").into()
+            StatusConflict("Docker refuses this action while the container is in this state").into()
         }
         _ => AgentFault::Engine(error).into(),
     }

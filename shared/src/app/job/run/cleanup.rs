@@ -11,7 +11,7 @@ use super::context::JobContext;
 use super::error::StepError;
 use crate::app::host_access::Host;
 use crate::db;
-use crate::db::agents::placement::Placement;
+use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
@@ -63,7 +63,7 @@ pub(super) fn foreign_container(context: &JobContext<'_>) -> StepError {
         agent.id = %context.agent_id,
         "a foreign container has the name of agent {}; it is not touched", context.agent_id
     );
-    StepError::outside("Another container has the agent's name")
+    StepError::external("Another container has the agent's name")
 }
 
 /// Stops a container, removes it, and checks that it is gone.
@@ -92,7 +92,7 @@ pub(super) async fn remove_container(
         .await??;
     let remaining = engine.find(&container.name).await?;
     if remaining.is_some_and(|remaining| remaining.id == container.id) {
-        return Err(StepError::outside("The container could not be removed"));
+        return Err(StepError::external("The container could not be removed"));
     }
     Ok(())
 }
@@ -106,14 +106,14 @@ pub(super) fn is_legacy(container: &ContainerObservation) -> bool {
 /// two containers (F14, F26). Returns whether its volume may hold unsaved state.
 pub(super) async fn remove_previous_container(
     context: &mut JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<bool, StepError> {
-    if placement.container_name.is_none() {
+    if record.container_name.is_none() {
         return Ok(false);
     }
     let mut has_unsaved_state = false;
     context.start_step(StepName::Cleanup).await?;
-    if let Some(node_id) = &placement.node_id
+    if let Some(node_id) = &record.node_id
         && let Some(host) = open_host(context, node_id).await?
         && let Some(container) = find_container(context, &host.engine).await?
     {
@@ -129,7 +129,7 @@ pub(super) async fn remove_previous_container(
     context
         .finish_step_in(&mut tx, StepName::Cleanup, now)
         .await?;
-    clear_placement(context, &mut tx, placement, now).await?;
+    clear_placement(context, &mut tx, record, now).await?;
     if has_unsaved_state {
         db::agents::placement::unsaved_since_set(&mut tx, context.agent(), Some(now)).await?;
     }
@@ -141,18 +141,15 @@ pub(super) async fn remove_previous_container(
 pub(super) async fn clear_placement(
     context: &JobContext<'_>,
     conn: &mut PgConnection,
-    placement: &Placement,
+    record: &RuntimeRecord,
     now: DateTime<Utc>,
 ) -> Result<(), StepError> {
     // The older web app freed the slot of an agent that it stopped, and left the container's name in the row.
-    let holds_slot = !matches!(
-        placement.status(),
-        AgentStatus::Stopped | AgentStatus::Pending
-    );
+    let holds_slot = !matches!(record.status(), AgentStatus::Stopped | AgentStatus::Pending);
     let had_container = db::agents::placement::placement_clear(conn, context.agent(), now).await?;
     if had_container
         && holds_slot
-        && let Some(node_id) = &placement.node_id
+        && let Some(node_id) = &record.node_id
     {
         db::hosts::slots::slot_free(conn, node_id).await?;
     }

@@ -63,7 +63,7 @@ impl<'a> JobContext<'a> {
     /// 32 random bytes in hexadecimal digits.
     pub(super) fn random_secret(&self) -> Result<String, StepError> {
         let bytes = (self.hosts.random)();
-        let bytes = bytes.ok_or_else(|| StepError::outside("No random numbers are available"))?;
+        let bytes = bytes.ok_or_else(|| StepError::external("No random numbers are available"))?;
         Ok(hex::encode(bytes))
     }
 

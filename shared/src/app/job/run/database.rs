@@ -8,22 +8,22 @@ use super::error::StepError;
 use crate::agent_databases::{AgentDatabases, DatabaseError, DatabaseErrorReason, Neon, Server};
 use crate::db;
 use crate::db::agents::environment::NeonProject;
-use crate::db::agents::placement::Placement;
+use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::job::StepName;
 
 /// Makes sure that the agent has a database. Returns its address.
 pub(super) async fn ensure(
     context: &mut JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<Option<String>, StepError> {
-    if placement.database_status == "ready" && placement.database_uri.is_some() {
-        return Ok(placement.database_uri.clone());
+    if record.database_status == "ready" && record.database_uri.is_some() {
+        return Ok(record.database_uri.clone());
     }
     context.start_step(StepName::Database).await?;
     let created = match &context.hosts.databases {
-        AgentDatabases::None => Err(not_configured()),
-        AgentDatabases::Server(server) => ensure_on_server(context, server, placement).await,
-        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, placement).await,
+        AgentDatabases::NotConfigured => Err(not_configured()),
+        AgentDatabases::Server(server) => ensure_on_server(context, server, record).await,
+        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, record).await,
     };
     if let Err(error @ StepError::Failure(_)) = &created {
         let mut conn = context.pool.acquire().await?;
@@ -38,10 +38,10 @@ pub(super) async fn ensure(
 async fn ensure_on_server(
     context: &JobContext<'_>,
     server: &Server,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<String, StepError> {
     let password = context.random_secret()?;
-    let recorded = placement.database_uri.as_deref();
+    let recorded = record.database_uri.as_deref();
     // An address that an earlier attempt recorded keeps its password, because the role was created with that one. The
     // server may have another host name by now.
     let updated = recorded.and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
@@ -61,9 +61,9 @@ async fn ensure_on_server(
 async fn ensure_at_neon(
     context: &JobContext<'_>,
     neon: &Neon,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<String, StepError> {
-    let recorded = placement.database_uri.as_deref();
+    let recorded = record.database_uri.as_deref();
     let agent = context.agent();
     let mut conn = context.pool.acquire().await?;
     db::agents::environment::database_begin(&mut conn, agent, recorded, None).await?;
@@ -83,16 +83,16 @@ async fn ensure_at_neon(
 /// Removes the agent's database. A database that this product did not create stays.
 pub(super) async fn remove(
     context: &mut JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<(), StepError> {
-    if placement.database_status == "none"
-        && placement.database_uri.is_none()
-        && placement.neon_project_id.is_none()
+    if record.database_status == "none"
+        && record.database_uri.is_none()
+        && record.neon_project_id.is_none()
     {
         return Ok(());
     }
     context.start_step(StepName::Database).await?;
-    if is_foreign(context, placement) {
+    if is_foreign(context, record) {
         warn!(
             agent.id = %context.agent_id,
             "the database of agent {} was not created by this product; it is not dropped",
@@ -102,17 +102,17 @@ pub(super) async fn remove(
     }
     match &context.hosts.databases {
         AgentDatabases::Neon(neon) => {
-            let project_id = placement.neon_project_id.as_deref();
-            let drop = neon.drop(context.agent_id, project_id);
-            context.with_heartbeat(drop).await??;
+            let project_id = record.neon_project_id.as_deref();
+            let deletion = neon.delete(context.agent_id, project_id);
+            context.with_heartbeat(deletion).await??;
         }
-        AgentDatabases::Server(server) if placement.neon_project_id.is_none() => {
+        AgentDatabases::Server(server) if record.neon_project_id.is_none() => {
             context
-                .with_heartbeat(server.drop(context.agent_id))
+                .with_heartbeat(server.delete(context.agent_id))
                 .await??;
         }
-        AgentDatabases::Server(_) | AgentDatabases::None => {
-            if placement.neon_project_id.is_some() {
+        AgentDatabases::Server(_) | AgentDatabases::NotConfigured => {
+            if record.neon_project_id.is_some() {
                 return Err(not_configured());
             }
             warn!(
@@ -126,10 +126,10 @@ pub(super) async fn remove(
 }
 
 /// Whether the recorded database does not have the name that this product gives an agent's database.
-fn is_foreign(context: &JobContext<'_>, placement: &Placement) -> bool {
+fn is_foreign(context: &JobContext<'_>, record: &RuntimeRecord) -> bool {
     let name = format!("agent_{}", context.agent_id.uuid().simple());
-    let uri = placement.database_uri.as_deref();
-    placement.neon_project_id.is_none() && uri.is_some_and(|uri| !uri.contains(&name))
+    let uri = record.database_uri.as_deref();
+    record.neon_project_id.is_none() && uri.is_some_and(|uri| !uri.contains(&name))
 }
 
 fn not_configured() -> StepError {

@@ -7,7 +7,7 @@ use crate::agent_databases::DatabaseError;
 use crate::app::agent_state::StateError;
 use crate::app::host_access::{AccountsUnreadable, OpenError};
 use crate::db;
-use crate::domain::agent::StateConflict;
+use crate::domain::agent::StatusConflict;
 use crate::domain::job::JobFailure;
 use crate::failure::Failure;
 use crate::hosts::{EngineError, HostError};
@@ -26,13 +26,13 @@ pub(super) enum StepError {
 
 impl StepError {
     /// A host or a service failed for this reason, which the owner may see.
-    pub(super) fn outside(text: impl Into<String>) -> Self {
-        JobFailure::Outside(text.into()).into()
+    pub(super) fn external(text: impl Into<String>) -> Self {
+        JobFailure::External(text.into()).into()
     }
 
     /// The same failure with another text for the owner.
-    pub(super) fn outside_with_cause<R>(text: &str, failure: Failure<R>) -> Self {
-        Self::Failure(failure.map_reason(|_| JobFailure::Outside(text.to_owned())))
+    pub(super) fn external_with_cause<R>(text: &str, failure: Failure<R>) -> Self {
+        Self::Failure(failure.map_reason(|_| JobFailure::External(text.to_owned())))
     }
 
     /// Whether another attempt may succeed. A database that fails now may answer again by then.
@@ -60,9 +60,9 @@ impl From<JobFailure> for StepError {
     }
 }
 
-impl From<StateConflict> for StepError {
-    fn from(conflict: StateConflict) -> Self {
-        JobFailure::StateConflict(conflict.0).into()
+impl From<StatusConflict> for StepError {
+    fn from(conflict: StatusConflict) -> Self {
+        JobFailure::StatusConflict(conflict.0).into()
     }
 }
 
@@ -77,36 +77,36 @@ impl From<OpenError> for StepError {
 
 impl From<EngineError> for StepError {
     fn from(error: EngineError) -> Self {
-        failed_outside(error)
+        external_failure(error)
     }
 }
 
 impl From<HostError> for StepError {
     fn from(error: HostError) -> Self {
-        failed_outside(error)
+        external_failure(error)
     }
 }
 
 impl From<StateError> for StepError {
     fn from(error: StateError) -> Self {
-        failed_outside(error)
+        external_failure(error)
     }
 }
 
 impl From<DatabaseError> for StepError {
     fn from(error: DatabaseError) -> Self {
-        failed_outside(error)
+        external_failure(error)
     }
 }
 
 impl From<Failure<AccountsUnreadable>> for StepError {
     fn from(error: Failure<AccountsUnreadable>) -> Self {
-        failed_outside(error)
+        external_failure(error)
     }
 }
 
-fn failed_outside<R: Display>(failure: Failure<R>) -> StepError {
-    StepError::Failure(failure.map_reason(|reason| JobFailure::Outside(reason.to_string())))
+fn external_failure<R: Display>(failure: Failure<R>) -> StepError {
+    StepError::Failure(failure.map_reason(|reason| JobFailure::External(reason.to_string())))
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
         for (error, is_retryable) in [
             (JobFailure::Malformed.into(), false),
             (JobFailure::Credit("no credit".to_owned()).into(), false),
-            (StepError::outside("The host is full"), true),
+            (StepError::external("The host is full"), true),
             (sqlx::Error::PoolTimedOut.into(), true),
             (StepError::Lost, false),
         ] {

@@ -54,10 +54,10 @@ async fn poll(
         }
         let container = host.engine.inspect(container_id).await?;
         if !container.is_running || container.restart_count > 0 {
-            return Err(StepError::outside(NOT_STARTED_ERROR));
+            return Err(StepError::external(NOT_STARTED_ERROR));
         }
         if started.elapsed() >= timeout {
-            return Err(StepError::outside(if has_answered {
+            return Err(StepError::external(if has_answered {
                 "The agent did not become healthy in time"
             } else {
                 "The agent does not answer on its health endpoint"

@@ -60,7 +60,7 @@ async fn has_data(
     slot: &HostSlot,
     spec: &LaunchSpec<'_>,
 ) -> Result<bool, StepError> {
-    if spec.placement.data_bind.is_some() && !slot.is_new_host {
+    if spec.record.data_bind.is_some() && !slot.is_new_host {
         return Ok(true);
     }
     let name = container::name(context.agent_id);
@@ -131,7 +131,7 @@ fn is_worth_another_container(reason: EngineErrorReason, attempts: usize) -> boo
 
 fn start_error(error: EngineError) -> StepError {
     match error.reason() {
-        EngineErrorReason::Refused => StepError::outside_with_cause(NOT_STARTED_ERROR, error),
+        EngineErrorReason::Refused => StepError::external_with_cause(NOT_STARTED_ERROR, error),
         _ => error.into(),
     }
 }

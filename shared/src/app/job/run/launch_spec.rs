@@ -7,7 +7,7 @@ use super::context::JobContext;
 use super::error::StepError;
 use super::placement::HostSlot;
 use crate::db;
-use crate::db::agents::placement::Placement;
+use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::container::{
     self, AGENT_LIMITS, API_TOKEN, BRIDGE_PORT, JWT_SECRET, PlatformVariables, WEB_PORT,
 };
@@ -23,7 +23,7 @@ pub(super) struct LaunchSpec<'a> {
     pub(super) database_uri: Option<String>,
     /// The agent gets the state of a backup, if there is one.
     pub(super) restores_backup: bool,
-    pub(super) placement: &'a Placement,
+    pub(super) record: &'a RuntimeRecord,
 }
 
 impl LaunchSpec<'_> {
@@ -39,8 +39,8 @@ impl LaunchSpec<'_> {
             origins.push(format!("https://{}.{domain}", context.agent_id));
         }
         let platform = PlatformVariables {
-            agent_name: self.placement.agent_name.as_deref().unwrap_or_default(),
-            config: self.placement.agent_config.as_ref(),
+            agent_name: self.record.agent_name.as_deref().unwrap_or_default(),
+            config: self.record.agent_config.as_ref(),
             origins: &origins,
             database_uri: self.database_uri.as_deref(),
         };
@@ -49,7 +49,7 @@ impl LaunchSpec<'_> {
 
     /// The owner's variables with the agent's secrets.
     async fn ensure_secrets(&self, context: &JobContext<'_>) -> Result<Value, StepError> {
-        let variables = &self.placement.environment_vars;
+        let variables = &self.record.environment_vars;
         let mut missing = Map::new();
         for name in [JWT_SECRET, API_TOKEN] {
             if variables.get(name).is_none() {
@@ -74,7 +74,7 @@ impl LaunchSpec<'_> {
     ) -> ContainerSpec {
         let name = container::name(context.agent_id);
         // A directory of the host is only there on the host that it was mounted on.
-        let directory = self.placement.data_bind.clone();
+        let directory = self.record.data_bind.clone();
         let data = directory
             .filter(|_| !slot.is_new_host)
             .map_or_else(|| DataMount::Volume(name.clone()), DataMount::Directory);

@@ -7,7 +7,7 @@ use super::context::JobContext;
 use super::error::StepError;
 use crate::app::host_access::{Host, OpenError};
 use crate::db;
-use crate::db::agents::placement::{NewPlacement, Placement};
+use crate::db::agents::placement::{NewPlacement, RuntimeRecord};
 use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::container;
 use crate::domain::job::StepName;
@@ -30,11 +30,11 @@ pub(super) struct HostSlot {
 /// holds unsaved state: the owner has requested the state of a backup instead.
 pub(super) async fn take_slot(
     context: &mut JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
     may_leave_volume: bool,
 ) -> Result<HostSlot, StepError> {
     context.start_step(StepName::Place).await?;
-    let candidates = find_candidates(context, placement, may_leave_volume).await?;
+    let candidates = find_candidates(context, record, may_leave_volume).await?;
     let no_slot = if candidates.is_bound_to_volume {
         "The host that holds the agent's state has no free slot"
     } else {
@@ -51,21 +51,21 @@ pub(super) async fn take_slot(
             }
         };
         if let Some(ports) = take_slot_on(context, &host).await? {
-            let is_new_host = placement.node_id.as_ref() != Some(&host.node.node_id);
+            let is_new_host = record.node_id.as_ref() != Some(&host.node.node_id);
             return Ok(HostSlot {
                 host,
                 ports,
                 is_new_host,
             });
         }
-        first_error.get_or_insert_with(|| StepError::outside(no_slot));
+        first_error.get_or_insert_with(|| StepError::external(no_slot));
     }
     if let Some(error) = first_error {
         return Err(error);
     }
     let mut conn = context.pool.acquire().await?;
     let is_any_registered = db::hosts::coordinates::any_host_enabled(&mut conn).await?;
-    Err(StepError::outside(if is_any_registered {
+    Err(StepError::external(if is_any_registered {
         NO_SLOT
     } else {
         "No host is registered"
@@ -81,13 +81,13 @@ struct Candidates {
 
 async fn find_candidates(
     context: &JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
     may_leave_volume: bool,
 ) -> Result<Candidates, StepError> {
     let mut conn = context.pool.acquire().await?;
-    let node_id = placement.node_id.as_deref();
+    let node_id = record.node_id.as_deref();
     if let Some(node_id) = node_id
-        && placement.has_unsaved_state
+        && record.has_unsaved_state
         && !may_leave_volume
         && let Some(node) = db::hosts::coordinates::host_find(&mut conn, node_id).await?
     {
@@ -125,7 +125,7 @@ async fn check_host(
                 node.id = node_id,
                 "host {node_id} is too busy for another agent"
             );
-            HostCheck::Unusable(StepError::outside("All hosts are too busy"))
+            HostCheck::Unusable(StepError::external("All hosts are too busy"))
         }
         Ok(_) => HostCheck::Usable(host),
         Err(error) => HostCheck::Unusable(error.into()),

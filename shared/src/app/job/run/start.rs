@@ -22,39 +22,39 @@ use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
-use crate::db::agents::placement::{Placement, PublishedContainer};
+use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
 use crate::domain::job::{JobFailure, JobKind, StepName};
 
-const AGENT_NOT_FOUND: JobFailure = JobFailure::StateConflict("Agent not found");
+const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found");
 
 pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
-    let mut placement = match begin(context).await? {
+    let mut record = match begin(context).await? {
         Task::Nothing => return Ok(()),
-        Task::RestoreRunning(placement) => return restore_running(context, &placement).await,
-        Task::Launch(placement) => *placement,
+        Task::RestoreRunning(record) => return restore_running(context, &record).await,
+        Task::Launch(record) => *record,
     };
     let images = &context.hosts.images;
-    let image = images.choose(placement.docker_image.as_deref());
+    let image = images.choose(record.docker_image.as_deref());
     let image = image
         .ok_or_else(|| JobFailure::Refused("The agent's image is not allowed".to_owned()))?
         .to_owned();
-    placement.has_unsaved_state |= cleanup::remove_previous_container(context, &placement).await?;
-    let database_uri = database::ensure(context, &placement).await?;
+    record.has_unsaved_state |= cleanup::remove_previous_container(context, &record).await?;
+    let database_uri = database::ensure(context, &record).await?;
     let is_restore = context.job.kind == JobKind::Restore;
-    let slot = placement::take_slot(context, &placement, is_restore).await?;
+    let slot = placement::take_slot(context, &record, is_restore).await?;
     let spec = LaunchSpec {
         image,
         database_uri,
         // A backup replaces unsaved state in the volume only if the owner requested it.
-        restores_backup: is_restore || slot.is_new_host || !placement.has_unsaved_state,
-        placement: &placement,
+        restores_backup: is_restore || slot.is_new_host || !record.has_unsaved_state,
+        record: &record,
     };
     let launched = launch_and_record(context, &slot, &spec).await;
     if let Err(error) = &launched {
-        roll_back(context, &slot, &placement, error).await;
+        roll_back(context, &slot, &record, error).await;
     }
     launched
 }
@@ -64,9 +64,9 @@ enum Task {
     /// The agent runs already. The job is completed.
     Nothing,
     /// The agent runs, and takes over a backup's state.
-    RestoreRunning(Box<Placement>),
-    /// The agent is launched. The placement is the one before.
-    Launch(Box<Placement>),
+    RestoreRunning(Box<RuntimeRecord>),
+    /// The agent is launched. The record says how it was before.
+    Launch(Box<RuntimeRecord>),
 }
 
 /// Asks the credit gate again, because the credit may have been spent since the request, and marks the agent as being
@@ -77,12 +77,12 @@ async fn begin(context: &mut JobContext<'_>) -> Result<Task, StepError> {
     db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
     let locked = locked.ok_or(AGENT_NOT_FOUND)?;
-    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
-    let placement = Box::new(placement.ok_or(AGENT_NOT_FOUND)?);
+    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
+    let record = Box::new(record.ok_or(AGENT_NOT_FOUND)?);
     let now = db::clock::billing_clock(&mut tx).await?;
     let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
     if jobs.iter().any(|job| !job.kind.is_start()) {
-        return Err(JobFailure::StateConflict("Superseded by a stop").into());
+        return Err(JobFailure::StatusConflict("Superseded by a stop").into());
     }
     let is_running = locked.status == AgentStatus::Running;
     if is_running && context.job.kind == JobKind::Provision {
@@ -106,9 +106,9 @@ async fn begin(context: &mut JobContext<'_>) -> Result<Task, StepError> {
         .await?;
     tx.commit().await?;
     Ok(if is_running {
-        Task::RestoreRunning(placement)
+        Task::RestoreRunning(record)
     } else {
-        Task::Launch(placement)
+        Task::Launch(record)
     })
 }
 
@@ -123,16 +123,16 @@ fn gate_error(error: RequestError) -> StepError {
 /// A running agent takes over a backup's state.
 async fn restore_running(
     context: &mut JobContext<'_>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<(), StepError> {
-    let (Some(node_id), Some(bridge_port)) = (&placement.node_id, placement.bridge()) else {
+    let (Some(node_id), Some(bridge_port)) = (&record.node_id, record.bridge()) else {
         return Err(JobFailure::Refused("The agent has no address".to_owned()).into());
     };
     context.start_step(StepName::Restore).await?;
     let host = cleanup::open_host(context, node_id).await?;
-    let host = host.ok_or_else(|| StepError::outside("The agent's host is not registered"))?;
+    let host = host.ok_or_else(|| StepError::external("The agent's host is not registered"))?;
     let state = launch::backup_state(context, context.job.backup_id).await?;
-    let state = state.ok_or(JobFailure::StateConflict("No backup found"))?;
+    let state = state.ok_or(JobFailure::StatusConflict("No backup found"))?;
     let agent = host.agent(bridge_port);
     context
         .with_heartbeat(agent_state::restore(&agent, state))
@@ -170,14 +170,14 @@ async fn launch_and_record(
     }
     record_addresses(&mut tx, context, slot, &container, &spec.image, now).await?;
     context
-        .finish_step_in(&mut tx, StepName::Running, now)
+        .finish_step_in(&mut tx, StepName::MarkRunning, now)
         .await?;
     context.complete(&mut tx, to, Map::new(), now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Records where the proxy finds the agent.
+/// Records the addresses at which the web proxy reaches the agent.
 async fn record_addresses(
     conn: &mut PgConnection,
     context: &JobContext<'_>,
@@ -196,12 +196,12 @@ async fn record_addresses(
     let bridge = format!("http://{hostname}:{}", container.ports.bridge);
     let web = format!("http://{hostname}:{}", container.ports.web);
     let agent = context.agent();
-    let container = PublishedContainer {
+    let container = StartedContainer {
         bridge_url: &bridge,
         health_url: &web,
         image,
     };
-    db::agents::placement::placement_publish(conn, agent, container, now).await
+    db::agents::placement::placement_record_urls(conn, agent, container, now).await
 }
 
 /// Removes what a failed start has created, as far as possible. What cannot be removed stays recorded, and the next
@@ -209,7 +209,7 @@ async fn record_addresses(
 async fn roll_back(
     context: &JobContext<'_>,
     slot: &HostSlot,
-    before: &Placement,
+    before: &RuntimeRecord,
     start_error: &StepError,
 ) {
     let is_lost = matches!(start_error, StepError::Lost);
@@ -227,7 +227,7 @@ async fn roll_back(
 async fn try_roll_back(
     context: &JobContext<'_>,
     slot: &HostSlot,
-    before: &Placement,
+    before: &RuntimeRecord,
     is_lost: bool,
 ) -> Result<(), StepError> {
     let engine = &slot.host.engine;
@@ -254,7 +254,7 @@ async fn try_roll_back(
     if db::agents::placement::placement_clear(&mut tx, agent, now).await? {
         db::hosts::slots::slot_free(&mut tx, &slot.host.node.node_id).await?;
     }
-    db::agents::placement::placement_restore(&mut tx, agent, before, now).await?;
+    db::agents::placement::placement_revert(&mut tx, agent, before, now).await?;
     tx.commit().await?;
     Ok(())
 }

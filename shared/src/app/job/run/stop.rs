@@ -1,5 +1,5 @@
-//! A stop job: suspends or deletes an agent. Owns: the order of its steps, that a container is seen gone before any row
-//! says so, and that no state is lost on the way.
+//! A stop job: suspends or deletes an agent. Owns: the order of its steps, that no row says that a container is gone
+//! before its host was seen without it, and that no state is lost on the way.
 //!
 //! ```text
 //! suspend: (snapshot) -> stop -> stopped
@@ -20,7 +20,7 @@ use crate::app::agent_state::{self, StateErrorReason};
 use crate::app::host_access::Host;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
-use crate::db::agents::placement::Placement;
+use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
@@ -31,43 +31,45 @@ use crate::domain::job::{JobKind, StepName};
 const MAX_SNAPSHOT_ATTEMPTS: u32 = 2;
 
 pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
-    let Some(placement) = begin(context).await? else {
+    let Some(record) = load_or_complete(context).await? else {
         return Ok(());
     };
     // An agent that cannot be looked for does not count as stopped.
-    if placement.has_unknown_host {
-        return Err(StepError::outside("The agent's host is not known"));
+    if record.has_unknown_host {
+        return Err(StepError::external("The agent's host is not known"));
     }
-    if placement.status() == AgentStatus::Unknown {
-        return Err(StepError::outside(
-            "Agent is in a state this version does not know",
+    if record.status() == AgentStatus::Unknown {
+        return Err(StepError::external(
+            "The agent has a status that this version does not know",
         ));
     }
-    let host = match &placement.node_id {
+    let host = match &record.node_id {
         Some(node_id) => cleanup::open_host(context, node_id).await?,
         None => None,
     };
-    let state = stop_container(context, host.as_ref(), &placement).await?;
+    let state = stop_container(context, host.as_ref(), &record).await?;
     if context.job.kind != JobKind::Delete {
         return finish_suspension(context, state).await;
     }
-    clear_placement(context, &placement).await?;
-    remove_volumes(context, host.as_ref(), &placement).await?;
-    database::remove(context, &placement).await?;
-    delete_row(context, &placement).await
+    clear_placement(context, &record).await?;
+    remove_volumes(context, host.as_ref(), &record).await?;
+    database::remove(context, &record).await?;
+    delete_row(context, &record).await
 }
 
-/// Loads what is to be stopped. `None` if nothing of the agent is on any host: the job is then completed.
-async fn begin(context: &mut JobContext<'_>) -> Result<Option<Placement>, StepError> {
+/// Loads what is to be stopped. If nothing of the agent is on any host, completes the job and returns `None`.
+async fn load_or_complete(
+    context: &mut JobContext<'_>,
+) -> Result<Option<RuntimeRecord>, StepError> {
     let agent = context.agent();
     let mut tx = context.pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
-    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
+    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    if let (Some(locked), Some(placement)) = (locked, placement) {
+    if let (Some(locked), Some(record)) = (locked, record) {
         let is_deletion = context.job.kind == JobKind::Delete;
         let may_have_container = match locked.status {
-            // A start records where it creates a container before it creates it.
+            // A start records the container's name and host before it creates the container.
             AgentStatus::Provisioning => locked.names_container,
             status => status.expects_container(locked.names_container),
         };
@@ -75,7 +77,7 @@ async fn begin(context: &mut JobContext<'_>) -> Result<Option<Placement>, StepEr
             || (is_deletion && locked.needs_cleanup)
             || locked.status == AgentStatus::Unknown
         {
-            return Ok(Some(placement));
+            return Ok(Some(record));
         }
         if is_deletion {
             db::agents::lifecycle::agent_delete(&mut tx, agent).await?;
@@ -103,12 +105,12 @@ enum StateAfterStop {
 async fn stop_container(
     context: &mut JobContext<'_>,
     host: Option<&Host>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<StateAfterStop, StepError> {
     let is_deletion = context.job.kind == JobKind::Delete;
     // If the container is gone already at the first attempt, its unsaved state may still be in the volume. At a later
     // attempt, an earlier one may have saved the state and removed the container.
-    let mut state = if context.job.attempt == 1 && has_unsaved_state(placement) {
+    let mut state = if context.job.attempt == 1 && may_have_unsaved_state(record) {
         StateAfterStop::Unsaved
     } else {
         StateAfterStop::AsRecorded
@@ -119,8 +121,8 @@ async fn stop_container(
     let Some(container) = cleanup::find_container(context, &host.engine).await? else {
         return Ok(state);
     };
-    if !is_deletion && (has_unsaved_state(placement) || cleanup::is_legacy(&container)) {
-        state = save_state(context, host, placement, &container).await?;
+    if !is_deletion && (may_have_unsaved_state(record) || cleanup::is_legacy(&container)) {
+        state = save_state(context, host, record, &container).await?;
     }
     context.start_step(StepName::Stop).await?;
     cleanup::remove_container(context, &host.engine, &container).await?;
@@ -130,10 +132,10 @@ async fn stop_container(
 
 /// Whether the container may hold state that no backup holds. A container that never ran has no state: an empty state
 /// must not become the agent's newest backup.
-fn has_unsaved_state(placement: &Placement) -> bool {
-    placement.has_unsaved_state
+fn may_have_unsaved_state(record: &RuntimeRecord) -> bool {
+    record.has_unsaved_state
         || matches!(
-            placement.status(),
+            record.status(),
             AgentStatus::Running | AgentStatus::Disconnected
         )
 }
@@ -142,11 +144,11 @@ fn has_unsaved_state(placement: &Placement) -> bool {
 async fn save_state(
     context: &mut JobContext<'_>,
     host: &Host,
-    placement: &Placement,
+    record: &RuntimeRecord,
     container: &ContainerObservation,
 ) -> Result<StateAfterStop, StepError> {
     context.start_step(StepName::Snapshot).await?;
-    let Some(state) = read_state(context, host, placement, container).await? else {
+    let Some(state) = read_state(context, host, record, container).await? else {
         context.skip_step(StepName::Snapshot).await?;
         return Ok(StateAfterStop::Unsaved);
     };
@@ -165,11 +167,11 @@ async fn save_state(
 async fn read_state(
     context: &JobContext<'_>,
     host: &Host,
-    placement: &Placement,
+    record: &RuntimeRecord,
     container: &ContainerObservation,
 ) -> Result<Option<Bytes>, StepError> {
     let is_running = container.state == "running";
-    let Some(bridge_port) = placement.bridge().filter(|_| is_running) else {
+    let Some(bridge_port) = record.bridge().filter(|_| is_running) else {
         return Ok(None);
     };
     let agent = host.agent(bridge_port);
@@ -181,7 +183,8 @@ async fn read_state(
         };
         warn!(
             agent.id = %context.agent_id, attempt, %error, cause = error.cause(),
-            "reading the state of agent {} failed; without a backup its state stays in its volume",
+            "could not read the state of agent {}; unless a later attempt succeeds, the state is only in the \
+            agent's volume",
             context.agent_id
         );
         if error.reason() == StateErrorReason::TooLarge {
@@ -200,9 +203,9 @@ async fn finish_suspension(
     let mut tx = context.pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let placement = db::agents::placement::placement_find(&mut tx, agent).await?;
-    if let (Some(locked), Some(placement)) = (locked, placement) {
-        cleanup::clear_placement(context, &mut tx, &placement, now).await?;
+    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
+    if let (Some(locked), Some(record)) = (locked, record) {
+        cleanup::clear_placement(context, &mut tx, &record, now).await?;
         if matches!(state, StateAfterStop::Unsaved) {
             db::agents::placement::unsaved_since_set(&mut tx, agent, Some(now)).await?;
         }
@@ -238,11 +241,14 @@ async fn mark_stopped(
 }
 
 /// Frees the slot of a deleted agent as soon as its container is gone, not only when everything else is removed.
-async fn clear_placement(context: &JobContext<'_>, placement: &Placement) -> Result<(), StepError> {
+async fn clear_placement(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+) -> Result<(), StepError> {
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     context.checkpoint(&mut tx, now).await?;
-    cleanup::clear_placement(context, &mut tx, placement, now).await?;
+    cleanup::clear_placement(context, &mut tx, record, now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -252,14 +258,14 @@ async fn clear_placement(context: &JobContext<'_>, placement: &Placement) -> Res
 async fn remove_volumes(
     context: &mut JobContext<'_>,
     host: Option<&Host>,
-    placement: &Placement,
+    record: &RuntimeRecord,
 ) -> Result<(), StepError> {
     context.start_step(StepName::Volume).await?;
     let name = container::name(context.agent_id);
     if let Some(host) = host {
         host.engine.remove_volume(&name).await?;
     }
-    for node_id in &placement.former_nodes {
+    for node_id in &record.former_nodes {
         if let Some(host) = cleanup::open_host(context, node_id).await? {
             host.engine.remove_volume(&name).await?;
         }
@@ -267,17 +273,17 @@ async fn remove_volumes(
     context.finish_step(StepName::Volume).await
 }
 
-async fn delete_row(context: &mut JobContext<'_>, placement: &Placement) -> Result<(), StepError> {
+async fn delete_row(context: &mut JobContext<'_>, record: &RuntimeRecord) -> Result<(), StepError> {
     let agent = context.agent();
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     db::agents::lifecycle::agent_delete(&mut tx, agent).await?;
     let mut details = Map::new();
-    if placement.data_bind.is_some() {
-        let notice = "A directory of the host that was mounted as the agent's data was left";
+    if record.data_bind.is_some() {
+        let notice = "The host directory that was mounted as the agent's volume was not removed";
         warn!(
-            agent.id = %agent.agent_id, node.id = placement.node_id,
-            "agent {} is deleted; a directory of its host that was mounted as its data was left",
+            agent.id = %agent.agent_id, node.id = record.node_id,
+            "agent {} is deleted; the host directory that was mounted as its volume was not removed",
             agent.agent_id
         );
         details.insert("left".to_owned(), Value::from(notice));

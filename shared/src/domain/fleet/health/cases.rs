@@ -17,7 +17,7 @@ const READ_ERRORS: [HostReadError; 12] = [
     HostReadError::AddressRefused,
     HostReadError::NoKey,
     HostReadError::Protocol,
-    HostReadError::TooLong,
+    HostReadError::ResponseTooLarge,
     HostReadError::ForwardingRefused,
     HostReadError::DockerUnavailable,
     HostReadError::NotInspected,
