@@ -103,7 +103,7 @@ fn a_container_that_does_not_become_healthy_is_removed() {
 }
 
 /// Two jobs that create the agents' network at the same moment leave two of one name, and Docker refuses the
-/// name from then on.
+/// name from then on. The network in which agents cannot reach each other is the one that is kept.
 #[test]
 fn an_agent_starts_on_a_host_with_two_networks_of_the_same_name() {
     run(async {
@@ -111,16 +111,25 @@ fn an_agent_starts_on_a_host_with_two_networks_of_the_same_name() {
             return;
         };
         let engine = &lab.hosts[0].engine;
-        let body = json!({"Name": "milady-agents", "Driver": "bridge"});
-        for _ in 0..2 {
+        let isolation = json!({"com.docker.network.bridge.enable_icc": "false"});
+        // Two of each, so that neither the order of creation nor that of the ids decides.
+        let mut isolated_ids = Vec::new();
+        for options in [&json!({}), &isolation, &isolation, &json!({})] {
+            let body = json!({"Name": "milady-agents", "Driver": "bridge", "Options": options});
             let created = engine.call("POST", "/networks/create", Some(&body)).await;
-            created.expect("a network");
+            let id = created.expect("a network")["Id"].clone();
+            if *options == isolation {
+                isolated_ids.push(id);
+            }
         }
+        isolated_ids.sort_by_key(|id| id.as_str().map(str::to_owned));
         let ambiguous = engine.call("GET", "/networks/milady-agents", None).await;
         assert!(ambiguous.is_err(), "{ambiguous:?}");
         lab.running_agent(json!({})).await;
         let network = engine.call("GET", "/networks/milady-agents", None).await;
-        assert!(network.is_ok(), "{network:?}");
+        let network = network.expect("one network");
+        assert_eq!(network["Id"], isolated_ids[0]);
+        assert_eq!(network["Options"], isolation);
     });
 }
 
