@@ -33,6 +33,8 @@ pub enum Fault {
     DoneWithStatus(u16),
     /// A list is empty and reports its projects as unavailable.
     Incomplete,
+    /// A list lacks its last project and reports it as unavailable.
+    LastUnavailable,
 }
 
 /// A running stand-in, which stops when dropped.
@@ -207,7 +209,7 @@ async fn answer(
             let list = json!({"projects": [], "unavailable_project_ids": ["quiet-river-000001"]});
             return json_response((200, list), None);
         }
-        Some(Fault::LostAnswer | Fault::DoneWithStatus(_)) | None => {}
+        Some(Fault::LostAnswer | Fault::DoneWithStatus(_) | Fault::LastUnavailable) | None => {}
     }
     let authorization = headers
         .get("authorization")
@@ -223,6 +225,12 @@ async fn answer(
             let broken = std::io::Error::other("broken off");
             let body = Body::from_stream(stream::iter([Ok("{\"project\":"), Err(broken)]));
             response(result.0, None, body)
+        }
+        Some(Fault::LastUnavailable) => {
+            let (status, mut list) = result;
+            let unavailable = list["projects"].as_array_mut().and_then(Vec::pop);
+            list["unavailable_project_ids"] = json!([unavailable.expect("a project")["id"]]);
+            json_response((status, list), None)
         }
         Some(Fault::DoneWithStatus(status)) => json_response(refusal(status), None),
         _ => json_response(result, None),

@@ -89,6 +89,15 @@ fn deleting_by_id_or_by_name_can_be_repeated() {
             assert_eq!(reason(neon.delete(agent_id, None).await), Ok(()));
             assert_eq!(api.project_names(), [format!("{name}-copy")]);
         }
+        // A duplicate that Neon cannot read at the moment is not forgotten.
+        ensure(&api, agent_id).await;
+        let _ = api.add_project(&name);
+        api.fail_next(Method::GET, Fault::LastUnavailable);
+        let incomplete = neon.delete(agent_id, None).await;
+        assert_eq!(reason(incomplete), Err(DatabaseErrorReason::Unavailable));
+        assert_eq!(api.project_names(), [format!("{name}-copy"), name.clone()]);
+        assert_eq!(reason(neon.delete(agent_id, None).await), Ok(()));
+        assert_eq!(api.project_names(), [format!("{name}-copy")]);
         // A DELETE with a lost response is repeated.
         api.fail_next(Method::DELETE, Fault::DoneWithStatus(502));
         assert_eq!(reason(neon.delete(agent_id, Some(&other)).await), Ok(()));

@@ -79,12 +79,15 @@ impl Neon {
         let name = name(agent_id);
         with_timeout(async {
             let session = self.session()?;
-            let existing = session.find(&name).await?.into_iter().next();
-            let (project_id, uri) = if let Some(project_id) = existing {
-                (project_id, None)
-            } else {
-                let created = session.create(&name).await?;
-                (created.project_id, created.uri)
+            let found = session.find(&name).await?;
+            let (project_id, uri) = match found.project_ids.into_iter().next() {
+                Some(project_id) => (project_id, None),
+                // Treating a project that may exist as missing would create a second one.
+                None if !found.is_complete => return Err(DatabaseErrorReason::Unavailable.into()),
+                None => {
+                    let created = session.create(&name).await?;
+                    (created.project_id, created.uri)
+                }
             };
             let uri = match uri {
                 Some(uri) => uri,
@@ -107,14 +110,19 @@ impl Neon {
     ) -> Result<(), DatabaseError> {
         with_timeout(async {
             let session = self.session()?;
-            let project_ids = match project_id {
-                Some(project_id) => vec![project_id.to_owned()],
-                None => session.find(&name(agent_id)).await?,
-            };
-            for project_id in project_ids {
-                session.delete(&project_id).await?;
+            if let Some(project_id) = project_id {
+                return session.delete(project_id).await;
             }
-            Ok(())
+            let found = session.find(&name(agent_id)).await?;
+            for project_id in &found.project_ids {
+                session.delete(project_id).await?;
+            }
+            if found.is_complete {
+                Ok(())
+            } else {
+                // One of the projects that Neon could not read may have the name, too.
+                Err(DatabaseErrorReason::Unavailable.into())
+            }
         })
         .await
     }

@@ -56,6 +56,14 @@ struct ConnectionUri {
     connection_uri: String,
 }
 
+/// The projects of one name.
+pub(super) struct FoundProjects {
+    /// Sorted: if there are several, every call takes the same one.
+    pub(super) project_ids: Vec<String>,
+    /// Whether Neon could read all projects. If not, there may be more of this name.
+    pub(super) is_complete: bool,
+}
+
 /// A project that was just created.
 pub(super) struct CreatedProject {
     pub(super) project_id: String,
@@ -101,8 +109,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The ids of all projects of a name, sorted.
-    pub(super) async fn find(&self, name: &str) -> Result<Vec<String>, DatabaseError> {
+    pub(super) async fn find(&self, name: &str) -> Result<FoundProjects, DatabaseError> {
         let mut url = self.url(&["projects"])?;
         url.query_pairs_mut()
             .extend_pairs([("search", name), ("limit", MAX_PROJECTS)]);
@@ -110,14 +117,12 @@ impl<'a> Session<'a> {
         // The search also matches parts of names.
         let projects = list.projects.into_iter();
         let matching = projects.filter(|project| project.name == name);
-        let mut ids: Vec<String> = matching.map(|project| project.id).collect();
-        if ids.is_empty() && !list.unavailable_project_ids.is_empty() {
-            // The project may be among those. Treating it as missing would create a second one.
-            return Err(DatabaseErrorReason::Unavailable.into());
-        }
-        // If there are several, every call takes the same one.
-        ids.sort();
-        Ok(ids)
+        let mut project_ids: Vec<String> = matching.map(|project| project.id).collect();
+        project_ids.sort();
+        Ok(FoundProjects {
+            project_ids,
+            is_complete: list.unavailable_project_ids.is_empty(),
+        })
     }
 
     pub(super) async fn create(&self, name: &str) -> Result<CreatedProject, DatabaseError> {
