@@ -175,7 +175,12 @@ async fn fetch(url: &reqwest::Url) -> Result<JwkSet, Failure<NotFetched>> {
         .map_err(with_reason(NotFetched))?;
     let response = client.get(url.clone()).send().await;
     let response = response.and_then(reqwest::Response::error_for_status);
-    let response = response.map_err(with_reason(NotFetched))?;
-    let body = response.bytes().await.map_err(with_reason(NotFetched))?;
+    let response = response.map_err(not_fetched)?;
+    let body = response.bytes().await.map_err(not_fetched)?;
     serde_json::from_slice(&body).map_err(with_reason(NotFetched))
+}
+
+/// Leaves out the URL.
+fn not_fetched(error: reqwest::Error) -> Failure<NotFetched> {
+    Failure::new(NotFetched).with_cause(error.without_url())
 }

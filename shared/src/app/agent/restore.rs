@@ -27,7 +27,6 @@ pub struct RestoreRequest {
     /// When the backup was taken.
     pub created_at: DateTime<Utc>,
     /// Whether the job has restored the state.
-    #[serde(default)]
     pub is_done: bool,
 }
 

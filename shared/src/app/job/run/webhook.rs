@@ -122,7 +122,7 @@ async fn call(
         } else {
             DeliveryErrorReason::Unreachable
         };
-        DeliveryError::new(reason).with_cause(error)
+        DeliveryError::new(reason).with_cause(error.without_url())
     })?;
     let status = response.status();
     if status.is_success() {
