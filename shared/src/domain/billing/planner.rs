@@ -13,8 +13,8 @@ use crate::domain::ids::{AgentId, SpanId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// Debt older than this is written off. The period is long, so that waiting for the write-off is never cheaper than
-/// paying.
+/// Debt older than this is written off. The period is long, so that waiting for it is no alternative to paying: agents
+/// in debt are suspended long before.
 const WRITE_OFF_AFTER: TimeDelta = TimeDelta::days(90);
 
 /// A ledger row for one slice.
