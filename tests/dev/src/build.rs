@@ -37,15 +37,15 @@ pub fn target_directory() -> Result<PathBuf> {
         .context("cargo metadata names no target directory")
 }
 
-/// The names of the functions: the folders below `functions/`.
+/// The names of the functions: the files in `functions/src/bin/`.
 pub fn function_names() -> Result<Vec<String>> {
-    let folder = workspace().join("functions");
+    let folder = workspace().join("functions/src/bin");
     let entries =
         fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut names: Vec<String> = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.path().join("Cargo.toml").is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
         .collect();
     names.sort();
     Ok(names)
@@ -54,9 +54,8 @@ pub fn function_names() -> Result<Vec<String>> {
 /// Builds every function and returns the directory of the binaries. Prints nothing unless the build
 /// fails.
 pub fn functions(release: bool) -> Result<PathBuf> {
-    let names = function_names()?;
     let output = Command::new(cargo())
-        .args(arguments(&names, release))
+        .args(arguments(&[], release))
         .arg("--quiet")
         .current_dir(workspace())
         .stdin(Stdio::null())
@@ -68,10 +67,10 @@ pub fn functions(release: bool) -> Result<PathBuf> {
 
 /// Like [`functions`], with cargo's progress on standard error. Dropping the future ends the build.
 pub async fn functions_with_progress(release: bool) -> Result<PathBuf> {
-    selected_functions_with_progress(&function_names()?, release).await
+    selected_functions_with_progress(&[], release).await
 }
 
-/// Like [`functions_with_progress`], for the named functions only.
+/// Like [`functions_with_progress`], for the named functions only. No name means all of them.
 pub async fn selected_functions_with_progress(names: &[String], release: bool) -> Result<PathBuf> {
     let output = tokio::process::Command::new(cargo())
         .args(arguments(names, release))
@@ -94,12 +93,14 @@ fn cargo() -> OsString {
 }
 
 fn arguments(names: &[String], release: bool) -> Vec<String> {
-    let mut arguments = vec!["build".to_owned()];
-    for name in names {
-        arguments.extend(["--package".to_owned(), name.clone()]);
-    }
-    arguments.push("--bins".to_owned());
-    arguments.push("--message-format=json-render-diagnostics".to_owned());
+    let mut arguments: Vec<String> = [
+        "build",
+        "--package=functions",
+        "--message-format=json-render-diagnostics",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    arguments.extend(names.iter().map(|name| format!("--bin={name}")));
     if release {
         arguments.push("--release".to_owned());
     }

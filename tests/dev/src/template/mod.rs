@@ -48,7 +48,7 @@ pub struct Table {
 
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// From `CodeUri: target/lambda/<name>/`; the same as the folder below `functions/`.
+    /// From `CodeUri: target/lambda/<name>/`; the same as the file in `functions/src/bin/`.
     pub name: String,
     /// The resource's name in the template.
     pub resource: String,
