@@ -54,8 +54,9 @@ pub fn function_names() -> Result<Vec<String>> {
 /// Builds every function and returns the directory of the binaries. Prints nothing unless the build
 /// fails.
 pub fn functions(release: bool) -> Result<PathBuf> {
+    let names = function_names()?;
     let output = Command::new(cargo())
-        .args(arguments(&[], release))
+        .args(arguments(&names, release))
         .arg("--quiet")
         .current_dir(workspace())
         .stdin(Stdio::null())
@@ -67,10 +68,10 @@ pub fn functions(release: bool) -> Result<PathBuf> {
 
 /// Like [`functions`], with cargo's progress on standard error. Dropping the future ends the build.
 pub async fn functions_with_progress(release: bool) -> Result<PathBuf> {
-    selected_functions_with_progress(&[], release).await
+    selected_functions_with_progress(&function_names()?, release).await
 }
 
-/// Like [`functions_with_progress`], for the named functions only. No name means all of them.
+/// Like [`functions_with_progress`], for the named functions only.
 pub async fn selected_functions_with_progress(names: &[String], release: bool) -> Result<PathBuf> {
     let output = tokio::process::Command::new(cargo())
         .args(arguments(names, release))
@@ -92,18 +93,16 @@ fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// The functions are built together with this package, so that both share the compiled dependencies. A release
+/// build has only what the functions need, as in a deployment.
 fn arguments(names: &[String], release: bool) -> Vec<String> {
-    let mut arguments: Vec<String> = [
-        "build",
-        "--package=functions",
-        "--message-format=json-render-diagnostics",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut arguments = vec![
+        "build".to_owned(),
+        "--package=functions".to_owned(),
+        "--message-format=json-render-diagnostics".to_owned(),
+    ];
     arguments.extend(names.iter().map(|name| format!("--bin={name}")));
-    if release {
-        arguments.push("--release".to_owned());
-    }
+    arguments.push(if release { "--release" } else { "--package=dev" }.to_owned());
     arguments
 }
 

@@ -5,6 +5,7 @@ mod queries;
 mod source;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The library's files, by their path below `shared/src`.
@@ -264,4 +265,41 @@ fn json_numbers_are_never_of_arbitrary_precision() {
     let features = String::from_utf8_lossy(&lock.stdout);
     assert!(features.contains("serde_json feature"), "{features}");
     assert!(!features.contains("arbitrary_precision"), "{features}");
+}
+
+/// The features of each dependency, as a build of these packages alone has them.
+fn dependency_features(packages: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut command = std::process::Command::new(env!("CARGO"));
+    command.args(["tree", "--offline", "--prefix", "none", "--no-dedupe"]);
+    command.args(["--edges", "normal,build", "--format", "{p}|{f}"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    let output = command
+        .current_dir(dev::build::workspace())
+        .output()
+        .expect("cargo tree");
+    let mut features: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let Some((package, list)) = line.split_once('|') {
+            let known = features.entry(package.to_owned()).or_default();
+            known.extend(list.split(',').map(str::to_owned));
+        }
+    }
+    features
+}
+
+#[test]
+fn the_local_stack_and_the_functions_share_their_compiled_dependencies() {
+    // Other features of tokio alone would have `cargo dev` compile most of its dependencies twice.
+    let alone = dependency_features(&["dev"]);
+    let together = dependency_features(&["dev", "functions"]);
+    assert!(alone.len() > 100, "{alone:?}");
+    for (package, features) in &alone {
+        assert_eq!(
+            Some(features),
+            together.get(package),
+            "{package}: name the dependency that adds the features in tests/dev/Cargo.toml"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Tests of the parser, and that the template, the function folders, the sample events and the
+//! Tests of the parser, and that the template, the files of the functions, the sample events and the
 //! route table of `cargo lambda watch` agree.
 
 use std::collections::BTreeSet;
@@ -168,21 +168,21 @@ fn misspelt_key_inside_an_event_is_an_error() {
 }
 
 #[test]
-fn template_folders_and_sample_events_name_the_same_functions() {
+fn template_files_and_sample_events_name_the_same_functions() {
     let template = Template::load().unwrap();
-    let folders: BTreeSet<String> = build::function_names().unwrap().into_iter().collect();
+    let files: BTreeSet<String> = build::function_names().unwrap().into_iter().collect();
     let in_template: BTreeSet<String> = template
         .functions
         .iter()
         .map(|function| function.name.clone())
         .collect();
-    assert_eq!(in_template, folders, "template.yaml and functions/");
+    assert_eq!(in_template, files, "template.yaml and functions/");
     let events: BTreeSet<String> = fs::read_dir(build::workspace().join("events"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(events, folders, "events/ and functions/");
+    assert_eq!(events, files, "events/ and functions/");
     for function in &template.functions {
         assert_eq!(function.resource, pascal_case(&function.name));
     }
