@@ -102,7 +102,14 @@ fn arguments(names: &[String], release: bool) -> Vec<String> {
         "--message-format=json-render-diagnostics".to_owned(),
     ];
     arguments.extend(names.iter().map(|name| format!("--bin={name}")));
-    arguments.push(if release { "--release" } else { "--package=dev" }.to_owned());
+    arguments.push(
+        if release {
+            "--release"
+        } else {
+            "--package=dev"
+        }
+        .to_owned(),
+    );
     arguments
 }
 

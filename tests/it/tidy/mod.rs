@@ -303,3 +303,52 @@ fn the_local_stack_and_the_functions_share_their_compiled_dependencies() {
         );
     }
 }
+
+/// The names of all test functions that begin with the code of a known failure: `f17_...`, `f01_f02_...`.
+fn tests_of_known_failures() -> BTreeMap<String, Vec<String>> {
+    let root = dev::build::workspace();
+    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for folder in ["shared/src", "tests"] {
+        for (_, text) in source::read_folder(&root.join(folder)) {
+            for line in text.lines() {
+                let Some(name) = line.trim_start().strip_prefix("fn f") else {
+                    continue;
+                };
+                let name = format!("f{}", name.split('(').next().unwrap_or_default());
+                for code in name.split('_').take_while(|part| is_code(part)) {
+                    let known = tests.entry(code.to_uppercase()).or_default();
+                    known.push(name.clone());
+                }
+            }
+        }
+    }
+    tests
+}
+
+fn is_code(part: &str) -> bool {
+    let digits = part.strip_prefix('f').unwrap_or_default();
+    digits.len() >= 2 && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+#[test]
+fn every_listed_failure_has_its_test_and_every_such_test_is_listed() {
+    let readme = dev::build::workspace().join("tests/README.md");
+    let readme = std::fs::read_to_string(readme).expect("tests/README.md");
+    let tests = tests_of_known_failures();
+    let mut listed = BTreeSet::new();
+    for row in readme.lines().filter(|line| line.starts_with("| F")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (code, name) = (cells[1], cells[3].trim_matches('`'));
+        let names = tests.get(code).map(Vec::as_slice).unwrap_or_default();
+        assert!(
+            names.iter().any(|known| known == name),
+            "{code} has no test {name}"
+        );
+        listed.insert(code.to_owned());
+    }
+    let tested: BTreeSet<String> = tests.into_keys().collect();
+    assert_eq!(
+        tested, listed,
+        "the codes of tests and those of tests/README.md"
+    );
+}
