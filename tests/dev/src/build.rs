@@ -102,14 +102,12 @@ fn arguments(names: &[String], release: bool) -> Vec<String> {
         "--message-format=json-render-diagnostics".to_owned(),
     ];
     arguments.extend(names.iter().map(|name| format!("--bin={name}")));
-    arguments.push(
-        if release {
-            "--release"
-        } else {
-            "--package=dev"
-        }
-        .to_owned(),
-    );
+    let kind = if release {
+        "--release"
+    } else {
+        "--package=dev"
+    };
+    arguments.push(kind.to_owned());
     arguments
 }
 

@@ -63,11 +63,10 @@ impl Engine {
             if count == 1 {
                 break;
             }
-            let removed = ignore_missing(self.docker.remove_network(id).await);
-            match removed.map_err(|error| (error.reason(), error)) {
+            match ignore_missing(self.docker.remove_network(id).await) {
                 Ok(()) => count -= 1,
-                Err((EngineErrorReason::Refused, _)) => {}
-                Err((_, error)) => return Err(error),
+                Err(error) if error.reason() == EngineErrorReason::Refused => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
