@@ -13,6 +13,7 @@
 pub mod audit;
 pub mod cache;
 pub mod calls;
+pub mod derived;
 pub mod failure;
 pub mod fleet;
 pub mod headscale;

@@ -1,5 +1,6 @@
 //! The integration tests, one binary. They mirror the library: `api` mirrors the routes, `billing` tests the
-//! metering and charging, `cache` the snapshot cache, `databases` agents' own databases, `hosts` and `refresh`
+//! metering and charging, `cache` the snapshot cache, `databases` agents' own databases, `derived` the
+//! files that are derived from the code, `hosts` and `refresh`
 //! the inspection of hosts, `host_client` the connections to hosts, `jobs` the work outside requests, `secrets`
 //! reading our secrets, `sim` the simulated hosts. `functions` starts the binaries that ship.
 
@@ -18,6 +19,7 @@ mod api;
 mod billing;
 mod cache;
 mod databases;
+mod derived;
 mod functions;
 mod host_client;
 mod hosts;

@@ -6,11 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use lambda_http::{Body, Request, RequestExt, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::problem::{Problem, log_internal};
 use super::response;
+use super::schema::{Cursor, Succeeded};
 use crate::db::page::PagePosition;
 
 /// The entries of a page, unless the client asks for fewer.
@@ -138,12 +140,40 @@ pub fn name_cursor(request: &Request) -> Result<Option<String>, Problem> {
         .ok_or_else(|| Problem::field("cursor", "is not valid; start again without it"))
 }
 
+/// The entries of one page.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Entries<T>(#[schemars(length(max = MAX_PAGE))] pub Vec<T>);
+
+/// One page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Page<T> {
+    success: Succeeded,
+    data: T,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Cursor")]
+    next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub fn new(data: T, next_cursor: Option<String>) -> Self {
+        Self {
+            success: Succeeded,
+            data,
+            next_cursor,
+        }
+    }
+}
+
 /// A 200 with an `ETag`, or 304 if the client already has this body.
 ///
 /// # Errors
 /// 500 if the body has no JSON form.
 pub fn respond(request: &Request, body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let mut response = response::ok(body)?;
+    let mut response = response::with_status(200, body)?;
     let Body::Text(text) = response.body() else {
         return Ok(response);
     };

@@ -2,19 +2,31 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_http::Request;
+use schemars::json_schema;
 
 use super::body::Fields;
 use super::list;
 use super::problem::Problem;
+use super::schema::schemas;
 use crate::app::agent::logs::{LogPart, Since};
 
 const DEFAULT_LINES: u32 = 200;
-const MAX_LINES: i32 = 5_000;
+pub(super) const MAX_LINES: i32 = 5_000;
 /// A hundred years: a date that is further back could not be represented.
 const MAX_AGE: TimeDelta = TimeDelta::days(36_500);
 
 const LINES_RULE: &str = "must be a number from 1 to 5000";
 const SINCE_RULE: &str = "must be an ISO 8601 date or an age such as 90s, 30m, 1h, 7d";
+
+/// A number of lines in a query.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLines;
+
+schemas! {
+    LogLines, "LogLines", json_schema!({
+        "type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES,
+    });
+}
 
 /// The part that a query asks for. `lines` is the name of the parameter with the number of lines.
 ///

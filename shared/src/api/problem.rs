@@ -2,10 +2,11 @@
 //! Owns: the only mapping from errors to status codes, and the log line of an error that a request ends with.
 
 use lambda_http::{Body, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use tracing::{error, warn};
 
+use super::schema::Always;
 use crate::app::billing::run::RunError;
 use crate::app::error::RequestError;
 use crate::cache::CacheError;
@@ -27,7 +28,7 @@ mod retry_after {
 }
 
 /// A field of the request that is not valid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// The field's name on the wire.
     pub field: &'static str,
@@ -210,35 +211,78 @@ impl Problem {
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
         if let Some(credit) = self.credit {
-            let body = json!({
-                "success": false, "error": self.error, "requiredBalance": credit.required_balance,
-                "currentBalance": credit.current_balance,
-            });
-            let response = Response::builder()
-                .status(self.status)
-                .header("content-type", "application/json")
-                .header("cache-control", "no-store")
-                .body(Body::Text(body.to_string()));
-            return response.unwrap_or_default();
+            let body = PaymentRequiredBody {
+                success: Always,
+                error: self.error,
+                required_balance: credit.required_balance,
+                current_balance: credit.current_balance,
+            };
+            return render(self.status, "application/json", None, &body);
         }
-        let mut body = json!({
-            "type": "about:blank", "title": self.title, "status": self.status,
-            "detail": self.error, "instance": request_id, "success": false, "error": self.error,
-        });
-        if let (Some(body), false) = (body.as_object_mut(), self.details.is_empty()) {
-            body.insert("details".to_owned(), json!(self.details));
-        }
-        let mut response = Response::builder()
-            .status(self.status)
-            .header("content-type", "application/problem+json")
-            .header("cache-control", "no-store");
-        if let Some(seconds) = self.retry_after {
-            response = response.header("retry-after", seconds);
-        }
-        response
-            .body(Body::Text(body.to_string()))
-            .unwrap_or_default()
+        let body = ProblemBody {
+            type_: "about:blank",
+            title: self.title,
+            status: self.status,
+            detail: &self.error,
+            instance: request_id,
+            success: Always,
+            error: &self.error,
+            details: &self.details,
+        };
+        let media_type = "application/problem+json";
+        render(self.status, media_type, self.retry_after, &body)
     }
+}
+
+fn render(
+    status: u16,
+    media_type: &str,
+    retry_after: Option<u32>,
+    body: &impl Serialize,
+) -> Response<Body> {
+    let mut response = Response::builder()
+        .status(status)
+        .header("content-type", media_type)
+        .header("cache-control", "no-store");
+    if let Some(seconds) = retry_after {
+        response = response.header("retry-after", seconds);
+    }
+    let text = serde_json::to_string(body).unwrap_or_default();
+    response.body(Body::Text(text)).unwrap_or_default()
+}
+
+/// The body of a refusal: a problem of RFC 9457.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "about:blank"))]
+    type_: &'static str,
+    title: &'static str,
+    #[schemars(range(min = 400, max = 599))]
+    status: u16,
+    detail: &'a str,
+    /// The id of the request.
+    #[schemars(length(min = 1))]
+    instance: &'a str,
+    success: Always<false>,
+    /// The same text as `detail`.
+    error: &'a str,
+    /// One entry per field that is not valid.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schemars(length(min = 1))]
+    details: &'a [FieldError],
+}
+
+/// The body of a 402.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "PaymentRequired")]
+pub struct PaymentRequiredBody {
+    success: Always<false>,
+    error: String,
+    required_balance: Money,
+    current_balance: Money,
 }
 
 /// For `map_err`: logs the error's class with `message`, and makes it a 500.

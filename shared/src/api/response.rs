@@ -8,9 +8,11 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use lambda_http::{Body, Response};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::problem::{Problem, log_internal};
+use super::schema::Succeeded;
 use crate::domain::money::Money;
 
 /// A body that is sent while it is being made. It never fails: the runtime would pass the error on as if it
@@ -24,39 +26,58 @@ pub fn number(value: Decimal) -> Money {
     Money::rounded(value)
 }
 
-/// 200.
+/// `{"success": true, "data": ...}`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Data<T> {
+    success: Succeeded,
+    data: T,
+}
+
+/// `{"success": true}`.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Done {
+    success: Succeeded,
+}
+
+impl<T> Data<T> {
+    pub fn new(data: T) -> Self {
+        Self {
+            success: Succeeded,
+            data,
+        }
+    }
+}
+
+/// 200 with the data.
 ///
 /// # Errors
 /// 500 if the body has no JSON form.
-pub fn ok(body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    with_status(200, body)
+pub fn ok(data: impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(200, &Data::new(data))
 }
 
-/// 201: the request made something.
+/// 201 with the data: the request made something.
 ///
 /// # Errors
 /// 500 if the body has no JSON form.
-pub fn created(body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    with_status(201, body)
+pub fn created(data: impl Serialize) -> Result<Response<Body>, Problem> {
+    with_status(201, &Data::new(data))
 }
 
-/// 202: a job will do it.
+/// 200 without data.
 ///
 /// # Errors
 /// 500 if the body has no JSON form.
-pub fn accepted(body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    with_status(202, body)
+pub fn done() -> Result<Response<Body>, Problem> {
+    with_status(200, &Done::default())
 }
 
-/// 409 with a body that names the job that is active already.
+/// A response with exactly this body.
 ///
 /// # Errors
 /// 500 if the body has no JSON form.
-pub fn in_progress(body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    with_status(409, body)
-}
-
-fn with_status(status: u16, body: &impl Serialize) -> Result<Response<Body>, Problem> {
+pub fn with_status(status: u16, body: &impl Serialize) -> Result<Response<Body>, Problem> {
     let text = serde_json::to_string(body).map_err(log_internal("response has no JSON form"))?;
     Response::builder()
         .status(status)

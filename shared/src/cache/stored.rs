@@ -227,7 +227,7 @@ struct StoredAgent {
 }
 
 fn agent_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AgentStatus, D::Error> {
-    String::deserialize(deserializer).map(|word| AgentStatus::parse(&word))
+    String::deserialize(deserializer).map(|word| AgentStatus::parse_or_unknown(&word))
 }
 
 #[derive(Serialize, Deserialize)]

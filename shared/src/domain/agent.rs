@@ -1,47 +1,26 @@
 //! The statuses of an agent. Owns: the database's words for them, and which event leads from which status to which.
 //! Does not own: when an event happens (`app`, `domain::fleet`).
 
-use serde::{Serialize, Serializer};
+use super::words::words;
 
-/// `milady_sandboxes.status`. `Unknown` stands for a word of a newer version; nothing is done to such an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentStatus {
-    Pending,
-    Provisioning,
-    Running,
-    Stopped,
-    Disconnected,
-    Error,
-    Unknown,
+words! {
+    /// `milady_sandboxes.status`. `Unknown` stands for a word of a newer version; nothing is done to such an agent.
+    pub enum AgentStatus {
+        Pending = "pending",
+        Provisioning = "provisioning",
+        Running = "running",
+        Stopped = "stopped",
+        Disconnected = "disconnected",
+        Error = "error",
+        Unknown = "unknown",
+    }
 }
 
 impl AgentStatus {
     /// Parses the database's word.
     #[must_use]
-    pub fn parse(word: &str) -> Self {
-        match word {
-            "pending" => Self::Pending,
-            "provisioning" => Self::Provisioning,
-            "running" => Self::Running,
-            "stopped" => Self::Stopped,
-            "disconnected" => Self::Disconnected,
-            "error" => Self::Error,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The database's word, or `unknown` for [`AgentStatus::Unknown`].
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Provisioning => "provisioning",
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-            Self::Disconnected => "disconnected",
-            Self::Error => "error",
-            Self::Unknown => "unknown",
-        }
+    pub fn parse_or_unknown(word: &str) -> Self {
+        Self::parse(word).unwrap_or(Self::Unknown)
     }
 
     /// The status after the event, or why the event cannot happen in this status.
@@ -76,12 +55,6 @@ impl AgentStatus {
             Self::Error => is_recorded,
             Self::Pending | Self::Stopped | Self::Unknown => false,
         }
-    }
-}
-
-impl Serialize for AgentStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -165,66 +138,31 @@ const TRANSITIONS: &[(AgentStatus, AgentEvent, AgentStatus)] = {
 #[error("{0}")]
 pub struct StatusConflict(pub &'static str);
 
-/// `milady_sandboxes.billing_status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BillingStatus {
-    /// The agent has no debt, and the organization's credit is not low.
-    Active,
-    /// The agent has no debt, but the organization's credit is low.
-    Warning,
-    /// The agent has a debt, and its shutdown is scheduled.
-    ShutdownPending,
-    /// The agent was stopped because of its debt.
-    Suspended,
-    /// An operator lets the agent run for free: it is never metered, charged, warned about or suspended.
-    Exempt,
-}
-
-impl BillingStatus {
-    /// Parses the database's word. A check constraint of the table allows these five only.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::Active,
-            Self::Warning,
-            Self::ShutdownPending,
-            Self::Suspended,
-            Self::Exempt,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == word)
-    }
-
-    /// The database's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Warning => "warning",
-            Self::ShutdownPending => "shutdown_pending",
-            Self::Suspended => "suspended",
-            Self::Exempt => "exempt",
-        }
+words! {
+    /// `milady_sandboxes.database_status`. `Unknown` stands for a word of a newer version.
+    pub enum DatabaseStatus {
+        None = "none",
+        Provisioning = "provisioning",
+        Ready = "ready",
+        Error = "error",
+        Unknown = "unknown",
     }
 }
 
-impl Serialize for BillingStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+words! {
+    /// `milady_sandboxes.billing_status`. A check constraint of the table allows these words only.
+    pub enum BillingStatus {
+        /// The agent has no debt, and the organization's credit is not low.
+        Active = "active",
+        /// The agent has no debt, but the organization's credit is low.
+        Warning = "warning",
+        /// The agent has a debt, and its shutdown is scheduled.
+        ShutdownPending = "shutdown_pending",
+        /// The agent was stopped because of its debt.
+        Suspended = "suspended",
+        /// An operator lets the agent run for free: it is never metered, charged, warned about or suspended.
+        Exempt = "exempt",
     }
-}
-
-#[cfg(test)]
-impl AgentStatus {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Provisioning,
-        Self::Running,
-        Self::Stopped,
-        Self::Disconnected,
-        Self::Error,
-        Self::Unknown,
-    ];
 }
 
 #[cfg(test)]
@@ -233,10 +171,13 @@ mod tests {
 
     #[test]
     fn parsing_reverses_as_str() {
-        for status in AgentStatus::ALL {
-            assert_eq!(AgentStatus::parse(status.as_str()), status);
+        for status in AgentStatus::ALL.iter().copied() {
+            assert_eq!(AgentStatus::parse_or_unknown(status.as_str()), status);
         }
-        assert_eq!(AgentStatus::parse("sleeping"), AgentStatus::Unknown);
+        assert_eq!(
+            AgentStatus::parse_or_unknown("sleeping"),
+            AgentStatus::Unknown
+        );
     }
 
     #[test]

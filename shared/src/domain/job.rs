@@ -2,9 +2,10 @@
 //! texts they fail with. Does not own: doing the work (`app::job::run`).
 
 use chrono::TimeDelta;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::timestamp::Timestamp;
+use super::words::words;
 
 /// How often a job that starts an agent is attempted.
 pub const MAX_START_ATTEMPTS: i32 = 3;
@@ -15,46 +16,71 @@ pub const STALE_JOB_ERROR: &str = "The worker stopped before the job was finishe
 /// How long clients are told to expect a start to take.
 pub const EXPECTED_START_DURATION: TimeDelta = TimeDelta::seconds(90);
 
-/// The kinds of jobs that this product runs. The table holds other applications' kinds too, which are never touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobKind {
-    /// Starts an agent.
-    Provision,
-    /// Restores an agent from a backup, and starts it if it is not running.
-    Restore,
-    /// Stops an agent and keeps what it needs to be started again.
-    Suspend,
-    /// Stops an agent and removes everything that belongs to it.
-    Delete,
+words! {
+    /// The kinds of jobs that this product runs. The table holds other applications' kinds too, which are never
+    /// touched.
+    pub enum JobKind {
+        /// Starts an agent.
+        Provision = "milady_provision",
+        /// Stops an agent and keeps what it needs to be started again.
+        Suspend = "milady_suspend",
+        /// Stops an agent and removes everything that belongs to it.
+        Delete = "milady_delete",
+        /// Restores an agent from a backup, and starts it if it is not running.
+        Restore = "milady_restore",
+    }
+
+    /// What a job does, in one word.
+    pub enum JobVerb {
+        Provision = "provision",
+        Restore = "restore",
+        Suspend = "suspend",
+        Delete = "delete",
+    }
+
+    /// `jobs.status`.
+    pub enum JobStatus {
+        /// Waits for its first or its next attempt.
+        Pending = "pending",
+        InProgress = "in_progress",
+        Completed = "completed",
+        /// Failed for good.
+        Failed = "failed",
+    }
+
+    /// A step of a job. The names are on the wire.
+    pub enum StepName {
+        Credit = "credit",
+        Cleanup = "cleanup",
+        Database = "database",
+        Place = "place",
+        Pull = "pull",
+        Create = "create",
+        Start = "start",
+        Health = "health",
+        Restore = "restore",
+        /// Marks the agent as running.
+        MarkRunning = "running",
+        Snapshot = "snapshot",
+        Stop = "stop",
+        Volume = "volume",
+    }
+
+    pub enum StepStatus {
+        Running = "running",
+        Done = "done",
+        Failed = "failed",
+    }
 }
 
 impl JobKind {
-    /// Parses the database's word; `None` for another application's job.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Provision, Self::Restore, Self::Suspend, Self::Delete]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
-    }
-
-    /// The database's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn verb(self) -> JobVerb {
         match self {
-            Self::Provision => "milady_provision",
-            Self::Restore => "milady_restore",
-            Self::Suspend => "milady_suspend",
-            Self::Delete => "milady_delete",
-        }
-    }
-
-    #[must_use]
-    pub fn verb(self) -> &'static str {
-        match self {
-            Self::Provision => "provision",
-            Self::Restore => "restore",
-            Self::Suspend => "suspend",
-            Self::Delete => "delete",
+            Self::Provision => JobVerb::Provision,
+            Self::Restore => JobVerb::Restore,
+            Self::Suspend => JobVerb::Suspend,
+            Self::Delete => JobVerb::Delete,
         }
     }
 
@@ -83,65 +109,6 @@ impl JobKind {
             _ => TimeDelta::minutes(15),
         })
     }
-}
-
-impl Serialize for JobKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// `jobs.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobStatus {
-    /// Waits for its first or its next attempt.
-    Pending,
-    InProgress,
-    Completed,
-    /// Failed for good.
-    Failed,
-}
-
-impl JobStatus {
-    /// The database's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// A step of a job. The names are on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepName {
-    Credit,
-    Cleanup,
-    Database,
-    Place,
-    Pull,
-    Create,
-    Start,
-    Health,
-    Restore,
-    /// Marks the agent as running.
-    #[serde(rename = "running")]
-    MarkRunning,
-    Snapshot,
-    Stop,
-    Volume,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepStatus {
-    Running,
-    Done,
-    Failed,
 }
 
 /// A step that a job has begun, as clients see it.

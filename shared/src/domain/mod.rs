@@ -16,3 +16,4 @@ pub mod placement;
 pub mod pricing;
 pub mod timestamp;
 pub mod webhook;
+pub(crate) mod words;

@@ -11,6 +11,7 @@ use super::fleet_view::FleetView;
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
 use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
 use crate::domain::ids::AgentId;
 use crate::domain::timestamp::Timestamp;
@@ -35,12 +36,6 @@ pub(super) struct FleetQuery {
 /// The place of a host or agent in the order of all rows. A host comes directly before its agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Position(Option<String>, Option<AgentId>);
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    success: bool,
-    data: FleetView<'a>,
-}
 
 #[derive(Clone, Copy)]
 enum Row<'a> {
@@ -133,11 +128,7 @@ impl FleetQuery {
                 truncated: is_cut || incident_count < incidents.len(),
                 cursor: next.map(|row| encode(&row.position())),
             };
-            let answer = Answer {
-                success: true,
-                data,
-            };
-            let (body, length) = encoding.encode(&answer)?;
+            let (body, length) = encoding.encode(&Data::new(data))?;
             if length <= MAX_BODY_BYTES {
                 return Ok(body);
             }

@@ -2,8 +2,10 @@
 //! with its container, and `ghostContainers` for unclaimed containers. Does not own: which part of a
 //! snapshot a response contains (`fleet_page`).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::schema::{Always, Cursor};
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{
     AgentReport, Alert, AlertCode, DockerHealth, FleetSnapshot, Health, HostReport, HostStatus,
@@ -14,22 +16,30 @@ use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
 /// A snapshot or a page of one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Fleet")]
 pub struct FleetView<'a> {
     pub(super) refreshed_at: Timestamp,
+    /// Whether the snapshot is 90 seconds old or older.
     pub(super) stale: bool,
     pub(super) summary: SummaryView,
+    /// Sorted by severity, worst first.
     pub(super) incidents: Vec<IncidentView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<HostView<'a>>")]
     pub(super) nodes: Option<Vec<HostView<'a>>>,
+    /// The agents, sorted by host.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<AgentView<'a>>")]
     pub(super) containers: Option<Vec<AgentView<'a>>>,
     /// Whether something was left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(with = "Always<true>")]
     pub(super) truncated: bool,
     /// Where the next page begins.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Cursor")]
     pub(super) cursor: Option<String>,
 }
 
@@ -50,8 +60,9 @@ impl<'a> FleetView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FleetSummary")]
 pub(super) struct SummaryView {
     total_nodes: usize,
     enabled_nodes: usize,
@@ -59,9 +70,13 @@ pub(super) struct SummaryView {
     degraded_nodes: usize,
     offline_nodes: usize,
     unknown_nodes: usize,
+    #[schemars(range(min = 0))]
     total_capacity: i64,
+    #[schemars(range(min = 0))]
     allocated_slots: i64,
+    #[schemars(range(min = 0))]
     available_slots: i64,
+    #[schemars(range(min = 0))]
     utilization_pct: i64,
     saturated_nodes: usize,
     nodes_with_drift: usize,
@@ -114,8 +129,9 @@ impl From<&Summary> for SummaryView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Incident")]
 pub(super) struct IncidentView<'a> {
     severity: Severity,
     scope: Scope,
@@ -123,8 +139,11 @@ pub(super) struct IncidentView<'a> {
     title: &'a str,
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     node_id: Option<&'a str>,
+    /// The agent's id. For a container that no agent claims, Docker's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     container_id: Option<&'a str>,
 }
 
@@ -142,25 +161,34 @@ impl<'a> From<&'a Incident> for IncidentView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FleetNode")]
 pub(super) struct HostView<'a> {
     id: HostId,
     node_id: &'a str,
     capacity: i32,
     allocated_count: i32,
+    /// Slots in which an agent can be placed now.
+    #[schemars(range(min = 0))]
     available_slots: i64,
     enabled: bool,
     status: HostStatus,
     last_health_check: Option<Timestamp>,
+    /// When the host was asked. Null if it was not asked.
     observed_at: Option<Timestamp>,
+    #[schemars(range(min = 0))]
     utilization_pct: i64,
+    /// The number of containers on the host minus the number that the database expects. Null if the host was not
+    /// read.
     allocation_drift: Option<i64>,
     alerts: Vec<AlertView<'a>>,
     metadata: &'a Metadata,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Containers of agents that no row claims.
     ghost_containers: Vec<UnclaimedContainerView<'a>>,
+    /// The agents whose rows name this host.
     containers: &'a [AgentId],
     runtime: RuntimeView<'a>,
 }
@@ -190,7 +218,8 @@ impl<'a> From<&'a HostReport> for HostView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 struct AlertView<'a> {
     severity: Severity,
     code: AlertCode,
@@ -207,15 +236,20 @@ impl<'a> From<&'a Alert> for AlertView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// A container of an agent that no row claims on its host.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GhostContainer")]
 pub(super) struct UnclaimedContainerView<'a> {
     name: &'a str,
     container_id: &'a str,
     state: &'a str,
     status: &'a str,
+    /// By the host's clock.
     created_at: Timestamp,
+    /// The other host that the container's agent is on.
     #[serde(rename = "elsewhere", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     agent_node_id: Option<&'a str>,
 }
 
@@ -232,8 +266,10 @@ impl<'a> From<&'a UnclaimedContainer> for UnclaimedContainerView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// The figures of the host. A figure that could not be read is null.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NodeRuntime")]
 struct RuntimeView<'a> {
     reachable: bool,
     docker_readable: bool,
@@ -242,7 +278,7 @@ struct RuntimeView<'a> {
     docker_version: Option<&'a str>,
     disk_used_percent: Option<u64>,
     memory_used_percent: Option<u64>,
-    /// With two decimals, as the kernel prints it.
+    /// The average of the last minute, with two decimals.
     load_average: Option<String>,
     io_pressure_pct: Option<u64>,
     actual_container_count: Option<usize>,
@@ -272,8 +308,9 @@ impl<'a> From<&'a HostReport> for RuntimeView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct RuntimeContainerView<'a> {
     name: &'a str,
     id: &'a str,
@@ -298,8 +335,9 @@ impl<'a> From<&'a RuntimeContainer> for RuntimeContainerView<'a> {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FleetContainer")]
 pub(super) struct AgentView<'a> {
     id: AgentId,
     sandbox_id: Option<&'a str>,
@@ -314,10 +352,11 @@ pub(super) struct AgentView<'a> {
     live_health_reason: &'a str,
     runtime_state: Option<&'a str>,
     runtime_status: Option<&'a str>,
-    /// `null` if it is not known.
+    /// Null if the host was not read.
     runtime_present: Option<bool>,
     docker_image: Option<&'a str>,
     last_heartbeat_at: Option<Timestamp>,
+    #[schemars(range(min = 0))]
     heartbeat_age_minutes: Option<i64>,
     error_message: Option<&'a str>,
     error_count: i32,

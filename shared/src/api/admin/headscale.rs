@@ -1,16 +1,34 @@
 //! `GET /api/v1/admin/headscale`: the nodes of the private network.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use sqlx::PgPool;
 
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
-use crate::api::response;
+use crate::api::response::{self, Data};
+use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
+use crate::api::schema::Always;
 use crate::db::clock::billing_clock;
 use crate::domain::timestamp::Timestamp;
 use crate::vpn::{Vpn, VpnNode};
+
+pub const ROUTE: Route = Route {
+    description: "Lists the nodes of one Headscale user, and those without a user.",
+    caller: CallerKind::SuperAdmin,
+    responses: &[ResponseKind::json::<Data<Network>>(
+        200,
+        "The nodes that Headscale knows now.",
+    )],
+    refusals: &[502],
+    ..Route::get(
+        "admin-headscale",
+        "/api/v1/admin/headscale",
+        Tag::Admin,
+        "List the nodes of the private network",
+    )
+};
 
 #[derive(Debug)]
 pub struct Deps {
@@ -20,8 +38,27 @@ pub struct Deps {
     pub vpn: Option<Vpn>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+struct Network {
+    server_configured: Always<true>,
+    user: String,
+    vpn_nodes: Vec<NodeJson>,
+    summary: NetworkSummary,
+    queried_at: Timestamp,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct NetworkSummary {
+    total: usize,
+    online: usize,
+    offline: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct NodeJson {
     id: String,
     name: String,
@@ -30,6 +67,7 @@ struct NodeJson {
     ip_addresses: Vec<String>,
     online: bool,
     last_seen: Option<Timestamp>,
+    /// Null if the node's key does not expire.
     expiry: Option<Timestamp>,
     created_at: Option<Timestamp>,
     tags: Vec<String>,
@@ -62,10 +100,15 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let now = billing_clock(&mut *deps.pool.acquire().await?).await?;
     let nodes: Vec<NodeJson> = vpn.nodes().await?.into_iter().map(NodeJson::from).collect();
     let online = nodes.iter().filter(|node| node.online).count();
-    let summary = json!({"total": nodes.len(), "online": online, "offline": nodes.len() - online});
-    let data = json!({
-        "serverConfigured": true, "user": vpn.user(), "vpnNodes": nodes, "summary": summary,
-        "queriedAt": Timestamp(now),
-    });
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(Network {
+        server_configured: Always,
+        user: vpn.user().to_owned(),
+        summary: NetworkSummary {
+            total: nodes.len(),
+            online,
+            offline: nodes.len() - online,
+        },
+        vpn_nodes: nodes,
+        queried_at: Timestamp(now),
+    })
 }

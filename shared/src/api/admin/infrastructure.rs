@@ -8,14 +8,53 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
 use super::fleet_page::FleetQuery;
+use super::fleet_view::FleetView;
 use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::{Problem, log_internal};
+use crate::api::response::Data;
+use crate::api::route::{CallerKind, Parameter, ResponseHeader, ResponseKind, Route, Tag};
+use crate::api::schema::{Cursor, FleetPart};
 use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::clock::billing_clock;
 use crate::events::Publisher;
+
+pub const ROUTE: Route = Route {
+    description: "The response is a cached snapshot: no host is asked. `Age` gives its age. From 90 seconds on the \
+                  snapshot is `stale`, and the request causes another inspection. Before the first inspection, the \
+                  request waits up to 20 seconds.\n\n\
+                  The response is compressed with gzip if `Accept-Encoding` allows it. A response that would be too \
+                  long for the gateway is `truncated`: it has at most the 1,000 worst incidents, and as many hosts \
+                  as fit, each with its agents. `cursor` gets the rest.",
+    caller: CallerKind::SuperAdmin,
+    parameters: &[
+        Parameter::query::<String>(
+            "nodeId",
+            "Only this host, with its agents and incidents. The totals are still those of the fleet.",
+        )
+        .example(r#""local""#),
+        Parameter::query::<FleetPart>("view", "Omit hosts and agents.").example(r#""summary""#),
+        Parameter::query::<Cursor>(
+            "cursor",
+            "The `cursor` of the previous response. Any other text is refused.",
+        )
+        .example(r#""WyJsb2NhbCIsbnVsbF0""#),
+    ],
+    responses: &[ResponseKind::json::<Data<FleetView<'static>>>(
+        200,
+        "The snapshot, or the requested part of it.",
+    )
+    .with_headers(&[ResponseHeader::ETag, ResponseHeader::Age])],
+    refusals: &[400, 404],
+    ..Route::get(
+        "admin-infrastructure",
+        "/api/v1/admin/infrastructure",
+        Tag::Admin,
+        "Get the fleet as the last inspection found it",
+    )
+};
 
 /// No client of hosts: the route only reads the cache.
 #[derive(Debug)]

@@ -1,21 +1,45 @@
 //! `GET /api/v1/milady/agents/{agentId}/backups`: the ten newest backups.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::api::deps::DatabaseDeps;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{ResponseKind, Route, Tag};
+use crate::api::schema::SnapshotType;
 use crate::api::{list, path};
 use crate::db;
+use crate::db::agents::backups::MAX_BACKUPS;
 use crate::domain::ids::BackupId;
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Serialize)]
+pub const ROUTE: Route = Route {
+    responses: &[
+        ResponseKind::json::<Data<Backups>>(200, "The backups, newest first.").with_etag(),
+    ],
+    refusals: &[400, 404],
+    ..Route::get(
+        "agent-backups",
+        "/api/v1/milady/agents/{agentId}/backups",
+        Tag::Agents,
+        "List the ten newest backups of an agent",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Backups(#[schemars(length(max = MAX_BACKUPS))] Vec<BackupJson>);
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Backup")]
 struct BackupJson {
     id: BackupId,
+    #[schemars(with = "SnapshotType")]
     snapshot_type: String,
+    #[schemars(range(min = 0))]
     size_bytes: Option<i64>,
     vercel_snapshot_id: Option<String>,
     created_at: Timestamp,
@@ -33,15 +57,13 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     }
     let backups = db::agents::backups::backups_newest(&mut conn, agent).await?;
     drop(conn);
-    let data: Vec<BackupJson> = backups
-        .into_iter()
-        .map(|backup| BackupJson {
-            id: backup.id,
-            snapshot_type: backup.snapshot_type,
-            size_bytes: backup.size_bytes,
-            vercel_snapshot_id: backup.vercel_snapshot_id,
-            created_at: Timestamp(backup.created_at),
-        })
-        .collect();
-    list::respond(&request, &json!({"success": true, "data": data}))
+    let backups = backups.into_iter().map(|backup| BackupJson {
+        id: backup.id,
+        snapshot_type: backup.snapshot_type,
+        size_bytes: backup.size_bytes,
+        vercel_snapshot_id: backup.vercel_snapshot_id,
+        created_at: Timestamp(backup.created_at),
+    });
+    let data = Backups(backups.collect());
+    list::respond(&request, &Data::new(data))
 }

@@ -1,20 +1,101 @@
 //! `POST /api/v1/milady/agents`: creates an agent. It does not run yet.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 
 use crate::api::auth::Auth;
 use crate::api::body::{self, Fields, contains_nul, is_line};
+use crate::api::parameters::IDEMPOTENCY_KEY;
 use crate::api::problem::{Problem, log_internal};
+use crate::api::response::Data;
+use crate::api::route::{Link, RequestBody, ResponseKind, Route, Tag};
+use crate::api::schema::{Json, PlainText, TextMap, VariableMap};
 use crate::api::{idempotency, response};
 use crate::app::agent::create::agent_create;
 use crate::db::agents::records::NewAgent;
+use crate::domain::agent::AgentStatus;
 use crate::domain::container::{API_TOKEN, Images};
+use crate::domain::ids::{AgentId, CharacterId};
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
 use crate::invocation::Invocation;
 use crate::random::random_bytes;
+
+pub const ROUTE: Route = Route {
+    description: "A new agent has the status `pending`. It does not run and costs nothing until it is provisioned.",
+    parameters: &[IDEMPOTENCY_KEY],
+    body: Some(RequestBody::required::<AgentCreateRequest>(EXAMPLE)),
+    responses: &[
+        ResponseKind::json::<Data<AgentCreated>>(201, "The agent was created.").with_links(LINKS),
+    ],
+    refusals: &[402, 404, 409, 422],
+    ..Route::post(
+        "agent-create",
+        "/api/v1/milady/agents",
+        Tag::Agents,
+        "Create an agent",
+    )
+};
+
+const EXAMPLE: &str = r#"{
+    "agentName": "Ada",
+    "agentConfig": {"tokenName": "Ada", "tokenTicker": "ADA"},
+    "environmentVars": {"LOG_LEVEL": "info"},
+    "dockerImage": "milady/agent:cloud-full-ui"
+}"#;
+
+const LINKS: &[Link] = &[
+    agent_link("get", "agent-get", "Get the new agent."),
+    agent_link("provision", "agent-provision", "Start the new agent."),
+    agent_link("delete", "agent-delete", "Delete the new agent."),
+];
+
+const fn agent_link(
+    name: &'static str,
+    operation: &'static str,
+    description: &'static str,
+) -> Link {
+    Link {
+        name,
+        operation,
+        parameter: "agentId",
+        pointer: "/data/id",
+        description,
+    }
+}
+
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which `Fields` reads")]
+struct AgentCreateRequest {
+    #[schemars(with = "PlainText", extend("minLength" = 1, "maxLength" = MAX_NAME_CHARS))]
+    agent_name: String,
+    /// The character that the agent plays. It must belong to the organization.
+    character_id: Option<CharacterId>,
+    /// The agent's own settings. Keys that start with `__milady` are dropped. At most 100,000 bytes.
+    agent_config: Option<TextMap<Json>>,
+    /// Environment variables of the agent's container, each of at most 120,000 bytes.
+    environment_vars: Option<VariableMap>,
+    /// The image that the agent runs, if it is not the default one. An image that the deployment does not allow
+    /// is refused with 400.
+    #[schemars(length(min = 1, max = MAX_IMAGE_BYTES), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"))]
+    docker_image: Option<String>,
+}
+
+/// The new agent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct AgentCreated {
+    id: AgentId,
+    agent_name: String,
+    #[schemars(extend("const" = "pending"))]
+    status: AgentStatus,
+    created_at: Timestamp,
+}
 
 #[derive(Debug)]
 pub struct Deps {
@@ -55,11 +136,12 @@ pub async fn handle(
         key,
     )
     .await?;
-    let data = json!({
-        "id": created.id, "agentName": created.name, "status": "pending",
-        "createdAt": Timestamp(created.created_at),
-    });
-    response::created(&json!({"success": true, "data": data}))
+    response::created(AgentCreated {
+        id: created.id,
+        agent_name: created.name,
+        status: AgentStatus::Pending,
+        created_at: Timestamp(created.created_at),
+    })
 }
 
 fn read(mut fields: Fields, images: &Images) -> Result<NewAgent, Problem> {

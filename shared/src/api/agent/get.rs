@@ -1,15 +1,27 @@
 //! `GET /api/v1/milady/agents/{agentId}`.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
 use sqlx::PgPool;
 
 use super::view::AgentDetail;
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{list, path};
 use crate::db::agents::records::agent_find;
 use crate::domain::pricing::Prices;
+
+pub const ROUTE: Route = Route {
+    responses: &[ResponseKind::json::<Data<AgentDetail>>(200, "The agent.").with_etag()],
+    refusals: &[400, 404],
+    ..Route::get(
+        "agent-get",
+        "/api/v1/milady/agents/{agentId}",
+        Tag::Agents,
+        "Get an agent",
+    )
+};
 
 #[derive(Debug)]
 pub struct Deps {
@@ -32,5 +44,5 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let domain = deps.domain.as_deref();
     let data = AgentDetail::new(record, &deps.prices, domain, caller.is_super_admin);
-    list::respond(&request, &json!({"success": true, "data": data}))
+    list::respond(&request, &Data::new(data))
 }

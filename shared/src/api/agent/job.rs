@@ -1,7 +1,9 @@
 //! How a response names the job that finishes a request.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use crate::api::schema::Succeeded;
 use crate::domain::ids::JobId;
 
 const POLLING_INTERVAL_MS: u32 = 5_000;
@@ -9,9 +11,46 @@ const POLLING_INTERVAL_MS: u32 = 5_000;
 const EXPECTED_DURATION_MS: u32 = 90_000;
 
 /// Where and how often a client may ask for a job.
-pub(super) fn polling(job_id: JobId) -> Value {
-    json!({
-        "endpoint": format!("/api/v1/jobs/{job_id}"), "intervalMs": POLLING_INTERVAL_MS,
-        "expectedDurationMs": EXPECTED_DURATION_MS,
-    })
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Polling {
+    #[schemars(regex(
+        pattern = "^/api/v1/jobs/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+    ))]
+    endpoint: String,
+    #[schemars(extend("const" = POLLING_INTERVAL_MS))]
+    interval_ms: u32,
+    #[schemars(extend("const" = EXPECTED_DURATION_MS))]
+    expected_duration_ms: u32,
+}
+
+impl Polling {
+    pub(super) fn of(job_id: JobId) -> Self {
+        Self {
+            endpoint: format!("/api/v1/jobs/{job_id}"),
+            interval_ms: POLLING_INTERVAL_MS,
+            expected_duration_ms: EXPECTED_DURATION_MS,
+        }
+    }
+}
+
+/// A job will do it after the response.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Pending<T> {
+    success: Succeeded,
+    message: &'static str,
+    data: T,
+    polling: Polling,
+}
+
+impl<T> Pending<T> {
+    pub(super) fn new(message: &'static str, data: T, job_id: JobId) -> Self {
+        Self {
+            success: Succeeded,
+            message,
+            data,
+            polling: Polling::of(job_id),
+        }
+    }
 }

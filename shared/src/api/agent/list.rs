@@ -1,23 +1,29 @@
 //! `GET /api/v1/milady/agents`: an organization's agents, newest first.
 
 use lambda_http::{Body, Request, Response};
-use serde::Serialize;
 
 use super::view::AgentSummary;
 use crate::api::deps::PriceDeps;
-use crate::api::list;
+use crate::api::list::{self, Entries, Page};
+use crate::api::parameters::{CURSOR, LIMIT};
 use crate::api::problem::Problem;
+use crate::api::route::{ResponseKind, Route, Tag};
 use crate::db::agents::records::agents_page;
 use crate::db::page::PagePosition;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    success: bool,
-    data: Vec<AgentSummary>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
+pub const ROUTE: Route = Route {
+    parameters: &[LIMIT, CURSOR],
+    responses: &[
+        ResponseKind::json::<Page<Entries<AgentSummary>>>(200, "One page of agents.").with_etag(),
+    ],
+    refusals: &[400],
+    ..Route::get(
+        "agent-list",
+        "/api/v1/milady/agents",
+        Tag::Agents,
+        "List the organization's agents, newest first",
+    )
+};
 
 /// # Errors
 /// 400 if `limit` or `cursor` is not valid, 401, 403, 503.
@@ -33,13 +39,9 @@ pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>
         seq: None,
         id: agent.id.uuid(),
     });
-    let data = agents
+    let agents = agents
         .into_iter()
         .map(|agent| AgentSummary::new(agent, &deps.prices));
-    let page = Page {
-        success: true,
-        data: data.collect(),
-        next_cursor,
-    };
-    list::respond(&request, &page)
+    let data = Entries(agents.collect());
+    list::respond(&request, &Page::new(data, next_cursor))
 }

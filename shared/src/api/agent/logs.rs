@@ -1,13 +1,45 @@
 //! `GET /api/v1/milady/agents/{agentId}/logs`: the end of the log of the agent's container.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::api::deps::HostDeps;
+use crate::api::log_part::LogLines;
+use crate::api::parameters::LOG_SINCE;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{Parameter, ResponseKind, Route, Tag};
 use crate::api::{log_part, path, response};
 use crate::app::agent::logs::agent_logs;
 use crate::domain::timestamp::Timestamp;
+
+pub const ROUTE: Route = Route {
+    parameters: &[
+        Parameter::query::<LogLines>("tail", "The number of lines, from the end of the log.")
+            .example("100"),
+        LOG_SINCE,
+    ],
+    responses: &[ResponseKind::json::<Data<AgentLogs>>(
+        200,
+        "The lines, each with its time.",
+    )],
+    refusals: &[400, 404, 409],
+    ..Route::get(
+        "agent-logs",
+        "/api/v1/milady/agents/{agentId}/logs",
+        Tag::Agents,
+        "Read the log of an agent's container",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct AgentLogs {
+    logs: String,
+    fetched_at: Timestamp,
+}
 
 /// # Errors
 /// 400, 401, 403, 404, 409 if the agent has no container, 503.
@@ -16,6 +48,8 @@ pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>,
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let part = log_part::of_query(&request, "tail")?;
     let logs = agent_logs(&deps.pool, &deps.hosts, agent, part).await?;
-    let data = json!({"logs": logs.text, "fetchedAt": Timestamp(logs.fetched_at)});
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(AgentLogs {
+        logs: logs.text,
+        fetched_at: Timestamp(logs.fetched_at),
+    })
 }

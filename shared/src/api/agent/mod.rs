@@ -21,3 +21,24 @@ pub mod stream;
 pub mod suspend;
 pub mod update;
 mod view;
+
+use super::route::Route;
+
+pub const ROUTES: &[Route] = &[
+    list::ROUTE,
+    create::ROUTE,
+    get::ROUTE,
+    update::ROUTE,
+    delete::ROUTE,
+    provision::ROUTE,
+    resume::ROUTE,
+    suspend::ROUTE,
+    snapshot::ROUTE,
+    backups::ROUTE,
+    restore::ROUTE,
+    bridge::ROUTE,
+    stream::ROUTE,
+    logs::ROUTE,
+    pairing_token::ROUTE,
+    pair::ROUTE,
+];

@@ -1,17 +1,53 @@
 //! `POST /api/v1/milady/agents/{agentId}/provision`: starts an agent.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::start::{self, StartResult, start};
+use super::start::{self, Accepted, Busy, StartJob, StartResult, start};
 use super::view;
 use crate::api::deps::StartDeps;
 use crate::api::problem::Problem;
-use crate::api::response;
+use crate::api::response::{self, Data};
+use crate::api::route::{JOB_LINK, ResponseKind, Route, Tag};
+use crate::api::schema::AgentUrl;
 use crate::app::agent::start::Started;
 use crate::db::agents::records::agent_find;
-use crate::domain::ids::AgentRef;
+use crate::domain::agent::AgentStatus;
+use crate::domain::ids::{AgentId, AgentRef};
 use crate::invocation::Invocation;
+
+pub const ROUTE: Route = Route {
+    parameters: start::PARAMETERS,
+    responses: &[
+        ResponseKind::json::<Data<RunningAgent>>(200, start::RUNNING),
+        ResponseKind::json::<Accepted<StartJob>>(202, start::ENQUEUED).with_links(&[JOB_LINK]),
+        ResponseKind::json::<Busy<StartJob>>(409, start::CONFLICT).or_refused(),
+    ],
+    refusals: start::REFUSALS,
+    ..Route::post(
+        "agent-provision",
+        "/api/v1/milady/agents/{agentId}/provision",
+        Tag::Agents,
+        "Start an agent for the first time",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct RunningAgent {
+    id: AgentId,
+    agent_name: Option<String>,
+    #[schemars(with = "AgentStatus")]
+    status: String,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
+    bridge_url: Option<String>,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
+    health_url: Option<String>,
+}
 
 /// # Errors
 /// 400, 401, 402, 403, 404, 409, 422, 503.
@@ -25,13 +61,12 @@ pub async fn handle(
     match started {
         Started::Running | Started::Done(_) => running(deps, agent).await,
         Started::InProgress(job) => {
-            let data = start::job_data(agent.agent_id, &job);
-            start::respond(false, start::busy_message(&job), &data, job.job_id)
+            let data = StartJob::new(agent.agent_id, &job);
+            start::in_progress(start::busy_message(&job), data, job.job_id)
         }
         Started::Enqueued(job) => {
-            let data = start::job_data(agent.agent_id, &job);
-            let message = "Agent provisioning has been queued";
-            start::respond(true, message, &data, job.job_id)
+            let data = StartJob::new(agent.agent_id, &job);
+            start::accepted("Agent provisioning has been queued", data, job)
         }
     }
 }
@@ -42,9 +77,11 @@ async fn running(deps: &StartDeps, agent: AgentRef) -> Result<Response<Body>, Pr
     drop(conn);
     let row = row.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let address = view::address(&row, deps.domain.as_deref());
-    let data = json!({
-        "id": row.id, "agentName": row.agent_name, "status": row.status,
-        "bridgeUrl": address, "healthUrl": address,
-    });
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(RunningAgent {
+        id: row.id,
+        agent_name: row.agent_name,
+        status: row.status,
+        bridge_url: address.clone(),
+        health_url: address,
+    })
 }

@@ -2,14 +2,61 @@
 //! responses have another form.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::start::{self, StartResult, start};
+use super::start::{self, Accepted, Busy, StartJob, StartResult, start};
 use crate::api::deps::StartDeps;
 use crate::api::problem::Problem;
-use crate::api::response;
-use crate::app::agent::start::Started;
+use crate::api::response::{self, Data};
+use crate::api::route::{JOB_LINK, ResponseKind, Route, Tag};
+use crate::app::agent::start::{JobTicket, Started};
+use crate::domain::agent::AgentStatus;
+use crate::domain::ids::{AgentId, JobId};
 use crate::invocation::Invocation;
+
+pub const ROUTE: Route = Route {
+    parameters: start::PARAMETERS,
+    responses: &[
+        ResponseKind::json::<Data<Resumed>>(200, start::RUNNING),
+        ResponseKind::json::<Accepted<ResumeJob>>(202, start::ENQUEUED).with_links(&[JOB_LINK]),
+        ResponseKind::json::<Busy<ResumeJob>>(409, start::CONFLICT).or_refused(),
+    ],
+    refusals: start::REFUSALS,
+    ..Route::post(
+        "agent-resume",
+        "/api/v1/milady/agents/{agentId}/resume",
+        Tag::Agents,
+        "Start a stopped agent again",
+    )
+};
+
+const ACTION: &str = "resume";
+
+/// The agent runs.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct Resumed {
+    agent_id: AgentId,
+    #[schemars(extend("const" = ACTION))]
+    action: &'static str,
+    /// Null if the agent was running before.
+    job_id: Option<JobId>,
+    status: AgentStatus,
+    message: &'static str,
+}
+
+/// A job that resumes an agent.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ResumeJob {
+    #[serde(flatten)]
+    job: StartJob,
+    #[schemars(extend("const" = ACTION))]
+    action: &'static str,
+    message: &'static str,
+}
 
 /// # Errors
 /// 400, 401, 402, 403, 404, 409, 422, 503.
@@ -20,26 +67,28 @@ pub async fn handle(
 ) -> Result<Response<Body>, Problem> {
     let StartResult { agent, started } = start(deps, &request, "agent-resume", &invocation).await?;
     let agent_id = agent.agent_id;
-    let (is_new, message, job) = match started {
-        Started::Running => {
-            let data = json!({
-                "agentId": agent_id, "action": "resume", "jobId": null, "status": "running",
-                "message": "Agent is already running",
-            });
-            return response::ok(&json!({"success": true, "data": data}));
-        }
-        Started::Done(job) => {
-            let data = json!({
-                "agentId": agent_id, "action": "resume", "jobId": job.job_id,
-                "status": "running", "message": "Agent resumed",
-            });
-            return response::ok(&json!({"success": true, "data": data}));
-        }
-        Started::Enqueued(job) => (true, "Agent resume has been queued", job),
-        Started::InProgress(job) => (false, start::busy_message(&job), job),
+    let running = |job_id, message| Resumed {
+        agent_id,
+        action: ACTION,
+        job_id,
+        status: AgentStatus::Running,
+        message,
     };
-    let mut data = start::job_data(agent_id, &job);
-    data["action"] = json!("resume");
-    data["message"] = json!(message);
-    start::respond(is_new, message, &data, job.job_id)
+    let pending = |job: &JobTicket, message| ResumeJob {
+        job: StartJob::new(agent_id, job),
+        action: ACTION,
+        message,
+    };
+    match started {
+        Started::Running => response::ok(running(None, "Agent is already running")),
+        Started::Done(job) => response::ok(running(Some(job.job_id), "Agent resumed")),
+        Started::Enqueued(job) => {
+            let message = "Agent resume has been queued";
+            start::accepted(message, pending(&job, message), job)
+        }
+        Started::InProgress(job) => {
+            let message = start::busy_message(&job);
+            start::in_progress(message, pending(&job, message), job.job_id)
+        }
+    }
 }

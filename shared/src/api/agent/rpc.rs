@@ -2,6 +2,7 @@
 //! agent's answer.
 
 use lambda_http::Request;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use crate::api::body;
@@ -10,7 +11,27 @@ use crate::app::agent::bridge::BridgeError;
 
 /// JSON-RPC's code for errors of the server.
 const SERVER_ERROR: i32 = -32_000;
+pub(super) const VERSION: &str = "2.0";
 const MAX_METHOD_CHARS: usize = 200;
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes the body, which `Fields` reads")]
+pub(super) struct RpcRequest {
+    #[schemars(extend("const" = VERSION))]
+    jsonrpc: String,
+    id: Option<RpcId>,
+    #[schemars(length(min = 1, max = MAX_METHOD_CHARS))]
+    method: String,
+    params: Option<RpcParams>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline, extend("type" = ["string", "number", "null"]))]
+pub(super) struct RpcId;
+
+#[derive(JsonSchema)]
+#[schemars(inline, extend("type" = ["object", "array", "null"]))]
+struct RpcParams;
 
 /// Reads the body, which must be a JSON-RPC request. Returns its `id`, `method` and `params`.
 pub(super) fn read(request: &Request) -> Result<Value, Problem> {
@@ -19,7 +40,7 @@ pub(super) fn read(request: &Request) -> Result<Value, Problem> {
     if !(id.is_null() || id.is_string() || id.is_number()) {
         fields.refuse("id", "must be a string or a number");
     }
-    fields.text("jsonrpc", "must be 2.0", |version| version == "2.0");
+    fields.text("jsonrpc", "must be 2.0", |version| version == VERSION);
     let rule = "must be 1 to 200 characters";
     let is_short = |method: &str| (1..=MAX_METHOD_CHARS).contains(&method.chars().count());
     let method = fields.text("method", rule, is_short);

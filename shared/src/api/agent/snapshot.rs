@@ -1,14 +1,50 @@
 //! `POST /api/v1/milady/agents/{agentId}/snapshot`: saves a running agent's state as a backup.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::api::deps::HostDeps;
+use crate::api::parameters::IDEMPOTENCY_KEY;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{idempotency, path, response};
 use crate::app::agent::snapshot::agent_snapshot;
+use crate::domain::ids::BackupId;
 use crate::domain::timestamp::Timestamp;
 use crate::invocation::Invocation;
+
+pub const ROUTE: Route = Route {
+    description: "At most ten backups are kept; an eleventh replaces the oldest. A state may have at most 50 MB. The \
+                  status is 502 if the agent's response is not valid, and 503 if its host cannot be reached.",
+    parameters: &[IDEMPOTENCY_KEY],
+    responses: &[ResponseKind::json::<Data<NewBackup>>(
+        200,
+        "The backup. `id` and `backupId` are the same.",
+    )],
+    refusals: &[400, 404, 409, 422, 502],
+    ..Route::post(
+        "agent-snapshot",
+        "/api/v1/milady/agents/{agentId}/snapshot",
+        Tag::Agents,
+        "Save a running agent's state as a backup",
+    )
+};
+
+const SNAPSHOT_TYPE: &str = "manual";
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct NewBackup {
+    id: BackupId,
+    backup_id: BackupId,
+    #[schemars(extend("const" = SNAPSHOT_TYPE))]
+    snapshot_type: &'static str,
+    size_bytes: u64,
+    created_at: Timestamp,
+}
 
 /// # Errors
 /// 400, 401, 403, 404, 409 if the agent does not run, 422, 502 if its answer is not valid, 503 if its host
@@ -22,8 +58,11 @@ pub async fn handle(
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let key = idempotency::optional(&request, &caller, "agent-snapshot", &invocation)?;
     let backup = agent_snapshot(&deps.pool, &deps.hosts, agent, key).await?;
-    response::ok(&json!({"success": true, "data": {
-        "id": backup.id, "backupId": backup.id, "snapshotType": "manual",
-        "sizeBytes": backup.size_bytes, "createdAt": Timestamp(backup.created_at),
-    }}))
+    response::ok(NewBackup {
+        id: backup.id,
+        backup_id: backup.id,
+        snapshot_type: SNAPSHOT_TYPE,
+        size_bytes: backup.size_bytes,
+        created_at: Timestamp(backup.created_at),
+    })
 }

@@ -1,20 +1,35 @@
 //! What provision and resume share. Owns: reading the request, and the form of responses that name a job.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::job::polling;
+use super::job::Polling;
 use crate::api::deps::StartDeps;
+use crate::api::parameters::{IDEMPOTENCY_KEY, SYNC, WEBHOOK_URL};
 use crate::api::problem::{Problem, log_internal};
+use crate::api::route::Parameter;
+use crate::api::schema::{Always, Succeeded};
 use crate::api::{idempotency, list, path, response};
 use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::{AgentId, AgentRef, JobId};
+use crate::domain::job::JobStatus;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook;
 use crate::invocation::Invocation;
 use crate::random::random_bytes;
+
+pub(super) const PARAMETERS: &[Parameter] = &[SYNC, WEBHOOK_URL, IDEMPOTENCY_KEY];
+/// Beside 409.
+pub(super) const REFUSALS: &[u16] = &[400, 402, 404, 422];
+
+pub(super) const RUNNING: &str =
+    "The agent runs. It was running before, or the request waited for it.";
+pub(super) const ENQUEUED: &str = "A job will start the agent.";
+pub(super) const CONFLICT: &str = "Another job is active for the agent, the agent's state does not allow a start, or \
+                                   the first request with this key is still running.";
 
 pub(super) struct StartResult {
     pub(super) agent: AgentRef,
@@ -79,34 +94,102 @@ fn webhook(request: &Request, address_policy: AddressPolicy) -> Result<Option<We
     }))
 }
 
-/// The members of a job that clients of both routes read.
-pub(super) fn job_data(agent_id: AgentId, job: &JobTicket) -> Value {
-    let mut data = json!({
-        "jobId": job.job_id, "agentId": agent_id, "status": job.status,
-        "estimatedCompletionAt": job.estimated_completion_at.map(Timestamp),
-    });
-    if let Some(secret) = &job.webhook_secret {
-        data["webhookSecret"] = json!(secret);
-    }
-    data
+/// The job of a start.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StartJob {
+    job_id: JobId,
+    agent_id: AgentId,
+    #[schemars(with = "JobStatus")]
+    status: String,
+    estimated_completion_at: Option<Timestamp>,
 }
 
-/// 202 if the request made the job, 409 if the job was active before.
-pub(super) fn respond(
-    is_new: bool,
-    message: &str,
-    data: &Value,
+impl StartJob {
+    pub(super) fn new(agent_id: AgentId, job: &JobTicket) -> Self {
+        Self {
+            job_id: job.job_id,
+            agent_id,
+            status: job.status.clone(),
+            estimated_completion_at: job.estimated_completion_at.map(Timestamp),
+        }
+    }
+}
+
+/// The request made the job.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) struct Accepted<T> {
+    success: Succeeded,
+    created: Always<true>,
+    already_in_progress: Always<false>,
+    message: &'static str,
+    data: NewJob<T>,
+    polling: Polling,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct NewJob<T> {
+    #[serde(flatten)]
+    job: T,
+    /// The secret that signs the webhook. Present only if the request names a webhook, and shown only in this
+    /// response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1))]
+    webhook_secret: Option<String>,
+}
+
+/// The job was active before.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) struct Busy<T> {
+    success: Succeeded,
+    created: Always<false>,
+    already_in_progress: Always<true>,
+    message: &'static str,
+    data: T,
+    polling: Polling,
+}
+
+/// 202: the request made the job.
+pub(super) fn accepted<T: Serialize>(
+    message: &'static str,
+    data: T,
+    job: JobTicket,
+) -> Result<Response<Body>, Problem> {
+    let body = Accepted {
+        success: Succeeded,
+        created: Always,
+        already_in_progress: Always,
+        message,
+        data: NewJob {
+            job: data,
+            webhook_secret: job.webhook_secret,
+        },
+        polling: Polling::of(job.job_id),
+    };
+    response::with_status(202, &body)
+}
+
+/// 409: the job was active before.
+pub(super) fn in_progress<T: Serialize>(
+    message: &'static str,
+    data: T,
     job_id: JobId,
 ) -> Result<Response<Body>, Problem> {
-    let body = json!({
-        "success": true, "created": is_new, "alreadyInProgress": !is_new, "message": message,
-        "data": data, "polling": polling(job_id),
-    });
-    if is_new {
-        response::accepted(&body)
-    } else {
-        response::in_progress(&body)
-    }
+    let body = Busy {
+        success: Succeeded,
+        created: Always,
+        already_in_progress: Always,
+        message,
+        data,
+        polling: Polling::of(job_id),
+    };
+    response::with_status(409, &body)
 }
 
 /// Why the agent cannot be started while this job is active.

@@ -1,42 +1,88 @@
 //! What suspend and update share: both stop an agent and keep its state.
 
 use lambda_http::{Body, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::job::polling;
+use super::job::Pending;
 use crate::api::deps::StopDeps;
 use crate::api::problem::Problem;
-use crate::api::response;
+use crate::api::response::{self, Data};
+use crate::api::route::{JOB_LINK, ResponseKind};
+use crate::api::schema::schemas;
 use crate::app::agent::suspend::{Suspended, agent_suspend};
 use crate::app::idempotency::IdempotencyKey;
-use crate::domain::ids::AgentRef;
+use crate::domain::agent::AgentStatus;
+use crate::domain::ids::{AgentId, AgentRef, JobId};
+use crate::domain::words::words;
 
-/// Stops the agent. `action` is the client's word for it and stands in the response.
+pub(super) const RESPONSES: &[ResponseKind] = &[
+    ResponseKind::json::<Data<StoppedAgent>>(
+        200,
+        "The agent is stopped. The message says \"with snapshot\" only if the state was saved. A state that could \
+         not be read stays on the agent's host.",
+    ),
+    ResponseKind::json::<Pending<StopJob>>(
+        202,
+        "The agent's host did not answer in time. A job will stop the agent.",
+    )
+    .with_links(&[JOB_LINK]),
+];
+
+words! {
+    /// The client's word for a stop.
+    pub enum StopAction {
+        Shutdown = "shutdown",
+        Suspend = "suspend",
+    }
+}
+
+schemas! {
+    StopAction, "StopAction", crate::api::schema::words(Self::ALL, |action| action.as_str());
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) struct StoppedAgent {
+    agent_id: AgentId,
+    action: StopAction,
+    message: &'static str,
+    #[schemars(with = "AgentStatus")]
+    previous_status: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub(super) struct StopJob {
+    #[serde(flatten)]
+    agent: StoppedAgent,
+    job_id: JobId,
+}
+
+/// Stops the agent. The response repeats the action.
 pub(super) async fn stop(
     deps: &StopDeps,
     agent: AgentRef,
-    action: &str,
+    action: StopAction,
     key: IdempotencyKey,
 ) -> Result<Response<Body>, Problem> {
-    let data = |message: &str, previous_status: &str| {
-        json!({
-            "agentId": agent.agent_id, "action": action, "message": message,
-            "previousStatus": previous_status,
-        })
+    let stopped = |message, previous_status| StoppedAgent {
+        agent_id: agent.agent_id,
+        action,
+        message,
+        previous_status,
     };
-    match agent_suspend(deps.for_app(), agent, key).await? {
+    let (message, previous_status) = match agent_suspend(deps.for_app(), agent, key).await? {
         Suspended::AlreadyStopped => {
-            let message = if action == "shutdown" {
-                "Agent is already stopped"
-            } else {
-                "Agent is already suspended"
+            let message = match action {
+                StopAction::Shutdown => "Agent is already stopped",
+                StopAction::Suspend => "Agent is already suspended",
             };
-            response::ok(&json!({"success": true, "data": data(message, "stopped")}))
+            (message, AgentStatus::Stopped.as_str().to_owned())
         }
-        Suspended::WithoutJob { previous_status } => {
-            let data = data("Agent suspended", &previous_status);
-            response::ok(&json!({"success": true, "data": data}))
-        }
+        Suspended::WithoutJob { previous_status } => ("Agent suspended", previous_status),
         Suspended::Stopped {
             previous_status,
             is_state_saved,
@@ -48,18 +94,17 @@ pub(super) async fn stop(
                 }
                 None => "Agent suspended",
             };
-            response::ok(&json!({"success": true, "data": data(message, &previous_status)}))
+            (message, previous_status)
         }
         Suspended::Enqueued {
             job_id,
             previous_status,
         } => {
             let message = "The agent will be stopped as soon as its host answers";
-            let mut data = data(message, &previous_status);
-            data["jobId"] = json!(job_id);
-            response::accepted(&json!({
-                "success": true, "message": message, "data": data, "polling": polling(job_id),
-            }))
+            let agent = stopped(message, previous_status);
+            let data = StopJob { agent, job_id };
+            return response::with_status(202, &Pending::new(message, data, job_id));
         }
-    }
+    };
+    response::ok(stopped(message, previous_status))
 }

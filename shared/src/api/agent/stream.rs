@@ -10,19 +10,62 @@ use futures_util::stream::{self, Stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use lambda_http::{Request, Response};
+use schemars::JsonSchema;
 use serde_json::Value;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::rpc;
+use super::rpc::{self, RpcId};
 use crate::api::deps::HostDeps;
 use crate::api::problem::{Problem, log_internal};
 use crate::api::response::StreamedBody;
+use crate::api::route::{RequestBody, ResponseKind, Route, Tag};
 use crate::api::{body, path};
 use crate::app::agent::bridge::{BridgeError, agent_stream};
 use crate::failure::Cause;
 use crate::invocation::Invocation;
 
+pub const ROUTE: Route = Route {
+    description: "The response is a stream of server-sent events: `connected`, `chunk` and `done` from the agent, \
+                  and a comment line whenever the agent has been silent for 15 seconds. If the agent does not \
+                  answer, the stream is one event `error`, whose data is a JSON-RPC error with the code -32000.",
+    body: Some(RequestBody::required::<MessageRequest>(
+        r#"{"jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"text": "Hello"}}"#,
+    )),
+    responses: &[ResponseKind::stream(
+        200,
+        "text/event-stream",
+        "The agent's answer, or an event `error`.",
+    )],
+    refusals: &[404],
+    ..Route::post(
+        "agent-stream",
+        "/api/v1/milady/agents/{agentId}/stream",
+        Tag::Agents,
+        "Send a message to a running agent and stream its answer",
+    )
+};
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes the body, which `rpc::read` reads")]
+struct MessageRequest {
+    #[schemars(extend("const" = rpc::VERSION))]
+    jsonrpc: String,
+    id: Option<RpcId>,
+    #[schemars(extend("const" = METHOD))]
+    method: String,
+    params: MessageParams,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which `rpc::read` reads")]
+struct MessageParams {
+    text: String,
+    room_id: Option<String>,
+}
+
+const METHOD: &str = "message.send";
 /// How long the stream may be silent before a comment is sent. Proxies close connections that are silent for
 /// longer, usually 60 s.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -71,7 +114,7 @@ pub async fn handle(
 }
 
 fn check(message: &Value) -> Result<(), Problem> {
-    if message["method"] != "message.send" {
+    if message["method"] != METHOD {
         return Err(Problem::field("method", "must be message.send"));
     }
     let params = &message["params"];

@@ -1,25 +1,28 @@
 //! An agent in JSON. Owns: the fields that lists and single agents share.
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::response::number;
+use crate::api::schema::AgentUrl;
 use crate::db::agents::records::AgentRecord;
-use crate::domain::agent::{AgentStatus, BillingStatus};
+use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
 use crate::domain::ids::AgentId;
-use crate::domain::job::JobKind;
+use crate::domain::job::{JobKind, JobVerb};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
 
-/// An agent in a list. Clients know the token's fields in snake case.
-#[derive(Debug, Serialize)]
+// Clients know the token's fields in snake case.
+/// An agent in a list.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentSummary {
     id: AgentId,
     agent_name: Option<String>,
     status: AgentStatus,
-    database_status: &'static str,
+    database_status: DatabaseStatus,
     last_backup_at: Option<Timestamp>,
     last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
@@ -34,31 +37,37 @@ pub(super) struct AgentSummary {
     #[serde(rename = "token_ticker")]
     token_ticker: Option<String>,
     billing_status: BillingStatus,
-    /// Per hour of running.
+    /// US dollars per hour of running.
     hourly_rate: Money,
     total_billed: Money,
     scheduled_shutdown_at: Option<Timestamp>,
-    pending_action: Option<&'static str>,
+    /// What the active job does with the agent.
+    pending_action: Option<JobVerb>,
     docker_image: Option<String>,
 }
 
 /// A single agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentDetail {
     #[serde(flatten)]
     summary: AgentSummary,
+    #[schemars(range(min = 0))]
     error_count: i32,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
     bridge_url: Option<String>,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
     health_url: Option<String>,
     #[serde(flatten)]
     operator_fields: Option<OperatorFields>,
 }
 
-/// Only for super admins.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct OperatorFields {
+    /// The host that the agent is on. Only super admins see it.
     node_id: Option<String>,
 }
 
@@ -69,8 +78,9 @@ impl AgentSummary {
         Self {
             id: agent.id,
             agent_name: agent.agent_name,
-            status: AgentStatus::parse(&agent.status),
-            database_status: database_status(&agent.database_status),
+            status: AgentStatus::parse_or_unknown(&agent.status),
+            database_status: DatabaseStatus::parse(&agent.database_status)
+                .unwrap_or(DatabaseStatus::Unknown),
             last_backup_at: agent.last_backup_at.map(Timestamp),
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
             error_message: agent.error_message,
@@ -119,16 +129,9 @@ pub(super) fn origin(agent_id: AgentId, domain: &str) -> String {
 
 /// The public address of an agent that can be reached now, `None` otherwise.
 pub(super) fn address(agent: &AgentRecord, domain: Option<&str>) -> Option<String> {
-    let is_up = agent.reachable && AgentStatus::parse(&agent.status).expects_container(false);
+    let is_up =
+        agent.reachable && AgentStatus::parse_or_unknown(&agent.status).expects_container(false);
     domain
         .filter(|_| is_up)
         .map(|domain| origin(agent.id, domain))
-}
-
-fn database_status(word: &str) -> &'static str {
-    let known = ["none", "provisioning", "ready", "error"];
-    known
-        .into_iter()
-        .find(|known| *known == word)
-        .unwrap_or("unknown")
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::warn;
 
-use super::RunResult;
+use super::result::{MAX_CONCURRENT_BATCHES, RunResult};
 use crate::api::deps::BillingDeps;
 use crate::app::billing::run::{RunError, RunRequest, billing_run};
 use crate::invocation::Invocation;
@@ -31,7 +31,7 @@ pub async fn handle(
         period_end,
         source: "schedule",
         deadline: invocation.deadline,
-        concurrency: super::MAX_CONCURRENT_BATCHES,
+        concurrency: MAX_CONCURRENT_BATCHES,
     };
     let report = billing_run(&deps.pool, &deps.prices, &request).await?;
     metrics::count_complete_billing_run(report.finished_at);

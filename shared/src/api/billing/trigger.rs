@@ -3,16 +3,44 @@
 use std::time::Instant;
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
 use sqlx::PgPool;
 
-use super::RunResult;
+use super::result::{MAX_CONCURRENT_BATCHES, RunResult};
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::api::{auth, response};
 use crate::app::billing::run::{RunError, RunRequest, billing_run};
 use crate::domain::pricing::Prices;
 use crate::invocation::Invocation;
 use crate::metrics;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        operation: "billing-trigger-get",
+        description: "An hour that was charged is not charged again. The status is 409 until an existing deployment \
+                      has been adopted.",
+        caller: CallerKind::Scheduler,
+        responses: RESPONSES,
+        refusals: &[409],
+        ..Route::get("billing-trigger", PATH, Tag::Cron, SUMMARY)
+    },
+    Route {
+        operation: "billing-trigger-post",
+        description: "Does the same as GET, for schedulers that send POST.",
+        caller: CallerKind::Scheduler,
+        responses: RESPONSES,
+        refusals: &[409],
+        ..Route::post("billing-trigger", PATH, Tag::Cron, SUMMARY)
+    },
+];
+
+const PATH: &str = "/api/cron/milady-billing";
+const SUMMARY: &str = "Run the billing of the current hour";
+const RESPONSES: &[ResponseKind] = &[ResponseKind::json::<Data<RunResult>>(
+    200,
+    "The result of the run.",
+)];
 
 #[derive(Debug)]
 pub struct Deps {
@@ -37,7 +65,7 @@ pub async fn handle(
         period_end: None,
         source: "trigger",
         deadline: invocation.deadline,
-        concurrency: super::MAX_CONCURRENT_BATCHES,
+        concurrency: MAX_CONCURRENT_BATCHES,
     };
     let report = match billing_run(&deps.pool, &deps.prices, &request).await {
         Ok(report) => report,
@@ -47,6 +75,5 @@ pub async fn handle(
     if report.complete {
         metrics::count_complete_billing_run(report.finished_at);
     }
-    let data = RunResult::new(&report, started.elapsed());
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(RunResult::new(&report, started.elapsed()))
 }

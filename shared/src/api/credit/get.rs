@@ -1,32 +1,63 @@
 //! `GET /api/v1/credits/balance`: an organization's credit, and how long it will last.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::api::deps::PriceDeps;
 use crate::api::problem::Problem;
 use crate::api::response;
+use crate::api::route::{ResponseKind, Route, Tag};
+use crate::api::schema::{Number, Succeeded};
 use crate::app::credit::summary::{CreditSummary, credit_summary};
 use crate::domain::ids::AgentId;
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Serialize)]
+pub const ROUTE: Route = Route {
+    responses: &[ResponseKind::json::<CreditResponse>(
+        200,
+        "The credit. The balance is also at the top level, where older clients read it.",
+    )],
+    refusals: &[404],
+    ..Route::get(
+        "credit-get",
+        "/api/v1/credits/balance",
+        Tag::Credits,
+        "Get the credit and its forecast",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct CreditResponse {
+    success: Succeeded,
+    balance: Money,
+    data: CreditJson,
+}
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Credit")]
 struct CreditJson {
     balance: Money,
+    /// Debt that the hourly runs could not charge.
     owed: Money,
+    /// The cost per hour of all agents in their present state.
     burn_per_hour: Money,
+    /// Hours until the credit is used up. Null if nothing is being charged.
+    #[schemars(with = "Option<Number>")]
     hours_left: Option<Money>,
     low_at: Option<Timestamp>,
     empty_at: Option<Timestamp>,
+    /// The balance that is needed to start one more agent.
     required_for_next_agent: Money,
     scheduled_shutdowns: Vec<ShutdownJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct ShutdownJson {
     agent_id: AgentId,
     agent_name: Option<String>,
@@ -57,8 +88,6 @@ impl From<CreditSummary> for CreditJson {
     }
 }
 
-/// The balance also stands at the top level, where older clients read it.
-///
 /// # Errors
 /// 401, 403, 404 if the organization's row holds no valid amount, 503.
 pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>, Problem> {
@@ -66,5 +95,10 @@ pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>
     let summary = credit_summary(&deps.pool, &deps.prices, caller.organization_id).await?;
     let summary = summary.ok_or_else(|| Problem::not_found("Organization not found"))?;
     let data = CreditJson::from(summary);
-    response::ok(&json!({"success": true, "balance": data.balance, "data": data}))
+    let body = CreditResponse {
+        success: Succeeded,
+        balance: data.balance,
+        data,
+    };
+    response::with_status(200, &body)
 }

@@ -2,39 +2,62 @@
 
 use lambda_http::{Body, Request, Response};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::deps::DatabaseDeps;
-use crate::api::list;
+use crate::api::list::{self, Entries, Page};
+use crate::api::parameters::{CURSOR, LIMIT};
 use crate::api::problem::Problem;
 use crate::api::response::number;
+use crate::api::route::{Parameter, ResponseKind, Route, Tag};
+use crate::api::schema::Number;
 use crate::db::billing::history::{LedgerEntry, ledger_page};
 use crate::db::page::PagePosition;
+use crate::domain::billing::SpanKind;
 use crate::domain::ids::{AgentId, TransactionId};
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    success: bool,
-    data: Vec<TransactionJson>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
+pub const ROUTE: Route = Route {
+    parameters: &[
+        Parameter::query::<AgentId>("agentId", "Only rows of this agent.")
+            .example(r#""11111111-2222-4333-8444-555555555555""#),
+        LIMIT,
+        CURSOR,
+    ],
+    responses: &[ResponseKind::json::<Page<Entries<TransactionJson>>>(
+        200,
+        "One page of the ledger.",
+    )
+    .with_etag()],
+    refusals: &[400],
+    ..Route::get(
+        "credit-history",
+        "/api/v1/credits/transactions",
+        Tag::Credits,
+        "List the ledger's rows, newest first",
+    )
+};
 
-#[derive(Serialize)]
+/// A row of the ledger. In rows of other applications, such as purchases, `agentId` to `balanceAfter` are null.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Transaction")]
 struct TransactionJson {
     id: TransactionId,
+    /// Negative for a charge.
     amount: Money,
+    /// `debit` and `write_off` for agents. Other applications write other words.
     r#type: String,
     description: Option<String>,
     agent_id: Option<AgentId>,
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
+    #[schemars(with = "Option<SpanKind>")]
     kind: Option<String>,
     hourly_rate: Option<Money>,
+    #[schemars(with = "Option<Number>")]
     seconds: Option<Money>,
     balance_before: Option<Money>,
     balance_after: Option<Money>,
@@ -83,13 +106,6 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         seq: entry.seq,
         id: entry.id.uuid(),
     });
-    let data = entries.into_iter().map(TransactionJson::from).collect();
-    list::respond(
-        &request,
-        &Page {
-            success: true,
-            data,
-            next_cursor,
-        },
-    )
+    let data = Entries(entries.into_iter().map(TransactionJson::from).collect());
+    list::respond(&request, &Page::new(data, next_cursor))
 }

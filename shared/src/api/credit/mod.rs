@@ -3,3 +3,7 @@
 pub mod get;
 pub mod grant;
 pub mod history;
+
+use super::route::Route;
+
+pub const ROUTES: &[Route] = &[get::ROUTE, history::ROUTE, grant::ROUTE];

@@ -2,27 +2,68 @@
 
 use chrono::NaiveDateTime;
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::deps::DatabaseDeps;
 use crate::api::problem::Problem;
+use crate::api::route::{ResponseKind, Route, Tag};
+use crate::api::schema::{Always, Succeeded};
 use crate::api::{path, response};
 use crate::db::jobs::queue::{self, job_find};
-use crate::domain::ids::JobId;
-use crate::domain::job::JobKind;
+use crate::domain::ids::{AgentId, BackupId, JobId};
+use crate::domain::job::{JobKind, JobStatus, StepName, StepStatus};
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Serialize)]
+pub const ROUTE: Route = Route {
+    responses: &[ResponseKind::json::<JobResponse>(
+        200,
+        "The job, and whether to ask again.",
+    )],
+    refusals: &[400, 404],
+    ..Route::get("job-get", "/api/v1/jobs/{jobId}", Tag::Jobs, "Get a job")
+};
+
+const POLLING_INTERVAL_MS: u32 = 5_000;
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct JobResponse {
+    success: Succeeded,
+    data: JobJson,
+    polling: JobPolling,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum JobPolling {
+    #[serde(rename_all = "camelCase")]
+    Active {
+        #[schemars(extend("const" = POLLING_INTERVAL_MS))]
+        interval_ms: u32,
+        should_continue: Always<true>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Ended { should_continue: Always<false> },
+}
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Job")]
 struct JobJson {
     id: JobId,
     r#type: JobKind,
+    #[schemars(with = "JobStatus")]
     status: String,
+    #[schemars(with = "Option<JobResult>")]
     result: Option<Value>,
+    /// Why the last attempt failed.
     error: Option<String>,
+    #[schemars(range(min = 0))]
     attempts: i32,
-    /// `None` if the job is tried until it succeeds.
+    /// Null if the job is tried until it succeeds.
+    #[schemars(range(min = 1))]
     max_attempts: Option<i32>,
     estimated_completion_at: Option<Timestamp>,
     scheduled_for: Timestamp,
@@ -30,7 +71,34 @@ struct JobJson {
     completed_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    #[schemars(with = "Vec<JobStep>")]
     steps: Value,
+}
+
+/// The result of a job that is completed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what the worker stores")]
+struct JobResult {
+    cloud_agent_id: AgentId,
+    status: String,
+    bridge_url: Option<String>,
+    health_url: Option<String>,
+    /// The backup that holds the state of the agent that was stopped.
+    #[schemars(skip_serializing_if = "Option::is_none", with = "BackupId")]
+    backup_id: Option<BackupId>,
+    /// What of a deleted agent was left on its host.
+    #[schemars(skip_serializing_if = "Option::is_none", with = "String")]
+    left: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "describes what the worker stores")]
+struct JobStep {
+    name: StepName,
+    status: StepStatus,
+    at: Timestamp,
 }
 
 impl JobJson {
@@ -64,9 +132,19 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     let job = job_find(&mut conn, caller.organization_id, job_id).await?;
     let job = job.and_then(|job| Some((JobKind::parse(&job.kind)?, job)));
     let (kind, job) = job.ok_or_else(|| Problem::not_found("Job not found"))?;
-    let polling = match job.status.as_str() {
-        "pending" | "in_progress" => json!({"intervalMs": 5_000, "shouldContinue": true}),
-        _ => json!({"shouldContinue": false}),
+    let polling = match JobStatus::parse(&job.status) {
+        Some(JobStatus::Pending | JobStatus::InProgress) => JobPolling::Active {
+            interval_ms: POLLING_INTERVAL_MS,
+            should_continue: Always,
+        },
+        _ => JobPolling::Ended {
+            should_continue: Always,
+        },
     };
-    response::ok(&json!({"success": true, "data": JobJson::new(kind, job), "polling": polling}))
+    let body = JobResponse {
+        success: Succeeded,
+        data: JobJson::new(kind, job),
+        polling,
+    };
+    response::with_status(200, &body)
 }

@@ -3,3 +3,7 @@
 pub mod get;
 pub mod run;
 pub mod sweep;
+
+use super::route::Route;
+
+pub const ROUTES: &[Route] = &[get::ROUTE];

@@ -1,58 +1,101 @@
 //! `POST /api/v1/admin/docker-nodes/{nodeId}/health-check`: inspects a host now.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
-use super::node_id;
+use super::path::node_id;
 use crate::api::deps::HostDeps;
 use crate::api::problem::Problem;
-use crate::api::response;
+use crate::api::response::{self, Data};
+use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::app::node::check::node_check;
 use crate::domain::fleet::{
-    ContainerState, DEGRADED_DISK_PERCENT, EngineObservation, HostInspection,
+    ContainerState, DEGRADED_DISK_PERCENT, EngineObservation, HostInspection, HostStatus,
 };
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Debug, PartialEq, Serialize)]
+pub const ROUTE: Route = Route {
+    description: "Takes ten seconds at most, records the host's status, and pins its key if none is pinned. A host is \
+                  `degraded` if Docker cannot be read or the disk is at least 90 % full, and `offline` if we cannot \
+                  log in.",
+    caller: CallerKind::SuperAdmin,
+    responses: &[ResponseKind::json::<Data<NodeCheck>>(
+        200,
+        "The result of the inspection.",
+    )],
+    refusals: &[404],
+    ..Route::post(
+        "node-check",
+        "/api/v1/admin/docker-nodes/{nodeId}/health-check",
+        Tag::Admin,
+        "Inspect a host now",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+struct NodeCheck {
+    #[schemars(length(min = 1))]
+    node_id: String,
+    hostname: String,
+    status: HostStatus,
+    previous_status: HostStatus,
+    new_status: HostStatus,
+    checks: Checks,
+    checked_at: Timestamp,
+}
+
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Checks {
     ssh: Ssh,
     docker: Engine,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DiskUsage")]
     disk_usage: Option<DiskUsage>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Containers")]
     containers: Option<Containers>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Ssh {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     latency_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     error: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Engine {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     error: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct DiskUsage {
     ok: bool,
     used_percent: u64,
 }
 
-/// Of the containers that this product made.
-#[derive(Debug, PartialEq, Serialize)]
+/// Containers of agents.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Containers {
     running: usize,
     total: usize,
@@ -64,12 +107,15 @@ pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>,
     deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;
     let check = Box::pin(node_check(&deps.pool, &deps.hosts, &node_id)).await?;
-    let data = json!({
-        "nodeId": node_id, "hostname": check.hostname, "status": check.status,
-        "previousStatus": check.previous_status, "newStatus": check.status,
-        "checks": checks(&check.inspection), "checkedAt": Timestamp(check.checked_at),
-    });
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(NodeCheck {
+        node_id,
+        hostname: check.hostname,
+        status: check.status,
+        previous_status: check.previous_status,
+        new_status: check.status,
+        checks: checks(&check.inspection),
+        checked_at: Timestamp(check.checked_at),
+    })
 }
 
 fn checks(inspection: &HostInspection) -> Checks {

@@ -12,7 +12,7 @@ pub(super) const NODE_ID_RULE: &str = "must be 1 to 64 letters, digits, dots, da
     begin with a letter or a digit, and not be 'sync'";
 pub(super) const HOSTNAME_RULE: &str = "must be a host name or an IP address";
 /// A host has ports for this many agents.
-const MAX_CAPACITY: i32 = 1000;
+pub(super) const MAX_CAPACITY: i32 = 1000;
 const MAX_METADATA_BYTES: usize = 16_384;
 /// The kernel's limit for the path of a socket.
 const MAX_SOCKET_PATH_BYTES: usize = 107;

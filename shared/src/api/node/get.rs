@@ -1,15 +1,32 @@
 //! `GET /api/v1/admin/docker-nodes/{nodeId}`: a host, and the agents whose rows name it.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
 
-use super::node_id;
+use super::path::node_id;
 use super::view::{HostAgentJson, HostDetailJson, HostJson};
 use crate::api::deps::DatabaseDeps;
 use crate::api::list;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::db::agents::operator::host_agents_of_any_organization;
 use crate::db::hosts::registry::host_record;
+
+pub const ROUTE: Route = Route {
+    caller: CallerKind::SuperAdmin,
+    responses: &[ResponseKind::json::<Data<HostDetailJson>>(
+        200,
+        "The host and the agents whose rows name it.",
+    )
+    .with_etag()],
+    refusals: &[404],
+    ..Route::get(
+        "node-get",
+        "/api/v1/admin/docker-nodes/{nodeId}",
+        Tag::Admin,
+        "Get a host",
+    )
+};
 
 /// # Errors
 /// 401, 403, 404, 503.
@@ -25,5 +42,5 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         node: HostJson::new(node),
         containers: agents.into_iter().map(HostAgentJson::new).collect(),
     };
-    list::respond(&request, &json!({"success": true, "data": data}))
+    list::respond(&request, &Data::new(data))
 }

@@ -5,22 +5,21 @@ pub mod check;
 mod fields;
 pub mod get;
 pub mod list;
+mod path;
 pub mod register;
 pub mod remove;
 pub mod sync;
 pub mod update;
 mod view;
 
-use lambda_http::{Request, RequestExt};
+use super::route::Route;
 
-use super::problem::Problem;
-
-/// The host's name in the path. Older deployments may have registered names that [`fields::is_node_id`] refuses,
-/// so only names that no row can hold are refused here, with 404.
-fn node_id(request: &Request) -> Result<String, Problem> {
-    let parameters = request.path_parameters_ref();
-    let text = parameters.and_then(|parameters| parameters.first("nodeId"));
-    text.filter(|text| !text.contains('\0'))
-        .map(str::to_owned)
-        .ok_or_else(|| Problem::not_found("Node not found"))
-}
+pub const ROUTES: &[Route] = &[
+    list::ROUTE,
+    register::ROUTE,
+    get::ROUTE,
+    update::ROUTE,
+    remove::ROUTE,
+    check::ROUTE,
+    sync::ROUTE,
+];

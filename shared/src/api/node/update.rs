@@ -1,18 +1,112 @@
 //! `PATCH /api/v1/admin/docker-nodes/{nodeId}`: changes the settings of a host.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use super::fields::{self, MAX_CAPACITY};
+use super::path::node_id;
 use super::view::HostJson;
-use super::{fields, node_id};
 use crate::api::auth::Auth;
 use crate::api::body::{self, Fields};
 use crate::api::problem::Problem;
-use crate::api::response;
+use crate::api::response::{self, Data};
+use crate::api::route::{CallerKind, RequestBody, ResponseKind, Route, Tag};
+use crate::api::schema::{HostKeyFingerprint, Hostname, Json, SshUser, Text};
 use crate::app::node::update::node_update;
 use crate::db::hosts::registry::HostChanges;
 use crate::domain::address::AddressPolicy;
+
+pub const ROUTE: Route = Route {
+    description: "A host whose capacity is below its allocated slots gets no new agents. A host whose address changes \
+                  keeps its pinned key, unless the request clears or replaces the key.",
+    caller: CallerKind::SuperAdmin,
+    body: Some(RequestBody::required::<NodeUpdateRequest>(
+        r#"{"capacity": 12, "enabled": true}"#,
+    )),
+    responses: &[ResponseKind::json::<Data<HostJson>>(
+        200,
+        "The changed host.",
+    )],
+    refusals: &[404],
+    ..Route::patch(
+        "node-update",
+        "/api/v1/admin/docker-nodes/{nodeId}",
+        Tag::Admin,
+        "Change the settings of a host",
+    )
+};
+
+/// At least one of the fields. A field that is null is not changed, except the fingerprint.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", extend("anyOf" = one_change()))]
+#[expect(dead_code, reason = "describes the body, which `Fields` reads")]
+struct NodeUpdateRequest {
+    hostname: Option<Hostname>,
+    enabled: Option<bool>,
+    #[schemars(range(min = 1, max = MAX_CAPACITY))]
+    capacity: Option<i32>,
+    #[schemars(range(min = 1, max = 65_535))]
+    ssh_port: Option<u16>,
+    ssh_user: Option<SshUser>,
+    /// The key to pin. Null pins the key that the host presents next.
+    host_key_fingerprint: Option<HostKeyFingerprint>,
+    /// Replaces all metadata. At most 16,384 bytes.
+    metadata: Option<NewMetadata>,
+}
+
+/// That at least one field is there and says something.
+fn one_change() -> Value {
+    let not_null = |field: &str, kind: &str| {
+        let mut properties = serde_json::Map::new();
+        properties.insert(field.to_owned(), json!({"type": kind}));
+        json!({"required": [field], "properties": properties})
+    };
+    json!([
+        not_null("hostname", "string"),
+        not_null("enabled", "boolean"),
+        not_null("capacity", "integer"),
+        not_null("sshPort", "integer"),
+        not_null("sshUser", "string"),
+        {"required": ["hostKeyFingerprint"]},
+        not_null("metadata", "object"),
+    ])
+}
+
+struct NewMetadata;
+
+impl JsonSchema for NewMetadata {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NewMetadata".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": generator.subschema_for::<Text>(),
+            "additionalProperties": generator.subschema_for::<Json>(),
+            "properties": {
+                "dockerSocket": {
+                    "type": ["string", "null"], "pattern": "^/[ -~]{0,106}$",
+                    "description": "The socket of the host's Docker Engine; /var/run/docker.sock by default.",
+                },
+                "publishAddress": {
+                    "description": "The address at which agents' web ports are published; 0.0.0.0 by default.",
+                    "anyOf": [
+                        {"type": "null"},
+                        {"type": "string", "format": "ipv4"},
+                        {"type": "string", "format": "ipv6"},
+                    ],
+                },
+            },
+        })
+    }
+}
 
 #[derive(Debug)]
 pub struct Deps {
@@ -30,7 +124,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let changes = read(body::object(&request)?)?;
     let (pool, admin_id) = (&deps.pool, admin.user_id);
     let node = node_update(pool, deps.address_policy, admin_id, &node_id, &changes).await?;
-    response::ok(&json!({"success": true, "data": HostJson::new(node)}))
+    response::ok(HostJson::new(node))
 }
 
 fn read(mut body: Fields) -> Result<HostChanges, Problem> {

@@ -1,7 +1,8 @@
 //! A host in JSON. Owns: the fields that lists and single hosts share.
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::db::agents::operator::OperatorAgent;
 use crate::db::hosts::registry::HostRecord;
@@ -10,24 +11,31 @@ use crate::domain::fleet::{HostStatus, redact_addresses, redact_secrets};
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Node")]
 pub(super) struct HostJson {
     id: HostId,
+    #[schemars(length(min = 1))]
     node_id: String,
     hostname: String,
     ssh_port: i32,
     ssh_user: String,
     capacity: i32,
     allocated_count: i32,
-    /// 0 for a host whose capacity was reduced below its allocated slots.
+    /// Slots that are not allocated; 0 for a host whose capacity was reduced below its allocated slots.
+    #[schemars(range(min = 0))]
     available_slots: i32,
+    /// Whether agents may be started on the host.
     enabled: bool,
     status: HostStatus,
     last_health_check: Option<Timestamp>,
+    /// The stored metadata. Values of keys such as `apiToken` or `password` are redacted.
+    #[schemars(with = "Map<String, Value>")]
     metadata: Value,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Whether a key is pinned. A host that presents another key is refused.
     host_key_pinned: bool,
 }
 
@@ -43,7 +51,7 @@ impl HostJson {
             allocated_count: node.allocated_count,
             available_slots: node.capacity.saturating_sub(node.allocated_count).max(0),
             enabled: node.enabled,
-            status: HostStatus::parse(&node.status),
+            status: HostStatus::parse_or_unknown(&node.status),
             last_health_check: node.last_health_check.map(Timestamp),
             metadata: redact_secrets(node.metadata),
             created_at: Timestamp(node.created_at),
@@ -53,27 +61,36 @@ impl HostJson {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RegisteredNode")]
 pub(super) struct RegisteredHostJson {
     #[serde(flatten)]
     pub(super) node: HostJson,
+    /// The fingerprint of the pinned key. Null if the host presented no key and none was given.
     pub(super) host_key_fingerprint: Option<String>,
+    /// Why the host cannot be used yet.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(super) warning: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NodeDetail")]
 pub(super) struct HostDetailJson {
     #[serde(flatten)]
     pub(super) node: HostJson,
+    /// The agents whose rows name the host, those with a container on it first. The volume of a stopped agent may be
+    /// on the host.
+    #[schemars(length(max = 1_000))]
     pub(super) containers: Vec<HostAgentJson>,
 }
 
 /// An agent whose row names the host. If it is stopped, its volume may be there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NodeContainer")]
 pub(super) struct HostAgentJson {
     id: AgentId,
     sandbox_id: Option<String>,
@@ -101,7 +118,7 @@ impl HostAgentJson {
             organization_id: agent.organization_id,
             user_id: agent.user_id,
             agent_name: agent.agent_name,
-            status: AgentStatus::parse(&agent.status),
+            status: AgentStatus::parse_or_unknown(&agent.status),
             container_name: agent.container_name,
             bridge_port: agent.bridge_port,
             web_ui_port: agent.web_ui_port,

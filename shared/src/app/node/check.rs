@@ -54,7 +54,7 @@ pub async fn node_check(
             .ok_or(RequestError::NODE_NOT_FOUND)?;
     Ok(HostCheck {
         hostname: node.hostname,
-        previous_status: HostStatus::parse(&previous_status),
+        previous_status: HostStatus::parse_or_unknown(&previous_status),
         status,
         inspection,
         checked_at,

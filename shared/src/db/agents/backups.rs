@@ -72,7 +72,7 @@ pub async fn backup_find(
 }
 
 /// Older backups of an agent are deleted when a new one is stored.
-const MAX_BACKUPS: i64 = 10;
+pub const MAX_BACKUPS: i64 = 10;
 
 /// A state in the form in which it is stored.
 #[derive(Clone, Copy, Debug)]

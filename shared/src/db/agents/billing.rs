@@ -50,7 +50,7 @@ pub async fn agents_read(
     .fetch_all(conn)
     .await?;
     let agents = rows.into_iter().filter_map(|row| {
-        let status = AgentStatus::parse(&row.status);
+        let status = AgentStatus::parse_or_unknown(&row.status);
         Some(BilledAgent {
             organization_id: row.organization_id,
             agent: Agent {

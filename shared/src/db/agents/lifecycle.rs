@@ -48,7 +48,7 @@ pub async fn agent_lock(
     Ok(row.map(|row| LockedAgent {
         user_id: row.user_id,
         name: row.agent_name,
-        status: AgentStatus::parse(&row.status),
+        status: AgentStatus::parse_or_unknown(&row.status),
         billing: BillingStatus::parse(&row.billing_status),
         names_container: row.names_container,
         needs_cleanup: row.needs_cleanup,

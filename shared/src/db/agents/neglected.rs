@@ -69,7 +69,8 @@ pub async fn agents_to_stop_of_any_organization(
         user_id: row.user_id,
         agent_id: row.id,
         name: row.agent_name,
-        expects_container: AgentStatus::parse(&row.status).expects_container(row.names_container),
+        expects_container: AgentStatus::parse_or_unknown(&row.status)
+            .expects_container(row.names_container),
         suspended: row.suspended,
     });
     Ok(agents.collect())

@@ -148,7 +148,7 @@ pub async fn agent_of_any_organization(
     Ok(row.map(|row| ContainerAgent {
         organization_id: row.organization_id,
         name: row.agent_name,
-        status: AgentStatus::parse(&row.status),
+        status: AgentStatus::parse_or_unknown(&row.status),
         billing: BillingStatus::parse(&row.billing_status),
         stop_requested: row.stop_requested,
         node_id: row.node_id,

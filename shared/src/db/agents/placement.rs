@@ -40,7 +40,7 @@ pub struct RuntimeRecord {
 impl RuntimeRecord {
     #[must_use]
     pub fn status(&self) -> AgentStatus {
-        AgentStatus::parse(&self.status)
+        AgentStatus::parse_or_unknown(&self.status)
     }
 
     /// The port of the host that leads to the agent's bridge.

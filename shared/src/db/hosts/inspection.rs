@@ -96,7 +96,7 @@ pub async fn agents_of_any_organization(conn: &mut PgConnection) -> sqlx::Result
         user_id: row.user_id,
         node_id: row.node_id,
         container_name: row.container_name,
-        status: AgentStatus::parse(&row.status),
+        status: AgentStatus::parse_or_unknown(&row.status),
         docker_image: row.docker_image,
         last_heartbeat_at: row.last_heartbeat_at,
         error_message: row.error_message,

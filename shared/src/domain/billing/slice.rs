@@ -2,42 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use serde::Serialize;
 
 use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentId, SpanId, UserId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
+use crate::domain::words::words;
 
 const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
 
-/// What a span meters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpanKind {
-    Running,
-    /// A stopped agent whose backup is kept.
-    Idle,
-}
-
-impl SpanKind {
-    /// Parses the database's word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "running" => Some(Self::Running),
-            "idle" => Some(Self::Idle),
-            _ => None,
-        }
-    }
-
-    /// The database's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Idle => "idle",
-        }
+words! {
+    /// What a span meters.
+    pub enum SpanKind {
+        Running = "running",
+        /// A stopped agent whose backup is kept.
+        Idle = "idle",
     }
 }
 

@@ -9,23 +9,25 @@ use super::observation::{ContainerObservation, DockerHealth};
 use crate::domain::agent::{AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::container::ResourceLimits;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::words::words;
 
 /// An unclaimed container can be removed once it is older than this. A younger one may be in the hands of a
 /// job that is just creating it.
 const UNCLAIMED_REMOVABLE_AFTER: TimeDelta = TimeDelta::minutes(15);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContainerAction {
-    Logs,
-    Restart,
-    Stop,
-    Start,
-    Inspect,
-    /// Pulls the image of the container's agent.
-    PullImage,
-    /// Removes a container that no row claims.
-    RemoveGhost,
+words! {
+    /// In the order of the API's documentation.
+    pub enum ContainerAction {
+        Logs = "logs",
+        Restart = "restart",
+        Stop = "stop",
+        Start = "start",
+        Inspect = "inspect",
+        /// Pulls the image of the container's agent.
+        PullImage = "pull-image",
+        /// Removes a container that no row claims.
+        RemoveGhost = "remove-ghost",
+    }
 }
 
 /// What the database says about a container and its agent.
@@ -44,37 +46,6 @@ pub struct ContainerContext {
 }
 
 impl ContainerAction {
-    /// In the order of the API's documentation.
-    pub const ALL: [Self; 7] = [
-        Self::Logs,
-        Self::Restart,
-        Self::Stop,
-        Self::Start,
-        Self::Inspect,
-        Self::PullImage,
-        Self::RemoveGhost,
-    ];
-
-    /// Parses the API's word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == word)
-    }
-
-    /// The API's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logs => "logs",
-            Self::Restart => "restart",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Inspect => "inspect",
-            Self::PullImage => "pull-image",
-            Self::RemoveGhost => "remove-ghost",
-        }
-    }
-
     #[must_use]
     pub fn is_read_only(self) -> bool {
         matches!(self, Self::Logs | Self::Inspect)
@@ -205,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_action_parses_from_its_own_word() {
-        for action in ContainerAction::ALL {
+        for action in ContainerAction::ALL.iter().copied() {
             assert_eq!(ContainerAction::parse(action.as_str()), Some(action));
             assert_eq!(
                 serde_json::json!(action),
@@ -236,7 +207,7 @@ mod tests {
             for context in [unclaimed, stopping, busy] {
                 assert!(!is_allowed(action, context), "{action:?} {context:?}");
             }
-            for status in AgentStatus::ALL {
+            for status in AgentStatus::ALL.iter().copied() {
                 let status = Some(status);
                 let context = ContainerContext { status, ..billed() };
                 let runs = status == Some(AgentStatus::Running);
@@ -265,7 +236,7 @@ mod tests {
 
     #[test]
     fn stop_is_refused_while_the_agent_is_billed() {
-        for status in AgentStatus::ALL {
+        for status in AgentStatus::ALL.iter().copied() {
             let status = Some(status);
             let claimed = ContainerContext { status, ..billed() };
             let at_rest = [
@@ -313,7 +284,7 @@ mod tests {
             let result = ContainerAction::RemoveGhost.check_allowed(unclaimed, age);
             assert_eq!(result.is_ok(), allowed, "{age:?}");
         }
-        for status in AgentStatus::ALL.map(Some) {
+        for status in AgentStatus::ALL.iter().copied().map(Some) {
             let unclaimed = ContainerContext {
                 is_claimed: false,
                 status,
@@ -356,7 +327,8 @@ mod tests {
         assert!(!is_allowed(ContainerAction::PullImage, nobody));
         assert!(is_allowed(ContainerAction::PullImage, billed()));
         let read_only = ContainerAction::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|action| action.is_read_only());
         assert_eq!(
             read_only.collect::<Vec<_>>(),

@@ -3,11 +3,11 @@
 //! the verdict.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::observation::{AgentObservation, ContainerCondition, ContainerState, DockerHealth};
 use super::severity::Severity;
 use crate::domain::agent::AgentStatus;
+use crate::domain::words::words;
 
 /// The limit for a container's first heartbeat, and for the time between two of them. Every refresh run
 /// asks for a heartbeat, once a minute: five in a row are missing.
@@ -15,24 +15,24 @@ pub const HEARTBEAT_LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// A heartbeat of this age no longer counts as a sign of life.
 pub const HEARTBEAT_STALE_AFTER: TimeDelta = TimeDelta::minutes(15);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// The container does not recover on its own.
-    Failed,
-    /// Nothing is known about the container.
-    Unknown,
-    /// The container does not run, and should not.
-    Stopped,
-    /// The container is being started.
-    Warming,
-    /// The container should be on its host and is not.
-    Missing,
-    /// The container exists and something is wrong with it.
-    Degraded,
-    /// The container runs and its agent does not answer.
-    Stale,
-    Healthy,
+words! {
+    pub enum Health {
+        /// The container does not recover on its own.
+        Failed = "failed",
+        /// Nothing is known about the container.
+        Unknown = "unknown",
+        /// The container does not run, and should not.
+        Stopped = "stopped",
+        /// The container is being started.
+        Warming = "warming",
+        /// The container should be on its host and is not.
+        Missing = "missing",
+        /// The container exists and something is wrong with it.
+        Degraded = "degraded",
+        /// The container runs and its agent does not answer.
+        Stale = "stale",
+        Healthy = "healthy",
+    }
 }
 
 /// What the database says about an agent.

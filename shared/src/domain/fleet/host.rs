@@ -1,7 +1,6 @@
 //! A host in a snapshot. Owns: its status, its free slots, and what operators are shown of what it reported.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, HostCondition, alerts};
 use super::claims::{Claims, OurContainers, UnclaimedContainer};
@@ -13,19 +12,20 @@ use super::observation::{
 use super::redact::Metadata;
 use super::severity::Severity;
 use crate::domain::ids::{AgentId, HostId};
+use crate::domain::words::words;
 
-/// `docker_nodes.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostStatus {
-    /// The host and its Docker Engine were read in this run.
-    Healthy,
-    /// The host was read, and its Docker Engine was not or its disk is nearly full.
-    Degraded,
-    /// The connection failed.
-    Offline,
-    /// The host was not inspected.
-    Unknown,
+words! {
+    /// `docker_nodes.status`.
+    pub enum HostStatus {
+        /// The host and its Docker Engine were read in this run.
+        Healthy = "healthy",
+        /// The host was read, and its Docker Engine was not or its disk is nearly full.
+        Degraded = "degraded",
+        /// The connection failed.
+        Offline = "offline",
+        /// The host was not inspected.
+        Unknown = "unknown",
+    }
 }
 
 impl HostStatus {
@@ -49,21 +49,8 @@ impl HostStatus {
 
     /// Parses the database's word. A word that this version does not know is `Unknown`.
     #[must_use]
-    pub fn parse(word: &str) -> Self {
-        let known = [Self::Healthy, Self::Degraded, Self::Offline];
-        let status = known.into_iter().find(|status| status.as_str() == word);
-        status.unwrap_or(Self::Unknown)
-    }
-
-    /// The database's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Offline => "offline",
-            Self::Unknown => "unknown",
-        }
+    pub fn parse_or_unknown(word: &str) -> Self {
+        Self::parse(word).unwrap_or(Self::Unknown)
     }
 }
 

@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::agent::AgentReport;
 use super::alert::{Alert, AlertCode};
 use super::claims::UnclaimedContainer;
@@ -13,18 +11,19 @@ use super::host::HostReport;
 use super::observation::ContainerState;
 use super::severity::Severity;
 use super::summary::Summary;
+use crate::domain::words::words;
 
 /// From this percentage of allocated slots on, operators should add hosts.
 const FLEET_FILLING_UP_PERCENT: i64 = 85;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The whole fleet.
-    Cluster,
-    /// One host.
-    Node,
-    Container,
+words! {
+    pub enum Scope {
+        /// The whole fleet.
+        Cluster = "cluster",
+        /// One host.
+        Node = "node",
+        Container = "container",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::redact::Metadata;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
 use crate::domain::ids::{AgentId, AgentRef, HostId, OrganizationId, UserId};
+use crate::domain::words::words;
 
 /// What one refresh run read: every host as it was inspected, and the rows as they were after the last inspection.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +176,7 @@ impl ContainerObservation {
 
     #[must_use]
     pub fn health(&self) -> Option<DockerHealth> {
-        DockerHealth::parse(self.health.as_deref(), &self.status)
+        DockerHealth::read(self.health.as_deref(), &self.status)
     }
 
     #[must_use]
@@ -313,31 +314,26 @@ impl ContainerState {
     }
 }
 
-/// The result of a container's own health check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DockerHealth {
-    Starting,
-    Healthy,
-    Unhealthy,
+words! {
+    /// The result of a container's own health check.
+    pub enum DockerHealth {
+        Starting = "starting",
+        Healthy = "healthy",
+        Unhealthy = "unhealthy",
+    }
 }
 
 impl DockerHealth {
-    /// Parses Docker's health field (`none` means that there is no check). Where the engine has no such
+    /// Reads Docker's health field (`none` means that there is no check). Where the engine has no such
     /// field, the brackets at the end of the status text decide: `Up 3 minutes (unhealthy)`, `Up 2 seconds
     /// (health: starting)`. `None` for a word that this version does not know.
     #[must_use]
-    pub fn parse(field: Option<&str>, status: &str) -> Option<Self> {
+    pub fn read(field: Option<&str>, status: &str) -> Option<Self> {
         let word = field.filter(|word| !word.is_empty()).or_else(|| {
             let (_, brackets) = status.strip_suffix(')')?.rsplit_once('(')?;
             Some(brackets.strip_prefix("health: ").unwrap_or(brackets))
         })?;
-        match word {
-            "starting" => Some(Self::Starting),
-            "healthy" => Some(Self::Healthy),
-            "unhealthy" => Some(Self::Unhealthy),
-            _ => None,
-        }
+        Self::parse(word)
     }
 }
 
@@ -443,7 +439,7 @@ mod tests {
             (None, "", None),
         ] {
             assert_eq!(
-                DockerHealth::parse(field, status),
+                DockerHealth::read(field, status),
                 health,
                 "{field:?} {status:?}"
             );

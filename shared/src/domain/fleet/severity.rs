@@ -1,14 +1,15 @@
 //! How urgent an alert, an incident or a verdict is.
 
-use serde::{Deserialize, Serialize};
+use crate::domain::words::words;
 
-/// The most severe comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// An operator has to act now.
-    Critical,
-    /// An operator should look at it.
-    Warning,
-    Info,
+words! {
+    /// The most severe comes first.
+    #[derive(PartialOrd, Ord)]
+    pub enum Severity {
+        /// An operator has to act now.
+        Critical = "critical",
+        /// An operator should look at it.
+        Warning = "warning",
+        Info = "info",
+    }
 }

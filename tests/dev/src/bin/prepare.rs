@@ -1,6 +1,6 @@
-//! `cargo prepare`: checks every `query!` against a migrated Postgres and regenerates `.sqlx/`,
-//! from which all other builds read the types of the database. Run it after changing a query or a
-//! migration.
+//! `cargo prepare`: derives the files that repeat what the code says, checks every `query!` against a migrated
+//! Postgres, and regenerates `.sqlx/`, from which all other builds read the types of the database. Run it after
+//! changing a query, a migration or a route.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,7 +25,31 @@ async fn main() -> Result<()> {
     let mut migrator = Migrator::new(root.join("migrations").as_path()).await?;
     migrator.set_locking(false);
     migrator.run_direct(None, &mut connection, false).await?;
+    derive(&root, &url)?;
     regenerate(&root, &url)
+}
+
+/// Compiles against the database, because `.sqlx` may be stale.
+fn derive(root: &Path, url: &str) -> Result<()> {
+    let status = cargo(root, url)
+        .args(["run", "--package", "tests", "--bin", "derive"])
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the derived files could not be written: see the messages above");
+    }
+    Ok(())
+}
+
+/// Cargo, with queries checked against this database.
+fn cargo(root: &Path, url: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(root)
+        .env("DATABASE_URL", url)
+        .env("SQLX_OFFLINE", "false")
+        .stdin(Stdio::null());
+    command
 }
 
 fn regenerate(root: &Path, url: &str) -> Result<()> {
@@ -38,13 +62,9 @@ fn regenerate(root: &Path, url: &str) -> Result<()> {
     let library = root.join("shared/src/lib.rs");
     let text = std::fs::read(&library)?;
     std::fs::write(&library, text)?;
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = cargo(root, url)
         .args(["check", "--package", "shared"])
-        .current_dir(root)
-        .env("DATABASE_URL", url)
         .env("SQLX_OFFLINE_DIR", &generated)
-        .env("SQLX_OFFLINE", "false")
-        .stdin(Stdio::null())
         .status()
         .context("cannot run cargo")?;
     if !status.success() {

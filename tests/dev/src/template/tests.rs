@@ -1,5 +1,4 @@
-//! Tests of the parser, and that the template, the files of the functions, the sample events and the
-//! route table of `cargo lambda watch` agree.
+//! Tests of the parser, and that the template, the files of the functions and the sample events agree.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -228,44 +227,6 @@ fn sample_events_match_the_routes_schedules_and_rules_of_the_template() {
             }
         }
     }
-}
-
-#[test]
-fn cargo_lambda_watch_serves_the_routes_of_the_template() {
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(build::workspace())
-        .output()
-        .unwrap();
-    let metadata: Json = serde_json::from_slice(&output.stdout).unwrap();
-    let mut watched = BTreeSet::new();
-    for entry in metadata["metadata"]["lambda"]["watch"]["router"]
-        .as_array()
-        .unwrap()
-    {
-        let path = entry["path"].as_str().unwrap();
-        let function = entry["function"].as_str().unwrap();
-        let any = [Json::from("ANY")];
-        let methods = entry["methods"].as_array();
-        for method in methods.map_or(&any[..], Vec::as_slice) {
-            let method = method.as_str().unwrap();
-            watched.insert(format!("{method} {path} -> {function}"));
-        }
-    }
-    let mut routed = BTreeSet::new();
-    for function in &Template::load().unwrap().functions {
-        for route in &function.routes {
-            // In the watch table the default route is the root and everything below it.
-            let paths = match route.path.as_str() {
-                "$default" => vec!["/", "/{*rest}"],
-                path => vec![path],
-            };
-            for path in paths {
-                routed.insert(format!("{} {path} -> {}", route.method, function.name));
-            }
-        }
-    }
-    assert_eq!(watched, routed);
 }
 
 #[tokio::test]

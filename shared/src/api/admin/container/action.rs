@@ -1,22 +1,172 @@
 //! `POST /api/v1/admin/infrastructure/containers/actions`: an operator's action on one container.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::api::auth::{Auth, Caller};
 use crate::api::body::{self, Fields, is_line};
+use crate::api::log_part::MAX_LINES;
+use crate::api::parameters::IDEMPOTENCY_KEY;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{CallerKind, RequestBody, ResponseKind, Route, Tag};
+use crate::api::schema::{DockerId, LogSince, NodeName};
 use crate::api::{idempotency, log_part, response};
 use crate::app::container::action::{ActionDeps, ActionRequest, ActionResult, container_act};
 use crate::app::error::RequestError;
 use crate::app::idempotency::IdempotencyKey;
-use crate::domain::container::Images;
-use crate::domain::fleet::ContainerAction;
+use crate::domain::container::{Images, ResourceLimits};
+use crate::domain::fleet::{ContainerAction, ContainerDetail, DockerHealth};
 use crate::domain::timestamp::Timestamp;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;
 use crate::secrets::{Secret, Secrets};
+
+pub const ROUTE: Route = Route {
+    description: "Only containers of agents are found. A 409 with the reason refuses to start an agent that would run \
+                  without being charged, to stop an agent that is being charged, and to remove a container that an \
+                  agent has or that is younger than 15 minutes. The audit log records each action before it begins, \
+                  and its result afterwards.",
+    caller: CallerKind::SuperAdmin,
+    parameters: &[IDEMPOTENCY_KEY],
+    body: Some(RequestBody::required::<ContainerActionRequest>(EXAMPLE)),
+    responses: &[ResponseKind::json::<Data<ContainerActed>>(
+        200,
+        "The action was performed.",
+    )],
+    refusals: &[404, 409, 422, 502],
+    ..Route::post(
+        "container-action",
+        "/api/v1/admin/infrastructure/containers/actions",
+        Tag::Admin,
+        "Perform an action on a container",
+    )
+};
+
+const EXAMPLE: &str = r#"{
+    "action": "inspect",
+    "nodeId": "node-1",
+    "containerName": "milady-11111111-2222-4333-8444-555555555555"
+}"#;
+
+#[derive(JsonSchema)]
+#[schemars(
+    rename_all = "camelCase",
+    extend("if" = removal()),
+    extend("then" = with_container_id())
+)]
+#[expect(dead_code, reason = "describes the body, which `Fields` reads")]
+struct ContainerActionRequest {
+    action: ContainerAction,
+    node_id: NodeName,
+    #[schemars(
+        length(min = 1, max = MAX_CONTAINER_NAME_BYTES),
+        regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    )]
+    container_name: String,
+    #[schemars(
+        description = "If given, the container with this name must have this id. Required for `remove-ghost`."
+    )]
+    container_id: Option<DockerId>,
+    #[schemars(range(min = 1, max = MAX_LINES))]
+    lines: Option<i32>,
+    /// For `logs`. Excludes lines older than this date, or than this age in seconds, minutes, hours or days.
+    since: Option<LogSince>,
+}
+
+fn removal() -> Value {
+    json!({
+        "required": ["action"],
+        "properties": {"action": {"const": ContainerAction::RemoveGhost}},
+    })
+}
+
+fn with_container_id() -> Value {
+    json!({"required": ["containerId"], "properties": {"containerId": {"type": "string"}}})
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ContainerActed {
+    action: ContainerAction,
+    node_id: String,
+    container_name: String,
+    #[schemars(with = "DockerId")]
+    container_id: String,
+    /// The log, for `logs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    logs: Option<String>,
+    /// The requested number of lines, for `logs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    lines: Option<u32>,
+    /// The image that was pulled, for `pull-image`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    image: Option<String>,
+    /// For `inspect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DetailJson")]
+    container: Option<DetailJson>,
+    performed_at: Timestamp,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ContainerDetail")]
+struct DetailJson {
+    #[schemars(with = "DockerId")]
+    id: String,
+    name: String,
+    image: String,
+    state: String,
+    status: String,
+    health: Option<DockerHealth>,
+    /// By the host's clock.
+    created_at: Timestamp,
+    #[schemars(range(min = 0))]
+    restart_count: i64,
+    limits: LimitsJson,
+}
+
+/// Null if there is no limit.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct LimitsJson {
+    memory_bytes: Option<i64>,
+    nano_cpus: Option<i64>,
+    pids: Option<i64>,
+}
+
+impl From<ContainerDetail> for DetailJson {
+    fn from(detail: ContainerDetail) -> Self {
+        let ResourceLimits {
+            memory_bytes,
+            nano_cpus,
+            pids,
+        } = detail.limits;
+        Self {
+            id: detail.id,
+            name: detail.name,
+            image: detail.image,
+            state: detail.state,
+            status: detail.status,
+            health: detail.health,
+            created_at: detail.created_at,
+            restart_count: detail.restart_count,
+            limits: LimitsJson {
+                memory_bytes,
+                nano_cpus,
+                pids,
+            },
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct Deps {
@@ -62,21 +212,27 @@ pub async fn handle(
         RequestError::HostUnavailable(error) => Problem::host_failed(&error),
         error => error.into(),
     })?;
-    let mut data = json!({
-        "action": action.action, "nodeId": action.node_id,
-        "containerName": action.container_name, "containerId": outcome.container_id,
-        "performedAt": Timestamp(outcome.performed_at),
-    });
+    let mut data = ContainerActed {
+        action: action.action,
+        node_id: action.node_id,
+        container_name: action.container_name,
+        container_id: outcome.container_id,
+        logs: None,
+        lines: None,
+        image: None,
+        container: None,
+        performed_at: Timestamp(outcome.performed_at),
+    };
     match outcome.result {
         ActionResult::Done => {}
         ActionResult::Logs(text) => {
-            data["logs"] = json!(text);
-            data["lines"] = json!(action.log_part.tail);
+            data.logs = Some(text);
+            data.lines = Some(action.log_part.tail);
         }
-        ActionResult::Detail(detail) => data["container"] = json!(detail),
-        ActionResult::PulledImage(image) => data["image"] = json!(image),
+        ActionResult::Detail(detail) => data.container = Some((*detail).into()),
+        ActionResult::PulledImage(image) => data.image = Some(image),
     }
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(data)
 }
 
 fn read(admin: &Caller, mut fields: Fields) -> Result<ActionRequest, Problem> {

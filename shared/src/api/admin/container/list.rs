@@ -2,13 +2,16 @@
 //! newest first.
 
 use lambda_http::{Body, Request, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::api::body::is_line;
 use crate::api::deps::DatabaseDeps;
-use crate::api::list;
+use crate::api::list::{self, Page};
+use crate::api::parameters::CURSOR;
 use crate::api::problem::{FieldError, Problem};
+use crate::api::route::{CallerKind, Parameter, ResponseKind, Route, Tag};
+use crate::api::schema::{KnownAgentStatus, NodeName, PageSize};
 use crate::db::agents::operator::{
     AgentFilter, OperatorAgent, agents_count_of_any_organization, agents_page_of_any_organization,
 };
@@ -18,15 +21,60 @@ use crate::domain::fleet::redact_addresses;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
+pub const ROUTE: Route = Route {
+    caller: CallerKind::SuperAdmin,
+    parameters: &[
+        Parameter::query::<KnownAgentStatus>("status", "Only agents with this status.")
+            .example(r#""running""#),
+        Parameter::query::<NodeName>("nodeId", "Only agents on this host.").example(r#""node-1""#),
+        Parameter::query::<PageSize<DEFAULT_PAGE, MAX_PAGE>>(
+            "limit",
+            "The number of entries of a page.",
+        )
+        .example("200"),
+        CURSOR,
+    ],
+    responses: &[ResponseKind::json::<Page<ContainerPage>>(200, "One page of agents.").with_etag()],
+    refusals: &[400],
+    ..Route::get(
+        "container-list",
+        "/api/v1/admin/docker-containers",
+        Tag::Admin,
+        "List the agents of all organizations with the places of their containers, newest first",
+    )
+};
+
 const DEFAULT_PAGE: i64 = 100;
 const MAX_PAGE: i64 = 500;
 /// The longest name of a host.
 const MAX_NODE_ID_CHARS: usize = 64;
 
+#[derive(Serialize, JsonSchema)]
+struct ContainerPage {
+    #[schemars(length(max = MAX_PAGE))]
+    containers: Vec<ContainerJson>,
+    /// The number of agents that match the filters, on all pages.
+    #[schemars(range(min = 0))]
+    total: i64,
+    #[schemars(range(max = MAX_PAGE))]
+    returned: usize,
+    filters: Filters,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct Filters {
+    #[schemars(with = "Option<KnownAgentStatus>")]
+    status: Option<AgentStatus>,
+    node_id: Option<String>,
+}
+
 /// Holds the addresses that operators look for. Addresses in the error text are redacted: an older deployment
 /// wrote them there.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ContainerRow")]
 struct ContainerJson {
     id: AgentId,
     sandbox_id: Option<String>,
@@ -97,21 +145,20 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         id: row.id.uuid(),
     });
     let containers: Vec<ContainerJson> = rows.into_iter().map(ContainerJson::from).collect();
-    let mut body = json!({"success": true, "data": {
-        "returned": containers.len(), "containers": containers, "total": total,
-        "filters": {"status": status, "nodeId": node_id},
-    }});
-    if let Some(cursor) = next_cursor {
-        body["nextCursor"] = json!(cursor);
-    }
-    list::respond(&request, &body)
+    let data = ContainerPage {
+        returned: containers.len(),
+        containers,
+        total,
+        filters: Filters { status, node_id },
+    };
+    list::respond(&request, &Page::new(data, next_cursor))
 }
 
 fn status(request: &Request) -> Result<Option<AgentStatus>, Problem> {
     let Some(word) = list::parameter(request, "status") else {
         return Ok(None);
     };
-    let status = AgentStatus::parse(&word);
+    let status = AgentStatus::parse_or_unknown(&word);
     if status == AgentStatus::Unknown {
         let shortened: String = word.chars().take(MAX_NODE_ID_CHARS).collect();
         let error = FieldError {

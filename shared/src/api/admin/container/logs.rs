@@ -1,13 +1,54 @@
 //! `GET /api/v1/admin/docker-containers/{containerId}/logs`: the end of the log of any agent's container.
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::api::deps::HostDeps;
+use crate::api::log_part::{LogLines, MAX_LINES};
+use crate::api::parameters::LOG_SINCE;
 use crate::api::problem::Problem;
+use crate::api::response::Data;
+use crate::api::route::{CallerKind, Parameter, ResponseKind, Route, Tag};
 use crate::api::{list, log_part, path, response};
 use crate::app::container::logs::container_logs;
+use crate::domain::ids::AgentId;
 use crate::domain::timestamp::Timestamp;
+
+pub const ROUTE: Route = Route {
+    caller: CallerKind::SuperAdmin,
+    parameters: &[
+        Parameter::query::<LogLines>("lines", "The number of lines, from the end of the log.")
+            .example("100"),
+        LOG_SINCE,
+    ],
+    responses: &[ResponseKind::json::<Data<ContainerLogs>>(
+        200,
+        "The lines, each with its time.",
+    )],
+    refusals: &[400, 404, 409],
+    ..Route::get(
+        "container-logs",
+        "/api/v1/admin/docker-containers/{containerId}/logs",
+        Tag::Admin,
+        "Read the log of any agent's container",
+    )
+};
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ContainerLogs {
+    container_id: AgentId,
+    container_name: String,
+    node_id: String,
+    agent_name: Option<String>,
+    #[schemars(range(min = 1, max = MAX_LINES))]
+    lines: u32,
+    /// The value of the request.
+    since: Option<String>,
+    logs: String,
+    fetched_at: Timestamp,
+}
 
 /// The id in the path is the agent's, as the list of containers gives it.
 ///
@@ -18,11 +59,14 @@ pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>,
     let id = path::identifier(&request, "containerId")?;
     let part = log_part::of_query(&request, "lines")?;
     let logs = container_logs(&deps.pool, &deps.hosts, id, part).await?;
-    let data = json!({
-        "containerId": id, "containerName": logs.container_name, "nodeId": logs.node_id,
-        "agentName": logs.agent_name, "lines": part.tail,
-        "since": list::parameter(&request, "since"), "logs": logs.text,
-        "fetchedAt": Timestamp(logs.fetched_at),
-    });
-    response::ok(&json!({"success": true, "data": data}))
+    response::ok(ContainerLogs {
+        container_id: id,
+        container_name: logs.container_name,
+        node_id: logs.node_id,
+        agent_name: logs.agent_name,
+        lines: part.tail,
+        since: list::parameter(&request, "since"),
+        logs: logs.text,
+        fetched_at: Timestamp(logs.fetched_at),
+    })
 }

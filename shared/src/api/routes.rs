@@ -1,0 +1,20 @@
+//! All routes. Owns: the list.
+
+use super::route::Route;
+use super::{admin, agent, billing, credit, job, node, openapi, session};
+
+/// Every route, in the order of the document.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    [
+        agent::ROUTES,
+        job::ROUTES,
+        credit::ROUTES,
+        session::ROUTES,
+        node::ROUTES,
+        admin::ROUTES,
+        billing::ROUTES,
+        openapi::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
+}
