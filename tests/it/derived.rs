@@ -21,15 +21,15 @@ fn template_has_exactly_the_described_routes() {
         .map(|route| format!("{} {} -> {}", route.method, route.path, route.function))
         .collect();
     let template = Template::load().expect("template.yaml");
-    let mut routed = BTreeSet::new();
+    let mut in_template = BTreeSet::new();
     for function in &template.functions {
         let routes = function.routes.iter();
         for route in routes.filter(|route| route.path != "$default") {
-            routed.insert(format!(
+            in_template.insert(format!(
                 "{} {} -> {}",
                 route.method, route.path, function.name
             ));
         }
     }
-    assert_eq!(described, routed);
+    assert_eq!(described, in_template);
 }
