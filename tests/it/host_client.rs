@@ -271,16 +271,9 @@ fn spec(agent: Uuid, environment: &[(&str, &str)], ports: (u16, u16)) -> Contain
     }
 }
 
-async fn free_ports() -> (u16, u16) {
-    let one = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let two = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let port =
-        |listener: &tokio::net::TcpListener| listener.local_addr().expect("an address").port();
-    (port(&one), port(&two))
+fn free_ports() -> (u16, u16) {
+    let port = || dev::ports::free_port().expect("a port");
+    (port(), port())
 }
 
 async fn wait_until_healthy(connection: &Arc<Connection>, port: u16) {
@@ -315,7 +308,7 @@ fn an_agent_gets_its_limits_and_its_environment_byte_for_byte() {
         assert!(engine.read_version().await.expect("a version").is_some());
         let odd =
             "it's \"quoted\" `id` $(touch /tmp/x) ${HOME} ; && | > \\ line one\nline two\ttab ü€😀";
-        let (agent, ports) = (Uuid::new_v4(), free_ports().await);
+        let (agent, ports) = (Uuid::new_v4(), free_ports());
         let spec = spec(
             agent,
             &[
@@ -435,7 +428,7 @@ fn every_refusal_of_the_engine_has_its_reason() {
         let engine = Engine::connect(Arc::clone(&connection), &socket)
             .await
             .expect("the engine");
-        let ports = free_ports().await;
+        let ports = free_ports();
         let first = spec(Uuid::new_v4(), &[], ports);
         let id = engine.create(&first).await.expect("a container");
         engine.start(&id).await.expect("it starts");

@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use super::http::{self, Body};
 use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
-use super::{Engine, programs, sshd};
+use super::{Engine, programs};
+use crate::ports::free_port;
 
 /// Generous, because the machine may be busy.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,7 +56,7 @@ impl Registry {
         }
         let slot = Slot::claim("registry", MAX_SERVERS, |_| SlotResources::default())?;
         let directory = slot.directory.clone();
-        let port = sshd::free_port()?;
+        let port = free_port()?;
         fs::write(directory.join("accounts"), HTPASSWD_LINE)?;
         let settings = directory.join("config.yml");
         let directory_text = directory.display();

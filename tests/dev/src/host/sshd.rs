@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use super::keys::{self, KeyType};
 use super::programs;
 use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
+use crate::ports::free_port;
 
 /// Generous, because the machine may be busy.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -231,11 +232,6 @@ fn check_availability() -> Result<(), String> {
 fn user() -> Result<String> {
     let id = programs::find("id", "coreutils").map_err(anyhow::Error::msg)?;
     Ok(programs::run(&id, &["-un".into()])?.trim().to_owned())
-}
-
-pub(super) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 fn host_key_file(directory: &Path, kind: KeyType) -> PathBuf {

@@ -12,7 +12,6 @@ mod binaries;
 mod data;
 mod supervisor;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +22,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use account::Account;
 use supervisor::Supervisor;
+
+use crate::ports::free_port;
 
 pub use data::remove;
 
@@ -193,11 +194,6 @@ fn is_in_use(error: &anyhow::Error) -> bool {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 fn server_arguments(data: &std::path::Path, port: u16, durable: bool) -> Vec<String> {

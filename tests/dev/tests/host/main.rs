@@ -13,7 +13,7 @@ mod sim;
 mod sshd;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -54,8 +54,7 @@ async fn until<T>(condition: &str, mut check: impl AsyncFnMut() -> Option<T>) ->
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    dev::ports::free_port().unwrap()
 }
 
 fn directory(engine: &Engine) -> PathBuf {

@@ -229,11 +229,7 @@ fn a_start_without_a_database_service_succeeds_later() {
         // A server that is down and comes back at the same address.
         let server = tests::suite::server().await.url("postgres");
         let server: sqlx::postgres::PgConnectOptions = server.parse().expect("an address");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = dev::ports::free_port().expect("a port");
         let url = format!(
             "postgres://{}@127.0.0.1:{port}/postgres",
             server.get_username()
