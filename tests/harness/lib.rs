@@ -16,7 +16,6 @@ pub mod calls;
 pub mod derived;
 pub mod failure;
 pub mod fleet;
-pub mod headscale;
 pub mod lab;
 pub mod neon;
 pub mod privy;
@@ -26,6 +25,7 @@ pub mod rows;
 pub mod secrets_manager;
 pub mod simulated_world;
 pub mod suite;
+pub mod truncated_response;
 pub mod world;
 
 pub use failure::reason;

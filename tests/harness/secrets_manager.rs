@@ -2,17 +2,10 @@
 //! a test says.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use wiremock::matchers::{any, body_partial_json, header, header_regex};
+use wiremock::{Mock, MockBuilder, MockServer, ResponseTemplate};
 
 /// The answer for a secret.
 #[derive(Clone, Debug)]
@@ -26,84 +19,65 @@ pub enum StoredSecret {
 
 /// A running stand-in, which stops when dropped.
 #[derive(Debug)]
-pub struct SecretsManager {
-    address: SocketAddr,
-    calls: Arc<AtomicUsize>,
-    server: JoinHandle<()>,
-}
-
-#[derive(Clone)]
-struct Shared {
-    secrets: Arc<BTreeMap<String, StoredSecret>>,
-    calls: Arc<AtomicUsize>,
-}
+pub struct SecretsManager(MockServer);
 
 impl SecretsManager {
     /// Starts a stand-in with these secrets by ARN.
     pub async fn start(secrets: BTreeMap<String, StoredSecret>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let calls = Arc::new(AtomicUsize::new(0));
-        let shared = Shared {
-            secrets: Arc::new(secrets),
-            calls: Arc::clone(&calls),
-        };
-        let router = Router::new().fallback(answer).with_state(shared);
-        let server = tokio::spawn(async move {
-            axum::serve(listener, router).await.expect("served");
-        });
-        Self {
-            address,
-            calls,
-            server,
+        let server = MockServer::start().await;
+        for (arn, secret) in secrets {
+            let response = match secret {
+                StoredSecret::Text(text) => found(&arn, "SecretString", &text),
+                StoredSecret::Binary(bytes) => found(&arn, "SecretBinary", &bytes),
+                StoredSecret::InternalError => refusal(500, "InternalServiceError"),
+            };
+            signed_get_secret_value()
+                .and(body_partial_json(json!({"SecretId": arn})))
+                .respond_with(response)
+                .with_priority(1)
+                .mount(&server)
+                .await;
         }
+        signed_get_secret_value()
+            .respond_with(refusal(400, "ResourceNotFoundException"))
+            .with_priority(2)
+            .mount(&server)
+            .await;
+        Mock::given(any())
+            .respond_with(refusal(400, "InvalidRequestException"))
+            .with_priority(3)
+            .mount(&server)
+            .await;
+        Self(server)
     }
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.0.uri()
     }
 
     /// The number of requests.
-    #[must_use]
-    pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+    pub async fn calls(&self) -> usize {
+        let requests = self.0.received_requests().await;
+        requests.expect("requests are recorded").len()
     }
 }
 
-impl Drop for SecretsManager {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+fn signed_get_secret_value() -> MockBuilder {
+    Mock::given(header("x-amz-target", "secretsmanager.GetSecretValue"))
+        .and(header_regex("authorization", "/secretsmanager/"))
 }
 
-async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    shared.calls.fetch_add(1, Ordering::Relaxed);
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let signed = header("authorization").is_some_and(|value| value.contains("/secretsmanager/"));
-    if header("x-amz-target") != Some("secretsmanager.GetSecretValue") || !signed {
-        return refusal(400, "InvalidRequestException");
-    }
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let arn = request["SecretId"].as_str().unwrap_or_default();
-    let mut secret = json!({"ARN": arn, "Name": "secret", "VersionId": "v1", "CreatedDate": 1.5});
-    match shared.secrets.get(arn) {
-        Some(StoredSecret::Text(text)) => secret["SecretString"] = json!(text),
-        Some(StoredSecret::Binary(bytes)) => secret["SecretBinary"] = json!(bytes),
-        Some(StoredSecret::InternalError) => return refusal(500, "InternalServiceError"),
-        None => return refusal(400, "ResourceNotFoundException"),
-    }
-    response(200, &secret)
+fn found(arn: &str, kind: &str, value: &str) -> ResponseTemplate {
+    let body =
+        json!({"ARN": arn, "Name": "secret", "VersionId": "v1", "CreatedDate": 1.5, kind: value});
+    response(200, &body)
 }
 
-fn refusal(status: u16, kind: &str) -> Response<Body> {
+fn refusal(status: u16, kind: &str) -> ResponseTemplate {
     response(status, &json!({"__type": kind, "Message": "no"}))
 }
 
-fn response(status: u16, body: &Value) -> Response<Body> {
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/x-amz-json-1.1")
-        .body(Body::from(body.to_string()))
-        .expect("a response")
+fn response(status: u16, body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_raw(body.to_string(), "application/x-amz-json-1.1")
 }

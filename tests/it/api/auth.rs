@@ -1,11 +1,12 @@
 //! Authentication: API keys, tokens of the identity provider, cookies, and the origins of browsers.
 
-use axum::routing::get;
 use serde_json::{Value, json};
 use tests::privy::{self, Signer};
 use tests::suite::{ORIGIN, PRIVY_APP_ID, Request, epoch};
 use tests::{World, run};
 use uuid::Uuid;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const LIST: &str = "/api/v1/milady/agents";
 
@@ -128,6 +129,15 @@ fn invalid_token_is_401() {
     });
 }
 
+/// Stops a server and waits until nothing listens on its port.
+async fn stop(server: MockServer) {
+    let address = *server.address();
+    drop(server);
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn token_is_checked_with_the_key_it_names() {
     run(async {
@@ -135,15 +145,14 @@ fn token_is_checked_with_the_key_it_names() {
         let (_, subject) = tenant_with_privy(&world).await;
         let signer = Signer::new();
         let key_set = json!({"keys": [Signer::new().jwk("other"), signer.jwk("current")]});
-        let keys = axum::Router::new().route("/jwks.json", get(async move || key_set.to_string()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port");
-        let url = format!(
-            "http://{}/jwks.json",
-            listener.local_addr().expect("an address")
-        );
-        let server = tokio::spawn(async move { axum::serve(listener, keys).await });
+        // `MockServer::start` takes a server from a pool, which keeps listening when it is dropped.
+        let provider = MockServer::builder().start().await;
+        Mock::given(method("GET"))
+            .and(path("/jwks.json"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(key_set))
+            .mount(&provider)
+            .await;
+        let url = format!("{}/jwks.json", provider.uri());
         let function = world
             .function("agent-list")
             .without("PRIVY_VERIFICATION_KEY")
@@ -174,8 +183,7 @@ fn token_is_checked_with_the_key_it_names() {
         );
         assert_eq!(status_for(signer.sign(&claims(&subject), None)).await, 401);
         // While the provider is down, a warm function uses the keys it has; a cold one responds 503.
-        server.abort();
-        let _ = server.await;
+        stop(provider).await;
         assert_eq!(
             status_for(signer.sign(&claims(&subject), Some("current"))).await,
             200

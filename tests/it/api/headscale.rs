@@ -1,26 +1,31 @@
 //! `GET /api/v1/admin/headscale`
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dev::runtime::Outcome;
 use expect_test::expect;
 use serde_json::{Value, json};
-use tests::headscale::{Headscale, KEY, Reply};
 use tests::secrets_manager::{SecretsManager, StoredSecret};
 use tests::suite::{Request, Response};
+use tests::truncated_response::TruncatedResponse;
 use tests::{Function, World, check, run};
+use wiremock::matchers::{any, bearer_token, method, path};
+use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
 const ROUTE: &str = "/api/v1/admin/headscale";
 const NODES: &str = "/api/v1/node";
 const MACHINES: &str = "/api/v1/machine";
+/// The API key that Headscale accepts.
+const KEY: &str = "headscale-test-key";
 const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:headscale";
 
 /// A world with the key of a super admin, and Headscale.
 struct Network {
     world: World,
     key: String,
-    headscale: Headscale,
+    headscale: MockServer,
 }
 
 impl Network {
@@ -28,18 +33,52 @@ impl Network {
         let world = World::new().await;
         let (operators, key) = world.tenant("0").await;
         world.make_admin(operators, "super_admin").await;
-        Self {
+        let network = Self {
             world,
             key,
-            headscale: Headscale::start().await,
+            headscale: MockServer::start().await,
+        };
+        network.set_replies([]).await;
+        network
+    }
+
+    /// Makes Headscale answer these paths, every other path with 404, and a request without the key with 401.
+    async fn set_replies<const N: usize>(&self, replies: [(&str, ResponseTemplate); N]) {
+        self.headscale.reset().await;
+        let without_key = |request: &wiremock::Request| !bearer_token(KEY).matches(request);
+        Mock::given(without_key)
+            .respond_with(ResponseTemplate::new(401).set_body_string("Unauthorized"))
+            .with_priority(1)
+            .mount(&self.headscale)
+            .await;
+        for (path_of_reply, reply) in replies {
+            Mock::given(method("GET"))
+                .and(path(path_of_reply))
+                .respond_with(reply)
+                .with_priority(2)
+                .mount(&self.headscale)
+                .await;
         }
+        let not_found = json!({"code": 5, "message": "Not Found", "details": []});
+        Mock::given(any())
+            .respond_with(ResponseTemplate::new(404).set_body_json(not_found))
+            .with_priority(3)
+            .mount(&self.headscale)
+            .await;
+    }
+
+    /// The paths requested since the replies were set.
+    async fn requested_paths(&self) -> Vec<String> {
+        let requests = self.headscale.received_requests().await;
+        let requests = requests.expect("requests are recorded");
+        let paths = requests.iter().map(|request| request.url.path().to_owned());
+        paths.collect()
     }
 
     fn function(&self) -> Function {
         let function = self.world.function("admin-headscale");
-        let url = self.headscale.url();
         function
-            .with("HEADSCALE_API_URL", &url)
+            .with("HEADSCALE_API_URL", &self.headscale.uri())
             .with("HEADSCALE_API_KEY", KEY)
     }
 
@@ -48,14 +87,37 @@ impl Network {
         self.world.call_function(function, request).await
     }
 
+    /// Checks that the route fails with `error` if Headscale is at `address`, and that neither the response nor the
+    /// logs show a text of Headscale's, its address or the key.
+    async fn check_502(&self, case: &str, address: SocketAddr, error: &str) {
+        let address = address.to_string();
+        let function = self.function();
+        let instance = function
+            .with("HEADSCALE_API_URL", &format!("http://{address}"))
+            .start()
+            .await;
+        let request = Request::new("GET", ROUTE).key(&self.key);
+        let response = self.world.call_instance(&instance, request).await;
+        assert_eq!(response.status(), 502, "{case}: {response:?}");
+        assert_eq!(response.json()["error"], error, "{case}");
+        instance.kill().await;
+        let output = format!("{} {}", response.0, instance.logs().join("\n"));
+        for canary in ["canary", "db.internal", &address, KEY] {
+            assert!(!output.contains(canary), "{case}: {canary} in {output}");
+        }
+    }
+
     /// The data of the response if Headscale responds with `reply`.
     async fn data_for(&self, reply: Value) -> Value {
-        self.headscale
-            .set_reply(NODES, Reply::Full(200, reply.to_string()));
+        self.set_replies([(NODES, found(&reply))]).await;
         let response = self.call(&self.function()).await;
         assert_eq!(response.status(), 200, "{response:?}");
         response.json()["data"].clone()
     }
+}
+
+fn found(body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
 }
 
 /// A node as the JSON gateway writes it.
@@ -95,8 +157,8 @@ fn super_admin_sees_the_nodes_of_our_user_and_of_no_user() {
             node("3", "laptop", &user("somebody")),
             offline,
         ];
-        let reply = Reply::Full(200, json!({"nodes": nodes}).to_string());
-        network.headscale.set_reply(NODES, reply);
+        let reply = found(&json!({"nodes": nodes}));
+        network.set_replies([(NODES, reply)]).await;
         let response = network.call(&network.function()).await;
         check(
             &response,
@@ -152,7 +214,7 @@ fn super_admin_sees_the_nodes_of_our_user_and_of_no_user() {
             }
         "#]],
         );
-        assert_eq!(network.headscale.requested_paths(), [NODES]);
+        assert_eq!(network.requested_paths().await, [NODES]);
 
         let other = network.function().with("HEADSCALE_USER", "somebody");
         let data = network.call(&other).await.json()["data"].clone();
@@ -170,10 +232,10 @@ fn responses_of_older_and_newer_versions_are_understood() {
         let mut machine = node("7", "host-a", &Value::Null);
         machine["namespace"] = user("milady");
         machine.as_object_mut().expect("a machine").remove("user");
-        let reply = Reply::Full(200, json!({"machines": [machine]}).to_string());
-        network.headscale.set_reply(MACHINES, reply);
+        let reply = found(&json!({"machines": [machine]}));
+        network.set_replies([(MACHINES, reply)]).await;
         let response = network.call(&network.function()).await;
-        assert_eq!(network.headscale.requested_paths(), [NODES, MACHINES]);
+        assert_eq!(network.requested_paths().await, [NODES, MACHINES]);
         let data = &response.json()["data"];
         assert_eq!(
             data["summary"],
@@ -203,7 +265,10 @@ fn invalid_response_of_headscale_is_502_without_its_address() {
         let not_understood = "Headscale answered something that is not understood";
         let nodes = json!({"nodes": [node("1", "host-a", &user("milady"))]}).to_string();
         let long = format!("{{\"nodes\": [], \"more\": \"{}\"}}", "x".repeat(4 << 20));
-        let full = |status, body: &str| Reply::Full(status, body.to_owned());
+        let full = |status, body: &str| {
+            ResponseTemplate::new(status).set_body_raw(body, "application/json")
+        };
+        let redirect = ResponseTemplate::new(302).insert_header("location", "/elsewhere");
         for (case, reply, error) in [
             (
                 "500",
@@ -212,7 +277,7 @@ fn invalid_response_of_headscale_is_502_without_its_address() {
             ),
             ("401", full(401, "canary"), "Headscale refused our key"),
             ("403", full(403, "canary"), "Headscale refused our key"),
-            ("a redirect", Reply::Redirect("/elsewhere"), not_understood),
+            ("a redirect", redirect, not_understood),
             (
                 "a page",
                 full(200, "<!DOCTYPE html><title>canary</title>"),
@@ -223,11 +288,6 @@ fn invalid_response_of_headscale_is_502_without_its_address() {
                 "the first half",
                 full(200, &nodes[..nodes.len() / 2]),
                 not_understood,
-            ),
-            (
-                "broken off",
-                Reply::Truncated(nodes[..40].to_owned()),
-                "Headscale cannot be reached",
             ),
             ("null", full(200, "null"), not_understood),
             ("no list", full(200, "{}"), not_understood),
@@ -259,26 +319,17 @@ fn invalid_response_of_headscale_is_502_without_its_address() {
             ),
             ("too much", full(200, &long), not_understood),
         ] {
-            network.headscale.set_reply(NODES, reply);
-            network.headscale.set_reply("/elsewhere", full(200, &nodes));
-            let instance = network.function().start().await;
-            let request = Request::new("GET", ROUTE).key(&network.key);
-            let response = Function::http_on(
-                &instance,
-                &format!("GET {ROUTE}"),
-                &BTreeMap::new(),
-                &request,
-            )
-            .await;
-            assert_eq!(response.status(), 502, "{case}: {response:?}");
-            assert_eq!(response.json()["error"], error, "{case}");
-            instance.kill().await;
-            let output = format!("{} {}", response.0, instance.logs().join("\n"));
-            let address = network.headscale.url();
-            for canary in ["canary", "db.internal", &address["http://".len()..], KEY] {
-                assert!(!output.contains(canary), "{case}: {canary} in {output}");
-            }
+            network
+                .set_replies([(NODES, reply), ("/elsewhere", full(200, &nodes))])
+                .await;
+            let address = *network.headscale.address();
+            network.check_502(case, address, error).await;
         }
+        let broken_off = TruncatedResponse::start(&nodes[..40]).await;
+        let error = "Headscale cannot be reached";
+        network
+            .check_502("broken off", broken_off.address(), error)
+            .await;
     });
 }
 
@@ -288,7 +339,7 @@ fn headscale_without_either_path_is_502() {
         let network = Network::new().await;
         let response = network.call(&network.function()).await;
         assert_eq!(response.status(), 502);
-        assert_eq!(network.headscale.requested_paths(), [NODES, MACHINES]);
+        assert_eq!(network.requested_paths().await, [NODES, MACHINES]);
     });
 }
 
@@ -315,7 +366,8 @@ fn unreachable_or_silent_headscale_is_502_within_its_timeout() {
             }
         "#]],
         );
-        network.headscale.set_reply(NODES, Reply::NoReply);
+        let late = found(&json!({"nodes": []})).set_delay(Duration::from_mins(1));
+        network.set_replies([(NODES, late)]).await;
         let started = Instant::now();
         let response = network.call(&network.function()).await;
         assert_eq!(response.status(), 502);
@@ -350,7 +402,7 @@ fn headscale_without_address_or_key_is_not_set_up() {
                 .status(),
             401
         );
-        assert_eq!(network.headscale.requested_paths(), [""; 0]);
+        assert_eq!(network.requested_paths().await, [""; 0]);
         let instance = network
             .function()
             .with("HEADSCALE_API_URL", "http://vpn.hunter2")
@@ -371,9 +423,8 @@ fn headscale_without_address_or_key_is_not_set_up() {
 fn key_is_read_from_secrets_manager() {
     run(async {
         let network = Network::new().await;
-        network
-            .headscale
-            .set_reply(NODES, Reply::Full(200, json!({"nodes": []}).to_string()));
+        let reply = found(&json!({"nodes": []}));
+        network.set_replies([(NODES, reply)]).await;
         let secrets = BTreeMap::from([(ARN.to_owned(), StoredSecret::Text(format!("{KEY}\n")))]);
         let manager = SecretsManager::start(secrets).await;
         let stored = network.function().without("HEADSCALE_API_KEY");
