@@ -26,11 +26,11 @@ use tests::{Function, audit};
 use uuid::Uuid;
 
 const AGENT_COUNTS: [usize; 3] = [1_000, 10_000, 100_000];
-const TICKS: i64 = 7;
+const RUNS: i64 = 7;
 const STARTS_PER_FUNCTION: usize = 25;
 
-/// The measurements of one tick of the binary.
-struct TickMeasurement {
+/// The measurements of one billing run of the binary.
+struct RunMeasurement {
     seconds: f64,
     statements: u64,
     peak_mib: f64,
@@ -48,7 +48,7 @@ fn main() {
             .collect();
         measure_starts(&binaries).await;
         measure_migration(&binaries).await;
-        measure_ticks(
+        measure_runs(
             &binaries,
             if sizes.is_empty() {
                 &AGENT_COUNTS
@@ -60,12 +60,12 @@ fn main() {
     });
 }
 
-async fn measure_ticks(binaries: &Path, sizes: &[usize]) {
+async fn measure_runs(binaries: &Path, sizes: &[usize]) {
     let mut options = server_options("bench");
     options.durable = true;
     let server = Server::start(options).await.expect("Postgres");
     println!(
-        "\nThe hourly run, one organization per ten agents, all running; median of {TICKS} ticks."
+        "\nThe hourly run, one organization per ten agents, all running; median of {RUNS} runs."
     );
     println!(
         "{:>8} {:>10} {:>11} {:>11} {:>11} {:>11} {:>7} {:>10}",
@@ -75,19 +75,16 @@ async fn measure_ticks(binaries: &Path, sizes: &[usize]) {
     for &agents in sizes {
         let run_database = database(&server, binaries, agents).await;
         let mut measured = Vec::new();
-        for hour in 1..=TICKS {
+        for hour in 1..=RUNS {
             dev::clock::set(&run_database.1, hours(hour))
                 .await
                 .expect("the clock");
-            measured.push(tick(&run_database.0, binaries, hour, agents).await);
+            measured.push(measure_run(&run_database.0, binaries, hour, agents).await);
         }
         audit::check(&run_database.1).await;
         measured.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let median = &measured[measured.len() / 2];
-        let peak = measured
-            .iter()
-            .map(|tick| tick.peak_mib)
-            .fold(0.0, f64::max);
+        let peak = measured.iter().map(|run| run.peak_mib).fold(0.0, f64::max);
         let loop_database = database(&server, binaries, agents).await;
         let loop_seconds = per_agent_loop(&loop_database.1, agents).await;
         let count = f64::from(u32::try_from(agents).expect("small"));
@@ -133,7 +130,7 @@ async fn enable_statistics(server: &Server) -> bool {
     true
 }
 
-/// Prints where the database spent its time, per agent and tick.
+/// Prints where the database spent its time, per agent and run.
 async fn print_statistics(server: &Server, url: &str, agents: usize) {
     let admin = pool(&server.url("postgres"), 1);
     let name = url.rsplit('/').next().unwrap_or_default();
@@ -148,13 +145,13 @@ async fn print_statistics(server: &Server, url: &str, agents: usize) {
     .fetch_all(&admin)
     .await
     .expect("statistics");
-    println!("         where the database's time went, microseconds per agent and tick:");
-    let ticks = f64::from(u32::try_from(TICKS).expect("small"));
+    println!("         where the database's time went, microseconds per agent and run:");
+    let runs = f64::from(u32::try_from(RUNS).expect("small"));
     for (query, milliseconds) in rows {
         let count = f64::from(u32::try_from(agents).expect("small"));
         println!(
             "         {:>7.1}  {query}",
-            milliseconds * 1_000.0 / count / ticks
+            milliseconds * 1_000.0 / count / runs
         );
     }
 }
@@ -205,7 +202,7 @@ async fn database(server: &Server, binaries: &Path, agents: usize) -> (String, P
 }
 
 /// One cold invocation of the release binary.
-async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> TickMeasurement {
+async fn measure_run(url: &str, binaries: &Path, hour: i64, agents: usize) -> RunMeasurement {
     let instance = Function::new("billing-hourly", url)
         .from_directory(binaries)
         .start()
@@ -227,7 +224,7 @@ async fn tick(url: &str, binaries: &Path, hour: i64, agents: usize) -> TickMeasu
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|line| line["db_queries"].as_u64())
         .unwrap_or_default();
-    TickMeasurement {
+    RunMeasurement {
         seconds,
         statements,
         peak_mib: f64::from(peak) / 1024.0,

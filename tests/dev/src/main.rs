@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use dev::command::{self, Options};
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match dev::command::main(std::env::args_os().skip(1)).await {
+    match command::main(&Options::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -9,7 +9,6 @@ mod options;
 mod report;
 mod schemathesis;
 
-use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -23,7 +22,7 @@ use crate::command::stack::{CRON_SECRET, Stack, Webhooks};
 use crate::command::{self, seed};
 use crate::template::Template;
 use crate::{build, postgres};
-use options::{HELP, Options};
+pub use options::Options;
 use report::Report;
 
 /// The number of agents that can be restored: more than the restore requests of a run that can
@@ -32,13 +31,8 @@ const RESTORABLE_AGENTS: i32 = 50;
 const NODES: i32 = 50;
 
 /// Runs the command. Returns whether the API matches its description.
-pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool> {
-    let options = Options::parse(arguments)?;
-    if options.help {
-        print!("{HELP}");
-        return Ok(true);
-    }
-    let finished = command::until_interrupted(run(&options)).await?;
+pub async fn main(options: &Options) -> Result<bool> {
+    let finished = command::until_interrupted(run(options)).await?;
     Ok(finished.unwrap_or(false))
 }
 

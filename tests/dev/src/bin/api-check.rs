@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use dev::api_check::{self, Options};
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match dev::api_check::main(std::env::args_os().skip(1)).await {
+    match api_check::main(&Options::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Formats amounts, times and ticks for the terminal.
+//! Formats amounts, times and billing runs for the terminal.
 
 use std::str::FromStr;
 
@@ -39,8 +39,8 @@ pub(super) fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// The line about a completed tick.
-pub(super) fn tick(due: DateTime<Utc>, answer: &Value, balances: &str) -> String {
+/// The line about a completed billing run.
+pub(super) fn billing_run(due: DateTime<Utc>, answer: &Value, balances: &str) -> String {
     let count = |key: &str| answer[key].as_u64().unwrap_or_default();
     let incomplete = match answer["complete"].as_bool() {
         Some(false) => "  INCOMPLETE",
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn tick_is_formatted_as_one_line() {
+    fn billing_run_is_formatted_as_one_line() {
         let due = "2026-11-02T14:00:00Z".parse().unwrap();
         let answer = json!({
             "sandboxesProcessed": 6, "sandboxesBilled": 5, "warningsSent": 1,
@@ -106,7 +106,7 @@ mod tests {
             "complete": true, "owed": 0,
         });
         assert_eq!(
-            tick(due, &answer, "Demo $25.00"),
+            billing_run(due, &answer, "Demo $25.00"),
             "2026-11-02 14:00  charged 5 of 6 agents  revenue $0.9625  owed $0.00  warned 1  \
              suspended 0  errors 0  12 ms  |  Demo $25.00"
         );

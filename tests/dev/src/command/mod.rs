@@ -5,29 +5,22 @@ mod format;
 mod host;
 mod mails;
 mod options;
+mod schedules;
 pub(crate) mod seed;
 mod simulated_hosts;
 pub(crate) mod stack;
-mod ticks;
-
-use std::ffi::OsString;
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::template::Template;
 use crate::{build, postgres};
-pub use options::{HELP, Options};
+pub use options::Options;
 use stack::{Stack, Webhooks};
 
-/// Runs the command until it finishes or is interrupted. Returns whether every tick succeeded.
-pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<bool> {
-    let options = Options::parse(arguments)?;
-    if options.help {
-        print!("{HELP}");
-        return Ok(true);
-    }
-    let finished = until_interrupted(run(&options)).await?;
+/// Runs the command until it finishes or is interrupted. Returns whether every billing run succeeded.
+pub async fn main(options: &Options) -> Result<bool> {
+    let finished = until_interrupted(run(options)).await?;
     Ok(finished.unwrap_or(true))
 }
 
@@ -72,7 +65,7 @@ async fn run(options: &Options) -> Result<bool> {
     .await?;
     stack.announce();
     match options.time_lapse {
-        Some(hour_length) => ticks::time_lapse(&stack, hour_length, options.ticks).await,
-        None => ticks::real_time(&stack, options.ticks).await,
+        Some(hour_length) => schedules::time_lapse(&stack, hour_length, options.runs).await,
+        None => schedules::real_time(&stack, options.runs).await,
     }
 }

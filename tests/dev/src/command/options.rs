@@ -1,90 +1,51 @@
 //! The command line of `cargo dev`.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use lexopt::{Arg, Parser, ValueExt};
+use clap::{Parser, value_parser};
 
-pub const HELP: &str = "\
-Runs the whole control plane on this machine: its own Postgres server, every function behind one port,
-the schedules, and a host for agents if the machine can be one. Ctrl-C stops everything.
-
-Usage: cargo dev [options]
-
-  --time-lapse [SECONDS]  run a fresh demo in which an hour passes every 3 (or SECONDS) seconds
-  --ticks N               stop after N billing runs; the exit status is 1 if one of them failed
-  --fresh                 remove the data of earlier runs first
-  --port N                listen on this port (default: 8787, or the next free one)
-  --no-host               start no host; agents cannot be started then
-  --no-sim                start no simulated hosts
-  --release               build and run the functions with the release profile
-  --help                  print this
-
-LOG_LEVEL (error, warn, info, debug) selects the functions' log lines that appear (default: warn).
-";
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Runs the whole control plane on this machine: its own Postgres server, every function behind one port, the
+/// schedules, and a host for agents if the machine can be one. Ctrl-C stops everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
+#[command(
+    bin_name = "cargo dev",
+    verbatim_doc_comment,
+    after_help = "LOG_LEVEL (error, warn, info, debug) selects the functions' log lines that appear (default: warn)."
+)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a command line switch"
 )]
 pub struct Options {
-    /// Removes the data of earlier runs first.
-    pub fresh: bool,
-    /// The length of a simulated hour; `None` means real time.
+    /// Run a fresh demo in which an hour passes every SECONDS seconds (3 if not given)
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3", value_parser = hour_length)]
     pub time_lapse: Option<Duration>,
-    /// Stops after this many ticks; `None` means never.
-    pub ticks: Option<u32>,
-    /// The only port to try; `None` means the first free one.
+    /// Stop after N billing runs; the exit status is 1 if one of them failed
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub runs: Option<u32>,
+    /// Remove the data of earlier runs first
+    #[arg(long)]
+    pub fresh: bool,
+    /// Listen on this port only, instead of 8787 or the next free one
+    #[arg(long)]
     pub port: Option<u16>,
+    /// Start no host; agents cannot be started then
+    #[arg(long)]
     pub no_host: bool,
+    /// Start no simulated hosts
+    #[arg(long)]
     pub no_sim: bool,
+    /// Build and run the functions with the release profile
+    #[arg(long)]
     pub release: bool,
-    pub help: bool,
 }
 
-impl Options {
-    /// Parses a command line without the program's name.
-    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
-        let mut options = Self::default();
-        let mut parser = Parser::from_args(arguments);
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Arg::Long("fresh") => options.fresh = true,
-                Arg::Long("no-host") => options.no_host = true,
-                Arg::Long("no-sim") => options.no_sim = true,
-                Arg::Long("release") => options.release = true,
-                Arg::Long("help") | Arg::Short('h') => options.help = true,
-                Arg::Long("time-lapse") => options.time_lapse = Some(hour_length(&mut parser)?),
-                Arg::Long("ticks") => match parser.value()?.parse()? {
-                    0 => bail!("--ticks must be at least 1"),
-                    ticks => options.ticks = Some(ticks),
-                },
-                Arg::Long("port") => options.port = Some(parser.value()?.parse()?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// The optional number after `--time-lapse`, with or without an equals sign.
-fn hour_length(parser: &mut Parser) -> Result<Duration> {
-    let attached = parser.optional_value();
-    let value = match attached {
-        Some(value) => Some(value),
-        None => parser
-            .try_raw_args()
-            .and_then(|mut rest| rest.next_if(|next| !next.to_string_lossy().starts_with('-'))),
-    };
-    let seconds: f64 = match value {
-        Some(value) => value.parse()?,
-        None => 3.0,
-    };
+/// The length of a simulated hour, from a number of seconds.
+fn hour_length(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!("--time-lapse must be a positive number of seconds"),
+        _ => Err("must be a positive number of seconds".to_owned()),
     }
 }
 
@@ -92,22 +53,22 @@ fn hour_length(parser: &mut Parser) -> Result<Duration> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Options> {
-        Options::parse(line.split_whitespace().map(Into::into))
+    fn parsed(line: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(["dev"].into_iter().chain(line.split_whitespace()))
     }
 
     #[test]
     fn seconds_of_time_lapse_are_optional() {
-        for (line, seconds, ticks) in [
+        for (line, seconds, runs) in [
             ("--time-lapse", 3.0, None),
-            ("--time-lapse --ticks 4", 3.0, Some(4)),
-            ("--time-lapse 1 --ticks 4", 1.0, Some(4)),
-            ("--ticks=2 --time-lapse=0.5", 0.5, Some(2)),
+            ("--time-lapse --runs 4", 3.0, Some(4)),
+            ("--time-lapse 1 --runs 4", 1.0, Some(4)),
+            ("--runs=2 --time-lapse=0.5", 0.5, Some(2)),
         ] {
             let options = parsed(line).unwrap();
             let expected = Duration::from_secs_f64(seconds);
             assert_eq!(options.time_lapse, Some(expected), "{line}");
-            assert_eq!(options.ticks, ticks, "{line}");
+            assert_eq!(options.runs, runs, "{line}");
         }
     }
 
@@ -127,12 +88,14 @@ mod tests {
     #[test]
     fn invalid_command_lines_are_refused() {
         for line in [
-            "--tick 4",
-            "--ticks",
-            "--ticks 0",
-            "--ticks x",
+            "--run 4",
+            "--runs",
+            "--runs 0",
+            "--runs x",
             "--time-lapse 0",
             "--time-lapse x",
+            "--time-lapse -1",
+            "--time-lapse 1e40",
             "--port 70000",
             "start",
         ] {

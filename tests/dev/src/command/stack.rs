@@ -328,7 +328,7 @@ fn with_local_settings(
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    // One line per invocation would hide the ticks in the output, and so would a warning per minute
+    // One line per invocation would hide the billing runs in the output, and so would a warning per minute
     // about every faulty simulated host. LOG_LEVEL overrides both.
     let warns_every_minute = environment.has_simulated_hosts && function.name == "fleet-refresh";
     let default_level = if warns_every_minute { "error" } else { "warn" };

@@ -21,15 +21,15 @@ use crate::template::{Function, Schedule as Scheduled};
 
 const BILLING: &str = "billing-hourly";
 
-/// How often pending mails are printed between ticks.
+/// How often pending mails are printed between billing runs.
 const MAIL_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Every `hour_length`, moves the clock one hour forward, bills that hour, and then runs every
-/// other schedule once. Returns whether every tick succeeded.
+/// other schedule once. Returns whether every billing run succeeded.
 pub(super) async fn time_lapse(
     stack: &Stack,
     hour_length: Duration,
-    ticks: Option<u32>,
+    runs: Option<u32>,
 ) -> Result<bool> {
     let (billing, scheduled) = billing(stack)?;
     let mut now = stack
@@ -42,7 +42,7 @@ pub(super) async fn time_lapse(
     );
     let mut all_succeeded = true;
     let mut completed = 0;
-    while ticks.is_none_or(|ticks| completed < ticks) {
+    while runs.is_none_or(|runs| completed < runs) {
         sleep(hour_length).await;
         now += TimeDelta::hours(1);
         clock::set(&stack.database, now).await?;
@@ -57,26 +57,29 @@ pub(super) async fn time_lapse(
 }
 
 /// Runs the schedules as they become due, until this many billing runs are completed.
-pub(super) async fn real_time(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
+pub(super) async fn real_time(stack: &Stack, runs: Option<u32>) -> Result<bool> {
     tokio::select! {
-        finished = run_billing(stack, ticks) => finished,
+        finished = run_billing(stack, runs) => finished,
         failed = run_others(stack) => failed.map(|never| match never {}),
     }
 }
 
-async fn run_billing(stack: &Stack, ticks: Option<u32>) -> Result<bool> {
+async fn run_billing(stack: &Stack, runs: Option<u32>) -> Result<bool> {
     let (billing, scheduled) = billing(stack)?;
     let schedule = Schedule::parse(&scheduled.expression)?;
     let mut all_succeeded = true;
     let mut completed = 0;
     let mut last = Utc::now();
-    while ticks.is_none_or(|ticks| completed < ticks) {
+    while runs.is_none_or(|runs| completed < runs) {
         // Runs that became due while an earlier one was late are made up for, as the Scheduler
         // does.
         let due = schedule
             .next(last)
             .context("the billing schedule has no next time")?;
-        println!("The next tick is at {} UTC. Ctrl-C stops.", minute(due));
+        println!(
+            "The next billing run is at {} UTC. Ctrl-C stops.",
+            minute(due)
+        );
         print_mails_until(stack, due).await;
         all_succeeded &= deliver_with_retries(stack, billing, scheduled, due).await?;
         completed += 1;
@@ -173,7 +176,7 @@ async fn deliver(
     match stack.functions.invoke(name, event, function.timeout).await {
         Ok(Outcome::Success(answer)) if name == BILLING => {
             let balances = format::balances(&stack.database).await?;
-            println!("{}", format::tick(due, &answer, &balances));
+            println!("{}", format::billing_run(due, &answer, &balances));
             Ok(answer["errors"] == 0 && answer["complete"] != false)
         }
         Ok(Outcome::Success(_)) => Ok(true),
