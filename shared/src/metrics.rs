@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-/// Counts a complete billing run: `CompleteTicks` in the namespace `Milady/Billing`, without dimensions. The
+/// Counts a complete billing run: `CompleteRuns` in the namespace `Milady/Billing`, without dimensions. The
 /// alarm fires when none was counted for 90 minutes.
 pub fn count_complete_billing_run(at: DateTime<Utc>) {
     let line = json!({
@@ -13,10 +13,10 @@ pub fn count_complete_billing_run(at: DateTime<Utc>) {
             "CloudWatchMetrics": [{
                 "Namespace": "Milady/Billing",
                 "Dimensions": [[]],
-                "Metrics": [{"Name": "CompleteTicks", "Unit": "Count"}],
+                "Metrics": [{"Name": "CompleteRuns", "Unit": "Count"}],
             }],
         },
-        "CompleteTicks": 1,
+        "CompleteRuns": 1,
     });
     println!("{line}");
 }

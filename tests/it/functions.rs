@@ -54,7 +54,7 @@ fn hourly_run_logs_an_event_without_time_and_counts_a_complete_run() {
         instance.kill().await;
         let logs = instance.logs().join("\n");
         assert!(logs.contains("event holds no valid time"), "{logs}");
-        assert!(logs.contains("CompleteTicks"), "{logs}");
+        assert!(logs.contains("CompleteRuns"), "{logs}");
         let line: Value = logs
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
