@@ -9,8 +9,8 @@ use dev::host::{KeyType, Options, SilentPort, Sshd};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::footprint::Footprint;
-use crate::is_missing;
+use super::footprint::Footprint;
+use super::is_missing;
 
 /// The ssh program with a key and a file of known host keys.
 pub fn ssh(sshd: &Sshd, key: &Path, known: &Path, more: &[&str]) -> Command {

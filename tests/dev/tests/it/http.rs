@@ -1,7 +1,5 @@
 //! Sends one HTTP request on a new connection, without an HTTP library.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::net::SocketAddr;
 
 use serde_json::Value;

@@ -1,13 +1,9 @@
 //! Real hosts (an sshd, a Docker Engine, the sample agent), tested with ordinary command line
 //! programs.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod agent;
 mod engine;
 mod footprint;
-#[path = "../http/mod.rs"]
-mod http;
 mod persistence;
 mod sim;
 mod sshd;
@@ -131,7 +127,7 @@ async fn nothing_outlives_a_killed_owner() {
     }
     let owner = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture"])
-        .arg("owner_to_be_killed")
+        .arg("host::owner_to_be_killed")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,7 +1,5 @@
 //! Streamed responses of a real function binary, at the Runtime API and through the gateway.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use dev::host::{Engine, Options, Sshd, image, remove_engine_data};
 use serde_json::json;
 
-use crate::agent::Agent;
-use crate::footprint::Footprint;
-use crate::{directory, is_missing, until};
+use super::agent::Agent;
+use super::footprint::Footprint;
+use super::{directory, is_missing, until};
 
 /// An empty directory for one test.
 fn temporary_directory(name: &str) -> PathBuf {

@@ -1,9 +1,5 @@
 //! The stand-in for `EventBridge`, over plain HTTP and with a real function binary.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod http;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +7,9 @@ use std::time::Duration;
 use dev::events::EventBus;
 use dev::runtime::{Function, Pool, RuntimeApi};
 use dev::template::Template;
-use http::{Answer, send};
 use serde_json::{Value, json};
+
+use crate::http::{Answer, send};
 
 const TEMPLATE: &str = "
 Resources:

@@ -7,8 +7,8 @@ use dev::sim::{Container, Key, Script, Sim, SimHost};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Running, free_port, is_missing, until};
 use crate::http::send;
-use crate::{Running, free_port, is_missing, until};
 
 /// Reports what a simulated answer has and the real one lacks or has with another JSON type.
 /// Compares the first elements of lists, and ignores labels, which differ by design.

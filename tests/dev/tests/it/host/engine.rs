@@ -6,10 +6,10 @@ use dev::host::{Container, Engine, image};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::agent::Agent;
-use crate::footprint::Footprint;
+use super::agent::Agent;
+use super::footprint::Footprint;
+use super::{directory, is_missing, until};
 use crate::http::send;
-use crate::{directory, is_missing, until};
 
 async fn find_container(engine: &Engine, name: &str) -> Option<Container> {
     let containers = engine.containers().await.unwrap();

@@ -1,13 +1,5 @@
 //! The Runtime API and the gateway, with a real function binary.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test reads the clock and may panic"
-)]
-
-mod http;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +7,10 @@ use std::time::{Duration, Instant};
 use dev::gateway::Gateway;
 use dev::runtime::{Function, Outcome, Pool, RuntimeApi};
 use dev::template::Template;
-use http::send;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::http::send;
 
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 

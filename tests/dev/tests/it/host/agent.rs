@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use dev::host::{Engine, image};
 use serde_json::{Value, json};
 
+use super::{free_port, until};
 use crate::http::send;
-use crate::{free_port, until};
 
 /// An agent in a container, set up as on a host.
 pub struct Agent {
