@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod lab;
 pub mod neon;
 pub mod privy;
+pub mod problem;
 pub mod refresh;
 pub mod response_text;
 pub mod rows;
@@ -30,6 +31,7 @@ pub mod world;
 
 pub use failure::reason;
 pub use lab::Lab;
+pub use problem::{check_field_errors, check_problem};
 pub use response_text::check;
 pub use suite::{Function, run};
 pub use world::World;

@@ -4,7 +4,7 @@ use expect_test::expect;
 use rust_decimal::dec;
 use serde_json::{Value, json};
 use tests::suite::{Request, Response};
-use tests::{World, audit, check, run};
+use tests::{World, audit, check, check_field_errors, check_problem, run};
 use uuid::Uuid;
 
 const GRANT: &str = "/api/v1/admin/credits";
@@ -77,41 +77,17 @@ fn only_super_admins_may_grant_credit() {
         let organization = world.organization("0").await;
         let body = json!({"organizationId": organization, "amount": 1, "reason": "r"});
         let (walletless, key) = world.tenant("0").await;
-        check(
+        check_problem(
             &grant(&world, &key, "k", &body).await,
-            expect![[r#"
-            401 application/problem+json
-            {
-              "detail": "A wallet is required",
-              "error": "A wallet is required",
-              "instance": "<1>",
-              "status": 401,
-              "success": false,
-              "title": "Unauthorized",
-              "type": "about:blank"
-            }
-        "#]],
+            401,
+            "A wallet is required",
         );
         for role in ["moderator", "viewer"] {
             let (tenant, key) = world.tenant("0").await;
             world.make_admin(tenant, role).await;
             let refused = grant(&world, &key, "k", &body).await;
             if role == "viewer" {
-                check(
-                    &refused,
-                    expect![[r#"
-                    403 application/problem+json
-                    {
-                      "detail": "Only operators may do this",
-                      "error": "Only operators may do this",
-                      "instance": "<1>",
-                      "status": 403,
-                      "success": false,
-                      "title": "Forbidden",
-                      "type": "about:blank"
-                    }
-                "#]],
-                );
+                check_problem(&refused, 403, "Only operators may do this");
             }
             assert_eq!(refused.status(), 403, "{role}");
         }
@@ -155,7 +131,7 @@ fn every_invalid_field_is_named() {
             assert_eq!(response.status(), 400, "{amount}");
             assert_eq!(response.json()["details"][0]["field"], "amount", "{amount}");
         }
-        check(
+        check_field_errors(
             &grant(
                 &world,
                 &key,
@@ -163,71 +139,28 @@ fn every_invalid_field_is_named() {
                 &json!({"organizationId": "x", "reason": "\n"}),
             )
             .await,
-            expect![[r#"
-                400 application/problem+json
-                {
-                  "detail": "organizationId must be a UUID, and 2 more",
-                  "details": [
-                    {
-                      "field": "organizationId",
-                      "message": "must be a UUID"
-                    },
-                    {
-                      "field": "amount",
-                      "message": "is required"
-                    },
-                    {
-                      "field": "reason",
-                      "message": "must be 1 to 500 characters without control characters, not all blank"
-                    }
-                  ],
-                  "error": "organizationId must be a UUID, and 2 more",
-                  "instance": "<1>",
-                  "status": 400,
-                  "success": false,
-                  "title": "Bad Request",
-                  "type": "about:blank"
-                }
-            "#]],
+            "organizationId must be a UUID, and 2 more",
+            &[
+                ("organizationId", "must be a UUID"),
+                ("amount", "is required"),
+                (
+                    "reason",
+                    "must be 1 to 500 characters without control characters, not all blank",
+                ),
+            ],
         );
         let without_idempotency_key = Request::new("POST", GRANT).key(&key).json(&body(json!(1)));
-        check(
+        check_field_errors(
             &world.call(without_idempotency_key).await,
-            expect![[r#"
-                400 application/problem+json
-                {
-                  "detail": "Idempotency-Key is required",
-                  "details": [
-                    {
-                      "field": "Idempotency-Key",
-                      "message": "is required"
-                    }
-                  ],
-                  "error": "Idempotency-Key is required",
-                  "instance": "<1>",
-                  "status": 400,
-                  "success": false,
-                  "title": "Bad Request",
-                  "type": "about:blank"
-                }
-            "#]],
+            "Idempotency-Key is required",
+            &[("Idempotency-Key", "is required")],
         );
         let unknown_organization =
             json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"});
-        check(
+        check_problem(
             &grant(&world, &key, "k", &unknown_organization).await,
-            expect![[r#"
-            404 application/problem+json
-            {
-              "detail": "Organization not found",
-              "error": "Organization not found",
-              "instance": "<1>",
-              "status": 404,
-              "success": false,
-              "title": "Not Found",
-              "type": "about:blank"
-            }
-        "#]],
+            404,
+            "Organization not found",
         );
         assert_eq!(world.balance(organization).await, dec!(0));
         for (amount, balance) in [

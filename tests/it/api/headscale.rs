@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tests::secrets_manager::{SecretsManager, StoredSecret};
 use tests::suite::{Request, Response};
 use tests::truncated_response::TruncatedResponse;
-use tests::{Function, World, check, run};
+use tests::{Function, World, check, check_problem, run};
 use wiremock::matchers::{any, bearer_token, method, path};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
@@ -351,27 +351,12 @@ fn unreachable_or_silent_headscale_is_502_within_its_timeout() {
             .function()
             .with("HEADSCALE_API_URL", "http://127.0.0.1:9/below/");
         let response = network.call(&unreachable).await;
-        check(
-            &response,
-            expect![[r#"
-            502 application/problem+json
-            {
-              "detail": "Headscale cannot be reached",
-              "error": "Headscale cannot be reached",
-              "instance": "<1>",
-              "status": 502,
-              "success": false,
-              "title": "Bad Gateway",
-              "type": "about:blank"
-            }
-        "#]],
-        );
+        check_problem(&response, 502, "Headscale cannot be reached");
         let late = found(&json!({"nodes": []})).set_delay(Duration::from_mins(1));
         network.set_replies([(NODES, late)]).await;
         let started = Instant::now();
         let response = network.call(&network.function()).await;
-        assert_eq!(response.status(), 502);
-        assert_eq!(response.json()["error"], "Headscale did not answer in time");
+        check_problem(&response, 502, "Headscale did not answer in time");
         assert!(
             started.elapsed() < Duration::from_secs(7),
             "{:?}",

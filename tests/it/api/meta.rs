@@ -1,8 +1,7 @@
 //! `GET /api/openapi.json`, and requests that no route takes.
 
-use expect_test::expect;
 use tests::suite::Request;
-use tests::{World, check, run};
+use tests::{World, check_problem, run};
 
 #[test]
 fn api_description_needs_no_credential() {
@@ -24,20 +23,10 @@ fn api_description_needs_no_credential() {
 fn unknown_route_is_404() {
     run(async {
         let world = World::new().await;
-        check(
+        check_problem(
             &world.call(Request::new("GET", "/api/v1/nothing")).await,
-            expect![[r#"
-                404 application/problem+json
-                {
-                  "detail": "There is no such route",
-                  "error": "There is no such route",
-                  "instance": "<1>",
-                  "status": 404,
-                  "success": false,
-                  "title": "Not Found",
-                  "type": "about:blank"
-                }
-            "#]],
+            404,
+            "There is no such route",
         );
         for (method, path) in [
             ("PUT", "/api/v1/milady/agents"),

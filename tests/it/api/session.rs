@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::json;
 use tests::suite::{ORIGIN, Request};
 use tests::world::{hours, minutes};
-use tests::{World, check, run};
+use tests::{World, check, check_problem, run};
 
 const SESSION: &str = "/api/v1/session";
 const LIST: &str = "/api/v1/milady/agents";
@@ -124,20 +124,10 @@ fn refusals_to_begin_a_session() {
         let world = World::new().await;
         let (_, key) = world.tenant("5").await;
         let unknown = format!("eliza_{}", "0".repeat(64));
-        check(
+        check_problem(
             &world.call(begin(&unknown)).await,
-            expect![[r#"
-            401 application/problem+json
-            {
-              "detail": "A valid credential is required",
-              "error": "A valid credential is required",
-              "instance": "<1>",
-              "status": 401,
-              "success": false,
-              "title": "Unauthorized",
-              "type": "about:blank"
-            }
-        "#]],
+            401,
+            "A valid credential is required",
         );
         for body in [
             json!({}),
@@ -163,20 +153,10 @@ fn refusals_to_begin_a_session() {
                 );
             }
         }
-        check(
+        check_problem(
             &world.call(Request::new("DELETE", SESSION)).await,
-            expect![[r#"
-                403 application/problem+json
-                {
-                  "detail": "This origin is not allowed",
-                  "error": "This origin is not allowed",
-                  "instance": "<1>",
-                  "status": 403,
-                  "success": false,
-                  "title": "Forbidden",
-                  "type": "about:blank"
-                }
-            "#]],
+            403,
+            "This origin is not allowed",
         );
         for secret in ["", "shorter-than-thirty-two-bytes"] {
             let function = world.function("session").with("SESSION_SECRET", secret);

@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::calls::agent_path;
 use tests::suite::{Request, Response};
 use tests::world::hours;
-use tests::{World, audit, check, run};
+use tests::{World, audit, check, check_problem, run};
 use uuid::Uuid;
 
 async fn delete(world: &World, key: &str, agent: Uuid) -> Response {
@@ -132,20 +132,10 @@ fn a_deletion_is_refused_while_a_start_job_is_active_and_accepted_without_one() 
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "pending").await;
         assert_eq!(world.start(organization, agent).await.status(), 202);
-        check(
+        check_problem(
             &delete(&world, &key, agent).await,
-            expect![[r#"
-            409 application/problem+json
-            {
-              "detail": "Agent provisioning is in progress",
-              "error": "Agent provisioning is in progress",
-              "instance": "<1>",
-              "status": 409,
-              "success": false,
-              "title": "Conflict",
-              "type": "about:blank"
-            }
-        "#]],
+            409,
+            "Agent provisioning is in progress",
         );
         let orphaned = world.agent(organization, "provisioning").await;
         assert_eq!(delete(&world, &key, orphaned).await.status(), 202);
@@ -159,20 +149,10 @@ fn an_agent_of_another_organization_cannot_be_deleted() {
         let (organization, _) = world.tenant("5").await;
         let (_, stranger) = world.tenant("5").await;
         let agent = world.agent(organization, "stopped").await;
-        check(
+        check_problem(
             &delete(&world, &stranger, agent).await,
-            expect![[r#"
-            404 application/problem+json
-            {
-              "detail": "Agent not found",
-              "error": "Agent not found",
-              "instance": "<1>",
-              "status": 404,
-              "success": false,
-              "title": "Not Found",
-              "type": "about:blank"
-            }
-        "#]],
+            404,
+            "Agent not found",
         );
         assert!(world.agent_exists(agent).await);
     });

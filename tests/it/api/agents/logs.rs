@@ -1,9 +1,8 @@
 //! `GET /api/v1/milady/agents/{agentId}/logs`
 
-use expect_test::expect;
 use tests::calls::agent_path;
 use tests::suite::Request;
-use tests::{World, check, run};
+use tests::{World, check_problem, run};
 use uuid::Uuid;
 
 use super::{agent_on_unreachable_host, call_without_leak};
@@ -103,21 +102,7 @@ fn an_unreachable_host_is_reported_without_its_address() {
             world.set_status(agent, status).await;
             let request = Request::new("GET", &agent_path(agent, "/logs")).key(&key);
             let answer = call_without_leak(&world, "agent-logs", &request).await;
-            check(
-                &answer,
-                expect![[r#"
-                    503 application/problem+json
-                    {
-                      "detail": "The host cannot be reached",
-                      "error": "The host cannot be reached",
-                      "instance": "<1>",
-                      "status": 503,
-                      "success": false,
-                      "title": "Service Unavailable",
-                      "type": "about:blank"
-                    }
-                "#]],
-            );
+            check_problem(&answer, 503, "The host cannot be reached");
             assert_eq!(answer.header("retry-after"), Some("30"));
         }
     });

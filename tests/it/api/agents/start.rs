@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::world::hours;
-use tests::{World, check, run};
+use tests::{World, check, check_problem, run};
 use uuid::Uuid;
 
 #[test]
@@ -463,10 +463,7 @@ fn an_agent_of_another_organization_is_404() {
         for verb in ["/provision", "/resume"] {
             for agent in [foreign_agent, Uuid::new_v4()] {
                 let answer = world.post(&key, &agent_path(agent, verb)).await;
-                assert_eq!(
-                    (answer.status(), &answer.json()["error"]),
-                    (404, &json!("Agent not found"))
-                );
+                check_problem(&answer, 404, "Agent not found");
             }
         }
         assert_eq!(world.jobs_of(foreign_agent).await.len(), 0);

@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::calls::agent_path;
 use tests::suite::{Request, Response};
 use tests::world::hours;
-use tests::{World, check, run};
+use tests::{World, check, check_field_errors, check_problem, run};
 use uuid::Uuid;
 
 async fn patch(world: &World, key: &str, agent: Uuid, body: &serde_json::Value) -> Response {
@@ -160,36 +160,16 @@ fn a_state_that_allows_no_stop_is_409_with_the_reason() {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let pending = world.agent(organization, "pending").await;
-        check(
+        check_problem(
             &world.post(&key, &agent_path(pending, "/suspend")).await,
-            expect![[r#"
-                409 application/problem+json
-                {
-                  "detail": "Agent is not running",
-                  "error": "Agent is not running",
-                  "instance": "<1>",
-                  "status": 409,
-                  "success": false,
-                  "title": "Conflict",
-                  "type": "about:blank"
-                }
-            "#]],
+            409,
+            "Agent is not running",
         );
         assert_eq!(world.start(organization, pending).await.status(), 202);
-        check(
+        check_problem(
             &patch(&world, &key, pending, &json!({"action": "suspend"})).await,
-            expect![[r#"
-                409 application/problem+json
-                {
-                  "detail": "Agent provisioning is in progress",
-                  "error": "Agent provisioning is in progress",
-                  "instance": "<1>",
-                  "status": 409,
-                  "success": false,
-                  "title": "Conflict",
-                  "type": "about:blank"
-                }
-            "#]],
+            409,
+            "Agent provisioning is in progress",
         );
         let deleted = world.agent(organization, "running").await;
         let path = agent_path(deleted, "");
@@ -201,10 +181,7 @@ fn a_state_that_allows_no_stop_is_409_with_the_reason() {
             202
         );
         let refused = world.post(&key, &agent_path(deleted, "/suspend")).await;
-        assert_eq!(
-            (refused.status(), &refused.json()["error"]),
-            (409, &json!("Agent is being deleted"))
-        );
+        check_problem(&refused, 409, "Agent is being deleted");
     });
 }
 
@@ -242,26 +219,10 @@ fn unknown_actions_and_other_tenants_are_refused() {
                 "{body}"
             );
         }
-        check(
+        check_field_errors(
             &patch(&world, &key, agent, &json!({"action": "explode"})).await,
-            expect![[r#"
-                400 application/problem+json
-                {
-                  "detail": "action must be shutdown or suspend",
-                  "details": [
-                    {
-                      "field": "action",
-                      "message": "must be shutdown or suspend"
-                    }
-                  ],
-                  "error": "action must be shutdown or suspend",
-                  "instance": "<1>",
-                  "status": 400,
-                  "success": false,
-                  "title": "Bad Request",
-                  "type": "about:blank"
-                }
-            "#]],
+            "action must be shutdown or suspend",
+            &[("action", "must be shutdown or suspend")],
         );
         let (_, stranger) = world.tenant("5").await;
         let path = agent_path(agent, "/suspend");
