@@ -224,6 +224,16 @@ fn files_and_mains_stay_small() {
 }
 
 #[test]
+fn every_module_is_in_the_file_of_its_name() {
+    let attribute = ["#[", "path"].concat();
+    for folder in ["shared/src", "functions", "tests"] {
+        for (path, text) in files(folder, "rs") {
+            assert!(!text.contains(&attribute), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn indexes_on_existing_tables_are_built_without_blocking_writers() {
     for (path, text) in files("migrations", "sql") {
         let concurrent = text.contains("CONCURRENTLY");
