@@ -35,6 +35,15 @@ impl World {
         )
     }
 
+    /// Whether a refresh run holds the lease.
+    pub async fn is_fleet_lease_taken(&self) -> bool {
+        let items = suite::dynamodb().await.items(&self.settings[TABLE_SETTING]);
+        let items = items.expect("the table");
+        items
+            .iter()
+            .any(|item| item["pk"]["S"] == "lease" && item["owner"]["S"].is_string())
+    }
+
     /// Caches a snapshot like a refresh run that ends at this time.
     pub async fn cache_snapshot(&self, snapshot: &FleetSnapshot, at: DateTime<Utc>) {
         let cache = self.cache();

@@ -27,6 +27,7 @@ pub mod secrets_manager;
 pub mod simulated_world;
 pub mod suite;
 pub mod truncated_response;
+pub mod wait;
 pub mod world;
 
 pub use failure::reason;
@@ -34,4 +35,5 @@ pub use lab::Lab;
 pub use problem::{check_field_errors, check_problem};
 pub use response_text::check;
 pub use suite::{Function, run};
+pub use wait::wait_until;
 pub use world::World;

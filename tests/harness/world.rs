@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::calls::WarmInstances;
 use crate::suite::{self, Function, Request, Response};
+use crate::wait::wait_until;
 
 #[derive(Clone, Debug)]
 pub struct World {
@@ -298,18 +299,18 @@ impl World {
 
     /// Waits until another session is blocked by a lock.
     pub async fn wait_until_a_session_is_blocked(&self) {
-        for _ in 0..500 {
-            let waiting = self
-                .count(
-                    "SELECT count(*) FROM pg_stat_activity
-                    WHERE datname = current_database() AND wait_event_type = 'Lock'",
-                )
-                .await;
-            if waiting > 0 {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("no session is blocked by a lock");
+        wait_until("a session is blocked by a lock", async || {
+            self.blocked_sessions().await > 0
+        })
+        .await;
+    }
+
+    /// The number of sessions that are blocked by a lock.
+    pub async fn blocked_sessions(&self) -> i64 {
+        self.count(
+            "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await
     }
 }

@@ -15,7 +15,7 @@ use shared::hosts::{
     HostClient, HostError, PublishedPort, SshKey, Target,
 };
 use tests::lab::can_run;
-use tests::{reason, run};
+use tests::{reason, run, wait_until};
 use uuid::Uuid;
 
 fn target(sshd: &Sshd) -> Target {
@@ -278,15 +278,11 @@ fn free_ports() -> (u16, u16) {
 
 async fn wait_until_healthy(connection: &Arc<Connection>, port: u16) {
     let agent = AgentHttp::new(Arc::clone(connection), port);
-    for _ in 0..100 {
-        if let Ok(response) = agent.get("/health", 10_000, Duration::from_secs(2)).await
-            && response.status == 200
-        {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the agent is not healthy");
+    wait_until("the agent is healthy", async || {
+        let health = agent.get("/health", 10_000, Duration::from_secs(2)).await;
+        health.is_ok_and(|response| response.status == 200)
+    })
+    .await;
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use dev::runtime::Outcome;
 use rust_decimal::Decimal;
 use serde_json::json;
-use tests::{World, run, suite};
+use tests::{World, run, suite, wait_until};
 
 #[test]
 fn migrations_apply_to_an_empty_database_and_a_repeated_run_applies_none() {
@@ -113,7 +113,12 @@ fn an_interrupted_index_build_is_repeated_and_a_locked_table_is_waited_for() {
         let migrate = world.function("db-migrate");
         let (answer, ()) = tokio::join!(migrate.invoke_ok(json!({})), async {
             world.wait_until_a_session_is_blocked().await;
-            tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+            // The first attempt ends when its lock times out.
+            wait_until("no session is blocked", async || {
+                world.blocked_sessions().await == 0
+            })
+            .await;
+            world.wait_until_a_session_is_blocked().await;
             writer.commit().await.expect("commit");
         });
         assert_eq!(

@@ -1,10 +1,11 @@
 //! What a billing run charges, when, and to whom.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::dec;
 use shared::app::billing::run::{RunError, RunRequest, billing_run};
+use sqlx::PgPool;
 use tests::world::{hours, minutes};
-use tests::{World, audit, run};
+use tests::{World, audit, run, suite, wait_until};
 use uuid::Uuid;
 
 #[test]
@@ -130,6 +131,18 @@ fn a_repeated_or_out_of_order_billing_run_changes_nothing() {
     });
 }
 
+/// Whether a session of the database has read billing's clock after this time, and has done nothing since.
+async fn has_read_the_clock(observer: &PgPool, after: DateTime<Utc>) -> bool {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'
+            AND query LIKE 'SELECT billing_clock()%' AND query_start > $1)",
+    )
+    .bind(after)
+    .fetch_one(observer)
+    .await
+    .expect("an answer")
+}
+
 #[test]
 fn a_run_waits_up_to_a_minute_for_its_hour_and_refuses_to_run_earlier() {
     run(async {
@@ -143,8 +156,15 @@ fn a_run_waits_up_to_a_minute_for_its_hour_and_refuses_to_run_earlier() {
         ));
         assert!(world.ledger(organization).await.is_empty());
         world.set_clock(hours(1) - TimeDelta::seconds(60)).await;
+        // Not the pool of the run, in which a connection shows only its latest query.
+        let observer = suite::pool(&world.url, 1);
+        let before = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&observer);
+        let before: DateTime<Utc> = before.await.expect("a time");
         let (report, ()) = tokio::join!(world.try_run_billing(1), async {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            wait_until("the run has read the clock", async || {
+                has_read_the_clock(&observer, before).await
+            })
+            .await;
             world.set_clock(hours(1)).await;
         });
         assert_eq!(report.expect("a run after the hour began").tally.slices, 1);

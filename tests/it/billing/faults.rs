@@ -8,7 +8,7 @@ use rust_decimal::dec;
 use serde_json::json;
 use tests::suite::server_options;
 use tests::world::hours;
-use tests::{Function, World, audit, run};
+use tests::{Function, World, audit, run, wait_until};
 
 /// The error message of a billing run that fails.
 async fn run_and_fail(world: &World) -> String {
@@ -97,7 +97,16 @@ fn a_database_that_crashes_during_a_run_leaves_nothing_half_charged() {
         let (outcome, ()) = tokio::join!(
             instance.invoke(json!({"scheduledTime": hours(1)}), Duration::from_mins(1)),
             async {
-                tokio::time::sleep(Duration::from_millis(150)).await;
+                wait_until("the run is writing to the ledger", async || {
+                    world
+                        .count(
+                            "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'RowExclusiveLock'
+                                AND relation = 'credit_transactions'::regclass",
+                        )
+                        .await
+                        > 0
+                })
+                .await;
                 server.crash().expect("crash");
             }
         );

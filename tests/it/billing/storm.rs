@@ -3,7 +3,7 @@
 //! single clean run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -11,10 +11,12 @@ use dev::runtime::Outcome;
 use rust_decimal::Decimal;
 use serde_json::json;
 use tests::world::{LedgerRow, hours};
-use tests::{World, audit, run, suite};
+use tests::{World, audit, run, suite, wait_until};
 use uuid::Uuid;
 
 const HOURS: i64 = 12;
+/// For each organization.
+const CHANGES_PER_HOUR: u32 = 6;
 
 /// A pseudo-random generator: its seed repeats a failing test.
 #[derive(Clone)]
@@ -104,15 +106,21 @@ async fn write(world: &World, organization: Uuid, dice: &mut Dice) {
         .expect(sql);
 }
 
-/// Runs billing for hours up to `reached`, at times in a process that is killed during the run, until `reached` is
-/// negative. Returns the number of killed runs.
-async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize {
+/// How far the test is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The last hour that is over; negative when the test ends.
+    reached: AtomicI64,
+    killed_runs: AtomicUsize,
+}
+
+/// Runs billing for hours that are over, at times in a process that is killed during the run, until the test ends.
+async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
     let function = world.function("billing-hourly");
-    let mut killed = 0;
     loop {
-        let current_hour = reached.load(Ordering::SeqCst);
+        let current_hour = progress.reached.load(Ordering::SeqCst);
         if current_hour < 0 {
-            return killed;
+            return;
         }
         let hour = current_hour - i64::try_from(dice.roll(3)).expect("small");
         if hour < 1 {
@@ -139,40 +147,54 @@ async fn deliver(world: World, reached: Arc<AtomicI64>, mut dice: Dice) -> usize
                 instance.kill().await;
             }
         );
-        killed += usize::from(matches!(outcome, Outcome::Crashed { .. }));
+        let was_killed = matches!(outcome, Outcome::Crashed { .. });
+        progress
+            .killed_runs
+            .fetch_add(usize::from(was_killed), Ordering::SeqCst);
         assert!(
-            matches!(outcome, Outcome::Crashed { .. } | Outcome::Success(_)),
+            was_killed || matches!(outcome, Outcome::Success(_)),
             "{outcome:?}"
         );
     }
 }
 
-/// Lets writers change rows while the clock advances, hour by hour.
-async fn live(world: &World, organizations: &[Uuid], reached: &AtomicI64, dice: &mut Dice) {
+/// Lets writers change rows while the clock advances, hour by hour. Each hour lasts until another run was killed.
+async fn live(world: &World, organizations: &[Uuid], progress: &Progress, dice: &mut Dice) {
     for hour in 0..HOURS {
+        let written = AtomicUsize::new(0);
         let writers = organizations.iter().map(|organization| {
             let mut dice = Dice(dice.0 ^ (organization.as_u64_pair().0 | 1));
+            let written = &written;
             async move {
-                for _ in 0..6 {
+                for _ in 0..CHANGES_PER_HOUR {
                     dice.roll(2);
                     write(world, *organization, &mut dice).await;
+                    written.fetch_add(1, Ordering::SeqCst);
                 }
             }
         });
         let clock = async {
-            for step in 1..=5 {
+            for step in 1..CHANGES_PER_HOUR {
                 world
-                    .set_clock(hours(hour) + TimeDelta::seconds(step * 660))
+                    .set_clock(hours(hour) + TimeDelta::seconds(i64::from(step) * 660))
                     .await;
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                let changes = step as usize * organizations.len();
+                wait_until("the writers go on", async || {
+                    written.load(Ordering::SeqCst) >= changes
+                })
+                .await;
             }
         };
         tokio::join!(futures_util::future::join_all(writers), clock);
         dice.roll(7);
         // All writers have committed here, so no open transaction has read the old clock.
         world.set_clock(hours(hour + 1)).await;
-        reached.store(hour + 1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        let killed_before = progress.killed_runs.load(Ordering::SeqCst);
+        progress.reached.store(hour + 1, Ordering::SeqCst);
+        wait_until("a run is killed", async || {
+            progress.killed_runs.load(Ordering::SeqCst) > killed_before
+        })
+        .await;
         // The audit's invariants hold at any moment, also during billing runs.
         audit::check(&world.pool).await;
     }
@@ -236,20 +258,19 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
                 SELECT id, credit_balance, billing_clock() FROM organizations",
             )
             .await;
-        let reached = Arc::new(AtomicI64::new(0));
+        let progress = Arc::new(Progress::default());
         let tasks = (1..=4).map(|n| {
             tokio::spawn(deliver(
                 world.clone(),
-                Arc::clone(&reached),
+                Arc::clone(&progress),
                 Dice(seed.wrapping_mul(n) | 1),
             ))
         });
         let tasks: Vec<_> = tasks.collect();
-        live(&world, &organizations, &reached, &mut Dice(seed)).await;
-        reached.store(-1, Ordering::SeqCst);
-        let mut killed = 0;
+        live(&world, &organizations, &progress, &mut Dice(seed)).await;
+        progress.reached.store(-1, Ordering::SeqCst);
         for task in tasks {
-            killed += task.await.expect("a task that runs billing");
+            task.await.expect("a task that runs billing");
         }
         let report = world.run_billing_at_current_time(HOURS).await;
         assert_eq!((report.tally.errors, report.tally.repaired_spans), (0, 0));
@@ -271,6 +292,7 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
                 clean.balance(organization).await
             );
         }
+        let killed = progress.killed_runs.load(Ordering::SeqCst);
         println!("{rows} slices, {killed} runs killed");
         assert!(
             rows > 300 && killed > 5,

@@ -170,6 +170,7 @@ fn readers_never_see_half_a_snapshot_while_writers_take_the_lease_from_each_othe
                     };
                     let result = cache.snapshot_write(&lease, &marked(n), now, now).await;
                     written.push(result.expect("DynamoDB answers"));
+                    // Without pauses, every writer would lose the lease to another before it has written.
                     tokio::time::sleep(Duration::from_millis(20 * writer)).await;
                 }
                 written

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use shared::agent_databases::{AgentDatabases, DatabaseErrorReason, Server};
 use shared::domain::ids::AgentId;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tests::{reason, run, suite};
+use tests::{reason, run, suite, wait_until};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -31,9 +31,10 @@ async fn postgres() -> &'static Postgres {
         // The server applies the rules some time after the reload.
         sql(&mut root, "CREATE ROLE nobody LOGIN PASSWORD 'word'").await;
         let nobody = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres.port());
-        while PgConnection::connect(&nobody).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_until("the server asks for passwords", async || {
+            PgConnection::connect(&nobody).await.is_err()
+        })
+        .await;
         postgres
     };
     POSTGRES.get_or_init(start).await

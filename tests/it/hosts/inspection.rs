@@ -1,7 +1,5 @@
 //! Refresh runs over real containers in every state and real hosts with every failure.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dev::host::image;
 use serde_json::{Value, json};
@@ -35,20 +33,13 @@ async fn place_agent(lab: &Lab, body: Option<&Value>) -> Uuid {
 }
 
 /// Waits until Docker's view of an agent's container meets a condition.
-async fn wait_until(lab: &Lab, agent: Uuid, what: &str, is: impl Fn(&Value) -> bool) {
+async fn wait_until_container(lab: &Lab, agent: Uuid, what: &str, is: impl Fn(&Value) -> bool) {
     let path = format!("/containers/milady-{agent}/json");
-    for _ in 0..300 {
-        let inspected = lab.hosts[0]
-            .engine
-            .call("GET", &path, None)
-            .await
-            .expect(what);
-        if is(&inspected) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what} did not happen");
+    tests::wait_until(what, async || {
+        let inspected = lab.hosts[0].engine.call("GET", &path, None).await;
+        is(&inspected.expect(what))
+    })
+    .await;
 }
 
 #[test]
@@ -84,12 +75,12 @@ fn f20_each_container_state_has_its_health() {
             .kill(&format!("milady-{exited}"))
             .await
             .expect("an end");
-        wait_until(&lab, unhealthy, "bad health", |inspected| {
+        wait_until_container(&lab, unhealthy, "bad health", |inspected| {
             inspected["State"]["Health"]["Status"] == json!("unhealthy")
         })
         .await;
         // From the sixth restart on Docker waits some seconds before the next one.
-        wait_until(&lab, restarting, "a pause between restarts", |inspected| {
+        wait_until_container(&lab, restarting, "a pause between restarts", |inspected| {
             inspected["RestartCount"].as_u64() >= Some(6)
                 && inspected["State"]["Status"] == json!("restarting")
         })
@@ -206,7 +197,7 @@ fn f19_a_failed_docker_read_makes_agents_unknown_and_keeps_the_hosts_figures() {
         assert_eq!(lab.slots().await, [1]);
 
         lab.hosts[0].engine.restart().await.expect("Docker");
-        wait_until(&lab, agent, "a life", |inspected| {
+        wait_until_container(&lab, agent, "a life", |inspected| {
             inspected["State"]["Running"] == json!(true)
         })
         .await;

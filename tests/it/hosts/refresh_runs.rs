@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use serde_json::json;
-use tests::{Lab, run};
+use tests::{Lab, run, wait_until};
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
@@ -29,6 +29,13 @@ fn a_refresh_reuses_connections() {
     });
 }
 
+async fn wait_until_run_begins(lab: &Lab) {
+    wait_until("a refresh run holds the lease", async || {
+        lab.world.is_fleet_lease_taken().await
+    })
+    .await;
+}
+
 #[test]
 fn only_one_refresh_runs_at_a_time_and_a_dead_ones_lease_expires() {
     run(async {
@@ -47,7 +54,7 @@ fn only_one_refresh_runs_at_a_time_and_a_dead_ones_lease_expires() {
         let first = lab.world.function("fleet-refresh").start().await;
         let (began, concurrent) =
             tokio::join!(first.invoke(json!({}), Duration::from_mins(1)), async {
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                wait_until_run_begins(&lab).await;
                 lab.world.refresh().await
             });
         assert_eq!(concurrent["outcome"], json!("busy"));
@@ -69,7 +76,7 @@ fn only_one_refresh_runs_at_a_time_and_a_dead_ones_lease_expires() {
 
         let dying = first.invoke(json!({}), Duration::from_mins(1));
         let (ended, ()) = tokio::join!(dying, async {
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            wait_until_run_begins(&lab).await;
             first.kill().await;
         });
         assert!(!matches!(ended, Outcome::Success(_)), "{ended:?}");

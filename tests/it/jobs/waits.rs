@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::calls::agent_path;
 use tests::suite::{Request, Response};
-use tests::{World, run};
+use tests::{World, run, wait_until};
 use uuid::Uuid;
 
 use super::publish::worker_pool;
@@ -65,7 +65,7 @@ impl WaitingRoute {
 
 /// Completes the agent's job with these steps as soon as there is one.
 async fn complete_job(world: &World, id: Uuid, steps: &Value) {
-    loop {
+    wait_until("a job can be completed", async || {
         let completed = sqlx::query(
             "UPDATE jobs SET status = 'completed', attempts = 1, steps = $2
             WHERE agent_id = $1 AND status = 'pending'",
@@ -75,11 +75,9 @@ async fn complete_job(world: &World, id: Uuid, steps: &Value) {
         .execute(&world.pool)
         .await
         .expect("a job");
-        if completed.rows_affected() == 1 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        completed.rows_affected() == 1
+    })
+    .await;
 }
 
 #[test]

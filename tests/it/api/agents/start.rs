@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::world::hours;
-use tests::{World, check, check_problem, run};
+use tests::{World, check, check_problem, run, wait_until};
 use uuid::Uuid;
 
 #[test]
@@ -430,21 +430,16 @@ fn sync_waits_for_the_job_and_returns_its_result() {
         );
         let request = Request::new("POST", &agent_path(agent, "/provision?sync=true")).key(&key);
         let waiting = world.call(request);
-        let finishing = async {
-            loop {
-                let done = sqlx::query(
-                    "UPDATE jobs SET status = 'completed' WHERE agent_id = $1 AND status = 'pending'",
-                )
-                .bind(agent)
-                .execute(&world.pool)
-                .await
-                .expect("a job");
-                if done.rows_affected() == 1 {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
+        let finishing = wait_until("a job can be completed", async || {
+            let done = sqlx::query(
+                "UPDATE jobs SET status = 'completed' WHERE agent_id = $1 AND status = 'pending'",
+            )
+            .bind(agent)
+            .execute(&world.pool)
+            .await
+            .expect("a job");
+            done.rows_affected() == 1
+        });
         let (answer, ()) = tokio::join!(waiting, finishing);
         assert_eq!(
             (answer.status(), &answer.json()["data"]["id"]),

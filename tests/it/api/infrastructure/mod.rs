@@ -18,7 +18,7 @@ use shared::api::admin::fleet_view::FleetView;
 use shared::domain::agent::AgentStatus;
 use shared::domain::fleet::{AgentRow, FleetSnapshot};
 use tests::suite::{Request, Response, epoch};
-use tests::{World, check, fleet, run};
+use tests::{World, check, fleet, run, wait_until};
 
 const FLEET: &str = "/api/v1/admin/infrastructure";
 
@@ -62,6 +62,19 @@ impl Operations {
         let response = self.get(query).await;
         assert_eq!(response.status(), 200, "{query}: {response:?}");
         response.json()["data"].clone()
+    }
+
+    /// Waits until this many requests, each on an instance of its own, have read the clock, which they do just before
+    /// they look for a snapshot, and until one of them has found none and requested an inspection.
+    async fn wait_for_waiting_requests(&self, count: i64) {
+        wait_until("requests wait for a snapshot", async || {
+            let requests = self.world.count(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'milady-control-plane' AND state = 'idle' AND query LIKE '%billing_clock%'",
+            );
+            requests.await == count && self.requested_inspections() == 1
+        })
+        .await;
     }
 
     /// How many inspections were requested.

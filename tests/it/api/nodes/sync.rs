@@ -243,6 +243,7 @@ fn f17_a_sync_corrects_a_wrong_count_while_slots_are_taken_and_freed() {
                 .map(|agent| take_and_free_slots(&world, *agent, 5));
             let writers = futures_util::future::join_all(writers);
             let sync = async {
+                // In each round at another point of the writers' transactions.
                 tokio::time::sleep(Duration::from_micros(500 * (round % 10))).await;
                 let synced = node_sync(&world.pool, UserId::new(Uuid::nil())).await;
                 synced.expect("a sync").changes.len()

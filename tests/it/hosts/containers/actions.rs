@@ -6,14 +6,13 @@ use dev::host::{Registry, SilentPort, image};
 use serde_json::json;
 use tests::lab::can_run;
 use tests::suite::Request;
-use tests::{Lab, run};
+use tests::{Lab, run, wait_until};
 use uuid::Uuid;
 
 use super::super::failures::HostSecrets;
 use super::{
     LOCK_AGENTS, LOCK_JOBS, TableLock, act_on_agent, action_request, assert_refused, call,
     container_id, container_name, docker_inspect, is_running, lab, last_audit_entry, run_container,
-    wait_until,
 };
 
 const RESUME: &str = "The agent is not charged for running: resume it instead";

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use dev::runtime::Outcome;
 use serde_json::json;
-use tests::{Lab, run};
+use tests::{Lab, run, wait_until};
 use uuid::Uuid;
 
 use super::{
     LOCK_AGENTS, TableLock, backdate, call, container_name, exists, lab, last_audit_entry,
-    remove_ghost_request, run_container, wait_until,
+    remove_ghost_request, run_container,
 };
 
 const LOCK_AUDIT_LOG: &str = "LOCK TABLE admin_audit_log IN ACCESS EXCLUSIVE MODE";

@@ -6,8 +6,6 @@ mod audit_log;
 mod logs_and_inspect;
 mod remove_ghost;
 
-use std::time::Duration;
-
 use dev::host::{Engine, image};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -148,14 +146,4 @@ async fn last_audit_entry(world: &World) -> Value {
     .fetch_one(&world.pool)
     .await
     .expect("an entry")
-}
-
-async fn wait_until(what: &str, mut is_reached: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if is_reached().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{what} did not happen");
 }
