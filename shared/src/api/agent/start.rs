@@ -15,7 +15,7 @@ use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::{AgentId, AgentRef, JobId};
-use crate::domain::job::JobStatus;
+use crate::domain::job::{JobKind, JobStatus};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook;
 use crate::invocation::Invocation;
@@ -69,7 +69,7 @@ async fn wait(
     if let Some(job) = job {
         ticket.status = job.status;
     }
-    Ok(if ticket.status == "completed" {
+    Ok(if ticket.status == JobStatus::Completed {
         Started::Done(ticket)
     } else {
         Started::Enqueued(ticket)
@@ -100,8 +100,7 @@ fn webhook(request: &Request, address_policy: AddressPolicy) -> Result<Option<We
 pub(super) struct StartJob {
     job_id: JobId,
     agent_id: AgentId,
-    #[schemars(with = "JobStatus")]
-    status: String,
+    status: JobStatus,
     estimated_completion_at: Option<Timestamp>,
 }
 
@@ -110,7 +109,7 @@ impl StartJob {
         Self {
             job_id: job.job_id,
             agent_id,
-            status: job.status.clone(),
+            status: job.status,
             estimated_completion_at: job.estimated_completion_at.map(Timestamp),
         }
     }
@@ -194,9 +193,9 @@ pub(super) fn in_progress<T: Serialize>(
 
 /// Why the agent cannot be started while this job is active.
 pub(super) fn busy_message(job: &JobTicket) -> &'static str {
-    match job.kind.as_str() {
-        "milady_suspend" => "Agent is being suspended",
-        "milady_delete" => "Agent is being deleted",
-        _ => "Agent provisioning is already in progress",
+    match job.kind {
+        JobKind::Suspend => "Agent is being suspended",
+        JobKind::Delete => "Agent is being deleted",
+        JobKind::Provision | JobKind::Restore => "Agent provisioning is already in progress",
     }
 }

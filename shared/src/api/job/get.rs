@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::{Always, Succeeded};
 use crate::api::{path, response};
-use crate::db::jobs::queue::{self, job_find};
+use crate::db::jobs::queue::{JobRecord, job_find};
 use crate::domain::ids::{AgentId, BackupId, JobId};
 use crate::domain::job::{JobKind, JobStatus, StepName, StepStatus};
 use crate::domain::timestamp::Timestamp;
@@ -54,8 +54,7 @@ enum JobPolling {
 struct JobJson {
     id: JobId,
     r#type: JobKind,
-    #[schemars(with = "JobStatus")]
-    status: String,
+    status: JobStatus,
     #[schemars(with = "Option<JobResult>")]
     result: Option<Value>,
     /// Why the last attempt failed.
@@ -102,16 +101,16 @@ struct JobStep {
 }
 
 impl JobJson {
-    fn new(kind: JobKind, job: queue::JobRecord) -> Self {
+    fn new(job: JobRecord) -> Self {
         let timestamp = |at: NaiveDateTime| Timestamp(at.and_utc());
         Self {
             id: job.id,
-            r#type: kind,
+            r#type: job.kind,
             status: job.status,
             result: job.result,
             error: job.error,
             attempts: job.attempts,
-            max_attempts: kind.max_attempts(),
+            max_attempts: job.kind.max_attempts(),
             estimated_completion_at: job.estimated_completion_at.map(timestamp),
             scheduled_for: timestamp(job.scheduled_for),
             started_at: job.started_at.map(timestamp),
@@ -130,20 +129,19 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     let job_id = path::identifier(&request, "jobId")?;
     let mut conn = deps.pool.acquire().await?;
     let job = job_find(&mut conn, caller.organization_id, job_id).await?;
-    let job = job.and_then(|job| Some((JobKind::parse(&job.kind)?, job)));
-    let (kind, job) = job.ok_or_else(|| Problem::not_found("Job not found"))?;
-    let polling = match JobStatus::parse(&job.status) {
-        Some(JobStatus::Pending | JobStatus::InProgress) => JobPolling::Active {
+    let job = job.ok_or_else(|| Problem::not_found("Job not found"))?;
+    let polling = match job.status {
+        JobStatus::Pending | JobStatus::InProgress => JobPolling::Active {
             interval_ms: POLLING_INTERVAL_MS,
             should_continue: Always,
         },
-        _ => JobPolling::Ended {
+        JobStatus::Completed | JobStatus::Failed => JobPolling::Ended {
             should_continue: Always,
         },
     };
     let body = JobResponse {
         success: Succeeded,
-        data: JobJson::new(kind, job),
+        data: JobJson::new(job),
         polling,
     };
     response::with_status(200, &body)

@@ -23,5 +23,5 @@ pub(super) async fn publish_and_wait(
         return Ok(None);
     }
     let job = job_await(pool, organization_id, job_id).await?;
-    Ok(job.filter(|job| job.status == JobStatus::Completed.as_str()))
+    Ok(job.filter(|job| job.status == JobStatus::Completed))
 }

@@ -43,10 +43,9 @@ pub enum Started {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobTicket {
     pub job_id: JobId,
-    /// The database's word: `milady_provision`, ...
-    pub kind: String,
-    /// `pending`, `in_progress`, or after waiting for the job `completed` or `failed`.
-    pub status: String,
+    pub kind: JobKind,
+    /// As it was when the request ended.
+    pub status: JobStatus,
     pub estimated_completion_at: Option<DateTime<Utc>>,
     /// The secret that the webhook is signed with. Only the request that sets the webhook gets it.
     pub webhook_secret: Option<String>,
@@ -200,8 +199,8 @@ fn ticket(job: ActiveJob, webhook: Option<&Webhook>) -> JobTicket {
     };
     JobTicket {
         job_id: job.id,
-        kind: job.kind.as_str().to_owned(),
-        status: status.as_str().to_owned(),
+        kind: job.kind,
+        status,
         estimated_completion_at: job.estimated_completion_at,
         webhook_secret: webhook.map(|webhook| webhook.secret.clone()),
     }

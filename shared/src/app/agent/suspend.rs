@@ -12,7 +12,7 @@ use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::JobRecord;
 use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
 use crate::domain::ids::{AgentRef, JobId};
-use crate::domain::job::JobKind;
+use crate::domain::job::{JobKind, StepName, StepStatus};
 
 /// `previous_status` is the database's word for the status before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +67,8 @@ pub async fn agent_suspend(
 
 /// Whether the job's snapshot step succeeded; `None` if the job has no such step.
 fn is_state_saved(job: &JobRecord) -> Option<bool> {
-    let steps = job.steps.as_ref()?.as_array()?;
-    let step = steps.iter().find(|step| step["name"] == "snapshot")?;
-    Some(step["status"] == "done")
+    let status = job.step_status(StepName::Snapshot)?;
+    Some(status == StepStatus::Done)
 }
 
 async fn suspend(

@@ -40,6 +40,5 @@ pub async fn job_await(
 
 /// Whether the job's first attempt has not begun yet, or an attempt is running.
 fn is_active(job: &JobRecord) -> bool {
-    job.status == JobStatus::InProgress.as_str()
-        || (job.status == JobStatus::Pending.as_str() && job.attempts == 0)
+    job.status == JobStatus::InProgress || (job.status == JobStatus::Pending && job.attempts == 0)
 }

@@ -7,7 +7,9 @@ use sqlx::PgConnection;
 
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId, UserId};
-use crate::domain::job::{EXPECTED_START_DURATION, JobKind, MAX_START_ATTEMPTS};
+use crate::domain::job::{
+    EXPECTED_START_DURATION, JobKind, JobStatus, MAX_START_ATTEMPTS, StepName, StepStatus,
+};
 
 /// A job that stops an agent.
 #[derive(Clone, Debug)]
@@ -276,8 +278,8 @@ pub async fn starts_supersede_of_any_organization(
 #[derive(Clone, Debug)]
 pub struct JobRecord {
     pub id: JobId,
-    pub kind: String,
-    pub status: String,
+    pub kind: JobKind,
+    pub status: JobStatus,
     pub result: Option<Value>,
     pub error: Option<String>,
     pub attempts: i32,
@@ -287,7 +289,20 @@ pub struct JobRecord {
     pub completed_at: Option<NaiveDateTime>,
     pub created_at: NaiveDateTime,
     pub updated_at: NaiveDateTime,
+    /// An array of [`Step`](crate::domain::job::Step)s.
     pub steps: Option<Value>,
+}
+
+impl JobRecord {
+    /// `None` if the job has not begun this step.
+    #[must_use]
+    pub fn step_status(&self, name: StepName) -> Option<StepStatus> {
+        let steps = self.steps.as_ref()?.as_array()?;
+        let step = steps
+            .iter()
+            .find(|step| step["name"].as_str().and_then(StepName::parse) == Some(name))?;
+        StepStatus::parse(step["status"].as_str()?)
+    }
 }
 
 /// One of an organization's jobs, if it is of one of this product's kinds.
@@ -296,8 +311,7 @@ pub async fn job_find(
     organization_id: OrganizationId,
     job_id: JobId,
 ) -> sqlx::Result<Option<JobRecord>> {
-    sql!(query_as!(
-        JobRecord,
+    let row = sql!(query!(
         "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
             scheduled_for, started_at, completed_at, created_at, updated_at, steps
         FROM jobs WHERE organization_id = $1 AND id = $2 AND type IN "
@@ -306,5 +320,24 @@ pub async fn job_find(
         job_id.uuid()
     ))
     .fetch_optional(conn)
-    .await
+    .await?;
+    let job = row.and_then(|row| {
+        Some(JobRecord {
+            id: row.id,
+            kind: JobKind::parse(&row.kind)?,
+            // No worker has a job with another word, so clients need not ask again.
+            status: JobStatus::parse(&row.status).unwrap_or(JobStatus::Failed),
+            result: row.result,
+            error: row.error,
+            attempts: row.attempts,
+            estimated_completion_at: row.estimated_completion_at,
+            scheduled_for: row.scheduled_for,
+            started_at: row.started_at,
+            completed_at: row.completed_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            steps: row.steps,
+        })
+    });
+    Ok(job)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId};
-use crate::domain::job::JobKind;
+use crate::domain::job::{JobKind, JobStatus};
 
 /// The right to write to a job. Each claim, and each superseding, raises the attempt: a worker with an older fence
 /// writes nothing.
@@ -150,8 +150,7 @@ pub async fn job_assign_agent(
 /// What a worker writes of its job.
 #[derive(Clone, Debug)]
 pub struct JobProgress<'a> {
-    /// `in_progress`, `pending` (to be attempted again), `completed` or `failed`.
-    pub status: &'static str,
+    pub status: JobStatus,
     /// `None` leaves the steps as they are.
     pub steps: Option<&'a Value>,
     pub result: Option<&'a Value>,
@@ -176,7 +175,7 @@ pub async fn job_write(
         WHERE id = $1 AND organization_id = $9 AND attempts = $2 AND status = 'in_progress'",
         fence.job_id.uuid(),
         fence.attempt,
-        progress.status,
+        progress.status.as_str(),
         progress.steps,
         progress.result,
         progress.error,

@@ -64,7 +64,7 @@ pub(in crate::app::job) async fn finish_failed_attempt(
         None => JobStatus::Failed,
     };
     let progress = JobProgress {
-        status: status.as_str(),
+        status,
         steps: steps.as_ref(),
         result: None,
         error: Some(attempt.error),

@@ -151,7 +151,7 @@ impl<'a> JobContext<'a> {
         now: DateTime<Utc>,
     ) -> Result<(), StepError> {
         let progress = JobProgress {
-            status: JobStatus::InProgress.as_str(),
+            status: JobStatus::InProgress,
             steps: Some(&json!(self.steps)),
             result: None,
             error: None,
@@ -178,7 +178,7 @@ impl<'a> JobContext<'a> {
         result.insert("bridgeUrl".to_owned(), json!(address));
         result.insert("healthUrl".to_owned(), json!(address));
         let progress = JobProgress {
-            status: JobStatus::Completed.as_str(),
+            status: JobStatus::Completed,
             steps: Some(&json!(self.steps)),
             result: Some(&Value::Object(result)),
             error: None,

@@ -119,7 +119,7 @@ async fn claim(pool: &PgPool, job_id: JobId) -> sqlx::Result<Claim> {
         && !db::jobs::worker::job_assign_agent(&mut tx, job.id, agent).await?
     {
         let progress = JobProgress {
-            status: JobStatus::Failed.as_str(),
+            status: JobStatus::Failed,
             steps: None,
             result: None,
             error: Some(DUPLICATE_JOB_ERROR),
