@@ -67,6 +67,7 @@
 //! - *agent event*: something that can happen to an agent; a table says which status allows it and which
 //!   follows. A *status conflict* is the refusal.
 //! - *job*: work on an agent outside the request. Its row in `jobs` is the record that it is due.
+//! - *class* of a job: whether it starts or stops compute. An agent has at most one active job of each class.
 //! - *fence*: the number of the attempt that holds a job. A worker with an older number changes nothing.
 //! - *launch*: the steps of a start job from the image to a healthy container.
 //! - *cleanup*: removing what an earlier attempt left on a host.

@@ -78,7 +78,7 @@ schemas! {
     BillingStatus, "BillingStatus", words(BillingStatus::ALL, |status| status.as_str());
     DatabaseStatus, "DatabaseStatus", words(DatabaseStatus::ALL, |status| status.as_str());
     JobKind, "JobKind", words(JobKind::ALL, |kind| kind.as_str());
-    JobVerb, "JobVerb", words(JobVerb::ALL, |verb| verb.as_str());
+    JobVerb, "JobVerb", words(JobKind::ALL, |kind| kind.verb().as_str());
     JobStatus, "JobStatus", words(JobStatus::ALL, |status| status.as_str());
     StepName, "StepName", words(StepName::ALL, |name| name.as_str());
     StepStatus, "StepStatus", words(StepStatus::ALL, |status| status.as_str());

@@ -1,8 +1,8 @@
-//! Jobs: work on an agent outside the request. Owns: the kinds, their retries, the names of their steps, and the
-//! texts they fail with. Does not own: doing the work (`app::job::run`).
+//! Jobs: work on an agent outside the request. Owns: the names and classes of the kinds, the names of their steps, the
+//! retry rules, and the texts that jobs fail with. Does not own: what else a kind is (`app::job::run::kind`).
 
 use chrono::TimeDelta;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::timestamp::Timestamp;
 use super::words::words;
@@ -15,6 +15,8 @@ pub const JOB_STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
 pub const STALE_JOB_ERROR: &str = "The worker stopped before the job was finished";
 /// How long clients are told to expect a start to take.
 pub const EXPECTED_START_DURATION: TimeDelta = TimeDelta::seconds(90);
+/// The names of all kinds begin with it.
+const KIND_PREFIX: &str = "milady_";
 
 words! {
     /// The kinds of jobs that this product runs. The table holds other applications' kinds too, which are never
@@ -22,20 +24,19 @@ words! {
     pub enum JobKind {
         /// Starts an agent.
         Provision = "milady_provision",
+        /// Restores an agent from a backup, and starts it if it is not running.
+        Restore = "milady_restore",
         /// Stops an agent and keeps what it needs to be started again.
         Suspend = "milady_suspend",
         /// Stops an agent and removes everything that belongs to it.
         Delete = "milady_delete",
-        /// Restores an agent from a backup, and starts it if it is not running.
-        Restore = "milady_restore",
     }
 
-    /// What a job does, in one word.
-    pub enum JobVerb {
-        Provision = "provision",
-        Restore = "restore",
-        Suspend = "suspend",
-        Delete = "delete",
+    /// Whether a job starts or stops compute. An agent has at most one active job of each class.
+    pub enum JobClass {
+        /// The job can end with a running container.
+        Start = "start",
+        Stop = "stop",
     }
 
     /// `jobs.status`.
@@ -75,31 +76,62 @@ words! {
 
 impl JobKind {
     #[must_use]
-    pub fn verb(self) -> JobVerb {
+    pub fn class(self) -> JobClass {
         match self {
-            Self::Provision => JobVerb::Provision,
-            Self::Restore => JobVerb::Restore,
-            Self::Suspend => JobVerb::Suspend,
-            Self::Delete => JobVerb::Delete,
+            Self::Provision | Self::Restore => JobClass::Start,
+            Self::Suspend | Self::Delete => JobClass::Stop,
         }
     }
 
-    /// Whether the job can end with a running container. An agent has at most one active start job (`Provision`,
-    /// `Restore`) and at most one active stop job (`Suspend`, `Delete`).
     #[must_use]
     pub fn is_start(self) -> bool {
-        matches!(self, Self::Provision | Self::Restore)
+        self.class() == JobClass::Start
     }
 
-    /// `None` if the job is attempted until it succeeds: an agent that was asked to stop must stop.
+    #[must_use]
+    pub fn verb(self) -> JobVerb {
+        JobVerb(self)
+    }
+}
+
+/// What a job does, in one word: the name of its kind without the prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobVerb(JobKind);
+
+impl JobVerb {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let name = self.0.as_str();
+        name.strip_prefix(KIND_PREFIX).unwrap_or(name)
+    }
+}
+
+impl Serialize for JobVerb {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How often a job is attempted, and how long it waits between two attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryRule {
+    AtMost { attempts: i32 },
+    UntilCompleted,
+}
+
+impl RetryRule {
+    /// `None` if there is no limit.
     #[must_use]
     pub fn max_attempts(self) -> Option<i32> {
-        self.is_start().then_some(MAX_START_ATTEMPTS)
+        match self {
+            Self::AtMost { attempts } => Some(attempts),
+            Self::UntilCompleted => None,
+        }
     }
 
     /// How long to wait before the next attempt after `attempts` attempts; `None` if no attempt is left.
     #[must_use]
-    pub fn retry_after(self, attempts: i32) -> Option<TimeDelta> {
+    pub fn wait_after(self, attempts: i32) -> Option<TimeDelta> {
         if self.max_attempts().is_some_and(|max| attempts >= max) {
             return None;
         }
@@ -154,33 +186,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starts_have_three_attempts_and_stops_are_retried_without_end() {
-        let seconds =
-            |kind: JobKind, attempts| kind.retry_after(attempts).map(|wait| wait.num_seconds());
-        for kind in [JobKind::Provision, JobKind::Restore] {
-            assert_eq!(
-                [1, 2, 3, 4].map(|n| seconds(kind, n)),
-                [Some(30), Some(120), None, None]
-            );
-        }
-        for kind in [JobKind::Suspend, JobKind::Delete] {
-            let waits = [1, 2, 3, 4, 1_000].map(|n| seconds(kind, n));
-            assert_eq!(
-                waits,
-                [Some(30), Some(120), Some(900), Some(900), Some(900)]
-            );
-        }
+    fn a_limited_job_waits_longer_each_time_and_an_unlimited_one_is_retried_without_end() {
+        let waits = |rule: RetryRule| {
+            let wait = |attempts| rule.wait_after(attempts).map(|wait| wait.num_seconds());
+            [1, 2, 3, 4, 1_000].map(wait)
+        };
+        assert_eq!(
+            waits(RetryRule::AtMost { attempts: 3 }),
+            [Some(30), Some(120), None, None, None]
+        );
+        assert_eq!(
+            waits(RetryRule::UntilCompleted),
+            [Some(30), Some(120), Some(900), Some(900), Some(900)]
+        );
     }
 
     #[test]
     fn kinds_are_parsed_from_the_words_they_are_written_with() {
-        for kind in [
-            JobKind::Provision,
-            JobKind::Restore,
-            JobKind::Suspend,
-            JobKind::Delete,
-        ] {
-            assert_eq!(JobKind::parse(kind.as_str()), Some(kind));
+        for kind in JobKind::ALL {
+            assert_eq!(JobKind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(JobKind::parse("image_generation"), None);
     }

@@ -15,7 +15,7 @@ use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::{AgentId, AgentRef, JobId};
-use crate::domain::job::{JobKind, JobStatus};
+use crate::domain::job::{JobClass, JobKind, JobStatus};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook;
 use crate::invocation::Invocation;
@@ -194,8 +194,10 @@ pub(super) fn in_progress<T: Serialize>(
 /// Why the agent cannot be started while this job is active.
 pub(super) fn busy_message(job: &JobTicket) -> &'static str {
     match job.kind {
-        JobKind::Suspend => "Agent is being suspended",
         JobKind::Delete => "Agent is being deleted",
-        JobKind::Provision | JobKind::Restore => "Agent provisioning is already in progress",
+        kind => match kind.class() {
+            JobClass::Start => "Agent provisioning is already in progress",
+            JobClass::Stop => "Agent is being suspended",
+        },
     }
 }

@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::{Always, Succeeded};
 use crate::api::{path, response};
+use crate::app::job::run::max_attempts;
 use crate::db::jobs::queue::{JobRecord, job_find};
 use crate::domain::ids::{AgentId, BackupId, JobId};
 use crate::domain::job::{JobKind, JobStatus, StepName, StepStatus};
@@ -110,7 +111,7 @@ impl JobJson {
             result: job.result,
             error: job.error,
             attempts: job.attempts,
-            max_attempts: job.kind.max_attempts(),
+            max_attempts: max_attempts(job.kind),
             estimated_completion_at: job.estimated_completion_at.map(timestamp),
             scheduled_for: timestamp(job.scheduled_for),
             started_at: job.started_at.map(timestamp),

@@ -4,6 +4,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::kind;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
@@ -54,9 +55,9 @@ pub(in crate::app::job) async fn finish_failed_attempt(
         None => None,
     };
     let now = db::clock::billing_clock(&mut tx).await?;
-    let wait = job
-        .kind
-        .retry_after(job.attempt)
+    let retry = kind::definition(job.kind).retry;
+    let wait = retry
+        .wait_after(job.attempt)
         .filter(|_| attempt.is_retryable);
     let steps = (!attempt.steps.is_empty()).then(|| json!(attempt.steps));
     let status = match wait {

@@ -38,17 +38,25 @@ pub(super) struct JobContext<'a> {
     pub(super) hosts: &'a JobHostDeps,
     pub(super) job: &'a ClaimedJob,
     pub(super) agent_id: AgentId,
+    /// The steps that jobs of this kind have.
+    known_steps: &'static [StepName],
     steps: Vec<Step>,
 }
 
 impl<'a> JobContext<'a> {
-    pub(super) fn new(deps: JobDeps<'a>, job: &'a ClaimedJob, agent_id: AgentId) -> Self {
+    pub(super) fn new(
+        deps: JobDeps<'a>,
+        job: &'a ClaimedJob,
+        agent_id: AgentId,
+        known_steps: &'static [StepName],
+    ) -> Self {
         Self {
             pool: deps.pool,
             prices: deps.prices,
             hosts: deps.hosts,
             job,
             agent_id,
+            known_steps,
             steps: Vec::new(),
         }
     }
@@ -103,6 +111,12 @@ impl<'a> JobContext<'a> {
         status: StepStatus,
         now: DateTime<Utc>,
     ) -> Result<(), StepError> {
+        debug_assert!(
+            self.known_steps.contains(&name),
+            "{} has no step {}",
+            self.job.kind.as_str(),
+            name.as_str()
+        );
         self.steps.retain(|step| step.name != name);
         self.steps.push(Step {
             name,

@@ -2,7 +2,7 @@
 //! the number of its attempt: a worker that lost its job changes nothing any more.
 //!
 //! ```text
-//! job.due -> claim (attempt + 1 = fence) -> start | stop -> completed
+//! job.due -> claim (attempt + 1 = fence) -> body of its kind -> completed
 //!                                             |-> pending again, due later  (another attempt may succeed)
 //!                                             `-> failed, agent in error    (it cannot, or no attempt is left)
 //! ```
@@ -11,8 +11,10 @@ mod attempt;
 mod cleanup;
 mod context;
 mod database;
+mod definition;
 mod error;
 mod health;
+mod kind;
 mod launch;
 mod launch_spec;
 mod placement;
@@ -26,13 +28,19 @@ use tracing::{info, warn};
 use crate::db;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::domain::ids::{AgentRef, JobId};
-use crate::domain::job::{JobFailure, JobStatus, Step};
+use crate::domain::job::{JobFailure, JobKind, JobStatus, Step};
 
 pub use attempt::JobOutcome;
 pub(super) use attempt::{FailedAttempt, finish_failed_attempt};
 use context::JobContext;
 pub use context::JobDeps;
 use error::StepError;
+
+/// How often a job of this kind is attempted; `None` if there is no limit.
+#[must_use]
+pub fn max_attempts(kind: JobKind) -> Option<i32> {
+    kind::definition(kind).retry.max_attempts()
+}
 
 const DUPLICATE_JOB_ERROR: &str = "Another job of this kind is active for the agent";
 
@@ -150,12 +158,9 @@ async fn run_steps(deps: JobDeps<'_>, job: &ClaimedJob) -> Attempt {
             steps: Vec::new(),
         };
     };
-    let mut context = JobContext::new(deps, job, agent_id);
-    let result = if job.kind.is_start() {
-        start::run(&mut context).await
-    } else {
-        stop::run(&mut context).await
-    };
+    let definition = kind::definition(job.kind);
+    let mut context = JobContext::new(deps, job, agent_id, definition.steps);
+    let result = (definition.run)(&mut context).await;
     Attempt {
         result,
         steps: context.into_failed_steps(),

@@ -1,14 +1,13 @@
-//! A start job: asks the credit gate again, then prepares database, host and container. Owns: the order of its steps,
-//! each of which is recorded and can be repeated, and that a failed start leaves nothing behind.
+//! What the kinds of jobs that start an agent share. Owns: that the credit gate is asked again, the order of the steps
+//! of a launch, each of which is recorded and can be repeated, and that a failed start leaves nothing behind.
 //!
 //! ```text
-//! credit -> (cleanup) -> database -> place -> pull -> create -> start -> health -> restore -> running
+//! credit -> (cleanup) -> database -> place -> pull -> create -> start -> health -> (restore) -> running
 //! ```
-//! The restore of a running agent is one step: its container takes over the state.
 
 use chrono::{DateTime, Utc};
 use serde_json::Map;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgTransaction};
 use tracing::warn;
 
 use super::context::JobContext;
@@ -17,7 +16,6 @@ use super::launch::{self, LaunchedContainer};
 use super::launch_spec::LaunchSpec;
 use super::placement::{self, HostSlot};
 use super::{cleanup, database};
-use crate::app::agent_state;
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::db;
@@ -26,16 +24,118 @@ use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
-use crate::domain::job::{JobFailure, JobKind, StepName};
+use crate::domain::job::{JobFailure, MAX_START_ATTEMPTS, RetryRule, StepName};
+
+pub(super) const STEPS: &[StepName] = &[
+    StepName::Credit,
+    StepName::Cleanup,
+    StepName::Database,
+    StepName::Place,
+    StepName::Pull,
+    StepName::Create,
+    StepName::Start,
+    StepName::Health,
+    StepName::Restore,
+    StepName::MarkRunning,
+];
+/// The owner sees the failure after the last attempt and can start the agent again.
+pub(super) const RETRY: RetryRule = RetryRule::AtMost {
+    attempts: MAX_START_ATTEMPTS,
+};
 
 const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found");
 
-pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
-    let mut record = match begin(context).await? {
-        Task::Nothing => return Ok(()),
-        Task::RestoreRunning(record) => return restore_running(context, &record).await,
-        Task::Launch(record) => *record,
-    };
+/// The beginning of a start job: a transaction that holds the locks of the organization and the agent.
+pub(super) struct StartTransaction {
+    tx: PgTransaction<'static>,
+    status: AgentStatus,
+    record: Box<RuntimeRecord>,
+    now: DateTime<Utc>,
+}
+
+impl StartTransaction {
+    /// Fails if a stop job is active.
+    pub(super) async fn begin(context: &JobContext<'_>) -> Result<Self, StepError> {
+        let agent = context.agent();
+        let mut tx = context.pool.begin().await?;
+        db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
+        let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+        let locked = locked.ok_or(AGENT_NOT_FOUND)?;
+        let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
+        let record = Box::new(record.ok_or(AGENT_NOT_FOUND)?);
+        let now = db::clock::billing_clock(&mut tx).await?;
+        let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
+        if jobs.iter().any(|job| !job.kind.is_start()) {
+            return Err(JobFailure::StatusConflict("Superseded by a stop").into());
+        }
+        Ok(Self {
+            tx,
+            status: locked.status,
+            record,
+            now,
+        })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.status == AgentStatus::Running
+    }
+
+    /// Completes the job of an agent that runs and needs nothing.
+    pub(super) async fn complete(mut self, context: &JobContext<'_>) -> Result<(), StepError> {
+        context
+            .complete(&mut self.tx, AgentStatus::Running, Map::new(), self.now)
+            .await?;
+        self.tx.commit().await?;
+        Ok(())
+    }
+
+    /// Asks the credit gate again, because the credit may have been spent since the request, and marks an agent that
+    /// does not run as being started. Returns how the agent was before.
+    pub(super) async fn clear(
+        mut self,
+        context: &mut JobContext<'_>,
+    ) -> Result<Box<RuntimeRecord>, StepError> {
+        let agent = context.agent();
+        let cleared = gate::clear(&mut self.tx, context.prices, agent).await;
+        cleared.map_err(gate_error)?;
+        if !self.is_running() {
+            let change = StatusChange {
+                from: self.status,
+                to: self.status.after(AgentEvent::StartBegun)?,
+            };
+            db::agents::lifecycle::agent_change_status(&mut self.tx, agent, change, None, self.now)
+                .await?;
+        }
+        context
+            .finish_step_in(&mut self.tx, StepName::Credit, self.now)
+            .await?;
+        self.tx.commit().await?;
+        Ok(self.record)
+    }
+}
+
+fn gate_error(error: RequestError) -> StepError {
+    match error {
+        RequestError::Credit(refusal) => JobFailure::Credit(refusal.to_string()).into(),
+        RequestError::Database(error) => error.into(),
+        _ => AGENT_NOT_FOUND.into(),
+    }
+}
+
+/// When a launch restores a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RestoreBackup {
+    Always,
+    /// Not if the agent's volume holds state that no backup holds, and the agent stays on its host.
+    UnlessNewerInVolume,
+}
+
+/// Launches an agent that passed the credit gate.
+pub(super) async fn launch_agent(
+    context: &mut JobContext<'_>,
+    mut record: Box<RuntimeRecord>,
+    restore: RestoreBackup,
+) -> Result<(), StepError> {
     let images = &context.hosts.images;
     let image = images.choose(record.docker_image.as_deref());
     let image = image
@@ -43,7 +143,7 @@ pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
         .to_owned();
     record.has_unsaved_state |= cleanup::remove_previous_container(context, &record).await?;
     let database_uri = database::ensure(context, &record).await?;
-    let is_restore = context.job.kind == JobKind::Restore;
+    let is_restore = restore == RestoreBackup::Always;
     let slot = placement::take_slot(context, &record, is_restore).await?;
     let spec = LaunchSpec {
         image,
@@ -57,96 +157,6 @@ pub(super) async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
         roll_back(context, &slot, &record, error).await;
     }
     launched
-}
-
-/// What a start job has to do.
-enum Task {
-    /// The agent runs already. The job is completed.
-    Nothing,
-    /// The agent runs, and takes over a backup's state.
-    RestoreRunning(Box<RuntimeRecord>),
-    /// The agent is launched. The record says how it was before.
-    Launch(Box<RuntimeRecord>),
-}
-
-/// Asks the credit gate again, because the credit may have been spent since the request, and marks the agent as being
-/// started.
-async fn begin(context: &mut JobContext<'_>) -> Result<Task, StepError> {
-    let agent = context.agent();
-    let mut tx = context.pool.begin().await?;
-    db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
-    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
-    let locked = locked.ok_or(AGENT_NOT_FOUND)?;
-    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
-    let record = Box::new(record.ok_or(AGENT_NOT_FOUND)?);
-    let now = db::clock::billing_clock(&mut tx).await?;
-    let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
-    if jobs.iter().any(|job| !job.kind.is_start()) {
-        return Err(JobFailure::StatusConflict("Superseded by a stop").into());
-    }
-    let is_running = locked.status == AgentStatus::Running;
-    if is_running && context.job.kind == JobKind::Provision {
-        context
-            .complete(&mut tx, AgentStatus::Running, Map::new(), now)
-            .await?;
-        tx.commit().await?;
-        return Ok(Task::Nothing);
-    }
-    let cleared = gate::clear(&mut tx, context.prices, agent).await;
-    cleared.map_err(gate_error)?;
-    if !is_running {
-        let change = StatusChange {
-            from: locked.status,
-            to: locked.status.after(AgentEvent::StartBegun)?,
-        };
-        db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, now).await?;
-    }
-    context
-        .finish_step_in(&mut tx, StepName::Credit, now)
-        .await?;
-    tx.commit().await?;
-    Ok(if is_running {
-        Task::RestoreRunning(record)
-    } else {
-        Task::Launch(record)
-    })
-}
-
-fn gate_error(error: RequestError) -> StepError {
-    match error {
-        RequestError::Credit(refusal) => JobFailure::Credit(refusal.to_string()).into(),
-        RequestError::Database(error) => error.into(),
-        _ => AGENT_NOT_FOUND.into(),
-    }
-}
-
-/// A running agent takes over a backup's state.
-async fn restore_running(
-    context: &mut JobContext<'_>,
-    record: &RuntimeRecord,
-) -> Result<(), StepError> {
-    let (Some(node_id), Some(bridge_port)) = (&record.node_id, record.bridge()) else {
-        return Err(JobFailure::Refused("The agent has no address".to_owned()).into());
-    };
-    context.start_step(StepName::Restore).await?;
-    let host = cleanup::open_host(context, node_id).await?;
-    let host = host.ok_or_else(|| StepError::external("The agent's host is not registered"))?;
-    let state = launch::backup_state(context, context.job.backup_id).await?;
-    let state = state.ok_or(JobFailure::StatusConflict("No backup found"))?;
-    let agent = host.agent(bridge_port);
-    context
-        .with_heartbeat(agent_state::restore(&agent, state))
-        .await??;
-    let mut tx = context.pool.begin().await?;
-    let now = db::clock::billing_clock(&mut tx).await?;
-    context
-        .finish_step_in(&mut tx, StepName::Restore, now)
-        .await?;
-    context
-        .complete(&mut tx, AgentStatus::Running, Map::new(), now)
-        .await?;
-    tx.commit().await?;
-    Ok(())
 }
 
 async fn launch_and_record(
