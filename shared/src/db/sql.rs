@@ -26,16 +26,16 @@ macro_rules! sql {
     (@text $query:ident $record:tt [$($text:tt)*] ACTIVE_STATUSES $($rest:tt)*) => {
         sql!(@text $query $record [$($text)* "('pending', 'in_progress')"] $($rest)*)
     };
-    // The kinds of jobs that this product runs. The table holds other applications' kinds, too.
-    (@text $query:ident $record:tt [$($text:tt)*] JOB_KINDS $($rest:tt)*) => {
+    // After a column that holds the kind of a job. It says no more than a comparison with the names of kinds, but
+    // Postgres uses the partial indexes of `jobs` only for queries that repeat their condition.
+    (@text $query:ident $record:tt [$($text:tt)*] HAS_KIND_PREFIX $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)* " LIKE 'milady\\_%'"] $($rest)*)
+    };
+    // At the end of an INSERT: an agent has at most one active job of each class.
+    (@text $query:ident $record:tt [$($text:tt)*] UNLESS_ONE_IS_ACTIVE $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*
-            "('milady_provision', 'milady_restore', 'milady_suspend', 'milady_delete')"] $($rest)*)
-    };
-    (@text $query:ident $record:tt [$($text:tt)*] START_KINDS $($rest:tt)*) => {
-        sql!(@text $query $record [$($text)* "('milady_provision', 'milady_restore')"] $($rest)*)
-    };
-    (@text $query:ident $record:tt [$($text:tt)*] STOP_KINDS $($rest:tt)*) => {
-        sql!(@text $query $record [$($text)* "('milady_suspend', 'milady_delete')"] $($rest)*)
+            "ON CONFLICT (agent_id, class) WHERE agent_id IS NOT NULL AND status IN "]
+            + ACTIVE_STATUSES + " DO NOTHING" $($rest)*)
     };
     // Whether the job `j` is for the agent `a`. Jobs of an older web app name their agent in `data` only.
     (@text $query:ident $record:tt [$($text:tt)*] JOB_IS_FOR_AGENT $($rest:tt)*) => {

@@ -7,15 +7,13 @@ use serde::{Serialize, Serializer};
 use super::timestamp::Timestamp;
 use super::words::words;
 
-/// How often a job that starts an agent is attempted.
-pub const MAX_START_ATTEMPTS: i32 = 3;
 /// A worker that has recorded no progress for this long counts as dead. Live workers record some every 10 seconds.
 pub const JOB_STALE_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// The error of a job whose worker counts as dead.
 pub const STALE_JOB_ERROR: &str = "The worker stopped before the job was finished";
 /// How long clients are told to expect a start to take.
 pub const EXPECTED_START_DURATION: TimeDelta = TimeDelta::seconds(90);
-/// The names of all kinds begin with it.
+/// The names of all kinds begin with it, because indexes of the table hold only the jobs whose kinds do.
 const KIND_PREFIX: &str = "milady_";
 
 words! {
@@ -75,6 +73,12 @@ words! {
 }
 
 impl JobKind {
+    /// The names of all kinds, for queries.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|kind| kind.as_str()).collect()
+    }
+
     #[must_use]
     pub fn class(self) -> JobClass {
         match self {
@@ -91,6 +95,15 @@ impl JobKind {
     #[must_use]
     pub fn verb(self) -> JobVerb {
         JobVerb(self)
+    }
+}
+
+impl JobClass {
+    /// The names of the kinds of this class, for queries.
+    #[must_use]
+    pub fn kind_names(self) -> Vec<&'static str> {
+        let kinds = JobKind::ALL.iter().filter(|kind| kind.class() == self);
+        kinds.map(|kind| kind.as_str()).collect()
     }
 }
 
@@ -207,6 +220,20 @@ mod tests {
             assert_eq!(JobKind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(JobKind::parse("image_generation"), None);
+    }
+
+    #[test]
+    fn the_indexes_hold_every_kind() {
+        for kind in JobKind::ALL {
+            assert!(kind.as_str().starts_with(KIND_PREFIX), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_named_by_its_class_only() {
+        let (starts, stops) = (JobClass::Start.kind_names(), JobClass::Stop.kind_names());
+        assert_eq!(starts.len() + stops.len(), JobKind::ALL.len());
+        assert!(starts.contains(&"milady_provision") && stops.contains(&"milady_suspend"));
     }
 
     #[test]

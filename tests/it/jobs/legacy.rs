@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use shared::domain::job::{JobClass, JobKind};
 use tests::calls::agent_path;
 use tests::{World, run, suite};
 use uuid::Uuid;
@@ -209,6 +210,23 @@ fn malformed_jobs_fail_and_change_no_agent() {
         provision(&world, &key, foreign_agent).await;
         let response = world.post(&key, &agent_path(running, "/suspend")).await;
         assert_eq!(response.status(), 202);
+    });
+}
+
+#[test]
+fn a_job_of_any_kind_ends_at_its_first_attempt_if_the_agent_is_gone() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("10").await;
+        for kind in JobKind::ALL {
+            let data = job_data(organization, Uuid::new_v4());
+            let id = insert_legacy_job(&world, kind.as_str(), organization, &data).await;
+            let expected = match kind.class() {
+                JobClass::Start => "failed",
+                JobClass::Stop => "completed",
+            };
+            assert_eq!(run_job(&world, id).await, expected, "{kind:?}");
+        }
     });
 }
 

@@ -1,6 +1,9 @@
 //! Stop jobs (suspend, delete): they are retried until nothing of the agent is left on a host.
 
 use serde_json::json;
+use shared::db::jobs::queue::{StopJob, stop_enqueue};
+use shared::domain::ids::{AgentId, OrganizationId, UserId};
+use shared::domain::job::JobKind;
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::{World, run};
@@ -8,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     NOTHING_TO_DO, RETRIED, UNREACHABLE, agent_status, job, job_id, record_container,
-    register_unreachable_host, run_job, run_job_on, seconds,
+    register_unreachable_host, run_job, run_job_on, seconds, tenant_with_agent,
 };
 
 async fn suspend(world: &World, key: &str, id: Uuid) -> Uuid {
@@ -18,6 +21,28 @@ async fn suspend(world: &World, key: &str, id: Uuid) -> Uuid {
 async fn delete(world: &World, key: &str, id: Uuid) -> Uuid {
     let request = Request::new("DELETE", &agent_path(id, ""));
     job_id(&world.call(request.key(key)).await)
+}
+
+#[test]
+fn an_agent_has_at_most_one_active_stop_job_of_whatever_kind() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _, id) = tenant_with_agent(&world).await;
+        let stop = StopJob {
+            organization_id: OrganizationId::new(organization),
+            user_id: UserId::new(Uuid::nil()),
+            agent_id: AgentId::new(id),
+            agent_name: None,
+            reason: "owner",
+        };
+        let mut conn = world.pool.acquire().await.expect("a connection");
+        let mut jobs = Vec::new();
+        for kind in [JobKind::Suspend, JobKind::Suspend, JobKind::Delete] {
+            let job = stop_enqueue(&mut conn, kind, &stop, seconds(0)).await;
+            jobs.push(job.expect("an insert").is_some());
+        }
+        assert_eq!(jobs, [true, false, false]);
+    });
 }
 
 /// Runs more attempts than a start job has. Each of them fails with this error and is retried.

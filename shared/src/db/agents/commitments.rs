@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use crate::domain::agent::BillingStatus;
 use crate::domain::ids::{AgentRef, OrganizationId, UserId};
+use crate::domain::job::JobClass;
 
 /// An agent that requests a start, and what its organization is committed to if it starts.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub async fn agent_commitment(
                     SELECT FROM jobs j
                     WHERE j.organization_id = $1 AND j.status IN "
             + ACTIVE_STATUSES
-            + " AND j.type IN "
-            + START_KINDS
+            + " AND j.type = ANY($4) AND j.type"
+            + HAS_KIND_PREFIX
             + " AND "
             + JOB_IS_FOR_AGENT
             + "))
@@ -44,7 +45,8 @@ pub async fn agent_commitment(
         FROM milady_sandboxes asking WHERE asking.organization_id = $1 AND asking.id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
-        running_hourly
+        running_hourly,
+        &JobClass::Start.kind_names() as &[&str]
     ))
     .fetch_optional(conn)
     .await?;
@@ -71,13 +73,14 @@ pub async fn committed_hourly(
                 SELECT FROM jobs j
                 WHERE j.organization_id = $1 AND j.status IN "#
             + ACTIVE_STATUSES
-            + " AND j.type IN "
-            + START_KINDS
+            + " AND j.type = ANY($3) AND j.type"
+            + HAS_KIND_PREFIX
             + " AND "
             + JOB_IS_FOR_AGENT
             + "))",
         organization_id.uuid(),
-        running_hourly
+        running_hourly,
+        &JobClass::Start.kind_names() as &[&str]
     ))
     .fetch_one(conn)
     .await

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
+use crate::domain::job::JobKind;
 
 /// Locks the agents that may need attention: starts and failed agents that name a container, if they have not changed
 /// since `before`, and agents that billing suspended. Skips agents that another transaction holds, because that
@@ -55,12 +56,13 @@ pub async fn agents_to_stop_of_any_organization(
             SELECT FROM jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN "#
             + ACTIVE_STATUSES
-            + " AND j.type IN "
-            + JOB_KINDS
+            + " AND j.type = ANY($2) AND j.type"
+            + HAS_KIND_PREFIX
             + " AND "
             + JOB_IS_FOR_AGENT
             + ")",
-        ids as &[AgentId]
+        ids as &[AgentId],
+        &JobKind::names() as &[&str]
     ))
     .fetch_all(conn)
     .await?;
@@ -91,14 +93,15 @@ pub async fn abandoned_starts_fail_of_any_organization(
             SELECT FROM jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN "
             + ACTIVE_STATUSES
-            + " AND j.type IN "
-            + JOB_KINDS
+            + " AND j.type = ANY($4) AND j.type"
+            + HAS_KIND_PREFIX
             + " AND "
             + JOB_IS_FOR_AGENT
             + ")",
         ids as &[AgentId],
         error,
-        now
+        now,
+        &JobKind::names() as &[&str]
     ))
     .execute(conn)
     .await?;

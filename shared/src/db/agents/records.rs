@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use crate::db::page::PagePosition;
 use crate::domain::ids::{AgentId, AgentRef, CharacterId, OrganizationId, UserId};
+use crate::domain::job::JobKind;
 
 /// An agent as its owner sees it.
 #[derive(Clone, Debug)]
@@ -39,9 +40,9 @@ pub struct AgentRecord {
     pub pending_job: Option<String>,
 }
 
-/// Selects [`AgentRecord`]s of the organization `$1`. The literal that follows ends the WHERE clause.
+/// Selects [`AgentRecord`]s of an organization. The literal ends the WHERE clause; its arguments begin with `$4`.
 macro_rules! select_agent_records {
-    ($condition:tt, $($arguments:tt)*) => {
+    ($condition:tt, $organization_id:expr, $($arguments:tt)*) => {
         sql!(query_as!(
             AgentRecord,
             r#"SELECT a.id, a.agent_name, a.status, a.database_status, a.last_backup_at,
@@ -56,9 +57,12 @@ macro_rules! select_agent_records {
                 a.docker_image, a.node_id, a.bridge_url IS NOT NULL AS "reachable!",
                 (SELECT j.type FROM jobs j
                     WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
-                + " AND j.type IN " + JOB_KINDS + " AND " + JOB_IS_FOR_AGENT + r#"
-                    ORDER BY j.type = 'milady_delete' DESC, j.created_at LIMIT 1) AS "pending_job?"
+                + " AND j.type = ANY($2) AND j.type" + HAS_KIND_PREFIX + " AND " + JOB_IS_FOR_AGENT
+                + r#" ORDER BY j.type = $3 DESC, j.created_at LIMIT 1) AS "pending_job?"
             FROM milady_sandboxes a WHERE a.organization_id = $1 "# + $condition,
+            $organization_id,
+            &JobKind::names() as &[&str],
+            JobKind::Delete.as_str(),
             $($arguments)*
         ))
     };
@@ -72,8 +76,8 @@ pub async fn agents_page(
     limit: i64,
 ) -> sqlx::Result<Vec<AgentRecord>> {
     select_agent_records!(
-        "AND ($2::timestamptz IS NULL OR (a.created_at, a.id) < ($2, $3))
-        ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
+        "AND ($4::timestamptz IS NULL OR (a.created_at, a.id) < ($4, $5))
+        ORDER BY a.created_at DESC, a.id DESC LIMIT $6",
         organization_id.uuid(),
         after.map(|position| position.created_at),
         after.map(|position| position.id),
@@ -88,7 +92,7 @@ pub async fn agent_find(
     agent: AgentRef,
 ) -> sqlx::Result<Option<AgentRecord>> {
     select_agent_records!(
-        "AND a.id = $2",
+        "AND a.id = $4",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )

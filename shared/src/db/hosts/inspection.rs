@@ -10,6 +10,7 @@ use crate::db::agents::lifecycle::StatusChange;
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{AgentRow, HostRow, HostStatus};
 use crate::domain::ids::AgentId;
+use crate::domain::job::JobKind;
 
 #[derive(Clone, Debug)]
 pub struct FleetHost {
@@ -114,9 +115,10 @@ pub async fn jobs_waiting_of_any_organization(
 ) -> sqlx::Result<i64> {
     sql!(query_scalar!(
         r#"SELECT count(*) AS "count!" FROM jobs
-        WHERE status = 'pending' AND scheduled_for <= $1 AND type IN "#
-            + JOB_KINDS,
-        now.naive_utc()
+        WHERE status = 'pending' AND scheduled_for <= $1 AND type = ANY($2) AND type"#
+            + HAS_KIND_PREFIX,
+        now.naive_utc(),
+        &JobKind::names() as &[&str]
     ))
     .fetch_one(conn)
     .await

@@ -1,5 +1,5 @@
 //! `jobs` as requests see them. Owns: enqueueing, reading and superseding. A partial unique index allows one active
-//! start job and one active stop job per agent. Does not own: what a worker writes (`worker`).
+//! job of each class (start, stop) per agent. Does not own: what a worker writes (`worker`).
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId, UserId};
 use crate::domain::job::{
-    EXPECTED_START_DURATION, JobKind, JobStatus, MAX_START_ATTEMPTS, StepName, StepStatus,
+    EXPECTED_START_DURATION, JobClass, JobKind, JobStatus, StepName, StepStatus,
 };
 
 /// A job that stops an agent.
@@ -32,7 +32,7 @@ impl StopJob {
     }
 }
 
-/// Enqueues a `milady_suspend` job per agent, except for agents that have an active stop job.
+/// Enqueues a suspend job per agent, except for agents that have an active stop job.
 pub async fn suspensions_enqueue(
     conn: &mut PgConnection,
     stops: &[StopJob],
@@ -43,22 +43,21 @@ pub async fn suspensions_enqueue(
     let user_ids: Vec<UserId> = stops.iter().map(|stop| stop.user_id).collect();
     let agent_ids: Vec<AgentId> = stops.iter().map(|stop| stop.agent_id).collect();
     let data: Vec<Value> = stops.iter().map(StopJob::data).collect();
+    let kind = JobKind::Suspend;
     sql!(query!(
-        "INSERT INTO jobs (type, organization_id, user_id, agent_id, data, scheduled_for,
+        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, scheduled_for,
             created_at, updated_at)
-        SELECT 'milady_suspend', s.organization_id, s.user_id, s.agent_id, s.data, $5, $5, $5
+        SELECT $6, $7, s.organization_id, s.user_id, s.agent_id, s.data, $5, $5, $5
         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[])
-            AS s (organization_id, user_id, agent_id, data)
-        ON CONFLICT (agent_id) WHERE agent_id IS NOT NULL AND status IN "
-            + ACTIVE_STATUSES
-            + " AND type IN "
-            + STOP_KINDS
-            + " DO NOTHING",
+            AS s (organization_id, user_id, agent_id, data) "
+            + UNLESS_ONE_IS_ACTIVE,
         &organization_ids as &[OrganizationId],
         &user_ids as &[UserId],
         &agent_ids as &[AgentId],
         &data,
-        now.naive_utc()
+        now.naive_utc(),
+        kind.as_str(),
+        kind.class().as_str()
     ))
     .execute(conn)
     .await?;
@@ -76,7 +75,7 @@ pub struct WebhookTarget<'a> {
 /// A job that starts an agent.
 #[derive(Clone, Debug)]
 pub struct StartJob<'a> {
-    /// [`JobKind::Provision`] or [`JobKind::Restore`].
+    /// A kind that starts an agent.
     pub kind: JobKind,
     pub user_id: UserId,
     pub agent_name: Option<&'a str>,
@@ -116,17 +115,13 @@ pub async fn start_enqueue(
         data["backupId"] = json!(backup_id);
     }
     sql!(query_scalar!(
-        "INSERT INTO jobs (type, organization_id, user_id, agent_id, data, webhook_url,
-            webhook_secret, webhook_status, max_attempts, estimated_completion_at, scheduled_for,
-            created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $6::text IS NOT NULL THEN 'pending' END, $8,
-            $9, $10, $10, $10)
-        ON CONFLICT (agent_id) WHERE agent_id IS NOT NULL AND status IN "
-            + ACTIVE_STATUSES
-            + " AND type IN "
-            + START_KINDS
-            + " DO NOTHING
-        RETURNING id",
+        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, webhook_url,
+            webhook_secret, webhook_status, estimated_completion_at, scheduled_for, created_at,
+            updated_at)
+        VALUES ($1, $10, $2, $3, $4, $5, $6, $7,
+            CASE WHEN $6::text IS NOT NULL THEN 'pending' END, $8, $9, $9, $9) "
+            + UNLESS_ONE_IS_ACTIVE
+            + " RETURNING id",
         start.kind.as_str(),
         organization_id.uuid(),
         start.user_id.uuid(),
@@ -134,9 +129,9 @@ pub async fn start_enqueue(
         data,
         start.webhook.map(|webhook| webhook.url),
         start.webhook.map(|webhook| webhook.secret),
-        MAX_START_ATTEMPTS,
         (now + EXPECTED_START_DURATION).naive_utc(),
-        now.naive_utc()
+        now.naive_utc(),
+        start.kind.class().as_str()
     ))
     .fetch_optional(conn)
     .await
@@ -150,21 +145,18 @@ pub async fn stop_enqueue(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<JobId>> {
     sql!(query_scalar!(
-        "INSERT INTO jobs (type, organization_id, user_id, agent_id, data, scheduled_for,
+        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, scheduled_for,
             created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6, $6)
-        ON CONFLICT (agent_id) WHERE agent_id IS NOT NULL AND status IN "
-            + ACTIVE_STATUSES
-            + " AND type IN "
-            + STOP_KINDS
-            + " DO NOTHING
-        RETURNING id",
+        VALUES ($1, $7, $2, $3, $4, $5, $6, $6, $6) "
+            + UNLESS_ONE_IS_ACTIVE
+            + " RETURNING id",
         kind.as_str(),
         stop.organization_id.uuid(),
         stop.user_id.uuid(),
         stop.agent_id.uuid(),
         stop.data(),
-        now.naive_utc()
+        now.naive_utc(),
+        kind.class().as_str()
     ))
     .fetch_optional(conn)
     .await
@@ -192,8 +184,8 @@ pub async fn jobs_active(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Resu
         FROM jobs
         WHERE organization_id = $1 AND status IN "#
             + ACTIVE_STATUSES
-            + " AND type IN "
-            + JOB_KINDS
+            + " AND type"
+            + HAS_KIND_PREFIX
             + "
             AND (agent_id = $2 OR lower(data ->> 'agentId') = $2::text)
         ORDER BY created_at",
@@ -262,12 +254,11 @@ pub async fn starts_supersede_of_any_organization(
         "UPDATE jobs SET status = 'failed', error = 'Superseded by a stop', attempts = attempts + 1,
             completed_at = $2, updated_at = $2,
             webhook_due_at = CASE WHEN webhook_url IS NOT NULL THEN $2::timestamp AT TIME ZONE 'UTC' END
-        WHERE agent_id = ANY($1) AND status IN "
-            + ACTIVE_STATUSES
-            + " AND type IN "
-            + START_KINDS,
+        WHERE agent_id = ANY($1) AND type = ANY($3) AND status IN "
+            + ACTIVE_STATUSES,
         agent_ids as &[AgentId],
-        now.naive_utc()
+        now.naive_utc(),
+        &JobClass::Start.kind_names() as &[&str]
     ))
     .execute(conn)
     .await?;
@@ -311,14 +302,13 @@ pub async fn job_find(
     organization_id: OrganizationId,
     job_id: JobId,
 ) -> sqlx::Result<Option<JobRecord>> {
-    let row = sql!(query!(
+    let row = sqlx::query!(
         "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
             scheduled_for, started_at, completed_at, created_at, updated_at, steps
-        FROM jobs WHERE organization_id = $1 AND id = $2 AND type IN "
-            + JOB_KINDS,
+        FROM jobs WHERE organization_id = $1 AND id = $2",
         organization_id.uuid(),
         job_id.uuid()
-    ))
+    )
     .fetch_optional(conn)
     .await?;
     let job = row.and_then(|row| {

@@ -103,44 +103,40 @@ pub async fn job_claim_of_any_organization(
             started_at = coalesce(started_at, $2), updated_at = $2
         WHERE id = (
             SELECT id FROM jobs WHERE id = $1 AND status = 'pending' AND scheduled_for <= $2
-                AND type IN "
-                + JOB_KINDS
-                + "
+                AND type = ANY($3)
             FOR UPDATE SKIP LOCKED)
         RETURNING"
         ],
         [""],
         job_id.uuid(),
-        now.naive_utc()
+        now.naive_utc(),
+        &JobKind::names() as &[&str]
     )
     .fetch_optional(conn)
     .await?;
     Ok(row.and_then(ClaimedJobRow::into_job))
 }
 
-/// Fills in the agent of a job that an older web app wrote, so that the unique indexes cover the job. Returns
-/// `false` if the agent has another active job of the same class (start or stop).
+/// Fills in the agent and the class of a job that an older web app wrote, so that the unique index covers the job.
+/// Returns `false` if the agent has another active job of the same class.
 pub async fn job_assign_agent(
     conn: &mut PgConnection,
-    job_id: JobId,
+    job: &ClaimedJob,
     agent: AgentRef,
 ) -> sqlx::Result<bool> {
+    let class = job.kind.class();
     let result = sql!(query!(
-        "UPDATE jobs j SET agent_id = $2 WHERE j.id = $1 AND j.organization_id = $3 AND NOT EXISTS (
+        "UPDATE jobs j SET agent_id = $2, class = $4
+        WHERE j.id = $1 AND j.organization_id = $3 AND NOT EXISTS (
             SELECT FROM jobs other WHERE other.agent_id = $2 AND other.id <> $1
-                AND other.status IN "
+                AND other.type = ANY($5) AND other.status IN "
             + ACTIVE_STATUSES
-            + "
-                AND (other.type IN "
-            + START_KINDS
-            + ") = (j.type IN "
-            + START_KINDS
-            + ")
-                AND other.type IN "
-            + JOB_KINDS + ")",
-        job_id.uuid(),
+            + ")",
+        job.id.uuid(),
         agent.agent_id.uuid(),
-        agent.organization_id.uuid()
+        agent.organization_id.uuid(),
+        class.as_str(),
+        &class.kind_names() as &[&str]
     ))
     .execute(conn)
     .await?;
@@ -196,11 +192,12 @@ pub async fn jobs_stale_of_any_organization(
     let rows = query_claimed_jobs!(
         ["SELECT"],
         [" FROM jobs WHERE status = 'in_progress' AND updated_at < $1
-            AND type IN "
-            + JOB_KINDS
+            AND type = ANY($2) AND type"
+            + HAS_KIND_PREFIX
             + "
         ORDER BY updated_at LIMIT 200"],
-        before.naive_utc()
+        before.naive_utc(),
+        &JobKind::names() as &[&str]
     )
     .fetch_all(conn)
     .await?;
@@ -216,14 +213,15 @@ pub async fn jobs_due_of_any_organization(
 ) -> sqlx::Result<Vec<JobId>> {
     sql!(query_scalar!(
         r#"(SELECT id AS "id!: JobId" FROM jobs WHERE status = 'pending' AND scheduled_for <= $1
-            AND type IN "#
-            + JOB_KINDS
+            AND type = ANY($3) AND type"#
+            + HAS_KIND_PREFIX
             + "
             ORDER BY scheduled_for LIMIT 800)
         UNION ALL
         (SELECT id FROM jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
         now.naive_utc(),
-        now
+        now,
+        &JobKind::names() as &[&str]
     ))
     .fetch_all(conn)
     .await

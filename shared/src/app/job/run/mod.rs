@@ -124,7 +124,7 @@ async fn claim(pool: &PgPool, job_id: JobId) -> sqlx::Result<Claim> {
         agent_id,
     });
     if let Some(agent) = agent
-        && !db::jobs::worker::job_assign_agent(&mut tx, job.id, agent).await?
+        && !db::jobs::worker::job_assign_agent(&mut tx, &job, agent).await?
     {
         let progress = JobProgress {
             status: JobStatus::Failed,

@@ -24,7 +24,7 @@ use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
-use crate::domain::job::{JobFailure, MAX_START_ATTEMPTS, RetryRule, StepName};
+use crate::domain::job::{JobFailure, RetryRule, StepName};
 
 pub(super) const STEPS: &[StepName] = &[
     StepName::Credit,
@@ -39,9 +39,7 @@ pub(super) const STEPS: &[StepName] = &[
     StepName::MarkRunning,
 ];
 /// The owner sees the failure after the last attempt and can start the agent again.
-pub(super) const RETRY: RetryRule = RetryRule::AtMost {
-    attempts: MAX_START_ATTEMPTS,
-};
+pub(super) const RETRY: RetryRule = RetryRule::AtMost { attempts: 3 };
 
 const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found");
 
