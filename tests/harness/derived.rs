@@ -1,11 +1,11 @@
 //! The files, and the parts of files, that are derived from the code: the `OpenAPI` document, the route table of
 //! `cargo lambda watch`, the table of the functions, and the sample event of a route that has none yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dev::build::workspace;
 use dev::template::{Function, Template};
 use serde_json::Value;
@@ -13,17 +13,17 @@ use shared::api::document::document;
 use shared::api::parameters;
 use shared::api::route::{CallerKind, Location, Route};
 use shared::api::routes;
-
-/// The lines around a derived part of a file.
-const BEGIN: &str = "derived by `cargo prepare`: begin";
-const END: &str = "derived by `cargo prepare`: end";
+use shared::lambda::variables::VARIABLES;
 
 /// Every derived file: its path below the workspace, and its whole text.
 pub fn files() -> Result<Vec<(String, String)>> {
     let mut files = vec![
         ("shared/src/api/openapi.json".to_owned(), document_text()?),
-        with_part("Cargo.toml", &watch_table())?,
-        with_part("functions/README.md", &function_table()?)?,
+        with_parts("Cargo.toml", &[("routes", watch_table())])?,
+        with_parts(
+            "functions/README.md",
+            &[("settings", settings_table()?), ("list", function_table()?)],
+        )?,
     ];
     files.extend(missing_events()?);
     Ok(files)
@@ -35,21 +35,27 @@ fn document_text() -> Result<String> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The file with this text between its two marker lines.
-fn with_part(path: &str, part: &str) -> Result<(String, String)> {
-    let old = fs::read_to_string(workspace().join(path)).with_context(|| format!("in {path}"))?;
-    let new = replaced(&old, part).with_context(|| format!("{path} has no marker lines"))?;
-    Ok((path.to_owned(), new))
+/// The file with these texts between their marker lines.
+fn with_parts(path: &str, parts: &[(&str, String)]) -> Result<(String, String)> {
+    let mut text =
+        fs::read_to_string(workspace().join(path)).with_context(|| format!("in {path}"))?;
+    for (name, part) in parts {
+        text = replaced(&text, name, part)
+            .with_context(|| format!("{path} has no marker lines of {name}"))?;
+    }
+    Ok((path.to_owned(), text))
 }
 
-fn replaced(text: &str, part: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
+fn replaced(text: &str, name: &str, part: &str) -> Option<String> {
+    let begin = format!("{name}, derived by `cargo prepare`: begin");
+    let end = format!("{name}, derived by `cargo prepare`: end");
+    let (before, rest) = text.split_once(&begin)?;
     let (begin_line, rest) = rest.split_once('\n')?;
-    let (_, after) = rest.split_once(END)?;
-    let old = &rest[..rest.len() - after.len() - END.len()];
+    let (_, after) = rest.split_once(&end)?;
+    let old = &rest[..rest.len() - after.len() - end.len()];
     let end_line = &old[old.rfind('\n').map_or(0, |at| at + 1)..];
     Some(format!(
-        "{before}{BEGIN}{begin_line}\n{part}{end_line}{END}{after}"
+        "{before}{begin}{begin_line}\n{part}{end_line}{end}{after}"
     ))
 }
 
@@ -84,6 +90,59 @@ function = "not-found"
 path = "/{*rest}"
 function = "not-found"
 "#;
+
+/// The settings of the template, with the functions that have them.
+fn settings_table() -> Result<String> {
+    let template = Template::load()?;
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for function in &template.functions {
+        names.extend(setting_names(function));
+    }
+    let mut table =
+        "| variable | which functions have it | what it is |\n|---|---|---|\n".to_owned();
+    for variable in VARIABLES {
+        ensure!(
+            names.remove(variable.name),
+            "{} is not in template.yaml",
+            variable.name
+        );
+        let (with, without): (Vec<&Function>, Vec<&Function>) = template
+            .functions
+            .iter()
+            .partition(|function| setting_names(function).any(|name| name == variable.name));
+        let list = |functions: &[&Function]| {
+            let names = functions
+                .iter()
+                .map(|function| format!("`{}`", function.name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let functions = if without.is_empty() {
+            "all".to_owned()
+        } else if without.len() * 2 < with.len() {
+            format!("all but {}", list(&without))
+        } else {
+            list(&with)
+        };
+        let _ = writeln!(
+            table,
+            "| `{}` | {functions} | {} |",
+            variable.name, variable.meaning
+        );
+    }
+    ensure!(
+        names.is_empty(),
+        "settings without a description: {names:?}"
+    );
+    Ok(table)
+}
+
+fn setting_names(function: &Function) -> impl Iterator<Item = &str> {
+    function
+        .env
+        .keys()
+        .chain(&function.secrets)
+        .map(String::as_str)
+}
 
 fn function_table() -> Result<String> {
     let template = Template::load()?;

@@ -10,6 +10,7 @@ mod logging;
 mod meter;
 mod pool;
 mod runtime;
+pub mod variables;
 
 pub use config::ConfigError;
 pub use events::serve_events;

@@ -1,69 +1,31 @@
 //! Failures of earlier deployments that the API must not repeat, by their codes.
 
-use dev::template::Template;
+use std::collections::BTreeSet;
+
 use rust_decimal::dec;
 use serde_json::{Value, json};
+use shared::api::routes;
 use tests::calls::agent_path;
 use tests::suite::Request;
 use tests::{World, audit, run};
 use uuid::Uuid;
 
-/// Whether a route can start a container. The test fails for a new route until it is added here.
-const ROUTES: &[(&str, Start)] = &[
-    ("agent-create", Start::Gated(&["pending"])),
+/// The routes that can end with a running container, and the states of the agent from which they do. Whatever
+/// starts a container needs a `Clearance`, so it can refuse with 402 and says so in its description: the test fails
+/// for such a route until it is added here. `container-action` starts only containers that are charged for already
+/// (`hosts::containers` tests that).
+const STARTS: &[(&str, &[&str])] = &[
+    ("agent-create", &["pending"]),
     (
         "agent-provision",
-        Start::Gated(&["pending", "stopped", "error", "provisioning", "suspended"]),
+        &["pending", "stopped", "error", "provisioning", "suspended"],
     ),
     (
         "agent-resume",
-        Start::Gated(&["pending", "stopped", "error", "provisioning", "suspended"]),
+        &["pending", "stopped", "error", "provisioning", "suspended"],
     ),
-    (
-        "agent-restore",
-        Start::Gated(&["stopped", "error", "running"]),
-    ),
-    ("agent-update", Start::Never),
-    ("agent-delete", Start::Never),
-    ("agent-suspend", Start::Never),
-    ("agent-list", Start::Never),
-    ("agent-get", Start::Never),
-    ("agent-backups", Start::Never),
-    ("agent-pairing-token", Start::Never),
-    ("agent-pair", Start::Never),
-    ("agent-snapshot", Start::Never),
-    ("agent-bridge", Start::Never),
-    ("agent-stream", Start::Never),
-    ("agent-logs", Start::Never),
-    ("job-get", Start::Never),
-    ("credit-get", Start::Never),
-    ("credit-history", Start::Never),
-    ("credit-grant", Start::Never),
-    ("billing-trigger", Start::Never),
-    ("admin-headscale", Start::Never),
-    ("admin-infrastructure", Start::Never),
-    ("container-list", Start::Never),
-    ("container-logs", Start::Never),
-    ("container-audit", Start::Never),
-    ("node-list", Start::Never),
-    ("node-register", Start::Never),
-    ("node-get", Start::Never),
-    ("node-update", Start::Never),
-    ("node-remove", Start::Never),
-    ("node-check", Start::Never),
-    ("node-sync", Start::Never),
-    // It starts only containers that are charged for already: `hosts::containers` tests that.
-    ("container-action", Start::Never),
-    ("session", Start::Never),
-    ("openapi", Start::Never),
-    ("not-found", Start::Never),
+    ("agent-restore", &["stopped", "error", "running"]),
 ];
-
-enum Start {
-    Never,
-    /// From each of these states the route can end with a running container, so it must ask the credit gate.
-    Gated(&'static [&'static str]),
-}
 
 async fn agent_in(world: &World, organization: Uuid, state: &str) -> Uuid {
     // `suspended`: suspended for debt while the container still runs. A resume would let it run on.
@@ -97,25 +59,17 @@ fn request(function: &str, agent: Uuid) -> Request {
 #[test]
 fn f09_no_route_starts_an_agent_with_a_credit_of_4_99() {
     run(async {
-        let template = Template::load().expect("template.yaml");
-        for function in template
-            .functions
-            .iter()
-            .filter(|function| !function.routes.is_empty())
-        {
-            let known = ROUTES.iter().any(|(name, _)| *name == function.name);
-            assert!(
-                known,
-                "{} is not in ROUTES: can it start a container?",
-                function.name
-            );
-        }
+        let gated: BTreeSet<&str> = routes::all()
+            .filter(|route| route.refusals.contains(&402))
+            .map(|route| route.function)
+            .collect();
+        assert_eq!(
+            gated,
+            STARTS.iter().map(|(function, _)| *function).collect()
+        );
         let world = World::new().await;
         let (organization, key) = world.tenant("4.99").await;
-        for (function, start) in ROUTES {
-            let Start::Gated(states) = start else {
-                continue;
-            };
+        for (function, states) in STARTS {
             for state in *states {
                 let agent = agent_in(&world, organization, state).await;
                 let response = world.call(request(function, agent).key(&key)).await;

@@ -1,0 +1,125 @@
+//! The settings of the functions in words. Owns: their descriptions, from which the table in `functions/README.md` is
+//! derived. Does not own: reading them (`config`).
+
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// As in `template.yaml`.
+    pub name: &'static str,
+    /// In Markdown: what it holds, its unit, its default, and by which other variables it can be given.
+    pub meaning: &'static str,
+}
+
+const fn variable(name: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, meaning }
+}
+
+/// Every variable that `template.yaml` sets.
+pub const VARIABLES: &[Variable] = &[
+    variable("DATABASE_URL", "the `postgres://` address"),
+    variable(
+        "LOG_LEVEL",
+        "`error`, `warn`, `info` (the default), `debug` or `trace`",
+    ),
+    variable(
+        "ALLOWED_ORIGINS",
+        "the origins of pages that may call the API, separated by commas",
+    ),
+    variable(
+        "PRIVY_APP_ID",
+        "the audience of the identity provider's tokens; unset if there are none",
+    ),
+    variable("PRIVY_VERIFICATION_KEY", "the provider's public key (PEM)"),
+    variable(
+        "PRIVY_JWKS_URL",
+        "where the provider publishes its keys, instead of one key",
+    ),
+    variable(
+        "SESSION_SECRET",
+        "signs session cookies; at least 32 bytes; unset if there are no sessions",
+    ),
+    variable(
+        "CRON_SECRET",
+        "the bearer token of the caller of `POST /api/cron/milady-billing`",
+    ),
+    variable(
+        "MILADY_RUNNING_HOURLY",
+        "the price of a running agent: dollars per hour, at most four decimals; 0.02 unless set",
+    ),
+    variable(
+        "MILADY_IDLE_HOURLY",
+        "the price of a stopped agent's backup, likewise; 0.0025 unless set",
+    ),
+    variable(
+        "MILADY_MINIMUM_DEPOSIT",
+        "the balance that a start needs, in dollars; 5 unless set",
+    ),
+    variable(
+        "MILADY_LOW_CREDIT",
+        "the balance below which the owner is warned, in dollars; 2 unless set",
+    ),
+    variable(
+        "MILADY_GRACE_HOURS",
+        "how long an agent in debt runs after its warning: hours, 1 to 8,760; 48 unless set",
+    ),
+    variable(
+        "EVENT_BUS",
+        "the EventBridge bus of our events; the template creates it",
+    ),
+    variable(
+        "FLEET_TABLE",
+        "the DynamoDB table of the fleet snapshot; the template creates it",
+    ),
+    variable(
+        "AGENT_BASE_DOMAIN",
+        "agents are reached at `https://<id>.<domain>`; unset if they are not public",
+    ),
+    variable(
+        "ALLOW_PRIVATE_WEBHOOKS",
+        "`true` allows webhooks to this machine and to private networks, over http too",
+    ),
+    variable(
+        "ALLOW_PRIVATE_NODES",
+        "`true` allows hosts on this machine and in private networks",
+    ),
+    variable(
+        "MILADY_SSH_KEY_ARN",
+        "the secret with the private key for the hosts; or `MILADY_SSH_KEY` (base64) or `MILADY_SSH_KEY_PATH`",
+    ),
+    variable(
+        "DEFAULT_AGENT_IMAGE",
+        "the image of agents that name none; always allowed",
+    ),
+    variable(
+        "AGENT_IMAGE_ALLOW",
+        "allowed prefixes of other images' names, separated by commas; `milady/` unless set",
+    ),
+    variable(
+        "REGISTRY_ACCOUNTS_ARN",
+        "the secret with `{\"<registry>\": {\"username\", \"password\"}}`; or `REGISTRY_ACCOUNTS` or \
+        `REGISTRY_ACCOUNTS_PATH`; unset if all images are public",
+    ),
+    variable(
+        "AGENT_DATABASE_ADMIN_URL",
+        "the `postgres://` address of a role that may create roles and databases for the agents",
+    ),
+    variable(
+        "NEON_API_KEY",
+        "the key of a Neon organization, used instead of the server; `NEON_BASE_URL` replaces the address of its API",
+    ),
+    variable(
+        "AGENT_HEALTH_SECONDS",
+        "how long a started agent may take to become healthy: seconds, 1 to 600; 120 unless set",
+    ),
+    variable(
+        "HEADSCALE_API_URL",
+        "Headscale's https address; without it or its key the route answers 503",
+    ),
+    variable(
+        "HEADSCALE_API_KEY_ARN",
+        "the secret with a key of its API; or `HEADSCALE_API_KEY` or `HEADSCALE_API_KEY_PATH`",
+    ),
+    variable(
+        "HEADSCALE_USER",
+        "the user whose nodes are shown; `milady` unless set",
+    ),
+];
