@@ -149,7 +149,8 @@ fn function_table() -> Result<String> {
     let mut table = "| function | trigger | what it does |\n|---|---|---|\n".to_owned();
     for name in dev::build::function_names()? {
         let function = template.function(&name);
-        let trigger = trigger(function.with_context(|| format!("{name} is not in template.yaml"))?);
+        let trigger =
+            trigger(function.with_context(|| format!("{name} is not in template.yaml"))?)?;
         let purpose = purpose(&name)?;
         let _ = writeln!(table, "| `{name}` | {trigger} | {purpose} |");
     }
@@ -157,7 +158,7 @@ fn function_table() -> Result<String> {
 }
 
 /// What invokes a function.
-fn trigger(function: &Function) -> String {
+fn trigger(function: &Function) -> Result<String> {
     let routes = routes::all().filter(|route| route.function == function.name);
     let routes = routes.map(|route| format!("`{} {}`", route.method, route.path));
     let default = function
@@ -178,10 +179,14 @@ fn trigger(function: &Function) -> String {
         .chain(events)
         .collect();
     if all.is_empty() {
-        "the deployment".to_owned()
-    } else {
-        all.join(", ")
+        ensure!(
+            function.routes.is_empty(),
+            "no ROUTES list the route of {}",
+            function.name
+        );
+        return Ok("the deployment".to_owned());
     }
+    Ok(all.join(", "))
 }
 
 /// The first line of the function's file, without the route or event that it may begin with.

@@ -1,4 +1,4 @@
-//! `PATCH /api/v1/milady/agents/{agentId}`: stops an agent.
+//! `PATCH /api/v1/milady/agents/{agentId}`: stops an agent by the action that the body names.
 
 use shared::api::agent::update::handle;
 use shared::api::deps::StopDeps;

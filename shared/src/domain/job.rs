@@ -34,6 +34,7 @@ words! {
     pub enum JobClass {
         /// The job can end with a running container.
         Start = "start",
+        /// The job leaves the agent stopped, or finds that it is gone.
         Stop = "stop",
     }
 

@@ -1,8 +1,9 @@
 //! Ports that a server gives up and takes again.
 
-use anyhow::{Context, Result};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Context, Result, bail};
 
 /// Above the ports that agents are given and below those that Linux gives to outgoing connections, so that nobody
 /// takes the port of a server that is restarted.
@@ -11,8 +12,8 @@ const COUNT: u16 = 7_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port on 127.0.0.1 on which nothing listens. No later call in this process returns it until all others were
-/// returned; another process may.
+/// A port on 127.0.0.1 on which nothing listens. This process gets it again only after all others of the range;
+/// another process may get it at any time.
 ///
 /// # Errors
 ///
@@ -28,5 +29,5 @@ pub fn free_port() -> Result<u16> {
             return Ok(port);
         }
     }
-    anyhow::bail!("no port from {FIRST} to {} is free", FIRST + COUNT - 1)
+    bail!("no port from {FIRST} to {} is free", FIRST + COUNT - 1)
 }

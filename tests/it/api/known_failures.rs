@@ -10,9 +10,9 @@ use tests::suite::Request;
 use tests::{World, audit, run};
 use uuid::Uuid;
 
-/// The routes that can end with a running container, and the states of the agent from which they do. Whatever
-/// starts a container needs a `Clearance`, so it can refuse with 402 and says so in its description: the test fails
-/// for such a route until it is added here. `container-action` starts only containers that are charged for already
+/// The routes that can end with a running container, and the states of the agent from which they do: those that
+/// describe a 402. That no other route enqueues a start without asking the gate is not shown here but by the type
+/// `Clearance`, which only the gate makes. `container-action` starts only containers that are charged for already
 /// (`hosts::containers` tests that).
 const STARTS: &[(&str, &[&str])] = &[
     ("agent-create", &["pending"]),
