@@ -2,14 +2,18 @@
 //!
 //! Release binaries behind the Runtime API, Postgres with durable settings, one instance and one
 //! request at a time. The handler's time comes from its log line; the round trip is the time from
-//! sending the event to receiving the answer. The benchmark only prints; it asserts no times.
+//! sending the event to receiving the answer, once beside the database and once a millisecond away from it. With
+//! `BENCH_BASE=<directory of release binaries>` another build is measured in the same run. The benchmark only prints; it
+//! asserts no times.
 
 #![expect(
     clippy::expect_used,
     reason = "a failing benchmark should panic where it fails"
 )]
 
-use std::path::Path;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dev::gateway::event::{Request, build};
@@ -39,6 +43,14 @@ struct FunctionMeasurement {
     bytes_of_304: usize,
 }
 
+/// A build of the functions, and the database that its `db-migrate` prepared.
+struct Build {
+    name: &'static str,
+    binaries: PathBuf,
+    database: &'static str,
+    agent: Uuid,
+}
+
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -51,24 +63,82 @@ fn main() {
         })
         .await
         .expect("Postgres");
-        server
-            .create_database("bench", None)
-            .await
-            .expect("a database");
-        let url = server.url("bench");
-        Function::new("db-migrate", &url)
-            .from_directory(&binaries)
-            .invoke_ok(json!({}))
-            .await;
-        let agent = insert_agents(&pool(&url, 1)).await;
-        let list = "/api/v1/milady/agents".to_owned();
-        let single = format!("{list}/{agent}");
+        let mut builds = Vec::new();
+        if let Some(base) = std::env::var_os("BENCH_BASE") {
+            builds.push(prepare(&server, "base", PathBuf::from(base)).await);
+        }
+        builds.push(prepare(&server, "this", binaries).await);
         let mut all = Vec::new();
-        for path in [list, single] {
-            all.push(measure(&binaries, &url, &path).await);
+        for delay in [0, 1] {
+            let port = delayed(server.port(), Duration::from_millis(delay));
+            for build in &builds {
+                let url = format!("postgres://postgres@127.0.0.1:{port}/{}", build.database);
+                let list = "/api/v1/milady/agents".to_owned();
+                let single = format!("{list}/{}", build.agent);
+                for path in [list, single] {
+                    all.push((
+                        build.name,
+                        delay,
+                        measure(&build.binaries, &url, &path).await,
+                    ));
+                }
+            }
         }
         print(&all);
     });
+}
+
+async fn prepare(server: &Server, name: &'static str, binaries: PathBuf) -> Build {
+    server
+        .create_database(name, None)
+        .await
+        .expect("a database");
+    let url = server.url(name);
+    Function::new("db-migrate", &url)
+        .from_directory(&binaries)
+        // An older build has one address.
+        .with("DATABASE_URL", &url)
+        .invoke_ok(json!({}))
+        .await;
+    Build {
+        name,
+        binaries,
+        database: name,
+        agent: insert_agents(&pool(&url, 1)).await,
+    }
+}
+
+/// A port that leads to the server's. What is sent to the server arrives later by `delay`. Threads sleep more exactly
+/// than the runtime's timer.
+fn delayed(server: u16, delay: Duration) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let upstream = TcpStream::connect(("127.0.0.1", server)).expect("the server");
+            for stream in [&client, &upstream] {
+                stream.set_nodelay(true).expect("an option");
+            }
+            let (from, to) = (
+                client.try_clone().expect("a stream"),
+                upstream.try_clone().expect("a stream"),
+            );
+            std::thread::spawn(move || forward(from, to, delay));
+            std::thread::spawn(move || forward(upstream, client, Duration::ZERO));
+        }
+    });
+    port
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        std::thread::sleep(delay);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// Inserts an organization with a key and running agents. Returns the id of one agent.
@@ -81,8 +151,8 @@ async fn insert_agents(pool: &PgPool) -> Uuid {
         sqlx::query(sql).execute(pool).await.expect(sql);
     }
     sqlx::query(
-        "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
-        SELECT 'bench', encode(sha256(convert_to($1, 'UTF8')), 'hex'), left($1, 12),
+        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+        SELECT 'bench', gen_random_uuid()::text, encode(sha256(convert_to($1, 'UTF8')), 'hex'), left($1, 12),
             organization_id, id FROM users",
     )
     .bind(KEY)
@@ -114,6 +184,7 @@ async fn measure(binaries: &Path, url: &str, path: &str) -> FunctionMeasurement 
     let instance = Function::new(&route.function, url)
         .from_directory(binaries)
         .with("SESSION_SECRET", "a secret of the benchmark, of no worth")
+        .with("DATABASE_URL", url)
         .start()
         .await;
     let first = get(&instance, &route, path, None).await;
@@ -192,26 +263,36 @@ fn response_bytes(answer: &Value, status: &str) -> usize {
     format!("HTTP/1.1 {status}\r\n").len() + headers + "\r\n".len() + body.len()
 }
 
-fn print(all: &[FunctionMeasurement]) {
+fn print(all: &[(&str, u64, FunctionMeasurement)]) {
     println!(
-        "\n{MEASURED_REQUESTS} requests each to a warm function, {AGENT_COUNT} agents; times in ms."
+        "\n{MEASURED_REQUESTS} requests each to a warm function, {AGENT_COUNT} agents; times in ms; the ratio is to the \
+        base's handler p50."
     );
     println!(
-        "{:>12} {:>12} {:>12} {:>14} {:>14} {:>11} {:>10} {:>10}",
+        "{:>10} {:>6} {:>12} {:>12} {:>12} {:>14} {:>14} {:>11} {:>10} {:>10} {:>6}",
         "function",
+        "build",
+        "to database",
         "handler p50",
         "handler p99",
         "round trip p50",
         "round trip p99",
         "statements",
         "200 bytes",
-        "304 bytes"
+        "304 bytes",
+        "ratio"
     );
-    for measurement in all {
+    for (build, delay, measurement) in all {
+        let p50 = percentile(&measurement.handler, 50);
+        let base = all.iter().find(|(build, same_delay, base)| {
+            *build == "base" && same_delay == delay && base.function == measurement.function
+        });
+        let ratio = base.map_or_else(String::new, |(.., base)| {
+            format!("{:.2}", p50 / percentile(&base.handler, 50))
+        });
         println!(
-            "{:>12} {:>12.2} {:>12.2} {:>14.2} {:>14.2} {:>11} {:>10} {:>10}",
+            "{:>10} {build:>6} {delay:>12} {p50:>12.2} {:>12.2} {:>14.2} {:>14.2} {:>11} {:>10} {:>10} {ratio:>6}",
             measurement.function,
-            percentile(&measurement.handler, 50),
             percentile(&measurement.handler, 99),
             percentile(&measurement.round_trip, 50),
             percentile(&measurement.round_trip, 99),

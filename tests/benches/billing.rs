@@ -246,10 +246,7 @@ async fn measure_migration(binaries: &Path) {
         .expect("a database");
     let url = server.url("existing");
     let pool = pool(&url, 1);
-    sqlx::raw_sql(include_str!("../legacy.sql"))
-        .execute(&pool)
-        .await
-        .expect("tables");
+    tests::legacy::create(&pool).await;
     sqlx::raw_sql(
         "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status, agent_config)
         SELECT organization_id, id, 'agent ' || n, 'running', '{\"model\": \"large\"}'

@@ -57,6 +57,15 @@ impl Lab {
     /// A lab with this many hosts, in which jobs run only when the test runs them. `None` if this
     /// machine cannot run hosts.
     pub async fn new(host_count: usize) -> Option<Self> {
+        if can_run(&Host::availability()) {
+            Self::on(World::new().await, host_count).await
+        } else {
+            None
+        }
+    }
+
+    /// The same in an existing world, whose clock need not stand still.
+    pub async fn on(mut world: World, host_count: usize) -> Option<Self> {
         if !can_run(&Host::availability()) {
             return None;
         }
@@ -65,7 +74,6 @@ impl Lab {
         let target = dev::build::target_directory().expect("cargo metadata");
         let ssh_key_dir = target.join("test-keys").join(&name);
         std::fs::create_dir_all(&ssh_key_dir).expect("a directory");
-        let mut world = World::new().await;
         let mut hosts = Vec::new();
         for n in 1..=host_count {
             let host = start_host(&format!("lab{number}n{n}"), &ssh_key_dir).await;

@@ -17,6 +17,7 @@ pub mod derived;
 pub mod failure;
 pub mod fleet;
 pub mod lab;
+pub mod legacy;
 pub mod neon;
 pub mod privy;
 pub mod problem;

@@ -52,6 +52,8 @@ struct ApiState {
     created_count: usize,
     /// Ids and names.
     projects: Vec<(String, String)>,
+    /// The settings of the project that was created last.
+    last_settings: Value,
     faults: VecDeque<(Method, Fault)>,
     requests: Vec<String>,
 }
@@ -96,6 +98,12 @@ impl NeonApi {
             .iter()
             .map(|(_, name)| name.clone())
             .collect()
+    }
+
+    /// The settings of the project that was created last; null if it has none.
+    #[must_use]
+    pub fn last_settings(&self) -> Value {
+        self.state().last_settings.clone()
     }
 
     /// Methods and paths of the requests since the last call of this function.
@@ -157,6 +165,7 @@ impl ApiState {
                 let request: Value = serde_json::from_slice(body).unwrap_or_default();
                 let name = request["project"]["name"].as_str().unwrap_or("unnamed");
                 let id = self.create(name);
+                self.last_settings = request["project"]["settings"].clone();
                 let created = json!({"project": {"id": id, "name": name},
                     "connection_uris": [{"connection_uri": uri(&id), "connection_parameters": {}}],
                     "roles": [], "databases": [], "operations": []});

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use dev::dynamodb::DynamoDb;
-use dev::postgres::{Options, Server};
+use dev::postgres::{Options, Pooler, Server};
 use dev::runtime::{Instance, RuntimeApi};
 use dev::template::Template;
 use sqlx::PgPool;
@@ -33,11 +33,14 @@ pub const ORIGIN: &str = "https://dashboard.example";
 pub const PRIVY_APP_ID: &str = "test-app";
 /// Nothing listens here: publishing and caching fail unless a test configures another endpoint.
 const UNREACHABLE: &str = "http://127.0.0.1:9";
+/// The role that the functions log in as.
+pub const RUNTIME_ROLE: &str = "cloud_runtime";
 const TEMPLATE: &str = "template_migrated";
 
 /// One runtime for all tests: shared servers must outlive the test that started them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SERVER: OnceCell<Server> = OnceCell::const_new();
+static POOLER: OnceCell<Pooler> = OnceCell::const_new();
 static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
 static DYNAMODB: OnceCell<DynamoDb> = OnceCell::const_new();
 static RUNTIME_API: OnceCell<RuntimeApi> = OnceCell::const_new();
@@ -69,15 +72,25 @@ pub fn server_options(name: &str) -> Options {
     }
 }
 
-/// The shared Postgres server.
+/// The shared Postgres server, and with `TEST_POOLER=1` the pooler in front of it.
 pub async fn server() -> &'static Server {
-    SERVER
+    let server = SERVER
         .get_or_init(|| async {
             Server::start(server_options("shared"))
                 .await
                 .expect("Postgres")
         })
-        .await
+        .await;
+    if std::env::var("TEST_POOLER").is_ok_and(|value| value == "1") {
+        POOLER
+            .get_or_init(|| async {
+                Pooler::start(server, RUNTIME_ROLE, 8)
+                    .await
+                    .expect("PgBouncer")
+            })
+            .await;
+    }
+    server
 }
 
 /// The shared `DynamoDB` emulator.
@@ -160,8 +173,41 @@ async fn create_template() {
         .invoke_ok(serde_json::json!({}))
         .await;
     let pool = pool(&url, 1);
+    // In a deployment they are the role's settings in its database, which a copy of the database does
+    // not have.
+    for (setting, value) in shared::db::settings::SETTINGS {
+        let value = if setting == "search_path" {
+            value.to_owned()
+        } else {
+            format!("'{value}'")
+        };
+        let sql = format!("ALTER ROLE {RUNTIME_ROLE} SET {setting} = {value}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&pool)
+            .await
+            .expect("a setting");
+    }
     dev::clock::install(&pool, epoch()).await.expect("a clock");
     pool.close().await;
+}
+
+/// The URL of the same database for the role that the functions log in as. With `TEST_POOLER=1` it leads to the
+/// shared server through a pooler in transaction mode.
+#[must_use]
+pub fn runtime_url(url: &str) -> String {
+    let url = url.replacen(
+        "postgres://postgres@",
+        &format!("postgres://{RUNTIME_ROLE}@"),
+        1,
+    );
+    match (SERVER.get(), POOLER.get()) {
+        (Some(server), Some(pooler)) => url.replacen(
+            &format!(":{}/", server.port()),
+            &format!(":{}/", pooler.port()),
+            1,
+        ),
+        _ => url,
+    }
 }
 
 #[must_use]
@@ -184,8 +230,14 @@ impl Function {
         // Agents' databases are on the shared server; their names contain the agents' ids and so
         // never collide.
         let agents = SERVER.get().map(|server| server.url("postgres"));
+        let runtime_url = runtime_url(url);
         let settings = [
-            ("DATABASE_URL", url),
+            ("RUNTIME_DATABASE_URL", runtime_url.as_str()),
+            // Only `db-migrate` reads it, as in the template.
+            (
+                "OWNER_DATABASE_URL",
+                if name == "db-migrate" { url } else { "" },
+            ),
             ("CRON_SECRET", CRON_SECRET),
             ("LOG_LEVEL", "info"),
             ("SESSION_SECRET", SESSION_SECRET),
@@ -198,6 +250,7 @@ impl Function {
             ("FLEET_TABLE", "nowhere"),
             ("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE),
             ("AGENT_DATABASE_ADMIN_URL", agents.as_deref().unwrap_or("")),
+            ("ALLOW_SHARED_DATABASE_SERVER", "true"),
             ("MILADY_SSH_KEY_PATH", ssh_key()),
             ("ALLOW_PRIVATE_NODES", "true"),
         ];

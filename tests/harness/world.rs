@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use shared::app::billing::run::{RunError, RunReport, RunRequest, billing_run};
+use shared::db::{Database, Workload};
 use shared::domain::pricing::Prices;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -17,7 +18,10 @@ use crate::wait::wait_until;
 pub struct World {
     /// The URL of the database.
     pub url: String,
+    /// The superuser's connections.
     pub pool: PgPool,
+    /// The database as the functions see it.
+    pub database: Database,
     pub prices: Prices,
     /// Settings of its functions beyond the shared ones.
     pub settings: BTreeMap<String, String>,
@@ -78,6 +82,10 @@ impl World {
     pub fn with_url(url: String) -> Self {
         Self {
             pool: suite::pool(&url, 16),
+            database: Database::new(
+                suite::runtime_url(&url).parse().expect("a URL"),
+                Workload::BillingRun,
+            ),
             url,
             prices: Prices::default(),
             settings: BTreeMap::new(),
@@ -127,8 +135,8 @@ impl World {
             Uuid::new_v4().simple()
         );
         sqlx::query(
-            "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
-            SELECT 'test', encode(sha256($2::bytea), 'hex'), 'eliza_', $1, id
+            "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+            SELECT 'test', gen_random_uuid()::text, encode(sha256($2::bytea), 'hex'), 'eliza_', $1, id
             FROM users WHERE organization_id = $1",
         )
         .bind(organization)
@@ -223,7 +231,7 @@ impl World {
             deadline: None,
             concurrency: 4,
         };
-        billing_run(&self.pool, &self.prices, &request).await
+        billing_run(&self.database, &self.prices, &request).await
     }
 
     /// Requests an agent's start as the organization's owner, on a new instance.

@@ -101,8 +101,14 @@ fn every_function_understands_its_sample_event() {
                     let expected = match name.as_str() {
                         "not-found" => 404,
                         "session" => 403,
-                        "openapi" | "db-migrate" | "job-run" | "job-sweep" | "fleet-refresh"
-                        | "billing-hourly" | "billing-trigger" => 200,
+                        "openapi"
+                        | "db-migrate"
+                        | "agent-database-check"
+                        | "job-run"
+                        | "job-sweep"
+                        | "fleet-refresh"
+                        | "billing-hourly"
+                        | "billing-trigger" => 200,
                         _ => 401,
                     };
                     assert_eq!(status, expected, "{name}: {response}");
@@ -126,12 +132,12 @@ fn startup_error_names_the_setting_and_hides_its_value() {
         let url = suite::server().await.url("nowhere");
         for (function, error) in [
             (
-                Function::new("billing-hourly", &url).without("DATABASE_URL"),
-                "DATABASE_URL is not set",
+                Function::new("billing-hourly", &url).without("RUNTIME_DATABASE_URL"),
+                "RUNTIME_DATABASE_URL is not set",
             ),
             (
                 Function::new("credit-history", "mysql://hunter2@x/y"),
-                "DATABASE_URL is not a postgres:// address",
+                "RUNTIME_DATABASE_URL is not a postgres:// address",
             ),
             (
                 Function::new("credit-get", &url).with("MILADY_IDLE_HOURLY", "hunter2"),

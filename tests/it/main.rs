@@ -15,9 +15,11 @@
     reason = "answers are compared whole, and some have many lines"
 )]
 
+mod adoption_walk;
 mod api;
 mod billing;
 mod cache;
+mod connections;
 mod databases;
 mod derived;
 mod functions;
@@ -25,7 +27,10 @@ mod host_client;
 mod hosts;
 mod jobs;
 mod migrations;
+mod pooler;
 mod refresh;
+mod roles;
 mod secrets;
 mod sim;
 mod tidy;
+mod tls;

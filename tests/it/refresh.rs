@@ -234,10 +234,10 @@ fn without_the_cache_or_the_database_no_host_is_contacted_and_no_address_is_logg
             .world
             .function("fleet-refresh")
             .with("AWS_ENDPOINT_URL_DYNAMODB", unreachable);
-        let without_database = fleet
-            .world
-            .function("fleet-refresh")
-            .with("DATABASE_URL", "postgres://canary-user@127.0.0.1:9/canary");
+        let without_database = fleet.world.function("fleet-refresh").with(
+            "RUNTIME_DATABASE_URL",
+            "postgres://canary-user@127.0.0.1:9/canary",
+        );
         for (function, sentence) in [
             (without_cache, "the cache does not answer"),
             (without_database, "the database did not answer"),

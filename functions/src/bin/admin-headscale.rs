@@ -1,13 +1,13 @@
 //! `GET /api/v1/admin/headscale`: lists the nodes of the private network.
 
 use shared::api::admin::headscale::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         vpn: config::vpn()?,
     };

@@ -1,13 +1,13 @@
 //! `GET /api/v1/admin/infrastructure`: shows the fleet as the last refresh run found it.
 
 use shared::api::admin::infrastructure::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         cache: config::cache()?,
         publisher: config::publisher()?,

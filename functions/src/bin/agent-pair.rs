@@ -1,11 +1,11 @@
 //! `POST /api/auth/pair`: exchanges a pairing token for an agent's key.
 
 use shared::api::agent::pair::handle;
-use shared::lambda::{self, Connections};
+use shared::lambda::{self, Workload};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
-    let pool = &lambda::pool(Connections::One)?;
+    let pool = &lambda::database(Workload::Requests)?;
     lambda::serve_http("agent-pair", |request, _| handle(pool, request)).await
 }

@@ -1,13 +1,13 @@
 //! `POST /api/v1/milady/agents/{agentId}/pairing-token`: makes a pairing token.
 
 use shared::api::agent::pairing_token::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         domain: config::agent_base_domain()?,
     };

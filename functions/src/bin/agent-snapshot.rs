@@ -2,13 +2,13 @@
 
 use shared::api::agent::snapshot::handle;
 use shared::api::deps::HostDeps;
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &HostDeps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         hosts: config::hosts()?,
     };

@@ -2,13 +2,13 @@
 
 use shared::api::billing::hourly::handle;
 use shared::api::deps::BillingDeps;
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &BillingDeps {
-        pool: lambda::pool(Connections::Four)?,
+        pool: lambda::database(Workload::BillingRun)?,
         prices: config::prices()?,
     };
     lambda::serve_events("billing-hourly", |event, invocation| {

@@ -1,13 +1,13 @@
 //! `GET|POST /api/cron/milady-billing`: starts a billing run.
 
 use shared::api::billing::trigger::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::Four)?,
+        pool: lambda::database(Workload::BillingRun)?,
         prices: config::prices()?,
         cron_secret: config::cron_secret()?,
     };

@@ -1,14 +1,14 @@
 //! `POST /api/v1/admin/infrastructure/containers/actions`: performs an operator's action on a container.
 
 use shared::api::admin::container::action::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         hosts: config::hosts()?,
         images: config::images()?,

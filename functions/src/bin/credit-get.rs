@@ -2,13 +2,13 @@
 
 use shared::api::credit::get::handle;
 use shared::api::deps::PriceDeps;
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &PriceDeps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         prices: config::prices()?,
     };

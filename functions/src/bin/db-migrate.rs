@@ -1,14 +1,15 @@
-//! The function of the deployment: migrations, adoption of an older biller, the first organization.
+//! The function of the deployment: migrations, the runtime role, adoption of an older biller, the first organization.
 
 use shared::api::db_migrate::handle;
-use shared::api::deps::BillingDeps;
-use shared::lambda::{self, Connections, config};
+use shared::api::deps::DeploymentDeps;
+use shared::lambda::{self, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
-    let deps = &BillingDeps {
-        pool: lambda::pool(Connections::Migration)?,
+    let deps = &DeploymentDeps {
+        owner: lambda::owner_database()?,
+        runtime_login: config::runtime_login()?,
         prices: config::prices()?,
     };
     lambda::serve_events("db-migrate", |event, _| handle(deps, event)).await

@@ -1,13 +1,13 @@
 //! Refreshes the snapshot of the fleet, every minute and on request.
 
 use shared::api::fleet_refresh::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         hosts: config::hosts()?,
         cache: config::cache()?,
     };

@@ -2,13 +2,13 @@
 
 use shared::api::deps::DatabaseDeps;
 use shared::api::job::get::handle;
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &DatabaseDeps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
     };
     lambda::serve_http("job-get", |request, _| handle(deps, request)).await

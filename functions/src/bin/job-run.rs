@@ -2,7 +2,7 @@
 
 use shared::api::job::run::{Deps, handle};
 use shared::app::host_access::JobHostDeps;
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 use shared::random::random_bytes;
 use shared::secrets::Secrets;
 
@@ -10,7 +10,7 @@ use shared::secrets::Secrets;
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         prices: config::prices()?,
         hosts: JobHostDeps {
             hosts: config::hosts()?,

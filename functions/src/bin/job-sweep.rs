@@ -1,13 +1,13 @@
 //! Every minute: publishes events, recovers stale jobs, announces jobs that are due.
 
 use shared::api::job::sweep::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         publisher: config::publisher()?,
     };
     lambda::serve_events("job-sweep", |_, _| handle(deps)).await

@@ -1,13 +1,13 @@
 //! `PATCH /api/v1/admin/docker-nodes/{nodeId}`: changes the settings of a host.
 
 use shared::api::node::update::{Deps, handle};
-use shared::lambda::{self, Connections, config};
+use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     lambda::init_logging();
     let deps = &Deps {
-        pool: lambda::pool(Connections::One)?,
+        pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         address_policy: config::host_address_policy()?,
     };

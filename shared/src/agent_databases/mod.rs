@@ -1,5 +1,5 @@
-//! An agent's own database. Owns: its name, and creating and removing it, on one of our Postgres servers or as a
-//! Neon project. Does not own: where its address is recorded, and when it is created.
+//! An agent's own database. Owns: its name, and creating, measuring and removing it, on one of our Postgres servers or
+//! as a Neon project. Does not own: where its address is recorded, and when it is created.
 //!
 //! Every call can be repeated after a crash at any line or a lost response. [`Neon::ensure`] must not run concurrently
 //! for one agent.
@@ -8,7 +8,7 @@ mod neon;
 mod server;
 
 pub use neon::{BASE_URL, Neon, NeonProject};
-pub use server::Server;
+pub use server::{DatabaseSize, MeasuredDatabases, Server};
 
 use crate::domain::ids::AgentId;
 use crate::failure::Failure;
@@ -32,6 +32,10 @@ pub enum DatabaseErrorReason {
     /// No service is configured, or the database is on another service than the configured one.
     #[error("No database service is configured")]
     NotConfigured,
+    /// The configured server is the control plane's own, where an agent could reach or exhaust what everything else
+    /// depends on.
+    #[error("The database service is not set up for agents")]
+    ControlPlaneServer,
     /// Nothing listens there, or the response was lost.
     #[error("The database service cannot be reached")]
     Unreachable,

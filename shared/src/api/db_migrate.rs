@@ -4,12 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgConnection;
 
-use crate::api::deps::BillingDeps;
+use crate::api::deps::DeploymentDeps;
 use crate::app::deployment::adopt::{Adoption, adopt};
 use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
+use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
+use crate::db;
+use crate::db::Database;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::random::random_bytes;
 
@@ -89,27 +91,29 @@ pub enum DeployError {
     #[error(transparent)]
     Migration(#[from] MigrationError),
     #[error(transparent)]
+    Role(#[from] RoleError),
+    #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    #[error("the database did not answer")]
+    #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("the operating system gave no random bytes")]
     Random(#[from] getrandom::Error),
 }
 
-pub async fn handle(deps: &BillingDeps, event: Value) -> Result<Deployed, DeployError> {
+pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, DeployError> {
     let request: Request = match event {
         Value::Null => Request::default(),
         event => serde_json::from_value(event).map_err(DeployError::InvalidEvent)?,
     };
-    let mut conn = deps.pool.acquire().await?;
-    let migrated = migrate(&mut conn).await?;
+    let migrated = migrate(deps.owner.options()).await?;
+    prepare_runtime_role(&deps.owner, &deps.runtime_login).await?;
     let adoption = if request.adopt {
-        Some(adopt(&mut conn, &deps.prices).await?.into())
+        Some(adopt(&deps.owner, &deps.prices).await?.into())
     } else {
         None
     };
     let bootstrap = match request.bootstrap {
-        Some(request) => Some(first_organization(&mut conn, request).await?),
+        Some(request) => Some(first_organization(&deps.owner, request).await?),
         None => None,
     };
     Ok(Deployed {
@@ -123,7 +127,7 @@ pub async fn handle(deps: &BillingDeps, event: Value) -> Result<Deployed, Deploy
 }
 
 async fn first_organization(
-    conn: &mut PgConnection,
+    database: &Database,
     request: BootstrapRequest,
 ) -> Result<FirstOrganizationJson, DeployError> {
     let request = Bootstrap {
@@ -132,7 +136,7 @@ async fn first_organization(
         wallet: request.wallet,
         secret: random_bytes()?,
     };
-    let organization = bootstrap(conn, &request).await?;
+    let organization = bootstrap(database, &request).await?;
     Ok(FirstOrganizationJson {
         organization_id: organization.organization_id,
         user_id: organization.user_id,

@@ -4,10 +4,10 @@
 //! There is no struct of all clients: it would double every binary and cost milliseconds at each cold start.
 //! A `main` builds exactly what its route declares.
 
-use sqlx::PgPool;
-
 use super::auth::Auth;
 use crate::app::agent::{start, stop_request};
+use crate::app::deployment::roles::RuntimeLogin;
+use crate::db::Database;
 use crate::domain::address::AddressPolicy;
 use crate::domain::pricing::Prices;
 use crate::events::Publisher;
@@ -16,14 +16,14 @@ use crate::hosts::HostClient;
 /// For routes that only read or write the database.
 #[derive(Debug)]
 pub struct DatabaseDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
 }
 
 /// For routes that show what agents cost.
 #[derive(Debug)]
 pub struct PriceDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub prices: Prices,
 }
@@ -31,7 +31,7 @@ pub struct PriceDeps {
 /// For routes that connect to hosts.
 #[derive(Debug)]
 pub struct HostDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub hosts: HostClient,
 }
@@ -39,7 +39,7 @@ pub struct HostDeps {
 /// For routes that start an agent.
 #[derive(Debug)]
 pub struct StartDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub prices: Prices,
     /// Agents are reached at `https://<id>.<domain>`. `None` if they have no public address.
@@ -63,7 +63,7 @@ impl StartDeps {
 /// For routes that stop an agent.
 #[derive(Debug)]
 pub struct StopDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     /// Publishes the stop job.
     pub publisher: Publisher,
@@ -78,9 +78,17 @@ impl StopDeps {
     }
 }
 
-/// For functions that bill without a caller: the hourly billing run, and the deployment's adoption.
+/// For the function that sets a deployment up, as the owner of its tables.
+#[derive(Debug)]
+pub struct DeploymentDeps {
+    pub owner: Database,
+    pub runtime_login: RuntimeLogin,
+    pub prices: Prices,
+}
+
+/// For functions that bill without a caller.
 #[derive(Debug)]
 pub struct BillingDeps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub prices: Prices,
 }

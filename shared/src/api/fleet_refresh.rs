@@ -5,12 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use crate::app::fleet::refresh::{
     RefreshCounts, RefreshDeps, RefreshError, RefreshOutcome, fleet_refresh,
 };
 use crate::cache::Cache;
+use crate::db::Database;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;
 
@@ -21,7 +21,7 @@ const RESERVE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub hosts: HostClient,
     pub cache: Cache,
 }

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod agent_database_check;
 pub mod auth;
 pub mod billing;
 pub mod body;

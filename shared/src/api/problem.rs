@@ -356,7 +356,7 @@ impl From<RunError> for Problem {
             RunError::TooFarAhead | RunError::AdoptionRequired => {
                 Self::conflict(&error.to_string())
             }
-            RunError::Incomplete(_) => Self::unavailable(),
+            RunError::Incomplete(_) | RunError::SchemaChanged(_) => Self::unavailable(),
         }
     }
 }

@@ -12,9 +12,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use sqlx::{Acquire, PgConnection};
 
 use crate::db;
+use crate::db::Connection;
 use crate::db::agents::backups::{BackupState, StoredState};
 use crate::domain::fleet::HostReadError;
 use crate::domain::ids::{AgentRef, BackupId};
@@ -106,7 +106,7 @@ pub(crate) async fn restore(agent: &AgentHttp, state: Bytes) -> Result<(), State
 /// Stores a state as the agent's newest backup. A state that JSONB cannot hold (U+0000, invalid UTF-8) is stored
 /// compressed.
 pub(crate) async fn store(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     kind: &str,
     state: &[u8],
@@ -114,16 +114,11 @@ pub(crate) async fn store(
 ) -> sqlx::Result<BackupId> {
     let size = i64::try_from(state.len()).unwrap_or(i64::MAX);
     if let Ok(text) = std::str::from_utf8(state) {
-        // A nested transaction: a value that Postgres refuses must not abort the caller's.
-        let mut savepoint = conn.begin().await?;
+        conn.mark().await?;
         let json = BackupState::Json(text);
-        match db::agents::backups::backup_insert(&mut savepoint, agent, kind, json, size, now).await
-        {
-            Ok(id) => {
-                savepoint.commit().await?;
-                return Ok(id);
-            }
-            Err(error) if db::is_unstorable_value(&error) => savepoint.rollback().await?,
+        match db::agents::backups::backup_insert(conn, agent, kind, json, size, now).await {
+            Ok(id) => return Ok(id),
+            Err(error) if db::is_unstorable_value(&error) => conn.undo().await?,
             Err(error) => return Err(error),
         }
     }

@@ -2,13 +2,13 @@
 //! first presented, replacing a kept connection that died, and our accounts at registries. Does not own: the
 //! connections (`hosts`).
 
+use crate::db::Database;
 use crate::domain::ids::AgentRef;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::PgPool;
 use tracing::{info, warn};
 
 use crate::agent_databases::AgentDatabases;
@@ -71,7 +71,7 @@ pub(crate) struct Host {
 impl Host {
     /// Connects to a host and to its Docker Engine.
     pub(crate) async fn open(
-        pool: &PgPool,
+        pool: &Database,
         hosts: &HostClient,
         node: HostCoordinates,
     ) -> Result<Self, OpenError> {
@@ -125,10 +125,10 @@ pub(crate) enum FindAgentError {
 /// The agent and its host if the agent runs. `None` if it does not run or was asked to stop: an agent that is
 /// not charged for must not do work.
 pub(crate) async fn find_running_agent(
-    pool: &PgPool,
+    pool: &Database,
     agent: AgentRef,
 ) -> Result<Option<RunningAgent>, FindAgentError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let record = db::agents::placement::runtime_record_find(&mut conn, agent).await?;
     let record = record.ok_or(FindAgentError::NoAgent)?;
     if record.status() != AgentStatus::Running || record.stop_requested {
@@ -143,7 +143,7 @@ pub(crate) async fn find_running_agent(
 
 /// Connects to a host. Pins the key that the host presented if none is pinned.
 pub(crate) async fn connect(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     node: &HostCoordinates,
 ) -> Result<Arc<Connection>, OpenError> {
@@ -163,7 +163,7 @@ pub(crate) async fn connect(
 /// A connection that was kept may have died without notice. If the first use of a kept connection fails and
 /// `is_dead` blames the connection, it is replaced by a new one and used again, once.
 pub(crate) async fn connect_and_check<T, F>(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     node: &HostCoordinates,
     check: impl Fn(Arc<Connection>) -> F,
@@ -209,8 +209,8 @@ pub(crate) fn target(node: &HostCoordinates) -> Target {
 
 /// Pins the key of a host that has no pin. Fails if another run pinned another key at the same moment: then
 /// the connection must not be used.
-async fn pin(pool: &PgPool, node_id: &str, presented: &Fingerprint) -> Result<(), OpenError> {
-    let mut conn = pool.acquire().await?;
+async fn pin(pool: &Database, node_id: &str, presented: &Fingerprint) -> Result<(), OpenError> {
+    let mut conn = pool.statements();
     if db::hosts::coordinates::host_pin_key(&mut conn, node_id, &presented.to_string()).await? {
         info!(node.id = node_id, "host key pinned at the first connection");
         return Ok(());

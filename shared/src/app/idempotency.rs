@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{PgConnection, PgPool};
 use tracing::warn;
 
 use super::error::RequestError;
 use crate::db;
 use crate::db::requests::idempotency::{KeyClaim, KeyScope};
+use crate::db::{Connection, Database};
 use crate::domain::ids::ClaimId;
 use crate::failure::Cause;
 
@@ -55,7 +55,7 @@ pub struct IdempotencyGuard {
 /// Those of `effect`. [`RequestError::IdempotencyKeyReused`] if another request used the key, and
 /// [`RequestError::IdempotencyKeyInUse`] if the first request still runs.
 pub async fn run_once<T, F>(
-    pool: &PgPool,
+    pool: &Database,
     key: IdempotencyKey,
     effect: F,
 ) -> Result<T, RequestError>
@@ -76,14 +76,14 @@ where
 }
 
 async fn claim<T: DeserializeOwned>(
-    pool: &PgPool,
+    pool: &Database,
     key: IdempotencyKey,
 ) -> Result<ClaimOutcome<T>, RequestError> {
     let Some(scope) = key.scope else {
         return Ok(ClaimOutcome::Claimed(IdempotencyGuard::new(None)));
     };
     let max_duration_ms = i32::try_from(key.max_duration.as_millis()).unwrap_or(i32::MAX);
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     match db::requests::idempotency::idempotency_key_claim(&mut conn, &scope, max_duration_ms)
         .await?
     {
@@ -128,7 +128,7 @@ impl IdempotencyGuard {
     /// must not commit.
     pub async fn complete(
         &mut self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         outcome: &impl Serialize,
     ) -> Result<(), RequestError> {
         let Some((scope, claim_id)) = &self.claim else {
@@ -146,13 +146,13 @@ impl IdempotencyGuard {
 
     /// Replaces the stored outcome after the effect was committed and more is known about it. If this fails,
     /// a repeated request gets the outcome that was known at the commit.
-    pub async fn amend(&self, pool: &PgPool, outcome: &impl Serialize) {
+    pub async fn amend(&self, pool: &Database, outcome: &impl Serialize) {
         let Some((scope, claim_id)) = &self.claim else {
             return;
         };
         let amended = async {
             let outcome = serde_json::to_value(outcome).map_err(encode_error)?;
-            let mut conn = pool.acquire().await?;
+            let mut conn = pool.statements();
             db::requests::idempotency::idempotency_key_complete(
                 &mut conn, scope, *claim_id, &outcome,
             )
@@ -166,12 +166,12 @@ impl IdempotencyGuard {
         }
     }
 
-    async fn release(&self, pool: &PgPool) {
+    async fn release(&self, pool: &Database) {
         let Some((scope, claim_id)) = &self.claim else {
             return;
         };
         let released = async {
-            let mut conn = pool.acquire().await?;
+            let mut conn = pool.statements();
             db::requests::idempotency::idempotency_key_release(&mut conn, scope, *claim_id).await
         };
         if let Err(error) = released.await {

@@ -1,24 +1,35 @@
 //! Publishing events. Owns: which events are published when. A job's row is itself the record that the job is due, so
-//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job.
+//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job. So
+//! is `tombstone.due`, by the sweep only.
 
 use serde_json::json;
-use sqlx::PgPool;
 
 use crate::db;
+use crate::db::Database;
 use crate::db::requests::outbox::UnpublishedEvent;
-use crate::domain::ids::JobId;
+use crate::domain::ids::{AgentId, JobId};
 use crate::domain::timestamp::Timestamp;
 use crate::events::{Event, MAX_BATCH, Publisher};
 
 /// Publishes that these jobs are due. Returns for how many the event was accepted.
 pub async fn publish_due_jobs(publisher: &Publisher, job_ids: &[JobId]) -> usize {
-    let events: Vec<Event> = job_ids
-        .iter()
-        .map(|id| Event {
-            kind: "job.due".to_owned(),
-            detail: json!({"jobId": id}),
-        })
-        .collect();
+    let events = job_ids.iter().map(|id| Event {
+        kind: "job.due".to_owned(),
+        detail: json!({"jobId": id}),
+    });
+    count_accepted(publisher, events.collect()).await
+}
+
+/// Publishes that the tombstones of these agents are due. Returns for how many the event was accepted.
+pub async fn publish_due_tombstones(publisher: &Publisher, agent_ids: &[AgentId]) -> usize {
+    let events = agent_ids.iter().map(|id| Event {
+        kind: "tombstone.due".to_owned(),
+        detail: json!({"agentId": id}),
+    });
+    count_accepted(publisher, events.collect()).await
+}
+
+async fn count_accepted(publisher: &Publisher, events: Vec<Event>) -> usize {
     let accepted = publisher.publish(&events).await.accepted;
     accepted
         .into_iter()
@@ -37,8 +48,8 @@ pub struct OutboxReport {
 ///
 /// # Errors
 /// If an accepted event cannot be marked as published, it is published again.
-pub async fn publish_outbox(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<OutboxReport> {
-    let mut conn = pool.acquire().await?;
+pub async fn publish_outbox(pool: &Database, publisher: &Publisher) -> sqlx::Result<OutboxReport> {
+    let mut conn = pool.statements();
     let rows = db::requests::outbox::outbox_unpublished_of_any_organization(&mut conn).await?;
     let mut sent_count = 0;
     for batch in rows.chunks(MAX_BATCH) {

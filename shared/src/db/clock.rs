@@ -1,10 +1,18 @@
-//! `billing_clock()`, the one clock of billing. Owns: reading it.
+//! `cloud.billing_clock()`, the one clock of billing, and when the server was started. Owns: reading them.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
-pub async fn billing_clock(conn: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"SELECT billing_clock() AS "now!""#)
+use crate::db::session::Connection;
+
+pub async fn billing_clock(conn: &mut Connection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"SELECT cloud.billing_clock() AS "now!""#)
+        .fetch_one(conn)
+        .await
+}
+
+/// When the server was started, to the microsecond: by that a running server can be recognized at any address.
+pub async fn server_start(conn: &mut Connection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("SELECT pg_catalog.pg_postmaster_start_time()")
         .fetch_one(conn)
         .await
 }
@@ -17,11 +25,11 @@ pub struct Readiness {
     pub adoption_required: bool,
 }
 
-pub async fn readiness(conn: &mut PgConnection) -> sqlx::Result<Readiness> {
+pub async fn readiness(conn: &mut Connection) -> sqlx::Result<Readiness> {
     sqlx::query_as!(
         Readiness,
-        r#"SELECT billing_clock() AS "now!",
-            EXISTS (SELECT FROM billing_adoption WHERE required AND adopted_at IS NULL)
+        r#"SELECT cloud.billing_clock() AS "now!",
+            EXISTS (SELECT FROM cloud.billing_adoption WHERE required AND adopted_at IS NULL)
                 AS "adoption_required!""#
     )
     .fetch_one(conn)

@@ -1,5 +1,7 @@
 //! What a database error means. Owns: which errors pass, and what of an error may be logged.
 
+use std::io::ErrorKind;
+
 /// What the caller can do about a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseFailure {
@@ -19,8 +21,11 @@ pub fn classify(error: &sqlx::Error) -> DatabaseFailure {
             Some("40P01" | "40001" | "55P03") => DatabaseFailure::Conflict,
             // connection exceptions
             Some(code) if code.starts_with("08") => DatabaseFailure::Unavailable,
-            // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now
-            Some("53300" | "57P01" | "57P02" | "57P03") => DatabaseFailure::Unavailable,
+            // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout
+            // feature_not_supported, read_only_sql_transaction: a standby refuses to begin a transaction that may write
+            Some("53300" | "57P01" | "57P02" | "57P03" | "57P05" | "0A000" | "25006") => {
+                DatabaseFailure::Unavailable
+            }
             _ => DatabaseFailure::Other,
         },
         E::Io(_)
@@ -33,9 +38,25 @@ pub fn classify(error: &sqlx::Error) -> DatabaseFailure {
     }
 }
 
+pub(super) fn is_too_many_connections(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("53300"))
+}
+
+/// Whether the role lacks a right: SQLSTATE `insufficient_privilege`.
+#[must_use]
+pub fn is_forbidden(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("42501"))
+}
+
 #[must_use]
 pub fn is_unique_violation(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
+}
+
+/// Whether a role, table or other object of this name exists already: SQLSTATE `duplicate_object`.
+#[must_use]
+pub fn is_duplicate_object(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("42710"))
 }
 
 /// Whether the database cannot hold a value: SQLSTATE classes 22 (data exceptions) and 54 (program limits).
@@ -61,8 +82,13 @@ pub fn error_class(error: &sqlx::Error) -> String {
                 None => format!("sqlstate {code}"),
             }
         }
+        // The driver reports a certificate that was refused as data that are not valid.
+        sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            "connection: TLS".to_owned()
+        }
         sqlx::Error::Io(error) => format!("connection: {}", error.kind()),
         sqlx::Error::PoolTimedOut => "connection: timed out".to_owned(),
+        sqlx::Error::Tls(_) => "connection: TLS".to_owned(),
         sqlx::Error::RowNotFound => "row not found".to_owned(),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             "value out of range".to_owned()

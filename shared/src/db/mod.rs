@@ -14,9 +14,17 @@ pub mod clock;
 mod error;
 pub mod hosts;
 pub mod identity;
+mod idle;
 mod ids;
 pub mod jobs;
 pub mod page;
 pub mod requests;
+pub mod schema_check;
+mod session;
+pub mod settings;
 
-pub use error::{DatabaseFailure, classify, error_class, is_unique_violation, is_unstorable_value};
+pub use error::{
+    DatabaseFailure, classify, error_class, is_duplicate_object, is_forbidden, is_unique_violation,
+    is_unstorable_value,
+};
+pub use session::{Connection, Database, Transaction, Workload};

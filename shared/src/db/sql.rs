@@ -6,7 +6,7 @@
 /// Calls a query macro of sqlx. Its text is made of string literals and of the named pieces below:
 ///
 /// ```text
-/// sql!(query_as!(HostRecord, "SELECT " + HOST_COLUMNS + " FROM docker_nodes WHERE node_id = $1", node_id))
+/// sql!(query_as!(HostRecord, "SELECT " + HOST_COLUMNS + " FROM public.docker_nodes WHERE node_id = $1", node_id))
 /// ```
 ///
 /// The macros of sqlx accept literals only, so a piece cannot be a constant.
@@ -90,7 +90,7 @@ macro_rules! sql {
             r#"u.id AS user_id, o.id AS "organization_id?",
             u.is_active AND coalesce(o.is_active, true) AS "active!",
             lower(u.wallet_address) AS wallet_address,
-            (SELECT a.role::text FROM admin_users a
+            (SELECT a.role::text FROM public.admin_users a
                 WHERE lower(a.wallet_address) = lower(u.wallet_address)
                     AND a.is_active AND a.revoked_at IS NULL LIMIT 1) AS admin_role"#] $($rest)*)
     };

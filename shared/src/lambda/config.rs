@@ -1,16 +1,21 @@
 //! Settings from the environment. Each Lambda function reads only the settings that it needs. Owns: their names
 //! and units.
 
+use std::borrow::Cow;
 use std::env::VarError;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgConnectOptions;
 use tracing::level_filters::LevelFilter;
+use url::Url;
 
+use super::tls::verify_server;
 use crate::agent_databases::{self, AgentDatabases, Neon, Server};
 use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
+use crate::app::deployment::roles::RuntimeLogin;
 use crate::cache::Cache;
 use crate::domain::address::AddressPolicy;
 use crate::domain::container::Images;
@@ -222,13 +227,36 @@ pub fn cache() -> Result<Cache, ConfigError> {
 }
 
 /// Where agents' databases are created. If `NEON_API_KEY` (the key of a Neon organization) is set: at Neon, through
-/// the API at `NEON_BASE_URL` (Neon's own by default). Else on the server of `AGENT_DATABASE_ADMIN_URL`, a
-/// `postgres://` address of a role that may create roles and databases. Nowhere if neither is set.
+/// the API at `NEON_BASE_URL` (Neon's own by default), with a quota of [`agent_database_max_bytes`]. Else on the
+/// server of `AGENT_DATABASE_ADMIN_URL`, a `postgres://` address of a role that may create roles and databases. Nowhere
+/// if neither is set. `ALLOW_SHARED_DATABASE_SERVER`: `true` allows the server to be the control plane's own.
 pub fn agent_databases() -> Result<AgentDatabases, ConfigError> {
     let server = var("AGENT_DATABASE_ADMIN_URL")?;
     let neon = var("NEON_API_KEY")?;
     let base = var("NEON_BASE_URL")?;
-    agent_databases_of(server.as_deref(), neon.as_deref(), base.as_deref())
+    let allows_control_plane = parsed("ALLOW_SHARED_DATABASE_SERVER", "is not true or false")?;
+    let databases = agent_databases_of(server.as_deref(), neon.as_deref(), base.as_deref())?;
+    Ok(match databases {
+        AgentDatabases::Server(server) => {
+            let allowed = allows_control_plane.unwrap_or(false);
+            AgentDatabases::Server(server.allow_control_plane(allowed))
+        }
+        AgentDatabases::Neon(neon) => {
+            AgentDatabases::Neon(neon.with_quota(agent_database_max_bytes()?))
+        }
+        AgentDatabases::NotConfigured => AgentDatabases::NotConfigured,
+    })
+}
+
+/// `AGENT_DATABASE_MAX_BYTES` (at least 32 MiB, 1 GiB by default): the size from which an agent's database is too large.
+/// An empty one has 8 MB.
+pub fn agent_database_max_bytes() -> Result<u64, ConfigError> {
+    let name = "AGENT_DATABASE_MAX_BYTES";
+    let bytes = parsed(name, "is not a number of bytes")?.unwrap_or(1 << 30);
+    if !(32 << 20..=1 << 50).contains(&bytes) {
+        return Err(ConfigError::new(name, "must be 33554432 to 2^50"));
+    }
+    Ok(bytes)
 }
 
 fn agent_databases_of(
@@ -238,11 +266,17 @@ fn agent_databases_of(
 ) -> Result<AgentDatabases, ConfigError> {
     match (server, neon) {
         (Some(url), None) => {
-            let server = Server::new(url).map(AgentDatabases::Server);
-            server.ok_or(ConfigError::new(
-                "AGENT_DATABASE_ADMIN_URL",
+            let name = "AGENT_DATABASE_ADMIN_URL";
+            let server = Server::new(url).ok_or(ConfigError::new(
+                name,
                 "is not a postgres:// address with a host and a user",
-            ))
+            ))?;
+            let bundle = var("DATABASE_CA_BUNDLE")?;
+            let verified =
+                server.try_map_options(|options| verify_server(options, bundle.as_deref()));
+            verified
+                .map(AgentDatabases::Server)
+                .map_err(|problem| ConfigError::new(name, problem))
         }
         (_, Some(key)) => {
             let neon = Neon::new(key, base.unwrap_or(agent_databases::BASE_URL));
@@ -330,15 +364,50 @@ pub fn images() -> Result<Images, ConfigError> {
     })
 }
 
-/// `DATABASE_URL`: a `postgres://` address.
-pub(super) fn database_url() -> Result<PgConnectOptions, ConfigError> {
-    let name = "DATABASE_URL";
+/// `RUNTIME_DATABASE_URL`: the `postgres://` address as which the functions log in.
+pub(super) fn runtime_database_url() -> Result<PgConnectOptions, ConfigError> {
+    database_url("RUNTIME_DATABASE_URL")
+}
+
+/// `RUNTIME_DATABASE_URL`, for creating the role that it names.
+pub fn runtime_login() -> Result<RuntimeLogin, ConfigError> {
+    let name = "RUNTIME_DATABASE_URL";
+    let options = database_url(name)?;
+    let url = Url::parse(&required(name)?);
+    let url = url.map_err(|_| ConfigError::new(name, "is not a postgres:// address"))?;
+    let password = url.password().map(|password| {
+        let password = percent_decode_str(password).decode_utf8();
+        password.map(Cow::into_owned)
+    });
+    let password = password.transpose();
+    let limit = "DATABASE_CONNECTIONS";
+    let max_connections = parsed(limit, "is not a number of connections")?;
+    if max_connections.is_some_and(|connections: u32| !(5..=10_000).contains(&connections)) {
+        return Err(ConfigError::new(limit, "must be 5 to 10000"));
+    }
+    Ok(RuntimeLogin {
+        options,
+        max_connections,
+        password: password
+            .map_err(|_| ConfigError::new(name, "has a password that is not UTF-8"))?,
+    })
+}
+
+/// `OWNER_DATABASE_URL`: the `postgres://` address of the role that owns the tables. Only `db-migrate` has it.
+pub(super) fn owner_database_url() -> Result<PgConnectOptions, ConfigError> {
+    database_url("OWNER_DATABASE_URL")
+}
+
+fn database_url(name: &'static str) -> Result<PgConnectOptions, ConfigError> {
     let url = required(name)?;
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    url.parse()
+    let options = url
+        .parse()
         .ok()
         .filter(|_| is_postgres)
-        .ok_or(ConfigError::new(name, "is not a postgres:// address"))
+        .ok_or(ConfigError::new(name, "is not a postgres:// address"))?;
+    let bundle = var("DATABASE_CA_BUNDLE")?;
+    verify_server(options, bundle.as_deref()).map_err(|problem| ConfigError::new(name, problem))
 }
 
 /// `LOG_LEVEL`: error, warn, info, debug or trace. `info` if it is not set or not valid.
@@ -366,6 +435,12 @@ mod tests {
                 None,
                 None,
                 "Err(AGENT_DATABASE_ADMIN_URL is not a postgres:// address with a host and a user)",
+            ),
+            (
+                Some("postgres://root@db.example/x?sslmode=disable"),
+                None,
+                None,
+                "Err(AGENT_DATABASE_ADMIN_URL allows a connection without TLS: set sslmode=verify-full)",
             ),
             (
                 None,

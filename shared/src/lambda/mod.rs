@@ -4,17 +4,19 @@
 //! Nothing here does network I/O before the first event.
 
 pub mod config;
+mod database;
 mod events;
 mod http;
 mod logging;
 mod meter;
-mod pool;
 mod runtime;
+mod tls;
 pub mod variables;
 
+pub use crate::db::Workload;
 pub use config::ConfigError;
+pub use database::{database, owner_database};
 pub use events::serve_events;
 pub use http::{serve_http, serve_stream};
 pub use lambda_runtime::Error;
 pub use logging::init_logging;
-pub use pool::{Connections, pool};

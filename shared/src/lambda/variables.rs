@@ -15,7 +15,23 @@ const fn variable(name: &'static str, meaning: &'static str) -> Variable {
 
 /// Every variable that `template.yaml` sets.
 pub const VARIABLES: &[Variable] = &[
-    variable("DATABASE_URL", "the `postgres://` address"),
+    variable(
+        "RUNTIME_DATABASE_URL",
+        "the `postgres://` address as which the functions log in; it may lead through a pooler in transaction mode",
+    ),
+    variable(
+        "OWNER_DATABASE_URL",
+        "the `postgres://` address of the role that owns the tables; it leads directly to the server",
+    ),
+    variable(
+        "DATABASE_CONNECTIONS",
+        "how many connections all functions together may have, 5 to 10,000; 90 unless set in the template",
+    ),
+    variable(
+        "DATABASE_CA_BUNDLE",
+        "certificates (PEM) of authorities that may sign those of database servers, beside the public ones and those of \
+        Amazon RDS",
+    ),
     variable(
         "LOG_LEVEL",
         "`error`, `warn`, `info` (the default), `debug` or `trace`",
@@ -105,6 +121,14 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "NEON_API_KEY",
         "the key of a Neon organization, used instead of the server; `NEON_BASE_URL` replaces the address of its API",
+    ),
+    variable(
+        "ALLOW_SHARED_DATABASE_SERVER",
+        "`true` allows agents' databases on the control plane's own server; for a stack on one machine",
+    ),
+    variable(
+        "AGENT_DATABASE_MAX_BYTES",
+        "the size from which an agent's database is too large: bytes, 33,554,432 or more; 1,073,741,824 unless set",
     ),
     variable(
         "AGENT_HEALTH_SECONDS",

@@ -10,14 +10,13 @@ use sqlx::PgPool;
 /// role must own the function.
 pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::raw_sql(
-        "CREATE TABLE IF NOT EXISTS public.dev_clock (
+        "CREATE TABLE IF NOT EXISTS cloud.dev_clock (
              only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
              now_at timestamptz NOT NULL
          );
-         GRANT SELECT ON public.dev_clock TO PUBLIC;
-         CREATE OR REPLACE FUNCTION public.billing_clock() RETURNS timestamptz
-         LANGUAGE sql VOLATILE SET search_path = pg_catalog, public
-         AS 'SELECT now_at FROM public.dev_clock'",
+         CREATE OR REPLACE FUNCTION cloud.billing_clock() RETURNS timestamptz
+         LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+         AS 'SELECT now_at FROM cloud.dev_clock'",
     )
     .execute(pool)
     .await?;
@@ -26,7 +25,7 @@ pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
 
 pub async fn set(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO public.dev_clock (now_at) VALUES ($1)
+        "INSERT INTO cloud.dev_clock (now_at) VALUES ($1)
          ON CONFLICT (only_row) DO UPDATE SET now_at = excluded.now_at",
     )
     .bind(at)
@@ -37,7 +36,7 @@ pub async fn set(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
 
 /// The time of `billing_clock()`, whether or not a movable clock is installed.
 pub async fn now(pool: &PgPool) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar("SELECT public.billing_clock()")
+    sqlx::query_scalar("SELECT cloud.billing_clock()")
         .fetch_one(pool)
         .await
 }

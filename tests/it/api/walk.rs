@@ -283,7 +283,7 @@ fn unreachable_database_is_503_with_retry_after() {
             };
             let function = world
                 .function_for(&request)
-                .with("DATABASE_URL", unreachable);
+                .with("RUNTIME_DATABASE_URL", unreachable);
             (case, world.call_function(&function, request).await)
         });
         for (case, response) in futures_util::future::join_all(responses).await {

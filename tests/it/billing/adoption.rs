@@ -4,12 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dev::runtime::Outcome;
 use rust_decimal::{Decimal, dec};
 use serde_json::json;
-use tests::{Function, World, audit, run, suite};
+use tests::{Function, World, audit, legacy, run, suite};
 
 /// An existing deployment that is migrated but not adopted. It uses the real clock.
 async fn deployment() -> World {
     let world = World::with_database(&suite::empty_database().await).await;
-    world.execute(include_str!("../../legacy.sql")).await;
+    legacy::create(&world.pool).await;
     world.function("db-migrate").invoke_ok(json!({})).await;
     world
 }
@@ -49,7 +49,7 @@ fn a_second_adoption_changes_nothing() {
         );
         assert_eq!(
             (&adoption["ratesSet"], &adoption["accountsOpened"]),
-            (&json!(42), &json!(2))
+            (&json!(42), &json!(4))
         );
 
         let starts: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
@@ -184,7 +184,7 @@ fn the_older_biller_charges_nobody_after_the_adoption() {
             .function("db-migrate")
             .invoke_ok(json!({"adopt": true}))
             .await;
-        let balance = "SELECT sum(credit_balance) FROM organizations";
+        let balance = "SELECT sum(credit_balance) FROM organizations WHERE credit_balance <> 'NaN'";
         let sum = || async {
             sqlx::query_scalar::<_, Decimal>(balance)
                 .fetch_one(&world.pool)

@@ -135,7 +135,7 @@ fn a_repeated_or_out_of_order_billing_run_changes_nothing() {
 async fn has_read_the_clock(observer: &PgPool, after: DateTime<Utc>) -> bool {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'
-            AND query LIKE 'SELECT billing_clock()%' AND query_start > $1)",
+            AND query = 'COMMIT' AND query_start > $1)",
     )
     .bind(after)
     .fetch_one(observer)
@@ -331,7 +331,7 @@ fn a_run_past_its_deadline_begins_no_batch_and_the_next_run_charges_the_rest() {
             deadline: Some(std::time::Instant::now()),
             concurrency: 4,
         };
-        let result = billing_run(&world.pool, &world.prices, &request).await;
+        let result = billing_run(&world.database, &world.prices, &request).await;
         assert!(matches!(result, Err(RunError::Incomplete(report)) if report.tally.slices == 0));
         assert_eq!(
             world

@@ -3,8 +3,9 @@
 
 use chrono::TimeDelta;
 use rust_decimal::dec;
+use serde_json::json;
 use tests::world::{hours, minutes};
-use tests::{World, audit, run};
+use tests::{World, audit, legacy, run, suite};
 
 #[test]
 fn f02_a_suspended_agent_that_runs_again_is_billed_again() {
@@ -368,6 +369,49 @@ fn f35_an_accepted_stop_ends_the_charge_however_late_the_host_answers() {
             (row.status.as_str(), row.total_billed),
             ("running", dec!(0.005))
         );
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn f38_charging_goes_on_after_the_users_of_an_organization_were_deleted() {
+    run(async {
+        // In the older application's schema the ledger's user refers to `users`, and deleting a user deletes
+        // that user's agents.
+        let world = World::with_database(&suite::empty_database().await).await;
+        legacy::create_schema(&world.pool).await;
+        world.function("db-migrate").invoke_ok(json!({})).await;
+        dev::clock::install(&world.pool, hours(0))
+            .await
+            .expect("a clock");
+        world
+            .function("db-migrate")
+            .invoke_ok(json!({"adopt": true}))
+            .await;
+        let organization = world.organization("10").await;
+        world.agent(organization, "running").await;
+        let colleagues = world.agent(organization, "running").await;
+        sqlx::query(
+            "WITH colleague AS (INSERT INTO users (organization_id) VALUES ($1) RETURNING id)
+            UPDATE milady_sandboxes SET user_id = colleague.id FROM colleague
+            WHERE milady_sandboxes.id = $2",
+        )
+        .bind(organization)
+        .bind(colleagues)
+        .execute(&world.pool)
+        .await
+        .expect("a colleague");
+        world.set_clock(minutes(30)).await;
+        world
+            .execute("DELETE FROM users WHERE role = 'owner'")
+            .await;
+        let report = world.run_billing(2).await;
+        assert!(report.complete, "{report:?}");
+        // Half an hour of the deleted user's agent and two hours of the other one, at $0.02.
+        assert_eq!(world.charged(organization).await, dec!(0.05));
+        world.execute("DELETE FROM users").await;
+        let report = world.run_billing(3).await;
+        assert!(report.complete, "{report:?}");
         audit::check(&world.pool).await;
     });
 }

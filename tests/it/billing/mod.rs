@@ -7,4 +7,5 @@ mod faults;
 mod gate;
 mod known_failures;
 mod metering;
+mod schema_check;
 mod storm;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use dev::host::SilentPort;
+use serde_json::json;
 use shared::agent_databases::{DatabaseErrorReason, Neon, NeonProject};
 use shared::domain::ids::AgentId;
 use tests::neon::{Fault, KEY, NeonApi};
@@ -38,6 +39,17 @@ fn a_project_is_created_once_and_then_found() {
         let other = ensuring.await.expect("no panic").expect("a project");
         assert_ne!(other.project_id, first.project_id);
         assert!(!format!("{first:?}").contains("word"));
+    });
+}
+
+#[test]
+fn f42_a_new_project_has_a_quota_for_its_size() {
+    run(async {
+        let api = NeonApi::start().await;
+        let neon = neon(&api).with_quota(1 << 30);
+        assert!(neon.ensure(agent().0).await.is_ok());
+        let quota = json!({"quota": {"logical_size_bytes": 1_073_741_824}});
+        assert_eq!(api.last_settings(), quota);
     });
 }
 

@@ -15,11 +15,17 @@ use uuid::Uuid;
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 
 /// A server of its own: the shared one trusts every role, so it would not check a password.
-async fn postgres() -> &'static Postgres {
+pub(super) async fn postgres() -> &'static Postgres {
     let start = || async {
         let postgres = Postgres::start(suite::server_options("agents"))
             .await
             .expect("Postgres");
+        let mut conn = root(&postgres).await;
+        for setting in ["max_prepared_transactions = 10", "wal_level = logical"] {
+            sql(&mut conn, &format!("ALTER SYSTEM SET {setting}")).await;
+        }
+        postgres.crash().expect("stopped");
+        postgres.restart().await.expect("started");
         let mut root = root(&postgres).await;
         let rules: String = sqlx::query_scalar("SHOW hba_file")
             .fetch_one(&mut root)
@@ -40,38 +46,38 @@ async fn postgres() -> &'static Postgres {
     POSTGRES.get_or_init(start).await
 }
 
-async fn root(postgres: &Postgres) -> PgConnection {
+pub(super) async fn root(postgres: &Postgres) -> PgConnection {
     PgConnection::connect(&postgres.url("postgres"))
         .await
         .expect("a connection")
 }
 
-async fn sql(conn: &mut PgConnection, statement: &str) {
-    let statement = AssertSqlSafe(statement);
-    sqlx::raw_sql(statement).execute(conn).await.expect("done");
+pub(super) async fn sql(conn: &mut PgConnection, statement: &str) {
+    let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await;
+    done.unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
 /// An agent, the name of its role and database, and its URI.
 #[derive(Clone)]
-struct Agent {
-    id: AgentId,
-    name: String,
-    uri: String,
+pub(super) struct Agent {
+    pub(super) id: AgentId,
+    pub(super) name: String,
+    pub(super) uri: String,
 }
 
-fn agent(server: &Server) -> Agent {
+pub(super) fn agent(server: &Server) -> Agent {
     let id = AgentId::new(Uuid::new_v4());
     let name = format!("agent_{}", id.uuid().simple());
     let uri = server.uri(id, "it's a \"word\"");
     Agent { id, name, uri }
 }
 
-async fn server() -> Server {
+pub(super) async fn server() -> Server {
     Server::new(&postgres().await.url("postgres")).expect("an address")
 }
 
 /// The SQLSTATE with which the server refuses a connection.
-async fn connect_error_code(uri: &str) -> String {
+pub(super) async fn connect_error_code(uri: &str) -> String {
     let error = PgConnection::connect(uri).await.expect_err("a refusal");
     let code = error
         .as_database_error()
@@ -80,7 +86,7 @@ async fn connect_error_code(uri: &str) -> String {
 }
 
 /// The agent can use its database, and its role has no other rights.
-async fn assert_usable(agent: &Agent) {
+pub(super) async fn assert_usable(agent: &Agent) {
     let mut own = PgConnection::connect(&agent.uri)
         .await
         .expect("the agent connects");
@@ -112,7 +118,13 @@ async fn assert_usable(agent: &Agent) {
     assert_eq!(database, (agent.name.clone(), false, false, true));
 }
 
-async fn assert_gone(agent: &Agent) {
+/// The address of another database as the agent's role.
+pub(super) fn uri_of(agent: &Agent, database: &str) -> String {
+    let server = agent.uri.strip_suffix(&agent.name).expect("its database");
+    format!("{server}{database}")
+}
+
+pub(super) async fn assert_gone(agent: &Agent) {
     let remaining: i64 = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1)
             + (SELECT count(*) FROM pg_database WHERE datname = $1)",
@@ -130,7 +142,7 @@ fn only_the_agent_can_connect_to_its_database() {
         let server = server().await;
         let (one, two) = (agent(&server), agent(&server));
         for agent in [&one, &two] {
-            server.ensure(&agent.uri).await.expect("a database");
+            server.ensure(&agent.uri, None).await.expect("a database");
             assert_usable(agent).await;
         }
         // Another agent, another role, and a wrong password.
@@ -173,7 +185,7 @@ fn a_password_may_hold_any_characters_and_a_new_one_replaces_it() {
         let odd = "' \" \\ \\' '' $$ -- /* ; %41 %s {} @:/?#[] +& ü€";
         for password in [odd, "\\", "'", "'; DROP ROLE nobody; --", "plain"] {
             let uri = server.uri(agent.id, password);
-            server.ensure(&uri).await.expect("a database");
+            server.ensure(&uri, None).await.expect("a database");
             assert_usable(&Agent {
                 uri,
                 ..agent.clone()
@@ -194,16 +206,16 @@ fn ensuring_can_be_repeated_and_run_concurrently() {
         let agent = agent(&server);
         let ensure = || {
             let (server, uri) = (server.clone(), agent.uri.clone());
-            tokio::spawn(async move { server.ensure(&uri).await })
+            tokio::spawn(async move { server.ensure(&uri, None).await })
         };
         for ensured in join_all((0..8).map(|_| ensure())).await {
             assert_eq!(reason(ensured.expect("no panic")), Ok(()));
         }
         assert_usable(&agent).await;
         let others: Vec<Agent> = (0..8).map(|_| self::agent(&server)).collect();
-        let ensured = join_all(others.iter().map(|agent| server.ensure(&agent.uri))).await;
+        let ensured = join_all(others.iter().map(|agent| server.ensure(&agent.uri, None))).await;
         assert!(ensured.iter().all(Result::is_ok), "{ensured:?}");
-        assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()));
+        assert_eq!(reason(server.ensure(&agent.uri, None).await), Ok(()));
         assert_usable(&agent).await;
         let mut own = PgConnection::connect(&agent.uri)
             .await
@@ -227,12 +239,15 @@ fn ensuring_completes_what_a_crash_left_at_any_step() {
             vec!["CREATE ROLE {} LOGIN CONNECTION LIMIT 10 PASSWORD 'another'"],
             vec![
                 "CREATE ROLE {}",
-                "CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false",
+                "CREATE DATABASE {} OWNER {} TEMPLATE template0 ALLOW_CONNECTIONS false",
             ],
-            vec!["CREATE ROLE {}", "CREATE DATABASE {} OWNER {}"],
             vec![
                 "CREATE ROLE {}",
-                "CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false",
+                "CREATE DATABASE {} OWNER {} TEMPLATE template0",
+            ],
+            vec![
+                "CREATE ROLE {}",
+                "CREATE DATABASE {} OWNER {} TEMPLATE template0 ALLOW_CONNECTIONS false",
                 "REVOKE ALL ON DATABASE {} FROM PUBLIC",
             ],
         ] {
@@ -241,7 +256,7 @@ fn ensuring_completes_what_a_crash_left_at_any_step() {
                 sql(&mut root, &statement.replace("{}", &agent.name)).await;
             }
             assert_eq!(
-                reason(server.ensure(&agent.uri).await),
+                reason(server.ensure(&agent.uri, None).await),
                 Ok(()),
                 "{statements:?}"
             );
@@ -257,14 +272,18 @@ fn a_call_that_is_cut_off_at_any_moment_can_be_repeated() {
         for milliseconds in (0..120).step_by(10) {
             let agent = agent(&server);
             let limit = Duration::from_millis(milliseconds);
-            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
-            assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()), "{limit:?}");
+            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri, None)).await;
+            assert_eq!(
+                reason(server.ensure(&agent.uri, None).await),
+                Ok(()),
+                "{limit:?}"
+            );
             assert_usable(&agent).await;
             let _ = tokio::time::timeout(limit, server.delete(agent.id)).await;
             assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
             // A statement that the server still runs when the call is cut off does not outlive the drop.
-            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri)).await;
+            let _ = tokio::time::timeout(limit, server.ensure(&agent.uri, None)).await;
             assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
         }
@@ -277,17 +296,10 @@ fn deleting_can_be_repeated_and_disconnects_clients() {
         let server = server().await;
         let agent = agent(&server);
         assert_eq!(reason(server.delete(agent.id).await), Ok(()));
-        server.ensure(&agent.uri).await.expect("a database");
+        server.ensure(&agent.uri, None).await.expect("a database");
         let mut own = PgConnection::connect(&agent.uri)
             .await
             .expect("the agent connects");
-        // The agent also owns an object in a database where every role may connect.
-        let server_uri = agent.uri.strip_suffix(&agent.name).expect("its database");
-        let other_database = format!("{server_uri}postgres");
-        let mut guest = PgConnection::connect(&other_database)
-            .await
-            .expect("the agent connects");
-        sql(&mut guest, "SELECT lo_create(0)").await;
         let dropped = join_all((0..4).map(|_| server.delete(agent.id))).await;
         assert!(dropped.iter().all(Result::is_ok), "{dropped:?}");
         assert_gone(&agent).await;
@@ -295,7 +307,7 @@ fn deleting_can_be_repeated_and_disconnects_clients() {
         let databases = AgentDatabases::Server(server.clone());
         assert_eq!(reason(databases.delete(agent.id, None).await), Ok(()));
         // The database can be created again.
-        server.ensure(&agent.uri).await.expect("a database");
+        server.ensure(&agent.uri, None).await.expect("a database");
         assert_usable(&agent).await;
     });
 }
@@ -310,14 +322,19 @@ fn an_administrator_need_not_be_a_superuser() {
             "CREATE ROLE keeper LOGIN CREATEDB CREATEROLE PASSWORD 'word'",
         )
         .await;
+        sql(
+            &mut root,
+            "CREATE DATABASE keeper OWNER keeper TEMPLATE template0",
+        )
+        .await;
         let address = format!(
-            "postgres://keeper:word@127.0.0.1:{}/postgres",
+            "postgres://keeper:word@127.0.0.1:{}/keeper",
             postgres.port()
         );
         let server = Server::new(&address).expect("an address");
         let agent = agent(&server);
         for _ in 0..2 {
-            assert_eq!(reason(server.ensure(&agent.uri).await), Ok(()));
+            assert_eq!(reason(server.ensure(&agent.uri, None).await), Ok(()));
             assert_usable(&agent).await;
         }
         let mut own = PgConnection::connect(&agent.uri)
@@ -386,7 +403,10 @@ fn every_failure_has_its_reason_within_the_timeout() {
             let server = Server::new(&format!("postgres://{address}")).expect("an address");
             let began = Instant::now();
             let agent = agent(&server);
-            let error = server.ensure(&agent.uri).await.expect_err("a failure");
+            let error = server
+                .ensure(&agent.uri, None)
+                .await
+                .expect_err("a failure");
             assert_eq!(error.reason(), expected, "{address}");
             assert!(
                 seconds.contains(&began.elapsed().as_secs()),
@@ -401,7 +421,7 @@ fn every_failure_has_its_reason_within_the_timeout() {
         }
         let elsewhere = server()
             .await
-            .ensure("postgres://agent_x:p@127.0.0.1:9/agent_x")
+            .ensure("postgres://agent_x:p@127.0.0.1:9/agent_x", None)
             .await;
         assert_eq!(reason(elsewhere), Err(DatabaseErrorReason::NotConfigured));
         let agent_id = AgentId::new(Uuid::new_v4());

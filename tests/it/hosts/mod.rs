@@ -14,3 +14,4 @@ mod stalled_workers;
 mod step_failures;
 mod stream;
 mod timeouts;
+mod tombstones;

@@ -23,7 +23,8 @@ async fn run_while_worker_is_stopped(
     let world = &lab.world;
     world
         .execute(
-            "CREATE FUNCTION test_stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            "CREATE FUNCTION test_stop() RETURNS trigger LANGUAGE plpgsql
+                SECURITY DEFINER SET search_path = public AS $$ BEGIN
                 IF NEW.attempts = 1 AND NEW.status = 'in_progress'
                     AND NEW.steps -> -1 ->> 'name' = 'health'
                     AND NEW.steps -> -1 ->> 'status' = 'done'

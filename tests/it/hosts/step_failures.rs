@@ -69,7 +69,8 @@ async fn prepare(lab: &Lab) {
         .execute(
             "CREATE TABLE test_point (step text, status text, refuse boolean);
             CREATE SEQUENCE test_hits;
-            CREATE FUNCTION test_stop() RETURNS trigger LANGUAGE plpgsql AS $$
+            CREATE FUNCTION test_stop() RETURNS trigger LANGUAGE plpgsql
+                SECURITY DEFINER SET search_path = public AS $$
             DECLARE
                 point test_point;
                 last jsonb := NEW.steps -> -1;

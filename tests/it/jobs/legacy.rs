@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use shared::domain::job::{JobClass, JobKind};
 use tests::calls::agent_path;
-use tests::{World, run, suite};
+use tests::{World, legacy, run, suite};
 use uuid::Uuid;
 
 use super::{
@@ -322,7 +322,7 @@ fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
     run(async {
         let world = World::with_database(&suite::empty_database().await).await;
         let bus = start_bus().await;
-        world.execute(include_str!("../../legacy.sql")).await;
+        legacy::create(&world.pool).await;
         let migrate = world.function("db-migrate");
         migrate.invoke_ok(json!({})).await;
         // Its older worker has run for an hour, and jobs have been due as long.

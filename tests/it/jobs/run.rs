@@ -108,7 +108,10 @@ fn a_job_that_is_not_due_is_not_run_and_a_malformed_event_is_an_error() {
             let Outcome::FunctionError { message, .. } = outcome else {
                 panic!("{event}: {outcome:?}")
             };
-            assert_eq!(message, "the event names no job in detail.jobId");
+            assert_eq!(
+                message,
+                "the event names neither a job in detail.jobId nor an agent in detail.agentId"
+            );
         }
     });
 }
@@ -165,6 +168,40 @@ fn a_start_without_a_database_service_fails_before_it_takes_a_slot() {
         assert_eq!(run_job(&world, start).await, RETRIED);
         let row = job(&world, start).await;
         assert_eq!(row.state(), ("pending", 2, Some(UNREACHABLE)));
+    });
+}
+
+#[test]
+fn f42_agents_get_no_database_on_the_control_planes_own_server() {
+    run(async {
+        let world = World::new().await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        register_unreachable_host(&world).await;
+        let start = provision(&world, &key, id).await;
+        let worker = world
+            .function("job-run")
+            .without("ALLOW_SHARED_DATABASE_SERVER")
+            .start()
+            .await;
+        assert_eq!(run_job_on(&worker, start).await, RETRIED);
+        let error = "The database service is not set up for agents";
+        assert_eq!(
+            job(&world, start).await.state(),
+            ("pending", 1, Some(error))
+        );
+        worker.kill().await;
+        let logs = worker.logs().join("\n");
+        let advice = "AGENT_DATABASE_ADMIN_URL leads to the control plane's own server";
+        assert!(logs.contains(advice), "{logs}");
+        let database = format!("agent_{}", id.simple());
+        let server = tests::suite::server().await;
+        assert!(!server.has_database(&database).await.expect("an answer"));
+        // With another server, or on a machine where it is allowed, the job goes on.
+        world.set_clock(seconds(30)).await;
+        assert_eq!(run_job(&world, start).await, RETRIED);
+        let row = job(&world, start).await;
+        assert_eq!(row.state(), ("pending", 2, Some(UNREACHABLE)));
+        assert!(server.has_database(&database).await.expect("an answer"));
     });
 }
 

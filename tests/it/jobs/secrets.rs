@@ -116,7 +116,7 @@ async fn fail_at_the_database(
         (provision.clone(), event.clone()),
         (Function::new("job-run", unreachable), due),
         (Function::new("job-sweep", unreachable), json!({})),
-        (provision.with("DATABASE_URL", unreachable), event),
+        (provision.with("RUNTIME_DATABASE_URL", unreachable), event),
     ];
     let failing =
         failing.map(|(function, event)| async move { invoke_and_log(&function, event).await });

@@ -35,7 +35,7 @@ fn an_agent_has_at_most_one_active_stop_job_of_whatever_kind() {
             agent_name: None,
             reason: "owner",
         };
-        let mut conn = world.pool.acquire().await.expect("a connection");
+        let mut conn = world.database.statements();
         let mut jobs = Vec::new();
         for kind in [JobKind::Suspend, JobKind::Suspend, JobKind::Delete] {
             let job = stop_enqueue(&mut conn, kind, &stop, seconds(0)).await;

@@ -241,7 +241,7 @@ fn the_sweep_does_not_end_a_start_that_is_being_requested() {
         world.set_columns(id, "status = 'provisioning'").await;
         world.set_clock(seconds(301)).await;
         // As a request does it: it locks the agent's row, inserts the job, and commits.
-        let mut request = world.pool.begin().await.expect("begin");
+        let mut request = world.database.begin().await.expect("begin");
         let locked = shared::db::agents::lifecycle::agent_lock(
             &mut request,
             AgentRef {
@@ -252,7 +252,7 @@ fn the_sweep_does_not_end_a_start_that_is_being_requested() {
         .await;
         assert!(locked.expect("a lock").is_some());
         sqlx::query(
-            "INSERT INTO jobs (type, organization_id, agent_id, data, scheduled_for)
+            "INSERT INTO public.jobs (type, organization_id, agent_id, data, scheduled_for)
             VALUES ('milady_provision', $1, $2, '{}', '2026-03-01')",
         )
         .bind(organization)

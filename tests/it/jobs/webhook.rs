@@ -371,7 +371,7 @@ fn a_superseded_start_calls_its_webhook() {
         let bus = super::start_bus().await;
         let (_, key, id) = tenant_with_agent(&world).await;
         let start = provision_with_webhook(&world, &key, id, &receiver).await;
-        let mut conn = world.pool.acquire().await.expect("a connection");
+        let mut conn = world.database.statements();
         shared::db::jobs::queue::starts_supersede_of_any_organization(
             &mut conn,
             &[AgentId::new(id)],

@@ -133,7 +133,7 @@ fn a_worker_changes_nothing_once_another_one_has_its_job() {
                     // The sweep would wait for the agent's row like the worker.
                     world.execute("UPDATE jobs SET status = 'pending'").await;
                 }
-                let mut conn = world.pool.acquire().await.expect("a connection");
+                let mut conn = world.database.statements();
                 let claimed =
                     job_claim_of_any_organization(&mut conn, JobId::new(start), seconds(30)).await;
                 assert_eq!(claimed.expect("a claim").expect("a job").attempt, 2);
@@ -161,7 +161,7 @@ fn a_start_superseded_while_its_worker_waits_changes_nothing() {
             let (_, key, id) = tenant_with_agent(&world).await;
             let start = provision(&world, &key, id).await;
             let supersede = async {
-                let mut conn = world.pool.acquire().await.expect("a connection");
+                let mut conn = world.database.statements();
                 starts_supersede_of_any_organization(&mut conn, &[AgentId::new(id)], seconds(5))
                     .await
                     .expect("an update");
@@ -203,7 +203,7 @@ fn a_stop_superseded_while_its_worker_waits_changes_nothing() {
             let stop = job_id(&world.post(&key, &agent_path(id, "/suspend")).await);
             world.set_status(id, status).await;
             let supersede = async {
-                let mut conn = world.pool.acquire().await.expect("a connection");
+                let mut conn = world.database.statements();
                 let reason = "Superseded by the agent's deletion";
                 let superseded = job_supersede(
                     &mut conn,

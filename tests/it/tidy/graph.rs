@@ -53,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "lambda",
         &[
+            "db",
             "domain",
             "cache",
             "events",

@@ -2,7 +2,7 @@
 //! and deleted. Does not own: the requests (`session`).
 //!
 //! Source: Neon's API reference, neon.com/docs/reference/api ("List projects", "Create project", "Retrieve
-//! connection URI", "Delete project"). A request answered with 423, 429 or 503 can always be repeated. A POST that
+//! connection URI", "Delete project") and neon.com/docs/guides/consumption-limits (quotas). A request answered with 423, 429 or 503 can always be repeated. A POST that
 //! failed otherwise, or got no response, must not be: two projects may have the same name. So a project is
 //! looked up before it is created, and a creation with an unknown outcome is left to the next call, which finds
 //! the project.
@@ -30,6 +30,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Neon {
     base: Url,
     authorization: HeaderValue,
+    /// Neon suspends a project that holds more. `None`: Neon's own limit.
+    max_bytes: Option<u64>,
 }
 
 /// Shows nothing of the key.
@@ -70,7 +72,16 @@ impl Neon {
         Some(Self {
             base,
             authorization,
+            max_bytes: None,
         })
+    }
+
+    /// Gives the projects that are created from now on a limit of their size. Neon suspends the compute of a project
+    /// that reaches it, until the quota is raised: until then the agent can neither read nor delete anything there.
+    #[must_use]
+    pub fn with_quota(mut self, max_bytes: u64) -> Self {
+        self.max_bytes = Some(max_bytes);
+        self
     }
 
     /// An agent's project. Creates it if it does not exist. Concurrent calls for the same agent may create
@@ -85,7 +96,7 @@ impl Neon {
                 // Treating a project that may exist as missing would create a second one.
                 None if !found.is_complete => return Err(DatabaseErrorReason::Unavailable.into()),
                 None => {
-                    let created = session.create(&name).await?;
+                    let created = session.create(&name, self.max_bytes).await?;
                     (created.project_id, created.uri)
                 }
             };

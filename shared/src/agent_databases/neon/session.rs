@@ -125,10 +125,17 @@ impl<'a> Session<'a> {
         })
     }
 
-    pub(super) async fn create(&self, name: &str) -> Result<CreatedProject, DatabaseError> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        max_bytes: Option<u64>,
+    ) -> Result<CreatedProject, DatabaseError> {
         let url = self.url(&["projects"])?;
-        let body = json!({"project": {"name": name}}).to_string();
-        let response = self.send(Method::POST, url, Some(body)).await?;
+        let mut body = json!({"project": {"name": name}});
+        if let Some(max_bytes) = max_bytes {
+            body["project"]["settings"] = json!({"quota": {"logical_size_bytes": max_bytes}});
+        }
+        let response = self.send(Method::POST, url, Some(body.to_string())).await?;
         let created: CreateResponse = read_json(response).await?;
         let uri = created.connection_uris.into_iter().next();
         Ok(CreatedProject {

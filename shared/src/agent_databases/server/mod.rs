@@ -1,27 +1,42 @@
 //! Databases on one of our Postgres servers: one role and one database per agent, both named `agent_<id>`. Owns:
-//! the agent's URI and the connection to the server. Does not own: the statements (`statements`).
+//! the agent's URI and the connection to the server. Does not own: the statements (`create`, `remove`, `measure`).
 //!
 //! The URI is known before anything is created, so it can be recorded first: a crash in between loses nothing.
+//!
+//! An agent runs other people's code and owns its database, so it may change everything there that an owner may. No
+//! statement relies on a setting, a name or a right that an agent can change.
 
+mod create;
+mod measure;
+mod remove;
 mod statements;
 
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
+use tracing::error;
 use url::Url;
 
 use super::{DatabaseError, DatabaseErrorReason};
 use crate::domain::ids::AgentId;
 use crate::failure::with_reason;
-use statements::{DatabaseSpec, classify, create, is_collision, lock_agent, remove};
+use create::DatabaseSpec;
+use statements::{classify, is_collision, lock_agent};
 
-/// For one call, including connecting.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub use measure::{DatabaseSize, MeasuredDatabases};
+
+/// For one creation, including connecting.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one removal. `DROP DATABASE` waits for a checkpoint, and an agent may have left any number of objects.
+const REMOVE_TIMEOUT: Duration = Duration::from_mins(3);
+/// For measuring all databases, which opens each of their files. Below the timeout of the function that does it.
+const MEASURE_TIMEOUT: Duration = Duration::from_mins(4);
 /// Concurrent calls collide in the catalogs that all databases share. 20 attempts, 50 ms apart, fit well into
 /// the timeout.
 const MAX_ATTEMPTS: u32 = 20;
@@ -39,6 +54,7 @@ const PASSED_ON_PARAMETERS: [&str; 4] = [
 pub struct Server {
     admin: Url,
     options: Box<PgConnectOptions>,
+    allows_control_plane: bool,
 }
 
 /// Shows nothing of the address.
@@ -51,8 +67,8 @@ impl fmt::Debug for Server {
 #[derive(Clone, Copy)]
 enum Task<'a> {
     Create(&'a DatabaseSpec),
-    /// Removes the database and the role of this name.
-    Remove(&'a str),
+    /// Removes the database and the role of this name. Other databases are reached with these options.
+    Remove(&'a str, &'a PgConnectOptions),
 }
 
 impl Server {
@@ -66,13 +82,42 @@ impl Server {
         let options: PgConnectOptions = admin_url.parse().ok().filter(|_| is_usable)?;
         let options = options
             .application_name("milady-control-plane")
-            .options([("statement_timeout", "10s"), ("lock_timeout", "5s")])
+            .options([
+                ("lock_timeout", "5s"),
+                // The owner of a database chooses the settings of those who connect to it, but not these: our
+                // statements run as ourselves, and find no function or operator of the owner's.
+                ("role", "none"),
+                ("search_path", "pg_catalog,pg_temp"),
+                ("default_transaction_read_only", "off"),
+            ])
             // Statements hold passwords.
             .disable_statement_logging();
         Some(Self {
             admin,
             options: Box::new(options),
+            allows_control_plane: false,
         })
+    }
+
+    /// Changes how connections are made, or refuses the address.
+    pub fn try_map_options<E>(
+        mut self,
+        change: impl FnOnce(PgConnectOptions) -> Result<PgConnectOptions, E>,
+    ) -> Result<Self, E> {
+        self.options = Box::new(change(*self.options)?);
+        Ok(self)
+    }
+
+    /// Accepts the control plane's own server, too. For a stack that runs on one machine.
+    #[must_use]
+    pub fn allow_control_plane(mut self, allowed: bool) -> Self {
+        self.allows_control_plane = allowed;
+        self
+    }
+
+    #[must_use]
+    pub fn allows_control_plane(&self) -> bool {
+        self.allows_control_plane
     }
 
     /// The URI under which an agent finds its database, whether that exists yet or not. It is a secret.
@@ -111,32 +156,63 @@ impl Server {
         Some(self.uri(agent_id, &password))
     }
 
-    /// Creates the role and the database of an agent's URI, or makes existing ones match it.
+    /// Creates the role and the database of an agent's URI, or makes existing ones match it. `control_plane` is when
+    /// the control plane's own server was started; `None` if this may be the same server.
     ///
     /// # Errors
-    /// [`DatabaseErrorReason::NotConfigured`] if the URI leads to another server.
-    pub async fn ensure(&self, uri: &str) -> Result<(), DatabaseError> {
+    /// [`DatabaseErrorReason::NotConfigured`] if the URI leads to another server;
+    /// [`DatabaseErrorReason::ControlPlaneServer`] if this is the control plane's server.
+    pub async fn ensure(
+        &self,
+        uri: &str,
+        control_plane: Option<DateTime<Utc>>,
+    ) -> Result<(), DatabaseError> {
         let spec = self.parse_uri(uri)?;
-        self.run(Task::Create(&spec)).await
+        within(CREATE_TIMEOUT, async {
+            let options = self.options(CREATE_TIMEOUT);
+            let mut conn = options.connect().await.map_err(classify)?;
+            if let Some(control_plane) = control_plane {
+                refuse_control_plane(&mut conn, control_plane).await?;
+            }
+            let created = run_until_no_collision(&mut conn, Task::Create(&spec)).await;
+            close(conn).await;
+            created
+        })
+        .await
     }
 
-    /// Removes an agent's database, even while clients are connected to it, and its role. Neither need exist.
+    /// Removes an agent's database, even while clients are connected to it, and its role. Neither need exist. A role
+    /// that objects of others still refer to stays, without a login.
     pub async fn delete(&self, agent_id: AgentId) -> Result<(), DatabaseError> {
-        self.run(Task::Remove(&name(agent_id))).await
+        let name = name(agent_id);
+        within(REMOVE_TIMEOUT, async {
+            let options = self.options(REMOVE_TIMEOUT);
+            let mut conn = options.connect().await.map_err(classify)?;
+            let task = Task::Remove(&name, &options);
+            let removed = run_until_no_collision(&mut conn, task).await;
+            close(conn).await;
+            removed
+        })
+        .await
     }
 
-    async fn run(&self, task: Task<'_>) -> Result<(), DatabaseError> {
-        let run = async {
-            let mut conn = self.options.connect().await?;
-            let result = run_until_no_collision(&mut conn, task).await;
-            // The result stands, whether the server hears the goodbye or not.
-            let _ = conn.close().await;
-            result
-        };
-        timeout(CALL_TIMEOUT, Box::pin(run))
-            .await
-            .map_err(|_: Elapsed| DatabaseErrorReason::TimedOut)?
-            .map_err(classify)
+    /// The sizes of all agents' databases.
+    pub async fn measure(&self) -> Result<MeasuredDatabases, DatabaseError> {
+        within(MEASURE_TIMEOUT, async {
+            let options = self.options(MEASURE_TIMEOUT);
+            let mut conn = options.connect().await.map_err(classify)?;
+            let measured = measure::measure(&mut conn).await.map_err(classify);
+            close(conn).await;
+            measured
+        })
+        .await
+    }
+
+    /// With a limit for each statement, in case that we are cut off while one runs.
+    fn options(&self, statement_timeout: Duration) -> PgConnectOptions {
+        let timeout = format!("{}s", statement_timeout.as_secs());
+        let options = self.options.as_ref().clone();
+        options.options([("statement_timeout", timeout)])
     }
 
     /// Reads a URI that [`Self::uri`] made.
@@ -160,22 +236,57 @@ impl Server {
     }
 }
 
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    timeout(limit, Box::pin(call))
+        .await
+        .map_err(|_: Elapsed| DatabaseErrorReason::TimedOut)?
+}
+
+/// The result stands, whether the server hears the goodbye or not.
+async fn close(conn: PgConnection) {
+    let _ = conn.close().await;
+}
+
+/// Fails if this is the control plane's own server. A running server is known by the microsecond of its start: its
+/// address may differ, its system identifier is also that of its copies, and managed servers may hide the latter.
+async fn refuse_control_plane(
+    conn: &mut PgConnection,
+    control_plane: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let start = sqlx::query_scalar("SELECT pg_postmaster_start_time()");
+    let start: DateTime<Utc> = start.fetch_one(conn).await.map_err(classify)?;
+    if start != control_plane {
+        return Ok(());
+    }
+    error!(
+        "AGENT_DATABASE_ADMIN_URL leads to the control plane's own server; agents run other people's code and need \
+        another server"
+    );
+    Err(DatabaseErrorReason::ControlPlaneServer.into())
+}
+
 /// Runs a task, again while other sessions change the same catalog rows.
-async fn run_until_no_collision(conn: &mut PgConnection, task: Task<'_>) -> sqlx::Result<()> {
+async fn run_until_no_collision(
+    conn: &mut PgConnection,
+    task: Task<'_>,
+) -> Result<(), DatabaseError> {
     let name = match task {
         Task::Create(spec) => &spec.name,
-        Task::Remove(name) => name,
+        Task::Remove(name, _) => name,
     };
-    lock_agent(conn, name).await?;
+    lock_agent(conn, name).await.map_err(classify)?;
     let mut attempt = 1;
     loop {
         let result = match task {
-            Task::Create(spec) => create(conn, spec).await,
-            Task::Remove(name) => remove(conn, name).await,
+            Task::Create(spec) => create::create(conn, spec).await,
+            Task::Remove(name, options) => remove::remove(conn, options, name).await,
         };
         match result {
             Err(error) if attempt < MAX_ATTEMPTS && is_collision(&error) => attempt += 1,
-            result => return result,
+            result => return result.map_err(classify),
         }
         sleep(RETRY_INTERVAL).await;
     }

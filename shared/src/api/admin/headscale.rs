@@ -3,13 +3,13 @@
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
 use crate::api::response::{self, Data};
 use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::api::schema::Always;
+use crate::db::Database;
 use crate::db::clock::billing_clock;
 use crate::domain::timestamp::Timestamp;
 use crate::vpn::{Vpn, VpnNode};
@@ -32,7 +32,7 @@ pub const ROUTE: Route = Route {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     /// `None` if Headscale is not set up.
     pub vpn: Option<Vpn>,
@@ -97,7 +97,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let vpn = deps.vpn.as_ref();
     let vpn = vpn.ok_or_else(|| Problem::not_configured("Headscale is not set up"))?;
     // Returns the connection before waiting for Headscale.
-    let now = billing_clock(&mut *deps.pool.acquire().await?).await?;
+    let now = billing_clock(&mut deps.pool.statements()).await?;
     let nodes: Vec<NodeJson> = vpn.nodes().await?.into_iter().map(NodeJson::from).collect();
     let online = nodes.iter().filter(|node| node.online).count();
     response::ok(Network {

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::http::response::Builder;
 use lambda_http::{Body, Request, Response};
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 
 use super::fleet_page::FleetQuery;
 use super::fleet_view::FleetView;
@@ -18,6 +17,7 @@ use crate::api::route::{CallerKind, Parameter, ResponseHeader, ResponseKind, Rou
 use crate::api::schema::{Cursor, FleetPart};
 use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
+use crate::db::Database;
 use crate::db::clock::billing_clock;
 use crate::events::Publisher;
 
@@ -59,7 +59,7 @@ pub const ROUTE: Route = Route {
 /// No client of hosts: the route only reads the cache.
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub cache: Cache,
     /// For requesting a refresh run.
@@ -77,7 +77,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     deps.auth.super_admin(&deps.pool, &request).await?;
     let query = FleetQuery::read(&request)?;
     // The connection is returned to the pool before the wait for a snapshot.
-    let now = billing_clock(&mut *deps.pool.acquire().await?).await?;
+    let now = billing_clock(&mut deps.pool.statements()).await?;
     let read = fleet_snapshot(&deps.cache, &deps.publisher, now).await?;
     let read = read.ok_or_else(|| {
         Problem::unavailable_for(10, "The fleet has not been inspected yet, please try again")

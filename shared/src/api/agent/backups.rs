@@ -50,7 +50,7 @@ struct BackupJson {
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let record = db::agents::records::agent_find(&mut conn, agent).await?;
     if record.is_none() {
         return Err(Problem::not_found("Agent not found"));

@@ -4,7 +4,6 @@ use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::PgPool;
 
 use crate::api::auth::Auth;
 use crate::api::body::{self, Fields, contains_nul, is_line};
@@ -15,6 +14,7 @@ use crate::api::route::{Link, RequestBody, ResponseKind, Route, Tag};
 use crate::api::schema::{Json, PlainText, TextMap, VariableMap};
 use crate::api::{idempotency, response};
 use crate::app::agent::create::agent_create;
+use crate::db::Database;
 use crate::db::agents::records::NewAgent;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{API_TOKEN, Images};
@@ -99,7 +99,7 @@ struct AgentCreated {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub prices: Prices,
     /// The images that agents may run.

@@ -1,7 +1,6 @@
 //! `GET /api/v1/milady/agents/{agentId}`.
 
 use lambda_http::{Body, Request, Response};
-use sqlx::PgPool;
 
 use super::view::AgentDetail;
 use crate::api::auth::Auth;
@@ -9,6 +8,7 @@ use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{list, path};
+use crate::db::Database;
 use crate::db::agents::records::agent_find;
 use crate::domain::pricing::Prices;
 
@@ -25,7 +25,7 @@ pub const ROUTE: Route = Route {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     /// For agents without a price of their own.
     pub prices: Prices,
@@ -38,7 +38,7 @@ pub struct Deps {
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let record = agent_find(&mut conn, agent).await?;
     drop(conn);
     let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;

@@ -31,7 +31,7 @@ pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>
     let caller = deps.auth.caller(&deps.pool, &request).await?;
     let limit = list::limit(&request)?;
     let after = list::cursor(&request)?;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let agents = agents_page(&mut conn, caller.organization_id, after, limit + 1).await?;
     drop(conn);
     let (agents, next_cursor) = list::cut(agents, limit, |agent| PagePosition {

@@ -3,7 +3,6 @@
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::api::parameters::ORIGIN;
 use crate::api::problem::Problem;
@@ -11,6 +10,7 @@ use crate::api::route::{CallerKind, RequestBody, ResponseKind, Route, Tag};
 use crate::api::schema::{Succeeded, Text};
 use crate::api::{body, response};
 use crate::app::agent::pairing::pairing_redeem;
+use crate::db::Database;
 
 pub const ROUTE: Route = Route {
     description: "The agent's own page calls this route. A token works once, within one minute, and only from the \
@@ -52,7 +52,7 @@ struct Paired {
 
 /// # Errors
 /// 400, 401 if the token is unknown, used, expired or for another origin, 415, 503.
-pub async fn handle(pool: &PgPool, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(pool: &Database, request: Request) -> Result<Response<Body>, Problem> {
     let mut fields = body::object(&request)?;
     let is_short = |text: &str| (1..=MAX_TOKEN_CHARS).contains(&text.chars().count());
     let token = fields.text("token", "must be 1 to 200 characters", is_short);

@@ -6,7 +6,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::PgPool;
 
 use super::view;
 use crate::api::auth::Auth;
@@ -16,6 +15,7 @@ use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::AgentUrl;
 use crate::api::{path, response};
 use crate::app::agent::pairing::{TOKEN_LIFETIME, pairing_begin};
+use crate::db::Database;
 use crate::random::random_bytes;
 
 pub const ROUTE: Route = Route {
@@ -49,7 +49,7 @@ struct PairingToken {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     /// Agents are reached at `https://<id>.<domain>`. `None` if they have no public address.
     pub domain: Option<String>,

@@ -72,7 +72,7 @@ pub async fn handle(
 }
 
 async fn running(deps: &StartDeps, agent: AgentRef) -> Result<Response<Body>, Problem> {
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let row = agent_find(&mut conn, agent).await?;
     drop(conn);
     let row = row.ok_or_else(|| Problem::not_found("Agent not found"))?;

@@ -7,7 +7,6 @@ mod session;
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
 use subtle::ConstantTimeEq;
 use tracing::{field, warn};
 
@@ -16,6 +15,7 @@ use crate::db;
 use crate::db::identity::principals::{
     Principal, api_key_touch, principal_by_key_hash, principal_by_key_id, principal_by_privy_id,
 };
+use crate::db::{Connection, Database};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
@@ -66,12 +66,12 @@ impl Auth {
     /// # Errors
     /// 401 without a valid credential; 403 if user or organization is inactive, or if a request that changes
     /// something comes by cookie from a foreign origin; 503 if the database cannot be reached.
-    pub async fn caller(&self, pool: &PgPool, request: &Request) -> Result<Caller, Problem> {
+    pub async fn caller(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
         let (credential, is_cookie) = self.credential(request.headers()).await?;
         if is_cookie && !is_read(request.method()) {
             self.check_origin(request)?;
         }
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         let principal = find(&mut conn, &credential)
             .await?
             .ok_or_else(unauthorized)?;
@@ -92,7 +92,7 @@ impl Auth {
     ///
     /// # Errors
     /// 401 without a valid credential or without a wallet, 403 for any other caller.
-    pub async fn super_admin(&self, pool: &PgPool, request: &Request) -> Result<Caller, Problem> {
+    pub async fn super_admin(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
         let caller = self.caller(pool, request).await?;
         if !caller.has_wallet {
             return Err(Problem::unauthorized("A wallet is required"));
@@ -123,11 +123,11 @@ impl Auth {
     /// # Errors
     /// 401 if the key is not valid, 403 if the account is inactive, 503 if there is no secret to sign with or the
     /// database cannot be reached.
-    pub async fn begin_session(&self, pool: &PgPool, key: &str) -> Result<Session, Problem> {
+    pub async fn begin_session(&self, pool: &Database, key: &str) -> Result<Session, Problem> {
         let secret = self.session.as_ref();
         let secret = secret.ok_or_else(|| Problem::not_configured("Sessions are not set up"))?;
         let hash = key_hash(key).ok_or_else(unauthorized)?;
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         let principal = find(&mut conn, &Credential::Key(hash)).await?;
         let principal = principal.ok_or_else(unauthorized)?;
         let (Some(organization_id), Some(key), true) =
@@ -167,7 +167,7 @@ impl Auth {
 }
 
 /// Reads what a credential stands for. `None` if the credential is not valid now.
-async fn find(conn: &mut PgConnection, credential: &Credential) -> sqlx::Result<Option<Principal>> {
+async fn find(conn: &mut Connection, credential: &Credential) -> sqlx::Result<Option<Principal>> {
     let has_valid_key = |principal: &Principal| principal.key.is_some_and(|key| key.valid);
     Ok(match credential {
         Credential::Key(hash) => {
@@ -187,7 +187,7 @@ async fn find(conn: &mut PgConnection, credential: &Credential) -> sqlx::Result<
 }
 
 /// Records the key's use. A failure does not fail the request.
-async fn touch(conn: &mut PgConnection, principal: &Principal) {
+async fn touch(conn: &mut Connection, principal: &Principal) {
     let Some(key) = principal.key.filter(|key| key.touch_due) else {
         return;
     };

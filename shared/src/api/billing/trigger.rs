@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use lambda_http::{Body, Request, Response};
-use sqlx::PgPool;
 
 use super::result::{MAX_CONCURRENT_BATCHES, RunResult};
 use crate::api::problem::Problem;
@@ -11,6 +10,7 @@ use crate::api::response::Data;
 use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::api::{auth, response};
 use crate::app::billing::run::{RunError, RunRequest, billing_run};
+use crate::db::Database;
 use crate::domain::pricing::Prices;
 use crate::invocation::Invocation;
 use crate::metrics;
@@ -44,7 +44,7 @@ const RESPONSES: &[ResponseKind] = &[ResponseKind::json::<Data<RunResult>>(
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub prices: Prices,
     /// The caller's bearer token. `None` if nobody may call.
     pub cron_secret: Option<String>,

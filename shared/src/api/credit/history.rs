@@ -92,7 +92,7 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     let agent_id = list::identifier(&request, "agentId")?;
     let limit = list::limit(&request)?;
     let after = list::cursor(&request)?;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let entries = ledger_page(
         &mut conn,
         caller.organization_id,

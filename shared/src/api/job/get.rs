@@ -128,7 +128,7 @@ impl JobJson {
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request).await?;
     let job_id = path::identifier(&request, "jobId")?;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let job = job_find(&mut conn, caller.organization_id, job_id).await?;
     let job = job.ok_or_else(|| Problem::not_found("Job not found"))?;
     let polling = match job.status {

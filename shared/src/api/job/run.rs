@@ -1,19 +1,23 @@
-//! The event `job.due`: runs the job that the event names, then calls the job's webhook if the job has ended.
+//! The event `job.due`: runs the job that the event names, then calls the job's webhook if the job has ended. The event
+//! `tombstone.due`: removes what a deleted agent left.
+
+use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use crate::app::host_access::JobHostDeps;
+use crate::app::job::run::teardown::{TeardownOutcome, teardown};
 use crate::app::job::run::{JobDeps, JobOutcome, job_run, webhook::webhook_call};
 use crate::db;
+use crate::db::Database;
 use crate::domain::address::AddressPolicy;
-use crate::domain::ids::JobId;
+use crate::domain::ids::{AgentId, JobId};
 use crate::domain::pricing::Prices;
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     /// The worker asks the credit gate again before it starts an agent.
     pub prices: Prices,
     pub hosts: JobHostDeps,
@@ -31,7 +35,7 @@ pub struct RunResult {
 /// Why the job was not run. The sweep announces the job again.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("the event names no job in detail.jobId")]
+    #[error("the event names neither a job in detail.jobId nor an agent in detail.agentId")]
     InvalidEvent,
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
@@ -39,10 +43,21 @@ pub enum RunError {
 
 /// A repeated event does not run the job twice.
 pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
-    let id = event["detail"]["jobId"].as_str();
-    let id: JobId = id
-        .and_then(|id| id.parse().ok())
-        .ok_or(RunError::InvalidEvent)?;
+    let detail = &event["detail"];
+    if let Some(agent_id) = identifier::<AgentId>(&detail["agentId"]) {
+        let outcome = Box::pin(teardown(&deps.pool, &deps.hosts, agent_id)).await?;
+        return Ok(RunResult {
+            outcome: match outcome {
+                TeardownOutcome::NothingToDo => "nothing",
+                TeardownOutcome::Completed => "completed",
+                TeardownOutcome::Retried => "again",
+                TeardownOutcome::Lost => "lost",
+                TeardownOutcome::NotAdopted => "not adopted",
+            },
+            webhook_called: false,
+        });
+    }
+    let id = identifier::<JobId>(&detail["jobId"]).ok_or(RunError::InvalidEvent)?;
     let job_deps = JobDeps {
         pool: &deps.pool,
         prices: &deps.prices,
@@ -61,4 +76,8 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
         },
         webhook_called,
     })
+}
+
+fn identifier<T: FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
 }

@@ -1,15 +1,15 @@
 //! The sweep, every minute. It takes no input: it does everything that is due.
 
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::app::job::sweep::job_sweep;
 use crate::db;
+use crate::db::Database;
 use crate::events::Publisher;
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub publisher: Publisher,
 }
 
@@ -23,6 +23,7 @@ pub struct SweepResult {
     stops: usize,
     #[serde(rename = "told")]
     announced: usize,
+    tombstones: usize,
     forgotten: u64,
 }
 
@@ -38,7 +39,7 @@ pub enum SweepError {
 
 pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
     let report = job_sweep(&deps.pool, &deps.publisher).await?;
-    let not_accepted = report.unpublished + report.unannounced_jobs;
+    let not_accepted = report.unpublished + report.unannounced_jobs + report.unannounced_tombstones;
     if not_accepted > 0 {
         return Err(SweepError::NotAccepted(not_accepted));
     }
@@ -48,6 +49,7 @@ pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
         orphaned: report.ended_starts,
         stops: report.enqueued_stops,
         announced: report.announced_jobs,
+        tombstones: report.announced_tombstones,
         forgotten: report.deleted_idempotency_keys,
     })
 }

@@ -33,7 +33,7 @@ pub const ROUTE: Route = Route {
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let node = host_record(&mut conn, &node_id).await?;
     let node = node.ok_or_else(|| Problem::not_found("Node not found"))?;
     let agents = host_agents_of_any_organization(&mut conn, &node_id).await?;

@@ -41,7 +41,7 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     deps.auth.super_admin(&deps.pool, &request).await?;
     let limit = list::limit(&request)?;
     let after = list::name_cursor(&request)?;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let nodes = hosts_page(&mut conn, after.as_deref(), limit + 1).await?;
     let total = hosts_count(&mut conn).await?;
     drop(conn);

@@ -3,7 +3,6 @@
 use lambda_http::{Body, Request, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use super::fields::{self, MAX_CAPACITY};
 use super::path::node_id;
@@ -15,6 +14,7 @@ use crate::api::response::{self, Data};
 use crate::api::route::{CallerKind, RequestBody, ResponseKind, Route, Tag};
 use crate::api::schema::{HostKeyFingerprint, Hostname, Json, SshUser, Text};
 use crate::app::node::update::node_update;
+use crate::db::Database;
 use crate::db::hosts::registry::HostChanges;
 use crate::domain::address::AddressPolicy;
 
@@ -110,7 +110,7 @@ impl JsonSchema for NewMetadata {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     /// Which addresses hosts may have.
     pub address_policy: AddressPolicy,

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::body::Incoming;
 use serde_json::Value;
-use sqlx::PgPool;
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::app::error::RequestError;
 use crate::app::host_access::{OpenError, connect, find_running_agent};
+use crate::db::Database;
 use crate::domain::fleet::HostReadError;
 use crate::domain::ids::AgentRef;
 use crate::hosts::{AgentHttp, HostClient, HostError};
@@ -55,7 +55,7 @@ impl BridgeError {
 
 /// Sends a message and returns the agent's answer. The inner error is one that JSON-RPC reports.
 pub async fn agent_call(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
     message: Bytes,
@@ -81,7 +81,7 @@ pub async fn agent_call(
 
 /// Sends a message and returns the head of the agent's answer, whose body is still to be read.
 pub async fn agent_stream(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
     message: Bytes,
@@ -109,7 +109,7 @@ fn parse_object(body: &[u8]) -> Option<Value> {
 }
 
 async fn open_bridge(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
 ) -> Result<Result<AgentHttp, BridgeError>, RequestError> {

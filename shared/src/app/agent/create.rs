@@ -3,12 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::records::NewAgent;
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 use crate::domain::pricing::Prices;
@@ -22,7 +22,7 @@ pub struct CreatedAgent {
 
 /// Creates an agent for one of the organization's users.
 pub async fn agent_create(
-    pool: &PgPool,
+    pool: &Database,
     prices: &Prices,
     organization_id: OrganizationId,
     user_id: UserId,
@@ -36,7 +36,7 @@ pub async fn agent_create(
 }
 
 async fn create(
-    pool: &PgPool,
+    pool: &Database,
     prices: &Prices,
     organization_id: OrganizationId,
     user_id: UserId,

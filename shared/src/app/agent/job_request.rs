@@ -1,10 +1,9 @@
 //! A request whose work a job does. Owns: that the job is published as soon as it is committed, and that the request
 //! waits for it as long as a request may. Does not own: how long that is (`app::job::wait`).
 
-use sqlx::PgPool;
-
 use crate::app::job::wait::job_await;
 use crate::app::publish::publish_due_jobs;
+use crate::db::Database;
 use crate::db::jobs::queue::JobRecord;
 use crate::domain::ids::{JobId, OrganizationId};
 use crate::domain::job::JobStatus;
@@ -14,7 +13,7 @@ use crate::events::Publisher;
 /// time; also `None`, without waiting, if the event could not be published, because no worker starts before the
 /// next sweep.
 pub(super) async fn publish_and_wait(
-    pool: &PgPool,
+    pool: &Database,
     publisher: &Publisher,
     organization_id: OrganizationId,
     job_id: JobId,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
 use tokio::time::timeout;
 
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
 use crate::db;
+use crate::db::Database;
 use crate::domain::agent::StatusConflict;
 use crate::domain::container;
 use crate::domain::fleet::HostReadError;
@@ -51,12 +51,12 @@ pub(crate) const NO_CONTAINER: StatusConflict = StatusConflict("Agent has no con
 /// # Errors
 /// [`RequestError::StatusConflict`] if there is no container.
 pub async fn agent_logs(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
     part: LogPart,
 ) -> Result<Logs, RequestError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let record = db::agents::placement::runtime_record_find(&mut conn, agent)
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;

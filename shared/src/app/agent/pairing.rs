@@ -3,10 +3,10 @@
 
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::pairing_tokens::{NewPairingToken, RedeemedToken};
 use crate::domain::agent::{AgentEvent, StatusConflict};
 use crate::domain::ids::{AgentRef, UserId};
@@ -16,7 +16,7 @@ pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
 /// Stores a token for a running agent. Only a browser at `origin` can redeem it.
 pub async fn pairing_begin(
-    pool: &PgPool,
+    pool: &Database,
     agent: AgentRef,
     user_id: UserId,
     origin: &str,
@@ -50,11 +50,11 @@ pub async fn pairing_begin(
 
 /// Redeems a token. `None` if it is unknown, used, expired or for another origin.
 pub async fn pairing_redeem(
-    pool: &PgPool,
+    pool: &Database,
     token: &str,
     origin: &str,
 ) -> sqlx::Result<Option<RedeemedToken>> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     db::agents::pairing_tokens::pairing_token_redeem_of_any_organization(
         &mut conn,
         &digest(token),

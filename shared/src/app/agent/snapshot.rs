@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::app::agent_state;
 use crate::app::error::RequestError;
 use crate::app::host_access::{connect, find_running_agent};
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{AgentRef, BackupId};
 use crate::hosts::{AgentHttp, HostClient};
@@ -28,7 +28,7 @@ pub struct SavedBackup {
 
 /// Saves the state of a running agent as its newest backup.
 pub async fn agent_snapshot(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
     key: IdempotencyKey,
@@ -40,7 +40,7 @@ pub async fn agent_snapshot(
 }
 
 async fn save(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,
     guard: &mut IdempotencyGuard,

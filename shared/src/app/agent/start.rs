@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, PgPool};
 
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
@@ -12,6 +11,7 @@ use crate::app::publish::publish_due_jobs;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, StartJob, SupersedeIf, WebhookTarget};
+use crate::db::{Connection, Database};
 use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, JobId, OrganizationId};
@@ -21,7 +21,7 @@ use crate::events::Publisher;
 
 #[derive(Clone, Copy, Debug)]
 pub struct StartDeps<'a> {
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     pub prices: &'a Prices,
     /// Publishes the start job.
     pub publisher: &'a Publisher,
@@ -152,7 +152,7 @@ fn decide(row: &LockedAgent, jobs: &[ActiveJob]) -> Result<Decision, StatusConfl
 
 /// Cancels a stop job. Returns `false` if a worker has begun it meanwhile.
 async fn cancel_unclaimed(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     stop: ActiveJob,
     now: DateTime<Utc>,
@@ -163,7 +163,7 @@ async fn cancel_unclaimed(
 }
 
 async fn enqueue(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     clearance: &Clearance,
     row: &LockedAgent,
     webhook: Option<&Webhook>,

@@ -3,12 +3,12 @@
 //! Metering ends when the request commits, however late the host answers.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, StopJob};
+use crate::db::{Connection, Database};
 use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
@@ -16,7 +16,7 @@ use crate::events::Publisher;
 
 #[derive(Clone, Copy, Debug)]
 pub struct StopDeps<'a> {
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     /// Publishes the stop job.
     pub publisher: &'a Publisher,
 }
@@ -33,7 +33,7 @@ pub(super) struct StoppableAgent {
 /// Locks an agent that is to be stopped. Fails while a start job is active: a start job always ends, and the
 /// owner can repeat the request then.
 pub(super) async fn lock_for_stop(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
 ) -> Result<StoppableAgent, RequestError> {
     let row = db::agents::lifecycle::agent_lock(conn, agent)
@@ -59,14 +59,14 @@ impl StoppableAgent {
     }
 
     /// Accepts the stop: the agent is not charged for running from now on.
-    pub(super) async fn end_metering(&self, conn: &mut PgConnection) -> sqlx::Result<()> {
+    pub(super) async fn end_metering(&self, conn: &mut Connection) -> sqlx::Result<()> {
         db::agents::lifecycle::agent_request_stop(conn, self.agent, self.now).await
     }
 
     /// Enqueues the job that stops the container.
     pub(super) async fn enqueue(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         kind: JobKind,
     ) -> Result<JobId, RequestError> {
         let stop = StopJob {

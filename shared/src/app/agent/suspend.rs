@@ -1,13 +1,13 @@
 //! Suspending an agent: it stops and keeps what it needs to start again. Owns: what the request does in each status.
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use super::job_request::publish_and_wait;
 use super::stop_request::{StopDeps, StoppableAgent, lock_for_stop};
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::JobRecord;
 use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
@@ -72,7 +72,7 @@ fn is_state_saved(job: &JobRecord) -> Option<bool> {
 }
 
 async fn suspend(
-    pool: &PgPool,
+    pool: &Database,
     agent: AgentRef,
     guard: &mut IdempotencyGuard,
 ) -> Result<Suspended, RequestError> {

@@ -1,10 +1,9 @@
 //! Reads the credit gate's figures. Owns: that they are read under the organization's lock, so that simultaneous
 //! requests see each other's commitments (F10).
 
-use sqlx::PgConnection;
-
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::Connection;
 use crate::domain::credit_gate::{self, Clearance, Request};
 use crate::domain::ids::{AgentRef, OrganizationId};
 use crate::domain::money::Money;
@@ -13,7 +12,7 @@ use crate::domain::pricing::Prices;
 /// Asks the gate inside the caller's transaction, which holds the organization's row from here on. An invalid balance
 /// counts as zero.
 pub async fn clear(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     prices: &Prices,
     agent: AgentRef,
 ) -> Result<Clearance, RequestError> {
@@ -39,7 +38,7 @@ pub async fn clear(
 
 /// The debt: what billing runs could not charge.
 async fn owed(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     prices: &Prices,
     organization_id: OrganizationId,
 ) -> Result<Money, sqlx::Error> {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
-use sqlx::PgPool;
 use tokio::time::timeout_at;
 
 use crate::app::error::RequestError;
 use crate::app::fleet::inspect::inspect;
 use crate::app::fleet::run_clock::RunClock;
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::inspection::FleetHost;
 use crate::domain::container;
 use crate::domain::fleet::{
@@ -56,17 +56,17 @@ pub struct MissingContainer {
 
 /// Reads every enabled host and compares it with the rows. A host that does not answer is part of the result.
 pub async fn container_audit(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
 ) -> Result<FleetAudit, RequestError> {
     let deadline = Instant::now() + HOSTS_TIMEOUT;
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let clock = RunClock::start(db::clock::billing_clock(&mut conn).await?);
     let mut fleet = db::hosts::inspection::hosts_all(&mut conn).await?;
     drop(conn);
     fleet.retain(|host| host.row.enabled);
     let mut inspections = inspect_hosts(pool, hosts, &fleet, clock, deadline).await;
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
     drop(conn);
     let hostnames = fleet
@@ -93,7 +93,7 @@ pub async fn container_audit(
 
 /// The inspections that ended before the deadline, by host.
 async fn inspect_hosts(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     fleet: &[FleetHost],
     clock: RunClock,

@@ -2,12 +2,12 @@
 //! as long as its row names a container: the log of a container that ended may say why.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use crate::app::agent::logs::{LogPart, NO_CONTAINER, limit_time, read_error, read_log};
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
 use crate::db;
+use crate::db::Database;
 use crate::domain::ids::AgentId;
 use crate::hosts::HostClient;
 
@@ -26,12 +26,12 @@ pub struct ContainerLogs {
 /// # Errors
 /// [`RequestError::StatusConflict`] if there is no container.
 pub async fn container_logs(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     agent_id: AgentId,
     part: LogPart,
 ) -> Result<ContainerLogs, RequestError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let agent = db::agents::operator::agent_of_any_organization(&mut conn, agent_id)
         .await?
         .ok_or(RequestError::CONTAINER_NOT_FOUND)?;

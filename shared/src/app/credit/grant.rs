@@ -4,11 +4,11 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::PgPool;
 
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::db::billing::ledger::CreditGrant;
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::agent::StatusConflict;
@@ -32,7 +32,7 @@ pub struct GrantedCredit {
 }
 
 pub async fn credit_grant(
-    pool: &PgPool,
+    pool: &Database,
     request: &GrantRequest,
     key: IdempotencyKey,
 ) -> Result<GrantedCredit, RequestError> {
@@ -40,7 +40,7 @@ pub async fn credit_grant(
 }
 
 async fn grant(
-    pool: &PgPool,
+    pool: &Database,
     request: &GrantRequest,
     guard: &mut IdempotencyGuard,
 ) -> Result<GrantedCredit, RequestError> {

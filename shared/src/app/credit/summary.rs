@@ -1,7 +1,6 @@
 //! What an owner sees of their credit. Only reads.
 
-use sqlx::PgPool;
-
+use crate::db::Database;
 use crate::db::{self, agents::billing::ScheduledShutdown};
 use crate::domain::billing::{self, Forecast, Span};
 use crate::domain::credit_gate;
@@ -22,7 +21,7 @@ pub struct CreditSummary {
 
 /// Reads an organization's credit. `None` if its row is gone or its balance is not a valid amount.
 pub async fn credit_summary(
-    pool: &PgPool,
+    pool: &Database,
     prices: &Prices,
     organization_id: OrganizationId,
 ) -> sqlx::Result<Option<CreditSummary>> {

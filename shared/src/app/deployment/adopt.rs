@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::AssertSqlSafe;
 
 use crate::db::requests::outbox::{NewEvents, outbox_append};
+use crate::db::{Connection, Database};
 use crate::domain::billing::{ListedAgent, MAX_LISTED_AGENTS, Notice};
 use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
@@ -35,11 +36,11 @@ pub struct Adoption {
 }
 
 /// Adopts the deployment. After an error, nothing was changed.
-pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
-    let mut tx = conn.begin().await?;
+pub async fn adopt(database: &Database, prices: &Prices) -> sqlx::Result<Adoption> {
+    let mut tx = database.begin().await?;
     install_guard(&mut tx).await?;
     let pending = sqlx::query!(
-        "UPDATE billing_adoption SET adopted_at = billing_clock()
+        "UPDATE cloud.billing_adoption SET adopted_at = cloud.billing_clock()
         WHERE required AND adopted_at IS NULL"
     )
     .execute(&mut *tx)
@@ -58,30 +59,35 @@ pub async fn adopt(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
 
 /// Makes the database refuse the older biller's rows, which rolls its transactions back: a cron job that somebody
 /// forgot charges nobody twice.
-async fn install_guard(conn: &mut PgConnection) -> sqlx::Result<()> {
+async fn install_guard(conn: &mut Connection) -> sqlx::Result<()> {
     sqlx::raw_sql(
-        "CREATE OR REPLACE FUNCTION public.refuse_older_biller() RETURNS trigger LANGUAGE plpgsql
+        "CREATE OR REPLACE FUNCTION cloud.refuse_older_biller() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$ BEGIN
             RAISE EXCEPTION 'agents are billed by the control plane: switch the older biller off';
         END $$;
-        CREATE OR REPLACE TRIGGER credit_transactions_refuse_older_biller
+        REVOKE ALL ON FUNCTION cloud.refuse_older_biller() FROM PUBLIC;
+        CREATE OR REPLACE TRIGGER cloud_refuse_older_biller
         BEFORE INSERT ON public.credit_transactions FOR EACH ROW
         WHEN (NEW.usage_span_id IS NULL AND NEW.metadata ->> 'billing_type' LIKE 'milady\\_%')
-        EXECUTE FUNCTION public.refuse_older_biller()",
+        EXECUTE FUNCTION cloud.refuse_older_biller();
+        INSERT INTO cloud.shared_objects_made SELECT name, definition FROM cloud.shared_objects
+        WHERE name = 'trigger cloud_refuse_older_biller on credit_transactions'
+        ON CONFLICT (name) DO UPDATE SET definition = excluded.definition",
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Adoption> {
-    sqlx::query!("LOCK TABLE milady_sandboxes IN ACCESS EXCLUSIVE MODE")
+async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adoption> {
+    sqlx::query!("LOCK TABLE public.milady_sandboxes IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *conn)
         .await?;
     let now = crate::db::clock::billing_clock(conn).await?;
     let rates_set = set_rates(conn, prices.running_hourly).await?;
     let reactivated = sqlx::query!(
-        "UPDATE milady_sandboxes SET billing_status = 'active', shutdown_warning_sent_at = NULL,
+        "UPDATE public.milady_sandboxes SET billing_status = 'active', shutdown_warning_sent_at = NULL,
             scheduled_shutdown_at = NULL
         WHERE status = 'running' AND billing_status = 'suspended'"
     )
@@ -92,7 +98,7 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
     crate::db::billing::spans::spans_end_unwanted_of_any_organization(conn).await?;
     crate::db::billing::spans::spans_open_missing_of_any_organization(conn).await?;
     let spans_closed = sqlx::query!(
-        "UPDATE agent_usage_spans SET billed_through = ended_at, settled = true,
+        "UPDATE cloud.agent_usage_spans SET billed_through = ended_at, settled = true,
             closed_reason = 'older biller'
         WHERE NOT settled AND ended_at IS NOT NULL"
     )
@@ -114,11 +120,12 @@ async fn take_over(conn: &mut PgConnection, prices: &Prices) -> sqlx::Result<Ado
 
 /// Sets all rates to the running price: the older biller overwrote each agent's rate every hour, with the idle price
 /// while the agent was idle.
-async fn set_rates(conn: &mut PgConnection, price: Decimal) -> sqlx::Result<u64> {
-    let sql = format!("ALTER TABLE milady_sandboxes ALTER COLUMN hourly_rate SET DEFAULT {price}");
+async fn set_rates(conn: &mut Connection, price: Decimal) -> sqlx::Result<u64> {
+    let sql =
+        format!("ALTER TABLE public.milady_sandboxes ALTER COLUMN hourly_rate SET DEFAULT {price}");
     sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
     let result = sqlx::query!(
-        "UPDATE milady_sandboxes SET hourly_rate = $1 WHERE hourly_rate IS DISTINCT FROM $1",
+        "UPDATE public.milady_sandboxes SET hourly_rate = $1 WHERE hourly_rate IS DISTINCT FROM $1",
         price
     )
     .execute(conn)
@@ -128,16 +135,13 @@ async fn set_rates(conn: &mut PgConnection, price: Decimal) -> sqlx::Result<u64>
 
 /// Lets every open span begin where the older biller left off, but at most an hour ago, and not before the agent's
 /// previous span ended.
-async fn set_starts_of_open_spans(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+async fn set_starts_of_open_spans(conn: &mut Connection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "UPDATE agent_usage_spans s SET started_at = greatest(
+        "UPDATE cloud.agent_usage_spans s SET started_at = greatest(
             least(coalesce(a.last_billed_at, $1), $1), $1 - interval '1 hour',
-            (SELECT max(p.ended_at) FROM agent_usage_spans p WHERE p.agent_id = s.agent_id
+            (SELECT max(p.ended_at) FROM cloud.agent_usage_spans p WHERE p.agent_id = s.agent_id
                 AND p.closed_reason IS DISTINCT FROM 'older biller'))
-        FROM milady_sandboxes a WHERE a.id = s.agent_id AND s.ended_at IS NULL",
+        FROM public.milady_sandboxes a WHERE a.id = s.agent_id AND s.ended_at IS NULL",
         now
     )
     .execute(conn)
@@ -148,13 +152,13 @@ async fn set_starts_of_open_spans(
 /// Gives agents with a pending shutdown a new date and writes their warnings again: the older biller may not have
 /// warned anybody.
 async fn renew_deadlines(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     now: DateTime<Utc>,
     prices: &Prices,
 ) -> sqlx::Result<usize> {
     let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).instant();
     let rows = sqlx::query!(
-        "UPDATE milady_sandboxes SET shutdown_warning_sent_at = $1, scheduled_shutdown_at = $2
+        "UPDATE public.milady_sandboxes SET shutdown_warning_sent_at = $1, scheduled_shutdown_at = $2
         WHERE billing_status = 'shutdown_pending' RETURNING id, organization_id, agent_name",
         now,
         deadline
@@ -194,12 +198,12 @@ async fn renew_deadlines(
     Ok(renewed)
 }
 
-async fn open_accounts(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
+async fn open_accounts(conn: &mut Connection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
-        SELECT o.id, o.credit_balance - coalesce((SELECT sum(t.amount) FROM credit_transactions t
+        "INSERT INTO cloud.billing_accounts (organization_id, opening_balance, opened_at)
+        SELECT o.id, o.credit_balance - coalesce((SELECT sum(t.amount) FROM public.credit_transactions t
             WHERE t.organization_id = o.id AND t.seq IS NOT NULL), 0), $1
-        FROM organizations o WHERE o.credit_balance >= 0 AND o.credit_balance <> 'NaN'
+        FROM public.organizations o WHERE o.credit_balance >= 0 AND o.credit_balance <> 'NaN'
         ON CONFLICT (organization_id) DO UPDATE
         SET opening_balance = excluded.opening_balance, opened_at = excluded.opened_at",
         now

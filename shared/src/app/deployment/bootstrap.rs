@@ -1,9 +1,9 @@
 //! The first organization of an empty deployment: its user, super admin and API key. Owns: that it is created once.
 
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, PgConnection};
 
 use crate::db;
+use crate::db::Database;
 use crate::domain::ids::{OrganizationId, UserId};
 
 const MAX_NAME_CHARS: usize = 100;
@@ -42,18 +42,18 @@ pub enum BootstrapError {
 
 /// Creates the first organization, with a balance of 0. After an error, nothing was written.
 pub async fn bootstrap(
-    conn: &mut PgConnection,
+    database: &Database,
     request: &Bootstrap,
 ) -> Result<FirstOrganization, BootstrapError> {
     let (name, email, wallet) = validate(request)?;
-    let mut tx = conn.begin().await?;
+    let mut tx = database.begin().await?;
     // Serializes concurrent calls, so that only one of them sees a deployment without an admin.
-    sqlx::query!("LOCK TABLE admin_users IN SHARE ROW EXCLUSIVE MODE")
+    sqlx::query!("LOCK TABLE public.admin_users IN SHARE ROW EXCLUSIVE MODE")
         .execute(&mut *tx)
         .await?;
     let organization_id = sqlx::query_scalar!(
-        "INSERT INTO organizations (name, slug, credit_balance)
-        SELECT $1, $2, 0 WHERE NOT EXISTS (SELECT FROM admin_users)
+        "INSERT INTO public.organizations (name, slug, credit_balance)
+        SELECT $1, $2, 0 WHERE NOT EXISTS (SELECT FROM public.admin_users)
         ON CONFLICT (slug) DO NOTHING RETURNING id",
         name,
         slug(name)
@@ -62,7 +62,7 @@ pub async fn bootstrap(
     .await?
     .ok_or(BootstrapError::Exists)?;
     let user_id = sqlx::query_scalar!(
-        "INSERT INTO users (email, wallet_address, organization_id, role)
+        "INSERT INTO public.users (email, wallet_address, organization_id, role)
         VALUES ($1, $2, $3, 'owner') ON CONFLICT DO NOTHING RETURNING id",
         email,
         wallet,
@@ -72,7 +72,7 @@ pub async fn bootstrap(
     .await?
     .ok_or(BootstrapError::Exists)?;
     sqlx::query!(
-        "INSERT INTO admin_users (user_id, wallet_address, role) VALUES ($1, $2, 'super_admin')",
+        "INSERT INTO public.admin_users (user_id, wallet_address, role) VALUES ($1, $2, 'super_admin')",
         user_id.uuid(),
         wallet
     )
@@ -80,8 +80,9 @@ pub async fn bootstrap(
     .await?;
     let api_key = format!("eliza_{}", hex::encode(request.secret));
     sqlx::query!(
-        "INSERT INTO api_keys (name, key_hash, key_prefix, organization_id, user_id)
-        VALUES ('bootstrap', $1, $2, $3, $4)",
+        // The column `key` of an existing deployment must not be null. Nobody learns what is written here.
+        "INSERT INTO public.api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+        VALUES ('bootstrap', gen_random_uuid()::text, $1, $2, $3, $4)",
         hex::encode(Sha256::digest(&api_key)),
         &api_key[..12],
         organization_id.uuid(),
@@ -90,8 +91,8 @@ pub async fn bootstrap(
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "INSERT INTO billing_accounts (organization_id, opening_balance, opened_at)
-        VALUES ($1, 0, billing_clock())",
+        "INSERT INTO cloud.billing_accounts (organization_id, opening_balance, opened_at)
+        VALUES ($1, 0, cloud.billing_clock())",
         organization_id.uuid()
     )
     .execute(&mut *tx)

@@ -3,18 +3,32 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tracing::{info, warn};
 
+use crate::db::settings::wrong_settings;
 use crate::db::{self, DatabaseFailure};
 
 /// Not sqlx's default, which another application's migrations on the same database may use.
-const TABLE: &str = "milady_control_plane_migrations";
+const TABLE: &str = "cloud.migrations";
 /// The key of the advisory lock: any fixed number. The lock is polled, because a session that waits for it inside the
 /// server holds a snapshot, and `CREATE INDEX CONCURRENTLY` waits for snapshots to end.
 const LOCK: i64 = 0x6d69_6c61_6479;
-const MAX_ATTEMPTS: u32 = 20;
+/// Of the session, from its start. A pooler refuses them or loses them. Nothing in `public` can stand in for a name of
+/// the migrations, which are all qualified.
+const SETTINGS: [(&str, &str); 5] = [
+    ("search_path", "pg_catalog, pg_temp"),
+    ("TimeZone", "UTC"),
+    // Of a concurrent index, for which nobody waits; the other migrations set their own.
+    ("lock_timeout", "5min"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "1min"),
+];
+/// A migration waits a second for a table. Meanwhile whoever writes the table waits behind it.
+const MAX_ATTEMPTS: u32 = 60;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +43,12 @@ pub struct MigrationCounts {
 pub enum MigrationError {
     #[error("another process holds a lock that the migrations need; try again")]
     Busy,
+    /// A pooler gives the locks and settings of the session to others.
+    #[error("OWNER_DATABASE_URL must lead directly to the server, not through a pooler")]
+    Pooler,
+    /// Whoever owns the schema can replace what the functions run.
+    #[error("the schema \"cloud\" belongs to another role")]
+    ForeignSchema,
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("migration {version} cannot be applied ({})", db::error_class(source))]
@@ -40,14 +60,37 @@ pub enum MigrationError {
 
 /// Applies the missing migrations. Safe to repeat and to run concurrently. After an error, the migrations that were
 /// applied stay.
-pub async fn migrate(conn: &mut PgConnection) -> Result<MigrationCounts, MigrationError> {
-    lock(conn).await?;
-    let result = apply(conn).await;
-    // If unlocking fails, the lock ends with the session.
-    let _ = sqlx::query_scalar!("SELECT pg_advisory_unlock($1)", LOCK)
-        .fetch_one(conn)
-        .await;
+///
+/// Connects directly, as the owner: an index is built concurrently outside of a transaction, under a lock of the
+/// session.
+pub async fn migrate(options: &PgConnectOptions) -> Result<MigrationCounts, MigrationError> {
+    let mut conn = connect(options).await?;
+    lock(&mut conn).await?;
+    // The lock ends with the session.
+    let result = apply(&mut conn).await;
+    conn.close().await?;
     result
+}
+
+/// Connects with [`SETTINGS`], which shows whether a pooler stands between.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, MigrationError> {
+    let connected = PgConnection::connect_with(&options.clone().options(SETTINGS)).await;
+    let mut conn = match connected {
+        Err(error) if is_refused_parameter(&error) => return Err(MigrationError::Pooler),
+        connected => connected?,
+    };
+    let wrong = wrong_settings(&mut conn, &SETTINGS).await?;
+    if wrong.is_empty() {
+        Ok(conn)
+    } else {
+        Err(MigrationError::Pooler)
+    }
+}
+
+/// `PgBouncer` and RDS Proxy answer "unsupported startup parameter", a violation of the protocol.
+fn is_refused_parameter(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == "08P01")
 }
 
 async fn lock(conn: &mut PgConnection) -> Result<(), MigrationError> {
@@ -67,10 +110,14 @@ async fn apply(conn: &mut PgConnection) -> Result<MigrationCounts, MigrationErro
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.dangerous_set_table_name(TABLE);
     migrator.set_locking(false);
+    create_schema(conn).await?;
     let applied_before = applied(conn).await?;
     for attempt in 1..=MAX_ATTEMPTS {
-        drop_half_built_indexes(conn, &migrator).await?;
-        match migrator.run_direct(None, conn, false).await {
+        let result = match drop_half_built_indexes(conn, &migrator).await {
+            Ok(()) => migrator.run_direct(None, conn, false).await,
+            Err(error) => Err(MigrateError::Execute(error)),
+        };
+        match result {
             Ok(()) => {
                 let total = migrator.iter().count();
                 let applied = applied(conn).await?.saturating_sub(applied_before);
@@ -111,12 +158,29 @@ fn conflict(error: MigrateError) -> Result<sqlx::Error, MigrationError> {
     }
 }
 
+/// Creates the schema of what belongs to this product alone, also of the record of the migrations.
+async fn create_schema(conn: &mut PgConnection) -> Result<(), MigrationError> {
+    sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS cloud")
+        .execute(&mut *conn)
+        .await?;
+    let is_own = sqlx::query_scalar!(
+        r#"SELECT pg_get_userbyid(nspowner) = current_user AS "is_own!" FROM pg_namespace
+        WHERE nspname = 'cloud'"#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if is_own {
+        Ok(())
+    } else {
+        Err(MigrationError::ForeignSchema)
+    }
+}
+
 /// The number of migrations that are applied.
 async fn applied(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
-    let mut tx = conn.begin().await?;
     let table_exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(TABLE)
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut *conn)
         .await?;
     if !table_exists {
         return Ok(0);
@@ -124,7 +188,7 @@ async fn applied(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
         "SELECT count(*) FROM {TABLE} WHERE success"
     )))
-    .fetch_one(&mut *tx)
+    .fetch_one(&mut *conn)
     .await?;
     Ok(usize::try_from(count).unwrap_or_default())
 }
@@ -144,16 +208,16 @@ async fn drop_half_built_indexes(
         })
         .collect();
     let invalid = sqlx::query_scalar!(
-        r#"SELECT quote_ident(c.relname) AS "name!" FROM pg_index i
+        r#"SELECT c.oid::regclass::text AS "name!" FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid
         WHERE NOT i.indisvalid AND c.relname = ANY($1)
-            AND c.relnamespace = 'public'::regnamespace"#,
+            AND c.relnamespace IN ('public'::regnamespace, 'cloud'::regnamespace)"#,
         &concurrent_indexes
     )
     .fetch_all(&mut *conn)
     .await?;
     for name in invalid {
-        let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{name}");
+        let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
     }
     Ok(())

@@ -4,3 +4,4 @@
 pub mod adopt;
 pub mod bootstrap;
 pub mod migrate;
+pub mod roles;

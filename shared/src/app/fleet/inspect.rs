@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use sqlx::PgPool;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 use tracing::warn;
@@ -15,6 +14,7 @@ use tracing::warn;
 use super::run_clock::RunClock;
 use crate::app::host_access::{OpenError, connect_and_check, target};
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::fleet::{
     EngineObservation, HostFacts, HostInspection, HostObservation, HostReadError,
@@ -62,7 +62,7 @@ impl InspectionResult {
 /// Inspects a host and then probes agents on it, in their order, as far as the time allows. `run_deadline`
 /// can end the inspection before the host's own time is over.
 pub async fn inspect(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     node: &HostCoordinates,
     probes: &[Probe],
@@ -130,7 +130,7 @@ struct ConnectedHost {
 /// Connects to the host, measures one round trip to its SSH server, and reads its figures and its Docker
 /// Engine.
 async fn read_host(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     node: &HostCoordinates,
     deadline: Instant,

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use sqlx::PgPool;
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
@@ -20,6 +19,7 @@ use super::run_clock::RunClock;
 use super::transitions::{self, AppliedTransitions};
 use crate::cache::{Cache, CacheError, CachedSnapshot, Lease};
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::inspection::{FleetHost, HostCheck};
 use crate::domain::fleet::{
     AgentEvidence, FleetReading, FleetSnapshot, HostInspection, HostStatus, InspectedHost,
@@ -37,7 +37,7 @@ const WRITE_RESERVE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshDeps<'a> {
     /// The run uses one connection at a time, and none while it reads hosts.
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     pub host_client: &'a HostClient,
     pub cache: &'a Cache,
 }
@@ -91,7 +91,7 @@ pub async fn fleet_refresh(
     timeout: Duration,
 ) -> Result<RefreshOutcome, RefreshError> {
     let deadline = Instant::now() + timeout;
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let readiness = db::clock::readiness(&mut conn).await?;
     drop(conn);
     let now = readiness.now;
@@ -160,7 +160,7 @@ impl Run<'_> {
             if !transitions.is_empty() {
                 applied = transitions::apply(self.deps.pool, &transitions).await?;
                 // The snapshot shows the statuses after the transitions.
-                let mut conn = self.deps.pool.acquire().await?;
+                let mut conn = self.deps.pool.statements();
                 reading.agents =
                     db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
             }
@@ -206,7 +206,7 @@ impl Run<'_> {
     }
 
     async fn read_plan(&self) -> sqlx::Result<RunPlan> {
-        let mut conn = self.deps.pool.acquire().await?;
+        let mut conn = self.deps.pool.statements();
         let hosts = db::hosts::inspection::hosts_all(&mut conn).await?;
         let agents = db::hosts::inspection::agents_expected_of_any_organization(&mut conn).await?;
         let mut plan = RunPlan {
@@ -300,7 +300,7 @@ impl Run<'_> {
         &self,
         mut results: HashMap<String, InspectionResult>,
     ) -> sqlx::Result<FleetReading> {
-        let mut conn = self.deps.pool.acquire().await?;
+        let mut conn = self.deps.pool.statements();
         let rows = db::hosts::inspection::hosts_all(&mut conn).await?;
         let now = self.clock.now();
         let backlog =

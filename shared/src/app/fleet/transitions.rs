@@ -1,10 +1,10 @@
 //! Carrying out status transitions. Owns: that nothing changes which a job works on or which is no longer
 //! as the run read it. Does not own: which transitions follow from two runs (`domain::fleet`).
 
-use sqlx::PgPool;
 use tracing::{info, warn};
 
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::fleet::StatusTransition;
@@ -19,7 +19,7 @@ pub(super) struct AppliedTransitions {
 }
 
 pub(super) async fn apply(
-    pool: &PgPool,
+    pool: &Database,
     transitions: &[StatusTransition],
 ) -> sqlx::Result<AppliedTransitions> {
     let mut applied = AppliedTransitions {
@@ -50,7 +50,7 @@ pub(super) async fn apply(
 
 /// One statement for all agents, because a lost host has many. Returns the number of agents that changed.
 async fn move_all(
-    pool: &PgPool,
+    pool: &Database,
     transitions: &[StatusTransition],
     from: AgentStatus,
     event: AgentEvent,
@@ -81,7 +81,7 @@ async fn move_all(
 /// Moves the agent to `error` and frees its slot. Does nothing and returns false if a job works on the
 /// agent, if its owner asked it to stop, or if its row names another place than the run read. The agent's
 /// volume stays on the host.
-async fn lose_container(pool: &PgPool, transition: &StatusTransition) -> sqlx::Result<bool> {
+async fn lose_container(pool: &Database, transition: &StatusTransition) -> sqlx::Result<bool> {
     let agent = transition.agent;
     let mut tx = pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;

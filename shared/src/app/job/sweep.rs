@@ -2,15 +2,19 @@
 //! that should be stopped get a job, and every due job is announced. It takes no input and runs no job itself. A second
 //! run at the same time repeats nothing.
 
-use sqlx::PgPool;
-use tracing::{info, warn};
+use chrono::TimeDelta;
+use tracing::{error, info, warn};
 
 use crate::app::job::run::{FailedAttempt, finish_failed_attempt};
-use crate::app::publish::{publish_due_jobs, publish_outbox};
+use crate::app::publish::{publish_due_jobs, publish_due_tombstones, publish_outbox};
 use crate::db;
+use crate::db::Database;
 use crate::db::jobs::queue::StopJob;
 use crate::domain::job::{JOB_STALE_AFTER, STALE_JOB_ERROR};
 use crate::events::Publisher;
+
+/// What a deleted agent left is usually removed within a minute. After this time an operator has to look.
+const TOMBSTONE_OLD_AFTER: TimeDelta = TimeDelta::hours(1);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
@@ -28,6 +32,10 @@ pub struct SweepReport {
     pub announced_jobs: usize,
     /// Due jobs whose event was not accepted.
     pub unannounced_jobs: usize,
+    /// Due tombstones whose event was accepted.
+    pub announced_tombstones: usize,
+    /// Due tombstones whose event was not accepted.
+    pub unannounced_tombstones: usize,
     pub deleted_idempotency_keys: u64,
 }
 
@@ -36,8 +44,8 @@ pub struct SweepReport {
 ///
 /// # Errors
 /// The first error of the database, after every duty was attempted. What was done stays done.
-pub async fn job_sweep(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<SweepReport> {
-    let mut conn = pool.acquire().await?;
+pub async fn job_sweep(pool: &Database, publisher: &Publisher) -> sqlx::Result<SweepReport> {
+    let mut conn = pool.statements();
     let readiness = db::clock::readiness(&mut conn).await?;
     drop(conn);
     let mut report = SweepReport::default();
@@ -56,6 +64,12 @@ pub async fn job_sweep(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<Swe
         );
         report.announced_jobs = announced.accepted;
         report.unannounced_jobs = announced.rejected;
+        let announced = duties.settle(
+            "announcing due tombstones",
+            announce_due_tombstones(pool, publisher).await,
+        );
+        report.announced_tombstones = announced.accepted;
+        report.unannounced_tombstones = announced.rejected;
     }
     let outbox = duties.settle(
         "publishing the outbox",
@@ -90,8 +104,8 @@ impl Duties {
     }
 }
 
-async fn recover_stale_jobs(pool: &PgPool) -> sqlx::Result<usize> {
-    let mut conn = pool.acquire().await?;
+async fn recover_stale_jobs(pool: &Database) -> sqlx::Result<usize> {
+    let mut conn = pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
     let stale_before = now - JOB_STALE_AFTER;
     let stale = db::jobs::worker::jobs_stale_of_any_organization(&mut conn, stale_before).await?;
@@ -126,7 +140,7 @@ struct NeglectedAgents {
 }
 
 /// Ends starts that no job works on any more, and enqueues the stops that are missing.
-async fn end_neglected(pool: &PgPool) -> sqlx::Result<NeglectedAgents> {
+async fn end_neglected(pool: &Database) -> sqlx::Result<NeglectedAgents> {
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     // The locks are taken in a statement of their own, so that the next statements see what the previous holders of
@@ -174,8 +188,8 @@ struct Announcements {
     rejected: usize,
 }
 
-async fn announce_due_jobs(pool: &PgPool, publisher: &Publisher) -> sqlx::Result<Announcements> {
-    let mut conn = pool.acquire().await?;
+async fn announce_due_jobs(pool: &Database, publisher: &Publisher) -> sqlx::Result<Announcements> {
+    let mut conn = pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
     let due = db::jobs::worker::jobs_due_of_any_organization(&mut conn, now).await?;
     drop(conn);
@@ -186,7 +200,30 @@ async fn announce_due_jobs(pool: &PgPool, publisher: &Publisher) -> sqlx::Result
     })
 }
 
-async fn delete_idempotency_keys(pool: &PgPool) -> sqlx::Result<u64> {
-    let mut conn = pool.acquire().await?;
+async fn announce_due_tombstones(
+    pool: &Database,
+    publisher: &Publisher,
+) -> sqlx::Result<Announcements> {
+    let mut conn = pool.statements();
+    let now = db::clock::billing_clock(&mut conn).await?;
+    let due = db::agents::tombstones::tombstones_due_of_any_organization(&mut conn, now).await?;
+    let old = now - TOMBSTONE_OLD_AFTER;
+    let old = db::agents::tombstones::tombstones_count_of_any_organization(&mut conn, old).await?;
+    drop(conn);
+    if old > 0 {
+        error!(
+            tombstones = old,
+            "what {old} deleted agents left could not be removed for an hour"
+        );
+    }
+    let accepted = publish_due_tombstones(publisher, &due).await;
+    Ok(Announcements {
+        accepted,
+        rejected: due.len() - accepted,
+    })
+}
+
+async fn delete_idempotency_keys(pool: &Database) -> sqlx::Result<u64> {
+    let mut conn = pool.statements();
     db::requests::idempotency::idempotency_keys_expire_of_any_organization(&mut conn).await
 }

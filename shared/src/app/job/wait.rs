@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
-
 use crate::db;
+use crate::db::Database;
 use crate::db::jobs::queue::JobRecord;
 use crate::domain::ids::{JobId, OrganizationId};
 use crate::domain::job::JobStatus;
@@ -18,14 +17,14 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Waits until a job has ended, or its first attempt has: the next attempt is too far away to wait for. Returns the job
 /// as it is then, or `None` if there is no such job.
 pub async fn job_await(
-    pool: &PgPool,
+    pool: &Database,
     organization_id: OrganizationId,
     job_id: JobId,
 ) -> sqlx::Result<Option<JobRecord>> {
     let deadline = Instant::now() + WAIT_TIMEOUT;
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         let job = db::jobs::queue::job_find(&mut conn, organization_id, job_id).await?;
         // A pause must not hold the function's only connection.
         drop(conn);

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use crate::app::error::RequestError;
 use crate::app::fleet::inspect::{HOST_TIMEOUT, inspect};
 use crate::app::fleet::run_clock::RunClock;
 use crate::db;
+use crate::db::Database;
 use crate::domain::fleet::{HostInspection, HostReadError, HostStatus};
 use crate::hosts::HostClient;
 
@@ -27,11 +27,11 @@ pub struct HostCheck {
 /// # Errors
 /// [`RequestError`]; then no status was recorded. A host that does not answer is not an error.
 pub async fn node_check(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     node_id: &str,
 ) -> Result<HostCheck, RequestError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let node = db::hosts::coordinates::host_find(&mut conn, node_id)
         .await?
         .ok_or(RequestError::NODE_NOT_FOUND)?;
@@ -47,7 +47,7 @@ pub async fn node_check(
         .inspected_at()
         .ok_or(HostReadError::NotInspected)?;
     let status = HostStatus::of(&inspection);
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let previous_status =
         db::hosts::registry::host_record_check(&mut conn, node_id, status.as_str(), checked_at)
             .await?

@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::PgPool;
 use tracing::info;
 
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::registry::{HostRecord, NewHost};
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::fleet::HostReadError;
@@ -33,7 +33,7 @@ pub struct RegisteredHost {
 /// [`RequestError::Conflict`] if the name is taken; [`RequestError::Invalid`] if the host's address is not allowed or
 /// its key is not the given one.
 pub async fn node_register(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     admin_id: UserId,
     node: NewHost,
@@ -46,13 +46,13 @@ pub async fn node_register(
 }
 
 async fn register(
-    pool: &PgPool,
+    pool: &Database,
     hosts: &HostClient,
     admin_id: UserId,
     mut node: NewHost,
     guard: &mut IdempotencyGuard,
 ) -> Result<RegisteredHost, RequestError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let existing = db::hosts::coordinates::host_find(&mut conn, &node.node_id).await?;
     // Nothing holds a connection while it waits for a host.
     drop(conn);

@@ -4,10 +4,10 @@
 //! host. Until then their rows still name the removed host.
 
 use serde_json::json;
-use sqlx::PgPool;
 
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::Database;
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::ids::UserId;
 
@@ -16,7 +16,7 @@ use crate::domain::ids::UserId;
 /// # Errors
 /// [`RequestError::Conflict`] if the host holds such a thing.
 pub async fn node_remove(
-    pool: &PgPool,
+    pool: &Database,
     admin_id: UserId,
     node_id: &str,
 ) -> Result<(), RequestError> {
@@ -38,6 +38,13 @@ pub async fn node_remove(
             "Cannot remove node '{node_id}': it holds the only copy of the state of {} stopped \
             agent(s). Start, restore or delete them first.",
             usage.unsaved
+        )));
+    }
+    if usage.tombstones > 0 {
+        return Err(RequestError::Conflict(format!(
+            "Cannot remove node '{node_id}': what {} deleted agent(s) left on it is not removed yet. \
+            Try again in a minute; if the host is lost for good, take it out of cloud.tombstones first.",
+            usage.tombstones
         )));
     }
     db::hosts::registry::host_delete(&mut tx, node_id).await?;

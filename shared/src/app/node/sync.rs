@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sqlx::PgPool;
 
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::slots::SlotCorrection;
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::ids::UserId;
@@ -30,7 +30,7 @@ impl SlotSync {
 }
 
 /// Recounts the slots of all hosts.
-pub async fn node_sync(pool: &PgPool, admin_id: UserId) -> Result<SlotSync, RequestError> {
+pub async fn node_sync(pool: &Database, admin_id: UserId) -> Result<SlotSync, RequestError> {
     let mut tx = pool.begin().await?;
     let changes = db::hosts::slots::slots_reconcile(&mut tx).await?;
     let synced_at = db::clock::billing_clock(&mut tx).await?;

@@ -4,11 +4,11 @@
 //! machine must fail. An operator who replaces the machine clears the pin or sets the new one.
 
 use serde_json::{Map, Value, json};
-use sqlx::PgPool;
 
 use super::register::ADDRESS_REFUSED;
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::Database;
 use crate::db::hosts::registry::{HostChanges, HostRecord};
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::address::AddressPolicy;
@@ -19,7 +19,7 @@ use crate::hosts::resolve_hostname;
 /// Changes a host. A hostname that resolves to a refused address is an error. One that does not resolve is not,
 /// because it may resolve later; every connection checks the address again.
 pub async fn node_update(
-    pool: &PgPool,
+    pool: &Database,
     address_policy: AddressPolicy,
     admin_id: UserId,
     node_id: &str,

@@ -1,8 +1,8 @@
 //! `milady_sandbox_backups`. Owns: which backups an agent has, and the states they hold.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::{AgentRef, BackupId};
 
 /// A backup without its state.
@@ -16,13 +16,13 @@ pub struct Backup {
 }
 
 /// An agent's newest ten backups, newest first.
-pub async fn backups_newest(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<Vec<Backup>> {
+pub async fn backups_newest(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<Vec<Backup>> {
     sql!(query_as!(
         Backup,
         "SELECT "
             + BACKUP_COLUMNS
             + "
-        FROM milady_sandbox_backups b JOIN milady_sandboxes a ON a.id = b.sandbox_record_id
+        FROM public.milady_sandbox_backups b JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
         WHERE a.organization_id = $1 AND a.id = $2
         ORDER BY b.created_at DESC, b.id DESC LIMIT 10",
         agent.organization_id.uuid(),
@@ -41,7 +41,7 @@ pub struct ChosenBackup {
 
 /// The backup with this id, or the newest one if `backup_id` is `None`. `None` for a backup of another agent (F12).
 pub async fn backup_find(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     backup_id: Option<BackupId>,
 ) -> sqlx::Result<Option<ChosenBackup>> {
@@ -57,7 +57,7 @@ pub async fn backup_find(
         "SELECT "
             + BACKUP_COLUMNS
             + "
-        FROM milady_sandbox_backups b JOIN milady_sandboxes a ON a.id = b.sandbox_record_id
+        FROM public.milady_sandbox_backups b JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
         WHERE a.organization_id = $1 AND a.id = $2 AND b.id = $3",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -88,7 +88,7 @@ pub enum BackupState<'a> {
 /// # Errors
 /// Fails with [`crate::db::is_unstorable_value`] for JSON that the database cannot hold.
 pub async fn backup_insert(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     snapshot_type: &str,
     state: BackupState<'_>,
@@ -100,9 +100,9 @@ pub async fn backup_insert(
         BackupState::Compressed(bytes) => ("{}", Some(bytes)),
     };
     let id = sqlx::query_scalar!(
-        "INSERT INTO milady_sandbox_backups
+        "INSERT INTO public.milady_sandbox_backups
             (sandbox_record_id, snapshot_type, state_data, state_bytes, size_bytes, created_at)
-        SELECT id, $3, ($4::text)::jsonb, $5, $6, $7 FROM milady_sandboxes
+        SELECT id, $3, ($4::text)::jsonb, $5, $6, $7 FROM public.milady_sandboxes
         WHERE organization_id = $1 AND id = $2
         RETURNING id",
         agent.organization_id.uuid(),
@@ -116,7 +116,7 @@ pub async fn backup_insert(
     .fetch_one(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE milady_sandboxes SET last_backup_at = $3 WHERE organization_id = $1 AND id = $2",
+        "UPDATE public.milady_sandboxes SET last_backup_at = $3 WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         now
@@ -127,10 +127,10 @@ pub async fn backup_insert(
     Ok(id)
 }
 
-async fn delete_old(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<()> {
+async fn delete_old(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM milady_sandbox_backups WHERE sandbox_record_id = $1 AND id NOT IN (
-            SELECT id FROM milady_sandbox_backups WHERE sandbox_record_id = $1
+        "DELETE FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1 AND id NOT IN (
+            SELECT id FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1
             ORDER BY created_at DESC, id DESC LIMIT $2)",
         agent.agent_id.uuid(),
         MAX_BACKUPS
@@ -149,15 +149,15 @@ pub struct StoredState {
 
 /// The state of an agent's backup with this id, or of its newest backup if `backup_id` is `None`.
 pub async fn backup_state(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     backup_id: Option<BackupId>,
 ) -> sqlx::Result<Option<StoredState>> {
     sqlx::query_as!(
         StoredState,
         r#"SELECT b.state_data::text AS "json!", b.state_bytes AS compressed
-        FROM milady_sandbox_backups b
-        JOIN milady_sandboxes a ON a.id = b.sandbox_record_id
+        FROM public.milady_sandbox_backups b
+        JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
         WHERE a.organization_id = $1 AND a.id = $2 AND ($3::uuid IS NULL OR b.id = $3)
         ORDER BY b.created_at DESC, b.id DESC LIMIT 1"#,
         agent.organization_id.uuid(),

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::agent::{AgentStatus, BillingStatus};
 use crate::domain::billing::{Agent, AgentTotal, BillingUpdate, WarningDelivery};
 use crate::domain::ids::{AgentId, OrganizationId};
@@ -12,12 +12,12 @@ use crate::domain::ids::{AgentId, OrganizationId};
 /// first. Returns the organizations with an agent under dunning: a run reads only their agents, and the agents of
 /// organizations whose credit does not suffice.
 pub async fn agents_lock_and_find_dunned(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<Vec<OrganizationId>> {
     sqlx::query_scalar!(
         "WITH locked AS MATERIALIZED (
-            SELECT organization_id, billing_status FROM milady_sandboxes
+            SELECT organization_id, billing_status FROM public.milady_sandboxes
             WHERE organization_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
         )
         SELECT DISTINCT organization_id FROM locked
@@ -37,14 +37,14 @@ pub struct BilledAgent {
 
 /// Reads the agents of these organizations, after [`agents_lock_and_find_dunned`].
 pub async fn agents_read(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<Vec<BilledAgent>> {
     let rows = sql!(query!(
         "SELECT id, organization_id, user_id, agent_name, status, billing_status, "
             + NAMES_CONTAINER
             + r#" AS "names_container!", shutdown_warning_sent_at, scheduled_shutdown_at
-        FROM milady_sandboxes WHERE organization_id = ANY($1)"#,
+        FROM public.milady_sandboxes WHERE organization_id = ANY($1)"#,
         organization_ids as &[OrganizationId]
     ))
     .fetch_all(conn)
@@ -69,7 +69,7 @@ pub async fn agents_read(
 }
 
 /// Adds what was charged to the agents that still exist. `totals` must name each agent once.
-pub async fn agents_add_totals(conn: &mut PgConnection, totals: &[AgentTotal]) -> sqlx::Result<()> {
+pub async fn agents_add_totals(conn: &mut Connection, totals: &[AgentTotal]) -> sqlx::Result<()> {
     let ids: Vec<AgentId> = totals.iter().map(|total| total.id).collect();
     let amounts: Vec<Decimal> = totals
         .iter()
@@ -77,7 +77,7 @@ pub async fn agents_add_totals(conn: &mut PgConnection, totals: &[AgentTotal]) -
         .collect();
     let billed: Vec<DateTime<Utc>> = totals.iter().map(|total| total.billed_through).collect();
     sqlx::query!(
-        "UPDATE milady_sandboxes a
+        "UPDATE public.milady_sandboxes a
         SET total_billed = a.total_billed + t.amount,
             last_billed_at = greatest(a.last_billed_at, t.billed_at)
         FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS t (id, amount, billed_at)
@@ -93,7 +93,7 @@ pub async fn agents_add_totals(conn: &mut PgConnection, totals: &[AgentTotal]) -
 
 /// Writes new billing statuses with their warning columns.
 pub async fn agents_update_billing(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     updates: &[BillingUpdate],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -107,7 +107,7 @@ pub async fn agents_update_billing(
     let shutdown: Vec<Option<DateTime<Utc>>> =
         updates.iter().map(|update| update.shutdown_at).collect();
     sqlx::query!(
-        "UPDATE milady_sandboxes a
+        "UPDATE public.milady_sandboxes a
         SET billing_status = s.billing, shutdown_warning_sent_at = s.warned,
             scheduled_shutdown_at = s.shutdown, updated_at = $5
         FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[])
@@ -133,12 +133,12 @@ pub struct ScheduledShutdown {
 
 /// The shutdowns scheduled for an organization, the earliest first, at most 200.
 pub async fn scheduled_shutdowns(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
 ) -> sqlx::Result<Vec<ScheduledShutdown>> {
     sqlx::query_as!(
         ScheduledShutdown,
-        r#"SELECT id AS agent_id, agent_name, scheduled_shutdown_at AS "at!" FROM milady_sandboxes
+        r#"SELECT id AS agent_id, agent_name, scheduled_shutdown_at AS "at!" FROM public.milady_sandboxes
         WHERE organization_id = $1 AND billing_status = 'shutdown_pending'
             AND scheduled_shutdown_at IS NOT NULL
         ORDER BY scheduled_shutdown_at, id LIMIT 200"#,

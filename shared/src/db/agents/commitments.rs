@@ -2,8 +2,8 @@
 //! (`domain::credit_gate`).
 
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::agent::BillingStatus;
 use crate::domain::ids::{AgentRef, OrganizationId, UserId};
 use crate::domain::job::JobClass;
@@ -21,7 +21,7 @@ pub struct Commitment {
 /// What an organization is committed to if the agent starts; `None` if the organization has no such agent. An agent
 /// without a valid rate of its own counts with `running_hourly`.
 pub async fn agent_commitment(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     running_hourly: Decimal,
 ) -> sqlx::Result<Option<Commitment>> {
@@ -29,11 +29,11 @@ pub async fn agent_commitment(
         "SELECT asking.user_id, asking.billing_status, (
             SELECT sum(CASE WHEN a.hourly_rate >= 0 AND a.hourly_rate <> 'NaN'
                 THEN a.hourly_rate ELSE $3 END)
-            FROM milady_sandboxes a
+            FROM public.milady_sandboxes a
             WHERE a.organization_id = $1 AND a.billing_status <> 'exempt' AND (
                 a.id = $2 OR a.status IN ('running', 'provisioning', 'disconnected')
                 OR EXISTS (
-                    SELECT FROM jobs j
+                    SELECT FROM public.jobs j
                     WHERE j.organization_id = $1 AND j.status IN "
             + ACTIVE_STATUSES
             + " AND j.type = ANY($4) AND j.type"
@@ -42,7 +42,7 @@ pub async fn agent_commitment(
             + JOB_IS_FOR_AGENT
             + "))
             ) AS hourly
-        FROM milady_sandboxes asking WHERE asking.organization_id = $1 AND asking.id = $2",
+        FROM public.milady_sandboxes asking WHERE asking.organization_id = $1 AND asking.id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         running_hourly,
@@ -59,18 +59,18 @@ pub async fn agent_commitment(
 
 /// Dollars per hour that an organization is committed to now, with the rules of [`agent_commitment`].
 pub async fn committed_hourly(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     running_hourly: Decimal,
 ) -> sqlx::Result<Decimal> {
     sql!(query_scalar!(
         r#"SELECT coalesce(sum(CASE WHEN a.hourly_rate >= 0 AND a.hourly_rate <> 'NaN'
             THEN a.hourly_rate ELSE $2 END), 0) AS "hourly!"
-        FROM milady_sandboxes a
+        FROM public.milady_sandboxes a
         WHERE a.organization_id = $1 AND a.billing_status <> 'exempt' AND (
             a.status IN ('running', 'provisioning', 'disconnected')
             OR EXISTS (
-                SELECT FROM jobs j
+                SELECT FROM public.jobs j
                 WHERE j.organization_id = $1 AND j.status IN "#
             + ACTIVE_STATUSES
             + " AND j.type = ANY($3) AND j.type"

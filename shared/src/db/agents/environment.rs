@@ -2,18 +2,18 @@
 //! own database in `milady_sandboxes`. Does not own: making that database (`agent_databases`).
 
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::AgentRef;
 
 /// Adds those variables that the agent's environment lacks, and returns the whole environment.
 pub async fn environment_add_missing(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     variables: &Value,
 ) -> sqlx::Result<Value> {
     sqlx::query_scalar!(
-        "UPDATE milady_sandboxes SET environment_vars = $3 || environment_vars
+        "UPDATE public.milady_sandboxes SET environment_vars = $3 || environment_vars
         WHERE organization_id = $1 AND id = $2 RETURNING environment_vars",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -26,13 +26,13 @@ pub async fn environment_add_missing(
 /// Records, before the database is made, that the agent may have one. The address becomes `uri` unless it is no
 /// longer `expected_uri`. Returns the address that is recorded then.
 pub async fn database_begin(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     expected_uri: Option<&str>,
     uri: Option<&str>,
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
-        "UPDATE milady_sandboxes SET database_status = 'provisioning', database_error = NULL,
+        "UPDATE public.milady_sandboxes SET database_status = 'provisioning', database_error = NULL,
             database_uri = CASE WHEN database_uri IS NOT DISTINCT FROM $3
                 THEN coalesce($4, database_uri) ELSE database_uri END
         WHERE organization_id = $1 AND id = $2 RETURNING database_uri",
@@ -54,7 +54,7 @@ pub struct NeonProject<'a> {
 
 /// Records that the agent's database is ready. `project` is `None` for a database that is not at Neon.
 pub async fn database_ready(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     project: Option<NeonProject<'_>>,
 ) -> sqlx::Result<()> {
@@ -63,7 +63,7 @@ pub async fn database_ready(
 
 /// Records why the agent's database could not be made.
 pub async fn database_failed(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     error: &str,
 ) -> sqlx::Result<()> {
@@ -71,13 +71,13 @@ pub async fn database_failed(
 }
 
 async fn database_finish(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     project: Option<NeonProject<'_>>,
     error: Option<&str>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET
+        "UPDATE public.milady_sandboxes SET
             database_status = CASE WHEN $5::text IS NULL THEN 'ready' ELSE 'error' END,
             database_error = $5, neon_project_id = coalesce($3, neon_project_id),
             database_uri = coalesce($4, database_uri)

@@ -2,8 +2,8 @@
 //! status may follow which (`domain::agent`).
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::agent::{AgentStatus, BillingStatus};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, UserId};
@@ -27,7 +27,7 @@ pub struct LockedAgent {
 
 /// Locks an agent. A transaction that needs both locks takes `organizations_lock` first.
 pub async fn agent_lock(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
 ) -> sqlx::Result<Option<LockedAgent>> {
     let row = sql!(query!(
@@ -39,7 +39,7 @@ pub async fn agent_lock(
                 AS "needs_cleanup!",
             stop_requested_at IS NOT NULL AS "stop_requested!",
             environment_vars ->> 'MILADY_API_TOKEN' AS api_token
-        FROM milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,
+        FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     ))
@@ -66,14 +66,14 @@ pub struct StatusChange {
 /// Changes an agent's status. `error` replaces the agent's last error, `None` clears it. Returns `false` if the agent
 /// is no longer in the status that the change starts from.
 pub async fn agent_change_status(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     change: StatusChange,
     error: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE milady_sandboxes SET status = $4, error_message = $5,
+        "UPDATE public.milady_sandboxes SET status = $4, error_message = $5,
             error_count = error_count + ($5::text IS NOT NULL)::int, updated_at = $6
         WHERE organization_id = $1 AND id = $2 AND status = $3",
         agent.organization_id.uuid(),
@@ -90,12 +90,12 @@ pub async fn agent_change_status(
 
 /// Accepts a stop. From now on the owner is not charged for running.
 pub async fn agent_request_stop(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET stop_requested_at = coalesce(stop_requested_at, $3),
+        "UPDATE public.milady_sandboxes SET stop_requested_at = coalesce(stop_requested_at, $3),
             updated_at = $3
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
@@ -110,12 +110,12 @@ pub async fn agent_request_stop(
 /// Cancels a stop that no worker has begun: the agent continues to run and is charged again. That needs the gate's
 /// clearance, as a start does.
 pub async fn agent_cancel_stop(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     clearance: &Clearance,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET stop_requested_at = NULL,
+        "UPDATE public.milady_sandboxes SET stop_requested_at = NULL,
             shutdown_warning_sent_at = CASE billing_status
                 WHEN 'suspended' THEN NULL ELSE shutdown_warning_sent_at END,
             scheduled_shutdown_at = CASE billing_status
@@ -134,9 +134,9 @@ pub async fn agent_cancel_stop(
 
 /// Deletes an agent's backups when its deletion is accepted, so that they are not charged for while the job waits for
 /// the host.
-pub async fn agent_delete_backups(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<()> {
+pub async fn agent_delete_backups(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM milady_sandbox_backups b USING milady_sandboxes a
+        "DELETE FROM public.milady_sandbox_backups b USING public.milady_sandboxes a
         WHERE a.id = b.sandbox_record_id AND a.organization_id = $1 AND a.id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
@@ -144,7 +144,7 @@ pub async fn agent_delete_backups(conn: &mut PgConnection, agent: AgentRef) -> s
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE milady_sandboxes SET last_backup_at = NULL WHERE organization_id = $1 AND id = $2",
+        "UPDATE public.milady_sandboxes SET last_backup_at = NULL WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -154,9 +154,17 @@ pub async fn agent_delete_backups(conn: &mut PgConnection, agent: AgentRef) -> s
 }
 
 /// Deletes an agent's row, and its backups with it. Its usage spans and ledger rows stay.
-pub async fn agent_delete(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<()> {
+/// Deletes an agent of which nothing is left outside, and the tombstone that its row leaves.
+pub async fn agent_delete(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM milady_sandboxes WHERE organization_id = $1 AND id = $2",
+        "DELETE FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM cloud.tombstones WHERE organization_id = $1 AND agent_id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )

@@ -10,3 +10,4 @@ pub mod operator;
 pub mod pairing_tokens;
 pub mod placement;
 pub mod records;
+pub mod tombstones;

@@ -2,8 +2,8 @@
 //! gone.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
@@ -12,11 +12,11 @@ use crate::domain::job::JobKind;
 /// since `before`, and agents that billing suspended. Skips agents that another transaction holds, because that
 /// transaction may be about to change what is decided here; the next sweep finds them.
 pub async fn neglected_agents_lock_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<AgentId>> {
     sql!(query_scalar!(
-        "SELECT id FROM milady_sandboxes
+        "SELECT id FROM public.milady_sandboxes
         WHERE (status = 'provisioning' AND updated_at < $1)
             OR (billing_status = 'suspended' AND status <> 'stopped')
             OR (status = 'error' AND "
@@ -43,17 +43,17 @@ pub struct NeglectedAgent {
 
 /// Those of these agents that have no active job and should have no container: suspended agents and failed ones.
 pub async fn agents_to_stop_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[AgentId],
 ) -> sqlx::Result<Vec<NeglectedAgent>> {
     let rows = sql!(query!(
         "SELECT a.id, a.organization_id, a.user_id, a.agent_name, a.status, "
             + NAMES_CONTAINER
             + r#" AS "names_container!", a.billing_status = 'suspended' AS "suspended!"
-        FROM milady_sandboxes a
+        FROM public.milady_sandboxes a
         WHERE a.id = ANY($1) AND (a.billing_status = 'suspended' OR a.status = 'error')
             AND NOT EXISTS (
-            SELECT FROM jobs j
+            SELECT FROM public.jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN "#
             + ACTIVE_STATUSES
             + " AND j.type = ANY($2) AND j.type"
@@ -81,16 +81,16 @@ pub async fn agents_to_stop_of_any_organization(
 /// Ends the starts among these agents that no active job works on: `provisioning` becomes `error` (F13). Returns how
 /// many.
 pub async fn abandoned_starts_fail_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[AgentId],
     error: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let result = sql!(query!(
-        "UPDATE milady_sandboxes a SET status = 'error', error_message = $2,
+        "UPDATE public.milady_sandboxes a SET status = 'error', error_message = $2,
             error_count = error_count + 1, updated_at = $3
         WHERE a.id = ANY($1) AND a.status = 'provisioning' AND NOT EXISTS (
-            SELECT FROM jobs j
+            SELECT FROM public.jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN "
             + ACTIVE_STATUSES
             + " AND j.type = ANY($4) AND j.type"

@@ -2,9 +2,9 @@
 //! admins read here.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use crate::db::page::PagePosition;
+use crate::db::session::Connection;
 use crate::domain::agent::{AgentStatus, BillingStatus};
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 
@@ -42,7 +42,7 @@ pub struct AgentFilter<'a> {
 
 /// One page of agents, newest first, after a position.
 pub async fn agents_page_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     filter: AgentFilter<'_>,
     after: Option<PagePosition>,
     limit: i64,
@@ -51,7 +51,7 @@ pub async fn agents_page_of_any_organization(
         OperatorAgent,
         "SELECT "
             + OPERATOR_AGENT_COLUMNS
-            + " FROM milady_sandboxes
+            + " FROM public.milady_sandboxes
         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)
             AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
         ORDER BY created_at DESC, id DESC LIMIT $5",
@@ -66,11 +66,11 @@ pub async fn agents_page_of_any_organization(
 }
 
 pub async fn agents_count_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     filter: AgentFilter<'_>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM milady_sandboxes
+        r#"SELECT count(*) AS "count!" FROM public.milady_sandboxes
         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)"#,
         filter.status.map(AgentStatus::as_str),
         filter.node_id
@@ -81,14 +81,14 @@ pub async fn agents_count_of_any_organization(
 
 /// The agents whose rows name a host, at most a thousand: those with a container there first, then by age.
 pub async fn host_agents_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
 ) -> sqlx::Result<Vec<OperatorAgent>> {
     sql!(query_as!(
         OperatorAgent,
         "SELECT "
             + OPERATOR_AGENT_COLUMNS
-            + " FROM milady_sandboxes WHERE node_id = $1
+            + " FROM public.milady_sandboxes WHERE node_id = $1
         ORDER BY container_name IS NULL, created_at, id LIMIT 1000",
         node_id
     ))
@@ -105,12 +105,12 @@ pub struct ContainerClaim {
 }
 
 pub async fn claims_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
 ) -> sqlx::Result<Vec<ContainerClaim>> {
     sqlx::query_as!(
         ContainerClaim,
-        "SELECT id AS agent_id, container_name FROM milady_sandboxes WHERE node_id = $1",
+        "SELECT id AS agent_id, container_name FROM public.milady_sandboxes WHERE node_id = $1",
         node_id
     )
     .fetch_all(conn)
@@ -134,13 +134,13 @@ pub struct ContainerAgent {
 }
 
 pub async fn agent_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent_id: AgentId,
 ) -> sqlx::Result<Option<ContainerAgent>> {
     let row = sqlx::query!(
         r#"SELECT organization_id, agent_name, status, billing_status, node_id, container_name,
             docker_image, stop_requested_at IS NOT NULL AS "stop_requested!"
-        FROM milady_sandboxes WHERE id = $1"#,
+        FROM public.milady_sandboxes WHERE id = $1"#,
         agent_id.uuid()
     )
     .fetch_optional(conn)

@@ -1,8 +1,8 @@
 //! `milady_pairing_tokens`. Owns: that a token is used once.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 
 /// A token to be stored. The database holds its hash only.
@@ -20,19 +20,19 @@ pub struct NewPairingToken<'a> {
 
 /// Stores a token, and deletes the agent's expired ones.
 pub async fn pairing_token_insert(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     token: &NewPairingToken<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM milady_pairing_tokens WHERE agent_id = $1 AND expires_at < $2",
+        "DELETE FROM public.milady_pairing_tokens WHERE agent_id = $1 AND expires_at < $2",
         token.agent_id.uuid(),
         now
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "INSERT INTO milady_pairing_tokens (token_hash, organization_id, user_id, agent_id,
+        "INSERT INTO public.milady_pairing_tokens (token_hash, organization_id, user_id, agent_id,
             instance_url, expected_origin, expires_at, created_at)
         VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
         token.hash,
@@ -59,16 +59,16 @@ pub struct RedeemedToken {
 /// is unknown, used, expired or presented from another origin, and if its agent does not run. The token itself says
 /// which organization it is of.
 pub async fn pairing_token_redeem_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     hash: &str,
     origin: &str,
 ) -> sqlx::Result<Option<RedeemedToken>> {
     sqlx::query_as!(
         RedeemedToken,
-        "UPDATE milady_pairing_tokens t SET used_at = billing_clock()
-        FROM milady_sandboxes a
+        "UPDATE public.milady_pairing_tokens t SET used_at = cloud.billing_clock()
+        FROM public.milady_sandboxes a
         WHERE t.token_hash = $1 AND t.expected_origin = $2 AND t.used_at IS NULL
-            AND t.expires_at > billing_clock() AND a.id = t.agent_id
+            AND t.expires_at > cloud.billing_clock() AND a.id = t.agent_id
             AND a.organization_id = t.organization_id AND a.status = 'running'
         RETURNING a.agent_name, a.environment_vars ->> 'MILADY_API_TOKEN' AS api_token",
         hash,

@@ -4,8 +4,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::AgentRef;
 use crate::domain::placement::Ports;
@@ -51,7 +51,7 @@ impl RuntimeRecord {
 }
 
 pub async fn runtime_record_find(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
 ) -> sqlx::Result<Option<RuntimeRecord>> {
     sqlx::query_as!(
@@ -64,7 +64,7 @@ pub async fn runtime_record_find(
             node_id IS NULL AND (sandbox_id IS NOT NULL OR container_name IS NOT NULL)
                 AS "has_unknown_host!",
             status
-        FROM milady_sandboxes WHERE organization_id = $1 AND id = $2"#,
+        FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -74,11 +74,11 @@ pub async fn runtime_record_find(
 
 /// The ports of a host that agents' rows name.
 pub async fn ports_taken_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
 ) -> sqlx::Result<Vec<u16>> {
     let ports = sqlx::query_scalar!(
-        r#"SELECT port AS "port!" FROM milady_sandboxes,
+        r#"SELECT port AS "port!" FROM public.milady_sandboxes,
             LATERAL (VALUES (bridge_port), (web_ui_port)) AS p (port)
         WHERE node_id = $1 AND port IS NOT NULL"#,
         node_id
@@ -106,13 +106,13 @@ pub struct NewPlacement<'a> {
 /// # Errors
 /// A unique violation if another start has taken one of the ports meanwhile.
 pub async fn placement_record(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     placement: NewPlacement<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE milady_sandboxes SET
+        "UPDATE public.milady_sandboxes SET
             former_nodes = CASE WHEN node_id <> $3
                 THEN array_append(array_remove(former_nodes, $3), node_id)
                 ELSE former_nodes END,
@@ -138,12 +138,12 @@ pub async fn placement_record(
 /// # Errors
 /// A unique violation if another start has taken one of the ports meanwhile.
 pub async fn placement_change_ports(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     ports: Ports,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET bridge_port = $3, web_ui_port = $4
+        "UPDATE public.milady_sandboxes SET bridge_port = $3, web_ui_port = $4
         WHERE organization_id = $1 AND id = $2 AND container_name IS NOT NULL",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -167,13 +167,13 @@ pub struct StartedContainer<'a> {
 /// volume holds state that no backup does. An earlier `unsaved_since` is replaced: the start may have restored a backup
 /// over the state that it stood for, and only whether a time is set is ever read.
 pub async fn placement_record_urls(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     container: StartedContainer<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET bridge_url = $3, health_url = $4, docker_image = $5,
+        "UPDATE public.milady_sandboxes SET bridge_url = $3, health_url = $4, docker_image = $5,
             last_heartbeat_at = $6, unsaved_since = $6
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
@@ -190,12 +190,12 @@ pub async fn placement_record_urls(
 
 /// Records that the container is gone. Returns whether the row named one: then the caller frees its slot.
 pub async fn placement_clear(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE milady_sandboxes SET container_name = NULL, bridge_port = NULL, web_ui_port = NULL,
+        "UPDATE public.milady_sandboxes SET container_name = NULL, bridge_port = NULL, web_ui_port = NULL,
             bridge_url = NULL, health_url = NULL, updated_at = $3
         WHERE organization_id = $1 AND id = $2 AND container_name IS NOT NULL",
         agent.organization_id.uuid(),
@@ -209,13 +209,13 @@ pub async fn placement_clear(
 
 /// After a failed start, sets the columns that say where the agent's volume is back to their earlier values.
 pub async fn placement_revert(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     before: &RuntimeRecord,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5,
+        "UPDATE public.milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5,
             unsaved_since = CASE WHEN $6 THEN coalesce(unsaved_since, $7) END
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
@@ -234,12 +234,12 @@ pub async fn placement_revert(
 /// Records since when the volume holds state that no backup does; `None` if a backup holds it all. If a time is already
 /// set, it is kept.
 pub async fn unsaved_since_set(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     since: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET
+        "UPDATE public.milady_sandboxes SET
             unsaved_since = CASE WHEN $3::timestamptz IS NULL THEN NULL
                 ELSE coalesce(unsaved_since, $3) END
         WHERE organization_id = $1 AND id = $2",
@@ -254,12 +254,12 @@ pub async fn unsaved_since_set(
 
 /// Records the directory of the host that an older deployment mounted as the agent's volume.
 pub async fn data_bind_set(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
     directory: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE milady_sandboxes SET data_bind = $3 WHERE organization_id = $1 AND id = $2",
+        "UPDATE public.milady_sandboxes SET data_bind = $3 WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         directory

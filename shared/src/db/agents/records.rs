@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::PgConnection;
 
 use crate::db::page::PagePosition;
+use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, AgentRef, CharacterId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
 
@@ -55,11 +55,11 @@ macro_rules! select_agent_records {
                     AS hourly_rate,
                 nullif(a.total_billed, 'NaN') AS total_billed, a.scheduled_shutdown_at,
                 a.docker_image, a.node_id, a.bridge_url IS NOT NULL AS "reachable!",
-                (SELECT j.type FROM jobs j
+                (SELECT j.type FROM public.jobs j
                     WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
                 + " AND j.type = ANY($2) AND j.type" + HAS_KIND_PREFIX + " AND " + JOB_IS_FOR_AGENT
                 + r#" ORDER BY j.type = $3 DESC, j.created_at LIMIT 1) AS "pending_job?"
-            FROM milady_sandboxes a WHERE a.organization_id = $1 "# + $condition,
+            FROM public.milady_sandboxes a WHERE a.organization_id = $1 "# + $condition,
             $organization_id,
             &JobKind::names() as &[&str],
             JobKind::Delete.as_str(),
@@ -70,7 +70,7 @@ macro_rules! select_agent_records {
 
 /// One page of an organization's agents, newest first, after a position.
 pub async fn agents_page(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     after: Option<PagePosition>,
     limit: i64,
@@ -88,7 +88,7 @@ pub async fn agents_page(
 }
 
 pub async fn agent_find(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent: AgentRef,
 ) -> sqlx::Result<Option<AgentRecord>> {
     select_agent_records!(
@@ -114,7 +114,7 @@ pub struct NewAgent {
 }
 
 pub async fn agent_insert(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     user_id: UserId,
     agent: &NewAgent,
@@ -122,7 +122,7 @@ pub async fn agent_insert(
     now: DateTime<Utc>,
 ) -> sqlx::Result<AgentId> {
     sqlx::query_scalar!(
-        "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, character_id,
+        "INSERT INTO public.milady_sandboxes (organization_id, user_id, agent_name, character_id,
             agent_config, environment_vars, docker_image, hourly_rate, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id",
         organization_id.uuid(),
@@ -141,7 +141,7 @@ pub async fn agent_insert(
 
 /// Whether an organization has a character. The table belongs to another application and may not exist.
 pub async fn character_exists(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     character_id: CharacterId,
 ) -> sqlx::Result<bool> {
@@ -155,7 +155,7 @@ pub async fn character_exists(
     }
     // Not checked at compile time, because our migrations do not create the table.
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM user_characters WHERE id = $1 AND organization_id = $2)",
+        "SELECT EXISTS (SELECT FROM public.user_characters WHERE id = $1 AND organization_id = $2)",
     )
     .bind(character_id)
     .bind(organization_id)

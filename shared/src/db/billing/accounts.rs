@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::OrganizationId;
 
 /// An organization that a billing run has to decide.
@@ -19,20 +19,20 @@ pub struct DueOrganization {
 /// The organizations with an unbilled slice or an agent under dunning that no run has decided up to `through`. Those
 /// that were decided least recently come first.
 pub async fn organizations_due(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     through: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueOrganization>> {
     let rows = sqlx::query!(
         r#"SELECT due.organization_id AS "organization_id!: OrganizationId", count(*) AS "weight!"
         FROM (
-            SELECT organization_id FROM agent_usage_spans
+            SELECT organization_id FROM cloud.agent_usage_spans
             WHERE NOT settled AND started_at < $1
                 AND (billed_through IS NULL OR billed_through < $1)
             UNION ALL
-            SELECT organization_id FROM milady_sandboxes
+            SELECT organization_id FROM public.milady_sandboxes
             WHERE billing_status IN ('warning', 'shutdown_pending')
         ) AS due
-        LEFT JOIN billing_accounts a USING (organization_id)
+        LEFT JOIN cloud.billing_accounts a USING (organization_id)
         WHERE a.decided_through IS NULL OR a.decided_through < $1
         GROUP BY due.organization_id, a.decided_through
         ORDER BY a.decided_through NULLS FIRST, due.organization_id"#,
@@ -67,14 +67,14 @@ pub struct BillingAccounts {
 /// Reads accounts and, in the same statement, billing's clock. The caller must hold the locks of the organizations:
 /// then the ledger rows of one organization are in the order of the clock.
 pub async fn accounts_read(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[OrganizationId],
 ) -> sqlx::Result<BillingAccounts> {
     let rows = sqlx::query!(
         r#"SELECT clock.now AS "now!", a.organization_id AS "organization_id?", a.decided_through,
             a.low_since
-        FROM (SELECT billing_clock() AS now) AS clock
-        LEFT JOIN billing_accounts a ON a.organization_id = ANY($1)"#,
+        FROM (SELECT cloud.billing_clock() AS now) AS clock
+        LEFT JOIN cloud.billing_accounts a ON a.organization_id = ANY($1)"#,
         ids as &[OrganizationId]
     )
     .fetch_all(conn)
@@ -107,13 +107,13 @@ pub struct DecidedAccounts {
 
 /// Records that a run has decided these organizations, and opens accounts for those that had none.
 pub async fn accounts_decide(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     through: DateTime<Utc>,
     now: DateTime<Utc>,
     decided: &DecidedAccounts,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO billing_accounts
+        "INSERT INTO cloud.billing_accounts
             (organization_id, decided_through, low_since, opening_balance, opened_at)
         SELECT d.id, $1, d.low_since, d.opening, $2
         FROM UNNEST($3::uuid[], $4::timestamptz[], $5::numeric[]) AS d (id, low_since, opening)
@@ -132,11 +132,11 @@ pub async fn accounts_decide(
 
 /// The end of the last period that a run decided for an organization.
 pub async fn account_decided_through(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
     let decided = sqlx::query_scalar!(
-        "SELECT decided_through FROM billing_accounts WHERE organization_id = $1",
+        "SELECT decided_through FROM cloud.billing_accounts WHERE organization_id = $1",
         organization_id.uuid()
     )
     .fetch_optional(conn)

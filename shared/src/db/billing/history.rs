@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
 use crate::db::page::PagePosition;
+use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, OrganizationId, TransactionId};
 
 /// A row of an organization's history. Rows of other applications leave our columns empty.
@@ -31,7 +31,7 @@ pub struct LedgerEntry {
 /// One page of an organization's history, newest first, after a position. Rows whose amount is not a number are left
 /// out.
 pub async fn ledger_page(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     agent_id: Option<AgentId>,
     after: Option<PagePosition>,
@@ -42,7 +42,7 @@ pub async fn ledger_page(
         r#"SELECT id, amount, type AS kind_of_row, description, agent_id, period_start, period_end,
             kind, rate, seconds, balance_before, balance_after,
             created_at AT TIME ZONE 'UTC' AS "created_at!", seq
-        FROM credit_transactions
+        FROM public.credit_transactions
         WHERE organization_id = $1 AND amount <> 'NaN'
             AND ($2::uuid IS NULL OR agent_id = $2)
             AND ($3::timestamptz IS NULL OR (

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use crate::db::session::Connection;
 use crate::domain::billing::{Charge, Span, SpanKind, WriteOff};
 use crate::domain::hour::Hour;
 use crate::domain::ids::{
@@ -19,7 +19,6 @@ use crate::domain::timestamp::Timestamp;
 pub struct LedgerRows {
     ids: Vec<TransactionId>,
     organization_ids: Vec<OrganizationId>,
-    user_ids: Vec<UserId>,
     agent_ids: Vec<AgentId>,
     span_ids: Vec<SpanId>,
     row_types: Vec<&'static str>,
@@ -130,7 +129,6 @@ impl LedgerRows {
         let id = sequential_transaction_id(now, self.ids.len(), distinguisher);
         self.ids.push(id);
         self.organization_ids.push(row.organization_id);
-        self.user_ids.push(span.user_id);
         self.agent_ids.push(span.agent_id);
         self.span_ids.push(span.id);
         self.row_types.push(row.row_type);
@@ -163,26 +161,26 @@ impl LedgerRows {
     }
 }
 
-/// Appends the rows in the given order, with ascending `seq`.
+/// Appends the rows in the given order, with ascending `seq`. A charge names no user: the column refers to `users`, and
+/// a user who was deleted must not end the charging (F38). The span holds who it was.
 ///
 /// # Errors
 /// A unique key forbids charging a slice twice.
 pub async fn ledger_append(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     rows: &LedgerRows,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO credit_transactions (id, organization_id, user_id, agent_id, usage_span_id,
+        "INSERT INTO public.credit_transactions (id, organization_id, agent_id, usage_span_id,
             type, kind, period_start, period_end, rate, seconds, amount, balance_before,
             balance_after, description, metadata, created_at, seq)
-        SELECT d.*, $17::timestamptz AT TIME ZONE 'UTC', nextval('credit_ledger_seq')
-        FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
-            $7::text[], $8::timestamptz[], $9::timestamptz[], $10::numeric[], $11::numeric[],
-            $12::numeric[], $13::numeric[], $14::numeric[], $15::text[], $16::jsonb[]) AS d",
+        SELECT d.*, $16::timestamptz AT TIME ZONE 'UTC', nextval('cloud.credit_ledger_seq')
+        FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
+            $7::timestamptz[], $8::timestamptz[], $9::numeric[], $10::numeric[], $11::numeric[],
+            $12::numeric[], $13::numeric[], $14::text[], $15::jsonb[]) AS d",
         &rows.ids as &[TransactionId],
         &rows.organization_ids as &[OrganizationId],
-        &rows.user_ids as &[UserId],
         &rows.agent_ids as &[AgentId],
         &rows.span_ids as &[SpanId],
         &rows.row_types as &[&str],
@@ -216,16 +214,16 @@ pub struct CreditGrant<'a> {
 
 /// Appends the row of a grant. The caller must hold the organization's lock.
 pub async fn ledger_grant(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     grant: &CreditGrant<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<TransactionId> {
     let balance_after = grant.balance_before + grant.amount;
     sqlx::query_scalar!(
-        "INSERT INTO credit_transactions (organization_id, user_id, amount, type, description,
+        "INSERT INTO public.credit_transactions (organization_id, user_id, amount, type, description,
             metadata, balance_before, balance_after, seq, created_at)
         VALUES ($1, $2, $3, 'credit', $4, '{\"kind\": \"grant\"}', $5, $6,
-            nextval('credit_ledger_seq'), $7)
+            nextval('cloud.credit_ledger_seq'), $7)
         RETURNING id",
         grant.organization_id.uuid(),
         grant.user_id.uuid(),

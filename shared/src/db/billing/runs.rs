@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+
+use crate::db::session::Connection;
 
 /// The figures of a billing run.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +26,13 @@ pub struct RunCounts {
 
 /// Records that a run began. Returns the run's id.
 pub async fn run_start(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     period_end: DateTime<Utc>,
     source: &str,
     started_at: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        "INSERT INTO billing_runs (period_end, source, started_at) VALUES ($1, $2, $3) RETURNING id",
+        "INSERT INTO cloud.billing_runs (period_end, source, started_at) VALUES ($1, $2, $3) RETURNING id",
         period_end,
         source,
         started_at
@@ -42,13 +43,13 @@ pub async fn run_start(
 
 /// Records how a run ended. Returns the time of billing's clock.
 pub async fn run_finish(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     id: i64,
     complete: bool,
     counts: &RunCounts,
 ) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar!(
-        r#"UPDATE billing_runs SET finished_at = billing_clock(), complete = $2, organizations = $3,
+        r#"UPDATE cloud.billing_runs SET finished_at = cloud.billing_clock(), complete = $2, organizations = $3,
             agents_processed = $4, agents_billed = $5, slices = $6, warned = $7, suspended = $8,
             errors = $9, repaired_spans = $10, revenue = $11, owed = $12, written_off = $13, uncollected = $14
         WHERE id = $1 RETURNING finished_at AS "finished_at!""#,

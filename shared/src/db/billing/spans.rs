@@ -2,8 +2,8 @@
 //! the triggers missed. Triggers open and close spans.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::billing::{Span, SpanKind, SpanProgress};
 use crate::domain::ids::{OrganizationId, SpanId};
 
@@ -16,7 +16,7 @@ pub struct OwnedSpan {
 
 /// The spans of these organizations that are not settled and began before `before`.
 pub async fn spans_unsettled(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_ids: &[OrganizationId],
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OwnedSpan>> {
@@ -25,7 +25,7 @@ pub async fn spans_unsettled(
             CASE WHEN hourly_rate >= 0 AND hourly_rate <> 'NaN' THEN hourly_rate END AS hourly_rate,
             hourly_rate IS NULL OR (hourly_rate >= 0 AND hourly_rate <> 'NaN') AS "valid!",
             started_at, ended_at, billed_through
-        FROM agent_usage_spans
+        FROM cloud.agent_usage_spans
         WHERE organization_id = ANY($1) AND NOT settled AND started_at < $2"#,
         organization_ids as &[OrganizationId],
         before
@@ -55,7 +55,7 @@ pub async fn spans_unsettled(
 /// Moves the billing marks of spans, each only if it is still where it was read. Returns how many moved: fewer than
 /// `progress` has means that another transaction moved one.
 pub async fn spans_advance(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     progress: &[SpanProgress],
     closed_reason: Option<&str>,
 ) -> sqlx::Result<usize> {
@@ -64,7 +64,7 @@ pub async fn spans_advance(
     let through: Vec<DateTime<Utc>> = progress.iter().map(|span| span.billed_through).collect();
     let settled: Vec<bool> = progress.iter().map(|span| span.settled).collect();
     let result = sqlx::query!(
-        "UPDATE agent_usage_spans s
+        "UPDATE cloud.agent_usage_spans s
         SET billed_through = p.through, settled = p.settled,
             closed_reason = coalesce($5, s.closed_reason)
         FROM UNNEST($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bool[])
@@ -82,14 +82,14 @@ pub async fn spans_advance(
 }
 
 /// Compares the open spans with those that the agents' statuses call for. Returns how many do not match.
-pub async fn spans_mismatched_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<i64> {
+pub async fn spans_mismatched_of_any_organization(conn: &mut Connection) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
             SELECT id, organization_id, hourly_rate,
-                metered_kind(status, billing_status, stop_requested_at, last_backup_at) AS kind
-            FROM milady_sandboxes
+                cloud.metered_kind(status, billing_status, stop_requested_at, last_backup_at) AS kind
+            FROM public.milady_sandboxes
         ) AS a
-        FULL JOIN (SELECT * FROM agent_usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
+        FULL JOIN (SELECT * FROM cloud.agent_usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
         WHERE a.kind IS DISTINCT FROM s.kind
             OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
             OR (s.kind = 'running' AND s.hourly_rate IS DISTINCT FROM a.hourly_rate)"#
@@ -100,14 +100,14 @@ pub async fn spans_mismatched_of_any_organization(conn: &mut PgConnection) -> sq
 
 /// Ends open spans that their agent's status does not call for. Such a span ends at its billing mark, because in doubt
 /// the owner does not pay. Returns how many were ended.
-pub async fn spans_end_unwanted_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<u64> {
+pub async fn spans_end_unwanted_of_any_organization(conn: &mut Connection) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "UPDATE agent_usage_spans s
+        "UPDATE cloud.agent_usage_spans s
         SET ended_at = coalesce(s.billed_through, s.started_at), closed_reason = 'repaired'
         WHERE s.ended_at IS NULL AND NOT EXISTS (
-            SELECT FROM milady_sandboxes a
+            SELECT FROM public.milady_sandboxes a
             WHERE a.id = s.agent_id AND a.organization_id = s.organization_id
-                AND s.kind = metered_kind(
+                AND s.kind = cloud.metered_kind(
                     a.status, a.billing_status, a.stop_requested_at, a.last_backup_at)
                 AND (s.kind = 'idle' OR s.hourly_rate IS NOT DISTINCT FROM a.hourly_rate))"
     )
@@ -118,21 +118,21 @@ pub async fn spans_end_unwanted_of_any_organization(conn: &mut PgConnection) -> 
 
 /// Opens the spans that agents' states call for and that do not exist. They start now, not in the past. Returns how
 /// many were opened.
-pub async fn spans_open_missing_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<u64> {
+pub async fn spans_open_missing_of_any_organization(conn: &mut Connection) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "INSERT INTO agent_usage_spans (agent_id, agent_created_at, organization_id, user_id,
+        "INSERT INTO cloud.agent_usage_spans (agent_id, agent_created_at, organization_id, user_id,
             agent_name, kind, hourly_rate, started_at)
         SELECT a.id, a.created_at, a.organization_id, a.user_id, a.agent_name, a.kind,
             CASE WHEN a.kind = 'running' THEN a.hourly_rate END,
-            greatest(billing_clock(), (SELECT max(ended_at) FROM agent_usage_spans s
+            greatest(cloud.billing_clock(), (SELECT max(ended_at) FROM cloud.agent_usage_spans s
                 WHERE s.agent_id = a.id))
         FROM (
-            SELECT a.*, metered_kind(
+            SELECT a.*, cloud.metered_kind(
                 a.status, a.billing_status, a.stop_requested_at, a.last_backup_at) AS kind
-            FROM milady_sandboxes a
-            WHERE metered_kind(
+            FROM public.milady_sandboxes a
+            WHERE cloud.metered_kind(
                     a.status, a.billing_status, a.stop_requested_at, a.last_backup_at) IS NOT NULL
-                AND NOT EXISTS (SELECT FROM agent_usage_spans s
+                AND NOT EXISTS (SELECT FROM cloud.agent_usage_spans s
                     WHERE s.agent_id = a.id AND s.ended_at IS NULL)
             ORDER BY a.id FOR NO KEY UPDATE OF a
         ) AS a

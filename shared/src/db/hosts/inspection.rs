@@ -2,11 +2,11 @@
 //! observed. No request of a tenant comes here.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use super::coordinates::HostCoordinates;
 use super::registry::HostRecord;
 use crate::db::agents::lifecycle::StatusChange;
+use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{AgentRow, HostRow, HostStatus};
 use crate::domain::ids::AgentId;
@@ -20,12 +20,12 @@ pub struct FleetHost {
 
 /// All hosts, enabled or not. The least recently inspected come first: if a run ends early, the next one begins with
 /// those it left out.
-pub async fn hosts_all(conn: &mut PgConnection) -> sqlx::Result<Vec<FleetHost>> {
+pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
     let records = sql!(query_as!(
         HostRecord,
         "SELECT "
             + HOST_COLUMNS
-            + " FROM docker_nodes ORDER BY last_health_check NULLS FIRST, node_id"
+            + " FROM public.docker_nodes ORDER BY last_health_check NULLS FIRST, node_id"
     ))
     .fetch_all(conn)
     .await?;
@@ -65,10 +65,10 @@ pub struct ExpectedAgent {
 /// The agents that should run on a host. Those with the oldest heartbeat come first, so that a run that ends early does
 /// not leave out the same agents each time.
 pub async fn agents_expected_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
 ) -> sqlx::Result<Vec<ExpectedAgent>> {
     let rows = sqlx::query!(
-        r#"SELECT id, node_id AS "node_id!", web_ui_port FROM milady_sandboxes
+        r#"SELECT id, node_id AS "node_id!", web_ui_port FROM public.milady_sandboxes
         WHERE status IN ('running', 'disconnected') AND node_id IS NOT NULL
         ORDER BY last_heartbeat_at NULLS FIRST, id"#
     )
@@ -83,9 +83,9 @@ pub async fn agents_expected_of_any_organization(
 }
 
 /// All agents, with and without a host.
-pub async fn agents_of_any_organization(conn: &mut PgConnection) -> sqlx::Result<Vec<AgentRow>> {
+pub async fn agents_of_any_organization(conn: &mut Connection) -> sqlx::Result<Vec<AgentRow>> {
     let rows = sql!(query!(
-        "SELECT " + AGENT_ROW_COLUMNS + " FROM milady_sandboxes"
+        "SELECT " + AGENT_ROW_COLUMNS + " FROM public.milady_sandboxes"
     ))
     .fetch_all(conn)
     .await?;
@@ -110,11 +110,11 @@ pub async fn agents_of_any_organization(conn: &mut PgConnection) -> sqlx::Result
 
 /// How many of our jobs are due and wait for a worker.
 pub async fn jobs_waiting_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sql!(query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM jobs
+        r#"SELECT count(*) AS "count!" FROM public.jobs
         WHERE status = 'pending' AND scheduled_for <= $1 AND type = ANY($2) AND type"#
             + HAS_KIND_PREFIX,
         now.naive_utc(),
@@ -126,13 +126,13 @@ pub async fn jobs_waiting_of_any_organization(
 
 /// Records that these agents answered (F18). Skips an agent that another transaction holds: the next run records it.
 pub async fn heartbeats_record_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent_ids: &[AgentId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "UPDATE milady_sandboxes SET last_heartbeat_at = $2 WHERE id IN (
-            SELECT id FROM milady_sandboxes
+        "UPDATE public.milady_sandboxes SET last_heartbeat_at = $2 WHERE id IN (
+            SELECT id FROM public.milady_sandboxes
             WHERE id = ANY($1) AND status IN ('running', 'disconnected')
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)",
         agent_ids as &[AgentId],
@@ -152,10 +152,7 @@ pub struct HostCheck {
 
 /// Records the status of inspected hosts. Locks them in the order of their names, as `slots_reconcile` does,
 /// so that the two cannot deadlock.
-pub async fn hosts_record_checks(
-    conn: &mut PgConnection,
-    checks: &[HostCheck],
-) -> sqlx::Result<u64> {
+pub async fn hosts_record_checks(conn: &mut Connection, checks: &[HostCheck]) -> sqlx::Result<u64> {
     let node_ids: Vec<String> = checks.iter().map(|check| check.node_id.clone()).collect();
     let statuses: Vec<String> = checks
         .iter()
@@ -163,11 +160,11 @@ pub async fn hosts_record_checks(
         .collect();
     let times: Vec<DateTime<Utc>> = checks.iter().map(|check| check.checked_at).collect();
     let result = sqlx::query!(
-        "UPDATE docker_nodes n SET status = found.status, last_health_check = found.at
+        "UPDATE public.docker_nodes n SET status = found.status, last_health_check = found.at
         FROM (
             SELECT f.node_id, f.status, f.at
             FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS f (node_id, status, at)
-            JOIN docker_nodes locked USING (node_id) ORDER BY node_id FOR NO KEY UPDATE OF locked
+            JOIN public.docker_nodes locked USING (node_id) ORDER BY node_id FOR NO KEY UPDATE OF locked
         ) AS found
         WHERE n.node_id = found.node_id",
         &node_ids,
@@ -182,14 +179,14 @@ pub async fn hosts_record_checks(
 /// Changes the status of agents. Skips agents that are no longer in the status that the change starts from, and
 /// agents that another transaction holds. Returns the agents that changed.
 pub async fn agents_change_status_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent_ids: &[AgentId],
     change: StatusChange,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<AgentId>> {
     sqlx::query_scalar!(
-        "UPDATE milady_sandboxes SET status = $3, updated_at = $4 WHERE id IN (
-            SELECT id FROM milady_sandboxes WHERE id = ANY($1) AND status = $2
+        "UPDATE public.milady_sandboxes SET status = $3, updated_at = $4 WHERE id IN (
+            SELECT id FROM public.milady_sandboxes WHERE id = ANY($1) AND status = $2
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING id",
         agent_ids as &[AgentId],

@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::HostId;
 
 /// A host's row.
@@ -29,7 +29,7 @@ pub struct HostRecord {
 
 /// One page of hosts in the order of their names, after a name.
 pub async fn hosts_page(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     after: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<HostRecord>> {
@@ -38,7 +38,7 @@ pub async fn hosts_page(
         "SELECT "
             + HOST_COLUMNS
             + r#"
-        FROM docker_nodes WHERE $1::text IS NULL OR node_id COLLATE "C" > $1
+        FROM public.docker_nodes WHERE $1::text IS NULL OR node_id COLLATE "C" > $1
         ORDER BY node_id COLLATE "C" LIMIT $2"#,
         after,
         limit
@@ -47,19 +47,16 @@ pub async fn hosts_page(
     .await
 }
 
-pub async fn hosts_count(conn: &mut PgConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM docker_nodes"#)
+pub async fn hosts_count(conn: &mut Connection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM public.docker_nodes"#)
         .fetch_one(conn)
         .await
 }
 
-pub async fn host_record(
-    conn: &mut PgConnection,
-    node_id: &str,
-) -> sqlx::Result<Option<HostRecord>> {
+pub async fn host_record(conn: &mut Connection, node_id: &str) -> sqlx::Result<Option<HostRecord>> {
     sql!(query_as!(
         HostRecord,
-        "SELECT " + HOST_COLUMNS + " FROM docker_nodes WHERE node_id = $1",
+        "SELECT " + HOST_COLUMNS + " FROM public.docker_nodes WHERE node_id = $1",
         node_id
     ))
     .fetch_optional(conn)
@@ -79,13 +76,13 @@ pub struct NewHost {
 /// # Errors
 /// A unique violation if a host of that name exists.
 pub async fn host_insert(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     host: &NewHost,
     now: DateTime<Utc>,
 ) -> sqlx::Result<HostRecord> {
     sql!(query_as!(
         HostRecord,
-        "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, capacity,
+        "INSERT INTO public.docker_nodes (node_id, hostname, ssh_port, ssh_user, capacity,
             host_key_fingerprint, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
         RETURNING "
@@ -117,7 +114,7 @@ pub struct HostChanges {
 
 /// Changes a host; `None` if there is no host of that name.
 pub async fn host_change(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
     changes: &HostChanges,
     now: DateTime<Utc>,
@@ -125,7 +122,7 @@ pub async fn host_change(
     let pin = &changes.host_key_fingerprint;
     sql!(query_as!(
         HostRecord,
-        "UPDATE docker_nodes SET hostname = coalesce($2, hostname), ssh_port = coalesce($3, ssh_port),
+        "UPDATE public.docker_nodes SET hostname = coalesce($2, hostname), ssh_port = coalesce($3, ssh_port),
             ssh_user = coalesce($4, ssh_user), capacity = coalesce($5, capacity),
             enabled = coalesce($6, enabled), metadata = coalesce($7, metadata),
             host_key_fingerprint = CASE WHEN $8 THEN $9 ELSE host_key_fingerprint END,
@@ -150,14 +147,14 @@ pub async fn host_change(
 
 /// Records what a check of a host found. Returns the status before; `None` if the host was removed meanwhile.
 pub async fn host_record_check(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
     status: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
-        "WITH before AS (SELECT id, status FROM docker_nodes WHERE node_id = $1 FOR NO KEY UPDATE)
-        UPDATE docker_nodes n SET status = $2, last_health_check = $3, updated_at = $3
+        "WITH before AS (SELECT id, status FROM public.docker_nodes WHERE node_id = $1 FOR NO KEY UPDATE)
+        UPDATE public.docker_nodes n SET status = $2, last_health_check = $3, updated_at = $3
         FROM before WHERE n.id = before.id RETURNING before.status",
         node_id,
         status,
@@ -169,9 +166,9 @@ pub async fn host_record_check(
 
 /// Locks a host, so that nobody takes a slot of it until the transaction ends. Returns `false` if there is no host of
 /// that name.
-pub async fn host_lock(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<bool> {
+pub async fn host_lock(conn: &mut Connection, node_id: &str) -> sqlx::Result<bool> {
     let row = sqlx::query!(
-        "SELECT id FROM docker_nodes WHERE node_id = $1 FOR UPDATE",
+        "SELECT id FROM public.docker_nodes WHERE node_id = $1 FOR UPDATE",
         node_id
     )
     .fetch_optional(conn)
@@ -186,31 +183,38 @@ pub struct HostUsage {
     pub active: i64,
     /// Other agents whose volume there holds state that no backup does.
     pub unsaved: i64,
+    /// Deleted agents of which something is left there. It would be forgotten with the host.
+    pub tombstones: i64,
 }
 
 /// The caller must have locked the host with an earlier statement: this one does not see what is committed while it
 /// waits.
 pub async fn host_usage_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     node_id: &str,
 ) -> sqlx::Result<HostUsage> {
     sqlx::query_as!(
         HostUsage,
         r#"SELECT count(*) FILTER (WHERE active) AS "active!",
-            count(*) FILTER (WHERE unsaved AND NOT active) AS "unsaved!"
+            count(*) FILTER (WHERE unsaved AND NOT active) AS "unsaved!",
+            (SELECT count(*) FROM cloud.tombstones WHERE node_id = $1 OR $1 = ANY(former_nodes))
+                AS "tombstones!"
         FROM (SELECT unsaved_since IS NOT NULL AS unsaved,
                 status IN ('provisioning', 'running', 'disconnected')
                     OR (container_name IS NOT NULL AND status NOT IN ('stopped', 'pending')) AS active
-            FROM milady_sandboxes WHERE node_id = $1) AS agents"#,
+            FROM public.milady_sandboxes WHERE node_id = $1) AS agents"#,
         node_id
     )
     .fetch_one(conn)
     .await
 }
 
-pub async fn host_delete(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM docker_nodes WHERE node_id = $1", node_id)
-        .execute(conn)
-        .await?;
+pub async fn host_delete(conn: &mut Connection, node_id: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM public.docker_nodes WHERE node_id = $1",
+        node_id
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

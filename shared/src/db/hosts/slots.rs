@@ -1,12 +1,12 @@
 //! `docker_nodes.allocated_count`. Owns: the slots of hosts. An agent holds a slot as long as its row names a
 //! container.
 
-use sqlx::PgConnection;
+use crate::db::session::Connection;
 
 /// Takes a slot of a host. Returns `false` if the host has no free slot or is disabled (F17).
-pub async fn slot_take(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<bool> {
+pub async fn slot_take(conn: &mut Connection, node_id: &str) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE docker_nodes SET allocated_count = allocated_count + 1, updated_at = billing_clock()
+        "UPDATE public.docker_nodes SET allocated_count = allocated_count + 1, updated_at = cloud.billing_clock()
         WHERE node_id = $1 AND enabled AND allocated_count < capacity",
         node_id
     )
@@ -15,10 +15,10 @@ pub async fn slot_take(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<b
     Ok(result.rows_affected() == 1)
 }
 
-pub async fn slot_free(conn: &mut PgConnection, node_id: &str) -> sqlx::Result<()> {
+pub async fn slot_free(conn: &mut Connection, node_id: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE docker_nodes SET allocated_count = greatest(allocated_count - 1, 0),
-            updated_at = billing_clock()
+        "UPDATE public.docker_nodes SET allocated_count = greatest(allocated_count - 1, 0),
+            updated_at = cloud.billing_clock()
         WHERE node_id = $1",
         node_id
     )
@@ -37,25 +37,27 @@ pub struct SlotCorrection {
 
 /// Sets each host's count of taken slots to the number of rows that hold one: rows that name a container on the
 /// host, except those of stopped and pending agents, because an older web app frees the slot and leaves the name in
-/// the row. Returns the corrections by host.
+/// the row; and tombstones of agents whose container is not removed yet. Returns the corrections by host.
 ///
 /// Locks all hosts until the transaction ends, and before it counts: a transaction that takes a slot meanwhile either
 /// committed its row before the count or waits for it (F17).
-pub async fn slots_reconcile(conn: &mut PgConnection) -> sqlx::Result<Vec<SlotCorrection>> {
+pub async fn slots_reconcile(conn: &mut Connection) -> sqlx::Result<Vec<SlotCorrection>> {
     // A statement of its own: the snapshot of the next one begins when all locks are held.
-    sqlx::query!("SELECT FROM docker_nodes ORDER BY node_id FOR NO KEY UPDATE")
+    sqlx::query!("SELECT FROM public.docker_nodes ORDER BY node_id FOR NO KEY UPDATE")
         .execute(&mut *conn)
         .await?;
     sqlx::query_as!(
         SlotCorrection,
         r#"WITH held AS (
-            SELECT n.node_id, n.allocated_count AS before, count(a.id)::integer AS after
-            FROM docker_nodes n
-            LEFT JOIN milady_sandboxes a ON a.node_id = n.node_id AND a.container_name IS NOT NULL
+            SELECT n.node_id, n.allocated_count AS before,
+                (count(a.id) + (SELECT count(*) FROM cloud.tombstones t
+                    WHERE t.node_id = n.node_id AND t.holds_slot))::integer AS after
+            FROM public.docker_nodes n
+            LEFT JOIN public.milady_sandboxes a ON a.node_id = n.node_id AND a.container_name IS NOT NULL
                 AND a.status NOT IN ('stopped', 'pending')
             GROUP BY n.node_id, n.allocated_count
         ), changed AS (
-            UPDATE docker_nodes n SET allocated_count = held.after, updated_at = billing_clock()
+            UPDATE public.docker_nodes n SET allocated_count = held.after, updated_at = cloud.billing_clock()
             FROM held WHERE n.node_id = held.node_id AND held.before <> held.after
             RETURNING n.node_id, held.before, held.after
         )

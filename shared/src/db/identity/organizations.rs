@@ -1,8 +1,8 @@
 //! `organizations`. Owns: the row lock that every transaction about money holds, and relative changes of the balance.
 
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
 
@@ -15,14 +15,14 @@ pub struct LockedOrganization {
 
 /// Locks organizations in the order of their ids. Ids without a row are left out.
 pub async fn organizations_lock(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[OrganizationId],
 ) -> sqlx::Result<Vec<LockedOrganization>> {
     let rows = sql!(query!(
         "SELECT id, "
             + VALID_BALANCE
             + " AS balance
-        FROM organizations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        FROM public.organizations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         ids as &[OrganizationId]
     ))
     .fetch_all(conn)
@@ -39,12 +39,12 @@ pub async fn organizations_lock(
 /// # Errors
 /// A check constraint forbids balances below zero.
 pub async fn organizations_debit(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[OrganizationId],
     amounts: &[Decimal],
 ) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "UPDATE organizations o SET credit_balance = o.credit_balance - c.amount
+        "UPDATE public.organizations o SET credit_balance = o.credit_balance - c.amount
         FROM UNNEST($1::uuid[], $2::numeric[]) AS c (id, amount) WHERE o.id = c.id",
         ids as &[OrganizationId],
         amounts
@@ -56,11 +56,11 @@ pub async fn organizations_debit(
 
 /// `None` if there is no such organization, or its row holds no valid amount.
 pub async fn organization_balance(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     id: OrganizationId,
 ) -> sqlx::Result<Option<Money>> {
     let balance = sql!(query_scalar!(
-        "SELECT " + VALID_BALANCE + " FROM organizations WHERE id = $1",
+        "SELECT " + VALID_BALANCE + " FROM public.organizations WHERE id = $1",
         id.uuid()
     ))
     .fetch_optional(conn)

@@ -2,8 +2,8 @@
 //! the look-ups, and recording that a key was used.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::{ApiKeyId, OrganizationId, UserId};
 
 /// The user that a credential stands for, as the database says now.
@@ -35,7 +35,7 @@ pub struct ApiKey {
 
 /// Finds the user of a key by the SHA-256 of the key, in hex.
 pub async fn principal_by_key_hash(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     key_hash: &str,
 ) -> sqlx::Result<Option<Principal>> {
     principal_by_key(conn, Some(key_hash), None).await
@@ -43,7 +43,7 @@ pub async fn principal_by_key_hash(
 
 /// Finds the user of a key by the key's id.
 pub async fn principal_by_key_id(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     key_id: ApiKeyId,
 ) -> sqlx::Result<Option<Principal>> {
     principal_by_key(conn, None, Some(key_id)).await
@@ -51,7 +51,7 @@ pub async fn principal_by_key_id(
 
 /// Finds the user of the key with this hash or this id. The organization is the user's, not the key's.
 async fn principal_by_key(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     key_hash: Option<&str>,
     key_id: Option<ApiKeyId>,
 ) -> sqlx::Result<Option<Principal>> {
@@ -63,10 +63,10 @@ async fn principal_by_key(
             clock.now AS "now!", "#
             + PRINCIPAL_COLUMNS
             + "
-        FROM (SELECT now, now AT TIME ZONE 'UTC' AS utc FROM billing_clock() AS now) AS clock
-        JOIN api_keys k ON k.key_hash = $1 OR k.id = $2
-        JOIN users u ON u.id = k.user_id
-        LEFT JOIN organizations o ON o.id = u.organization_id",
+        FROM (SELECT now, now AT TIME ZONE 'UTC' AS utc FROM cloud.billing_clock() AS now) AS clock
+        JOIN public.api_keys k ON k.key_hash = $1 OR k.id = $2
+        JOIN public.users u ON u.id = k.user_id
+        LEFT JOIN public.organizations o ON o.id = u.organization_id",
         key_hash,
         key_id.map(ApiKeyId::uuid)
     ))
@@ -89,14 +89,14 @@ async fn principal_by_key(
 
 /// Finds a user by their id at Privy.
 pub async fn principal_by_privy_id(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     privy_user_id: &str,
 ) -> sqlx::Result<Option<Principal>> {
     let row = sql!(query!(
-        r#"SELECT billing_clock() AS "now!", "#
+        r#"SELECT cloud.billing_clock() AS "now!", "#
             + PRINCIPAL_COLUMNS
             + "
-        FROM users u LEFT JOIN organizations o ON o.id = u.organization_id
+        FROM public.users u LEFT JOIN public.organizations o ON o.id = u.organization_id
         WHERE u.privy_user_id = $1",
         privy_user_id
     ))
@@ -114,11 +114,11 @@ pub async fn principal_by_privy_id(
 }
 
 /// Records that a key was used. Skips a locked row: the request does not wait for it.
-pub async fn api_key_touch(conn: &mut PgConnection, key_id: ApiKeyId) -> sqlx::Result<()> {
+pub async fn api_key_touch(conn: &mut Connection, key_id: ApiKeyId) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE api_keys SET last_used_at = billing_clock() AT TIME ZONE 'UTC',
+        "UPDATE public.api_keys SET last_used_at = cloud.billing_clock() AT TIME ZONE 'UTC',
             usage_count = usage_count + 1
-        WHERE id = (SELECT id FROM api_keys WHERE id = $1 FOR UPDATE SKIP LOCKED)",
+        WHERE id = (SELECT id FROM public.api_keys WHERE id = $1 FOR UPDATE SKIP LOCKED)",
         key_id.uuid()
     )
     .execute(conn)

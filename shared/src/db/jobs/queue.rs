@@ -1,10 +1,11 @@
 //! `jobs` as requests see them. Owns: enqueueing, reading and superseding. A partial unique index allows one active
-//! job of each class (start, stop) per agent. Does not own: what a worker writes (`worker`).
+//! job of each class (start, stop) per agent. The user of a job stands in `data` only: the column refers to `users`, and
+//! in an existing deployment it would keep them from being deleted. Does not own: what a worker writes (`worker`).
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId, UserId};
 use crate::domain::job::{
@@ -34,25 +35,22 @@ impl StopJob {
 
 /// Enqueues a suspend job per agent, except for agents that have an active stop job.
 pub async fn suspensions_enqueue(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     stops: &[StopJob],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let organization_ids: Vec<OrganizationId> =
         stops.iter().map(|stop| stop.organization_id).collect();
-    let user_ids: Vec<UserId> = stops.iter().map(|stop| stop.user_id).collect();
     let agent_ids: Vec<AgentId> = stops.iter().map(|stop| stop.agent_id).collect();
     let data: Vec<Value> = stops.iter().map(StopJob::data).collect();
     let kind = JobKind::Suspend;
     sql!(query!(
-        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, scheduled_for,
+        "INSERT INTO public.jobs (type, class, organization_id, agent_id, data, scheduled_for,
             created_at, updated_at)
-        SELECT $6, $7, s.organization_id, s.user_id, s.agent_id, s.data, $5, $5, $5
-        FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[])
-            AS s (organization_id, user_id, agent_id, data) "
+        SELECT $5, $6, s.organization_id, s.agent_id, s.data, $4, $4, $4
+        FROM UNNEST($1::uuid[], $2::uuid[], $3::jsonb[]) AS s (organization_id, agent_id, data) "
             + UNLESS_ONE_IS_ACTIVE,
         &organization_ids as &[OrganizationId],
-        &user_ids as &[UserId],
         &agent_ids as &[AgentId],
         &data,
         now.naive_utc(),
@@ -91,7 +89,7 @@ pub struct StartJob<'a> {
 ///
 /// ```compile_fail,E0308
 /// # use shared::db::jobs::queue::{StartJob, start_enqueue};
-/// # async fn forgot_the_gate(conn: &mut sqlx::PgConnection, start: StartJob<'_>) {
+/// # async fn forgot_the_gate(conn: &mut sqlx::Connection, start: StartJob<'_>) {
 /// let now = chrono::DateTime::UNIX_EPOCH;
 /// let agent = shared::domain::ids::AgentRef {
 ///     organization_id: shared::domain::ids::OrganizationId::new(uuid::Uuid::nil()),
@@ -101,7 +99,7 @@ pub struct StartJob<'a> {
 /// # }
 /// ```
 pub async fn start_enqueue(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     clearance: &Clearance,
     start: &StartJob<'_>,
     now: DateTime<Utc>,
@@ -115,16 +113,15 @@ pub async fn start_enqueue(
         data["backupId"] = json!(backup_id);
     }
     sql!(query_scalar!(
-        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, webhook_url,
+        "INSERT INTO public.jobs (type, class, organization_id, agent_id, data, webhook_url,
             webhook_secret, webhook_status, estimated_completion_at, scheduled_for, created_at,
             updated_at)
-        VALUES ($1, $10, $2, $3, $4, $5, $6, $7,
-            CASE WHEN $6::text IS NOT NULL THEN 'pending' END, $8, $9, $9, $9) "
+        VALUES ($1, $9, $2, $3, $4, $5, $6,
+            CASE WHEN $5::text IS NOT NULL THEN 'pending' END, $7, $8, $8, $8) "
             + UNLESS_ONE_IS_ACTIVE
             + " RETURNING id",
         start.kind.as_str(),
         organization_id.uuid(),
-        start.user_id.uuid(),
         agent_id.uuid(),
         data,
         start.webhook.map(|webhook| webhook.url),
@@ -139,20 +136,19 @@ pub async fn start_enqueue(
 
 /// Enqueues the job that stops or deletes an agent for its owner. Returns `None` if the agent has an active stop job.
 pub async fn stop_enqueue(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     kind: JobKind,
     stop: &StopJob,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<JobId>> {
     sql!(query_scalar!(
-        "INSERT INTO jobs (type, class, organization_id, user_id, agent_id, data, scheduled_for,
+        "INSERT INTO public.jobs (type, class, organization_id, agent_id, data, scheduled_for,
             created_at, updated_at)
-        VALUES ($1, $7, $2, $3, $4, $5, $6, $6, $6) "
+        VALUES ($1, $6, $2, $3, $4, $5, $5, $5) "
             + UNLESS_ONE_IS_ACTIVE
             + " RETURNING id",
         kind.as_str(),
         stop.organization_id.uuid(),
-        stop.user_id.uuid(),
         stop.agent_id.uuid(),
         stop.data(),
         now.naive_utc(),
@@ -177,11 +173,11 @@ pub struct ActiveJob {
 
 /// The active jobs of an agent, including those of an older web app. If the caller holds the agent's lock, the result
 /// stays true until the transaction ends.
-pub async fn jobs_active(conn: &mut PgConnection, agent: AgentRef) -> sqlx::Result<Vec<ActiveJob>> {
+pub async fn jobs_active(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<Vec<ActiveJob>> {
     let rows = sql!(query!(
         r#"SELECT id, type AS kind, status = 'pending' AS "is_waiting!",
             status = 'pending' AND attempts = 0 AS "is_unclaimed!", estimated_completion_at
-        FROM jobs
+        FROM public.jobs
         WHERE organization_id = $1 AND status IN "#
             + ACTIVE_STATUSES
             + " AND type"
@@ -218,7 +214,7 @@ pub enum SupersedeIf {
 /// Ends a job that something else replaces, and raises its fence: whatever its worker writes from now on changes no
 /// row. Returns `false` if `condition` does not hold.
 pub async fn job_supersede(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     job_id: JobId,
     condition: SupersedeIf,
@@ -226,7 +222,7 @@ pub async fn job_supersede(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let result = sql!(query!(
-        "UPDATE jobs SET status = 'failed', error = $3, attempts = attempts + 1, completed_at = $4,
+        "UPDATE public.jobs SET status = 'failed', error = $3, attempts = attempts + 1, completed_at = $4,
             updated_at = $4,
             webhook_due_at = CASE WHEN webhook_url IS NOT NULL THEN $4::timestamp AT TIME ZONE 'UTC' END
         WHERE id = $1 AND organization_id = $5 AND status IN "
@@ -246,12 +242,12 @@ pub async fn job_supersede(
 
 /// Ends the start jobs of agents that billing is suspending, and raises the fences of those jobs.
 pub async fn starts_supersede_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     agent_ids: &[AgentId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sql!(query!(
-        "UPDATE jobs SET status = 'failed', error = 'Superseded by a stop', attempts = attempts + 1,
+        "UPDATE public.jobs SET status = 'failed', error = 'Superseded by a stop', attempts = attempts + 1,
             completed_at = $2, updated_at = $2,
             webhook_due_at = CASE WHEN webhook_url IS NOT NULL THEN $2::timestamp AT TIME ZONE 'UTC' END
         WHERE agent_id = ANY($1) AND type = ANY($3) AND status IN "
@@ -298,14 +294,14 @@ impl JobRecord {
 
 /// One of an organization's jobs, if it is of one of this product's kinds.
 pub async fn job_find(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_id: OrganizationId,
     job_id: JobId,
 ) -> sqlx::Result<Option<JobRecord>> {
     let row = sqlx::query!(
         "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
             scheduled_for, started_at, completed_at, created_at, updated_at, steps
-        FROM jobs WHERE organization_id = $1 AND id = $2",
+        FROM public.jobs WHERE organization_id = $1 AND id = $2",
         organization_id.uuid(),
         job_id.uuid()
     )

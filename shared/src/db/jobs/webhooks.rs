@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::JobId;
 
 /// A webhook to be called now, and what it tells of its job.
@@ -20,15 +20,15 @@ pub struct DueWebhook {
 
 /// Claims a job's webhook that is due. It becomes due again at `again_at` in case the caller dies.
 pub async fn webhook_claim_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     job_id: JobId,
     now: DateTime<Utc>,
     again_at: DateTime<Utc>,
 ) -> sqlx::Result<Option<DueWebhook>> {
     sqlx::query_as!(
         DueWebhook,
-        r#"UPDATE jobs SET webhook_attempts = coalesce(webhook_attempts, 0) + 1, webhook_due_at = $3
-        WHERE id = (SELECT id FROM jobs WHERE id = $1 AND webhook_due_at <= $2
+        r#"UPDATE public.jobs SET webhook_attempts = coalesce(webhook_attempts, 0) + 1, webhook_due_at = $3
+        WHERE id = (SELECT id FROM public.jobs WHERE id = $1 AND webhook_due_at <= $2
             FOR UPDATE SKIP LOCKED)
         RETURNING webhook_url AS "url!", webhook_secret AS secret,
             webhook_attempts AS "attempt!", type AS kind, status, result,
@@ -43,14 +43,14 @@ pub async fn webhook_claim_of_any_organization(
 
 /// Records how an attempt to call a webhook ended. The secret is deleted after the last attempt.
 pub async fn webhook_settle_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     job_id: JobId,
     attempt: i32,
     status: &str,
     again_at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE jobs SET webhook_status = $3, webhook_due_at = $4,
+        "UPDATE public.jobs SET webhook_status = $3, webhook_due_at = $4,
             webhook_secret = CASE WHEN $4::timestamptz IS NOT NULL THEN webhook_secret END
         WHERE id = $1 AND webhook_attempts = $2",
         job_id.uuid(),

@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId};
 use crate::domain::job::{JobKind, JobStatus};
 
@@ -82,7 +82,7 @@ macro_rules! query_claimed_jobs {
             $($before)+ + r#" id, type AS kind, organization_id, agent_id, attempts,
                 data ->> 'agentId' AS named_agent, data ->> 'backupId' AS named_backup,
                 data ->> 'reason' AS reason,
-                EXISTS (SELECT FROM milady_sandboxes a
+                EXISTS (SELECT FROM public.milady_sandboxes a
                     WHERE a.organization_id = jobs.organization_id AND a.id::text
                         = lower(coalesce(jobs.agent_id::text, jobs.data ->> 'agentId')))
                     AS "agent_exists!""# + $($after)+,
@@ -93,16 +93,16 @@ macro_rules! query_claimed_jobs {
 
 /// Claims a job that is due, unless another worker has claimed it or is claiming it.
 pub async fn job_claim_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     job_id: JobId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<ClaimedJob>> {
     let row = query_claimed_jobs!(
         [
-            "UPDATE jobs SET status = 'in_progress', attempts = attempts + 1,
+            "UPDATE public.jobs SET status = 'in_progress', attempts = attempts + 1,
             started_at = coalesce(started_at, $2), updated_at = $2
         WHERE id = (
-            SELECT id FROM jobs WHERE id = $1 AND status = 'pending' AND scheduled_for <= $2
+            SELECT id FROM public.jobs WHERE id = $1 AND status = 'pending' AND scheduled_for <= $2
                 AND type = ANY($3)
             FOR UPDATE SKIP LOCKED)
         RETURNING"
@@ -120,15 +120,15 @@ pub async fn job_claim_of_any_organization(
 /// Fills in the agent and the class of a job that an older web app wrote, so that the unique index covers the job.
 /// Returns `false` if the agent has another active job of the same class.
 pub async fn job_assign_agent(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     job: &ClaimedJob,
     agent: AgentRef,
 ) -> sqlx::Result<bool> {
     let class = job.kind.class();
     let result = sql!(query!(
-        "UPDATE jobs j SET agent_id = $2, class = $4
+        "UPDATE public.jobs j SET agent_id = $2, class = $4
         WHERE j.id = $1 AND j.organization_id = $3 AND NOT EXISTS (
-            SELECT FROM jobs other WHERE other.agent_id = $2 AND other.id <> $1
+            SELECT FROM public.jobs other WHERE other.agent_id = $2 AND other.id <> $1
                 AND other.type = ANY($5) AND other.status IN "
             + ACTIVE_STATUSES
             + ")",
@@ -157,13 +157,13 @@ pub struct JobProgress<'a> {
 
 /// Writes progress under the fence. Returns `false` if the worker has lost the job: then it must stop.
 pub async fn job_write(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     fence: JobFence,
     progress: &JobProgress<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE jobs SET status = $3, steps = coalesce($4, steps), result = $5, error = $6,
+        "UPDATE public.jobs SET status = $3, steps = coalesce($4, steps), result = $5, error = $6,
             scheduled_for = coalesce($7, scheduled_for), updated_at = $8,
             completed_at = CASE WHEN $3 IN ('completed', 'failed') THEN $8::timestamp END,
             webhook_due_at = CASE WHEN $3 IN ('completed', 'failed') AND webhook_url IS NOT NULL
@@ -186,16 +186,18 @@ pub async fn job_write(
 
 /// Claimed jobs that have shown no progress since `before`, the oldest progress first, at most 200.
 pub async fn jobs_stale_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ClaimedJob>> {
     let rows = query_claimed_jobs!(
         ["SELECT"],
-        [" FROM jobs WHERE status = 'in_progress' AND updated_at < $1
+        [
+            " FROM public.jobs WHERE status = 'in_progress' AND updated_at < $1
             AND type = ANY($2) AND type"
-            + HAS_KIND_PREFIX
-            + "
-        ORDER BY updated_at LIMIT 200"],
+                + HAS_KIND_PREFIX
+                + "
+        ORDER BY updated_at LIMIT 200"
+        ],
         before.naive_utc(),
         &JobKind::names() as &[&str]
     )
@@ -208,17 +210,17 @@ pub async fn jobs_stale_of_any_organization(
 /// Jobs that are due and ended jobs whose webhook is due, the oldest first, at most 1,000. A share is reserved for
 /// webhooks, so that they are not held up while many jobs wait.
 pub async fn jobs_due_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<JobId>> {
     sql!(query_scalar!(
-        r#"(SELECT id AS "id!: JobId" FROM jobs WHERE status = 'pending' AND scheduled_for <= $1
+        r#"(SELECT id AS "id!: JobId" FROM public.jobs WHERE status = 'pending' AND scheduled_for <= $1
             AND type = ANY($3) AND type"#
             + HAS_KIND_PREFIX
             + "
             ORDER BY scheduled_for LIMIT 800)
         UNION ALL
-        (SELECT id FROM jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
+        (SELECT id FROM public.jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
         now.naive_utc(),
         now,
         &JobKind::names() as &[&str]

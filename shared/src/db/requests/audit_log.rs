@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::UserId;
 
 /// What an admin does.
@@ -26,12 +26,12 @@ pub const BEGUN: &str = "begun";
 
 /// Returns the entry's id.
 pub async fn audit_append(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     entry: &AuditEntry<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        "INSERT INTO admin_audit_log (user_id, action, subject, details, result, created_at)
+        "INSERT INTO cloud.admin_audit_log (user_id, action, subject, details, result, created_at)
         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
         entry.user_id.uuid(),
         entry.action,
@@ -46,13 +46,13 @@ pub async fn audit_append(
 
 /// Sets the result of an entry that is [`BEGUN`], and adds to its details.
 pub async fn audit_finish(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     entry_id: i64,
     result: &str,
     details: &Value,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE admin_audit_log SET result = $2, details = details || $3
+        "UPDATE cloud.admin_audit_log SET result = $2, details = details || $3
         WHERE id = $1 AND result = $4",
         entry_id,
         result,

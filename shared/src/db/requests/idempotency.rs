@@ -1,8 +1,8 @@
 //! `idempotency_keys`. Owns: that one call at a time holds a key, and the outcome that is stored with it.
 
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::ids::{ClaimId, OrganizationId, UserId};
 
 /// A key, and what it is valid for.
@@ -34,14 +34,14 @@ pub enum KeyClaim {
 /// Claims a key for `running_ms` milliseconds. A key can be claimed again when it is older than a day, or when its
 /// deadline has passed without an outcome: then its call died.
 pub async fn idempotency_key_claim(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     scope: &KeyScope,
     running_ms: i32,
 ) -> sqlx::Result<KeyClaim> {
     let claim_id = sqlx::query_scalar!(
-        "INSERT INTO idempotency_keys AS k (organization_id, user_id, route, key, request_digest,
+        "INSERT INTO cloud.idempotency_keys AS k (organization_id, user_id, route, key, request_digest,
             created_at, running_until)
-        SELECT $1, $2, $3, $4, $5, now, now + $6::int * interval '1 millisecond' FROM billing_clock() AS now
+        SELECT $1, $2, $3, $4, $5, now, now + $6::int * interval '1 millisecond' FROM cloud.billing_clock() AS now
         ON CONFLICT (organization_id, user_id, route, key) DO UPDATE
         SET claim = gen_random_uuid(), request_digest = excluded.request_digest, outcome = NULL,
             created_at = excluded.created_at, running_until = excluded.running_until
@@ -61,7 +61,7 @@ pub async fn idempotency_key_claim(
         return Ok(KeyClaim::Claimed(claim_id));
     }
     let used = sqlx::query!(
-        "SELECT request_digest, outcome FROM idempotency_keys
+        "SELECT request_digest, outcome FROM cloud.idempotency_keys
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4",
         scope.organization_id.uuid(),
         scope.user_id.uuid(),
@@ -86,13 +86,13 @@ pub async fn idempotency_key_claim(
 /// Stores the outcome, in the transaction of the effect. Returns `false` if another call has claimed the key: then
 /// the transaction must not commit.
 pub async fn idempotency_key_complete(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     scope: &KeyScope,
     claim_id: ClaimId,
     outcome: &Value,
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
-        "UPDATE idempotency_keys SET outcome = $6
+        "UPDATE cloud.idempotency_keys SET outcome = $6
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4 AND claim = $5",
         scope.organization_id.uuid(),
         scope.user_id.uuid(),
@@ -108,12 +108,12 @@ pub async fn idempotency_key_complete(
 
 /// Releases the key of a call that had no effect.
 pub async fn idempotency_key_release(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     scope: &KeyScope,
     claim_id: ClaimId,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM idempotency_keys
+        "DELETE FROM cloud.idempotency_keys
         WHERE organization_id = $1 AND user_id = $2 AND route = $3 AND key = $4 AND claim = $5",
         scope.organization_id.uuid(),
         scope.user_id.uuid(),
@@ -128,12 +128,12 @@ pub async fn idempotency_key_release(
 
 /// Deletes keys older than a day, at most a thousand at a time, so that one sweep stays short.
 pub async fn idempotency_keys_expire_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
 ) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM idempotency_keys
-            WHERE created_at < billing_clock() - interval '24 hours'
+        "DELETE FROM cloud.idempotency_keys WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM cloud.idempotency_keys
+            WHERE created_at < cloud.billing_clock() - interval '24 hours'
             ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED))"
     )
     .execute(conn)

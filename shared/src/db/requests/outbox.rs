@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 
+use crate::db::session::Connection;
 use crate::domain::billing::WarningDelivery;
 use crate::domain::ids::OrganizationId;
 
@@ -19,12 +19,12 @@ pub struct NewEvents {
 }
 
 pub async fn outbox_append(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     events: &NewEvents,
     occurred_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO outbox_events (key, type, organization_id, payload, occurred_at)
+        "INSERT INTO cloud.outbox_events (key, type, organization_id, payload, occurred_at)
         SELECT e.key, e.type, e.organization_id, e.payload, $5
         FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::jsonb[])
             AS e (key, type, organization_id, payload)
@@ -50,12 +50,12 @@ pub struct ShutdownWarning {
 
 /// The shutdown warnings of these organizations that were written at or after `since`.
 pub async fn shutdown_warnings(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     organization_ids: &[OrganizationId],
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ShutdownWarning>> {
     let rows = sqlx::query!(
-        "SELECT organization_id, occurred_at, handed_over_at, undeliverable_at FROM outbox_events
+        "SELECT organization_id, occurred_at, handed_over_at, undeliverable_at FROM cloud.outbox_events
         WHERE type = 'agent.shutdown_scheduled' AND organization_id = ANY($1) AND occurred_at >= $2",
         organization_ids as &[OrganizationId],
         since
@@ -85,11 +85,11 @@ pub struct UnpublishedEvent {
 
 /// Events that `EventBridge` has not accepted yet, the oldest first, at most a thousand.
 pub async fn outbox_unpublished_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
 ) -> sqlx::Result<Vec<UnpublishedEvent>> {
     sqlx::query_as!(
         UnpublishedEvent,
-        "SELECT id, type AS kind, organization_id, payload, occurred_at FROM outbox_events
+        "SELECT id, type AS kind, organization_id, payload, occurred_at FROM cloud.outbox_events
         WHERE published_at IS NULL ORDER BY id LIMIT 1000"
     )
     .fetch_all(conn)
@@ -98,11 +98,11 @@ pub async fn outbox_unpublished_of_any_organization(
 
 /// Records that `EventBridge` has accepted these events.
 pub async fn outbox_mark_published_of_any_organization(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     ids: &[i64],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE outbox_events SET published_at = billing_clock() WHERE id = ANY($1)",
+        "UPDATE cloud.outbox_events SET published_at = cloud.billing_clock() WHERE id = ANY($1)",
         ids
     )
     .execute(conn)

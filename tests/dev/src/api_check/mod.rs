@@ -53,6 +53,7 @@ async fn run(options: &Options) -> Result<bool> {
     let settings = command::Options {
         no_host: true,
         no_sim: true,
+        pooler: options.pooler,
         ..command::Options::default()
     };
     let webhooks = Webhooks::AsDeployed;

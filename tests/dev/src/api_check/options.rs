@@ -14,6 +14,9 @@ pub struct Options {
     /// Seed of the generated requests; the same seed gives the same requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u32,
+    /// Connect the functions through PgBouncer in transaction mode
+    #[arg(long)]
+    pub pooler: bool,
 }
 
 #[cfg(test)]

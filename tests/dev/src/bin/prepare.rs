@@ -24,7 +24,13 @@ async fn main() -> Result<()> {
     let mut connection = PgConnection::connect(&url).await?;
     let mut migrator = Migrator::new(root.join("migrations").as_path()).await?;
     migrator.set_locking(false);
+    migrator.dangerous_set_table_name("cloud.migrations");
+    // Names without a schema are an error, as in the functions.
+    sqlx::raw_sql("CREATE SCHEMA cloud; SET search_path = pg_catalog, pg_temp")
+        .execute(&mut connection)
+        .await?;
     migrator.run_direct(None, &mut connection, false).await?;
+    let url = format!("{url}?options=-c%20search_path=pg_catalog,pg_temp");
     derive(&root, &url)?;
     regenerate(&root, &url)
 }

@@ -4,6 +4,7 @@
 mod format;
 mod host;
 mod mails;
+mod migration_set;
 mod options;
 mod schedules;
 pub(crate) mod seed;

@@ -35,6 +35,9 @@ pub struct Options {
     /// Start no simulated hosts
     #[arg(long)]
     pub no_sim: bool,
+    /// Connect the functions through PgBouncer in transaction mode, with fewer sessions than functions
+    #[arg(long)]
+    pub pooler: bool,
     /// Build and run the functions with the release profile
     #[arg(long)]
     pub release: bool,

@@ -13,6 +13,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
 use super::host::{self, Host, NoHost};
+use super::migration_set::is_of_another_set;
 use super::options::Options;
 use super::seed::{self, DEMOS};
 use super::simulated_hosts;
@@ -20,7 +21,7 @@ use crate::dynamodb::DynamoDb;
 use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
 use crate::host::image;
-use crate::postgres::{self, Server};
+use crate::postgres::{self, Pooler, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::sim::Sim;
 use crate::template::{self, Template};
@@ -29,6 +30,10 @@ use crate::{build, clock};
 pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
 const SESSION_SECRET: &str = "a secret of this machine only, of no worth";
 const AGENT_BASE_DOMAIN: &str = "agents.localhost";
+/// The role that the functions log in as.
+const RUNTIME_ROLE: &str = "cloud_runtime";
+/// Behind the pooler.
+const POOLED_SESSIONS: u32 = 4;
 const DEFAULT_PORT: u16 = 8787;
 const PORTS_TO_TRY: u16 = 100;
 
@@ -48,6 +53,8 @@ pub(crate) struct Stack {
     host: Result<Host, NoHost>,
     /// `None` if simulated hosts are disabled.
     sim: Option<Sim>,
+    /// Ends before the server.
+    _pooler: Option<Pooler>,
     _server: Server,
 }
 
@@ -90,9 +97,19 @@ impl Stack {
         for table in &template.tables {
             cache.create_table(table, &table.name)?;
         }
+        let pooler = if options.pooler {
+            Some(Pooler::start(&server, RUNTIME_ROLE, POOLED_SESSIONS).await?)
+        } else {
+            None
+        };
+        let runtime_url = match &pooler {
+            Some(pooler) => pooler.url_of(RUNTIME_ROLE, name),
+            None => server.url_of(RUNTIME_ROLE, name),
+        };
         let environment = StackEnvironment {
             binaries: &binaries,
-            url: &url,
+            owner_url: &url,
+            runtime_url: &runtime_url,
             admin_url: &server.url("postgres"),
             ssh_key: ssh_key.to_str().context("the path of the SSH key")?,
             bus: &bus.address(),
@@ -132,6 +149,7 @@ impl Stack {
             start_of_time,
             host: Err("it has not started yet.".to_owned()),
             sim: None,
+            _pooler: pooler,
             _server: server,
         })
     }
@@ -228,6 +246,11 @@ async fn prepare_database(server: &Server, options: &Options) -> Result<&'static
     };
     if options.time_lapse.is_some() {
         server.drop_database(name).await?;
+    } else if server.has_database(name).await? && is_of_another_set(&server.url(name)).await? {
+        println!(
+            "The data of an earlier version of the tables cannot be carried over; starting over."
+        );
+        server.drop_database(name).await?;
     }
     if !server.has_database(name).await? {
         server.create_database(name, None).await?;
@@ -270,7 +293,8 @@ pub(crate) enum Webhooks {
 /// What the functions' settings refer to.
 struct StackEnvironment<'a> {
     binaries: &'a Path,
-    url: &'a str,
+    owner_url: &'a str,
+    runtime_url: &'a str,
     /// The superuser's URL, with which the agents' own databases are created.
     admin_url: &'a str,
     /// The file of the private key that hosts accept.
@@ -325,6 +349,7 @@ fn with_local_settings(
         ("DEFAULT_AGENT_IMAGE", image::SAMPLE),
         ("AGENT_IMAGE_ALLOW", "milady/"),
         ("AGENT_DATABASE_ADMIN_URL", environment.admin_url),
+        ("ALLOW_SHARED_DATABASE_SERVER", "true"),
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
@@ -350,7 +375,8 @@ fn local_secret<'a>(
     environment: &StackEnvironment<'a>,
 ) -> Result<Option<&'a str>> {
     Ok(Some(match name {
-        "DATABASE_URL" => environment.url,
+        "OWNER_DATABASE_URL" => environment.owner_url,
+        "RUNTIME_DATABASE_URL" => environment.runtime_url,
         "CRON_SECRET" => CRON_SECRET,
         "SESSION_SECRET" => SESSION_SECRET,
         "AGENT_DATABASE_ADMIN_URL" => environment.admin_url,

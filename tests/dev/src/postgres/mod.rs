@@ -10,6 +10,7 @@
 mod account;
 mod binaries;
 mod data;
+mod pooler;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use supervisor::Supervisor;
 use crate::ports::free_port;
 
 pub use data::remove;
+pub use pooler::Pooler;
 
 /// From its start to its first answer, including recovery after a crash.
 const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
@@ -87,8 +89,15 @@ impl Server {
         self.port
     }
 
+    /// The URL of a database for a role that is not the superuser.
+    #[must_use]
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
     /// Creates a database, as a copy of `template` if given. Waits up to ten seconds for other
-    /// sessions to leave the template.
+    /// sessions to leave the template. Sessions without a search path of their own find the tables of
+    /// `public` and of `cloud` by their plain names.
     pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<()> {
         let from = template.unwrap_or("template1");
         let statement = format!("CREATE DATABASE {} TEMPLATE {}", quoted(name), quoted(from));
@@ -99,7 +108,16 @@ impl Server {
                 Err(error) if is_in_use(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                result => return result.with_context(|| format!("cannot create database {name}")),
+                result => {
+                    result.with_context(|| format!("cannot create database {name}"))?;
+                    let name = quoted(name);
+                    let statement =
+                        format!("ALTER DATABASE {name} SET search_path = public, cloud");
+                    return self
+                        .execute(&statement)
+                        .await
+                        .context("cannot set the search path");
+                }
             }
         }
     }

@@ -329,6 +329,8 @@ fn a_character_must_exist_and_belong_to_the_organization() {
         world
             .execute("CREATE TABLE user_characters (id uuid PRIMARY KEY, organization_id uuid)")
             .await;
+        // It gives the role of the functions its right on the table.
+        world.function("db-migrate").invoke_ok(json!({})).await;
         for (character, owner) in [(mine, organization), (theirs, Uuid::new_v4())] {
             sqlx::query("INSERT INTO user_characters VALUES ($1, $2)")
                 .bind(character)

@@ -66,7 +66,7 @@ fn requests_before_the_first_inspection_wait_for_it_and_request_it_once() {
     run(async {
         let operations = Operations::new().await;
         let (answers, ()) = tokio::join!(simultaneous_requests(&operations, 6), async {
-            operations.wait_for_waiting_requests(6).await;
+            operations.wait_for_waiting_requests().await;
             operations
                 .world
                 .cache_snapshot(&fleet::snapshot(2, 1, epoch()), epoch())
@@ -164,7 +164,7 @@ fn wait_ends_if_dynamodb_goes_down() {
         operations.world.use_cache_table(&emulator, "fleet");
         let instance = operations.world.instance("admin-infrastructure").await;
         let (response, stopped) = tokio::join!(operations.get(""), async {
-            operations.wait_for_waiting_requests(1).await;
+            operations.wait_for_waiting_requests().await;
             let stopped = Instant::now();
             emulator.stop().await;
             stopped
@@ -239,7 +239,7 @@ fn snapshot_expires_after_a_day() {
         operations.world.set_clock(seconds(86_400)).await;
         let later = seconds(86_401);
         let (response, ()) = tokio::join!(operations.get(""), async {
-            operations.wait_for_waiting_requests(1).await;
+            operations.wait_for_waiting_requests().await;
             operations
                 .world
                 .cache_snapshot(&fleet::snapshot(3, 1, later), later)

@@ -71,6 +71,7 @@ fn a_host_with_a_container_cannot_be_removed() {
                 "{status}"
             );
             world.delete(agent).await;
+            world.execute("DELETE FROM tombstones").await;
         }
         agent_with(&world, organization, "running", CONTAINER).await;
         agent_with(
@@ -153,13 +154,13 @@ fn f17_a_host_on_which_an_agent_is_being_placed_cannot_be_removed() {
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "provisioning").await;
-        let mut placing = world.pool.begin().await.expect("begin");
+        let mut placing = world.database.begin().await.expect("begin");
         assert!(slot_take(&mut placing, "n1").await.expect("a slot"));
         let removing = remove(&world, &key, "n1");
         let going_on = async {
             world.wait_until_a_session_is_blocked().await;
             sqlx::query(
-                "UPDATE milady_sandboxes SET node_id = 'n1', container_name = 'c' WHERE id = $1",
+                "UPDATE public.milady_sandboxes SET node_id = 'n1', container_name = 'c' WHERE id = $1",
             )
             .bind(agent)
             .execute(&mut *placing)
@@ -170,8 +171,9 @@ fn f17_a_host_on_which_an_agent_is_being_placed_cannot_be_removed() {
         let (refused, ()) = tokio::join!(removing, going_on);
         assert_eq!(refused.status(), 409, "{refused:?}");
         world.delete(agent).await;
+        world.execute("DELETE FROM tombstones").await;
         assert_eq!(remove(&world, &key, "n1").await.status(), 200);
-        let mut conn = world.pool.acquire().await.expect("a connection");
+        let mut conn = world.database.statements();
         assert!(!slot_take(&mut conn, "n1").await.expect("an answer"));
     });
 }

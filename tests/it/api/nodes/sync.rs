@@ -131,7 +131,7 @@ fn f17_a_slot_taken_or_freed_during_a_sync_is_counted_once() {
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;
 
-        let mut taking = world.pool.begin().await.expect("begin");
+        let mut taking = world.database.begin().await.expect("begin");
         assert!(
             db::hosts::slots::slot_take(&mut taking, "n1")
                 .await
@@ -151,8 +151,8 @@ fn f17_a_slot_taken_or_freed_during_a_sync_is_counted_once() {
         assert_eq!(counts(&world).await, [(1, 1)]);
 
         // The row has stopped naming its container, and the slot is not yet freed.
-        let mut freeing = world.pool.begin().await.expect("begin");
-        sqlx::query("UPDATE milady_sandboxes SET container_name = NULL WHERE id = $1")
+        let mut freeing = world.database.begin().await.expect("begin");
+        sqlx::query("UPDATE public.milady_sandboxes SET container_name = NULL WHERE id = $1")
             .bind(agent)
             .execute(&mut *freeing)
             .await
@@ -171,9 +171,9 @@ fn f17_a_slot_taken_or_freed_during_a_sync_is_counted_once() {
     });
 }
 
-async fn place(conn: &mut sqlx::PgConnection, agent: Uuid) {
+async fn place(conn: &mut db::Connection, agent: Uuid) {
     sqlx::query(
-        "UPDATE milady_sandboxes SET node_id = 'n1', container_name = 'c' || id WHERE id = $1",
+        "UPDATE public.milady_sandboxes SET node_id = 'n1', container_name = 'c' || id WHERE id = $1",
     )
     .bind(agent)
     .execute(conn)
@@ -185,7 +185,7 @@ async fn place(conn: &mut sqlx::PgConnection, agent: Uuid) {
 async fn take_and_free_slots(world: &World, agent: Uuid, rounds: u32) {
     for round in 0..rounds {
         let wait = Duration::from_micros(u64::from((round * 7 + agent.as_fields().0) % 5) * 300);
-        let mut tx = world.pool.begin().await.expect("begin");
+        let mut tx = world.database.begin().await.expect("begin");
         if db::hosts::slots::slot_take(&mut tx, "n1")
             .await
             .expect("an answer")
@@ -203,9 +203,9 @@ async fn take_and_free_slots(world: &World, agent: Uuid, rounds: u32) {
         if round + 1 == rounds {
             return;
         }
-        let mut tx = world.pool.begin().await.expect("begin");
+        let mut tx = world.database.begin().await.expect("begin");
         let held = sqlx::query(
-            "UPDATE milady_sandboxes SET container_name = NULL
+            "UPDATE public.milady_sandboxes SET container_name = NULL
             WHERE id = $1 AND container_name IS NOT NULL",
         )
         .bind(agent)
@@ -245,7 +245,7 @@ fn f17_a_sync_corrects_a_wrong_count_while_slots_are_taken_and_freed() {
             let sync = async {
                 // In each round at another point of the writers' transactions.
                 tokio::time::sleep(Duration::from_micros(500 * (round % 10))).await;
-                let synced = node_sync(&world.pool, UserId::new(Uuid::nil())).await;
+                let synced = node_sync(&world.database, UserId::new(Uuid::nil())).await;
                 synced.expect("a sync").changes.len()
             };
             let (_, corrected_hosts) = tokio::join!(writers, sync);

@@ -4,7 +4,6 @@ use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use crate::api::auth::{Auth, Caller};
 use crate::api::body::{self, Fields, is_line};
@@ -18,6 +17,7 @@ use crate::api::{idempotency, log_part, response};
 use crate::app::container::action::{ActionDeps, ActionRequest, ActionResult, container_act};
 use crate::app::error::RequestError;
 use crate::app::idempotency::IdempotencyKey;
+use crate::db::Database;
 use crate::domain::container::{Images, ResourceLimits};
 use crate::domain::fleet::{ContainerAction, ContainerDetail, DockerHealth};
 use crate::domain::timestamp::Timestamp;
@@ -170,7 +170,7 @@ impl From<ContainerDetail> for DetailJson {
 
 #[derive(Debug)]
 pub struct Deps {
-    pub pool: PgPool,
+    pub pool: Database,
     pub auth: Auth,
     pub hosts: HostClient,
     /// The images that agents may run.

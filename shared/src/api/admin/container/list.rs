@@ -135,7 +135,7 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         status,
         node_id: node_id.as_deref(),
     };
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let total = agents_count_of_any_organization(&mut conn, filter).await?;
     let rows = agents_page_of_any_organization(&mut conn, filter, after, limit + 1).await?;
     drop(conn);

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 use tracing::warn;
 
 use super::tally::Tally;
@@ -13,6 +12,7 @@ use crate::db;
 use crate::db::agents::billing::BilledAgent;
 use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
 use crate::db::identity::organizations::LockedOrganization;
+use crate::db::{Connection, Database};
 use crate::domain::agent::BillingStatus;
 use crate::domain::billing::{self, Organization, Span, SpanProgress, WarningDelivery};
 use crate::domain::hour::Hour;
@@ -25,7 +25,7 @@ const MAX_ATTEMPTS: usize = 4;
 
 /// What all batches of a run share.
 pub(super) struct Context<'a> {
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     pub prices: &'a Prices,
     pub period_end: Hour,
 }
@@ -112,7 +112,7 @@ impl Context<'_> {
     /// Takes the batch's locks, then reads what it decides on.
     async fn read(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         batch: &[OrganizationId],
     ) -> Result<BatchInput, sqlx::Error> {
         let locked = db::identity::organizations::organizations_lock(conn, batch).await?;
@@ -195,7 +195,7 @@ impl Context<'_> {
     /// Adds the agents of organizations that may be warned or suspended.
     async fn read_agents(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         ids: &[OrganizationId],
         organizations: &mut HashMap<OrganizationId, Organization>,
     ) -> Result<(), sqlx::Error> {
@@ -215,7 +215,7 @@ impl Context<'_> {
     /// Fills in what became of the warnings of agents whose shutdown date has passed.
     async fn read_warnings(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         agents: &mut [BilledAgent],
     ) -> Result<(), sqlx::Error> {
         let mut due: Vec<&mut BilledAgent> = agents
@@ -251,7 +251,7 @@ impl Context<'_> {
     }
 
     /// Closes the spans of deleted organizations. Their debt is counted once and charged to nobody.
-    async fn abandon(&self, conn: &mut PgConnection, spans: &[Span]) -> Result<Money, BatchError> {
+    async fn abandon(&self, conn: &mut Connection, spans: &[Span]) -> Result<Money, BatchError> {
         let billed_until = self.period_end.instant();
         let mut uncollected = Money::ZERO;
         let mut progress = Vec::new();

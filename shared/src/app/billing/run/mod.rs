@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use sqlx::PgPool;
+use tracing::error;
 
 pub use tally::Tally;
 
+use crate::db::Database;
 use crate::db::{self, billing::accounts::DueOrganization};
 use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
@@ -68,12 +69,15 @@ pub enum RunError {
     /// The invocation's time ran out. Committed batches stay.
     #[error("not all organizations were reached in time; the next run charges the rest")]
     Incomplete(Box<RunReport>),
+    /// All that was known was charged. Until these are restored, changes of agents may be metered late, or charged twice.
+    #[error("objects of ours in shared tables are missing or changed: {}", .0.join(", "))]
+    SchemaChanged(Vec<String>),
 }
 
 /// Executes one billing run. Repeated, overlapping, late and out-of-order runs charge nothing twice: an organization is
 /// decided once per hour, under its lock. After an error nothing is half charged, and a later run finishes.
 pub async fn billing_run(
-    pool: &PgPool,
+    pool: &Database,
     prices: &Prices,
     request: &RunRequest,
 ) -> Result<RunReport, RunError> {
@@ -82,12 +86,21 @@ pub async fn billing_run(
         started_at,
     } = wait_for_hour(pool, request.period_end).await?;
     let billed_until = period_end.instant();
+    let mut conn = pool.statements();
+    let changed = db::schema_check::changed_objects(&mut conn).await?;
+    if !changed.is_empty() {
+        let objects = changed.join(", ");
+        error!(
+            objects,
+            "objects of ours in shared tables are missing or changed: {objects}"
+        );
+    }
     let run = async {
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         db::billing::runs::run_start(&mut conn, billed_until, request.source, started_at).await
     };
     let mismatched = async {
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         db::billing::spans::spans_mismatched_of_any_organization(&mut conn).await
     };
     let due = organizations_due(pool, billed_until);
@@ -103,7 +116,6 @@ pub async fn billing_run(
         period_end,
     };
     let complete = settle_all(&context, &due, request, &mut tally).await?;
-    let mut conn = pool.acquire().await?;
     let finished_at =
         db::billing::runs::run_finish(&mut conn, run, complete, &tally.counts()).await?;
     let report = RunReport {
@@ -112,10 +124,12 @@ pub async fn billing_run(
         complete,
         tally,
     };
-    if complete {
-        Ok(report)
-    } else {
+    if !complete {
         Err(RunError::Incomplete(Box::new(report)))
+    } else if !changed.is_empty() {
+        Err(RunError::SchemaChanged(changed))
+    } else {
+        Ok(report)
     }
 }
 
@@ -157,12 +171,12 @@ struct RunStart {
 
 /// Waits for an hour that is about to begin.
 async fn wait_for_hour(
-    pool: &PgPool,
+    pool: &Database,
     requested: Option<DateTime<Utc>>,
 ) -> Result<RunStart, RunError> {
     let waiting_since = Instant::now();
     loop {
-        let mut conn = pool.acquire().await?;
+        let mut conn = pool.statements();
         let readiness = db::clock::readiness(&mut conn).await?;
         drop(conn);
         let now = readiness.now;
@@ -190,15 +204,15 @@ async fn wait_for_hour(
 }
 
 async fn organizations_due(
-    pool: &PgPool,
+    pool: &Database,
     billed_until: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueOrganization>> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     db::billing::accounts::organizations_due(&mut conn, billed_until).await
 }
 
 /// Corrects what the metering triggers missed. Returns the number of spans.
-async fn repair_spans(pool: &PgPool) -> sqlx::Result<usize> {
+async fn repair_spans(pool: &Database) -> sqlx::Result<usize> {
     let mut tx = pool.begin().await?;
     let ended = db::billing::spans::spans_end_unwanted_of_any_organization(&mut tx).await?;
     let opened = db::billing::spans::spans_open_missing_of_any_organization(&mut tx).await?;

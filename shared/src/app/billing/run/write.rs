@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
 use super::tally::Tally;
+use crate::db::Connection;
 use crate::db::billing::accounts::DecidedAccounts;
 use crate::db::billing::ledger::LedgerRows;
 use crate::db::jobs::queue::StopJob;
@@ -194,7 +194,7 @@ impl BatchWrite {
 
     pub(super) async fn execute(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         billed_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), BatchError> {
@@ -233,7 +233,7 @@ impl BatchWrite {
 
 /// Moves `billed_through` of spans, all of them or none.
 pub(super) async fn advance_spans(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     progress: &[SpanProgress],
     closed_reason: Option<&str>,
 ) -> Result<(), BatchError> {

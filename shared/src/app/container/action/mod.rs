@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::PgPool;
 use tokio::time::timeout;
 use tracing::error;
 
@@ -17,6 +16,7 @@ use crate::app::error::{AgentFault, RequestError};
 use crate::app::fleet::run_clock::RunClock;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
+use crate::db::Database;
 use crate::db::requests::audit_log::{AuditEntry, BEGUN};
 use crate::domain::fleet::{ContainerAction, HostReadError};
 
@@ -50,7 +50,7 @@ async fn perform_audited(
     request: &ActionRequest,
     guard: &mut IdempotencyGuard,
 ) -> Result<ActionOutcome, RequestError> {
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
     let entry_id = append_entry(&mut conn, request, now).await?;
     // Nothing holds a connection while it waits for a host.
@@ -82,7 +82,7 @@ async fn perform_audited(
 }
 
 async fn append_entry(
-    conn: &mut sqlx::PgConnection,
+    conn: &mut db::Connection,
     request: &ActionRequest,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
@@ -101,7 +101,7 @@ async fn append_entry(
 
 /// Records how the action ended, and in the same transaction the outcome that a repeated request gets.
 async fn settle_entry(
-    pool: &PgPool,
+    pool: &Database,
     entry_id: i64,
     outcome: &Result<ActionOutcome, RequestError>,
     settled_at: DateTime<Utc>,

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::request::{ActionDeps, ActionRequest, ActionResult, PULL_TIMEOUT};
 use crate::app::agent::logs::read_log;
 use crate::app::error::{AgentFault, RequestError};
 use crate::app::host_access::{Host, registry_account};
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::operator::ContainerAgent;
 use crate::domain::agent::StatusConflict;
 use crate::domain::fleet::{
@@ -77,7 +77,7 @@ pub(super) async fn perform(
 }
 
 async fn open_host(deps: ActionDeps<'_>, node_id: &str) -> Result<Host, RequestError> {
-    let mut conn = deps.pool.acquire().await?;
+    let mut conn = deps.pool.statements();
     let node = db::hosts::coordinates::host_find(&mut conn, node_id)
         .await?
         .ok_or(RequestError::NODE_NOT_FOUND)?;
@@ -114,11 +114,11 @@ struct ContainerRows {
 /// Reads the rows of a container that was observed before. A job writes the container's name into the row before it
 /// creates the container, so a container that no row claims now is not one that a job is creating.
 async fn read_rows(
-    pool: &PgPool,
+    pool: &Database,
     node_id: &str,
     container: &ContainerObservation,
 ) -> Result<ContainerRows, RequestError> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let claims = db::agents::operator::claims_of_any_organization(&mut conn, node_id).await?;
     let claim = claims
         .iter()
@@ -163,7 +163,7 @@ async fn inspect(
 /// Billing may have stopped charging for the agent while its container was being started: then the container is
 /// stopped again. A job that began meanwhile decides for itself, so an active job is no reason to stop it.
 async fn stop_unless_billed(
-    pool: &PgPool,
+    pool: &Database,
     host: &Host,
     container: &ContainerObservation,
 ) -> Result<ActionResult, RequestError> {

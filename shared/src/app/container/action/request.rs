@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::app::agent::logs::LogPart;
+use crate::db::Database;
 use crate::domain::container::Images;
 use crate::domain::fleet::{ContainerAction, ContainerDetail};
 use crate::domain::ids::UserId;
@@ -18,7 +18,7 @@ pub(super) const PULL_TIMEOUT: Duration = Duration::from_secs(25);
 
 #[derive(Clone, Copy, Debug)]
 pub struct ActionDeps<'a> {
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     pub hosts: &'a HostClient,
     /// The images that agents may run.
     pub images: &'a Images,

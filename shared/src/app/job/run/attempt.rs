@@ -2,10 +2,10 @@
 //! what that means for the agent.
 
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::kind;
 use crate::db;
+use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::domain::agent::AgentEvent;
@@ -40,7 +40,7 @@ pub(in crate::app::job) struct FailedAttempt<'a> {
 /// Ends a failed attempt: the job is due again later, or has failed for good. If a start has failed for good, its agent
 /// goes to `error`.
 pub(in crate::app::job) async fn finish_failed_attempt(
-    pool: &PgPool,
+    pool: &Database,
     job: &ClaimedJob,
     attempt: &FailedAttempt<'_>,
 ) -> sqlx::Result<JobOutcome> {

@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use tracing::{info, warn};
 
 use super::context::JobContext;
 use super::error::StepError;
 use crate::app::host_access::Host;
 use crate::db;
+use crate::db::Connection;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
+use crate::domain::ids::AgentId;
 use crate::domain::job::StepName;
 use crate::hosts::{Engine, EngineErrorReason};
 
@@ -27,7 +28,7 @@ pub(super) async fn open_host(
     context: &JobContext<'_>,
     node_id: &str,
 ) -> Result<Option<Host>, StepError> {
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
     drop(conn);
     let Some(node) = node else {
@@ -47,26 +48,32 @@ pub(super) async fn find_container(
     context: &JobContext<'_>,
     engine: &Engine,
 ) -> Result<Option<ContainerObservation>, StepError> {
-    let name = container::name(context.agent_id);
-    let container = engine.find(&name).await?;
-    let agent_id = context.agent_id.to_string();
+    find_own_container(engine, context.agent_id).await
+}
+
+/// The same without a job.
+pub(super) async fn find_own_container(
+    engine: &Engine,
+    agent_id: AgentId,
+) -> Result<Option<ContainerObservation>, StepError> {
+    let container = engine.find(&container::name(agent_id)).await?;
     let label = container.as_ref().and_then(|found| found.label.as_ref());
-    if label.is_some_and(|label| *label != agent_id) {
-        return Err(foreign_container(context));
+    if label.is_some_and(|label| *label != agent_id.to_string()) {
+        return Err(foreign_container(agent_id));
     }
     Ok(container)
 }
 
 /// The error if a container has the agent's name and is not the agent's.
-pub(super) fn foreign_container(context: &JobContext<'_>) -> StepError {
+pub(super) fn foreign_container(agent_id: AgentId) -> StepError {
     warn!(
-        agent.id = %context.agent_id,
-        "a foreign container has the name of agent {}; it is not touched", context.agent_id
+        agent.id = %agent_id,
+        "a foreign container has the name of agent {agent_id}; it is not touched"
     );
     StepError::external("Another container has the agent's name")
 }
 
-/// Stops a container, removes it, and checks that it is gone.
+/// Stops a container, removes it, and checks that it is gone. Records a directory of the host that it mounts.
 pub(super) async fn remove_container(
     context: &JobContext<'_>,
     engine: &Engine,
@@ -75,21 +82,27 @@ pub(super) async fn remove_container(
     // An older deployment mounted a directory of the host as the agent's volume. It is recorded before the container is
     // removed, because afterwards nothing else names it.
     if let Some(directory) = &container.data_bind {
-        let mut conn = context.pool.acquire().await?;
+        let mut conn = context.pool.statements();
         db::agents::placement::data_bind_set(&mut conn, context.agent(), directory).await?;
     }
-    let stopped = context
-        .with_heartbeat(engine.stop(&container.id, STOP_GRACE))
-        .await?;
+    context
+        .with_heartbeat(stop_and_remove(engine, container))
+        .await?
+}
+
+/// The same without a job.
+pub(super) async fn stop_and_remove(
+    engine: &Engine,
+    container: &ContainerObservation,
+) -> Result<(), StepError> {
+    let stopped = engine.stop(&container.id, STOP_GRACE).await;
     // The removal is by force, so a refusal to stop does not matter. A host that cannot be reached does.
     if let Err(error) = stopped
         && matches!(error.reason(), EngineErrorReason::Host(_))
     {
         return Err(error.into());
     }
-    context
-        .with_heartbeat(engine.remove(&container.id))
-        .await??;
+    engine.remove(&container.id).await?;
     let remaining = engine.find(&container.name).await?;
     if remaining.is_some_and(|remaining| remaining.id == container.id) {
         return Err(StepError::external("The container could not be removed"));
@@ -140,7 +153,7 @@ pub(super) async fn remove_previous_container(
 /// Records that the agent has no container any more, and frees its slot.
 pub(super) async fn clear_placement(
     context: &JobContext<'_>,
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     record: &RuntimeRecord,
     now: DateTime<Utc>,
 ) -> Result<(), StepError> {

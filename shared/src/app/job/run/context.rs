@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sqlx::{PgConnection, PgPool};
 
 use super::error::StepError;
 use crate::app::host_access::JobHostDeps;
 use crate::db;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
+use crate::db::{Connection, Database};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, AgentRef};
 use crate::domain::job::{JobStatus, Step, StepName, StepStatus};
@@ -25,7 +25,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// What running a job takes.
 #[derive(Clone, Copy, Debug)]
 pub struct JobDeps<'a> {
-    pub pool: &'a PgPool,
+    pub pool: &'a Database,
     /// The credit gate is asked again before a start.
     pub prices: &'a Prices,
     pub hosts: &'a JobHostDeps,
@@ -33,7 +33,7 @@ pub struct JobDeps<'a> {
 
 /// A claimed job, the agent it is for, and the steps done so far.
 pub(super) struct JobContext<'a> {
-    pub(super) pool: &'a PgPool,
+    pub(super) pool: &'a Database,
     pub(super) prices: &'a Prices,
     pub(super) hosts: &'a JobHostDeps,
     pub(super) job: &'a ClaimedJob,
@@ -91,7 +91,7 @@ impl<'a> JobContext<'a> {
     /// Records a step as done in the transaction of its effect.
     pub(super) async fn finish_step_in(
         &mut self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         step: StepName,
         now: DateTime<Utc>,
     ) -> Result<(), StepError> {
@@ -99,14 +99,14 @@ impl<'a> JobContext<'a> {
     }
 
     async fn record_step(&mut self, step: StepName, status: StepStatus) -> Result<(), StepError> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = self.pool.statements();
         let now = db::clock::billing_clock(&mut conn).await?;
         self.record_step_in(&mut conn, step, status, now).await
     }
 
     async fn record_step_in(
         &mut self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         name: StepName,
         status: StepStatus,
         now: DateTime<Utc>,
@@ -146,7 +146,7 @@ impl<'a> JobContext<'a> {
         loop {
             let heartbeat = async {
                 tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-                let mut conn = self.pool.acquire().await?;
+                let mut conn = self.pool.statements();
                 let now = db::clock::billing_clock(&mut conn).await?;
                 self.checkpoint(&mut conn, now).await
             };
@@ -161,7 +161,7 @@ impl<'a> JobContext<'a> {
     /// Records the steps so far, under the fence.
     pub(super) async fn checkpoint(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         now: DateTime<Utc>,
     ) -> Result<(), StepError> {
         let progress = JobProgress {
@@ -177,7 +177,7 @@ impl<'a> JobContext<'a> {
     /// Completes the job, in the transaction of its last effect. `details` are added to the job's result.
     pub(super) async fn complete(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         status: AgentStatus,
         details: Map<String, Value>,
         now: DateTime<Utc>,
@@ -203,7 +203,7 @@ impl<'a> JobContext<'a> {
 
     async fn write(
         &self,
-        conn: &mut PgConnection,
+        conn: &mut Connection,
         progress: &JobProgress<'_>,
         now: DateTime<Utc>,
     ) -> Result<(), StepError> {

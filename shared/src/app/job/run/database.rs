@@ -9,6 +9,7 @@ use crate::agent_databases::{AgentDatabases, DatabaseError, DatabaseErrorReason,
 use crate::db;
 use crate::db::agents::environment::NeonProject;
 use crate::db::agents::placement::RuntimeRecord;
+use crate::domain::ids::AgentId;
 use crate::domain::job::StepName;
 
 /// Makes sure that the agent has a database. Returns its address.
@@ -26,7 +27,7 @@ pub(super) async fn ensure(
         AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, record).await,
     };
     if let Err(error @ StepError::Failure(_)) = &created {
-        let mut conn = context.pool.acquire().await?;
+        let mut conn = context.pool.statements();
         let text = error.to_string();
         db::agents::environment::database_failed(&mut conn, context.agent(), &text).await?;
     }
@@ -46,14 +47,20 @@ async fn ensure_on_server(
     // server may have another host name by now.
     let updated = recorded.and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
     let uri = updated.unwrap_or_else(|| server.uri(context.agent_id, &password));
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     let agent = context.agent();
     let uri =
         db::agents::environment::database_begin(&mut conn, agent, recorded, Some(&uri)).await?;
-    drop(conn);
     let uri = uri.ok_or_else(|| DatabaseError::new(DatabaseErrorReason::Protocol))?;
-    context.with_heartbeat(server.ensure(&uri)).await??;
-    let mut conn = context.pool.acquire().await?;
+    let control_plane = if server.allows_control_plane() {
+        None
+    } else {
+        Some(db::clock::server_start(&mut conn).await?)
+    };
+    drop(conn);
+    let creation = server.ensure(&uri, control_plane);
+    context.with_heartbeat(creation).await??;
+    let mut conn = context.pool.statements();
     db::agents::environment::database_ready(&mut conn, agent, None).await?;
     Ok(uri)
 }
@@ -65,7 +72,7 @@ async fn ensure_at_neon(
 ) -> Result<String, StepError> {
     let recorded = record.database_uri.as_deref();
     let agent = context.agent();
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     db::agents::environment::database_begin(&mut conn, agent, recorded, None).await?;
     drop(conn);
     let project = context
@@ -75,7 +82,7 @@ async fn ensure_at_neon(
         id: &project.project_id,
         uri: &project.uri,
     };
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     db::agents::environment::database_ready(&mut conn, agent, Some(created)).await?;
     Ok(project.uri)
 }
@@ -100,29 +107,32 @@ pub(super) async fn remove(
         );
         return context.finish_step(StepName::Database).await;
     }
-    match &context.hosts.databases {
-        AgentDatabases::Neon(neon) => {
-            let project_id = record.neon_project_id.as_deref();
-            let deletion = neon.delete(context.agent_id, project_id);
-            context.with_heartbeat(deletion).await??;
-        }
-        AgentDatabases::Server(server) if record.neon_project_id.is_none() => {
-            context
-                .with_heartbeat(server.delete(context.agent_id))
-                .await??;
-        }
+    let project_id = record.neon_project_id.as_deref();
+    let removal = remove_own(&context.hosts.databases, context.agent_id, project_id);
+    context.with_heartbeat(removal).await??;
+    context.finish_step(StepName::Database).await
+}
+
+/// Removes a database that this product created.
+pub(super) async fn remove_own(
+    databases: &AgentDatabases,
+    agent_id: AgentId,
+    project_id: Option<&str>,
+) -> Result<(), StepError> {
+    match databases {
+        AgentDatabases::Neon(neon) => neon.delete(agent_id, project_id).await?,
+        AgentDatabases::Server(server) if project_id.is_none() => server.delete(agent_id).await?,
         AgentDatabases::Server(_) | AgentDatabases::NotConfigured => {
-            if record.neon_project_id.is_some() {
+            if project_id.is_some() {
                 return Err(not_configured());
             }
             warn!(
-                agent.id = %context.agent_id,
-                "the database of agent {} is not dropped: no database service is configured",
-                context.agent_id
+                agent.id = %agent_id,
+                "the database of agent {agent_id} is not dropped: no database service is configured"
             );
         }
     }
-    context.finish_step(StepName::Database).await
+    Ok(())
 }
 
 /// Whether the recorded database does not have the name that this product gives an agent's database.
@@ -132,6 +142,6 @@ fn is_foreign(context: &JobContext<'_>, record: &RuntimeRecord) -> bool {
     record.neon_project_id.is_none() && uri.is_some_and(|uri| !uri.contains(&name))
 }
 
-fn not_configured() -> StepError {
+pub(super) fn not_configured() -> StepError {
     DatabaseError::new(DatabaseErrorReason::NotConfigured).into()
 }

@@ -165,7 +165,7 @@ async fn create(
             .attempt
             .is_some_and(|attempt| attempt > spec.attempt);
         if existing.label.is_none() || is_newer {
-            return Err(cleanup::foreign_container(context));
+            return Err(cleanup::foreign_container(context.agent_id));
         }
         cleanup::remove_container(context, engine, &existing).await?;
     }
@@ -193,7 +193,7 @@ pub(super) async fn backup_state(
     context: &JobContext<'_>,
     backup_id: Option<BackupId>,
 ) -> Result<Option<Bytes>, StepError> {
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     let stored = db::agents::backups::backup_state(&mut conn, context.agent(), backup_id).await?;
     Ok(stored.map(agent_state::decode).transpose()?)
 }

@@ -60,7 +60,7 @@ impl LaunchSpec<'_> {
             return Ok(variables.clone());
         }
         let missing = Value::Object(missing);
-        let mut conn = context.pool.acquire().await?;
+        let mut conn = context.pool.statements();
         let agent = context.agent();
         Ok(db::agents::environment::environment_add_missing(&mut conn, agent, &missing).await?)
     }

@@ -20,12 +20,13 @@ mod launch_spec;
 mod placement;
 mod start;
 mod stop;
+pub mod teardown;
 pub mod webhook;
 
-use sqlx::PgPool;
 use tracing::{info, warn};
 
 use crate::db;
+use crate::db::Database;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::{JobFailure, JobKind, JobStatus, Step};
@@ -105,7 +106,7 @@ enum Claim {
     Ended(JobOutcome),
 }
 
-async fn claim(pool: &PgPool, job_id: JobId) -> sqlx::Result<Claim> {
+async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Claim> {
     let mut tx = pool.begin().await?;
     let readiness = db::clock::readiness(&mut tx).await?;
     let now = readiness.now;

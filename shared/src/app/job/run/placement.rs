@@ -63,7 +63,7 @@ pub(super) async fn take_slot(
     if let Some(error) = first_error {
         return Err(error);
     }
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     let is_any_registered = db::hosts::coordinates::any_host_enabled(&mut conn).await?;
     Err(StepError::external(if is_any_registered {
         NO_SLOT
@@ -84,7 +84,7 @@ async fn find_candidates(
     record: &RuntimeRecord,
     may_leave_volume: bool,
 ) -> Result<Candidates, StepError> {
-    let mut conn = context.pool.acquire().await?;
+    let mut conn = context.pool.statements();
     let node_id = record.node_id.as_deref();
     if let Some(node_id) = node_id
         && record.has_unsaved_state

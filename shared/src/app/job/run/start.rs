@@ -7,7 +7,6 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Map;
-use sqlx::{PgConnection, PgTransaction};
 use tracing::warn;
 
 use super::context::JobContext;
@@ -21,6 +20,7 @@ use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
+use crate::db::{Connection, Transaction};
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
@@ -45,7 +45,7 @@ const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found"
 
 /// The beginning of a start job: a transaction that holds the locks of the organization and the agent.
 pub(super) struct StartTransaction {
-    tx: PgTransaction<'static>,
+    tx: Transaction,
     status: AgentStatus,
     record: Box<RuntimeRecord>,
     now: DateTime<Utc>,
@@ -187,7 +187,7 @@ async fn launch_and_record(
 
 /// Records the addresses at which the web proxy reaches the agent.
 async fn record_addresses(
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     context: &JobContext<'_>,
     slot: &HostSlot,
     container: &LaunchedContainer,

@@ -1,13 +1,12 @@
 //! What the kinds of jobs that stop an agent share. Owns: that no row says that a container is gone before its host was
 //! seen without it.
 
-use sqlx::PgConnection;
-
 use super::cleanup;
 use super::context::JobContext;
 use super::error::StepError;
 use crate::app::host_access::Host;
 use crate::db;
+use crate::db::Connection;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::AgentStatus;
@@ -38,7 +37,7 @@ impl StoppingAgent {
 /// `None` if the agent is gone.
 pub(super) async fn lock_agent(
     context: &JobContext<'_>,
-    conn: &mut PgConnection,
+    conn: &mut Connection,
 ) -> sqlx::Result<Option<StoppingAgent>> {
     let agent = context.agent();
     let locked = db::agents::lifecycle::agent_lock(conn, agent).await?;

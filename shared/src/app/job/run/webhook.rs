@@ -9,11 +9,11 @@ use hmac::{Hmac, Mac};
 use reqwest::redirect::Policy;
 use serde_json::json;
 use sha2::Sha256;
-use sqlx::PgPool;
 use tracing::warn;
 use url::{Host, Url};
 
 use crate::db;
+use crate::db::Database;
 use crate::db::jobs::webhooks::DueWebhook;
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::JobId;
@@ -53,11 +53,11 @@ enum DeliveryErrorReason {
 /// # Errors
 /// If the database fails, the webhook is called again.
 pub async fn webhook_call(
-    pool: &PgPool,
+    pool: &Database,
     address_policy: AddressPolicy,
     job_id: JobId,
 ) -> sqlx::Result<bool> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
     // If this worker dies before it records the result, the webhook is due again after the first wait.
     let due_again_at = now + retry_after(1);
@@ -85,7 +85,7 @@ pub async fn webhook_call(
             "the webhook of job {job_id} was not delivered: {error}"
         );
     }
-    let mut conn = pool.acquire().await?;
+    let mut conn = pool.statements();
     db::jobs::webhooks::webhook_settle_of_any_organization(
         &mut conn,
         job_id,

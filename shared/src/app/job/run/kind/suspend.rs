@@ -10,7 +10,6 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
-use sqlx::PgConnection;
 use tracing::warn;
 
 use crate::app::agent_state::{self, StateErrorReason};
@@ -20,6 +19,7 @@ use crate::app::job::run::definition::JobDefinition;
 use crate::app::job::run::error::StepError;
 use crate::app::job::run::{cleanup, stop};
 use crate::db;
+use crate::db::Connection;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::{AgentEvent, AgentStatus};
@@ -192,7 +192,7 @@ async fn finish(context: &mut JobContext<'_>, state: StateAfterStop) -> Result<(
 /// Moves the agent to `stopped`. If the job only removes what a failed start left, the agent stays in `error`.
 async fn mark_stopped(
     context: &JobContext<'_>,
-    conn: &mut PgConnection,
+    conn: &mut Connection,
     status: AgentStatus,
     now: DateTime<Utc>,
 ) -> Result<(), StepError> {

@@ -1,3 +1,0 @@
--- no-transaction
--- Webhooks that are to be sent: read every minute.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS jobs_webhook_due_idx ON jobs (webhook_due_at) WHERE webhook_due_at IS NOT NULL;

@@ -1,3 +1,0 @@
--- no-transaction
--- An organization's agents, newest first. None of its columns is one that the hourly run writes.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS milady_sandboxes_newest_idx ON milady_sandboxes (organization_id, created_at DESC, id DESC);

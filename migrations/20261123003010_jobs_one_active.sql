@@ -1,3 +1,0 @@
--- no-transaction
--- At most one active job of each class per agent. Only jobs of ours have an agent_id.
-CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS jobs_one_active_key ON jobs (agent_id, class) WHERE agent_id IS NOT NULL AND status IN ('pending', 'in_progress');

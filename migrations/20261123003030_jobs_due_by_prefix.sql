@@ -1,3 +1,0 @@
--- no-transaction
--- Work that is due or under way: read every minute. The prefix stands for the kinds, so that a new kind needs no new index.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS jobs_active_scheduled_for_idx ON jobs (scheduled_for) WHERE status IN ('pending', 'in_progress') AND type LIKE 'milady\_%';

@@ -1,0 +1,221 @@
+//! Tearing down what an agent left whose row was deleted by another application, or with its user or organization.
+//! Owns: that nothing of an agent that exists is removed, and that a tombstone stays until all it names is gone.
+//!
+//! ```text
+//! tombstone.due -> claim (attempt + 1 = fence) -> containers, volumes, database -> the tombstone is deleted
+//!                                                  |-> due again later  (a host or a service failed)
+//!                                                  `-> due again later  (a start may not have ended yet)
+//! ```
+
+use chrono::TimeDelta;
+use tracing::{info, warn};
+
+use super::error::StepError;
+use super::{cleanup, database, stop};
+use crate::agent_databases::AgentDatabases;
+use crate::app::host_access::{Host, JobHostDeps};
+use crate::db;
+use crate::db::Database;
+use crate::db::agents::tombstones::{Tombstone, TombstoneFence};
+use crate::domain::container;
+use crate::domain::ids::AgentId;
+use crate::domain::job::JOB_STALE_AFTER;
+
+/// How long a worker keeps a tombstone to itself: longer than a function may run.
+const CLAIM: TimeDelta = TimeDelta::minutes(16);
+/// How long to wait for the end of a start that was under way when the agent was deleted.
+const AGAIN_AFTER_START: TimeDelta = TimeDelta::minutes(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeardownOutcome {
+    /// Another worker has the tombstone, it is not due, or there is none.
+    NothingToDo,
+    /// Nothing is left, and the tombstone is deleted.
+    Completed,
+    /// The tombstone is due again later.
+    Retried,
+    /// Another worker took the tombstone, or the agent exists again.
+    Lost,
+    /// As for jobs: the existing deployment is not adopted yet.
+    NotAdopted,
+}
+
+/// Works off the tombstone of an agent, if it is due.
+///
+/// # Errors
+/// The database fails. The tombstone is due again when the claim ends.
+pub async fn teardown(
+    pool: &Database,
+    hosts: &JobHostDeps,
+    agent_id: AgentId,
+) -> sqlx::Result<TeardownOutcome> {
+    let mut tx = pool.begin().await?;
+    let readiness = db::clock::readiness(&mut tx).await?;
+    if readiness.adoption_required {
+        return Ok(TeardownOutcome::NotAdopted);
+    }
+    let now = readiness.now;
+    let claim = db::agents::tombstones::tombstone_claim_of_any_organization(
+        &mut tx,
+        agent_id,
+        now,
+        now + CLAIM,
+        now - JOB_STALE_AFTER,
+    );
+    let Some(tombstone) = claim.await? else {
+        return Ok(TeardownOutcome::NothingToDo);
+    };
+    if tombstone.agent_exists {
+        // An operator restored the row. It names all there is again.
+        let fence = tombstone.fence;
+        db::agents::tombstones::tombstone_delete_of_any_organization(&mut tx, fence).await?;
+        tx.commit().await?;
+        return Ok(TeardownOutcome::Lost);
+    }
+    tx.commit().await?;
+    let worker = Worker {
+        pool,
+        hosts,
+        fence: tombstone.fence,
+    };
+    match worker.remove_all(&tombstone).await {
+        Ok(()) => worker.finish(&tombstone).await,
+        Err(StepError::Lost) => Ok(TeardownOutcome::Lost),
+        Err(error) => worker.retry(&error).await,
+    }
+}
+
+struct Worker<'a> {
+    pool: &'a Database,
+    hosts: &'a JobHostDeps,
+    fence: TombstoneFence,
+}
+
+impl Worker<'_> {
+    /// What can be removed is, even if a host or the database service fails.
+    async fn remove_all(&self, tombstone: &Tombstone) -> Result<(), StepError> {
+        let mut nodes: Vec<&str> = Vec::new();
+        nodes.extend(tombstone.node_id.as_deref());
+        for node in &tombstone.former_nodes {
+            if !nodes.contains(&node.as_str()) {
+                nodes.push(node);
+            }
+        }
+        let mut failure = Ok(());
+        for node_id in nodes {
+            let cleaned = match self.clean_host(node_id).await {
+                Ok(()) if tombstone.node_id.as_deref() == Some(node_id) => self.free_slot().await,
+                result => result,
+            };
+            failure = keep_first(failure, cleaned)?;
+        }
+        if tombstone.has_database {
+            failure = keep_first(failure, self.remove_database(tombstone).await)?;
+        }
+        failure
+    }
+
+    /// Removes the agent's container and volume from a host. If the host is not registered any more, all that was on it
+    /// counts as gone.
+    async fn clean_host(&self, node_id: &str) -> Result<(), StepError> {
+        let mut conn = self.pool.statements();
+        let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
+        let Some(node) = node else {
+            return Ok(());
+        };
+        let host = Host::open(self.pool, &self.hosts.hosts, node).await?;
+        let agent_id = self.fence.agent_id;
+        if let Some(container) = cleanup::find_own_container(&host.engine, agent_id).await? {
+            self.check_fence().await?;
+            cleanup::stop_and_remove(&host.engine, &container).await?;
+        }
+        self.check_fence().await?;
+        let volume = container::name(agent_id);
+        host.engine.remove_volume(&volume).await?;
+        Ok(())
+    }
+
+    async fn free_slot(&self) -> Result<(), StepError> {
+        let mut conn = self.pool.statements();
+        let fence = self.fence;
+        db::agents::tombstones::tombstone_slot_free_of_any_organization(&mut conn, fence).await?;
+        Ok(())
+    }
+
+    async fn remove_database(&self, tombstone: &Tombstone) -> Result<(), StepError> {
+        self.check_fence().await?;
+        if matches!(self.hosts.databases, AgentDatabases::NotConfigured) {
+            return Err(database::not_configured());
+        }
+        let project_id = tombstone.neon_project_id.as_deref();
+        database::remove_own(&self.hosts.databases, self.fence.agent_id, project_id).await
+    }
+
+    /// Before anything is removed.
+    async fn check_fence(&self) -> Result<(), StepError> {
+        let mut conn = self.pool.statements();
+        let fence = self.fence;
+        let is_held =
+            db::agents::tombstones::tombstone_is_held_of_any_organization(&mut conn, fence).await?;
+        if is_held {
+            Ok(())
+        } else {
+            Err(StepError::Lost)
+        }
+    }
+
+    async fn finish(&self, tombstone: &Tombstone) -> sqlx::Result<TeardownOutcome> {
+        let fence = self.fence;
+        let mut tx = self.pool.begin().await?;
+        let outcome = if tombstone.may_be_starting {
+            let now = db::clock::billing_clock(&mut tx).await?;
+            let due_at = now + AGAIN_AFTER_START;
+            db::agents::tombstones::tombstone_retry_of_any_organization(
+                &mut tx, fence, due_at, None,
+            )
+            .await?;
+            TeardownOutcome::Retried
+        } else {
+            db::agents::tombstones::tombstone_delete_of_any_organization(&mut tx, fence).await?;
+            TeardownOutcome::Completed
+        };
+        tx.commit().await?;
+        info!(
+            agent.id = %fence.agent_id, organization.id = %tombstone.organization_id,
+            attempt = fence.attempts, ?outcome, "what agent {} left was removed", fence.agent_id
+        );
+        Ok(outcome)
+    }
+
+    async fn retry(&self, error: &StepError) -> sqlx::Result<TeardownOutcome> {
+        let fence = self.fence;
+        warn!(
+            agent.id = %fence.agent_id, attempt = fence.attempts, %error, cause = error.cause(),
+            "what agent {} left could not be removed: {error}; it is attempted again", fence.agent_id
+        );
+        let wait = stop::RETRY.wait_after(fence.attempts).unwrap_or(CLAIM);
+        let mut tx = self.pool.begin().await?;
+        let now = db::clock::billing_clock(&mut tx).await?;
+        db::agents::tombstones::tombstone_retry_of_any_organization(
+            &mut tx,
+            fence,
+            now + wait,
+            Some(&error.to_string()),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(TeardownOutcome::Retried)
+    }
+}
+
+/// The first failure, unless the worker has to stop at once.
+fn keep_first(
+    first: Result<(), StepError>,
+    next: Result<(), StepError>,
+) -> Result<Result<(), StepError>, StepError> {
+    match (first, next) {
+        (_, Err(StepError::Lost)) => Err(StepError::Lost),
+        (Ok(()), next) => Ok(next),
+        (first, _) => Ok(first),
+    }
+}
