@@ -20,8 +20,8 @@ END;
 
 -- Ends the agent's open span and opens the one that its new state wants. The span is locked before the
 -- clock is read: time that a concurrent run charged lies before that reading. It runs as its owner
--- because other roles may write agents without knowing of spans. Whatever fails here becomes a warning,
--- because it must not break their writes: the hourly run repairs it and counts it.
+-- because other roles may write agents without knowing of spans. A failure becomes a warning, because
+-- it must not break their writes: the hourly run repairs it and counts it.
 CREATE FUNCTION cloud.meter_agent() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

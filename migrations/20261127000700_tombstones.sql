@@ -39,7 +39,7 @@ AS $$
         OR agent.database_status <> 'none' OR agent.neon_project_id IS NOT NULL
 $$;
 
--- Whatever fails here becomes a warning, because it must not break other applications' deletions. An agent that was
+-- A failure becomes a warning, because it must not break other applications' deletions. An agent that was
 -- restored and is deleted again adds to what its first tombstone names; a worker of that one loses its fence.
 CREATE FUNCTION cloud.leave_tombstone() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -55,7 +55,11 @@ BEGIN
         was_starting = excluded.was_starting, created_at = excluded.created_at,
         attempts = left_before.attempts + 1, due_at = excluded.due_at;
     RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION
+-- The writer is told to repeat its transaction.
+WHEN serialization_failure OR deadlock_detected THEN
+    RAISE;
+WHEN OTHERS THEN
     RAISE WARNING 'the tombstone of agent % was not written: %', OLD.id, SQLERRM;
     RETURN NULL;
 END $$;
@@ -71,7 +75,11 @@ BEGIN
     UPDATE cloud.agent_usage_spans
     SET ended_at = greatest(cloud.billing_clock(), started_at, billed_through) WHERE ended_at IS NULL;
     RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION
+-- The writer is told to repeat its transaction.
+WHEN serialization_failure OR deadlock_detected THEN
+    RAISE;
+WHEN OTHERS THEN
     RAISE WARNING 'the tombstones of all agents were not written: %', SQLERRM;
     RETURN NULL;
 END $$;

@@ -315,6 +315,14 @@ impl Function {
         }
     }
 
+    /// Invokes a new instance and returns its error; panics unless there is one.
+    pub async fn invoke_error(&self, event: serde_json::Value) -> String {
+        match self.invoke(event).await {
+            dev::runtime::Outcome::FunctionError { message, .. } => message,
+            other => panic!("{} did not fail: {other:?}", self.0.name),
+        }
+    }
+
     /// Sends an HTTP request through `route` to a new instance.
     pub async fn http(&self, route: &str, request: Request) -> Response {
         let instance = self.start().await;

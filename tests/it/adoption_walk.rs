@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dev::runtime::Outcome;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tests::{Lab, World, audit, legacy, run, suite};
@@ -93,13 +92,6 @@ async fn migrate(world: &World) -> Value {
     answer
 }
 
-async fn refusal(world: &World, function: &str) -> String {
-    match world.function(function).invoke(json!({})).await {
-        Outcome::FunctionError { message, .. } => message,
-        other => panic!("{function}: {other:?}"),
-    }
-}
-
 async fn start_an_agent(lab: &Lab) -> Uuid {
     let agent = lab.running_agent(json!({})).await;
     print("first start", format!("{}", lab.placement(agent).await));
@@ -148,7 +140,10 @@ fn adoption_walk() {
         let again = world.function("db-migrate").invoke_ok(json!({})).await;
         assert_eq!(again["migrations"]["applied"], json!(0));
         print("migrated again", &again);
-        let refused = refusal(&world, "billing-hourly").await;
+        let refused = world
+            .function("billing-hourly")
+            .invoke_error(json!({}))
+            .await;
         assert!(refused.contains("adopt"), "{refused}");
         print("billing before", refused);
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use dev::postgres::Server;
-use serde_json::json;
+use dev::runtime::{Instance, Outcome};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tests::suite::{self, Function, Request};
 use tests::{Lab, World, run, wait_until};
@@ -63,7 +65,7 @@ impl Wire {
 }
 
 /// A world, a function on it that connects through a wire, and the request that it answers.
-async fn credit_get(world: &World) -> (Arc<Wire>, dev::runtime::Instance, serde_json::Value) {
+async fn credit_get(world: &World) -> (Arc<Wire>, Instance, Value) {
     let (_, key) = world.tenant("10").await;
     let wire = Arc::new(Wire::to(suite::server().await).await);
     let (_, database) = world.url.rsplit_once('/').expect("a name");
@@ -80,14 +82,12 @@ async fn credit_get(world: &World) -> (Arc<Wire>, dev::runtime::Instance, serde_
     (wire, instance, event)
 }
 
-async fn assert_success(instance: &dev::runtime::Instance, event: &serde_json::Value) {
-    let outcome = instance
-        .invoke(event.clone(), Duration::from_secs(20))
-        .await;
-    let dev::runtime::Outcome::Success(response) = outcome else {
-        panic!("{outcome:?}")
+async fn assert_status(instance: &Instance, event: &Value, status: u16) {
+    let answer = instance.invoke(event.clone(), Duration::from_secs(20));
+    let Outcome::Success(response) = answer.await else {
+        panic!("no answer")
     };
-    assert_eq!(response["statusCode"], json!(200), "{response}");
+    assert_eq!(response["statusCode"], json!(status), "{response}");
 }
 
 /// The sessions of the functions' role in this world's database.
@@ -105,7 +105,7 @@ fn f45_the_first_request_after_a_connection_died_or_froze_succeeds() {
     run(async {
         let world = World::new().await;
         let (wire, instance, event) = credit_get(&world).await;
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
         // The server has closed it, as a restart or a failover does.
         world
             .execute(
@@ -113,7 +113,7 @@ fn f45_the_first_request_after_a_connection_died_or_froze_succeeds() {
                 WHERE datname = current_database() AND usename = 'cloud_runtime'",
             )
             .await;
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
         // It was lost without a word, as after a long sleep behind an address translator. The process is stopped
         // meanwhile, as Lambda stops it between requests.
         let pid = instance.pid().to_string();
@@ -127,7 +127,7 @@ fn f45_the_first_request_after_a_connection_died_or_froze_succeeds() {
         wire.freeze();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         signal("-CONT");
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
     });
 }
 
@@ -164,15 +164,9 @@ fn f45_a_server_that_is_not_the_primary_is_not_read_and_its_connection_not_kept(
         let standby = standby(database).await;
         let (wire, instance, event) = credit_get(&world).await;
         let primary = wire.server.swap(standby.port(), Ordering::Relaxed);
-        let outcome = instance
-            .invoke(event.clone(), Duration::from_secs(20))
-            .await;
-        let dev::runtime::Outcome::Success(response) = outcome else {
-            panic!("{outcome:?}")
-        };
-        assert_eq!(response["statusCode"], json!(503), "{response}");
+        assert_status(&instance, &event, 503).await;
         wire.server.store(primary, Ordering::Relaxed);
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
     });
 }
 
@@ -181,12 +175,12 @@ fn f45_no_connection_is_held_while_nothing_is_asked() {
     run(async {
         let world = World::new().await;
         let (_wire, instance, event) = credit_get(&world).await;
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
         wait_until("the idle connection is closed", async || {
             sessions(&world).await == 0
         })
         .await;
-        assert_success(&instance, &event).await;
+        assert_status(&instance, &event, 200).await;
     });
 }
 
@@ -207,14 +201,14 @@ fn f45_an_open_stream_holds_no_connection() {
             .invoke_streaming(event, Duration::from_mins(1))
             .await;
         let mut streamed = streamed.expect("a stream");
-        let first = futures_util::StreamExt::next(&mut streamed.body).await;
+        let first = streamed.body.next().await;
         assert!(first.is_some());
         wait_until("the stream holds no connection", async || {
             sessions(&lab.world).await == 0
         })
         .await;
         let mut pieces = 0;
-        while let Some(piece) = futures_util::StreamExt::next(&mut streamed.body).await {
+        while let Some(piece) = streamed.body.next().await {
             piece.expect("a piece");
             pieces += 1;
         }
@@ -235,10 +229,7 @@ fn f45_the_functions_have_no_more_connections_than_the_deployment_allows() {
             .with("RUNTIME_DATABASE_URL", &url)
             .with("DATABASE_CONNECTIONS", "4");
         let refused = too_few.invoke(json!({})).await;
-        assert!(
-            matches!(refused, dev::runtime::Outcome::Crashed { .. }),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Outcome::Crashed { .. }), "{refused:?}");
         world
             .function("db-migrate")
             .with("RUNTIME_DATABASE_URL", &url)
@@ -255,15 +246,9 @@ fn f45_the_functions_have_no_more_connections_than_the_deployment_allows() {
             .start()
             .await;
         let event = world.event(&Request::new("GET", "/api/v1/credits/balance").key(&key));
-        let outcome = instance
-            .invoke(event.clone(), Duration::from_secs(20))
-            .await;
-        let dev::runtime::Outcome::Success(response) = outcome else {
-            panic!("{outcome:?}")
-        };
-        assert_eq!(response["statusCode"], json!(503), "{response}");
+        assert_status(&instance, &event, 503).await;
         // A request waits for a connection that becomes free.
-        let ((), ()) = tokio::join!(assert_success(&instance, &event), async {
+        let ((), ()) = tokio::join!(assert_status(&instance, &event, 200), async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let freed = others.pop().expect("a connection");
             freed.close().await.expect("it is closed");

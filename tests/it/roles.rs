@@ -1,6 +1,5 @@
 //! What other roles of the database can do with our objects, and the role of the functions.
 
-use dev::runtime::Outcome;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{World, run, suite};
@@ -225,10 +224,7 @@ fn db_migrate_refuses_a_runtime_role_that_can_do_what_an_owner_can() {
                 .execute(&world.pool)
                 .await
                 .expect(change);
-            let outcome = migrate.invoke(json!({})).await;
-            let Outcome::FunctionError { message, .. } = outcome else {
-                panic!("{change}: {outcome:?}")
-            };
+            let message = migrate.invoke_error(json!({})).await;
             assert!(message.contains(problem), "{change}: {message}");
             assert!(!message.contains(&name), "{change}: {message}");
             sqlx::raw_sql(fill(undo))
@@ -253,14 +249,11 @@ fn db_migrate_refuses_a_runtime_role_that_can_do_what_an_owner_can() {
         // A right setting, of a database that the functions would not use.
         let other = suite::empty_database().await;
         let elsewhere = suite::server().await.url_of(&name, &other);
-        let outcome = world
+        let message = world
             .function("db-migrate")
             .with("RUNTIME_DATABASE_URL", &elsewhere)
-            .invoke(json!({}))
+            .invoke_error(json!({}))
             .await;
-        let Outcome::FunctionError { message, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
         assert!(
             message.contains("does not have the settings") || message.contains("another database"),
             "{message}"
@@ -272,10 +265,7 @@ fn db_migrate_refuses_a_runtime_role_that_can_do_what_an_owner_can() {
             .execute(&foreign.pool)
             .await
             .expect("a schema");
-        let outcome = foreign.function("db-migrate").invoke(json!({})).await;
-        let Outcome::FunctionError { message, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
+        let message = foreign.function("db-migrate").invoke_error(json!({})).await;
         assert!(message.contains("belongs to another role"), "{message}");
     });
 }
@@ -315,16 +305,32 @@ fn an_owner_without_powers_of_its_own_migrates_and_creates_the_runtime_role() {
                 .await
                 .expect("a role");
         assert!(verifier.starts_with("SCRAM-SHA-256$4096:"), "{verifier}");
+        let settings: Vec<String> = sqlx::query_scalar(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
+            WHERE r.rolname = $1 ORDER BY 1",
+        )
+        .bind(&runtime)
+        .fetch_all(&world.pool)
+        .await
+        .expect("settings");
+        let expected = [
+            "TimeZone=UTC",
+            "idle_in_transaction_session_timeout=1min",
+            "idle_session_timeout=1min",
+            "jit=off",
+            "lock_timeout=5s",
+            "plan_cache_mode=force_generic_plan",
+            "search_path=pg_catalog, pg_temp",
+            "statement_timeout=10s",
+        ];
+        assert_eq!(settings, expected);
         // What another owner gave the role cannot be revoked by ours, so it is refused.
         let foreign = format!("GRANT SELECT ON public.theirs TO \"{runtime}\"");
         sqlx::raw_sql(AssertSqlSafe(foreign))
             .execute(&world.pool)
             .await
             .expect("a right");
-        let outcome = migrate.invoke(json!({})).await;
-        let Outcome::FunctionError { message, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
+        let message = migrate.invoke_error(json!({})).await;
         assert!(message.contains("SELECT ON public.theirs"), "{message}");
         let harmless = format!("REVOKE SELECT ON public.theirs FROM \"{runtime}\"");
         sqlx::raw_sql(AssertSqlSafe(harmless))
@@ -346,14 +352,11 @@ fn db_migrate_refuses_to_work_through_a_pooler() {
         };
         let (_, database) = world.url.rsplit_once('/').expect("a name");
         let url = format!("postgres://postgres@127.0.0.1:{}/{database}", pooler.port());
-        let outcome = world
+        let message = world
             .function("db-migrate")
             .with("OWNER_DATABASE_URL", &url)
-            .invoke(json!({}))
+            .invoke_error(json!({}))
             .await;
-        let Outcome::FunctionError { message, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
         assert!(message.contains("directly to the server"), "{message}");
         let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'cloud'";
         assert_eq!(world.count(schemas).await, 0);
@@ -423,10 +426,7 @@ fn db_migrate_refuses_a_runtime_role_from_which_rows_are_hidden() {
         world
             .execute("ALTER TABLE public.users ENABLE ROW LEVEL SECURITY")
             .await;
-        let outcome = migrate.invoke(json!({})).await;
-        let Outcome::FunctionError { message, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
+        let message = migrate.invoke_error(json!({})).await;
         assert!(
             message.contains("row security hides rows") && message.contains("in users;"),
             "{message}"

@@ -1,6 +1,5 @@
 //! Triggers, columns and indexes of ours that another application has removed: the run names them and rings.
 
-use dev::runtime::Outcome;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use tests::{World, run};
@@ -90,10 +89,7 @@ fn a_run_names_what_the_database_has_lost_and_charges_all_the_same() {
                 .await
                 .expect(change);
             let event = json!({"scheduledTime": tests::world::hours(1)});
-            let outcome = world.function("billing-hourly").invoke(event).await;
-            let Outcome::FunctionError { message, .. } = outcome else {
-                panic!("{change}: {outcome:?}")
-            };
+            let message = world.function("billing-hourly").invoke_error(event).await;
             let expected = format!("objects of ours in shared tables are missing or changed: {lost}");
             assert_eq!(message, expected, "{change}");
             assert_eq!(world.ledger(organization).await.len(), 1, "{change}");

@@ -2,7 +2,8 @@
 //! and deleted. Does not own: the requests (`session`).
 //!
 //! Source: Neon's API reference, neon.com/docs/reference/api ("List projects", "Create project", "Retrieve
-//! connection URI", "Delete project") and neon.com/docs/guides/consumption-limits (quotas). A request answered with 423, 429 or 503 can always be repeated. A POST that
+//! connection URI", "Delete project") and neon.com/docs/guides/consumption-limits (quotas). A request answered with
+//! 423, 429 or 503 can always be repeated. A POST that
 //! failed otherwise, or got no response, must not be: two projects may have the same name. So a project is
 //! looked up before it is created, and a creation with an unknown outcome is left to the next call, which finds
 //! the project.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::host_access::JobHostDeps;
-use crate::app::job::run::teardown::{TeardownOutcome, teardown};
+use crate::app::job::run::teardown::teardown;
 use crate::app::job::run::{JobDeps, JobOutcome, job_run, webhook::webhook_call};
 use crate::db;
 use crate::db::Database;
@@ -32,6 +32,23 @@ pub struct RunResult {
     webhook_called: bool,
 }
 
+impl RunResult {
+    fn new(outcome: JobOutcome, webhook_called: bool) -> Self {
+        let outcome = match outcome {
+            JobOutcome::NothingToDo => "nothing",
+            JobOutcome::Completed => "completed",
+            JobOutcome::Retried => "again",
+            JobOutcome::Failed => "failed",
+            JobOutcome::Lost => "lost",
+            JobOutcome::NotAdopted => "not adopted",
+        };
+        Self {
+            outcome,
+            webhook_called,
+        }
+    }
+}
+
 /// Why the job was not run. The sweep announces the job again.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -46,16 +63,7 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
     let detail = &event["detail"];
     if let Some(agent_id) = identifier::<AgentId>(&detail["agentId"]) {
         let outcome = Box::pin(teardown(&deps.pool, &deps.hosts, agent_id)).await?;
-        return Ok(RunResult {
-            outcome: match outcome {
-                TeardownOutcome::NothingToDo => "nothing",
-                TeardownOutcome::Completed => "completed",
-                TeardownOutcome::Retried => "again",
-                TeardownOutcome::Lost => "lost",
-                TeardownOutcome::NotAdopted => "not adopted",
-            },
-            webhook_called: false,
-        });
+        return Ok(RunResult::new(outcome, false));
     }
     let id = identifier::<JobId>(&detail["jobId"]).ok_or(RunError::InvalidEvent)?;
     let job_deps = JobDeps {
@@ -65,17 +73,7 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
     };
     let outcome = Box::pin(job_run(job_deps, id)).await?;
     let webhook_called = webhook_call(&deps.pool, deps.address_policy, id).await?;
-    Ok(RunResult {
-        outcome: match outcome {
-            JobOutcome::NothingToDo => "nothing",
-            JobOutcome::Completed => "completed",
-            JobOutcome::Retried => "again",
-            JobOutcome::Failed => "failed",
-            JobOutcome::Lost => "lost",
-            JobOutcome::NotAdopted => "not adopted",
-        },
-        webhook_called,
-    })
+    Ok(RunResult::new(outcome, webhook_called))
 }
 
 fn identifier<T: FromStr>(value: &Value) -> Option<T> {

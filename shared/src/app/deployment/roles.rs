@@ -9,19 +9,24 @@ use tracing::warn;
 use crate::db::settings::{SETTINGS, wrong_settings};
 use crate::db::{self, Connection, Database};
 
-/// What the functions may do, and no more.
-const RIGHTS: [&str; 21] = [
-    "SELECT ON public.organizations, public.users, public.api_keys, public.admin_users,
-        public.milady_sandboxes, public.milady_sandbox_backups, public.docker_nodes, public.jobs,
-        public.credit_transactions, public.milady_pairing_tokens",
+/// The tables that the functions share with other applications, and what they may do there beside reading. The view
+/// `cloud.shared_objects` names the same tables.
+const SHARED_TABLES: [(&str, &[&str]); 10] = [
+    ("organizations", &[]),
+    ("users", &[]),
+    ("api_keys", &[]),
+    ("admin_users", &[]),
+    ("milady_sandboxes", &["INSERT", "UPDATE", "DELETE"]),
+    ("milady_sandbox_backups", &["INSERT", "DELETE"]),
+    ("docker_nodes", &["INSERT", "UPDATE", "DELETE"]),
+    ("jobs", &["INSERT", "UPDATE"]),
+    ("credit_transactions", &["INSERT"]),
+    ("milady_pairing_tokens", &["INSERT", "UPDATE", "DELETE"]),
+];
+/// What else the functions may do, and no more.
+const RIGHTS: [&str; 13] = [
     "UPDATE (credit_balance, updated_at) ON public.organizations",
     "UPDATE (last_used_at, usage_count) ON public.api_keys",
-    "INSERT, UPDATE, DELETE ON public.milady_sandboxes",
-    "INSERT, DELETE ON public.milady_sandbox_backups",
-    "INSERT, UPDATE, DELETE ON public.docker_nodes",
-    "INSERT, UPDATE ON public.jobs",
-    "INSERT ON public.credit_transactions",
-    "INSERT, UPDATE, DELETE ON public.milady_pairing_tokens",
     "USAGE ON SCHEMA cloud",
     "SELECT, INSERT, UPDATE ON cloud.agent_usage_spans",
     "SELECT, INSERT, UPDATE ON cloud.billing_accounts",
@@ -30,43 +35,16 @@ const RIGHTS: [&str; 21] = [
     "SELECT, INSERT, UPDATE (result, details) ON cloud.admin_audit_log",
     "SELECT, INSERT, UPDATE, DELETE ON cloud.idempotency_keys",
     "SELECT, UPDATE, DELETE ON cloud.tombstones",
-    "SELECT ON cloud.billing_adoption",
-    "SELECT ON cloud.shared_objects, cloud.shared_objects_made",
+    "SELECT ON cloud.billing_adoption, cloud.shared_objects, cloud.shared_objects_made",
     "USAGE ON SEQUENCE cloud.credit_ledger_seq",
     "EXECUTE ON FUNCTION cloud.billing_clock(),
         cloud.metered_kind(text, text, timestamptz, timestamptz)",
 ];
 
-/// The tables that the functions share with other applications.
-const TABLES: [&str; 10] = [
-    "organizations",
-    "users",
-    "api_keys",
-    "admin_users",
-    "milady_sandboxes",
-    "milady_sandbox_backups",
-    "docker_nodes",
-    "jobs",
-    "credit_transactions",
-    "milady_pairing_tokens",
-];
-/// What [`RIGHTS`] allow with these as a whole, beside reading them.
-const WRITES: [&str; 14] = [
-    "INSERT ON milady_sandboxes",
-    "UPDATE ON milady_sandboxes",
-    "DELETE ON milady_sandboxes",
-    "INSERT ON milady_sandbox_backups",
-    "DELETE ON milady_sandbox_backups",
-    "INSERT ON docker_nodes",
-    "UPDATE ON docker_nodes",
-    "DELETE ON docker_nodes",
-    "INSERT ON jobs",
-    "UPDATE ON jobs",
-    "INSERT ON credit_transactions",
-    "INSERT ON milady_pairing_tokens",
-    "UPDATE ON milady_pairing_tokens",
-    "DELETE ON milady_pairing_tokens",
-];
+fn shared_tables() -> Vec<String> {
+    let tables = SHARED_TABLES.iter();
+    tables.map(|(table, _)| (*table).to_owned()).collect()
+}
 
 /// How the functions log in.
 #[derive(Clone)]
@@ -260,7 +238,7 @@ async fn close(conn: &mut Connection, name: &str) -> sqlx::Result<()> {
             AND a.privilege_type IN ('TRIGGER', 'REFERENCES', 'TRUNCATE')
             AND pg_catalog.pg_has_role(current_user, c.relowner, 'USAGE')"#,
         name,
-        &TABLES.map(str::to_owned)
+        &shared_tables()
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -293,8 +271,12 @@ async fn grant(conn: &mut Connection, name: &str) -> sqlx::Result<()> {
         let sql = format!("REVOKE ALL ON ALL {objects} IN SCHEMA cloud FROM {role}");
         run(conn, sql).await?;
     }
-    let sql = format!("REVOKE ALL ON SCHEMA cloud FROM {role}, PUBLIC");
-    run(conn, sql).await?;
+    run(conn, format!("REVOKE ALL ON SCHEMA cloud FROM {role}")).await?;
+    for (table, privileges) in SHARED_TABLES {
+        let privileges = [&["SELECT"], privileges].concat().join(", ");
+        let sql = format!("GRANT {privileges} ON public.{table} TO {role}");
+        run(conn, sql).await?;
+    }
     for right in RIGHTS {
         run(conn, format!("GRANT {right} TO {role}")).await?;
     }
@@ -338,6 +320,11 @@ async fn grant(conn: &mut Connection, name: &str) -> sqlx::Result<()> {
 /// Refuses a role that has more rights all the same: another owner gave them, or PUBLIC or a role of which it is a member
 /// has them.
 async fn refuse_superfluous(conn: &mut Connection, name: &str) -> Result<(), RoleError> {
+    let writes = SHARED_TABLES.iter().flat_map(|(table, privileges)| {
+        privileges
+            .iter()
+            .map(move |privilege| format!("{privilege} ON {table}"))
+    });
     let rights = sqlx::query_scalar!(
         r#"SELECT r.right_of AS "right!" FROM (
             SELECT privilege || ' ON ' || c.relname AS right_of
@@ -353,8 +340,8 @@ async fn refuse_superfluous(conn: &mut Connection, name: &str) -> Result<(), Rol
                 AND a.grantee <> 0 AND pg_catalog.pg_has_role($1, a.grantee, 'MEMBER')) AS r
         WHERE r.right_of <> ALL($3) ORDER BY 1 LIMIT 10"#,
         name,
-        &TABLES.map(str::to_owned),
-        &WRITES.map(str::to_owned)
+        &shared_tables(),
+        &writes.collect::<Vec<_>>()
     )
     .fetch_all(conn)
     .await?;
@@ -409,7 +396,7 @@ async fn check_login(login: &RuntimeLogin, expected: &DatabaseIdentity) -> Resul
             AND pg_catalog.row_security_active(oid)",
     )
     .persistent(false)
-    .bind(TABLES)
+    .bind(shared_tables())
     .fetch_one(&mut *tx)
     .await
     .map_err(RoleError::Login)?;

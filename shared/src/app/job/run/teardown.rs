@@ -10,6 +10,7 @@
 use chrono::TimeDelta;
 use tracing::{info, warn};
 
+use super::attempt::JobOutcome;
 use super::error::StepError;
 use super::{cleanup, database, stop};
 use crate::agent_databases::AgentDatabases;
@@ -26,21 +27,8 @@ const CLAIM: TimeDelta = TimeDelta::minutes(16);
 /// How long to wait for the end of a start that was under way when the agent was deleted.
 const AGAIN_AFTER_START: TimeDelta = TimeDelta::minutes(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeardownOutcome {
-    /// Another worker has the tombstone, it is not due, or there is none.
-    NothingToDo,
-    /// Nothing is left, and the tombstone is deleted.
-    Completed,
-    /// The tombstone is due again later.
-    Retried,
-    /// Another worker took the tombstone, or the agent exists again.
-    Lost,
-    /// As for jobs: the existing deployment is not adopted yet.
-    NotAdopted,
-}
-
-/// Works off the tombstone of an agent, if it is due.
+/// Works off the tombstone of an agent, if it is due. It is lost if another worker took it or the agent exists again, and
+/// never fails for good.
 ///
 /// # Errors
 /// The database fails. The tombstone is due again when the claim ends.
@@ -48,11 +36,11 @@ pub async fn teardown(
     pool: &Database,
     hosts: &JobHostDeps,
     agent_id: AgentId,
-) -> sqlx::Result<TeardownOutcome> {
+) -> sqlx::Result<JobOutcome> {
     let mut tx = pool.begin().await?;
     let readiness = db::clock::readiness(&mut tx).await?;
     if readiness.adoption_required {
-        return Ok(TeardownOutcome::NotAdopted);
+        return Ok(JobOutcome::NotAdopted);
     }
     let now = readiness.now;
     let claim = db::agents::tombstones::tombstone_claim_of_any_organization(
@@ -63,14 +51,14 @@ pub async fn teardown(
         now - JOB_STALE_AFTER,
     );
     let Some(tombstone) = claim.await? else {
-        return Ok(TeardownOutcome::NothingToDo);
+        return Ok(JobOutcome::NothingToDo);
     };
     if tombstone.agent_exists {
         // An operator restored the row. It names all there is again.
         let fence = tombstone.fence;
         db::agents::tombstones::tombstone_delete_of_any_organization(&mut tx, fence).await?;
         tx.commit().await?;
-        return Ok(TeardownOutcome::Lost);
+        return Ok(JobOutcome::Lost);
     }
     tx.commit().await?;
     let worker = Worker {
@@ -80,7 +68,7 @@ pub async fn teardown(
     };
     match worker.remove_all(&tombstone).await {
         Ok(()) => worker.finish(&tombstone).await,
-        Err(StepError::Lost) => Ok(TeardownOutcome::Lost),
+        Err(StepError::Lost) => Ok(JobOutcome::Lost),
         Err(error) => worker.retry(&error).await,
     }
 }
@@ -101,18 +89,18 @@ impl Worker<'_> {
                 nodes.push(node);
             }
         }
-        let mut failure = Ok(());
+        let mut failure = None;
         for node_id in nodes {
-            let cleaned = match self.clean_host(node_id).await {
-                Ok(()) if tombstone.node_id.as_deref() == Some(node_id) => self.free_slot().await,
-                result => result,
-            };
-            failure = keep_first(failure, cleaned)?;
+            let mut cleaned = self.clean_host(node_id).await;
+            if cleaned.is_ok() && tombstone.node_id.as_deref() == Some(node_id) {
+                cleaned = self.free_slot().await;
+            }
+            keep_first(&mut failure, cleaned)?;
         }
         if tombstone.has_database {
-            failure = keep_first(failure, self.remove_database(tombstone).await)?;
+            keep_first(&mut failure, self.remove_database(tombstone).await)?;
         }
-        failure
+        failure.map_or(Ok(()), Err)
     }
 
     /// Removes the agent's container and volume from a host. If the host is not registered any more, all that was on it
@@ -164,7 +152,7 @@ impl Worker<'_> {
         }
     }
 
-    async fn finish(&self, tombstone: &Tombstone) -> sqlx::Result<TeardownOutcome> {
+    async fn finish(&self, tombstone: &Tombstone) -> sqlx::Result<JobOutcome> {
         let fence = self.fence;
         let mut tx = self.pool.begin().await?;
         let outcome = if tombstone.may_be_starting {
@@ -174,10 +162,10 @@ impl Worker<'_> {
                 &mut tx, fence, due_at, None,
             )
             .await?;
-            TeardownOutcome::Retried
+            JobOutcome::Retried
         } else {
             db::agents::tombstones::tombstone_delete_of_any_organization(&mut tx, fence).await?;
-            TeardownOutcome::Completed
+            JobOutcome::Completed
         };
         tx.commit().await?;
         info!(
@@ -187,7 +175,7 @@ impl Worker<'_> {
         Ok(outcome)
     }
 
-    async fn retry(&self, error: &StepError) -> sqlx::Result<TeardownOutcome> {
+    async fn retry(&self, error: &StepError) -> sqlx::Result<JobOutcome> {
         let fence = self.fence;
         warn!(
             agent.id = %fence.agent_id, attempt = fence.attempts, %error, cause = error.cause(),
@@ -204,18 +192,21 @@ impl Worker<'_> {
         )
         .await?;
         tx.commit().await?;
-        Ok(TeardownOutcome::Retried)
+        Ok(JobOutcome::Retried)
     }
 }
 
-/// The first failure, unless the worker has to stop at once.
+/// Keeps the first failure while the rest is removed. A worker that lost the tombstone stops at once.
 fn keep_first(
-    first: Result<(), StepError>,
-    next: Result<(), StepError>,
-) -> Result<Result<(), StepError>, StepError> {
-    match (first, next) {
-        (_, Err(StepError::Lost)) => Err(StepError::Lost),
-        (Ok(()), next) => Ok(next),
-        (first, _) => Ok(first),
+    failure: &mut Option<StepError>,
+    result: Result<(), StepError>,
+) -> Result<(), StepError> {
+    match result {
+        Err(StepError::Lost) => return Err(StepError::Lost),
+        Err(error) => {
+            failure.get_or_insert(error);
+        }
+        Ok(()) => {}
     }
+    Ok(())
 }
