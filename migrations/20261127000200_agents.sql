@@ -34,7 +34,7 @@ DO $$ BEGIN
             docker_image text,
             billing_status text NOT NULL DEFAULT 'active',
             last_billed_at timestamptz,
-            hourly_rate numeric(10,4) DEFAULT 0.0200,
+            hourly_rate numeric(10,4),
             total_billed numeric(10,2) NOT NULL DEFAULT 0.00,
             shutdown_warning_sent_at timestamptz,
             scheduled_shutdown_at timestamptz,
@@ -98,7 +98,10 @@ DO $$ BEGIN
 END $$;
 
 -- An accepted stop (suspend, delete) ends metering at once, however late the host answers.
-ALTER TABLE public.milady_sandboxes ADD COLUMN IF NOT EXISTS stop_requested_at timestamptz;
+-- compute_started_at: when the container of the start in progress, or of the last one, began to run.
+ALTER TABLE public.milady_sandboxes
+    ADD COLUMN IF NOT EXISTS stop_requested_at timestamptz,
+    ADD COLUMN IF NOT EXISTS compute_started_at timestamptz;
 
 -- unsaved_since: the volume on node_id holds state that no backup does; the agent is not started
 -- elsewhere. data_bind: a directory of the host that an older deployment mounted at /app/data; it is

@@ -1,4 +1,5 @@
--- The ledger. Rows of other writers (purchases, AI usage) leave our columns null.
+-- The ledger of the older application. It gets our credits at once and our debits once a day; money itself moves in
+-- `cloud.ledger_entries`.
 SET LOCAL lock_timeout = '1s';
 
 DO $$ BEGIN
@@ -17,28 +18,5 @@ DO $$ BEGIN
     END IF;
 END $$;
 
-ALTER TABLE public.credit_transactions
-    ADD COLUMN IF NOT EXISTS agent_id uuid,
-    ADD COLUMN IF NOT EXISTS usage_span_id uuid,
-    ADD COLUMN IF NOT EXISTS period_start timestamptz,
-    ADD COLUMN IF NOT EXISTS period_end timestamptz,
-    ADD COLUMN IF NOT EXISTS kind text,
-    ADD COLUMN IF NOT EXISTS rate numeric(16,6),
-    ADD COLUMN IF NOT EXISTS seconds numeric(16,6),
-    ADD COLUMN IF NOT EXISTS balance_before numeric(16,6),
-    ADD COLUMN IF NOT EXISTS balance_after numeric(16,6),
-    ADD COLUMN IF NOT EXISTS seq bigint;
-
--- Orders our rows of one instant. Not a column default: that would rewrite the table.
-CREATE SEQUENCE cloud.credit_ledger_seq AS bigint CACHE 1;
-
-DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'cloud_credit_transactions_slice_check'
-                   AND conrelid = 'public.credit_transactions'::regclass) THEN
-        ALTER TABLE public.credit_transactions ADD CONSTRAINT cloud_credit_transactions_slice_check CHECK (
-            usage_span_id IS NULL OR (
-                amount <= 0 AND period_end > period_start AND seq IS NOT NULL
-                AND balance_after >= 0 AND balance_after = balance_before + amount)
-        ) NOT VALID;
-    END IF;
-END $$;
+-- Null: not ours. 0: a day's debit of an agent. Otherwise the entry of `cloud.ledger_entries` that the row repeats.
+ALTER TABLE public.credit_transactions ADD COLUMN IF NOT EXISTS seq bigint;

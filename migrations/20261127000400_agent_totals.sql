@@ -1,6 +1,6 @@
--- Two decimals swallowed an idle hour's 0.0025 (F05). Six decimals rewrite the table once. A tick
--- updates every row of a page in one transaction: with more than half of each page kept free the new
--- versions fit beside the old ones, no index is touched, and the table does not grow (measured: at 80
+-- Two decimals swallowed an idle hour's 0.0025 (F05). Six decimals rewrite the table once. The statement of a day
+-- updates every agent, and a run every organization, many in one transaction: with more than half of each page kept free
+-- the new versions fit beside the old ones, no index is touched, and the table does not grow (measured: at 80
 -- every second update moved to another page).
 SET LOCAL lock_timeout = '1s';
 
@@ -24,10 +24,12 @@ DO $$ BEGIN
                    AND conrelid = 'public.milady_sandboxes'::regclass) THEN
         ALTER TABLE public.milady_sandboxes ADD CONSTRAINT cloud_milady_sandboxes_times_check CHECK (
             greatest(created_at, updated_at, last_backup_at, last_heartbeat_at, last_billed_at,
-                shutdown_warning_sent_at, scheduled_shutdown_at, stop_requested_at, unsaved_since)
+                shutdown_warning_sent_at, scheduled_shutdown_at, stop_requested_at, unsaved_since,
+                compute_started_at)
                 < '9999-12-31 00:00:00+00'
             AND least(created_at, updated_at, last_backup_at, last_heartbeat_at, last_billed_at,
-                shutdown_warning_sent_at, scheduled_shutdown_at, stop_requested_at, unsaved_since)
+                shutdown_warning_sent_at, scheduled_shutdown_at, stop_requested_at, unsaved_since,
+                compute_started_at)
                 > '1900-01-01 00:00:00+00'
         ) NOT VALID;
     END IF;

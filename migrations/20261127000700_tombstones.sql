@@ -72,8 +72,8 @@ BEGIN
     INSERT INTO cloud.tombstones
     SELECT t.* FROM public.milady_sandboxes AS a, cloud.tombstone_of(a) AS t
     ON CONFLICT (agent_id) DO NOTHING;
-    UPDATE cloud.agent_usage_spans
-    SET ended_at = greatest(cloud.billing_clock(), started_at, billed_through) WHERE ended_at IS NULL;
+    UPDATE cloud.usage_spans AS s SET ended_at = greatest(cloud.billing_clock(), cloud.open_span_mark(s))
+    WHERE ended_at IS NULL;
     RETURN NULL;
 EXCEPTION
 -- The writer is told to repeat its transaction.

@@ -23,16 +23,13 @@ UNION ALL
 SELECT 'column ' || a.attname || ' on ' || s.relname, pg_catalog.format_type(a.atttypid, a.atttypmod)
 FROM pg_catalog.pg_attribute a JOIN shared s ON s.oid = a.attrelid
 WHERE a.attnum > 0 AND NOT a.attisdropped AND (s.relname, a.attname) IN (
-    ('milady_sandboxes', 'stop_requested_at'), ('milady_sandboxes', 'unsaved_since'),
+    ('milady_sandboxes', 'stop_requested_at'), ('milady_sandboxes', 'compute_started_at'),
+    ('milady_sandboxes', 'unsaved_since'),
     ('milady_sandboxes', 'data_bind'), ('milady_sandboxes', 'former_nodes'),
     ('milady_sandboxes', 'total_billed'), ('milady_sandbox_backups', 'state_bytes'),
     ('jobs', 'agent_id'), ('jobs', 'class'), ('jobs', 'steps'), ('jobs', 'webhook_secret'),
     ('jobs', 'webhook_attempts'), ('jobs', 'webhook_due_at'),
-    ('credit_transactions', 'agent_id'), ('credit_transactions', 'usage_span_id'),
-    ('credit_transactions', 'period_start'), ('credit_transactions', 'period_end'),
-    ('credit_transactions', 'kind'), ('credit_transactions', 'rate'),
-    ('credit_transactions', 'seconds'), ('credit_transactions', 'balance_before'),
-    ('credit_transactions', 'balance_after'), ('credit_transactions', 'seq'))
+    ('credit_transactions', 'seq'))
 UNION ALL
 SELECT 'row security of ' || relname, 'on' FROM shared WHERE relrowsecurity
 UNION ALL

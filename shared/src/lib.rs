@@ -27,7 +27,7 @@
 //!
 //! # Invariants
 //! 1. Money is a decimal, never a float. A balance never goes below zero, and every change we make to it
-//!    equals the sum of our ledger rows of the same transaction.
+//!    equals the sum of the ledger's entries of the same transaction.
 //! 2. No second of an agent's life is charged twice, and no metered second is dropped silently: it is
 //!    charged, owed, or written off in a row that says so.
 //! 3. Compute cannot start without a [`domain::credit_gate::Clearance`], which only the credit gate makes.
@@ -80,10 +80,17 @@
 //!
 //! **Billing**
 //! - *span*: a period in which an agent is metered at one rate. *Slice*: the part of a span inside one clock
-//!   hour, the only thing that is charged.
-//! - *billing run*: charging all slices up to a full hour, once per organization and hour.
-//! - *debt*: what is due and not paid. On the wire: `owed`.
+//!   hour, the only thing that is charged. *Charge*: a slice that is paid. *Mark*: how far a span is charged.
+//! - *entry*: a change of a balance by us, in `ledger_entries`. A usage entry is the sum of its charges.
+//! - *billing run*: charging all slices up to a full hour, once per organization and hour. *Part*: one transaction of it.
+//! - *statement*: what was charged on a day, counted per agent. What it has counted is *stated*; a span of which
+//!   everything is stated is *settled*.
+//! - *debt*: what is due and not paid. On the wire: `owed`. *Carried debt*: the part of a refund that exceeded the
+//!   balance.
+//! - *pricing* of an agent: whether it is exempt from billing, and its own rate.
 //! - *dunning*: warning, grace period and suspension of agents in debt.
+//! - *statement* of a day: adding up what was charged on it, once it is over.
+//! - *finding*: a row that violates an invariant of billing, as the daily *audit* recorded it.
 //! - *clearance*: the credit gate's permission to start one agent.
 //!
 //! **Code**

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
-use shared::app::billing::run::{RunError, RunReport, RunRequest, billing_run};
+use shared::app::billing::run::{MAX_CHARGES, RunError, RunReport, RunRequest, billing_run};
 use shared::db::{Database, Workload};
 use shared::domain::pricing::Prices;
 use sqlx::PgPool;
@@ -28,7 +28,7 @@ pub struct World {
     pub(crate) warm_instances: WarmInstances,
 }
 
-/// A ledger row that charges for an agent.
+/// A charge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
 pub struct LedgerRow {
     pub period_start: DateTime<Utc>,
@@ -36,8 +36,8 @@ pub struct LedgerRow {
     pub kind: String,
     pub amount: Decimal,
     pub agent_id: Uuid,
-    #[sqlx(rename = "usage_span_id")]
-    pub span_id: Uuid,
+    #[sqlx(rename = "span")]
+    pub span_id: i64,
 }
 
 /// The billing columns of an agent's row.
@@ -45,8 +45,10 @@ pub struct LedgerRow {
 pub struct AgentRow {
     pub status: String,
     pub billing_status: String,
+    /// The sum of all charges, whether or not they are stated.
     pub total_billed: Decimal,
-    pub last_billed_at: Option<DateTime<Utc>>,
+    /// The end of the last charge.
+    pub charged_through: Option<DateTime<Utc>>,
     pub shutdown_warning_sent_at: Option<DateTime<Utc>>,
     pub scheduled_shutdown_at: Option<DateTime<Utc>>,
 }
@@ -225,11 +227,21 @@ impl World {
 
     /// Runs billing without moving the clock.
     pub async fn try_run_billing(&self, hour: i64) -> Result<RunReport, RunError> {
+        self.run_billing_in_parts(hour, MAX_CHARGES).await
+    }
+
+    /// Runs billing without moving the clock, in parts that are full at this many charges.
+    pub async fn run_billing_in_parts(
+        &self,
+        hour: i64,
+        max_charges: usize,
+    ) -> Result<RunReport, RunError> {
         let request = RunRequest {
             period_end: Some(hours(hour)),
             source: "test",
             deadline: None,
             concurrency: 4,
+            max_charges,
         };
         billing_run(&self.database, &self.prices, &request).await
     }
@@ -251,9 +263,12 @@ impl World {
 
     pub async fn agent_row(&self, agent: Uuid) -> AgentRow {
         sqlx::query_as(
-            "SELECT status, billing_status, total_billed, last_billed_at,
+            "SELECT status, billing_status, coalesce(total, 0) AS total_billed, charged_through,
                 shutdown_warning_sent_at, scheduled_shutdown_at
-            FROM milady_sandboxes WHERE id = $1",
+            FROM milady_sandboxes, (
+                SELECT sum(c.amount) AS total, max(c.period_end) AS charged_through
+                FROM usage_charges c JOIN usage_spans s ON s.id = c.span WHERE s.agent_id = $1) AS charged
+            WHERE id = $1",
         )
         .bind(agent)
         .fetch_one(&self.pool)
@@ -261,11 +276,12 @@ impl World {
         .expect("an agent")
     }
 
-    /// The rows that charge an organization for its agents, in the order of charging.
+    /// An organization's charges, in the order of charging, as negative amounts.
     pub async fn ledger(&self, organization: Uuid) -> Vec<LedgerRow> {
         sqlx::query_as(
-            "SELECT period_start, period_end, kind, amount, agent_id, usage_span_id
-            FROM credit_transactions WHERE organization_id = $1 AND usage_span_id IS NOT NULL ORDER BY seq",
+            "SELECT c.period_start, c.period_end, s.kind, -c.amount AS amount, s.agent_id, c.span
+            FROM usage_charges c JOIN usage_spans s ON s.id = c.span WHERE s.organization_id = $1
+            ORDER BY c.entry, date_trunc('hour', c.period_start), s.agent_created_at, s.agent_id, c.period_start",
         )
         .bind(organization)
         .fetch_all(&self.pool)
@@ -273,7 +289,7 @@ impl World {
         .expect("the ledger")
     }
 
-    /// The sum that our ledger rows charged an organization.
+    /// The sum of an organization's charges.
     pub async fn charged(&self, organization: Uuid) -> Decimal {
         -self
             .ledger(organization)

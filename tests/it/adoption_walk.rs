@@ -213,7 +213,7 @@ fn adoption_walk() {
                 took.as_millis()
             ),
         );
-        for relation in ["agent_usage_spans", "tombstones", "billing_runs"] {
+        for relation in ["usage_spans", "tombstones", "billing_runs"] {
             let sql = format!("SELECT count(*) FROM cloud.{relation}");
             let read = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut older).await;
             let refused = read.expect_err("a refusal");

@@ -107,6 +107,7 @@ fn every_function_understands_its_sample_event() {
                         | "job-run"
                         | "job-sweep"
                         | "fleet-refresh"
+                        | "billing-audit"
                         | "billing-hourly"
                         | "billing-trigger" => 200,
                         _ => 401,
@@ -165,11 +166,13 @@ fn billing_uses_the_prices_of_the_settings() {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.agent(organization, "stopped").await;
-        world.set_clock(hours(1)).await;
-        let function = world
-            .function("billing-hourly")
-            .with("MILADY_IDLE_HOURLY", "0.5");
-        function.invoke_ok(json!({"scheduledTime": hours(1)})).await;
-        assert_eq!(world.charged(organization).await, dec!(0.5));
+        let migrate = world.function("db-migrate");
+        migrate
+            .with("MILADY_IDLE_HOURLY", "0.5")
+            .invoke_ok(json!({}))
+            .await;
+        // From the next full hour on.
+        world.run_billing(2).await;
+        assert_eq!(world.charged(organization).await, dec!(0.5025));
     });
 }

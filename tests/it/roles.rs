@@ -61,7 +61,7 @@ fn f39_no_other_role_can_call_a_function_of_ours() {
             let mut attacker = connect_as(&world, "attacker", rights).await;
             // The tables that our functions would find first if they searched the attacker's schema.
             sqlx::raw_sql(
-                "CREATE TEMP TABLE agent_usage_spans (agent_id uuid, ended_at timestamptz);
+                "CREATE TEMP TABLE usage_spans (agent_id uuid, ended_at timestamptz);
                 CREATE TEMP TABLE milady_sandboxes (id uuid, status text)",
             )
             .execute(&mut attacker)
@@ -122,7 +122,7 @@ fn f39_a_writer_of_agents_meters_into_our_table_whatever_it_creates() {
         let agent = world.agent(organization, "pending").await;
         let mut writer = connect_as(&world, "writer", &[WRITE_AGENTS]).await;
         sqlx::raw_sql(
-            "CREATE TEMP TABLE agent_usage_spans
+            "CREATE TEMP TABLE usage_spans
                 (LIKE public.milady_sandboxes, agent_id uuid, ended_at timestamptz);
             SET search_path = pg_temp, public",
         )
@@ -134,12 +134,12 @@ fn f39_a_writer_of_agents_meters_into_our_table_whatever_it_creates() {
             .execute(&mut writer)
             .await
             .expect("an update");
-        let shadow: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_temp.agent_usage_spans")
+        let shadow: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_temp.usage_spans")
             .fetch_one(&mut writer)
             .await
             .expect("a count");
         assert_eq!(shadow, 0);
-        let open = "SELECT count(*) FROM cloud.agent_usage_spans WHERE ended_at IS NULL";
+        let open = "SELECT count(*) FROM cloud.usage_spans WHERE ended_at IS NULL";
         assert_eq!(world.count(open).await, 1);
     });
 }
@@ -161,7 +161,7 @@ fn a_role_without_any_right_of_ours_updates_agents_and_deletes_users_and_organiz
             assert_eq!(refusal(&mut other, sql).await, None, "{sql}");
         }
         let spans: Vec<(String, bool)> = sqlx::query_as(
-            "SELECT kind, ended_at IS NULL FROM cloud.agent_usage_spans WHERE agent_id = $1
+            "SELECT kind, ended_at IS NULL FROM cloud.usage_spans WHERE agent_id = $1
             ORDER BY started_at, ended_at NULLS LAST",
         )
         .bind(agent)
@@ -401,7 +401,7 @@ fn f39_db_migrate_takes_back_what_would_make_another_role_the_owner() {
             .expect("rights");
         migrate.invoke_ok(json!({})).await;
         for attack in [
-            "SELECT count(*) FROM cloud.agent_usage_spans",
+            "SELECT count(*) FROM cloud.usage_spans",
             "SELECT id FROM cloud.billing_runs",
             // A cascade would run it as the owner.
             "CREATE FUNCTION pg_temp.evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';

@@ -130,11 +130,15 @@ impl Fields {
 
     /// A required number, as exactly the decimal that the JSON text holds.
     pub fn decimal(&mut self, field: &'static str) -> Option<Decimal> {
-        let Some(value) = self.take(field) else {
+        if self.object.get(field).is_none_or(Value::is_null) {
             self.refuse(field, "is required");
-            return None;
-        };
-        let Value::Number(number) = value else {
+        }
+        self.optional_decimal(field)
+    }
+
+    /// An optional number, likewise.
+    pub fn optional_decimal(&mut self, field: &'static str) -> Option<Decimal> {
+        let Value::Number(number) = self.take(field)? else {
             self.refuse(field, "must be a number");
             return None;
         };

@@ -9,6 +9,7 @@ use crate::api::deps::DeploymentDeps;
 use crate::app::deployment::adopt::{Adoption, adopt};
 use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
+use crate::app::deployment::prices::publish_prices;
 use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
 use crate::db;
 use crate::db::Database;
@@ -107,6 +108,8 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
     };
     let migrated = migrate(deps.owner.options()).await?;
     prepare_runtime_role(&deps.owner, &deps.runtime_login).await?;
+    db::billing::partitions::ensure_partitions(&deps.owner).await?;
+    publish_prices(&deps.owner, &deps.prices).await?;
     let adoption = if request.adopt {
         Some(adopt(&deps.owner, &deps.prices).await?.into())
     } else {

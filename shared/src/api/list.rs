@@ -119,6 +119,30 @@ pub fn cut_by<T>(
     (entries, next_cursor)
 }
 
+/// A cursor that carries a text.
+#[must_use]
+pub fn encode_text(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// `cursor` of a list whose cursors carry a text, which `parse` reads.
+///
+/// # Errors
+/// 400.
+pub fn text_cursor<T>(
+    request: &Request,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = parameter(request, "cursor") else {
+        return Ok(None);
+    };
+    let text = URL_SAFE_NO_PAD.decode(text).ok();
+    let text = text.and_then(|text| String::from_utf8(text).ok());
+    text.and_then(|text| parse(&text))
+        .map(Some)
+        .ok_or_else(|| Problem::field("cursor", "is not valid; start again without it"))
+}
+
 /// The cursor of a page that ends at this name, for lists that are sorted by name.
 #[must_use]
 pub fn encode_name(name: &str) -> String {
@@ -173,7 +197,14 @@ impl<T> Page<T> {
 /// # Errors
 /// 500 if the body has no JSON form.
 pub fn respond(request: &Request, body: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let mut response = response::with_status(200, body)?;
+    tagged(request, response::with_status(200, body)?)
+}
+
+/// The response with the `ETag` of its text, or 304 if the client already has it.
+///
+/// # Errors
+/// 500 if the header cannot be set.
+pub fn tagged(request: &Request, mut response: Response<Body>) -> Result<Response<Body>, Problem> {
     let Body::Text(text) = response.body() else {
         return Ok(response);
     };

@@ -5,7 +5,7 @@ use super::route::Parameter;
 use super::schema::{
     Cursor, Etag, KeyText, LogSince, NodeId, OriginText, PageSize, SyncText, WebhookUrl,
 };
-use crate::domain::ids::{AgentId, JobId};
+use crate::domain::ids::{AgentId, JobId, TransactionId};
 
 /// The parameters that paths may have.
 pub const PATH: &[Parameter] = &[
@@ -17,6 +17,8 @@ pub const PATH: &[Parameter] = &[
     .example(r#""11111111-2222-4333-8444-555555555555""#),
     Parameter::path::<JobId>("jobId", "").example(r#""99999999-8888-4777-8666-555555555555""#),
     Parameter::path::<NodeId>("nodeId", "").example(r#""local""#),
+    Parameter::path::<TransactionId>("transactionId", "")
+        .example(r#""019ca700-3e80-8000-8000-000000000001""#),
 ];
 
 pub const LIMIT: Parameter =

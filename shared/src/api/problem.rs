@@ -160,6 +160,15 @@ impl Problem {
         Self::new(422, "Unprocessable Content", error)
     }
 
+    /// 429: a limit is reached for this many seconds.
+    #[must_use]
+    pub fn too_many_requests(seconds: u32, error: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(429, "Too Many Requests", error)
+        }
+    }
+
     /// 500, with a constant text. Use [`log_internal`] where there is a cause to log.
     #[must_use]
     pub fn internal() -> Self {
@@ -318,6 +327,9 @@ impl From<RequestError> for Problem {
             RequestError::Conflict(text) => Self::conflict(&text),
             RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
+            RequestError::LimitReached(reached) => {
+                Self::too_many_requests(reached.retry_after_seconds(), reached.to_string())
+            }
             RequestError::IdempotencyKeyReused => Self::unprocessable(&error.to_string()),
             RequestError::HostUnavailable(error) => {
                 Self::unavailable_for(retry_after::HOST, error.to_string())

@@ -228,6 +228,8 @@ pub struct ResponseKind {
     pub status: u16,
     pub description: &'static str,
     pub content: Content,
+    /// Whether a request whose `Accept` prefers `text/csv` gets the rows as CSV.
+    pub is_also_csv: bool,
     /// Beside `X-Request-Id`.
     pub headers: &'static [ResponseHeader],
     pub links: &'static [Link],
@@ -270,6 +272,7 @@ impl ResponseKind {
             status,
             description,
             content: Content::Json(schema_of::<T>),
+            is_also_csv: false,
             headers: &[],
             links: &[],
             is_also_refusal: false,
@@ -283,6 +286,7 @@ impl ResponseKind {
             status,
             description,
             content: Content::Stream(media_type),
+            is_also_csv: false,
             headers: &[],
             links: &[],
             is_also_refusal: false,
@@ -293,6 +297,13 @@ impl ResponseKind {
     #[must_use]
     pub const fn with_etag(self) -> Self {
         self.with_headers(&[ResponseHeader::ETag])
+    }
+
+    /// The rows are also served as CSV.
+    #[must_use]
+    pub const fn or_csv(mut self) -> Self {
+        self.is_also_csv = true;
+        self
     }
 
     #[must_use]

@@ -152,6 +152,22 @@ forms! {
             .collect::<Vec<_>>(),
         |status| status.as_str(),
     );
+    FindingState, json_schema!({"type": "string", "enum": ["open", "resolved", "all"]});
+    /// `type` of a transaction, as a filter.
+    TransactionType, json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 100, "pattern": PLAIN_TEXT,
+    });
+    TimeText, json_schema!({"anyOf": [
+        {
+            "type": "string", "format": "date-time",
+            "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$",
+        },
+        {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"},
+    ]});
+    UsageGroupText, json_schema!({
+        "type": "string", "enum": ["agent", "day", "hour"], "default": "day",
+    });
+    StepLengthText, json_schema!({"type": "string", "enum": ["hour", "day"], "default": "day"});
     /// `view` of the fleet.
     FleetPart, json_schema!({"type": "string", "enum": ["summary"]});
     Number, json_schema!({"type": "number"});

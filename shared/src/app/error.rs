@@ -4,6 +4,7 @@
 use crate::domain::agent::StatusConflict;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::fleet::HostReadError;
+use crate::domain::limits::LimitReached;
 use crate::failure::Failure;
 use crate::hosts::{EngineError, EngineErrorReason, HostError};
 
@@ -31,6 +32,8 @@ pub enum RequestError {
     },
     #[error(transparent)]
     Credit(#[from] Refusal),
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
     #[error("This Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
     #[error("The first request with this Idempotency-Key is still running")]
@@ -66,6 +69,10 @@ pub enum AgentFault {
 
 impl RequestError {
     pub(crate) const AGENT_NOT_FOUND: Self = Self::NotFound("Agent not found");
+    pub(crate) const ORGANIZATION_NOT_FOUND: Self = Self::NotFound("Organization not found");
+    /// The organization was deactivated after its caller was authenticated, or before a worker began its job.
+    pub(crate) const ORGANIZATION_INACTIVE: Self =
+        Self::StatusConflict(StatusConflict("The organization is not active"));
     pub(crate) const NODE_NOT_FOUND: Self = Self::NotFound("Node not found");
     pub(crate) const CONTAINER_NOT_FOUND: Self = Self::NotFound("Container not found");
 

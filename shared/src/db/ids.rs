@@ -1,4 +1,4 @@
-//! How identifiers are sent to Postgres and read from it: as the UUIDs they are.
+//! How identifiers are sent to Postgres and read from it: as the UUIDs and numbers they are.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -40,6 +40,30 @@ macro_rules! as_uuid {
 }
 
 as_uuid! {
-    OrganizationId, UserId, ApiKeyId, AgentId, CharacterId, BackupId, JobId, HostId, SpanId,
-    TransactionId, ClaimId,
+    OrganizationId, UserId, ApiKeyId, AgentId, CharacterId, BackupId, JobId, HostId, TransactionId,
+    ClaimId,
+}
+
+impl Type<Postgres> for SpanId {
+    fn type_info() -> PgTypeInfo {
+        <i64 as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for SpanId {
+    fn array_type_info() -> PgTypeInfo {
+        <i64 as PgHasArrayType>::array_type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for SpanId {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        <i64 as Encode<'_, Postgres>>::encode_by_ref(&self.get(), buffer)
+    }
+}
+
+impl Decode<'_, Postgres> for SpanId {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        <i64 as Decode<'_, Postgres>>::decode(value).map(Self::new)
+    }
 }

@@ -165,6 +165,18 @@ words! {
     }
 }
 
+impl BillingStatus {
+    /// The status after an operator said whether the agent is exempt.
+    #[must_use]
+    pub fn exempted(self, exempt: bool) -> Self {
+        match (exempt, self) {
+            (true, _) => Self::Exempt,
+            (false, Self::Exempt) => Self::Active,
+            (false, other) => other,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

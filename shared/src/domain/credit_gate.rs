@@ -18,7 +18,7 @@ pub struct Request {
     /// Whether an operator exempted the agent from billing.
     pub exempt: bool,
     pub balance: Money,
-    /// What billing runs could not charge.
+    /// What is due up to the current full hour and not paid.
     pub owed: Money,
     /// Dollars per hour of every non-exempt agent that runs or is being started, including this one.
     pub committed_hourly: Decimal,

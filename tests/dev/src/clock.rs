@@ -6,9 +6,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-/// Replaces `billing_clock()` in the pool's database with a clock that stands still at `at`. The
-/// role must own the function.
+/// Replaces `billing_clock()` in the pool's database with a clock that stands still at `at`, and makes the
+/// partitions of that time. The role must own the function.
 pub async fn install(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
+    install_alone(pool, at).await?;
+    sqlx::query("SELECT cloud.ensure_partitions($1)")
+        .bind(at)
+        .execute(pool)
+        .await
+        .map(drop)
+}
+
+/// Like [`install`], without partitions.
+pub async fn install_alone(pool: &PgPool, at: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS cloud.dev_clock (
              only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

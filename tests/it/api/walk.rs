@@ -75,9 +75,28 @@ fn cases() -> Vec<Case> {
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),
+        case(
+            "GET /api/v1/credits/transactions/{transactionId}/charges",
+            401,
+            404,
+        ),
+        case("GET /api/v1/credits/usage", 401, 200),
+        case("GET /api/v1/credits/series", 401, 200),
         admin_case(
             "POST /api/v1/admin/credits",
             json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
+        ),
+        admin_case(
+            "POST /api/v1/admin/credits/refund",
+            json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
+        ),
+        admin_case(
+            "POST /api/v1/admin/credits/write-off",
+            json!({"organizationId": Uuid::nil(), "reason": "r"}),
+        ),
+        admin_case(
+            "PATCH /api/v1/admin/agents/{agentId}/billing",
+            json!({"exempt": true}),
         ),
         admin_case("GET /api/v1/admin/docker-nodes", Value::Null),
         admin_case(
@@ -102,6 +121,7 @@ fn cases() -> Vec<Case> {
         ),
         admin_case("POST /api/v1/admin/docker-containers/audit", Value::Null),
         admin_case("GET /api/v1/admin/infrastructure", Value::Null),
+        admin_case("GET /api/v1/admin/billing/findings", Value::Null),
         admin_case(
             "POST /api/v1/admin/infrastructure/containers/actions",
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
@@ -131,6 +151,7 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
         .replace("{agentId}", &agent.to_string())
         .replace("{jobId}", &job.to_string())
         .replace("{nodeId}", "n1")
+        .replace("{transactionId}", "019ca700-3e80-8000-8000-000000000001")
         .replace("{containerId}", &agent.to_string());
     let (method, path) = if path == "$default" {
         ("GET", "/nowhere")

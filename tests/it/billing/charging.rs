@@ -2,11 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::dec;
-use shared::app::billing::run::{RunError, RunRequest, billing_run};
+use shared::app::billing::run::{MAX_CHARGES, RunError, RunReport, RunRequest, billing_run};
 use sqlx::PgPool;
 use tests::world::{hours, minutes};
 use tests::{World, audit, run, suite, wait_until};
-use uuid::Uuid;
 
 #[test]
 fn an_agent_that_ran_twenty_minutes_is_charged_0_006667() {
@@ -17,7 +16,7 @@ fn an_agent_that_ran_twenty_minutes_is_charged_0_006667() {
         let agent = world.agent(organization, "running").await;
         world.run_billing(1).await;
         assert_eq!(world.agent_row(agent).await.total_billed, dec!(0.006667));
-        assert_eq!(world.agent_row(agent).await.last_billed_at, Some(hours(1)));
+        assert_eq!(world.agent_row(agent).await.charged_through, Some(hours(1)));
     });
 }
 
@@ -33,7 +32,7 @@ fn three_cents_pay_an_hour_of_the_older_agent_and_the_younger_is_warned() {
         let younger = world.agent(organization, "running").await;
         // Both owe 0.02 for the second hour.
         world
-            .execute("UPDATE agent_usage_spans SET started_at = '2026-03-01T01:00:00Z'")
+            .execute("UPDATE usage_spans SET started_at = '2026-03-01T01:00:00Z'")
             .await;
         let report = world.run_billing(2).await;
         assert_eq!((report.tally.agents_billed, report.tally.warned), (1, 1));
@@ -64,7 +63,7 @@ fn four_cents_after_three_missed_hours_pay_the_oldest_hour_of_both_agents() {
         for agent in agents {
             let row = world.agent_row(agent).await;
             assert_eq!(
-                (row.total_billed, row.last_billed_at),
+                (row.total_billed, row.charged_through),
                 (dec!(0.02), Some(hours(1)))
             );
             assert_eq!(row.billing_status, "shutdown_pending");
@@ -171,6 +170,14 @@ fn a_run_waits_up_to_a_minute_for_its_hour_and_refuses_to_run_earlier() {
     });
 }
 
+/// The report of a run that could not decide every organization.
+fn incomplete(result: Result<RunReport, RunError>) -> RunReport {
+    match result {
+        Err(RunError::Incomplete(report)) => *report,
+        result => panic!("not incomplete: {result:?}"),
+    }
+}
+
 #[test]
 fn invalid_rows_count_as_errors_and_others_are_charged() {
     run(async {
@@ -184,7 +191,12 @@ fn invalid_rows_count_as_errors_and_others_are_charged() {
             world.agent(organization, "running").await;
         }
         world
-            .execute("ALTER TABLE organizations DROP CONSTRAINT organizations_credit_balance_check")
+            .execute(
+                "ALTER TABLE organizations DROP CONSTRAINT organizations_credit_balance_check,
+                    DROP CONSTRAINT cloud_organizations_balance_check;
+                ALTER TABLE milady_sandboxes DROP CONSTRAINT cloud_milady_sandboxes_rate_check;
+                DELETE FROM shared_objects_made WHERE name LIKE 'constraint%'",
+            )
             .await;
         world.set_clock(minutes(30)).await;
         for (id, sql) in [
@@ -208,31 +220,41 @@ fn invalid_rows_count_as_errors_and_others_are_charged() {
                 .await
                 .expect(sql);
         }
-        let report = world.run_billing(1).await;
-        assert!(report.complete);
-        assert_eq!(report.tally.errors, 3);
-        // The half hour before the rate became invalid, and the healthy organization's hour.
-        assert_eq!(report.tally.revenue.to_decimal(), dec!(0.03));
+        world.set_clock(hours(1)).await;
+        let report = incomplete(world.try_run_billing(1).await);
+        assert_eq!(report.tally.errors, 2);
+        // What is no price is charged at the list price.
+        assert_eq!(report.tally.revenue.to_decimal(), dec!(0.04));
         assert_eq!(report.tally.uncollected.to_decimal(), dec!(0.01));
         assert_eq!(world.charged(healthy).await, dec!(0.02));
-        let reason: String = sqlx::query_scalar(
-            "SELECT closed_reason FROM agent_usage_spans WHERE organization_id = $1",
+        assert_eq!(world.charged(bad_rate).await, dec!(0.02));
+        let reason: Option<String> = sqlx::query_scalar(
+            "SELECT closed_reason FROM usage_spans WHERE organization_id = $1 AND settled",
         )
         .bind(deleted)
         .fetch_one(&world.pool)
         .await
         .expect("a reason");
-        assert_eq!(reason, "organization gone");
+        assert_eq!(reason.as_deref(), Some("organization gone"));
+        // An invalid balance is dunned like an empty one (F56).
+        for organization in [negative, not_a_number] {
+            assert_eq!(
+                world.events(organization).await,
+                ["agent.shutdown_scheduled"]
+            );
+            assert!(world.ledger(organization).await.is_empty());
+        }
         // The deleted organization's debt is counted once. A repaired organization is charged in full.
         sqlx::query("UPDATE organizations SET credit_balance = 5 WHERE id = $1")
             .bind(negative)
             .execute(&world.pool)
             .await
             .expect("a repair");
-        let report = world.run_billing(2).await;
+        world.set_clock(hours(2)).await;
+        let report = incomplete(world.try_run_billing(2).await);
         assert_eq!(
             (report.tally.errors, report.tally.uncollected.to_decimal()),
-            (2, dec!(0))
+            (1, dec!(0))
         );
         assert_eq!(world.charged(negative).await, dec!(0.04));
     });
@@ -258,8 +280,9 @@ fn an_organization_whose_transaction_fails_counts_as_an_error_and_others_are_cha
             .execute(&world.pool)
             .await
             .expect("a trigger");
-        let report = world.run_billing(1).await;
-        assert_eq!((report.tally.errors, report.complete), (1, true));
+        world.set_clock(hours(1)).await;
+        let report = incomplete(world.try_run_billing(1).await);
+        assert_eq!(report.tally.errors, 1);
         assert_eq!(world.charged(healthy).await, dec!(0.02));
         assert!(world.ledger(failing).await.is_empty());
         world.execute("DROP TRIGGER fail ON organizations").await;
@@ -330,6 +353,7 @@ fn a_run_past_its_deadline_begins_no_batch_and_the_next_run_charges_the_rest() {
             source: "test",
             deadline: Some(std::time::Instant::now()),
             concurrency: 4,
+            max_charges: MAX_CHARGES,
         };
         let result = billing_run(&world.database, &world.prices, &request).await;
         assert!(matches!(result, Err(RunError::Incomplete(report)) if report.tally.slices == 0));
@@ -344,29 +368,44 @@ fn a_run_past_its_deadline_begins_no_batch_and_the_next_run_charges_the_rest() {
 }
 
 #[test]
-fn a_ledger_row_names_the_agent_the_rate_and_the_hour() {
+fn a_usage_entry_is_explained_by_its_charges_to_the_second() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("10").await;
         world.set_clock(minutes(30)).await;
         let agent = world.agent(organization, "running").await;
-        world.run_billing(1).await;
-        let (agent_id, description, metadata): (Uuid, String, serde_json::Value) = sqlx::query_as(
-            "SELECT agent_id, description, metadata FROM credit_transactions
-            WHERE organization_id = $1",
+        world.run_billing(2).await;
+        let entry: serde_json::Value = sqlx::query_scalar(
+            "SELECT jsonb_build_object('type', type, 'amount', amount, 'before', balance_before,
+                'after', balance_after, 'agents', agents, 'start', period_start = $1, 'end', period_end = $2)
+            FROM ledger_entries",
         )
-        .bind(organization)
+        .bind(minutes(30))
+        .bind(hours(2))
         .fetch_one(&world.pool)
         .await
-        .expect("a row");
-        assert_eq!(agent_id, agent);
-        assert_eq!(description, "Milady agent hosting (running): agent");
+        .expect("one entry");
         assert_eq!(
-            metadata,
+            entry,
             serde_json::json!({
-                "sandbox_id": agent, "agent_name": "agent", "billing_type": "milady_running",
-                "hourly_rate": 0.0200, "billing_hour": "2026-03-01T00:00:00.000Z",
+                "type": "usage", "amount": -0.03, "before": 10.0, "after": 9.97, "agents": 1, "start": true, "end": true,
             })
+        );
+        let charges: Vec<(DateTime<Utc>, DateTime<Utc>, rust_decimal::Decimal)> = world
+            .ledger(organization)
+            .await
+            .into_iter()
+            .inspect(|charge| {
+                assert_eq!((charge.agent_id, charge.kind.as_str()), (agent, "running"));
+            })
+            .map(|charge| (charge.period_start, charge.period_end, charge.amount))
+            .collect();
+        assert_eq!(
+            charges,
+            [
+                (minutes(30), hours(1), dec!(-0.01)),
+                (hours(1), hours(2), dec!(-0.02))
+            ]
         );
     });
 }
@@ -390,7 +429,7 @@ fn a_run_waits_for_a_concurrent_debit_and_its_rows_start_from_the_new_balance() 
         });
         assert_eq!(report.tally.slices, 1);
         let (before, after): (rust_decimal::Decimal, rust_decimal::Decimal) =
-            sqlx::query_as("SELECT balance_before, balance_after FROM credit_transactions")
+            sqlx::query_as("SELECT balance_before, balance_after FROM ledger_entries")
                 .fetch_one(&world.pool)
                 .await
                 .expect("a row");

@@ -54,10 +54,13 @@ fn a_suspended_agent_gets_a_stop_job_only_if_a_container_is_expected() {
         assert_eq!(jobs.len(), 1);
         assert_eq!(jobs[0].0, running);
         assert_eq!(jobs[0].1["agentId"], json!(running));
-        // Suspended agents are not metered, and later runs enqueue no second job.
-        let owed = report.tally.owed;
+        // Of suspended agents only the storage is metered (F55), and later runs enqueue no second job.
+        let owed = report.tally.owed.to_decimal();
         let report = world.run_billing(55).await;
-        assert_eq!(report.tally.owed, owed);
+        assert_eq!(
+            report.tally.owed.to_decimal(),
+            owed + dec!(6) * dec!(0.0025)
+        );
         assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
         audit::check(&world.pool).await;
     });
@@ -115,7 +118,7 @@ fn the_organization_owes_the_debt_of_a_deleted_agent() {
 }
 
 #[test]
-fn debt_is_written_off_after_ninety_days_with_a_ledger_row() {
+fn debt_is_written_off_after_ninety_days_with_a_ledger_entry() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
@@ -136,16 +139,16 @@ fn debt_is_written_off_after_ninety_days_with_a_ledger_row() {
         assert_eq!(report.tally.owed.to_decimal(), dec!(0));
         assert_eq!(world.agent_row(agent).await.billing_status, "warning");
         let rows: Vec<(String, rust_decimal::Decimal, Value)> = sqlx::query_as(
-            "SELECT type, amount, metadata FROM credit_transactions WHERE organization_id = $1",
+            "SELECT type, amount, detail FROM ledger_entries WHERE organization_id = $1",
         )
         .bind(organization)
         .fetch_all(&world.pool)
         .await
         .expect("rows");
         assert_eq!(rows.len(), 2);
-        for (kind, amount, metadata) in rows {
+        for (kind, amount, detail) in rows {
             assert_eq!((kind.as_str(), amount), ("write_off", dec!(0)));
-            assert_eq!(metadata["written_off"], json!(0.02));
+            assert_eq!(detail["worth"], json!(0.02));
         }
         // Later money does not pay debt that was written off.
         world.top_up(organization, "5").await;

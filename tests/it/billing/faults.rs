@@ -101,7 +101,7 @@ fn a_database_that_crashes_during_a_run_leaves_nothing_half_charged() {
                     world
                         .count(
                             "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'RowExclusiveLock'
-                                AND relation = 'credit_transactions'::regclass",
+                                AND relation = 'ledger_entries'::regclass",
                         )
                         .await
                         > 0
@@ -122,7 +122,7 @@ fn a_database_that_crashes_during_a_run_leaves_nothing_half_charged() {
             .await;
         audit::check(&world.pool).await;
         let charged: rust_decimal::Decimal =
-            sqlx::query_scalar("SELECT -sum(amount) FROM credit_transactions")
+            sqlx::query_scalar("SELECT -sum(amount) FROM ledger_entries")
                 .fetch_one(&world.pool)
                 .await
                 .expect("a sum");

@@ -1,11 +1,17 @@
 //! Billing: metering, billing runs, dunning, the credit gate, adoption.
 
 mod adoption;
+mod audit;
 mod charging;
+mod debt;
 mod dunning;
 mod faults;
+mod free_ride;
 mod gate;
 mod known_failures;
 mod metering;
+mod partitions;
 mod schema_check;
+mod statement;
+mod statement_faults;
 mod storm;

@@ -42,8 +42,8 @@ fn a_run_names_what_the_database_has_lost_and_charges_all_the_same() {
                 "index cloud_jobs_one_active_key on jobs",
             ),
             (
-                "ALTER TABLE credit_transactions DROP CONSTRAINT cloud_credit_transactions_slice_check",
-                "constraint cloud_credit_transactions_slice_check on credit_transactions",
+                "ALTER TABLE organizations DROP CONSTRAINT cloud_organizations_balance_check",
+                "constraint cloud_organizations_balance_check on organizations",
             ),
             (
                 "ALTER TABLE jobs ENABLE ROW LEVEL SECURITY; CREATE POLICY all_rows ON jobs USING (true)",
@@ -68,9 +68,9 @@ fn a_run_names_what_the_database_has_lost_and_charges_all_the_same() {
                 "index cloud_jobs_one_active_key on jobs",
             ),
             (
-                "ALTER TABLE credit_transactions DROP CONSTRAINT cloud_credit_transactions_slice_check;
-                ALTER TABLE credit_transactions ADD CONSTRAINT cloud_credit_transactions_slice_check CHECK (true)",
-                "constraint cloud_credit_transactions_slice_check on credit_transactions",
+                "ALTER TABLE organizations DROP CONSTRAINT cloud_organizations_balance_check;
+                ALTER TABLE organizations ADD CONSTRAINT cloud_organizations_balance_check CHECK (true)",
+                "constraint cloud_organizations_balance_check on organizations",
             ),
             (
                 "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';

@@ -1,4 +1,4 @@
-//! Billing runs, repeated and out of order, from four tasks, some of them in processes that are killed at random
+//! Billing runs, repeated, in small parts and out of order, from four tasks, some of them killed or dropped at random
 //! points, while writers start, stop, create and delete agents, debit and top up. The ledger must equal that of a
 //! single clean run.
 
@@ -111,7 +111,10 @@ async fn write(world: &World, organization: Uuid, dice: &mut Dice) {
 struct Progress {
     /// The last hour that is over; negative when the test ends.
     reached: AtomicI64,
+    /// Runs in processes that were killed.
     killed_runs: AtomicUsize,
+    /// Runs in this process that were dropped at any point.
+    ended_runs: AtomicUsize,
 }
 
 /// Runs billing for hours that are over, at times in a process that is killed during the run, until the test ends.
@@ -127,12 +130,26 @@ async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         }
-        if dice.roll(4) > 0 {
-            for _ in 0..=dice.roll(5) {
-                let report = world.run_billing_at_current_time(hour).await;
-                assert_eq!((report.tally.errors, report.complete), (0, true));
+        // Small parts, so that a run has several of each organization that was not charged for hours.
+        let max_charges = usize::try_from(1 + dice.roll(15)).expect("small");
+        match dice.roll(6) {
+            0..=2 => {
+                for _ in 0..=dice.roll(5) {
+                    let report = world.run_billing_in_parts(hour, max_charges).await;
+                    let report = report.expect("a complete billing run");
+                    assert_eq!((report.tally.errors, report.complete), (0, true));
+                }
+                continue;
             }
-            continue;
+            3 => {
+                let ended_after = Duration::from_micros(dice.roll(60_000));
+                let run = world.run_billing_in_parts(hour, max_charges);
+                if tokio::time::timeout(ended_after, run).await.is_err() {
+                    progress.ended_runs.fetch_add(1, Ordering::SeqCst);
+                }
+                continue;
+            }
+            _ => {}
         }
         let instance = function.start().await;
         instance.wait_until_ready().await.expect("a first poll");
@@ -206,10 +223,10 @@ async fn clean_run(concurrent: &World) -> World {
     let dump: String = sqlx::query_scalar(
         "SELECT json_build_object(
             'money', (SELECT json_agg(json_build_object('id', o.id, 'amount',
-                o.credit_balance - coalesce((SELECT sum(amount) FROM credit_transactions t
-                    WHERE t.organization_id = o.id AND t.seq IS NOT NULL), 0)))
+                o.credit_balance - coalesce((SELECT sum(amount) FROM ledger_entries e
+                    WHERE e.organization_id = o.id), 0)))
                 FROM organizations o),
-            'spans', (SELECT json_agg(s) FROM agent_usage_spans s))::text",
+            'spans', (SELECT json_agg(s) FROM usage_spans s))::text",
     )
     .fetch_one(&concurrent.pool)
     .await
@@ -219,11 +236,11 @@ async fn clean_run(concurrent: &World) -> World {
             INSERT INTO organizations (id, name, slug, credit_balance)
             SELECT m.id, 'clean', m.id::text, m.amount
             FROM dump, json_to_recordset(dump.all -> 'money') AS m (id uuid, amount numeric))
-        INSERT INTO agent_usage_spans (id, agent_id, agent_created_at, organization_id, user_id,
-            agent_name, kind, hourly_rate, started_at, ended_at)
-        SELECT id, agent_id, agent_created_at, organization_id, user_id, agent_name, kind,
-            hourly_rate, started_at, coalesce(ended_at, '2026-03-02')
-        FROM dump, json_populate_recordset(null::agent_usage_spans, dump.all -> 'spans')",
+        INSERT INTO usage_spans (id, agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate,
+            list_priced, started_at, ended_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT id, agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate, list_priced, started_at, coalesce(ended_at, '2026-03-02')
+        FROM dump, json_populate_recordset(null::usage_spans, dump.all -> 'spans')",
     )
     .bind(dump)
     .execute(&clean.pool)
@@ -231,7 +248,7 @@ async fn clean_run(concurrent: &World) -> World {
     .expect("a copy");
     // The copy has no agents, so nothing meters or repairs its spans: open ones end after the last hour.
     clean
-        .execute("UPDATE agent_usage_spans SET ended_at = '2026-03-02' WHERE ended_at IS NULL")
+        .execute("UPDATE usage_spans SET ended_at = '2026-03-02' WHERE ended_at IS NULL")
         .await;
     clean.run_billing(HOURS).await;
     clean
@@ -293,7 +310,8 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
             );
         }
         let killed = progress.killed_runs.load(Ordering::SeqCst);
-        println!("{rows} slices, {killed} runs killed");
+        let ended = progress.ended_runs.load(Ordering::SeqCst);
+        println!("{rows} slices, {killed} runs killed, {ended} ended between or in parts");
         assert!(
             rows > 300 && killed > 5,
             "{rows} slices, {killed} killed runs: too few for the test to mean anything"

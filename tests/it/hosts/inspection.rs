@@ -291,7 +291,7 @@ fn a_container_missing_twice_fails_its_agent_and_frees_its_slot() {
                 json!("failed")
             );
             let metered: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM agent_usage_spans WHERE agent_id = $1 AND ended_at IS NULL",
+                "SELECT count(*) FROM usage_spans WHERE agent_id = $1 AND ended_at IS NULL",
             )
             .bind(agent)
             .fetch_one(&lab.world.pool)

@@ -7,6 +7,7 @@ mod inspection;
 mod known_failures;
 mod legacy;
 mod lifecycle;
+mod metering;
 mod owner_text;
 mod refresh_runs;
 mod registry;

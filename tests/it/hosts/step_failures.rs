@@ -176,6 +176,10 @@ async fn suspend_and_start_at_each_point(failure: Failure, start: &[Point], stop
         lab.bridge_result(agent, "message.send", json!({"text": "one more"}))
             .await;
         memories += 2;
+        // The starts of an hour are limited.
+        lab.world
+            .execute("UPDATE jobs SET created_at = created_at - interval '1 hour'")
+            .await;
 
         let job = request_job(&lab, agent, "/suspend").await;
         stop_at(&lab, end, failure).await;

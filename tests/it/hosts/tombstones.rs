@@ -175,7 +175,7 @@ fn f44_whatever_is_left_outside_leaves_a_tombstone() {
                 .await
                 .expect("a tombstone");
         assert_eq!(nodes, ["n2"]);
-        let open = "SELECT count(*) FROM agent_usage_spans WHERE ended_at IS NULL";
+        let open = "SELECT count(*) FROM usage_spans WHERE ended_at IS NULL";
         assert_eq!(world.count(open).await, 0);
     });
 }

@@ -1,7 +1,8 @@
-//! Jobs: how they run and end (`run`, `stop`, `legacy`, `workers`), the events and webhooks about them (`publish`,
-//! `webhook`, `webhook_faults`, `deadlines`), requests that wait for them (`waits`), what logs must not hold
+//! Jobs: how they run and end (`run`, `stop`, `deactivated`, `legacy`, `workers`), the events and webhooks about them
+//! (`publish`, `webhook`, `webhook_faults`, `deadlines`), requests that wait for them (`waits`), what logs must not hold
 //! (`secrets`), and the sweep (`sweep`).
 
+mod deactivated;
 mod deadlines;
 mod legacy;
 mod publish;

@@ -14,7 +14,7 @@ const TENANT_TABLES: &[&str] = &[
     "milady_pairing_tokens",
     "jobs",
     "credit_transactions",
-    "agent_usage_spans",
+    "usage_spans",
     "billing_accounts",
     "idempotency_keys",
     "outbox_events",

@@ -1,5 +1,6 @@
-//! For super admins: the fleet, its containers, and the private network.
+//! For super admins: the fleet, its containers, the private network, and billing as a whole.
 
+pub mod billing;
 pub mod container;
 mod fleet_page;
 pub mod fleet_view;
@@ -15,4 +16,5 @@ pub const ROUTES: &[Route] = &[
     container::action::ROUTE,
     infrastructure::ROUTE,
     headscale::ROUTE,
+    billing::findings::ROUTE,
 ];

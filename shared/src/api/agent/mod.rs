@@ -1,6 +1,7 @@
 //! Agents, as their owners see and control them: one file per route.
 
 pub mod backups;
+pub mod billing;
 pub mod bridge;
 pub mod create;
 pub mod delete;
@@ -41,4 +42,5 @@ pub const ROUTES: &[Route] = &[
     logs::ROUTE,
     pairing_token::ROUTE,
     pair::ROUTE,
+    billing::ROUTE,
 ];

@@ -32,7 +32,7 @@ pub const ROUTE: Route = Route {
         )
         .with_links(&[JOB_LINK]),
     ],
-    refusals: &[402, 404, 409, 422],
+    refusals: &[402, 404, 409, 422, 429],
     ..Route::post(
         "agent-restore",
         "/api/v1/milady/agents/{agentId}/restore",
@@ -62,7 +62,7 @@ struct RestoredBackup {
 /// 200 if the state is restored, 202 if a job will restore it after the response.
 ///
 /// # Errors
-/// 400, 401, 402, 403, 404 if the agent is unknown or the backup is not this agent's, 409, 415, 422, 503.
+/// 400, 401, 402, 403, 404 if the agent is unknown or the backup is not this agent's, 409, 415, 422, 429, 503.
 pub async fn handle(
     deps: &StartDeps,
     request: Request,

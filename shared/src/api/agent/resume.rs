@@ -59,7 +59,7 @@ struct ResumeJob {
 }
 
 /// # Errors
-/// 400, 401, 402, 403, 404, 409, 422, 503.
+/// 400, 401, 402, 403, 404, 409, 422, 429, 503.
 pub async fn handle(
     deps: &StartDeps,
     request: Request,

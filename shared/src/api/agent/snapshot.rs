@@ -23,7 +23,7 @@ pub const ROUTE: Route = Route {
         200,
         "The backup. `id` and `backupId` are the same.",
     )],
-    refusals: &[400, 404, 409, 422, 502],
+    refusals: &[400, 404, 409, 422, 429, 502],
     ..Route::post(
         "agent-snapshot",
         "/api/v1/milady/agents/{agentId}/snapshot",
@@ -47,7 +47,7 @@ struct NewBackup {
 }
 
 /// # Errors
-/// 400, 401, 403, 404, 409 if the agent does not run, 422, 502 if its answer is not valid, 503 if its host
+/// 400, 401, 403, 404, 409 if the agent does not run, 422, 429, 502 if its answer is not valid, 503 if its host
 /// cannot be reached.
 pub async fn handle(
     deps: &HostDeps,

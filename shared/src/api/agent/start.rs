@@ -23,7 +23,7 @@ use crate::random::random_bytes;
 
 pub(super) const PARAMETERS: &[Parameter] = &[SYNC, WEBHOOK_URL, IDEMPOTENCY_KEY];
 /// Beside 409.
-pub(super) const REFUSALS: &[u16] = &[400, 402, 404, 422];
+pub(super) const REFUSALS: &[u16] = &[400, 402, 404, 422, 429];
 
 pub(super) const RUNNING: &str =
     "The agent runs. It was running before, or the request waited for it.";

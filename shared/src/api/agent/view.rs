@@ -1,6 +1,5 @@
 //! An agent in JSON. Owns: the fields that lists and single agents share.
 
-use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -74,6 +73,7 @@ struct OperatorFields {
 impl AgentSummary {
     pub(super) fn new(agent: AgentRecord, prices: &Prices) -> Self {
         let pending = agent.pending_job.as_deref().and_then(JobKind::parse);
+        let total_billed = agent.total_billed();
         let rate = agent.hourly_rate.unwrap_or(prices.running_hourly);
         Self {
             id: agent.id,
@@ -94,7 +94,7 @@ impl AgentSummary {
             billing_status: BillingStatus::parse(&agent.billing_status)
                 .unwrap_or(BillingStatus::Active),
             hourly_rate: number(rate),
-            total_billed: number(agent.total_billed.unwrap_or(Decimal::ZERO)),
+            total_billed,
             scheduled_shutdown_at: agent.scheduled_shutdown_at.map(Timestamp),
             pending_action: pending.map(JobKind::verb),
             docker_image: agent.docker_image,

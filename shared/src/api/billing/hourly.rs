@@ -7,11 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::warn;
 
-use super::result::{MAX_CONCURRENT_BATCHES, RunResult};
+use super::result::{MAX_CONCURRENT_BATCHES, RunResult, record};
 use crate::api::deps::BillingDeps;
-use crate::app::billing::run::{RunError, RunRequest, billing_run};
+use crate::app::billing::run::{MAX_CHARGES, RunError, RunRequest, billing_run};
 use crate::invocation::Invocation;
-use crate::metrics;
 
 /// Bills the event's hour. If the event holds no valid time, bills up to the current hour.
 ///
@@ -32,10 +31,16 @@ pub async fn handle(
         source: "schedule",
         deadline: invocation.deadline,
         concurrency: MAX_CONCURRENT_BATCHES,
+        max_charges: MAX_CHARGES,
     };
-    let report = billing_run(&deps.pool, &deps.prices, &request).await?;
-    metrics::count_complete_billing_run(report.finished_at);
-    Ok(RunResult::new(&report, started.elapsed()))
+    let result = billing_run(&deps.pool, &deps.prices, &request).await;
+    let duration = started.elapsed();
+    match &result {
+        Ok(report) => record(report, duration),
+        Err(RunError::Incomplete(report)) => record(report, duration),
+        Err(_) => {}
+    }
+    Ok(RunResult::new(&result?, duration))
 }
 
 fn scheduled_time(event: &Value) -> Option<DateTime<Utc>> {

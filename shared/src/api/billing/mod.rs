@@ -1,5 +1,6 @@
-//! The two ways to start a billing run: the hourly schedule, and a request.
+//! The two ways to start a billing run, the hourly schedule and a request, and the daily audit.
 
+pub mod audit;
 pub mod hourly;
 mod result;
 pub mod trigger;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::app::billing::run::RunReport;
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
+use crate::metrics::{self, BillingRun};
 
 /// How many batches of organizations a run works on at the same time. Measured with two cores behind the
 /// database: three are as fast as four and take fewer sessions.
@@ -29,7 +32,7 @@ pub struct RunResult {
     written_off: Money,
     /// Debt of organizations that no longer exist.
     uncollected: Money,
-    /// The number of ledger rows that were written.
+    /// The number of charges: one for each metered part of a clock hour.
     slices: usize,
     /// The number of metered spans that were repaired.
     repaired_spans: usize,
@@ -39,8 +42,23 @@ pub struct RunResult {
     timestamp: Timestamp,
     /// The full hour up to which time was charged.
     period_end: Timestamp,
-    /// False if time ran out. The next run charges the rest.
+    /// False if time ran out or organizations failed. The next run charges the rest.
     complete: bool,
+}
+
+/// Records the run's figures as metrics.
+pub(super) fn record(report: &RunReport, duration: Duration) {
+    metrics::record_billing_run(&BillingRun {
+        at: report.finished_at,
+        complete: report.complete,
+        charged: json!(report.tally.revenue),
+        owed: json!(report.tally.owed),
+        errors: report.tally.errors,
+        undecided: report
+            .oldest_undecided
+            .map_or(TimeDelta::zero(), |at| report.period_end.instant() - at),
+        duration,
+    });
 }
 
 impl RunResult {

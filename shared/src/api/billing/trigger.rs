@@ -4,16 +4,15 @@ use std::time::Instant;
 
 use lambda_http::{Body, Request, Response};
 
-use super::result::{MAX_CONCURRENT_BATCHES, RunResult};
+use super::result::{MAX_CONCURRENT_BATCHES, RunResult, record};
 use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::api::{auth, response};
-use crate::app::billing::run::{RunError, RunRequest, billing_run};
+use crate::app::billing::run::{MAX_CHARGES, RunError, RunRequest, billing_run};
 use crate::db::Database;
 use crate::domain::pricing::Prices;
 use crate::invocation::Invocation;
-use crate::metrics;
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
@@ -50,7 +49,8 @@ pub struct Deps {
     pub cron_secret: Option<String>,
 }
 
-/// A run that did not finish in time responds `complete: false`; the next run charges the rest.
+/// A run that did not finish in time, or in which organizations failed, responds `complete: false`; the next run charges
+/// the rest.
 ///
 /// # Errors
 /// 401 without the secret, 409 before adoption, 503 if the database cannot be reached.
@@ -66,14 +66,14 @@ pub async fn handle(
         source: "trigger",
         deadline: invocation.deadline,
         concurrency: MAX_CONCURRENT_BATCHES,
+        max_charges: MAX_CHARGES,
     };
     let report = match billing_run(&deps.pool, &deps.prices, &request).await {
         Ok(report) => report,
         Err(RunError::Incomplete(report)) => *report,
         Err(error) => return Err(error.into()),
     };
-    if report.complete {
-        metrics::count_complete_billing_run(report.finished_at);
-    }
-    response::ok(RunResult::new(&report, started.elapsed()))
+    let duration = started.elapsed();
+    record(&report, duration);
+    response::ok(RunResult::new(&report, duration))
 }

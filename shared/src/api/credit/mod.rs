@@ -1,9 +1,27 @@
-//! Credit: balance and ledger for owners, grants for super admins.
+//! Credit: balance, ledger, use and history for owners, changes of balance and ledger for super admins.
 
+pub mod charges;
+mod cursors;
+mod fields;
+mod filters;
 pub mod get;
 pub mod grant;
 pub mod history;
+pub mod refund;
+pub mod series;
+mod transaction;
+pub mod usage;
+pub mod write_off;
 
 use super::route::Route;
 
-pub const ROUTES: &[Route] = &[get::ROUTE, history::ROUTE, grant::ROUTE];
+pub const ROUTES: &[Route] = &[
+    get::ROUTE,
+    history::ROUTE,
+    charges::ROUTE,
+    usage::ROUTE,
+    series::ROUTE,
+    grant::ROUTE,
+    refund::ROUTE,
+    write_off::ROUTE,
+];

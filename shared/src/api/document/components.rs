@@ -16,6 +16,10 @@ Responses must not be cached, except those with an `ETag`: a client may keep the
 `If-None-Match`. The gateway in front of the API responds 429 above its rate limit.
 ";
 
+pub(super) const CSV: &str = "\
+RFC 4180: a line with the names of the members, then a line per row. At most 20,000 rows, or `limit`. A text that begins \
+like a formula has an apostrophe before it.";
+
 pub(super) const TAGS: [(Tag, &str); 7] = [
     (
         Tag::Agents,
@@ -24,7 +28,7 @@ pub(super) const TAGS: [(Tag, &str); 7] = [
     (Tag::Jobs, "Follow the work that a request has queued."),
     (
         Tag::Credits,
-        "See the balance, the forecast and the ledger.",
+        "See the balance, the forecast, the ledger and what was used.",
     ),
     (Tag::Session, "Sign a browser in and out."),
     (Tag::Admin, "For super admins."),
@@ -65,6 +69,10 @@ pub(super) fn refusal_text(status: u16) -> (&'static str, &'static str) {
         422 => (
             "UnprocessableContent",
             "The idempotency key was used for another request.",
+        ),
+        429 => (
+            "TooManyRequests",
+            "The limit that `detail` names is reached.",
         ),
         502 => (
             "BadGateway",
@@ -113,6 +121,10 @@ pub(super) fn headers() -> Value {
         "ETag": {
             "description": "The version of the response.", "required": true,
             "schema": {"type": "string", "pattern": r#"^(W/)?"[^"]+"$"#},
+        },
+        "Link": {
+            "description": "For CSV: where the next rows are, with `rel=\"next\"`. Absent on the last page.",
+            "schema": {"type": "string"},
         },
         "Age": {
             "description": "The age of the snapshot, in seconds.", "required": true,

@@ -16,7 +16,7 @@ use super::route::{
     ResponseKind, Route,
 };
 use super::routes;
-use components::{DESCRIPTION, TAGS, headers, refusal_text, security_schemes};
+use components::{CSV, DESCRIPTION, TAGS, headers, refusal_text, security_schemes};
 
 /// The document. It is the same at every call.
 #[must_use]
@@ -219,6 +219,11 @@ impl Builder {
                 content.insert(media_type.to_owned(), json!({}));
             }
         }
+        if response.is_also_csv {
+            headers["Link"] = reference("headers", "Link");
+            let text = json!({"schema": {"type": "string", "description": CSV}});
+            content.insert("text/csv".to_owned(), text);
+        }
         if response.is_also_refusal {
             let schema = self.responses.subschema_for::<ProblemBody>();
             content.insert(
@@ -255,7 +260,7 @@ impl Builder {
                     value["content"] = json!({"application/problem+json": {"schema": schema}});
                 }
             }
-            if status == 503 {
+            if matches!(status, 429 | 503) {
                 headers["Retry-After"] = reference("headers", "Retry-After");
             }
             value["headers"] = headers;

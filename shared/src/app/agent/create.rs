@@ -52,15 +52,9 @@ async fn create(
     // Before the agent's row exists: everybody locks the organization before an agent.
     db::identity::organizations::organizations_lock(&mut tx, &[organization_id]).await?;
     let created_at = db::clock::billing_clock(&mut tx).await?;
-    let id = db::agents::records::agent_insert(
-        &mut tx,
-        organization_id,
-        user_id,
-        new_agent,
-        prices.running_hourly,
-        created_at,
-    )
-    .await?;
+    let id =
+        db::agents::records::agent_insert(&mut tx, organization_id, user_id, new_agent, created_at)
+            .await?;
     let created_ref = AgentRef {
         organization_id,
         agent_id: id,

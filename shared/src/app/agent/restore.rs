@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::job_request::publish_and_wait;
+use super::limits;
 use super::start::StartDeps;
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
@@ -70,8 +71,9 @@ async fn enqueue(
             .ok_or(RequestError::NotFound("No backup found"))?;
     let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
     check_restorable(&row, &jobs, is_newest)?;
-    let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
+    limits::check_starts(&mut tx, agent, now).await?;
+    let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
     let new = StartJob {
         kind: JobKind::Restore,
         user_id: row.user_id,

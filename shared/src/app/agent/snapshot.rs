@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::limits;
 use crate::app::agent_state;
 use crate::app::error::RequestError;
 use crate::app::host_access::{connect, find_running_agent};
@@ -39,6 +40,13 @@ pub async fn agent_snapshot(
     .await
 }
 
+/// Checks the limit before anything is asked of the agent.
+async fn check_limit(pool: &Database, agent: AgentRef) -> Result<(), RequestError> {
+    let mut conn = pool.statements();
+    let now = db::clock::billing_clock(&mut conn).await?;
+    limits::check_snapshots(&mut conn, agent, now).await
+}
+
 async fn save(
     pool: &Database,
     hosts: &HostClient,
@@ -46,6 +54,7 @@ async fn save(
     guard: &mut IdempotencyGuard,
 ) -> Result<SavedBackup, RequestError> {
     let running = find_running_agent(pool, agent).await?;
+    check_limit(pool, agent).await?;
     let bridge = running.and_then(|agent| Some((agent.record.bridge()?, agent.node)));
     let (port, node) = bridge.ok_or(StatusConflict("Sandbox is not running"))?;
     let connection = connect(pool, hosts, &node).await?;
@@ -57,7 +66,9 @@ async fn save(
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
     let created_at = db::clock::billing_clock(&mut tx).await?;
-    let id = agent_state::store(&mut tx, agent, "manual", &state, created_at).await?;
+    // Others may have been stored while this one was read.
+    limits::check_snapshots(&mut tx, agent, created_at).await?;
+    let id = agent_state::store(&mut tx, agent, limits::MANUAL, &state, created_at).await?;
     let saved = SavedBackup {
         id,
         size_bytes: u64::try_from(state.len()).unwrap_or(u64::MAX),

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::limits;
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
@@ -105,6 +106,7 @@ async fn start(
             Started::Running
         }
         Decision::Start => {
+            limits::check_starts(&mut tx, agent, now).await?;
             let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
             let job = enqueue(&mut tx, &clearance, &row, webhook, now).await?;
             Started::Enqueued(ticket(job, webhook))

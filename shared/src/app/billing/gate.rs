@@ -4,13 +4,15 @@
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::Connection;
+use crate::db::billing::accounts::BillingAccounts;
 use crate::domain::credit_gate::{self, Clearance, Request};
+use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentRef, OrganizationId};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
 /// Asks the gate inside the caller's transaction, which holds the organization's row from here on. An invalid balance
-/// counts as zero.
+/// counts as zero. An organization that was deactivated starts nothing, whatever its balance.
 pub async fn clear(
     conn: &mut Connection,
     prices: &Prices,
@@ -22,34 +24,44 @@ pub async fn clear(
     } = agent;
     let locked = db::identity::organizations::organizations_lock(conn, &[organization_id]).await?;
     let organization = locked.first().ok_or(RequestError::AGENT_NOT_FOUND)?;
-    let commitment = db::agents::commitments::agent_commitment(conn, agent, prices.running_hourly)
-        .await?
-        .ok_or(RequestError::AGENT_NOT_FOUND)?;
+    if !organization.is_active {
+        return Err(RequestError::ORGANIZATION_INACTIVE);
+    }
+    let commitment = db::agents::commitments::commitment(
+        conn,
+        organization_id,
+        Some(agent_id),
+        prices.running_hourly,
+    )
+    .await?;
+    let exempt = commitment.is_asking_exempt;
     let request = Request {
         organization_id,
         agent_id,
-        exempt: commitment.exempt,
+        exempt: exempt.ok_or(RequestError::AGENT_NOT_FOUND)?,
         balance: organization.balance.unwrap_or(Money::ZERO),
-        owed: owed(conn, prices, organization_id).await?,
+        owed: owed(conn, organization_id).await?,
         committed_hourly: commitment.hourly,
     };
     Ok(credit_gate::check(&request, prices)?)
 }
 
-/// The debt: what billing runs could not charge.
+/// All that is due and not paid: up to the current full hour, whether or not a run has tried to charge it (F62).
 async fn owed(
     conn: &mut Connection,
-    prices: &Prices,
     organization_id: OrganizationId,
 ) -> Result<Money, sqlx::Error> {
-    let Some(through) =
-        db::billing::accounts::account_decided_through(conn, organization_id).await?
-    else {
-        return Ok(Money::ZERO);
-    };
-    let spans = db::billing::spans::spans_unsettled(conn, &[organization_id], through).await?;
-    let spans = spans.into_iter().filter_map(|owned| owned.span);
-    Ok(spans
-        .map(|span| span.worth(span.unbilled_from(), through, prices))
-        .sum())
+    let BillingAccounts { now, accounts } =
+        db::billing::accounts::accounts_read(conn, &[organization_id]).await?;
+    let carried_debt = accounts
+        .first()
+        .map_or(Money::ZERO, |account| account.carried_debt);
+    let through = Hour::containing(now).instant();
+    let spans =
+        db::billing::spans::spans_uncharged(conn, &[organization_id], &accounts, through).await?;
+    let uncharged: Money = spans
+        .iter()
+        .map(|owned| owned.span.uncharged(through))
+        .sum();
+    Ok(carried_debt + uncharged)
 }

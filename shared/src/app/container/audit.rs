@@ -83,6 +83,7 @@ pub async fn container_audit(
         hosts: hosts.collect(),
         agents,
         backlog: 0,
+        billing_findings: Vec::new(),
     };
     let audited_at = clock.now();
     Ok(FleetAudit {

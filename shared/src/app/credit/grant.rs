@@ -9,10 +9,10 @@ use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
 use crate::db::Database;
-use crate::db::billing::ledger::CreditGrant;
+use crate::db::billing::ledger::{EntryType, MirroredCredit, NewEntry};
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::agent::StatusConflict;
-use crate::domain::ids::{OrganizationId, TransactionId, UserId};
+use crate::domain::ids::{LedgerPosition, OrganizationId, TransactionId, UserId};
 use crate::domain::money::Money;
 
 #[derive(Clone, Debug)]
@@ -58,14 +58,28 @@ async fn grant(
     // A grant is a negative debit.
     let debit = [(-request.amount).to_decimal()];
     db::identity::organizations::organizations_debit(&mut tx, &[organization_id], &debit).await?;
-    let row = CreditGrant {
+    let entry = NewEntry {
+        organization_id,
+        entry_type: EntryType::Grant,
+        amount: request.amount,
+        balance_before,
+        period: None,
+        detail: Some(json!({"who": request.admin_id, "reason": request.reason})),
+    };
+    let seq = db::billing::ledger::entries_append(&mut tx, &[entry], now).await?;
+    let credit = MirroredCredit {
         organization_id,
         user_id: request.admin_id,
+        position: LedgerPosition {
+            created_at: now,
+            seq: seq.first().copied().ok_or(sqlx::Error::RowNotFound)?,
+        },
         amount: request.amount,
+        row_type: "credit",
+        kind: EntryType::Grant,
         reason: &request.reason,
-        balance_before,
     };
-    let transaction_id = db::billing::ledger::ledger_grant(&mut tx, &row, now).await?;
+    let transaction_id = db::billing::ledger::credit_mirror(&mut tx, &credit).await?;
     let action = AuditEntry {
         user_id: request.admin_id,
         action: "credit.grant",

@@ -2,7 +2,7 @@
 
 use crate::db::Database;
 use crate::db::{self, agents::billing::ScheduledShutdown};
-use crate::domain::billing::{self, Forecast, Span};
+use crate::domain::billing::{self, Forecast, Position, Span};
 use crate::domain::credit_gate;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
@@ -37,20 +37,27 @@ pub async fn credit_summary(
         return Ok(None);
     };
     let now = db::clock::billing_clock(&mut tx).await?;
-    let decided_through =
-        db::billing::accounts::account_decided_through(&mut tx, organization_id).await?;
-    let spans = db::billing::spans::spans_unsettled(&mut tx, &[organization_id], now).await?;
-    let spans: Vec<Span> = spans.into_iter().filter_map(|owned| owned.span).collect();
-    let committed_hourly =
-        db::agents::commitments::committed_hourly(&mut tx, organization_id, prices.running_hourly)
+    let account = db::billing::accounts::account_find(&mut tx, organization_id).await?;
+    let spans =
+        db::billing::spans::spans_uncharged(&mut tx, &[organization_id], account.as_slice(), now)
+            .await?;
+    let spans: Vec<Span> = spans.into_iter().map(|owned| owned.span).collect();
+    let commitment =
+        db::agents::commitments::commitment(&mut tx, organization_id, None, prices.running_hourly)
             .await?;
     let scheduled_shutdowns =
         db::agents::billing::scheduled_shutdowns(&mut tx, organization_id).await?;
     tx.commit().await?;
-    let forecast = billing::forecast(balance, &spans, decided_through, now, prices);
+    let position = Position {
+        balance,
+        carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
+        spans: &spans,
+        decided_through: account.and_then(|account| account.decided_through),
+    };
+    let forecast = billing::forecast(&position, now, prices);
     let required_for_next_agent = credit_gate::required(
         forecast.owed,
-        committed_hourly + prices.running_hourly,
+        commitment.hourly + prices.running_hourly,
         prices,
     );
     Ok(Some(CreditSummary {

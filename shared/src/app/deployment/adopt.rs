@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
-use sqlx::AssertSqlSafe;
 
+use crate::db::billing::metering::{
+    mismatches_of_any_organization, spans_end_unwanted, spans_open_missing,
+};
 use crate::db::requests::outbox::{NewEvents, outbox_append};
 use crate::db::{Connection, Database};
 use crate::domain::billing::{ListedAgent, MAX_LISTED_AGENTS, Notice};
@@ -20,12 +21,12 @@ use crate::domain::pricing::Prices;
 pub struct Adoption {
     /// Whether the deployment was adopted before, or had nothing to adopt. Then only the guard was renewed.
     pub already_adopted: bool,
-    /// Agents that are metered from now on. They are charged from where the older biller left off, but for at most one
-    /// hour.
+    /// Agents that are metered from now on. They are charged from where the hour ends that the older biller charged in
+    /// advance, but for at most one hour before now.
     pub spans_opened: u64,
     /// Spans that ended before the adoption: the older biller charged for them.
     pub spans_closed: u64,
-    /// Agents whose rate was set to the price list's.
+    /// Agents whose rate was a list price and was cleared.
     pub rates_set: u64,
     /// Agents that got a new shutdown date.
     pub deadlines_renewed: usize,
@@ -69,7 +70,7 @@ async fn install_guard(conn: &mut Connection) -> sqlx::Result<()> {
         REVOKE ALL ON FUNCTION cloud.refuse_older_biller() FROM PUBLIC;
         CREATE OR REPLACE TRIGGER cloud_refuse_older_biller
         BEFORE INSERT ON public.credit_transactions FOR EACH ROW
-        WHEN (NEW.usage_span_id IS NULL AND NEW.metadata ->> 'billing_type' LIKE 'milady\\_%')
+        WHEN (NEW.seq IS NULL AND NEW.metadata ->> 'billing_type' LIKE 'milady\\_%')
         EXECUTE FUNCTION cloud.refuse_older_biller();
         INSERT INTO cloud.shared_objects_made SELECT name, definition FROM cloud.shared_objects
         WHERE name = 'trigger cloud_refuse_older_biller on credit_transactions'
@@ -85,7 +86,7 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
         .execute(&mut *conn)
         .await?;
     let now = crate::db::clock::billing_clock(conn).await?;
-    let rates_set = set_rates(conn, prices.running_hourly).await?;
+    let rates_set = clear_list_rates(conn, prices).await?;
     let reactivated = sqlx::query!(
         "UPDATE public.milady_sandboxes SET billing_status = 'active', shutdown_warning_sent_at = NULL,
             scheduled_shutdown_at = NULL
@@ -95,10 +96,11 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
     .await?
     .rows_affected();
     let deadlines_renewed = renew_deadlines(conn, now, prices).await?;
-    crate::db::billing::spans::spans_end_unwanted_of_any_organization(conn).await?;
-    crate::db::billing::spans::spans_open_missing_of_any_organization(conn).await?;
+    let mismatched = mismatches_of_any_organization(conn).await?;
+    spans_end_unwanted(conn, &mismatched).await?;
+    spans_open_missing(conn, &mismatched).await?;
     let spans_closed = sqlx::query!(
-        "UPDATE cloud.agent_usage_spans SET billed_through = ended_at, settled = true,
+        "UPDATE cloud.usage_spans SET billed_through = ended_at, settled = true,
             closed_reason = 'older biller'
         WHERE NOT settled AND ended_at IS NOT NULL"
     )
@@ -118,28 +120,30 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
     })
 }
 
-/// Sets all rates to the running price: the older biller overwrote each agent's rate every hour, with the idle price
-/// while the agent was idle.
-async fn set_rates(conn: &mut Connection, price: Decimal) -> sqlx::Result<u64> {
-    let sql =
-        format!("ALTER TABLE public.milady_sandboxes ALTER COLUMN hourly_rate SET DEFAULT {price}");
-    sqlx::query(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+/// Clears the rates that are list prices: the older biller overwrote each agent's rate every hour, with the idle price
+/// while the agent was idle. An agent without a rate of its own costs the list price.
+async fn clear_list_rates(conn: &mut Connection, prices: &Prices) -> sqlx::Result<u64> {
+    sqlx::query!("ALTER TABLE public.milady_sandboxes ALTER COLUMN hourly_rate DROP DEFAULT")
+        .execute(&mut *conn)
+        .await?;
     let result = sqlx::query!(
-        "UPDATE public.milady_sandboxes SET hourly_rate = $1 WHERE hourly_rate IS DISTINCT FROM $1",
-        price
+        "UPDATE public.milady_sandboxes SET hourly_rate = NULL WHERE hourly_rate IN ($1, $2)",
+        prices.running_hourly,
+        prices.idle_hourly
     )
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
 }
 
-/// Lets every open span begin where the older biller left off, but at most an hour ago, and not before the agent's
-/// previous span ended.
+/// Lets every open span begin where the hour ends that the older biller charged in advance, but at most an hour ago, and
+/// not before the agent's previous span ended. An agent that it never charged is charged from now on.
 async fn set_starts_of_open_spans(conn: &mut Connection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let result = sqlx::query!(
-        "UPDATE cloud.agent_usage_spans s SET started_at = greatest(
-            least(coalesce(a.last_billed_at, $1), $1), $1 - interval '1 hour',
-            (SELECT max(p.ended_at) FROM cloud.agent_usage_spans p WHERE p.agent_id = s.agent_id
+        "UPDATE cloud.usage_spans s SET started_at = greatest(
+            CASE WHEN a.last_billed_at IS NULL THEN $1 ELSE least(a.last_billed_at, $1) + interval '1 hour' END,
+            $1 - interval '1 hour',
+            (SELECT max(p.ended_at) FROM cloud.usage_spans p WHERE p.agent_id = s.agent_id
                 AND p.closed_reason IS DISTINCT FROM 'older biller'))
         FROM public.milady_sandboxes a WHERE a.id = s.agent_id AND s.ended_at IS NULL",
         now
@@ -184,6 +188,7 @@ async fn renew_deadlines(
             owed: Money::ZERO,
             owed_at_deadline: Money::ZERO,
             scheduled_shutdown_at: deadline,
+            debt_ceiling: Money::ZERO,
         };
         events
             .keys
@@ -201,8 +206,8 @@ async fn renew_deadlines(
 async fn open_accounts(conn: &mut Connection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let result = sqlx::query!(
         "INSERT INTO cloud.billing_accounts (organization_id, opening_balance, opened_at)
-        SELECT o.id, o.credit_balance - coalesce((SELECT sum(t.amount) FROM public.credit_transactions t
-            WHERE t.organization_id = o.id AND t.seq IS NOT NULL), 0), $1
+        SELECT o.id, o.credit_balance - coalesce((SELECT sum(e.amount) FROM cloud.ledger_entries e
+            WHERE e.organization_id = o.id), 0), $1
         FROM public.organizations o WHERE o.credit_balance >= 0 AND o.credit_balance <> 'NaN'
         ON CONFLICT (organization_id) DO UPDATE
         SET opening_balance = excluded.opening_balance, opened_at = excluded.opened_at",

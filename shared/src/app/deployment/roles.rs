@@ -24,21 +24,25 @@ const SHARED_TABLES: [(&str, &[&str]); 10] = [
     ("milady_pairing_tokens", &["INSERT", "UPDATE", "DELETE"]),
 ];
 /// What else the functions may do, and no more.
-const RIGHTS: [&str; 13] = [
+const RIGHTS: [&str; 14] = [
     "UPDATE (credit_balance, updated_at) ON public.organizations",
     "UPDATE (last_used_at, usage_count) ON public.api_keys",
     "USAGE ON SCHEMA cloud",
-    "SELECT, INSERT, UPDATE ON cloud.agent_usage_spans",
+    "SELECT, INSERT, UPDATE ON cloud.usage_spans, cloud.usage_days, cloud.ledger_days, cloud.billing_findings",
+    "SELECT, INSERT ON cloud.ledger_entries, cloud.usage_charges",
     "SELECT, INSERT, UPDATE ON cloud.billing_accounts",
     "SELECT, INSERT, UPDATE ON cloud.billing_runs",
     "SELECT, INSERT, UPDATE ON cloud.outbox_events",
     "SELECT, INSERT, UPDATE (result, details) ON cloud.admin_audit_log",
     "SELECT, INSERT, UPDATE, DELETE ON cloud.idempotency_keys",
     "SELECT, UPDATE, DELETE ON cloud.tombstones",
-    "SELECT ON cloud.billing_adoption, cloud.shared_objects, cloud.shared_objects_made",
-    "USAGE ON SEQUENCE cloud.credit_ledger_seq",
+    "SELECT ON cloud.billing_adoption, cloud.prices, cloud.shared_objects, cloud.shared_objects_made",
+    "USAGE ON SEQUENCE cloud.ledger_seq",
     "EXECUTE ON FUNCTION cloud.billing_clock(),
-        cloud.metered_kind(text, text, timestamptz, timestamptz)",
+        cloud.metered_kind(text, text, timestamptz, timestamptz, boolean), cloud.own_rate(text, numeric),
+        cloud.list_price(text, timestamptz), cloud.open_span_mark(cloud.usage_spans),
+        cloud.ensure_partitions(timestamptz), cloud.drop_partition(text, timestamptz),
+        cloud.delete_settled_spans(integer), cloud.misplaced_rows(text), cloud.oldest_month(text)",
 ];
 
 fn shared_tables() -> Vec<String> {

@@ -306,6 +306,7 @@ impl Run<'_> {
         let backlog =
             db::hosts::inspection::jobs_waiting_of_any_organization(&mut conn, now).await?;
         let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
+        let billing_findings = db::billing::findings::findings_open(&mut conn).await?;
         let hosts = rows.into_iter().map(|FleetHost { row, .. }| InspectedHost {
             inspection: results
                 .remove(&row.node_id)
@@ -316,6 +317,7 @@ impl Run<'_> {
             hosts: hosts.collect(),
             agents,
             backlog: u64::try_from(backlog).unwrap_or_default(),
+            billing_findings,
         })
     }
 }

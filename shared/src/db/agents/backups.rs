@@ -140,6 +140,27 @@ async fn delete_old(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> 
     Ok(())
 }
 
+/// When the agent's kept backups of a type were taken since `since`, the newest first.
+pub async fn backups_since(
+    conn: &mut Connection,
+    agent: AgentRef,
+    snapshot_type: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT b.created_at FROM public.milady_sandbox_backups b
+        JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
+        WHERE a.organization_id = $1 AND a.id = $2 AND b.snapshot_type = $3 AND b.created_at > $4
+        ORDER BY b.created_at DESC",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        snapshot_type,
+        since
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// A state that was read. `compressed`, if present, is the state; `json` is then empty.
 #[derive(Clone, Debug)]
 pub struct StoredState {

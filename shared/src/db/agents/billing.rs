@@ -1,11 +1,10 @@
-//! `milady_sandboxes` in a billing run. Owns: agents under the run's locks, their totals and their billing status.
+//! `milady_sandboxes` in a billing run. Owns: agents under the run's locks and their billing status.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 
 use crate::db::session::Connection;
 use crate::domain::agent::{AgentStatus, BillingStatus};
-use crate::domain::billing::{Agent, AgentTotal, BillingUpdate, WarningDelivery};
+use crate::domain::billing::{Agent, BillingUpdate, WarningDelivery};
 use crate::domain::ids::{AgentId, OrganizationId};
 
 /// Locks the agents of these organizations in the order of their ids. Every transaction takes `organizations_lock`
@@ -66,29 +65,6 @@ pub async fn agents_read(
         })
     });
     Ok(agents.collect())
-}
-
-/// Adds what was charged to the agents that still exist. `totals` must name each agent once.
-pub async fn agents_add_totals(conn: &mut Connection, totals: &[AgentTotal]) -> sqlx::Result<()> {
-    let ids: Vec<AgentId> = totals.iter().map(|total| total.id).collect();
-    let amounts: Vec<Decimal> = totals
-        .iter()
-        .map(|total| total.amount.to_decimal())
-        .collect();
-    let billed: Vec<DateTime<Utc>> = totals.iter().map(|total| total.billed_through).collect();
-    sqlx::query!(
-        "UPDATE public.milady_sandboxes a
-        SET total_billed = a.total_billed + t.amount,
-            last_billed_at = greatest(a.last_billed_at, t.billed_at)
-        FROM UNNEST($1::uuid[], $2::numeric[], $3::timestamptz[]) AS t (id, amount, billed_at)
-        WHERE a.id = t.id",
-        &ids as &[AgentId],
-        &amounts,
-        &billed
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Writes new billing statuses with their warning columns.

@@ -9,5 +9,6 @@ pub mod neglected;
 pub mod operator;
 pub mod pairing_tokens;
 pub mod placement;
+pub mod pricing;
 pub mod records;
 pub mod tombstones;

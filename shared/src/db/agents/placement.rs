@@ -188,6 +188,25 @@ pub async fn placement_record_urls(
     Ok(())
 }
 
+/// Records when the container of an agent that is being started began to run. From then on the agent is metered, once it
+/// is known to run. Returns `false` if the agent is not being started any more.
+pub async fn compute_started_set(
+    conn: &mut Connection,
+    agent: AgentRef,
+    at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "UPDATE public.milady_sandboxes SET compute_started_at = $3
+        WHERE organization_id = $1 AND id = $2 AND status = 'provisioning' AND container_name IS NOT NULL",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
 /// Records that the container is gone. Returns whether the row named one: then the caller frees its slot.
 pub async fn placement_clear(
     conn: &mut Connection,
@@ -196,7 +215,7 @@ pub async fn placement_clear(
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
         "UPDATE public.milady_sandboxes SET container_name = NULL, bridge_port = NULL, web_ui_port = NULL,
-            bridge_url = NULL, health_url = NULL, updated_at = $3
+            bridge_url = NULL, health_url = NULL, compute_started_at = NULL, updated_at = $3
         WHERE organization_id = $1 AND id = $2 AND container_name IS NOT NULL",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),

@@ -3,12 +3,16 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use serde::Deserialize;
 use serde_json::Value;
+use sqlx::types::Json;
 
 use crate::db::page::PagePosition;
 use crate::db::session::Connection;
+use crate::domain::billing::worth;
 use crate::domain::ids::{AgentId, AgentRef, CharacterId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
+use crate::domain::money::Money;
 
 /// An agent as its owner sees it.
 #[derive(Clone, Debug)]
@@ -30,7 +34,10 @@ pub struct AgentRecord {
     pub billing_status: String,
     /// The agent's own rate in dollars per hour; `None` if it has none or the row holds no valid amount.
     pub hourly_rate: Option<Decimal>,
-    pub total_billed: Option<Decimal>,
+    /// What the daily statements have counted; `None` if the row holds no valid amount.
+    pub stated_total: Option<Decimal>,
+    /// What was charged since.
+    pub unstated: Option<Json<Vec<UnstatedUsage>>>,
     pub scheduled_shutdown_at: Option<DateTime<Utc>>,
     pub docker_image: Option<String>,
     pub node_id: Option<String>,
@@ -38,6 +45,27 @@ pub struct AgentRecord {
     pub reachable: bool,
     /// The type of the active job for the agent; a deletion takes precedence over other jobs.
     pub pending_job: Option<String>,
+}
+
+/// A part of a span that is charged and that no daily statement has counted.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UnstatedUsage {
+    hourly_rate: Decimal,
+    start: DateTime<Utc>,
+    /// Exclusive.
+    end: DateTime<Utc>,
+}
+
+impl AgentRecord {
+    /// Everything that the agent was charged.
+    #[must_use]
+    pub fn total_billed(&self) -> Money {
+        let unstated = self.unstated.iter().flat_map(|unstated| &unstated.0);
+        let unstated: Money = unstated
+            .map(|usage| worth(usage.hourly_rate, usage.start, usage.end))
+            .sum();
+        Money::rounded(self.stated_total.unwrap_or_default()) + unstated
+    }
 }
 
 /// Selects [`AgentRecord`]s of an organization. The literal ends the WHERE clause; its arguments begin with `$4`.
@@ -53,13 +81,23 @@ macro_rules! select_agent_records {
                 a.agent_config ->> 'tokenTicker' AS token_ticker, a.billing_status,
                 CASE WHEN a.hourly_rate >= 0 AND a.hourly_rate <> 'NaN' THEN a.hourly_rate END
                     AS hourly_rate,
-                nullif(a.total_billed, 'NaN') AS total_billed, a.scheduled_shutdown_at,
+                nullif(a.total_billed, 'NaN') AS stated_total,
+                u.unstated AS "unstated: Json<Vec<UnstatedUsage>>", a.scheduled_shutdown_at,
                 a.docker_image, a.node_id, a.bridge_url IS NOT NULL AS "reachable!",
                 (SELECT j.type FROM public.jobs j
                     WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
                 + " AND j.type = ANY($2) AND j.type" + HAS_KIND_PREFIX + " AND " + JOB_IS_FOR_AGENT
                 + r#" ORDER BY j.type = $3 DESC, j.created_at LIMIT 1) AS "pending_job?"
-            FROM public.milady_sandboxes a WHERE a.organization_id = $1 "# + $condition,
+            FROM public.milady_sandboxes a
+            LEFT JOIN (
+                SELECT s.agent_id, jsonb_agg(jsonb_build_object('hourly_rate', s.hourly_rate::text,
+                    'start', coalesce(s.stated_through, s.started_at),
+                    'end', greatest(s.started_at, s.billed_through,
+                        CASE WHEN s.caught_up THEN least(c.charged_through, s.ended_at) END))) AS unstated
+                FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts c USING (organization_id)
+                WHERE s.organization_id = $1 AND NOT s.settled GROUP BY s.agent_id
+            ) AS u ON u.agent_id = a.id
+            WHERE a.organization_id = $1 "# + $condition,
             $organization_id,
             &JobKind::names() as &[&str],
             JobKind::Delete.as_str(),
@@ -118,13 +156,12 @@ pub async fn agent_insert(
     organization_id: OrganizationId,
     user_id: UserId,
     agent: &NewAgent,
-    hourly_rate: Decimal,
     now: DateTime<Utc>,
 ) -> sqlx::Result<AgentId> {
     sqlx::query_scalar!(
         "INSERT INTO public.milady_sandboxes (organization_id, user_id, agent_name, character_id,
-            agent_config, environment_vars, docker_image, hourly_rate, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id",
+            agent_config, environment_vars, docker_image, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) RETURNING id",
         organization_id.uuid(),
         user_id.uuid(),
         agent.name,
@@ -132,7 +169,6 @@ pub async fn agent_insert(
         agent.config,
         agent.environment,
         agent.docker_image,
-        hourly_rate,
         now
     )
     .fetch_one(conn)

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::db::session::Connection;
 use crate::domain::ids::OrganizationId;
+use crate::domain::money::Money;
 
 /// An organization that a billing run has to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +15,32 @@ pub struct DueOrganization {
     pub organization_id: OrganizationId,
     /// The number of spans and of agents under dunning: how much the run has to read.
     pub weight: usize,
+    /// About how many slices are not charged.
+    pub slices: usize,
 }
 
-/// The organizations with an unbilled slice or an agent under dunning that no run has decided up to `through`. Those
+/// The organizations with an uncharged slice, an agent under dunning or carried debt that no run has decided up to `through`. Those
 /// that were decided least recently come first.
 pub async fn organizations_due(
     conn: &mut Connection,
     through: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueOrganization>> {
     let rows = sqlx::query!(
-        r#"SELECT due.organization_id AS "organization_id!: OrganizationId", count(*) AS "weight!"
+        r#"SELECT due.organization_id AS "organization_id!: OrganizationId", sum(due.weight)::bigint AS "weight!",
+            sum(due.slices)::bigint AS "slices!"
         FROM (
-            SELECT organization_id FROM cloud.agent_usage_spans
-            WHERE NOT settled AND started_at < $1
-                AND (billed_through IS NULL OR billed_through < $1)
+            SELECT s.organization_id, count(*) AS weight, sum(ceil(date_part('epoch', least(s.ended_at, $1)
+                - greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up THEN a.charged_through END)) / 3600))
+                AS slices
+            FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
+            WHERE NOT s.settled AND greatest(s.started_at, s.billed_through,
+                CASE WHEN s.caught_up THEN a.charged_through END) < least(s.ended_at, $1)
+            GROUP BY s.organization_id
             UNION ALL
-            SELECT organization_id FROM public.milady_sandboxes
-            WHERE billing_status IN ('warning', 'shutdown_pending')
+            SELECT organization_id, count(*), 0 FROM public.milady_sandboxes
+            WHERE billing_status IN ('warning', 'shutdown_pending') GROUP BY organization_id
+            UNION ALL
+            SELECT organization_id, 1, 0 FROM cloud.billing_accounts WHERE carried_debt > 0
         ) AS due
         LEFT JOIN cloud.billing_accounts a USING (organization_id)
         WHERE a.decided_through IS NULL OR a.decided_through < $1
@@ -43,6 +53,7 @@ pub async fn organizations_due(
     let organizations = rows.into_iter().map(|row| DueOrganization {
         organization_id: row.organization_id,
         weight: usize::try_from(row.weight).unwrap_or(usize::MAX),
+        slices: usize::try_from(row.slices).unwrap_or(usize::MAX),
     });
     Ok(organizations.collect())
 }
@@ -52,8 +63,11 @@ pub struct BillingAccount {
     pub organization_id: OrganizationId,
     /// The end of the last period that a run decided; `None` if no run has.
     pub decided_through: Option<DateTime<Utc>>,
+    /// Spans that have caught up are charged up to this hour.
+    pub charged_through: Option<DateTime<Utc>>,
     /// Since when billing runs have found the balance below the warning mark.
     pub low_since: Option<DateTime<Utc>>,
+    pub carried_debt: Money,
 }
 
 /// The accounts of some organizations; those without one are left out.
@@ -65,14 +79,14 @@ pub struct BillingAccounts {
 }
 
 /// Reads accounts and, in the same statement, billing's clock. The caller must hold the locks of the organizations:
-/// then the ledger rows of one organization are in the order of the clock.
+/// then the entries of one organization are in the order of the clock.
 pub async fn accounts_read(
     conn: &mut Connection,
     ids: &[OrganizationId],
 ) -> sqlx::Result<BillingAccounts> {
     let rows = sqlx::query!(
         r#"SELECT clock.now AS "now!", a.organization_id AS "organization_id?", a.decided_through,
-            a.low_since
+            a.charged_through, a.low_since, a.carried_debt AS "carried_debt?"
         FROM (SELECT cloud.billing_clock() AS now) AS clock
         LEFT JOIN cloud.billing_accounts a ON a.organization_id = ANY($1)"#,
         ids as &[OrganizationId]
@@ -87,7 +101,9 @@ pub async fn accounts_read(
         Some(BillingAccount {
             organization_id: row.organization_id?,
             decided_through: row.decided_through,
+            charged_through: row.charged_through,
             low_since: row.low_since,
+            carried_debt: row.carried_debt.map_or(Money::ZERO, Money::rounded),
         })
     });
     Ok(BillingAccounts {
@@ -96,50 +112,85 @@ pub async fn accounts_read(
     })
 }
 
-/// What a run has decided for some organizations, as columns of equal length.
+/// What a part of a run changes in accounts, as columns of equal length.
 #[derive(Debug, Default)]
-pub struct DecidedAccounts {
+pub struct AccountUpdates {
     pub organization_ids: Vec<OrganizationId>,
+    pub charged_through: Vec<DateTime<Utc>>,
+    pub carried_debt: Vec<Decimal>,
+    /// Whether this is the run's last part for the organization: it is decided.
+    pub is_decided: Vec<bool>,
+    /// Of decided ones.
     pub low_since: Vec<Option<DateTime<Utc>>>,
     /// The balances before this transaction. A new account starts from it.
     pub opening_balances: Vec<Decimal>,
 }
 
-/// Records that a run has decided these organizations, and opens accounts for those that had none.
-pub async fn accounts_decide(
+/// Writes the accounts, and opens those that are missing.
+pub async fn accounts_update(
     conn: &mut Connection,
     through: DateTime<Utc>,
     now: DateTime<Utc>,
-    decided: &DecidedAccounts,
+    updates: &AccountUpdates,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO cloud.billing_accounts
-            (organization_id, decided_through, low_since, opening_balance, opened_at)
-        SELECT d.id, $1, d.low_since, d.opening, $2
-        FROM UNNEST($3::uuid[], $4::timestamptz[], $5::numeric[]) AS d (id, low_since, opening)
+        "INSERT INTO cloud.billing_accounts AS a
+            (organization_id, decided_through, charged_through, low_since, carried_debt, opening_balance, opened_at)
+        SELECT u.id, CASE WHEN u.is_decided THEN $1::timestamptz END, u.charged_through, u.low_since, u.carried_debt,
+            u.opening, $2
+        FROM UNNEST($3::uuid[], $4::timestamptz[], $5::numeric[], $6::bool[], $7::timestamptz[], $8::numeric[])
+            AS u (id, charged_through, carried_debt, is_decided, low_since, opening)
         ON CONFLICT (organization_id) DO UPDATE
-        SET decided_through = excluded.decided_through, low_since = excluded.low_since",
+        SET decided_through = coalesce(excluded.decided_through, a.decided_through),
+            low_since = CASE WHEN excluded.decided_through IS NULL THEN a.low_since ELSE excluded.low_since END,
+            charged_through = excluded.charged_through, carried_debt = excluded.carried_debt",
         through,
         now,
-        &decided.organization_ids as &[OrganizationId],
-        &decided.low_since as &[Option<DateTime<Utc>>],
-        &decided.opening_balances
+        &updates.organization_ids as &[OrganizationId],
+        &updates.charged_through,
+        &updates.carried_debt,
+        &updates.is_decided,
+        &updates.low_since as &[Option<DateTime<Utc>>],
+        &updates.opening_balances
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// The end of the last period that a run decided for an organization.
-pub async fn account_decided_through(
+/// One organization's account; `None` if it has none.
+pub async fn account_find(
     conn: &mut Connection,
     organization_id: OrganizationId,
-) -> sqlx::Result<Option<DateTime<Utc>>> {
-    let decided = sqlx::query_scalar!(
-        "SELECT decided_through FROM cloud.billing_accounts WHERE organization_id = $1",
+) -> sqlx::Result<Option<BillingAccount>> {
+    let row = sqlx::query!(
+        "SELECT organization_id, decided_through, charged_through, low_since, carried_debt
+        FROM cloud.billing_accounts WHERE organization_id = $1",
         organization_id.uuid()
     )
     .fetch_optional(conn)
     .await?;
-    Ok(decided.flatten())
+    Ok(row.map(|row| BillingAccount {
+        organization_id: row.organization_id,
+        decided_through: row.decided_through,
+        charged_through: row.charged_through,
+        low_since: row.low_since,
+        carried_debt: Money::rounded(row.carried_debt),
+    }))
+}
+
+/// The period up to which the organization that has waited longest is decided, among those that are due for `through`.
+pub async fn oldest_undecided_of_any_organization(
+    conn: &mut Connection,
+    through: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT min(coalesce(a.decided_through, s.started_at))
+        FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
+        WHERE NOT s.settled AND s.started_at < $1 AND (a.decided_through IS NULL OR a.decided_through < $1)
+            AND (s.ended_at IS NULL OR NOT s.caught_up OR s.ended_at > a.charged_through)",
+        through
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 use crate::db::session::Connection;
 
@@ -22,6 +23,10 @@ pub struct RunCounts {
     pub written_off: Decimal,
     /// Debt of organizations that are deleted.
     pub uncollected: Decimal,
+    /// The organizations that could not be decided, and why.
+    pub failures: Value,
+    /// The period up to which the organization that has waited longest is decided; `None` if all are decided.
+    pub oldest_undecided: Option<DateTime<Utc>>,
 }
 
 /// Records that a run began. Returns the run's id.
@@ -51,7 +56,8 @@ pub async fn run_finish(
     sqlx::query_scalar!(
         r#"UPDATE cloud.billing_runs SET finished_at = cloud.billing_clock(), complete = $2, organizations = $3,
             agents_processed = $4, agents_billed = $5, slices = $6, warned = $7, suspended = $8,
-            errors = $9, repaired_spans = $10, revenue = $11, owed = $12, written_off = $13, uncollected = $14
+            errors = $9, repaired_spans = $10, revenue = $11, owed = $12, written_off = $13, uncollected = $14,
+            failures = $15, oldest_undecided = $16
         WHERE id = $1 RETURNING finished_at AS "finished_at!""#,
         id,
         complete,
@@ -66,7 +72,9 @@ pub async fn run_finish(
         counts.revenue,
         counts.owed,
         counts.written_off,
-        counts.uncollected
+        counts.uncollected,
+        counts.failures,
+        counts.oldest_undecided
     )
     .fetch_one(conn)
     .await

@@ -11,6 +11,8 @@ pub struct LockedOrganization {
     pub id: OrganizationId,
     /// `None` if the row holds no valid amount (negative or not a number).
     pub balance: Option<Money>,
+    /// Whether it may use the service.
+    pub is_active: bool,
 }
 
 /// Locks organizations in the order of their ids. Ids without a row are left out.
@@ -21,7 +23,7 @@ pub async fn organizations_lock(
     let rows = sql!(query!(
         "SELECT id, "
             + VALID_BALANCE
-            + " AS balance
+            + " AS balance, is_active
         FROM public.organizations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         ids as &[OrganizationId]
     ))
@@ -30,6 +32,7 @@ pub async fn organizations_lock(
     let organizations = rows.into_iter().map(|row| LockedOrganization {
         id: row.id,
         balance: row.balance.map(Money::rounded),
+        is_active: row.is_active,
     });
     Ok(organizations.collect())
 }

@@ -134,6 +134,27 @@ pub async fn start_enqueue(
     .await
 }
 
+/// When the agent's starts and restores since `since` were requested, the newest first, at most `limit`.
+pub async fn starts_since(
+    conn: &mut Connection,
+    agent: AgentRef,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    let times = sqlx::query_scalar!(
+        "SELECT created_at FROM public.jobs
+        WHERE organization_id = $1 AND agent_id = $2 AND class = 'start' AND created_at > $3
+        ORDER BY created_at DESC LIMIT $4",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        since.naive_utc(),
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(times.into_iter().map(|at| at.and_utc()).collect())
+}
+
 /// Enqueues the job that stops or deletes an agent for its owner. Returns `None` if the agent has an active stop job.
 pub async fn stop_enqueue(
     conn: &mut Connection,

@@ -13,6 +13,10 @@ use crate::domain::pricing::Prices;
 pub struct Organization {
     pub id: OrganizationId,
     pub balance: Money,
+    /// Refunds and disputes beyond the balance. Paid before anything else.
+    pub carried_debt: Money,
+    /// Spans that have caught up are charged up to this hour; `None` before the first charge.
+    pub charged_through: Option<DateTime<Utc>>,
     /// Since when billing runs have found the balance below the warning mark.
     pub low_since: Option<DateTime<Utc>>,
     /// The agents that exist.
@@ -26,11 +30,12 @@ impl Organization {
     /// except for agents under dunning, and the agents' rows need not be read.
     #[must_use]
     pub fn stays_above_warning_mark(&self, period_end: Hour, prices: &Prices) -> bool {
-        let due: Money = self
+        let uncharged: Money = self
             .spans
             .iter()
-            .map(|span| span.worth(span.unbilled_from(), period_end.instant(), prices))
+            .map(|span| span.uncharged(period_end.instant()))
             .sum();
+        let due = self.carried_debt + uncharged;
         self.balance - due >= prices.low_credit && due <= self.balance
     }
 }

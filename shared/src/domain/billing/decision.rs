@@ -3,68 +3,67 @@
 use chrono::{DateTime, Utc};
 
 use super::account::Organization;
-use super::dunning::{Assessment, BillingUpdate, Notice};
-use super::planner::{AgentTotal, Charge, Charging, SpanProgress, WriteOff};
-use crate::domain::hour::Hour;
+use super::dunning::{Assessment, Consequences};
+use super::planner::{Charge, Charging, SpanProgress, WriteOff};
+use super::terms::Terms;
 use crate::domain::money::Money;
-use crate::domain::pricing::Prices;
 
-/// Everything that one billing run does to one organization.
+/// Everything that one part of a billing run does to one organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Ledger rows in the order of charging.
+    /// What is paid of the carried debt, before the charges.
+    pub debt_payment: Money,
+    /// In the order of charging.
     pub charges: Vec<Charge>,
-    /// Ledger rows after the charges.
-    pub write_offs: Vec<WriteOff>,
-    pub spans: Vec<SpanProgress>,
-    /// Sums per agent, in the order of their first charge.
-    pub totals: Vec<AgentTotal>,
     /// The sum of all charges.
     pub charged: Money,
-    /// The debt that remains.
-    pub owed: Money,
+    /// After the charges. Empty unless this is the last part.
+    pub write_offs: Vec<WriteOff>,
+    pub spans: Vec<SpanProgress>,
+    /// The hour up to which everything is charged.
+    pub charged_through: DateTime<Utc>,
+    pub carried_debt: Money,
     /// The balance after the charges.
     pub balance: Money,
-    /// Since when the balance has been below the warning mark.
-    pub low_since: Option<DateTime<Utc>>,
-    /// Agents whose billing status or shutdown date changes.
-    pub updates: Vec<BillingUpdate>,
-    pub notices: Vec<Notice>,
+    /// The debt that remains. Of the last part only.
+    pub owed: Money,
+    /// `None` if another part follows, because this one is full.
+    pub consequences: Option<Consequences>,
 }
 
-/// Decides about one organization for the run that charges up to `period_end`. `now` is billing's clock and only sets
-/// new shutdown dates. The order of the input rows makes no difference.
+/// Decides about one organization. The order of the input rows makes no difference.
 #[must_use]
-pub fn decide(
-    organization: &Organization,
-    period_end: Hour,
-    now: DateTime<Utc>,
-    prices: &Prices,
-) -> Decision {
-    let mut charging = Charging::new(organization);
-    charging.charge(period_end, prices);
-    let write_offs = charging.write_off(period_end, prices);
-    let debts = charging.debts(period_end, prices);
-    let balance = charging.balance;
-    let dunning = Assessment {
-        organization,
-        debts: &debts,
-        balance,
-        period_end,
-        now,
-        prices,
+pub fn decide(organization: &Organization, terms: &Terms<'_>) -> Decision {
+    let mut charging = Charging::new(organization, terms.period_end);
+    let debt_payment = charging.pay_carried_debt();
+    let before_charges = charging.balance;
+    charging.charge(terms.max_charges);
+    let mut write_offs = Vec::new();
+    let mut owed = Money::ZERO;
+    let mut consequences = None;
+    if !charging.is_full {
+        write_offs = charging.write_off();
+        let debts = charging.debts();
+        owed = charging.carried_debt + debts.values().copied().sum();
+        let assessment = Assessment {
+            organization,
+            debts: &debts,
+            owed,
+            balance: charging.balance,
+            terms,
+        };
+        consequences = Some(assessment.apply());
     }
-    .apply();
     Decision {
-        charged: organization.balance - balance,
-        owed: debts.values().copied().sum(),
+        debt_payment,
+        charged: before_charges - charging.balance,
+        spans: charging.progress(&write_offs),
         write_offs,
-        balance,
-        spans: charging.progress(period_end),
-        totals: charging.totals(),
+        charged_through: charging.charged_through(),
+        carried_debt: charging.carried_debt,
+        balance: charging.balance,
+        owed,
+        consequences,
         charges: charging.charges,
-        low_since: dunning.low_since,
-        updates: dunning.updates,
-        notices: dunning.notices,
     }
 }

@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::account::{Agent, Organization, WarningDelivery};
 use super::slice::{amount, microseconds};
+use super::terms::Terms;
 use crate::domain::agent::BillingStatus;
 use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentId, UserId};
 use crate::domain::money::Money;
-use crate::domain::pricing::Prices;
 
 /// A notice lists at most this many agents and counts all, so that an event stays below EventBridge's 256 KB.
 pub const MAX_LISTED_AGENTS: usize = 50;
@@ -20,6 +21,13 @@ pub const MAX_LISTED_AGENTS: usize = 50;
 const NOTICE_PERIOD: TimeDelta = TimeDelta::hours(24);
 /// A mail provider that stays down does not delay a suspension for longer than this after the warning.
 const MAX_DELAY: TimeDelta = TimeDelta::days(7);
+/// The same for a debt above the ceiling.
+const NOTICE_PERIOD_ABOVE_CEILING: TimeDelta = TimeDelta::hours(6);
+const MAX_DELAY_ABOVE_CEILING: TimeDelta = TimeDelta::hours(96);
+/// A debt may reach this many hours of what the organization spent when it was warned, or [`MIN_CEILING`].
+const CEILING_HOURS: i64 = 72;
+/// Dollars.
+const MIN_CEILING: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
 
 /// An agent's new billing status with its warning columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +38,8 @@ pub struct BillingUpdate {
     pub shutdown_at: Option<DateTime<Utc>>,
     /// `None` if no container has to be stopped.
     pub stop: Option<StopTarget>,
+    /// Whether the agent is suspended although the mail provider never took its warning.
+    pub is_unwarned: bool,
 }
 
 /// What a stop job says about the agent besides its id.
@@ -62,6 +72,8 @@ pub enum Notice {
         owed: Money,
         owed_at_deadline: Money,
         scheduled_shutdown_at: DateTime<Utc>,
+        /// Agents are suspended earlier if the debt exceeds this.
+        debt_ceiling: Money,
     },
     /// Agents were suspended.
     Suspended {
@@ -82,9 +94,12 @@ impl Notice {
     }
 }
 
-/// What the charges of one organization are followed by.
-pub(super) struct Dunning {
+/// What follows from the charges and the debt of one organization.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consequences {
+    /// Since when the balance has been below the warning mark.
     pub low_since: Option<DateTime<Utc>>,
+    /// Agents whose billing status or shutdown date changes.
     pub updates: Vec<BillingUpdate>,
     pub notices: Vec<Notice>,
 }
@@ -94,12 +109,11 @@ pub(super) struct Assessment<'a> {
     pub organization: &'a Organization,
     /// The debt of each agent that has any.
     pub debts: &'a HashMap<AgentId, Money>,
+    /// The debt of all agents, and carried debt.
+    pub owed: Money,
     /// The balance after the charges.
     pub balance: Money,
-    pub period_end: Hour,
-    /// Billing's clock. It only sets new shutdown dates.
-    pub now: DateTime<Utc>,
-    pub prices: &'a Prices,
+    pub terms: &'a Terms<'a>,
 }
 
 /// The agents that change, each list in the order of the agents' ids.
@@ -112,13 +126,13 @@ struct Changes<'a> {
 
 impl<'a> Assessment<'a> {
     /// Runs after the charges, so money that arrived in time counts before any shutdown date (F07).
-    pub(super) fn apply(&self) -> Dunning {
+    pub(super) fn apply(&self) -> Consequences {
         let changes = self.changes();
-        let period_end = self.period_end.instant();
+        let period_end = self.terms.period_end.instant();
         let low_since = self
             .is_low()
             .then(|| self.organization.low_since.unwrap_or(period_end));
-        Dunning {
+        Consequences {
             low_since,
             notices: self.notices(&changes, low_since),
             updates: changes.updates,
@@ -126,12 +140,13 @@ impl<'a> Assessment<'a> {
     }
 
     fn is_low(&self) -> bool {
-        self.balance < self.prices.low_credit
+        self.balance < self.terms.prices.low_credit
     }
 
     /// The shutdown date of agents that are warned now.
     fn deadline(&self) -> DateTime<Utc> {
-        Hour::at_or_after(self.now + TimeDelta::hours(self.prices.grace_hours)).instant()
+        Hour::at_or_after(self.terms.now + TimeDelta::hours(self.terms.prices.grace_hours))
+            .instant()
     }
 
     fn changes(&self) -> Changes<'a> {
@@ -146,9 +161,11 @@ impl<'a> Assessment<'a> {
                 changes.suspended.push(agent);
             }
             let mut update = update(agent, status);
+            update.is_unwarned = status == BillingStatus::Suspended
+                && !matches!(agent.warning, WarningDelivery::HandedOver(_));
             let is_warned = update.warned_at.is_some() && update.shutdown_at.is_some();
             if status == BillingStatus::ShutdownPending && (agent.billing != status || !is_warned) {
-                update.warned_at = Some(self.now);
+                update.warned_at = Some(self.terms.now);
                 update.shutdown_at = Some(self.deadline());
                 changes.warned.push(agent);
             }
@@ -169,15 +186,46 @@ impl<'a> Assessment<'a> {
             BillingStatus::Exempt | BillingStatus::Suspended => None,
             _ if !is_in_debt && self.is_low() => Some(BillingStatus::Warning),
             _ if !is_in_debt => Some(BillingStatus::Active),
-            BillingStatus::ShutdownPending if is_shutdown_due(agent, self.period_end) => {
+            BillingStatus::ShutdownPending if self.is_suspension_due(agent) => {
                 Some(BillingStatus::Suspended)
             }
             _ => Some(BillingStatus::ShutdownPending),
         }
     }
 
+    /// Nobody is suspended without a warning (F06): the mail provider must have had it for a while, unless there was
+    /// nobody to warn or the provider stays down. A debt above the ceiling does not wait for the shutdown date (F64).
+    fn is_suspension_due(&self, agent: &Agent) -> bool {
+        let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
+            return false;
+        };
+        let at = self.terms.period_end.instant();
+        let is_above_ceiling = self.owed > self.ceiling(warned_at);
+        let (notice_period, max_delay) = if is_above_ceiling {
+            (NOTICE_PERIOD_ABOVE_CEILING, MAX_DELAY_ABOVE_CEILING)
+        } else {
+            (NOTICE_PERIOD, MAX_DELAY)
+        };
+        match agent.warning {
+            WarningDelivery::HandedOver(handed_over) => {
+                at >= handed_over + notice_period && (is_above_ceiling || at >= shutdown_at)
+            }
+            WarningDelivery::Undeliverable => at >= shutdown_at,
+            WarningDelivery::Pending => at >= warned_at + max_delay && at >= shutdown_at,
+        }
+    }
+
+    /// The most that an organization warned at `at` may owe.
+    fn ceiling(&self, at: DateTime<Utc>) -> Money {
+        let spans = self.organization.spans.iter();
+        let metered =
+            spans.filter(|span| span.started_at <= at && span.ended_at.is_none_or(|end| end > at));
+        let burn: Decimal = metered.map(|span| span.hourly_rate).sum();
+        Money::rounded(MIN_CEILING.max(burn * Decimal::from(CEILING_HOURS)))
+    }
+
     fn notices(&self, changes: &Changes<'_>, low_since: Option<DateTime<Utc>>) -> Vec<Notice> {
-        let owed = self.debts.values().copied().sum();
+        let owed = self.owed;
         let mut notices = Vec::new();
         if !changes.warned.is_empty() {
             let deadline = self.deadline();
@@ -187,6 +235,7 @@ impl<'a> Assessment<'a> {
                 owed,
                 owed_at_deadline: owed + self.accruing_until(deadline),
                 scheduled_shutdown_at: deadline,
+                debt_ceiling: self.ceiling(self.terms.now),
             });
         }
         if !changes.suspended.is_empty() {
@@ -212,11 +261,11 @@ impl<'a> Assessment<'a> {
 
     /// What the open spans will add to the debt until the shutdown date.
     fn accruing_until(&self, deadline: DateTime<Utc>) -> Money {
-        let remaining = microseconds(self.period_end.instant(), deadline).max(0);
+        let remaining = microseconds(self.terms.period_end.instant(), deadline).max(0);
         let spans = self.organization.spans.iter();
         spans
             .filter(|span| span.ended_at.is_none())
-            .map(|span| amount(span.rate(self.prices), remaining))
+            .map(|span| amount(span.hourly_rate, remaining))
             .sum()
     }
 }
@@ -238,22 +287,8 @@ fn update(agent: &Agent, status: BillingStatus) -> BillingUpdate {
             user_id: agent.user_id,
             agent_name: agent.name.clone(),
         }),
+        is_unwarned: false,
     }
-}
-
-/// Nobody is suspended without a warning (F06): the mail provider must have had the warning for a day, unless there was
-/// nobody to warn or the provider has been down for a week.
-fn is_shutdown_due(agent: &Agent, period_end: Hour) -> bool {
-    let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
-        return false;
-    };
-    let at = period_end.instant();
-    let is_warned = match agent.warning {
-        WarningDelivery::HandedOver(handed_over) => at >= handed_over + NOTICE_PERIOD,
-        WarningDelivery::Undeliverable => true,
-        WarningDelivery::Pending => false,
-    };
-    at >= shutdown_at && (is_warned || at >= warned_at + MAX_DELAY)
 }
 
 fn listed(agents: &[&Agent]) -> Vec<ListedAgent> {

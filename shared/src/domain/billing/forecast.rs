@@ -11,7 +11,7 @@ use crate::domain::pricing::Prices;
 /// The future of the balance if no agent starts or stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// What billing runs could not charge.
+    /// What billing runs could not charge, and carried debt.
     pub owed: Money,
     /// The cost of all open spans in dollars per hour.
     pub burn_per_hour: Money,
@@ -23,25 +23,27 @@ pub struct Forecast {
     pub empty_at: Option<DateTime<Utc>>,
 }
 
-/// The forecast at `now`. Time that is metered but not yet charged counts as spent. `decided_through` is the last
-/// billing run that decided this organization, if any.
+/// What a forecast starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Position<'a> {
+    pub balance: Money,
+    pub carried_debt: Money,
+    /// The spans that are not settled.
+    pub spans: &'a [Span],
+    /// The last billing run that decided the organization, if any.
+    pub decided_through: Option<DateTime<Utc>>,
+}
+
+/// The forecast at `now`. Time that is metered but not yet charged counts as spent.
 #[must_use]
-pub fn forecast(
-    balance: Money,
-    spans: &[Span],
-    decided_through: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-    prices: &Prices,
-) -> Forecast {
+pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) -> Forecast {
+    let spans = position.spans;
     let unpaid = |through: DateTime<Utc>| -> Money {
-        spans
-            .iter()
-            .map(|span| span.worth(span.unbilled_from(), through, prices))
-            .sum()
+        spans.iter().map(|span| span.uncharged(through)).sum()
     };
     let open = spans.iter().filter(|span| span.ended_at.is_none());
-    let burn: Decimal = open.map(|span| span.rate(prices)).sum();
-    let left = balance - unpaid(now);
+    let burn: Decimal = open.map(|span| span.hourly_rate).sum();
+    let left = position.balance - position.carried_debt - unpaid(now);
     let hours_until = |mark: Money| {
         let above = (left - mark).to_decimal().max(Decimal::ZERO);
         above.checked_div(burn).filter(|_| burn > Decimal::ZERO)
@@ -51,7 +53,7 @@ pub fn forecast(
         now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
     };
     Forecast {
-        owed: decided_through.map_or(Money::ZERO, unpaid),
+        owed: position.carried_debt + position.decided_through.map_or(Money::ZERO, unpaid),
         burn_per_hour: Money::rounded(burn),
         hours_left: hours_until(Money::ZERO).map(|hours| {
             hours

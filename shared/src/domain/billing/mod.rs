@@ -9,16 +9,22 @@
 mod account;
 mod decision;
 mod dunning;
+mod finding;
 mod forecast;
 mod planner;
 mod slice;
+mod terms;
 
 pub use account::{Agent, Organization, WarningDelivery};
 pub use decision::{Decision, decide};
-pub use dunning::{BillingUpdate, ListedAgent, MAX_LISTED_AGENTS, Notice, StopTarget};
-pub use forecast::{Forecast, forecast};
-pub use planner::{AgentTotal, Charge, SpanProgress, WriteOff};
-pub use slice::{Slice, Span, SpanKind, amount};
+pub use dunning::{
+    BillingUpdate, Consequences, ListedAgent, MAX_LISTED_AGENTS, Notice, StopTarget,
+};
+pub use finding::{FindingKind, OpenFindings};
+pub use forecast::{Forecast, Position, forecast};
+pub use planner::{Charge, SpanProgress, WriteOff};
+pub use slice::{Slice, Span, SpanKind, amount, worth};
+pub use terms::Terms;
 
 #[cfg(test)]
 mod cases;

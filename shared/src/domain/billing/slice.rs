@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::domain::hour::Hour;
-use crate::domain::ids::{AgentId, SpanId, UserId};
+use crate::domain::ids::{AgentId, SpanId};
 use crate::domain::money::Money;
-use crate::domain::pricing::Prices;
 use crate::domain::words::words;
 
 const MICROSECONDS_PER_HOUR: i64 = 3_600_000_000;
@@ -15,7 +14,7 @@ words! {
     /// What a span meters.
     pub enum SpanKind {
         Running = "running",
-        /// A stopped agent whose backup is kept.
+        /// An agent without a container whose backup is kept.
         Idle = "idle",
     }
 }
@@ -28,20 +27,20 @@ pub struct Span {
     pub agent_id: AgentId,
     /// Older agents are charged first.
     pub agent_created_at: DateTime<Utc>,
-    pub user_id: UserId,
-    /// The agent's name when the span began.
-    pub agent_name: Option<String>,
-    pub kind: SpanKind,
-    /// The agent's own running rate in dollars per hour; `None` for the price list's.
-    pub hourly_rate: Option<Decimal>,
+    /// Dollars per hour.
+    pub hourly_rate: Decimal,
     pub started_at: DateTime<Utc>,
     /// `None` while the span is open.
     pub ended_at: Option<DateTime<Utc>>,
-    /// The end of what is charged; `None` if nothing is charged yet.
+    /// The end of what is charged, as the span's own row says it. The mark may be later.
     pub billed_through: Option<DateTime<Utc>>,
+    /// Whether the span is charged as far as its organization's account says.
+    pub caught_up: bool,
+    /// The first instant that is not charged.
+    pub mark: DateTime<Utc>,
 }
 
-/// The part of a span inside one clock hour: what one ledger row charges.
+/// The part of a span inside one clock hour: what one charge is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     pub start: DateTime<Utc>,
@@ -55,27 +54,19 @@ impl Slice {
     pub fn hour(&self) -> Hour {
         Hour::containing(self.start)
     }
-
-    #[must_use]
-    pub fn seconds(&self) -> Decimal {
-        Decimal::new(microseconds(self.start, self.end), 6)
-    }
 }
 
 impl Span {
-    /// Dollars per hour.
+    /// The mark of a span whose account is charged up to `charged_through`.
     #[must_use]
-    pub fn rate(&self, prices: &Prices) -> Decimal {
-        match self.kind {
-            SpanKind::Running => self.hourly_rate.unwrap_or(prices.running_hourly),
-            SpanKind::Idle => prices.idle_hourly,
+    pub fn mark_at(&self, charged_through: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let own = self
+            .started_at
+            .max(self.billed_through.unwrap_or(self.started_at));
+        match charged_through.filter(|_| self.caught_up) {
+            Some(through) => own.max(self.end(through)),
+            None => own,
         }
-    }
-
-    /// The first instant that is not charged.
-    #[must_use]
-    pub fn unbilled_from(&self) -> DateTime<Utc> {
-        self.billed_through.unwrap_or(self.started_at)
     }
 
     /// The end of the metered time, at most `through`.
@@ -87,42 +78,47 @@ impl Span {
 
     /// The slice that begins at `from`, cut at the full hour, at the end of the span and at `through`.
     #[must_use]
-    pub fn slice_at(
-        &self,
-        from: DateTime<Utc>,
-        through: DateTime<Utc>,
-        prices: &Prices,
-    ) -> Option<Slice> {
+    pub fn slice_at(&self, from: DateTime<Utc>, through: DateTime<Utc>) -> Option<Slice> {
         let end = self
             .end(through)
             .min(Hour::containing(from).next().instant());
         (from < end).then(|| Slice {
             start: from,
             end,
-            amount: amount(self.rate(prices), microseconds(from, end)),
+            amount: amount(self.hourly_rate, microseconds(from, end)),
         })
     }
 
-    /// The price of the time from `from` to `through`: the sum of its slices, without iterating over the full hours in
-    /// between.
+    /// The price of the span's time from `from` to `through`.
     #[must_use]
-    pub fn worth(&self, from: DateTime<Utc>, through: DateTime<Utc>, prices: &Prices) -> Money {
-        let Some(first) = self.slice_at(from, through, prices) else {
-            return Money::ZERO;
-        };
-        let end = self.end(through);
-        let last_hour = Hour::containing(end).instant();
-        if first.end >= last_hour {
-            let rest = self.slice_at(first.end, through, prices);
-            return first.amount + rest.map_or(Money::ZERO, |slice| slice.amount);
-        }
-        let rate = self.rate(prices);
-        let full_hours = microseconds(first.end, last_hour) / MICROSECONDS_PER_HOUR;
-        let per_hour = amount(rate, MICROSECONDS_PER_HOUR);
-        first.amount
-            + Money::rounded(per_hour.to_decimal() * Decimal::from(full_hours))
-            + amount(rate, microseconds(last_hour, end))
+    pub fn worth(&self, from: DateTime<Utc>, through: DateTime<Utc>) -> Money {
+        worth(self.hourly_rate, from, self.end(through))
     }
+
+    /// The price of what is metered but not charged up to `through`.
+    #[must_use]
+    pub fn uncharged(&self, through: DateTime<Utc>) -> Money {
+        self.worth(self.mark, through)
+    }
+}
+
+/// The price of the time from `from` to `through` at `rate` dollars per hour: the sum of its slices, without iterating
+/// over the full hours in between.
+#[must_use]
+pub fn worth(rate: Decimal, from: DateTime<Utc>, through: DateTime<Utc>) -> Money {
+    let first_hour = Hour::at_or_after(from).instant();
+    let last_hour = Hour::containing(through).instant();
+    if through <= from {
+        return Money::ZERO;
+    }
+    if last_hour < first_hour {
+        return amount(rate, microseconds(from, through));
+    }
+    let full_hours = microseconds(first_hour, last_hour) / MICROSECONDS_PER_HOUR;
+    let per_hour = amount(rate, MICROSECONDS_PER_HOUR);
+    amount(rate, microseconds(from, first_hour))
+        + Money::rounded(per_hour.to_decimal() * Decimal::from(full_hours))
+        + amount(rate, microseconds(last_hour, through))
 }
 
 /// The price of `microseconds` at `rate` dollars per hour: rate x seconds / 3600, half-even to six

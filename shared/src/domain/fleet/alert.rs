@@ -44,6 +44,8 @@ pub enum AlertCode {
     NoHostRead,
     NoFreeSlot,
     FewFreeSlots,
+    /// The audit of billing found something.
+    BillingFindings,
     /// In JSON the error's own word: `unreachable`. Never `too_long` or `not_registered`: see the
     /// conversion below.
     #[serde(untagged)]
@@ -135,6 +137,7 @@ impl AlertCode {
             Self::NoHostRead => same("No host was read"),
             Self::NoFreeSlot => same("No agent can be placed"),
             Self::FewFreeSlots => same("The fleet is filling up"),
+            Self::BillingFindings => same("Billing does not add up"),
         }
     }
 }

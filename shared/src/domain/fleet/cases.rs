@@ -12,6 +12,7 @@ fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
         hosts,
         agents,
         backlog: 0,
+        billing_findings: Vec::new(),
     };
     FleetSnapshot::of(&run, now())
 }

@@ -175,5 +175,6 @@ pub(crate) fn example_run() -> FleetReading {
         hosts: vec![b, a],
         agents: vec![silent, agent(1, "a"), agent(3, "b"), pending],
         backlog: 1,
+        billing_findings: Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ use super::host::HostReport;
 use super::observation::ContainerState;
 use super::severity::Severity;
 use super::summary::Summary;
+use crate::domain::billing::OpenFindings;
 use crate::domain::words::words;
 
 /// From this percentage of allocated slots on, operators should add hosts.
@@ -43,6 +44,7 @@ pub(super) fn incidents(
     hosts: &[HostReport],
     agents: &[AgentReport],
     summary: &Summary,
+    billing_findings: &[OpenFindings],
 ) -> Vec<Incident> {
     let mut hidden_agents: HashMap<&str, usize> = hosts
         .iter()
@@ -66,6 +68,7 @@ pub(super) fn incidents(
         incidents.extend(unclaimed.map(|container| of_unclaimed(host, container)));
     }
     incidents.extend(of_fleet(summary));
+    incidents.extend(of_billing(billing_findings));
     incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     incidents
 }
@@ -178,6 +181,22 @@ fn of_fleet(summary: &Summary) -> Option<Incident> {
         code,
         title: code.headline(severity),
         detail,
+        node_id: None,
+        container_id: None,
+    })
+}
+
+fn of_billing(findings: &[OpenFindings]) -> Option<Incident> {
+    if findings.is_empty() {
+        return None;
+    }
+    let (severity, code) = (Severity::Critical, AlertCode::BillingFindings);
+    Some(Incident {
+        severity,
+        scope: Scope::Cluster,
+        code,
+        title: code.headline(severity),
+        detail: format!("Open findings: {}", OpenFindings::summary(findings)),
         node_id: None,
         container_id: None,
     })

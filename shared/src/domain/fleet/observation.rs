@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::load::HostFacts;
 use super::redact::Metadata;
 use crate::domain::agent::AgentStatus;
+use crate::domain::billing::OpenFindings;
 use crate::domain::container::name;
 use crate::domain::ids::{AgentId, AgentRef, HostId, OrganizationId, UserId};
 use crate::domain::words::words;
@@ -21,6 +22,8 @@ pub struct FleetReading {
     pub agents: Vec<AgentRow>,
     /// The number of our jobs that wait for a worker.
     pub backlog: u64,
+    /// What the audit of billing found and is not repaired.
+    pub billing_findings: Vec<OpenFindings>,
 }
 
 #[derive(Clone, Debug)]

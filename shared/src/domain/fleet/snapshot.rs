@@ -44,7 +44,7 @@ impl FleetSnapshot {
         let summary = Summary::of(&hosts, &agents, run.backlog);
         Self {
             refreshed_at: now,
-            incidents: incidents(&hosts, &agents, &summary),
+            incidents: incidents(&hosts, &agents, &summary, &run.billing_findings),
             summary,
             hosts,
             agents,

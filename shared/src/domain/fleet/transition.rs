@@ -147,6 +147,7 @@ mod tests {
             hosts: vec![host("a", inspection)],
             agents: vec![row],
             backlog: 0,
+            billing_findings: Vec::new(),
         }
     }
 
@@ -339,6 +340,7 @@ mod tests {
                 hosts,
                 agents,
                 backlog: 0,
+                billing_findings: Vec::new(),
             }
         };
         let previous = FleetSnapshot::of(&run_without(&["b"]), ago(1));

@@ -57,7 +57,7 @@ fn an_agent_is_created_and_its_fields_are_stored_unchanged() {
             Some(64)
         );
         assert_eq!(row(&world, "status").await, json!("pending"));
-        assert_eq!(row(&world, "hourly_rate").await, json!(0.02));
+        assert_eq!(row(&world, "hourly_rate").await, json!(null));
         assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
     });
 }

@@ -194,7 +194,8 @@ fn status_words_of_a_newer_version_are_shown_as_unknown() {
         world
             .execute(
                 "ALTER TABLE milady_sandboxes DROP CONSTRAINT milady_sandboxes_status_check,
-                DROP CONSTRAINT milady_sandboxes_database_status_check",
+                DROP CONSTRAINT milady_sandboxes_database_status_check,
+                DROP CONSTRAINT cloud_milady_sandboxes_rate_check",
             )
             .await;
         let agent = world.agent(organization, "sleeping").await;

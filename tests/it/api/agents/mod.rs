@@ -4,6 +4,7 @@ mod bridge;
 mod create;
 mod delete;
 mod get;
+mod limits;
 mod list;
 mod logs;
 mod pairing;

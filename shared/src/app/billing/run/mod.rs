@@ -1,17 +1,17 @@
 //! The billing run: charges all metered time up to a full hour, exactly once, then warns and suspends. Owns: which
 //! hour, which organizations, in how many transactions, and the run's record.
 
-mod batch;
+mod part;
 mod tally;
 mod write;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use tracing::error;
 
-pub use tally::Tally;
+pub use tally::{Failure, Tally};
 
 use crate::db::Database;
 use crate::db::{self, billing::accounts::DueOrganization};
@@ -19,15 +19,20 @@ use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
 use crate::domain::pricing::Prices;
 
-/// A batch is cut at about this many agents; one organization is never split. Larger batches hold their locks longer
+/// A batch is cut at about this many agents, or at [`MAX_CHARGES`] slices; one organization is never split. Larger batches hold their locks longer
 /// without becoming cheaper per agent.
 const MAX_BATCH_WEIGHT: usize = 2_000;
+/// A part charges about this many slices of one organization, and a batch has about this many; an hour of one
+/// organization is never split. More would need more memory and hold locks longer.
+pub const MAX_CHARGES: usize = 20_000;
 /// Up to this many agents, one connection is faster than distributing them.
 const SINGLE_BATCH_WEIGHT: usize = 500;
 /// A run waits for an hour that begins within this time: the scheduler may be early, and clocks differ.
 const MAX_EARLY: TimeDelta = TimeDelta::seconds(60);
-/// No new batch begins with less time than this before the deadline.
-const BATCH_TIME: Duration = Duration::from_secs(10);
+/// How many organizations are repaired in one transaction.
+const REPAIR_BATCH: usize = 500;
+/// The first list prices are valid from here; they change nothing.
+const FIRST_PRICES: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 #[derive(Clone, Debug)]
 pub struct RunRequest {
@@ -39,6 +44,8 @@ pub struct RunRequest {
     pub deadline: Option<Instant>,
     /// The number of batches in progress at the same time.
     pub concurrency: usize,
+    /// A part is full at this many charges of one organization: [`MAX_CHARGES`].
+    pub max_charges: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +54,10 @@ pub struct RunReport {
     pub period_end: Hour,
     /// By billing's clock.
     pub finished_at: DateTime<Utc>,
-    /// Whether the run reached every organization that was due.
+    /// Whether the run decided every organization that was due.
     pub complete: bool,
+    /// The period up to which the organization that has waited longest is decided; `None` if all are decided.
+    pub oldest_undecided: Option<DateTime<Utc>>,
     pub tally: Tally,
 }
 
@@ -63,11 +72,11 @@ pub enum RunError {
         "this deployment had agents before: switch the older biller off and run db-migrate with {{\"adopt\": true}}"
     )]
     AdoptionRequired,
-    /// Committed batches stay; the next run charges the rest.
+    /// Committed parts stay; the next run charges the rest.
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
-    /// The invocation's time ran out. Committed batches stay.
-    #[error("not all organizations were reached in time; the next run charges the rest")]
+    /// The invocation's time ran out, or organizations could not be decided. Committed parts stay.
+    #[error("not all organizations were charged ({} failed); the next run charges the rest", .0.tally.errors)]
     Incomplete(Box<RunReport>),
     /// All that was known was charged. Until these are restored, changes of agents may be metered late, or charged twice.
     #[error("objects of ours in shared tables are missing or changed: {}", .0.join(", "))]
@@ -101,27 +110,46 @@ pub async fn billing_run(
     };
     let mismatched = async {
         let mut conn = pool.statements();
-        db::billing::spans::spans_mismatched_of_any_organization(&mut conn).await
+        db::billing::metering::mismatches_of_any_organization(&mut conn).await
     };
     let due = organizations_due(pool, billed_until);
     let (run, mismatched, mut due) = tokio::try_join!(run, mismatched, due)?;
     let mut tally = Tally::default();
-    if mismatched > 0 {
-        tally.repaired_spans = repair_spans(pool).await?;
+    if !mismatched.is_empty() {
+        tally.repaired_spans = repair_spans(pool, &mismatched).await?;
         due = organizations_due(pool, billed_until).await?;
     }
-    let context = batch::Context {
+    let price_changes =
+        db::billing::metering::price_changes(&mut conn, FIRST_PRICES, billed_until).await?;
+    let context = part::Context {
         pool,
         prices,
         period_end,
+        price_changes,
+        deadline: request.deadline,
+        max_charges: request.max_charges,
     };
-    let complete = settle_all(&context, &due, request, &mut tally).await?;
-    let finished_at =
-        db::billing::runs::run_finish(&mut conn, run, complete, &tally.counts()).await?;
+    let reached = decide_all(&context, &due, request, &mut tally).await?;
+    let complete = reached && tally.errors == 0;
+    if tally.unwarned > 0 {
+        let agents = tally.unwarned;
+        error!(
+            agents,
+            "{agents} agents are suspended although the mail provider never took their warning"
+        );
+    }
+    let oldest_undecided = if complete {
+        None
+    } else {
+        db::billing::accounts::oldest_undecided_of_any_organization(&mut conn, billed_until).await?
+    };
+    let counts = tally.counts(oldest_undecided);
+    let finished_at = db::billing::runs::run_finish(&mut conn, run, complete, &counts).await?;
     let report = RunReport {
         period_end,
         finished_at,
         complete,
+        oldest_undecided,
         tally,
     };
     if !complete {
@@ -133,31 +161,22 @@ pub async fn billing_run(
     }
 }
 
-/// Settles the organizations in batches. Returns whether all were reached before the deadline.
-async fn settle_all(
-    context: &batch::Context<'_>,
+/// Decides the organizations in batches. Returns whether all were reached before the deadline.
+async fn decide_all(
+    context: &part::Context<'_>,
     due: &[DueOrganization],
     request: &RunRequest,
     tally: &mut Tally,
 ) -> sqlx::Result<bool> {
     let concurrency = request.concurrency.max(1);
-    let deadline = request.deadline;
     let mut results = stream::iter(batches(due, concurrency))
-        .map(move |batch| async move {
-            let has_time = deadline.is_none_or(|at| Instant::now() + BATCH_TIME < at);
-            if has_time {
-                context.decide(&batch).await.map(Some)
-            } else {
-                Ok(None)
-            }
-        })
+        .map(move |batch| async move { context.decide(&batch).await })
         .buffer_unordered(concurrency);
     let mut complete = true;
     while let Some(result) = results.next().await {
-        match result? {
-            Some(batch) => tally.add(&batch),
-            None => complete = false,
-        }
+        let outcome = result?;
+        tally.add(&outcome.tally);
+        complete &= outcome.complete;
     }
     Ok(complete)
 }
@@ -211,17 +230,23 @@ async fn organizations_due(
     db::billing::accounts::organizations_due(&mut conn, billed_until).await
 }
 
-/// Corrects what the metering triggers missed. Returns the number of spans.
-async fn repair_spans(pool: &Database) -> sqlx::Result<usize> {
-    let mut tx = pool.begin().await?;
-    let ended = db::billing::spans::spans_end_unwanted_of_any_organization(&mut tx).await?;
-    let opened = db::billing::spans::spans_open_missing_of_any_organization(&mut tx).await?;
-    tx.commit().await?;
-    Ok(usize::try_from(ended.max(opened)).unwrap_or(usize::MAX))
+/// Corrects what the metering triggers missed, under the locks that a part takes. Returns the number of spans.
+async fn repair_spans(pool: &Database, organization_ids: &[OrganizationId]) -> sqlx::Result<usize> {
+    let mut repaired = 0;
+    for batch in organization_ids.chunks(REPAIR_BATCH) {
+        let mut tx = pool.begin().await?;
+        db::identity::organizations::organizations_lock(&mut tx, batch).await?;
+        db::agents::billing::agents_lock_and_find_dunned(&mut tx, batch).await?;
+        let ended = db::billing::metering::spans_end_unwanted(&mut tx, batch).await?;
+        let opened = db::billing::metering::spans_open_missing(&mut tx, batch).await?;
+        tx.commit().await?;
+        repaired += usize::try_from(ended.max(opened)).unwrap_or(usize::MAX);
+    }
+    Ok(repaired)
 }
 
 /// Cuts the due organizations into batches and keeps their order: as many batches as keep all connections busy to the
-/// end, none larger than [`MAX_BATCH_WEIGHT`] unless a single organization is.
+/// end, none larger than [`MAX_BATCH_WEIGHT`] or [`MAX_CHARGES`] unless a single organization is.
 fn batches(due: &[DueOrganization], concurrency: usize) -> Vec<Vec<OrganizationId>> {
     let total: usize = due.iter().map(|organization| organization.weight).sum();
     let count = match total {
@@ -232,14 +257,17 @@ fn batches(due: &[DueOrganization], concurrency: usize) -> Vec<Vec<OrganizationI
     };
     let max_weight = total.div_ceil(count).min(MAX_BATCH_WEIGHT);
     let mut batches = Vec::new();
-    let (mut batch, mut weight) = (Vec::new(), 0);
+    let (mut batch, mut weight, mut slices) = (Vec::new(), 0, 0);
     for organization in due {
-        if weight > 0 && weight + organization.weight > max_weight {
+        let is_full =
+            weight + organization.weight > max_weight || slices + organization.slices > MAX_CHARGES;
+        if is_full && !batch.is_empty() {
             batches.push(std::mem::take(&mut batch));
-            weight = 0;
+            (weight, slices) = (0, 0);
         }
         batch.push(organization.organization_id);
         weight += organization.weight;
+        slices += organization.slices;
     }
     if !batch.is_empty() {
         batches.push(batch);
@@ -258,6 +286,7 @@ mod tests {
             .map(|&weight| DueOrganization {
                 organization_id: OrganizationId::new(Uuid::nil()),
                 weight,
+                slices: weight,
             })
             .collect();
         let batches = batches(&due, concurrency);

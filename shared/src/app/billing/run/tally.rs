@@ -1,24 +1,39 @@
 //! The figures of a billing run.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
 use crate::db::billing::runs::RunCounts;
+use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::money::Money;
+
+/// A run's record names at most this many organizations that could not be decided.
+const MAX_FAILURES: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Organizations decided.
     pub organizations: usize,
-    /// Agents with an unsettled span or under dunning.
+    /// Agents with an uncharged span or under dunning.
     pub agents_processed: usize,
     /// Agents charged.
     pub agents_billed: usize,
-    /// Ledger rows of charges.
+    /// Charges.
     pub slices: usize,
+    /// Transactions.
+    pub parts: usize,
     /// Agents that got a shutdown date.
     pub warned: usize,
     /// Agents suspended.
     pub suspended: usize,
-    /// Organizations and spans skipped because their rows are invalid or their transaction failed.
+    /// Agents suspended although the mail provider never took their warning.
+    pub unwarned: usize,
+    /// Organizations that could not be decided, or whose row holds no valid balance.
     pub errors: usize,
+    /// The first of them.
+    pub failures: Vec<Failure>,
     /// Spans that the metering triggers had missed.
     pub repaired_spans: usize,
     /// The sum of all charges.
@@ -31,15 +46,46 @@ pub struct Tally {
     pub uncollected: Money,
 }
 
+/// An organization that could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub organization_id: OrganizationId,
+    /// The class of the error.
+    pub reason: String,
+}
+
+/// The figures of one part. Its agents may be charged again in the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PartTally {
+    pub tally: Tally,
+    pub billed: HashSet<AgentId>,
+}
+
 impl Tally {
+    pub(super) fn fail(&mut self, organization_id: OrganizationId, reason: String) {
+        self.errors += 1;
+        if self.failures.len() < MAX_FAILURES {
+            self.failures.push(Failure {
+                organization_id,
+                reason,
+            });
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.organizations += other.organizations;
         self.agents_processed += other.agents_processed;
         self.agents_billed += other.agents_billed;
         self.slices += other.slices;
+        self.parts += other.parts;
         self.warned += other.warned;
         self.suspended += other.suspended;
+        self.unwarned += other.unwarned;
         self.errors += other.errors;
+        let room = MAX_FAILURES - self.failures.len();
+        self.failures
+            .extend(other.failures.iter().take(room).cloned());
         self.repaired_spans += other.repaired_spans;
         self.revenue += other.revenue;
         self.owed += other.owed;
@@ -47,7 +93,7 @@ impl Tally {
         self.uncollected += other.uncollected;
     }
 
-    pub(super) fn counts(&self) -> RunCounts {
+    pub(super) fn counts(&self, oldest_undecided: Option<DateTime<Utc>>) -> RunCounts {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         RunCounts {
             organizations: count(self.organizations),
@@ -62,6 +108,8 @@ impl Tally {
             owed: self.owed.to_decimal(),
             written_off: self.written_off.to_decimal(),
             uncollected: self.uncollected.to_decimal(),
+            failures: serde_json::to_value(&self.failures).unwrap_or_default(),
+            oldest_undecided,
         }
     }
 }

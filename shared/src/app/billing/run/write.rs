@@ -1,33 +1,35 @@
-//! What a batch of a billing run writes. Owns: the order of the writes.
+//! What a part of a billing run writes. Owns: the order of the writes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use serde_json::json;
 
-use super::tally::Tally;
+use super::tally::PartTally;
 use crate::db::Connection;
-use crate::db::billing::accounts::DecidedAccounts;
-use crate::db::billing::ledger::LedgerRows;
+use crate::db::billing::accounts::AccountUpdates;
+use crate::db::billing::ledger::{EntryPeriod, EntryType, NewCharges, NewEntry};
+use crate::db::billing::spans::SpanCut;
 use crate::db::jobs::queue::StopJob;
 use crate::db::requests::outbox::NewEvents;
 use crate::db::{self, DatabaseFailure};
 use crate::domain::agent::BillingStatus;
 use crate::domain::billing::{
-    AgentTotal, BillingUpdate, Decision, Notice, Organization, SpanProgress,
+    BillingUpdate, Charge, Consequences, Decision, Notice, Organization, SpanProgress, Terms,
 };
-use crate::domain::ids::{AgentId, OrganizationId};
+use crate::domain::ids::{AgentId, OrganizationId, SpanId};
+use crate::domain::money::Money;
 
-/// Why a batch was rolled back.
+/// Why a part was rolled back.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BatchError {
+pub(super) enum PartError {
     #[error("another transaction moved the billing mark of a span after it was read")]
     SpanMoved,
     #[error("the database did not answer ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
-impl BatchError {
+impl PartError {
     /// Whether the transaction may succeed when it is repeated.
     pub(super) fn is_conflict(&self) -> bool {
         match self {
@@ -56,63 +58,123 @@ impl BatchError {
     }
 }
 
-/// Everything that a batch writes, gathered into a fixed number of statements.
+/// The charges of a usage entry that is not written yet.
+struct EntryCharges {
+    /// Index into the entries.
+    entry: usize,
+    charges: Vec<(SpanId, Charge)>,
+}
+
+/// Everything that a part writes, gathered into a fixed number of statements.
 #[derive(Default)]
-pub(super) struct BatchWrite {
-    pub(super) tally: Tally,
+pub(super) struct PartWrite {
+    pub(super) tally: PartTally,
     debit_ids: Vec<OrganizationId>,
     debit_amounts: Vec<Decimal>,
-    ledger_rows: LedgerRows,
+    entries: Vec<NewEntry>,
+    charges: Vec<EntryCharges>,
     spans: Vec<SpanProgress>,
-    totals: Vec<AgentTotal>,
-    /// The agent's index in `totals`.
-    total_index: HashMap<AgentId, usize>,
+    cuts: Vec<SpanCut>,
     updates: Vec<BillingUpdate>,
     stops: Vec<StopJob>,
     events: NewEvents,
-    decided: DecidedAccounts,
+    accounts: AccountUpdates,
 }
 
-impl BatchWrite {
+impl PartWrite {
     pub(super) fn push(
         &mut self,
         organization: &Organization,
         decision: Decision,
-        billed_until: DateTime<Utc>,
-        now: DateTime<Utc>,
+        terms: &Terms<'_>,
     ) {
         self.count(organization, &decision);
-        if decision.charged.is_positive() {
+        self.push_entries(organization, &decision);
+        let debit = decision.debt_payment + decision.charged;
+        if debit.is_positive() {
             self.debit_ids.push(organization.id);
-            self.debit_amounts.push(decision.charged.to_decimal());
+            self.debit_amounts.push(debit.to_decimal());
         }
-        for charge in &decision.charges {
-            let span = &organization.spans[charge.span_index];
-            self.ledger_rows
-                .push_charge(organization.id, span, charge, now);
-        }
-        for write_off in &decision.write_offs {
-            let span = &organization.spans[write_off.span_index];
-            self.ledger_rows.push_write_off(
-                organization.id,
-                span,
-                write_off,
-                decision.balance,
-                now,
-            );
-        }
-        self.push_stops(organization.id, &decision.updates);
-        self.push_notices(organization.id, &decision.notices, billed_until);
-        self.spans.extend(decision.spans);
-        for total in decision.totals {
-            self.add_total(total);
-        }
-        self.updates.extend(decision.updates);
-        self.decided.organization_ids.push(organization.id);
-        self.decided.low_since.push(decision.low_since);
-        self.decided
+        let accounts = &mut self.accounts;
+        accounts.organization_ids.push(organization.id);
+        accounts.charged_through.push(decision.charged_through);
+        accounts
+            .carried_debt
+            .push(decision.carried_debt.to_decimal());
+        accounts.is_decided.push(decision.consequences.is_some());
+        let low_since = decision.consequences.as_ref();
+        accounts
+            .low_since
+            .push(low_since.and_then(|consequences| consequences.low_since));
+        accounts
             .opening_balances
             .push(organization.balance.to_decimal());
+        for write_off in &decision.write_offs {
+            self.cuts.push(SpanCut {
+                id: organization.spans[write_off.span_index].id,
+                start: write_off.start,
+                end: write_off.end,
+            });
+        }
+        self.spans.extend(decision.spans);
+        if let Some(consequences) = decision.consequences {
+            self.push_stops(organization.id, &consequences.updates);
+            self.push_notices(organization.id, &consequences, terms);
+            self.updates.extend(consequences.updates);
+        }
+    }
+
+    fn push_entries(&mut self, organization: &Organization, decision: &Decision) {
+        let mut balance = organization.balance;
+        if decision.debt_payment.is_positive() {
+            self.entries.push(NewEntry {
+                organization_id: organization.id,
+                entry_type: EntryType::DebtPayment,
+                amount: -decision.debt_payment,
+                balance_before: balance,
+                period: None,
+                detail: Some(json!({"left": decision.carried_debt})),
+            });
+            balance -= decision.debt_payment;
+        }
+        if let Some(period) = period(organization, &decision.charges) {
+            let span = |charge: &Charge| (organization.spans[charge.span_index].id, *charge);
+            self.charges.push(EntryCharges {
+                entry: self.entries.len(),
+                charges: decision.charges.iter().map(span).collect(),
+            });
+            self.entries.push(NewEntry {
+                organization_id: organization.id,
+                entry_type: EntryType::Usage,
+                amount: -decision.charged,
+                balance_before: balance,
+                period: Some(period),
+                detail: None,
+            });
+            balance -= decision.charged;
+        }
+        let start = decision.write_offs.iter().map(|off| off.start).min();
+        let end = decision.write_offs.iter().map(|off| off.end).max();
+        if let (Some(start), Some(end)) = (start, end) {
+            let agents: HashSet<AgentId> = decision
+                .write_offs
+                .iter()
+                .map(|off| organization.spans[off.span_index].agent_id)
+                .collect();
+            let worth: Money = decision.write_offs.iter().map(|off| off.worth).sum();
+            self.entries.push(NewEntry {
+                organization_id: organization.id,
+                entry_type: EntryType::WriteOff,
+                amount: Money::ZERO,
+                balance_before: balance,
+                period: Some(EntryPeriod {
+                    start,
+                    end,
+                    agents: agents.len(),
+                }),
+                detail: Some(json!({"worth": worth, "reason": "not paid within 90 days"})),
+            });
+        }
     }
 
     fn push_stops(&mut self, organization_id: OrganizationId, updates: &[BillingUpdate]) {
@@ -133,12 +195,12 @@ impl BatchWrite {
     fn push_notices(
         &mut self,
         organization_id: OrganizationId,
-        notices: &[Notice],
-        billed_until: DateTime<Utc>,
+        consequences: &Consequences,
+        terms: &Terms<'_>,
     ) {
-        for notice in notices {
+        for notice in &consequences.notices {
             let event_type = notice.event_type();
-            let hour = billed_until.timestamp();
+            let hour = terms.period_end.instant().timestamp();
             self.events
                 .keys
                 .push(format!("{event_type}:{organization_id}:{hour}"));
@@ -150,20 +212,22 @@ impl BatchWrite {
         }
     }
 
-    /// An agent that moved to another organization may be charged in both.
-    fn add_total(&mut self, total: AgentTotal) {
-        let next = self.totals.len();
-        let at = *self.total_index.entry(total.id).or_insert(next);
-        match self.totals.get_mut(at) {
-            Some(sum) => {
-                sum.amount += total.amount;
-                sum.billed_through = sum.billed_through.max(total.billed_through);
-            }
-            None => self.totals.push(total),
-        }
-    }
-
     fn count(&mut self, organization: &Organization, decision: &Decision) {
+        let agent_of = |charge: &Charge| organization.spans[charge.span_index].agent_id;
+        self.tally
+            .billed
+            .extend(decision.charges.iter().map(agent_of));
+        let tally = &mut self.tally.tally;
+        tally.slices += decision.charges.len();
+        tally.revenue += decision.charged;
+        tally.written_off += decision
+            .write_offs
+            .iter()
+            .map(|write_off| write_off.worth)
+            .sum();
+        let Some(consequences) = &decision.consequences else {
+            return;
+        };
         let metered = organization.spans.iter().map(|span| span.agent_id);
         let dunned = organization.agents.iter().filter(|agent| {
             matches!(
@@ -172,21 +236,18 @@ impl BatchWrite {
             )
         });
         let processed: HashSet<AgentId> = metered.chain(dunned.map(|agent| agent.id)).collect();
-        self.tally.organizations += 1;
-        self.tally.agents_processed += processed.len();
-        self.tally.agents_billed += decision.totals.len();
-        self.tally.slices += decision.charges.len();
-        self.tally.revenue += decision.charged;
-        self.tally.owed += decision.owed;
-        self.tally.written_off += decision
-            .write_offs
+        tally.organizations += 1;
+        tally.agents_processed += processed.len();
+        tally.owed += decision.owed;
+        tally.unwarned += consequences
+            .updates
             .iter()
-            .map(|write_off| write_off.worth)
-            .sum();
-        for notice in &decision.notices {
+            .filter(|update| update.is_unwarned)
+            .count();
+        for notice in &consequences.notices {
             match notice {
-                Notice::ShutdownScheduled { agent_count, .. } => self.tally.warned += agent_count,
-                Notice::Suspended { agent_count, .. } => self.tally.suspended += agent_count,
+                Notice::ShutdownScheduled { agent_count, .. } => tally.warned += agent_count,
+                Notice::Suspended { agent_count, .. } => tally.suspended += agent_count,
                 Notice::CreditLow { .. } => {}
             }
         }
@@ -195,10 +256,13 @@ impl BatchWrite {
     pub(super) async fn execute(
         &self,
         conn: &mut Connection,
-        billed_until: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<(), BatchError> {
-        advance_spans(conn, &self.spans, None).await?;
+        terms: &Terms<'_>,
+    ) -> Result<(), PartError> {
+        let now = terms.now;
+        if !self.entries.is_empty() {
+            let entries = db::billing::ledger::entries_append(conn, &self.entries, now).await?;
+            self.append_charges(conn, &entries).await?;
+        }
         if !self.debit_ids.is_empty() {
             db::identity::organizations::organizations_debit(
                 conn,
@@ -207,12 +271,11 @@ impl BatchWrite {
             )
             .await?;
         }
-        if !self.ledger_rows.is_empty() {
-            db::billing::ledger::ledger_append(conn, &self.ledger_rows, now).await?;
+        if !self.accounts.organization_ids.is_empty() {
+            let through = terms.period_end.instant();
+            db::billing::accounts::accounts_update(conn, through, now, &self.accounts).await?;
         }
-        if !self.totals.is_empty() {
-            db::agents::billing::agents_add_totals(conn, &self.totals).await?;
-        }
+        self.change_spans(conn).await?;
         if !self.updates.is_empty() {
             db::agents::billing::agents_update_billing(conn, &self.updates, now).await?;
         }
@@ -224,26 +287,54 @@ impl BatchWrite {
         if !self.events.keys.is_empty() {
             db::requests::outbox::outbox_append(conn, &self.events, now).await?;
         }
-        if !self.decided.organization_ids.is_empty() {
-            db::billing::accounts::accounts_decide(conn, billed_until, now, &self.decided).await?;
-        }
         Ok(())
+    }
+
+    async fn append_charges(&self, conn: &mut Connection, entries: &[i64]) -> sqlx::Result<()> {
+        let count = self.charges.iter().map(|of_entry| of_entry.charges.len());
+        let mut charges = NewCharges::with_capacity(count.sum());
+        for of_entry in &self.charges {
+            let entry = entries
+                .get(of_entry.entry)
+                .ok_or(sqlx::Error::RowNotFound)?;
+            for (span, charge) in &of_entry.charges {
+                charges.push(*entry, *span, charge);
+            }
+        }
+        if charges.is_empty() {
+            return Ok(());
+        }
+        db::billing::ledger::charges_append(conn, &charges).await
+    }
+
+    /// All of them or none.
+    async fn change_spans(&self, conn: &mut Connection) -> Result<(), PartError> {
+        let mut changed = 0;
+        if !self.spans.is_empty() {
+            changed += db::billing::spans::spans_advance(conn, &self.spans).await?;
+        }
+        if !self.cuts.is_empty() {
+            changed +=
+                db::billing::spans::spans_cut_of_any_organization(conn, &self.cuts, "written off")
+                    .await?;
+        }
+        if changed == self.spans.len() + self.cuts.len() {
+            Ok(())
+        } else {
+            Err(PartError::SpanMoved)
+        }
     }
 }
 
-/// Moves `billed_through` of spans, all of them or none.
-pub(super) async fn advance_spans(
-    conn: &mut Connection,
-    progress: &[SpanProgress],
-    closed_reason: Option<&str>,
-) -> Result<(), BatchError> {
-    if progress.is_empty() {
-        return Ok(());
-    }
-    let moved = db::billing::spans::spans_advance(conn, progress, closed_reason).await?;
-    if moved == progress.len() {
-        Ok(())
-    } else {
-        Err(BatchError::SpanMoved)
-    }
+/// The time that charges are for; `None` if there are none.
+fn period(organization: &Organization, charges: &[Charge]) -> Option<EntryPeriod> {
+    let agents: HashSet<AgentId> = charges
+        .iter()
+        .map(|charge| organization.spans[charge.span_index].agent_id)
+        .collect();
+    Some(EntryPeriod {
+        start: charges.iter().map(|charge| charge.slice.start).min()?,
+        end: charges.iter().map(|charge| charge.slice.end).max()?,
+        agents: agents.len(),
+    })
 }

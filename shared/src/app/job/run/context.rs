@@ -98,6 +98,17 @@ impl<'a> JobContext<'a> {
         self.record_step_in(conn, step, StepStatus::Done, now).await
     }
 
+    /// Records the beginning of a step in a transaction.
+    pub(super) async fn start_step_in(
+        &mut self,
+        conn: &mut Connection,
+        step: StepName,
+        now: DateTime<Utc>,
+    ) -> Result<(), StepError> {
+        self.record_step_in(conn, step, StepStatus::Running, now)
+            .await
+    }
+
     async fn record_step(&mut self, step: StepName, status: StepStatus) -> Result<(), StepError> {
         let mut conn = self.pool.statements();
         let now = db::clock::billing_clock(&mut conn).await?;

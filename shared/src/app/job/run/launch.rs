@@ -105,7 +105,7 @@ async fn create_and_start(
         let container = spec.container(context, slot, &environment, ports);
         let id = create(context, slot, &container).await?;
         context.finish_step(StepName::Create).await?;
-        context.start_step(StepName::Start).await?;
+        record_start(context).await?;
         let Err(error) = start(slot, &id).await else {
             context.finish_step(StepName::Start).await?;
             return Ok(LaunchedContainer { id, ports });
@@ -119,6 +119,23 @@ async fn create_and_start(
         ports = others.ok_or_else(|| EngineError::new(EngineErrorReason::PortTaken))?;
         context.start_step(StepName::Create).await?;
     }
+}
+
+/// Records, under the fence, that the container starts now: from now on the owner pays, if the start succeeds.
+///
+/// The time is recorded before the engine is asked. After the answer it would be too late: an answer that is late or
+/// lost leaves a container that runs and that nothing says the beginning of. The owner pays for one request to the
+/// engine more than the container runs. Each container that is tried replaces the time of the one before.
+async fn record_start(context: &mut JobContext<'_>) -> Result<(), StepError> {
+    let mut tx = context.pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    // The agent's row before the job's, as everywhere.
+    if !db::agents::placement::compute_started_set(&mut tx, context.agent(), now).await? {
+        return Err(StepError::Lost);
+    }
+    context.start_step_in(&mut tx, StepName::Start, now).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 fn is_worth_another_container(reason: EngineErrorReason, attempts: usize) -> bool {

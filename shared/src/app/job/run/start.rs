@@ -115,6 +115,7 @@ impl StartTransaction {
 fn gate_error(error: RequestError) -> StepError {
     match error {
         RequestError::Credit(refusal) => JobFailure::Credit(refusal.to_string()).into(),
+        RequestError::StatusConflict(conflict) => conflict.into(),
         RequestError::Database(error) => error.into(),
         _ => AGENT_NOT_FOUND.into(),
     }

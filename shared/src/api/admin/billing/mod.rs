@@ -1,0 +1,3 @@
+//! For super admins: what concerns billing as a whole.
+
+pub mod findings;

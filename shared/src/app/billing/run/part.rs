@@ -1,0 +1,386 @@
+//! One part of a billing run: a transaction over some organizations. Owns: the order of its statements, which is the
+//! lock order of the whole project (organizations by id, then their agents by id), and what happens when it fails.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
+
+use super::tally::{PartTally, Tally};
+use super::write::{PartError, PartWrite};
+use crate::db;
+use crate::db::agents::billing::BilledAgent;
+use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
+use crate::db::billing::spans::SpanCut;
+use crate::db::identity::organizations::LockedOrganization;
+use crate::db::{Connection, Database};
+use crate::domain::agent::BillingStatus;
+use crate::domain::billing::{self, Organization, Span, Terms, WarningDelivery};
+use crate::domain::hour::Hour;
+use crate::domain::ids::{AgentId, OrganizationId};
+use crate::domain::money::Money;
+use crate::domain::pricing::Prices;
+
+/// No new part begins with less time than this before the deadline.
+const PART_TIME: Duration = Duration::from_secs(10);
+/// How many times a transaction is attempted in total if it keeps losing conflicts.
+const MAX_ATTEMPTS: usize = 4;
+/// Spans are cut at a price change again by the run after the one that did it first: a writer may have opened one
+/// meanwhile at the old price.
+const PRICE_CHANGE_OVERLAP: TimeDelta = TimeDelta::hours(1);
+
+/// What all parts of a run share.
+pub(super) struct Context<'a> {
+    pub pool: &'a Database,
+    pub prices: &'a Prices,
+    pub period_end: Hour,
+    /// When list prices changed, in order.
+    pub price_changes: Vec<DateTime<Utc>>,
+    /// When the invocation ends; `None` if that is unknown.
+    pub deadline: Option<Instant>,
+    pub max_charges: usize,
+}
+
+/// What became of a batch of organizations.
+pub(super) struct BatchOutcome {
+    pub tally: Tally,
+    /// Whether all were reached before the deadline.
+    pub complete: bool,
+}
+
+/// What a part reads under its locks.
+struct PartInput {
+    /// Billing's clock, read after the locks were taken.
+    now: DateTime<Utc>,
+    /// The organizations to decide, in the order of their ids.
+    organizations: Vec<Organization>,
+    /// The uncharged spans of deleted organizations.
+    abandoned: Vec<Span>,
+    /// Organizations whose row holds no valid balance.
+    invalid: Vec<OrganizationId>,
+}
+
+/// What a part did, and what it left.
+struct PartOutcome {
+    tally: PartTally,
+    /// Organizations of which the part was full.
+    unfinished: Vec<OrganizationId>,
+}
+
+impl Context<'_> {
+    fn has_time(&self) -> bool {
+        self.deadline
+            .is_none_or(|at| Instant::now() + PART_TIME < at)
+    }
+
+    /// Decides a batch in as many parts as it needs. If one keeps failing, decides each organization alone and counts
+    /// those that fail. Only an unavailable database is an error.
+    pub async fn decide(&self, batch: &[OrganizationId]) -> Result<BatchOutcome, sqlx::Error> {
+        let mut total = Tally::default();
+        match self.decide_in_parts(batch, &mut total).await {
+            Ok(complete) => {
+                return Ok(BatchOutcome {
+                    tally: total,
+                    complete,
+                });
+            }
+            Err(error) => {
+                let class = error.class_unless_unavailable()?;
+                warn!(
+                    organizations = batch.len(),
+                    error = class,
+                    "billing batch failed; its organizations are billed one by one"
+                );
+            }
+        }
+        let mut complete = true;
+        for &organization_id in batch {
+            match self.decide_in_parts(&[organization_id], &mut total).await {
+                Ok(reached) => complete &= reached,
+                Err(error) => {
+                    let class = error.class_unless_unavailable()?;
+                    warn!(
+                        organization.id = %organization_id,
+                        error = class,
+                        "organization {organization_id} was not billed; a later run charges it"
+                    );
+                    total.fail(organization_id, class);
+                }
+            }
+        }
+        Ok(BatchOutcome {
+            tally: total,
+            complete,
+        })
+    }
+
+    /// Adds what was committed to `total`, also if a later part fails. Returns whether time sufficed.
+    async fn decide_in_parts(
+        &self,
+        batch: &[OrganizationId],
+        total: &mut Tally,
+    ) -> Result<bool, PartError> {
+        let mut remaining = batch.to_vec();
+        let mut billed: HashSet<AgentId> = HashSet::new();
+        while !remaining.is_empty() {
+            if !self.has_time() {
+                return Ok(false);
+            }
+            let outcome = self.try_part(&remaining).await?;
+            let known = billed.len();
+            billed.extend(outcome.tally.billed);
+            total.add(&outcome.tally.tally);
+            total.agents_billed += billed.len() - known;
+            remaining = outcome.unfinished;
+        }
+        Ok(true)
+    }
+
+    /// Repeats the transaction while it loses conflicts.
+    async fn try_part(&self, batch: &[OrganizationId]) -> Result<PartOutcome, PartError> {
+        let mut attempt = 1;
+        loop {
+            match self.transaction(batch).await {
+                Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => warn!(
+                    organizations = batch.len(),
+                    attempt,
+                    error = error.class(),
+                    "billing batch lost a conflict and is repeated"
+                ),
+                result => return result,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn transaction(&self, batch: &[OrganizationId]) -> Result<PartOutcome, PartError> {
+        let mut tx = self.pool.begin().await?;
+        let input = self.read(&mut tx, batch).await?;
+        let terms = Terms {
+            period_end: self.period_end,
+            now: input.now,
+            prices: self.prices,
+            max_charges: self.max_charges,
+        };
+        let mut write = PartWrite::default();
+        let mut unfinished = Vec::new();
+        for organization in &input.organizations {
+            let decision = billing::decide(organization, &terms);
+            if decision.consequences.is_none() {
+                unfinished.push(organization.id);
+            }
+            write.push(organization, decision, &terms);
+        }
+        write.execute(&mut tx, &terms).await?;
+        let mut tally = write.tally;
+        for organization_id in input.invalid {
+            tally
+                .tally
+                .fail(organization_id, "invalid balance".to_owned());
+        }
+        tally.tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
+        tx.commit().await?;
+        tally.tally.parts = 1;
+        Ok(PartOutcome { tally, unfinished })
+    }
+
+    /// Takes the part's locks, then reads what it decides on.
+    async fn read(
+        &self,
+        conn: &mut Connection,
+        batch: &[OrganizationId],
+    ) -> Result<PartInput, sqlx::Error> {
+        let locked = db::identity::organizations::organizations_lock(conn, batch).await?;
+        let BillingAccounts { now, accounts } =
+            db::billing::accounts::accounts_read(conn, batch).await?;
+        let mut invalid = Vec::new();
+        let mut organizations = self.undecided(&locked, &accounts, &mut invalid);
+        let ids: Vec<OrganizationId> = organizations.keys().copied().collect();
+        // Those under dunning need their agents; those that are low on credit are added below.
+        let mut needing_agents =
+            db::agents::billing::agents_lock_and_find_dunned(conn, &ids).await?;
+
+        let existing: HashSet<OrganizationId> =
+            locked.iter().map(|organization| organization.id).collect();
+        let deleted = batch.iter().filter(|id| !existing.contains(id));
+        let with_spans: Vec<OrganizationId> = ids.iter().chain(deleted).copied().collect();
+        self.cut_at_price_changes(conn, &with_spans, &accounts)
+            .await?;
+        let billed_until = self.period_end.instant();
+        let mut abandoned = Vec::new();
+        for owned in
+            db::billing::spans::spans_uncharged(conn, &with_spans, &accounts, billed_until).await?
+        {
+            match organizations.get_mut(&owned.organization_id) {
+                Some(organization) => organization.spans.push(owned.span),
+                None => abandoned.push(owned.span),
+            }
+        }
+
+        let low_on_credit = organizations.values().filter(|organization| {
+            !organization.stays_above_warning_mark(self.period_end, self.prices)
+        });
+        needing_agents.extend(low_on_credit.map(|organization| organization.id));
+        self.read_agents(conn, &needing_agents, &mut organizations)
+            .await?;
+
+        let mut organizations: Vec<Organization> = organizations.into_values().collect();
+        organizations.sort_by_key(|organization| organization.id);
+        Ok(PartInput {
+            now,
+            organizations,
+            abandoned,
+            invalid,
+        })
+    }
+
+    /// The locked organizations that no run has decided up to this hour. An invalid balance is planned as 0, so that
+    /// dunning takes its course (F56).
+    fn undecided(
+        &self,
+        locked: &[LockedOrganization],
+        accounts: &[BillingAccount],
+        invalid: &mut Vec<OrganizationId>,
+    ) -> HashMap<OrganizationId, Organization> {
+        let billed_until = self.period_end.instant();
+        let accounts: HashMap<OrganizationId, &BillingAccount> = accounts
+            .iter()
+            .map(|account| (account.organization_id, account))
+            .collect();
+        let mut organizations = HashMap::new();
+        for organization in locked {
+            let account = accounts.get(&organization.id);
+            if account.and_then(|account| account.decided_through) >= Some(billed_until) {
+                continue;
+            }
+            if organization.balance.is_none() {
+                invalid.push(organization.id);
+            }
+            organizations.insert(
+                organization.id,
+                Organization {
+                    id: organization.id,
+                    balance: organization.balance.unwrap_or_default(),
+                    carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
+                    charged_through: account.and_then(|account| account.charged_through),
+                    low_since: account.and_then(|account| account.low_since),
+                    agents: Vec::new(),
+                    spans: Vec::new(),
+                },
+            );
+        }
+        organizations
+    }
+
+    /// Lets new list prices begin where they are valid, for organizations that were decided before.
+    async fn cut_at_price_changes(
+        &self,
+        conn: &mut Connection,
+        organization_ids: &[OrganizationId],
+        accounts: &[BillingAccount],
+    ) -> Result<(), sqlx::Error> {
+        let decided = accounts.iter().map(|account| account.decided_through).min();
+        let decided = decided
+            .flatten()
+            .filter(|_| accounts.len() >= organization_ids.len());
+        for &valid_from in &self.price_changes {
+            if decided.is_none_or(|decided| decided <= valid_from + PRICE_CHANGE_OVERLAP) {
+                db::billing::metering::spans_cut_at_price_change(
+                    conn,
+                    organization_ids,
+                    valid_from,
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the agents of organizations that may be warned or suspended.
+    async fn read_agents(
+        &self,
+        conn: &mut Connection,
+        ids: &[OrganizationId],
+        organizations: &mut HashMap<OrganizationId, Organization>,
+    ) -> Result<(), sqlx::Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut agents = db::agents::billing::agents_read(conn, ids).await?;
+        self.read_warnings(conn, &mut agents).await?;
+        for billed in agents {
+            if let Some(organization) = organizations.get_mut(&billed.organization_id) {
+                organization.agents.push(billed.agent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills in what became of the warnings of agents with a shutdown date.
+    async fn read_warnings(
+        &self,
+        conn: &mut Connection,
+        agents: &mut [BilledAgent],
+    ) -> Result<(), sqlx::Error> {
+        let mut pending: Vec<&mut BilledAgent> = agents
+            .iter_mut()
+            .filter(|billed| billed.agent.billing == BillingStatus::ShutdownPending)
+            .collect();
+        let Some(since) = pending
+            .iter()
+            .filter_map(|billed| billed.agent.warned_at)
+            .min()
+        else {
+            return Ok(());
+        };
+        let organization_ids: Vec<OrganizationId> = pending
+            .iter()
+            .map(|billed| billed.organization_id)
+            .collect();
+        let warnings =
+            db::requests::outbox::shutdown_warnings(conn, &organization_ids, since).await?;
+        let deliveries: HashMap<(OrganizationId, DateTime<Utc>), WarningDelivery> = warnings
+            .into_iter()
+            .map(|warning| {
+                let key = (warning.organization_id, warning.occurred_at);
+                (key, warning.delivery)
+            })
+            .collect();
+        for billed in &mut pending {
+            let warned_at = billed.agent.warned_at;
+            let delivery = warned_at.and_then(|at| deliveries.get(&(billed.organization_id, at)));
+            billed.agent.warning = delivery.copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Closes what deleted organizations have not paid. It is counted once and charged to nobody.
+    async fn abandon(&self, conn: &mut Connection, spans: &[Span]) -> Result<Money, PartError> {
+        let billed_until = self.period_end.instant();
+        let mut uncollected = Money::ZERO;
+        let mut cuts = Vec::new();
+        for span in spans
+            .iter()
+            .filter(|span| span.mark < span.end(billed_until))
+        {
+            uncollected += span.uncharged(billed_until);
+            cuts.push(SpanCut {
+                id: span.id,
+                start: span.mark,
+                end: span.end(billed_until),
+            });
+        }
+        if cuts.is_empty() {
+            return Ok(uncollected);
+        }
+        let cut =
+            db::billing::spans::spans_cut_of_any_organization(conn, &cuts, "organization gone")
+                .await?;
+        if cut == cuts.len() {
+            Ok(uncollected)
+        } else {
+            Err(PartError::SpanMoved)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The rows of other applications in `credit_transactions`: purchases, what other products cost, and what an older
+//! biller charged for agents. Rows whose amount is not a number are left out.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::entries::Selection;
+use crate::db::session::Connection;
+use crate::domain::history::OtherPosition;
+use crate::domain::ids::{AgentRef, OrganizationId, TransactionId};
+
+#[derive(Clone, Debug)]
+pub struct OtherTransaction {
+    pub id: TransactionId,
+    pub amount: Decimal,
+    pub row_type: String,
+    pub description: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// Metadata of an older biller's row. Another application may have written anything there.
+    pub agent_id: Option<String>,
+    pub billing_type: Option<String>,
+    pub hourly_rate: Option<String>,
+}
+
+impl OtherTransaction {
+    #[must_use]
+    pub fn position(&self) -> OtherPosition {
+        OtherPosition {
+            created_at: self.created_at,
+            id: self.id,
+        }
+    }
+}
+
+/// An organization's rows from a position on, newest first.
+pub async fn others_page(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    selection: Selection<'_>,
+    from: OtherPosition,
+    limit: i64,
+) -> sqlx::Result<Vec<OtherTransaction>> {
+    sqlx::query_as!(
+        OtherTransaction,
+        r#"SELECT id, amount, type AS row_type, description, created_at AT TIME ZONE 'UTC' AS "created_at!",
+            metadata ->> 'sandbox_id' AS agent_id, metadata ->> 'billing_type' AS billing_type,
+            metadata ->> 'hourly_rate' AS hourly_rate
+        FROM public.credit_transactions
+        WHERE organization_id = $1 AND seq IS NULL AND amount <> 'NaN'
+            AND (created_at, id) <= ($2, $3) AND created_at >= $4 AND created_at < $5
+            AND ($6::text IS NULL OR type = $6)
+        ORDER BY created_at DESC, id DESC LIMIT $7"#,
+        organization_id.uuid(),
+        from.created_at.naive_utc(),
+        from.id.uuid(),
+        selection.period.from.naive_utc(),
+        selection.period.to.naive_utc(),
+        selection.row_type,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The rows that name an agent, from a position on, newest first.
+pub async fn others_of_agent(
+    conn: &mut Connection,
+    agent: AgentRef,
+    selection: Selection<'_>,
+    from: OtherPosition,
+    limit: i64,
+) -> sqlx::Result<Vec<OtherTransaction>> {
+    sqlx::query_as!(
+        OtherTransaction,
+        r#"SELECT id, amount, type AS row_type, description, created_at AT TIME ZONE 'UTC' AS "created_at!",
+            metadata ->> 'sandbox_id' AS agent_id, metadata ->> 'billing_type' AS billing_type,
+            metadata ->> 'hourly_rate' AS hourly_rate
+        FROM public.credit_transactions
+        WHERE organization_id = $1 AND (metadata ->> 'sandbox_id') = $2 AND seq IS NULL AND amount <> 'NaN'
+            AND created_at <= $3 AND (created_at, id) <= ($3, $4) AND created_at >= $5 AND created_at < $6
+            AND ($7::text IS NULL OR type = $7)
+        ORDER BY created_at DESC, id DESC LIMIT $8"#,
+        agent.organization_id.uuid(),
+        agent.agent_id.to_string(),
+        from.created_at.naive_utc(),
+        from.id.uuid(),
+        selection.period.from.naive_utc(),
+        selection.period.to.naive_utc(),
+        selection.row_type,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,134 @@
+//! What the metering triggers missed, and new list prices. Owns: opening and ending spans outside of the triggers. A
+//! caller holds the locks of the organizations and of their agents.
+
+use chrono::{DateTime, Utc};
+
+use crate::db::session::Connection;
+use crate::domain::ids::OrganizationId;
+
+/// The organizations whose open spans are not those that their agents' states call for, in the order of their ids.
+pub async fn mismatches_of_any_organization(
+    conn: &mut Connection,
+) -> sqlx::Result<Vec<OrganizationId>> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT coalesce(a.organization_id, s.organization_id) AS "id!: OrganizationId" FROM (
+            SELECT id, organization_id, hourly_rate, cloud.metered_kind(status, billing_status, stop_requested_at,
+                last_backup_at, node_id IS NOT NULL AND container_name IS NOT NULL) AS kind
+            FROM public.milady_sandboxes
+        ) AS a
+        FULL JOIN (SELECT * FROM cloud.usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
+        WHERE a.kind IS DISTINCT FROM s.kind
+            OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
+            OR (s.kind = 'running' AND (s.list_priced <> (cloud.own_rate('running', a.hourly_rate) IS NULL)
+                OR NOT s.list_priced AND s.hourly_rate <> a.hourly_rate))
+        ORDER BY 1"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends open spans of these organizations that their agents' states do not call for. While an agent is still metered,
+/// only otherwise, its span ends now; else it ends at its mark, because in doubt the owner does not pay. Returns how
+/// many were ended.
+pub async fn spans_end_unwanted(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "WITH open AS (
+            SELECT s.id, s.kind, a.kind AS wanted, cloud.open_span_mark(s) AS mark,
+                coalesce(a.organization_id = s.organization_id AND a.kind = s.kind AND (s.kind = 'idle'
+                    OR s.list_priced AND a.own_rate IS NULL
+                    OR NOT s.list_priced AND s.hourly_rate = a.own_rate), false) AS is_wanted
+            FROM cloud.usage_spans s LEFT JOIN (
+                SELECT id, organization_id, cloud.own_rate('running', hourly_rate) AS own_rate,
+                    cloud.metered_kind(status, billing_status, stop_requested_at, last_backup_at,
+                        node_id IS NOT NULL AND container_name IS NOT NULL) AS kind
+                FROM public.milady_sandboxes
+            ) AS a ON a.id = s.agent_id
+            WHERE s.ended_at IS NULL AND s.organization_id = ANY($1)
+        )
+        UPDATE cloud.usage_spans s SET closed_reason = 'repaired',
+            ended_at = CASE WHEN o.wanted = o.kind THEN greatest(o.mark, cloud.billing_clock()) ELSE o.mark END
+        FROM open o WHERE s.id = o.id AND NOT o.is_wanted",
+        organization_ids as &[OrganizationId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+/// Opens the spans that these organizations' agents call for and that do not exist. They start now, not in the past.
+/// Returns how many were opened.
+pub async fn spans_open_missing(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "INSERT INTO cloud.usage_spans (agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate,
+            list_priced, started_at)
+        SELECT a.id, a.created_at, a.organization_id, a.agent_name, a.kind,
+            coalesce(a.own_rate, cloud.list_price(a.kind, a.now)), a.own_rate IS NULL,
+            greatest(a.now, (SELECT s.ended_at FROM cloud.usage_spans s WHERE s.agent_id = a.id
+                ORDER BY s.started_at DESC, s.id DESC LIMIT 1))
+        FROM (
+            SELECT a.*, k.kind, cloud.own_rate(k.kind, a.hourly_rate) AS own_rate, cloud.billing_clock() AS now
+            FROM public.milady_sandboxes a, cloud.metered_kind(a.status, a.billing_status, a.stop_requested_at,
+                a.last_backup_at, a.node_id IS NOT NULL AND a.container_name IS NOT NULL) AS k (kind)
+            WHERE a.organization_id = ANY($1) AND k.kind IS NOT NULL AND NOT EXISTS (
+                SELECT FROM cloud.usage_spans s WHERE s.agent_id = a.id AND s.ended_at IS NULL)
+        ) AS a
+        ON CONFLICT (agent_id) WHERE ended_at IS NULL DO NOTHING",
+        organization_ids as &[OrganizationId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+/// The times after `after` and up to `through` at which list prices change.
+pub async fn price_changes(
+    conn: &mut Connection,
+    after: DateTime<Utc>,
+    through: DateTime<Utc>,
+) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT valid_from FROM cloud.prices WHERE valid_from > $1 AND valid_from <= $2 ORDER BY valid_from",
+        after,
+        through
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Cuts list-priced spans of these organizations where the list price changes at `valid_from`. What is charged beyond
+/// is left as it is.
+pub async fn spans_cut_at_price_change(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+    valid_from: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH crossing AS MATERIALIZED (
+            SELECT s.*, cloud.list_price(s.kind, $2) AS price
+            FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
+            WHERE s.organization_id = ANY($1) AND NOT s.settled AND s.list_priced AND s.started_at < $2
+                AND (s.ended_at IS NULL OR s.ended_at > $2)
+                AND s.hourly_rate <> cloud.list_price(s.kind, $2)
+                AND greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up
+                    THEN least(a.charged_through, s.ended_at) END) <= $2
+            ORDER BY s.id FOR UPDATE OF s
+        ), ended AS (
+            UPDATE cloud.usage_spans s SET ended_at = $2 FROM crossing c WHERE s.id = c.id RETURNING s.id
+        )
+        INSERT INTO cloud.usage_spans (agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate,
+            list_priced, started_at, ended_at)
+        SELECT agent_id, agent_created_at, organization_id, agent_name, kind, price, true, $2, c.ended_at
+        FROM crossing c JOIN ended USING (id)",
+        organization_ids as &[OrganizationId],
+        valid_from
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
