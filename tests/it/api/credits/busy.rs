@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use serde_json::{Value, json};
+use shared::app::billing::statement::state_days;
 use tests::World;
 use tests::suite::{Request, Response};
 use tests::world::{hours, minutes};
@@ -217,42 +219,12 @@ pub fn decimal(value: &Value) -> rust_decimal::Decimal {
     parsed.unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Writes the statement of an organization's next day, as `billing-audit` does.
+/// Writes the statements of all days up to this one.
 pub async fn state_day(busy: &Busy, day: &str) {
-    let from = format!("{day}T00:00:00Z");
-    let mut tx = busy.world.pool.begin().await.expect("begin");
-    for sql in [
-        "INSERT INTO usage_days AS d (organization_id, day, agent_id, kind, seconds, amount)
-        SELECT s.organization_id, (c.period_start AT TIME ZONE 'UTC')::date, s.agent_id, s.kind,
-            sum(extract(epoch FROM c.period_end - c.period_start)), sum(c.amount)
-        FROM usage_charges c JOIN usage_spans s ON s.id = c.span JOIN ledger_entries e ON e.seq = c.entry
-        WHERE s.organization_id = $1 AND e.created_at >= $2::timestamptz
-            AND e.created_at < $2::timestamptz + interval '1 day'
-        GROUP BY 1, 2, 3, 4
-        ON CONFLICT (organization_id, day, agent_id, kind) DO UPDATE
-        SET seconds = d.seconds + excluded.seconds, amount = d.amount + excluded.amount",
-        "INSERT INTO ledger_days (organization_id, day, opening, charged, credited, external, closing)
-        SELECT $1, $2::timestamptz::date, opening, charged, credited, closing - opening - charged - credited, closing
-        FROM (
-            SELECT coalesce(
-                    (SELECT closing FROM ledger_days WHERE organization_id = $1 ORDER BY day DESC LIMIT 1),
-                    (SELECT opening_balance FROM billing_accounts WHERE organization_id = $1)) AS opening,
-                coalesce(sum(amount) FILTER (WHERE type = 'usage'), 0) AS charged,
-                coalesce(sum(amount) FILTER (WHERE type <> 'usage'), 0) AS credited,
-                coalesce((SELECT balance_before FROM ledger_entries WHERE organization_id = $1
-                    AND created_at >= $2::timestamptz + interval '1 day' ORDER BY seq LIMIT 1),
-                    (SELECT credit_balance FROM organizations WHERE id = $1)) AS closing
-            FROM ledger_entries WHERE organization_id = $1 AND created_at >= $2::timestamptz
-                AND created_at < $2::timestamptz + interval '1 day'
-        ) AS d",
-        "UPDATE billing_accounts SET stated_through = $2::timestamptz::date WHERE organization_id = $1",
-    ] {
-        sqlx::query(sql)
-            .bind(busy.organization)
-            .bind(from.parse::<chrono::DateTime<chrono::Utc>>().expect("a day"))
-            .execute(&mut *tx)
-            .await
-            .expect(sql);
-    }
-    tx.commit().await.expect("commit");
+    let day: NaiveDate = day.parse().expect("a day");
+    let next = day.succ_opt().expect("a day");
+    let report = state_days(&busy.world.database, next, None)
+        .await
+        .expect("a statement");
+    assert!(report.complete);
 }

@@ -9,7 +9,7 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::HISTORY;
-use super::busy::{Busy, LAST_HOUR, decimal, sum};
+use super::busy::{Busy, LAST_HOUR, decimal, state_day, sum};
 
 fn ids(rows: &[Value]) -> BTreeSet<String> {
     rows.iter().map(|row| row["id"].to_string()).collect()
@@ -238,6 +238,7 @@ fn filters_by_type_and_time_leave_the_matching_rows() {
         for (from, to) in [
             ("2026-03-01T02:00:00Z", "2026-03-01T05:00:00Z"),
             ("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z"),
+            ("2026-02-28", "2026-03-01"),
         ] {
             let is_in = |row: &&Value| {
                 let created_at = row["createdAt"].as_str().expect("a time");
@@ -383,6 +384,27 @@ fn a_cursor_of_one_list_is_refused_by_another() {
                 busy.get(&format!("{other}&cursor={cursor}")).await.status(),
                 400
             );
+        }
+    });
+}
+
+#[test]
+fn the_daily_debits_for_the_older_application_are_not_listed() {
+    run(async {
+        let busy = Busy::new().await;
+        let targets = [
+            HISTORY.to_owned(),
+            format!("{HISTORY}?agentId={}", busy.running),
+        ];
+        let before = [
+            busy.walk(&targets[0], "/data", 200).await,
+            busy.walk(&targets[1], "/data", 200).await,
+        ];
+        state_day(&busy, "2026-03-02").await;
+        let debits = "SELECT count(*) FROM credit_transactions WHERE seq = 0";
+        assert!(busy.world.count(debits).await > 0);
+        for (target, rows) in targets.iter().zip(before) {
+            assert_eq!(busy.walk(target, "/data", 200).await, rows);
         }
     });
 }
