@@ -43,6 +43,10 @@ fn a_write_off_clears_what_is_due_up_to_the_full_hour_and_later_time_is_charged(
         let key = super_admin(&world).await;
         let organization = world.organization("0.05").await;
         let agent = world.agent(organization, "running").await;
+        // The younger one is charged after the older one.
+        world
+            .set_clock(hours(0) + chrono::TimeDelta::microseconds(1))
+            .await;
         let deleted = world.agent(organization, "running").await;
         // Each pays for one hour; the second agent owes half an hour more when it is deleted.
         world.run_billing(1).await;

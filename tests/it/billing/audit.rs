@@ -460,6 +460,11 @@ fn findings_ring_and_are_an_incident_of_the_fleet_without_names_of_tenants() {
             panic!("{outcome:?}");
         };
         assert_eq!(answer["findings"], 1);
+        tests::wait_until("the audit has written its lines", async || {
+            let lines = instance.logs().join("");
+            lines.contains("billing does not add up") && lines.contains("CloudWatchMetrics")
+        })
+        .await;
         let lines = instance.logs();
         let line = |text: &str| lines.iter().find(|line| line.contains(text)).cloned();
         let error = line("billing does not add up").expect("an error line");

@@ -73,6 +73,10 @@ fn f53_a_run_that_could_not_charge_is_an_error_and_its_record_says_why() {
             message,
             "not all organizations were charged (1 failed); the next run charges the rest"
         );
+        tests::wait_until("the run has written its metrics", async || {
+            instance.logs().join("").contains("CompleteRuns")
+        })
+        .await;
         instance.kill().await;
         let metrics = instance
             .logs()
