@@ -92,7 +92,7 @@ const INVARIANTS: [(&str, &str); 11] = [
         WHERE abs(c.amount - s.hourly_rate * extract(epoch FROM c.period_end - c.period_start) / 3600) > 0.0000005",
     ),
     (
-        "every span that is charged up to its end, or not at all to be charged, has caught up or says so itself",
+        "a settled span says that it is charged",
         "SELECT count(*) FROM usage_spans WHERE settled AND billed_through IS NULL AND NOT caught_up
             AND ended_at > started_at",
     ),

@@ -1,8 +1,10 @@
 //! Inserts, changes and reads rows for tests of the API.
 
 use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::wait::wait_until;
 use crate::world::World;
 
 impl World {
@@ -11,6 +13,33 @@ impl World {
         let organization = self.organization(balance).await;
         let key = self.key(organization).await;
         (organization, key)
+    }
+
+    /// Creates an organization whose owner is a super admin, and returns an API key of theirs.
+    pub async fn super_admin(&self) -> String {
+        let (operators, key) = self.tenant("0").await;
+        self.make_admin(operators, "super_admin").await;
+        key
+    }
+
+    /// Locks an organization, as every transaction about its money does.
+    pub async fn lock_organization(&self, organization: Uuid) -> Transaction<'static, Postgres> {
+        let mut lock = self.pool.begin().await.expect("begin");
+        sqlx::query("SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(organization)
+            .execute(&mut *lock)
+            .await
+            .expect("the lock");
+        lock
+    }
+
+    /// Gives up a lock once this many sessions wait for it.
+    pub async fn release(&self, lock: Transaction<'static, Postgres>, waiting: i64) {
+        wait_until("the sessions wait for the lock", async || {
+            self.blocked_sessions().await == waiting
+        })
+        .await;
+        lock.rollback().await.expect("the end");
     }
 
     /// Inserts a backup of an agent, taken now.

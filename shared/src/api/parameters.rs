@@ -29,7 +29,7 @@ pub const CURSOR: Parameter = Parameter::query::<Cursor>(
     "cursor",
     "The `nextCursor` of the previous page. Any other text is refused.",
 )
-.example(r#""MTc5NTQzMjEwMDEyMzQ1Ni4uMTExMTExMTEtMjIyMi00MzMzLTg0NDQtNTU1NTU1NTU1NTU1""#);
+.example(r#""MTc5NTQzMjEwMDEyMzQ1Ni4xMTExMTExMS0yMjIyLTQzMzMtODQ0NC01NTU1NTU1NTU1NTU""#);
 
 pub const SYNC: Parameter = Parameter::query::<SyncText>(
     "sync",

@@ -7,8 +7,6 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PagePosition {
     pub created_at: DateTime<Utc>,
-    /// The row's number in the ledger; `None` in other lists, and for a ledger row of another application.
-    pub seq: Option<i64>,
-    /// The row's primary key. A bare UUID: lists of agents and of ledger rows share this type.
+    /// The row's primary key. A bare UUID: lists of different rows share this type.
     pub id: Uuid,
 }

@@ -48,6 +48,33 @@ macro_rules! sql {
         sql!(@text $query $record [$($text)*
             "node_id IS NOT NULL AND container_name IS NOT NULL"] $($rest)*)
     };
+    // What an agent's row is metered as: `cloud.metered_kind`.
+    (@text $query:ident $record:tt [$($text:tt)*] METERED_KIND $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "cloud.metered_kind(status, billing_status, stop_requested_at, last_backup_at, "]
+            + NAMES_CONTAINER + ")" $($rest)*)
+    };
+    // Whether an agent `a`, with its metered `kind`, and its open span `s` do not match.
+    (@text $query:ident $record:tt [$($text:tt)*] OPEN_SPAN_DIFFERS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "(a.kind IS DISTINCT FROM s.kind
+            OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
+            OR (s.kind = 'running' AND (s.list_priced <> (cloud.own_rate('running', a.hourly_rate) IS NULL)
+                OR NOT s.list_priced AND s.hourly_rate <> a.hourly_rate)))"] $($rest)*)
+    };
+    // How far a span `s` with its account `a` is charged.
+    (@text $query:ident $record:tt [$($text:tt)*] SPAN_MARK $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "greatest(s.started_at, s.billed_through,
+                CASE WHEN s.caught_up THEN least(a.charged_through, s.ended_at) END)"] $($rest)*)
+    };
+    // `billing::history::others::OtherTransaction`.
+    (@text $query:ident $record:tt [$($text:tt)*] OTHER_TRANSACTION_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            r#"id, amount, type AS row_type, description, created_at AT TIME ZONE 'UTC' AS "created_at!",
+            metadata ->> 'sandbox_id' AS agent_id, metadata ->> 'billing_type' AS billing_type,
+            metadata ->> 'hourly_rate' AS hourly_rate"#] $($rest)*)
+    };
     // An agent without its addresses, for operators: `domain::fleet::AgentRow`.
     (@text $query:ident $record:tt [$($text:tt)*] AGENT_ROW_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*

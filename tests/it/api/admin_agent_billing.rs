@@ -15,17 +15,11 @@ async fn change(world: &World, key: &str, agent: impl ToString, body: &Value) ->
         .await
 }
 
-async fn super_admin(world: &World) -> String {
-    let (operators, key) = world.tenant("0").await;
-    world.make_admin(operators, "super_admin").await;
-    key
-}
-
 #[test]
 fn an_exempt_agent_is_not_metered_from_that_moment_until_it_is_charged_again() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         let agent = world.agent(organization, "running").await;
         world
@@ -85,7 +79,7 @@ fn an_exempt_agent_is_not_metered_from_that_moment_until_it_is_charged_again() {
 fn a_rate_of_its_own_holds_from_that_moment_and_null_brings_back_the_list_price() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         let agent = world.agent(organization, "running").await;
         world.set_clock(minutes(30)).await;
@@ -113,7 +107,7 @@ fn a_rate_of_its_own_holds_from_that_moment_and_null_brings_back_the_list_price(
 fn a_suspended_agent_can_be_exempted_and_only_exempt_agents_become_active() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("0").await;
         let agent = world.agent(organization, "stopped").await;
         world
@@ -139,25 +133,16 @@ fn a_suspended_agent_can_be_exempted_and_only_exempt_agents_become_active() {
 fn a_change_during_a_billing_run_comes_before_or_after_it() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("9").await;
         let agent = world.agent(organization, "running").await;
         world.set_clock(hours(2)).await;
-        let mut blocker = world.pool.begin().await.expect("begin");
-        sqlx::query("SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE")
-            .bind(organization)
-            .execute(&mut *blocker)
-            .await
-            .expect("the lock");
-        let release = async {
-            tests::wait_until("both wait", async || world.blocked_sessions().await == 2).await;
-            blocker.rollback().await.expect("the end");
-        };
+        let lock = world.lock_organization(organization).await;
         let body = json!({"exempt": true});
         let (changed, _, ()) = tokio::join!(
             change(&world, &key, agent, &body),
             world.run_billing_at_current_time(2),
-            release
+            world.release(lock, 2)
         );
         assert_eq!(changed.status(), 200, "{changed:?}");
         world.run_billing(3).await;
@@ -170,7 +155,7 @@ fn a_change_during_a_billing_run_comes_before_or_after_it() {
 fn what_is_not_valid_is_refused() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         let agent = world.agent(organization, "running").await;
         for body in [json!({}), json!({"exempt": null}), json!({"other": 1})] {

@@ -16,18 +16,11 @@ async fn refund(world: &World, key: &str, idempotency_key: &str, body: &Value) -
         .await
 }
 
-/// A super admin's key.
-async fn super_admin(world: &World) -> String {
-    let (operators, key) = world.tenant("0").await;
-    world.make_admin(operators, "super_admin").await;
-    key
-}
-
 #[test]
 fn a_refund_takes_the_balance_and_carries_the_rest_which_is_paid_before_anything_else() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1.5").await;
         world.agent(organization, "running").await;
         world.run_billing(1).await;
@@ -103,7 +96,7 @@ fn a_refund_takes_the_balance_and_carries_the_rest_which_is_paid_before_anything
 fn a_refund_opens_a_missing_account_and_counts_at_the_gate() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("3").await;
         let agent = world.agent(organization, "pending").await;
         let body = json!({"organizationId": organization, "amount": 4, "reason": "r"});
@@ -122,28 +115,19 @@ fn a_refund_opens_a_missing_account_and_counts_at_the_gate() {
 fn a_refund_during_a_billing_run_comes_before_or_after_it() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         for _ in 0..3 {
             world.agent(organization, "running").await;
         }
         world.run_billing(1).await;
         world.set_clock(tests::world::hours(2)).await;
-        let mut blocker = world.pool.begin().await.expect("begin");
-        sqlx::query("SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE")
-            .bind(organization)
-            .execute(&mut *blocker)
-            .await
-            .expect("the lock");
+        let lock = world.lock_organization(organization).await;
         let body = json!({"organizationId": organization, "amount": 0.5, "reason": "r"});
-        let release = async {
-            tests::wait_until("both wait", async || world.blocked_sessions().await == 2).await;
-            blocker.rollback().await.expect("the end");
-        };
         let (refunded, report, ()) = tokio::join!(
             refund(&world, &key, "k", &body),
             world.run_billing_at_current_time(2),
-            release
+            world.release(lock, 2)
         );
         assert_eq!((refunded.status(), report.tally.slices), (201, 3));
         assert_eq!(world.balance(organization).await, dec!(0.38));
@@ -155,7 +139,7 @@ fn a_refund_during_a_billing_run_comes_before_or_after_it() {
 fn what_is_not_valid_is_refused_and_changes_nothing() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         let body = |amount: Value| json!({"organizationId": organization, "amount": amount, "reason": "r"});
         for amount in [

@@ -22,12 +22,6 @@ fn of(organization: Uuid) -> Value {
     json!({"organizationId": organization, "reason": "an outage"})
 }
 
-async fn super_admin(world: &World) -> String {
-    let (operators, key) = world.tenant("0").await;
-    world.make_admin(operators, "super_admin").await;
-    key
-}
-
 async fn charged_through(world: &World, organization: Uuid) -> Option<DateTime<Utc>> {
     sqlx::query_scalar("SELECT charged_through FROM billing_accounts WHERE organization_id = $1")
         .bind(organization)
@@ -40,7 +34,7 @@ async fn charged_through(world: &World, organization: Uuid) -> Option<DateTime<U
 fn a_write_off_clears_what_is_due_up_to_the_full_hour_and_later_time_is_charged() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("0.05").await;
         let agent = world.agent(organization, "running").await;
         // The younger one is charged after the older one.
@@ -112,7 +106,7 @@ fn a_write_off_clears_what_is_due_up_to_the_full_hour_and_later_time_is_charged(
 fn carried_debt_and_time_at_a_changed_price_are_written_off_at_their_worth() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("0").await;
         world.agent(organization, "running").await;
         sqlx::query("INSERT INTO prices (valid_from, running, idle) VALUES ($1, 0.05, 0.0025)")
@@ -142,25 +136,16 @@ fn carried_debt_and_time_at_a_changed_price_are_written_off_at_their_worth() {
 fn a_write_off_during_a_billing_run_comes_before_or_after_it() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("0.03").await;
         world.agent(organization, "running").await;
         world.set_clock(hours(3)).await;
-        let mut blocker = world.pool.begin().await.expect("begin");
-        sqlx::query("SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE")
-            .bind(organization)
-            .execute(&mut *blocker)
-            .await
-            .expect("the lock");
-        let release = async {
-            tests::wait_until("both wait", async || world.blocked_sessions().await == 2).await;
-            blocker.rollback().await.expect("the end");
-        };
+        let lock = world.lock_organization(organization).await;
         let request = of(organization);
         let (written_off, report, ()) = tokio::join!(
             write_off(&world, &key, "k", &request),
             world.run_billing_at_current_time(3),
-            release
+            world.release(lock, 2)
         );
         // The run charges one hour of three, or it comes too late and charges none.
         let worth = written_off.json()["data"]["writtenOff"].clone();
@@ -177,7 +162,7 @@ fn a_write_off_during_a_billing_run_comes_before_or_after_it() {
 fn what_is_not_valid_is_refused() {
     run(async {
         let world = World::new().await;
-        let key = super_admin(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("1").await;
         check_field_errors(
             &write_off(&world, &key, "k", &json!({"reason": "\n"})).await,

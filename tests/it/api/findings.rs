@@ -7,12 +7,6 @@ use tests::{World, check, run};
 
 const LIST: &str = "/api/v1/admin/billing/findings";
 
-async fn super_admin_key(world: &World) -> String {
-    let (organization, key) = world.tenant("0").await;
-    world.make_admin(organization, "super_admin").await;
-    key
-}
-
 /// Six findings, of which those with even numbers are resolved.
 async fn findings(world: &World) {
     world
@@ -37,7 +31,7 @@ fn subjects(page: &Value) -> Vec<&str> {
 fn a_finding_is_listed_with_what_the_row_says() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         findings(&world).await;
         check(
             &world.get(&key, &format!("{LIST}?limit=1")).await,
@@ -71,7 +65,7 @@ fn a_finding_is_listed_with_what_the_row_says() {
 fn open_findings_come_first_and_pages_hold_each_once() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         findings(&world).await;
         for (query, expected) in [
             ("", vec![5, 3, 1, 6, 4, 2]),
@@ -102,7 +96,7 @@ fn open_findings_come_first_and_pages_hold_each_once() {
 fn invalid_parameters_are_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         for (query, field, message) in [
             ("state=closed", "state", "must be open, resolved or all"),
             ("state=", "state", "must be open, resolved or all"),

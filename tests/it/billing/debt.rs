@@ -1,11 +1,9 @@
 //! What is charged of large debts, what a run says of itself, and how far debt can grow.
 
-use chrono::TimeDelta;
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 use tests::world::{hours, minutes};
 use tests::{World, audit, run};
-use uuid::Uuid;
 
 #[test]
 fn f43_nobody_changes_or_deletes_what_was_charged_and_it_outlives_the_organization() {
@@ -126,14 +124,14 @@ fn f54_any_debt_is_charged_in_transactions_of_bounded_size() {
             )
             .await;
         let report = world.run_billing(400).await;
-        assert_eq!((report.tally.slices, report.tally.parts), (0, 1));
+        assert_eq!(report.tally.slices, 0);
         world.top_up(organization, "2000").await;
         let report = world.run_billing(401).await;
         assert_eq!(
             (report.tally.slices, report.tally.agents_billed),
             (130 * 401, 130)
         );
-        assert_eq!(report.tally.parts, 3);
+        assert_eq!(world.count("SELECT count(*) FROM ledger_entries").await, 3);
         let largest =
             "SELECT max(count) FROM (SELECT count(*) FROM usage_charges GROUP BY entry) AS entries";
         let largest = world.count(largest).await;
@@ -270,7 +268,7 @@ fn an_organization_in_debt_that_pays_nothing_writes_its_account_only() {
     run(async {
         let world = World::new().await;
         let organization = world.organization("0").await;
-        let _: Uuid = world.agent(organization, "running").await;
+        world.agent(organization, "running").await;
         world.run_billing(1).await;
         let report = world.run_billing(2).await;
         assert_eq!(
@@ -280,7 +278,6 @@ fn an_organization_in_debt_that_pays_nothing_writes_its_account_only() {
         let rows = "SELECT (SELECT count(*) FROM ledger_entries) + (SELECT count(*) FROM usage_spans WHERE caught_up)";
         // A span that nothing was charged of has caught up: its account is charged up to its hour.
         assert_eq!(world.count(rows).await, 1);
-        assert_eq!(hours(2) - hours(1), TimeDelta::hours(1));
         audit::check(&world.pool).await;
     });
 }

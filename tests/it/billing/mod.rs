@@ -3,6 +3,7 @@
 mod adoption;
 mod audit;
 mod charging;
+mod corruptions;
 mod debt;
 mod dunning;
 mod faults;

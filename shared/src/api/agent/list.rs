@@ -36,7 +36,6 @@ pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>
     drop(conn);
     let (agents, next_cursor) = list::cut(agents, limit, |agent| PagePosition {
         created_at: agent.created_at,
-        seq: None,
         id: agent.id.uuid(),
     });
     let agents = agents

@@ -1,4 +1,4 @@
-//! An operator takes back credit, because a purchase was refunded or disputed. The balance, the ledger row, the carried
+//! An operator takes back credit, because a purchase was refunded or disputed. The balance, the ledger, the carried
 //! debt and the audit log change in one transaction.
 
 use rust_decimal::Decimal;
@@ -12,9 +12,7 @@ use crate::db;
 use crate::db::billing::ledger::{EntryType, MirroredCredit, NewEntry};
 use crate::db::requests::audit_log::AuditEntry;
 use crate::db::{Connection, Database};
-use crate::domain::ids::{
-    LedgerPosition, OrganizationId, TransactionId, UserId, ledger_transaction_id,
-};
+use crate::domain::ids::{OrganizationId, TransactionId, UserId, ledger_transaction_id};
 use crate::domain::money::Money;
 
 #[derive(Clone, Debug)]
@@ -100,11 +98,7 @@ async fn append(
             "who": request.admin_id, "reason": request.reason, "carried": request.amount - taken,
         })),
     };
-    let seq = db::billing::ledger::entries_append(conn, &[entry], credit.now).await?;
-    let position = LedgerPosition {
-        created_at: credit.now,
-        seq: seq.first().copied().ok_or(sqlx::Error::RowNotFound)?,
-    };
+    let position = db::billing::ledger::entry_append(conn, entry, credit.now).await?;
     if !taken.is_positive() {
         return Ok(ledger_transaction_id(position));
     }
@@ -115,8 +109,7 @@ async fn append(
         user_id: request.admin_id,
         position,
         amount: -taken,
-        row_type: "debit",
-        kind: EntryType::Refund,
+        entry_type: EntryType::Refund,
         reason: &request.reason,
     };
     Ok(db::billing::ledger::credit_mirror(conn, &mirrored).await?)

@@ -1,4 +1,4 @@
-//! An operator writes off what an organization owes. The spans, the account, the ledger row and the audit log change in
+//! An operator writes off what an organization owes. The spans, the account, the ledger and the audit log change in
 //! one transaction.
 
 use std::collections::HashSet;
@@ -20,9 +20,7 @@ use crate::db::{Connection, Database};
 use crate::domain::agent::StatusConflict;
 use crate::domain::billing::Span;
 use crate::domain::hour::Hour;
-use crate::domain::ids::{
-    AgentId, LedgerPosition, OrganizationId, TransactionId, UserId, ledger_transaction_id,
-};
+use crate::domain::ids::{AgentId, OrganizationId, TransactionId, UserId, ledger_transaction_id};
 use crate::domain::money::Money;
 
 #[derive(Clone, Debug)]
@@ -79,11 +77,8 @@ async fn write_off(
         period: debt.period(),
         detail: Some(json!({"who": request.admin_id, "reason": request.reason, "worth": worth})),
     };
-    let seq = db::billing::ledger::entries_append(&mut tx, &[entry], credit.now).await?;
-    let transaction_id = ledger_transaction_id(LedgerPosition {
-        created_at: credit.now,
-        seq: seq.first().copied().ok_or(sqlx::Error::RowNotFound)?,
-    });
+    let position = db::billing::ledger::entry_append(&mut tx, entry, credit.now).await?;
+    let transaction_id = ledger_transaction_id(position);
     let action = AuditEntry {
         user_id: request.admin_id,
         action: "credit.write_off",

@@ -92,12 +92,11 @@ macro_rules! select_agent_records {
             LEFT JOIN (
                 SELECT s.agent_id, jsonb_agg(jsonb_build_object('hourly_rate', s.hourly_rate::text,
                     'start', coalesce(s.stated_through, s.started_at),
-                    'end', greatest(s.started_at, s.billed_through,
-                        CASE WHEN s.caught_up THEN least(c.charged_through, s.ended_at) END))) AS unstated
-                FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts c USING (organization_id)
+                    'end', "# + SPAN_MARK + ")) AS unstated
+                FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
                 WHERE s.organization_id = $1 AND NOT s.settled GROUP BY s.agent_id
             ) AS u ON u.agent_id = a.id
-            WHERE a.organization_id = $1 "# + $condition,
+            WHERE a.organization_id = $1 " + $condition,
             $organization_id,
             &JobKind::names() as &[&str],
             JobKind::Delete.as_str(),

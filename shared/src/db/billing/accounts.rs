@@ -25,16 +25,17 @@ pub async fn organizations_due(
     conn: &mut Connection,
     through: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueOrganization>> {
-    let rows = sqlx::query!(
+    let rows = sql!(query!(
         r#"SELECT due.organization_id AS "organization_id!: OrganizationId", sum(due.weight)::bigint AS "weight!",
             sum(due.slices)::bigint AS "slices!"
         FROM (
-            SELECT s.organization_id, count(*) AS weight, sum(ceil(date_part('epoch', least(s.ended_at, $1)
-                - greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up THEN a.charged_through END)) / 3600))
-                AS slices
+            SELECT s.organization_id, count(*) AS weight, sum(ceil(date_part('epoch', least(s.ended_at, $1) - "#
+            + SPAN_MARK
+            + ") / 3600)) AS slices
             FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
-            WHERE NOT s.settled AND greatest(s.started_at, s.billed_through,
-                CASE WHEN s.caught_up THEN a.charged_through END) < least(s.ended_at, $1)
+            WHERE NOT s.settled AND "
+            + SPAN_MARK
+            + " < least(s.ended_at, $1)
             GROUP BY s.organization_id
             UNION ALL
             SELECT organization_id, count(*), 0 FROM public.milady_sandboxes
@@ -45,9 +46,9 @@ pub async fn organizations_due(
         LEFT JOIN cloud.billing_accounts a USING (organization_id)
         WHERE a.decided_through IS NULL OR a.decided_through < $1
         GROUP BY due.organization_id, a.decided_through
-        ORDER BY a.decided_through NULLS FIRST, due.organization_id"#,
+        ORDER BY a.decided_through NULLS FIRST, due.organization_id",
         through
-    )
+    ))
     .fetch_all(conn)
     .await?;
     let organizations = rows.into_iter().map(|row| DueOrganization {

@@ -105,6 +105,20 @@ pub async fn entries_append(
     .await
 }
 
+/// Appends one entry, as [`entries_append`] does.
+pub async fn entry_append(
+    conn: &mut Connection,
+    entry: NewEntry,
+    now: DateTime<Utc>,
+) -> sqlx::Result<LedgerPosition> {
+    let numbers = entries_append(conn, &[entry], now).await?;
+    let seq = numbers.first().copied().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(LedgerPosition {
+        created_at: now,
+        seq,
+    })
+}
+
 /// New charges, as columns of equal length.
 #[derive(Debug, Default)]
 pub struct NewCharges {
@@ -160,17 +174,16 @@ pub async fn charges_append(conn: &mut Connection, charges: &NewCharges) -> sqlx
     Ok(())
 }
 
-/// A credit that the older application sees at once.
+/// An entry that the older application sees at once.
 #[derive(Clone, Debug)]
 pub struct MirroredCredit<'a> {
     pub organization_id: OrganizationId,
     /// The operator.
     pub user_id: UserId,
     pub position: LedgerPosition,
+    /// Negative if it takes from the balance.
     pub amount: Money,
-    /// What the older application calls it.
-    pub row_type: &'a str,
-    pub kind: EntryType,
+    pub entry_type: EntryType,
     pub reason: &'a str,
 }
 
@@ -183,14 +196,14 @@ pub async fn credit_mirror(
     sqlx::query!(
         "INSERT INTO public.credit_transactions (id, organization_id, user_id, amount, type, description, metadata,
             seq, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, jsonb_build_object('kind', $7::text), $8, $9)",
+        VALUES ($1, $2, $3, $4, CASE WHEN $4::numeric < 0 THEN 'debit' ELSE 'credit' END, $5,
+            jsonb_build_object('kind', $6::text), $7, $8)",
         id.uuid(),
         credit.organization_id.uuid(),
         credit.user_id.uuid(),
         credit.amount.to_decimal(),
-        credit.row_type,
         credit.reason,
-        credit.kind.as_str(),
+        credit.entry_type.as_str(),
         credit.position.seq,
         credit.position.created_at.naive_utc()
     )

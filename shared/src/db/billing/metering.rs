@@ -10,31 +10,30 @@ use crate::domain::ids::OrganizationId;
 pub async fn mismatches_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<Vec<OrganizationId>> {
-    sqlx::query_scalar!(
+    sql!(query_scalar!(
         r#"SELECT DISTINCT coalesce(a.organization_id, s.organization_id) AS "id!: OrganizationId" FROM (
-            SELECT id, organization_id, hourly_rate, cloud.metered_kind(status, billing_status, stop_requested_at,
-                last_backup_at, node_id IS NOT NULL AND container_name IS NOT NULL) AS kind
+            SELECT id, organization_id, hourly_rate, "#
+            + METERED_KIND
+            + " AS kind
             FROM public.milady_sandboxes
         ) AS a
         FULL JOIN (SELECT * FROM cloud.usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
-        WHERE a.kind IS DISTINCT FROM s.kind
-            OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
-            OR (s.kind = 'running' AND (s.list_priced <> (cloud.own_rate('running', a.hourly_rate) IS NULL)
-                OR NOT s.list_priced AND s.hourly_rate <> a.hourly_rate))
-        ORDER BY 1"#
-    )
+        WHERE "
+            + OPEN_SPAN_DIFFERS
+            + " ORDER BY 1"
+    ))
     .fetch_all(conn)
     .await
 }
 
-/// Ends open spans of these organizations that their agents' states do not call for. While an agent is still metered,
-/// only otherwise, its span ends now; else it ends at its mark, because in doubt the owner does not pay. Returns how
-/// many were ended.
+/// Ends open spans of these organizations that their agents' states do not call for. The span of an agent that is still
+/// metered in the same way, but at another rate or for another organization, ends now, so that no time is lost. Any
+/// other ends at its mark, because in doubt the owner does not pay. Returns how many were ended.
 pub async fn spans_end_unwanted(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<u64> {
-    let result = sqlx::query!(
+    let result = sql!(query!(
         "WITH open AS (
             SELECT s.id, s.kind, a.kind AS wanted, cloud.open_span_mark(s) AS mark,
                 coalesce(a.organization_id = s.organization_id AND a.kind = s.kind AND (s.kind = 'idle'
@@ -42,8 +41,9 @@ pub async fn spans_end_unwanted(
                     OR NOT s.list_priced AND s.hourly_rate = a.own_rate), false) AS is_wanted
             FROM cloud.usage_spans s LEFT JOIN (
                 SELECT id, organization_id, cloud.own_rate('running', hourly_rate) AS own_rate,
-                    cloud.metered_kind(status, billing_status, stop_requested_at, last_backup_at,
-                        node_id IS NOT NULL AND container_name IS NOT NULL) AS kind
+                    "
+            + METERED_KIND
+            + " AS kind
                 FROM public.milady_sandboxes
             ) AS a ON a.id = s.agent_id
             WHERE s.ended_at IS NULL AND s.organization_id = ANY($1)
@@ -52,7 +52,7 @@ pub async fn spans_end_unwanted(
             ended_at = CASE WHEN o.wanted = o.kind THEN greatest(o.mark, cloud.billing_clock()) ELSE o.mark END
         FROM open o WHERE s.id = o.id AND NOT o.is_wanted",
         organization_ids as &[OrganizationId]
-    )
+    ))
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
@@ -64,7 +64,7 @@ pub async fn spans_open_missing(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<u64> {
-    let result = sqlx::query!(
+    let result = sql!(query!(
         "INSERT INTO cloud.usage_spans (agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate,
             list_priced, started_at)
         SELECT a.id, a.created_at, a.organization_id, a.agent_name, a.kind,
@@ -73,14 +73,15 @@ pub async fn spans_open_missing(
                 ORDER BY s.started_at DESC, s.id DESC LIMIT 1))
         FROM (
             SELECT a.*, k.kind, cloud.own_rate(k.kind, a.hourly_rate) AS own_rate, cloud.billing_clock() AS now
-            FROM public.milady_sandboxes a, cloud.metered_kind(a.status, a.billing_status, a.stop_requested_at,
-                a.last_backup_at, a.node_id IS NOT NULL AND a.container_name IS NOT NULL) AS k (kind)
+            FROM public.milady_sandboxes a, "
+            + METERED_KIND
+            + " AS k (kind)
             WHERE a.organization_id = ANY($1) AND k.kind IS NOT NULL AND NOT EXISTS (
                 SELECT FROM cloud.usage_spans s WHERE s.agent_id = a.id AND s.ended_at IS NULL)
         ) AS a
         ON CONFLICT (agent_id) WHERE ended_at IS NULL DO NOTHING",
         organization_ids as &[OrganizationId]
-    )
+    ))
     .execute(conn)
     .await?;
     Ok(result.rows_affected())

@@ -6,7 +6,7 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::super::agents::{agent_on_unreachable_host, call_without_leak};
-use super::{ACTIONS, super_admin_key};
+use super::ACTIONS;
 
 /// The audit log, oldest entry first.
 async fn audit_entries(world: &World) -> Vec<Value> {
@@ -24,7 +24,7 @@ async fn audit_entries(world: &World) -> Vec<Value> {
 fn an_invalid_request_is_refused_with_every_reason_and_leaves_no_audit_entry() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let good = json!({"action": "logs", "nodeId": "n1", "containerName": "c"});
         let id = "a".repeat(64);
         let long = "n".repeat(65);
@@ -130,7 +130,7 @@ fn an_unregistered_host_is_404_and_every_action_leaves_an_audit_entry() {
 fn an_unreachable_host_is_502_without_its_address() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("5").await;
         agent_on_unreachable_host(&world, organization).await;
         for action in ["logs", "start", "pull-image", "remove-ghost"] {
@@ -164,7 +164,7 @@ fn an_unreachable_host_is_502_without_its_address() {
 fn an_action_is_not_performed_if_its_audit_entry_cannot_be_written() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         world
             .execute("ALTER TABLE admin_audit_log ADD CONSTRAINT no CHECK (false) NOT VALID")
             .await;

@@ -5,13 +5,13 @@ use tests::suite::Request;
 use tests::{World, run};
 
 use super::super::agents::agent_on_unreachable_host;
-use super::{AUDIT, super_admin_key};
+use super::AUDIT;
 
 #[test]
 fn an_audit_without_hosts_is_empty() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let answer = world.post(&key, AUDIT).await;
         assert_eq!(answer.status(), 200);
         let expected = json!({"success": true, "data": {
@@ -27,7 +27,7 @@ fn an_audit_without_hosts_is_empty() {
 fn f19_nothing_is_missing_on_a_host_that_was_not_read_and_disabled_hosts_are_not_read() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("5").await;
         agent_on_unreachable_host(&world, organization).await;
         world

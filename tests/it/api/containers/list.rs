@@ -8,7 +8,7 @@ use tests::world::hours;
 use tests::{World, check, check_field_errors, run};
 use uuid::Uuid;
 
-use super::{LIST, super_admin_key};
+use super::LIST;
 
 fn ids(page: &Value) -> Vec<Uuid> {
     let rows = page["data"]["containers"].as_array().expect("a list");
@@ -44,7 +44,7 @@ async fn agents(world: &World) -> Vec<Uuid> {
 fn a_row_is_listed_with_its_addresses_and_without_its_secrets() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("5").await;
         let agent = world.agent(organization, "running").await;
         world
@@ -106,7 +106,7 @@ fn a_row_is_listed_with_its_addresses_and_without_its_secrets() {
 fn filters_limit_and_cursor_select_the_rows_of_a_page() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let agents = agents(&world).await;
         let newest: Vec<Uuid> = agents.iter().rev().copied().collect();
         for (query, expected, filters) in [
@@ -185,7 +185,7 @@ fn filters_limit_and_cursor_select_the_rows_of_a_page() {
 fn an_invalid_parameter_is_refused_with_the_reason() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         check_field_errors(
             &world.get(&key, &format!("{LIST}?status=sleeping")).await,
             "Invalid status filter: sleeping",

@@ -5,7 +5,7 @@ use tests::{World, run};
 use uuid::Uuid;
 
 use super::super::agents::{agent_on_unreachable_host, call_without_leak};
-use super::{LIST, super_admin_key};
+use super::LIST;
 
 fn path(id: Uuid, query: &str) -> String {
     format!("{LIST}/{id}/logs{query}")
@@ -15,7 +15,7 @@ fn path(id: Uuid, query: &str) -> String {
 fn unknown_agents_invalid_parameters_and_missing_containers_are_refused() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let unknown = world.get(&key, &path(Uuid::new_v4(), "")).await;
         assert_eq!(
             (unknown.status(), unknown.json()["error"].as_str()),
@@ -63,7 +63,7 @@ fn unknown_agents_invalid_parameters_and_missing_containers_are_refused() {
 fn an_unreachable_host_is_reported_without_its_address() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let organization = world.organization("5").await;
         let agent = agent_on_unreachable_host(&world, organization).await;
         for status in ["running", "error", "disconnected"] {

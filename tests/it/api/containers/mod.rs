@@ -15,13 +15,6 @@ const LIST: &str = "/api/v1/admin/docker-containers";
 const AUDIT: &str = "/api/v1/admin/docker-containers/audit";
 const ACTIONS: &str = "/api/v1/admin/infrastructure/containers/actions";
 
-/// An API key of a super admin.
-async fn super_admin_key(world: &World) -> String {
-    let (organization, key) = world.tenant("0").await;
-    world.make_admin(organization, "super_admin").await;
-    key
-}
-
 #[test]
 fn only_super_admins_may_call_the_container_routes() {
     run(async {

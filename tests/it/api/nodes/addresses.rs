@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::{World, run};
 
-use super::{health_check, host_rows, register, status_and_error, super_admin_key, update};
+use super::{health_check, host_rows, register, status_and_error, update};
 
 const REFUSED: &str = "hostname leads to an address that is not allowed";
 
@@ -33,7 +33,7 @@ fn a_public_deployment_refuses_private_addresses() {
         world
             .settings
             .insert("ALLOW_PRIVATE_NODES".to_owned(), "false".to_owned());
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         for hostname in INSIDE {
             let body = json!({"nodeId": "n1", "hostname": hostname});
             let refused = register(&world, &key, &body).await;
@@ -83,7 +83,7 @@ fn a_public_deployment_refuses_private_addresses() {
 fn a_deployment_in_a_private_network_allows_private_addresses() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         for (node, hostname) in [("n1", "127.0.0.1"), ("n2", "localhost"), ("n3", "::1")] {
             let body = json!({"nodeId": node, "hostname": hostname, "sshPort": 9});
             let registered = register(&world, &key, &body).await;

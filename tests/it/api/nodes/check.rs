@@ -8,8 +8,7 @@ use tests::lab::can_run;
 use tests::{Lab, World, run};
 
 use super::{
-    NODES, health_check, host_rows, register_closed_host, status_and_error, super_admin_key,
-    world_with_ssh_key,
+    NODES, health_check, host_rows, register_closed_host, status_and_error, world_with_ssh_key,
 };
 
 #[test]
@@ -17,7 +16,7 @@ fn a_health_check_inspects_a_host_and_records_its_status() {
     run(async {
         let Some(lab) = Lab::new(1).await else { return };
         let world = &lab.world;
-        let key = super_admin_key(world).await;
+        let key = world.super_admin().await;
         world
             .execute(
                 "UPDATE docker_nodes SET status = 'offline', host_key_fingerprint = NULL,
@@ -121,7 +120,7 @@ fn a_host_that_dies_is_offline_until_it_is_back() {
         let options = Options::default();
         let sshd = Sshd::start(&options).await.expect("an SSH server");
         let world = world_with_ssh_key(&sshd.private_key_path()).await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": sshd.port(),
             "sshUser": sshd.user()});
         let registered = super::register(&world, &key, &body).await;
@@ -154,7 +153,7 @@ fn a_host_that_dies_is_offline_until_it_is_back() {
 fn f25_a_silent_host_is_offline_within_its_time_limit() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let silent = SilentPort::start().expect("a silent host");
         sqlx::query("UPDATE docker_nodes SET ssh_port = $1, status = 'healthy'")
@@ -187,7 +186,7 @@ fn f25_a_silent_host_is_offline_within_its_time_limit() {
 fn a_host_that_refuses_connections_is_offline_and_an_unregistered_host_is_404() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let checked = health_check(&world, &key, "n1").await.json();
         assert_eq!(

@@ -4,13 +4,13 @@ use expect_test::expect;
 use serde_json::json;
 use tests::{World, check, run};
 
-use super::{NODES, agent_with, register_closed_host, status_and_error, super_admin_key};
+use super::{NODES, agent_with, register_closed_host, status_and_error};
 
 #[test]
 fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         agent_with(&world, organization, "stopped", "node_id = 'n1'").await;
@@ -104,7 +104,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
 fn an_unregistered_host_is_404() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         world
             .execute("INSERT INTO docker_nodes (node_id, hostname) VALUES ('odd name/ä', 'h')")

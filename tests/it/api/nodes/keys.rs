@@ -6,8 +6,8 @@ use tests::lab::can_run;
 use tests::{World, run};
 
 use super::{
-    NODES, audit_entries, health_check, host_rows, register, status_and_error, super_admin_key,
-    update, world_with_ssh_key,
+    NODES, audit_entries, health_check, host_rows, register, status_and_error, update,
+    world_with_ssh_key,
 };
 
 const MISMATCH: &str = "The host's key is not the one we know";
@@ -49,7 +49,7 @@ fn f24_registration_pins_the_host_key_and_another_key_is_refused() {
             return;
         };
         let world = world_with_ssh_key(&sshd.private_key_path()).await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let registered = register(&world, &key, &body(&sshd, None)).await;
         let data = &registered.json()["data"];
         assert_eq!(registered.status(), 201, "{registered:?}");
@@ -121,7 +121,7 @@ fn a_host_without_the_given_key_is_not_registered() {
             return;
         };
         let world = world_with_ssh_key(&sshd.private_key_path()).await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let wrong = other_host.fingerprint();
         let refused = register(&world, &key, &body(&sshd, Some(&wrong))).await;
         assert_eq!(
@@ -165,7 +165,7 @@ fn a_host_that_refuses_our_key_is_registered_and_its_key_pinned() {
             return;
         };
         let world = world_with_ssh_key(&sshd.unauthorized_key_path()).await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let second = sshd.fingerprint_of(KeyType::Rsa).expect("its fingerprint");
         for (given_pin, stored_pin) in [
             (None, sshd.fingerprint()),
@@ -208,7 +208,7 @@ fn without_an_ssh_key_a_host_is_registered_without_a_pin() {
             return;
         };
         let world = world_with_ssh_key(&sshd.private_key_path().with_extension("missing")).await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let registered = register(&world, &key, &body(&sshd, None)).await;
         let data = &registered.json()["data"];
         assert_eq!(registered.status(), 201, "{registered:?}");

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use tests::suite::Request;
 use tests::{World, check, run};
 
-use super::{NODES, super_admin_key};
+use super::NODES;
 
 #[test]
 fn hosts_are_listed_by_name_with_every_field_except_secrets() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         world
             .execute(
                 r#"INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, capacity,
@@ -94,7 +94,7 @@ fn hosts_are_listed_by_name_with_every_field_except_secrets() {
 fn a_status_word_of_a_newer_version_is_shown_as_unknown() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         world
             .execute("ALTER TABLE docker_nodes DROP CONSTRAINT docker_nodes_status_check")
             .await;
@@ -110,7 +110,7 @@ fn a_status_word_of_a_newer_version_is_shown_as_unknown() {
 fn hosts_are_listed_in_pages() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let empty = world.get(&key, NODES).await.json();
         assert_eq!(empty["data"], json!({"nodes": [], "total": 0}));
         world

@@ -19,13 +19,6 @@ use uuid::Uuid;
 
 const NODES: &str = "/api/v1/admin/docker-nodes";
 
-/// An API key of a super admin.
-async fn super_admin_key(world: &World) -> String {
-    let (organization, key) = world.tenant("0").await;
-    world.make_admin(organization, "super_admin").await;
-    key
-}
-
 /// A world whose functions log in to hosts with this key.
 async fn world_with_ssh_key(key: &Path) -> World {
     let mut world = World::new().await;

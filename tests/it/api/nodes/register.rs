@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::suite::{Request, Response};
 use tests::{World, check, check_field_errors, run};
 
-use super::{NODES, audit_entries, host_rows, register, status_and_error, super_admin_key};
+use super::{NODES, audit_entries, host_rows, register, status_and_error};
 
 const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
@@ -16,7 +16,7 @@ const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 fn an_unreachable_host_is_registered_with_a_warning() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9, "unknown": 1});
         check(
             &register(&world, &key, &body).await,
@@ -85,7 +85,7 @@ fn an_unreachable_host_is_registered_with_a_warning() {
 fn f25_a_silent_host_is_registered_within_the_time_limit() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let silent = SilentPort::start().expect("a silent host");
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": silent.port()});
         let began = Instant::now();
@@ -109,7 +109,7 @@ fn f25_a_silent_host_is_registered_within_the_time_limit() {
 fn every_invalid_field_is_reported() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let every_field_invalid = json!({"nodeId": "a/b", "hostname": "http://x", "sshPort": 0, "capacity": 0,
             "sshUser": "-oProxyCommand=x", "hostKeyFingerprint": "MD5:00"});
         check_field_errors(
@@ -230,7 +230,7 @@ fn every_invalid_field_is_reported() {
 fn a_host_name_can_be_registered_only_once() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": 9});
         assert_eq!(register(&world, &key, &body).await.status(), 201);
         let repeated = register(&world, &key, &body).await;
@@ -246,7 +246,7 @@ fn a_host_name_can_be_registered_only_once() {
 fn one_of_several_simultaneous_registrations_of_a_name_succeeds() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         for round in 0..3 {
             let registrations = (1..=4).map(|n| {
                 // Each request registers another host under the same name.
@@ -274,7 +274,7 @@ fn one_of_several_simultaneous_registrations_of_a_name_succeeds() {
 fn a_repeated_registration_gets_the_first_response() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         let request = |port: u16| {
             let body = json!({"nodeId": "n1", "hostname": "127.0.0.1", "sshPort": port});
             let request = Request::new("POST", NODES).key(&key).json(&body);

@@ -5,16 +5,13 @@ use serde_json::{Value, json};
 use shared::db::hosts::slots::slot_take;
 use tests::{World, check, run};
 
-use super::{
-    agent_with, audit_entries, host_rows, register_closed_host, remove, status_and_error,
-    super_admin_key,
-};
+use super::{agent_with, audit_entries, host_rows, register_closed_host, remove, status_and_error};
 
 #[test]
 fn a_host_without_agents_is_removed() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         check(
             &remove(&world, &key, "n1").await,
@@ -49,7 +46,7 @@ const CONTAINER: &str = "node_id = 'n1', container_name = 'c'";
 fn a_host_with_a_container_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         for (status, columns) in [
@@ -92,7 +89,7 @@ fn a_host_with_a_container_cannot_be_removed() {
 fn a_host_with_the_only_copy_of_a_state_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let unsaved = "node_id = 'n1', unsaved_since = billing_clock()";
@@ -113,7 +110,7 @@ fn a_host_with_the_only_copy_of_a_state_cannot_be_removed() {
 fn agents_that_are_saved_or_on_other_hosts_do_not_prevent_removal() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let stopped = agent_with(&world, organization, "stopped", "node_id = 'n1'").await;
@@ -150,7 +147,7 @@ fn agents_that_are_saved_or_on_other_hosts_do_not_prevent_removal() {
 fn f17_a_host_on_which_an_agent_is_being_placed_cannot_be_removed() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "provisioning").await;

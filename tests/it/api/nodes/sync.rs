@@ -11,7 +11,7 @@ use tests::suite::Response;
 use tests::{World, check, run};
 use uuid::Uuid;
 
-use super::{NODES, agent_with, audit_entries, host_rows, register_closed_host, super_admin_key};
+use super::{NODES, agent_with, audit_entries, host_rows, register_closed_host};
 
 async fn sync(world: &World, key: &str) -> Response {
     world.post(key, &format!("{NODES}/sync")).await
@@ -33,7 +33,7 @@ async fn counts(world: &World) -> Vec<(i32, i32)> {
 fn a_sync_sets_each_count_to_the_number_of_rows_that_hold_a_slot() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         world
             .execute(
                 "INSERT INTO docker_nodes (node_id, hostname, allocated_count, enabled) VALUES
@@ -126,7 +126,7 @@ fn a_sync_sets_each_count_to_the_number_of_rows_that_hold_a_slot() {
 fn f17_a_slot_taken_or_freed_during_a_sync_is_counted_once() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let organization = world.organization("10").await;
         let agent = world.agent(organization, "running").await;

@@ -6,10 +6,7 @@ use tests::suite::Request;
 use tests::world::minutes;
 use tests::{World, check, run};
 
-use super::{
-    NODES, audit_entries, host_rows, register_closed_host, status_and_error, super_admin_key,
-    update,
-};
+use super::{NODES, audit_entries, host_rows, register_closed_host, status_and_error, update};
 
 const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
@@ -17,7 +14,7 @@ const PIN: &str = "SHA256:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 fn each_field_can_be_changed_without_the_others() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let metadata =
             json!({"dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1", "rack": 4});
@@ -68,7 +65,7 @@ fn each_field_can_be_changed_without_the_others() {
 fn several_fields_change_at_once_and_null_or_unknown_fields_are_ignored() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         world
             .execute("UPDATE docker_nodes SET allocated_count = 5, host_key_fingerprint = 'kept'")
@@ -113,7 +110,7 @@ fn several_fields_change_at_once_and_null_or_unknown_fields_are_ignored() {
 fn an_invalid_change_is_refused_and_changes_nothing() {
     run(async {
         let world = World::new().await;
-        let key = super_admin_key(&world).await;
+        let key = world.super_admin().await;
         register_closed_host(&world).await;
         let before = host_rows(&world).await;
         let long = json!({"note": "x".repeat(16_384)});

@@ -141,7 +141,6 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     drop(conn);
     let (rows, next_cursor) = list::cut(rows, limit, |row| PagePosition {
         created_at: row.created_at,
-        seq: None,
         id: row.id.uuid(),
     });
     let containers: Vec<ContainerJson> = rows.into_iter().map(ContainerJson::from).collect();

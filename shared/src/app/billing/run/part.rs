@@ -181,7 +181,6 @@ impl Context<'_> {
         }
         tally.tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
         tx.commit().await?;
-        tally.tally.parts = 1;
         Ok(PartOutcome { tally, unfinished })
     }
 

@@ -22,8 +22,6 @@ pub struct Tally {
     pub agents_billed: usize,
     /// Charges.
     pub slices: usize,
-    /// Transactions.
-    pub parts: usize,
     /// Agents that got a shutdown date.
     pub warned: usize,
     /// Agents suspended.
@@ -78,7 +76,6 @@ impl Tally {
         self.agents_processed += other.agents_processed;
         self.agents_billed += other.agents_billed;
         self.slices += other.slices;
-        self.parts += other.parts;
         self.warned += other.warned;
         self.suspended += other.suspended;
         self.unwarned += other.unwarned;

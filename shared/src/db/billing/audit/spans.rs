@@ -10,7 +10,7 @@ pub async fn spans_violations_of_any_organization(
     conn: &mut Connection,
     window: &AuditWindow,
 ) -> sqlx::Result<Vec<Violation>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         Violation,
         r#"WITH charged AS (
             SELECT span, sum(extract(epoch FROM period_end - period_start)) AS seconds, max(period_end) AS through
@@ -18,8 +18,9 @@ pub async fn spans_violations_of_any_organization(
         ), spans AS (
             SELECT s.id, s.organization_id, s.started_at, s.ended_at, s.stated_through, s.settled, s.is_cut,
                 c.seconds, c.through, greatest(s.started_at, $1) AS since,
-                CASE WHEN s.is_cut THEN s.started_at ELSE greatest(s.started_at, s.billed_through,
-                    CASE WHEN s.caught_up THEN least(a.charged_through, s.ended_at) END) END AS mark
+                CASE WHEN s.is_cut THEN s.started_at ELSE "#
+            + SPAN_MARK
+            + r#" END AS mark
             FROM (SELECT *, coalesce(settled AND closed_reason IN ('written off', 'organization gone', 'older biller'),
                     false) AS is_cut
                 FROM cloud.usage_spans WHERE NOT settled OR ended_at >= $1) AS s
@@ -42,7 +43,7 @@ pub async fn spans_violations_of_any_organization(
             FROM spans) AS s
         WHERE kind IS NOT NULL LIMIT 1000"#,
         window.charges_since
-    )
+    ))
     .fetch_all(conn)
     .await
 }
@@ -74,7 +75,7 @@ pub async fn overlapping_spans_of_any_organization(
 pub async fn open_spans_violations_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<Vec<Violation>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         Violation,
         r#"SELECT CASE WHEN s.id IS NULL THEN 'open_span_missing' WHEN a.kind IS NULL THEN 'open_span_unwanted'
                 ELSE 'open_span_differs' END AS "kind!",
@@ -83,17 +84,16 @@ pub async fn open_spans_violations_of_any_organization(
             NULL::timestamptz AS "at?",
             jsonb_build_object('span', s.id, 'metered', s.kind, 'calledFor', a.kind) AS "detail!"
         FROM (
-            SELECT id, organization_id, hourly_rate, cloud.metered_kind(status, billing_status, stop_requested_at,
-                last_backup_at, node_id IS NOT NULL AND container_name IS NOT NULL) AS kind
+            SELECT id, organization_id, hourly_rate, "#
+            + METERED_KIND
+            + " AS kind
             FROM public.milady_sandboxes
         ) AS a
         FULL JOIN (SELECT * FROM cloud.usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
-        WHERE a.kind IS DISTINCT FROM s.kind
-            OR (s.kind IS NOT NULL AND s.organization_id <> a.organization_id)
-            OR (s.kind = 'running' AND (s.list_priced <> (cloud.own_rate('running', a.hourly_rate) IS NULL)
-                OR NOT s.list_priced AND s.hourly_rate <> a.hourly_rate))
-        LIMIT 1000"#
-    )
+        WHERE "
+            + OPEN_SPAN_DIFFERS
+            + " LIMIT 1000"
+    ))
     .fetch_all(conn)
     .await
 }

@@ -40,16 +40,15 @@ pub async fn others_page(
     from: OtherPosition,
     limit: i64,
 ) -> sqlx::Result<Vec<OtherTransaction>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         OtherTransaction,
-        r#"SELECT id, amount, type AS row_type, description, created_at AT TIME ZONE 'UTC' AS "created_at!",
-            metadata ->> 'sandbox_id' AS agent_id, metadata ->> 'billing_type' AS billing_type,
-            metadata ->> 'hourly_rate' AS hourly_rate
-        FROM public.credit_transactions
+        "SELECT "
+            + OTHER_TRANSACTION_COLUMNS
+            + " FROM public.credit_transactions
         WHERE organization_id = $1 AND seq IS NULL AND amount <> 'NaN'
             AND (created_at, id) <= ($2, $3) AND created_at >= $4 AND created_at < $5
             AND ($6::text IS NULL OR type = $6)
-        ORDER BY created_at DESC, id DESC LIMIT $7"#,
+        ORDER BY created_at DESC, id DESC LIMIT $7",
         organization_id.uuid(),
         from.created_at.naive_utc(),
         from.id.uuid(),
@@ -57,7 +56,7 @@ pub async fn others_page(
         selection.period.to.naive_utc(),
         selection.row_type,
         limit
-    )
+    ))
     .fetch_all(conn)
     .await
 }
@@ -70,16 +69,15 @@ pub async fn others_of_agent(
     from: OtherPosition,
     limit: i64,
 ) -> sqlx::Result<Vec<OtherTransaction>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         OtherTransaction,
-        r#"SELECT id, amount, type AS row_type, description, created_at AT TIME ZONE 'UTC' AS "created_at!",
-            metadata ->> 'sandbox_id' AS agent_id, metadata ->> 'billing_type' AS billing_type,
-            metadata ->> 'hourly_rate' AS hourly_rate
-        FROM public.credit_transactions
+        "SELECT "
+            + OTHER_TRANSACTION_COLUMNS
+            + " FROM public.credit_transactions
         WHERE organization_id = $1 AND (metadata ->> 'sandbox_id') = $2 AND seq IS NULL AND amount <> 'NaN'
             AND created_at <= $3 AND (created_at, id) <= ($3, $4) AND created_at >= $5 AND created_at < $6
             AND ($7::text IS NULL OR type = $7)
-        ORDER BY created_at DESC, id DESC LIMIT $8"#,
+        ORDER BY created_at DESC, id DESC LIMIT $8",
         agent.organization_id.uuid(),
         agent.agent_id.to_string(),
         from.created_at.naive_utc(),
@@ -88,7 +86,7 @@ pub async fn others_of_agent(
         selection.period.to.naive_utc(),
         selection.row_type,
         limit
-    )
+    ))
     .fetch_all(conn)
     .await
 }
