@@ -10,6 +10,8 @@ use crate::api::response;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::{Number, Succeeded};
 use crate::app::credit::summary::{CreditSummary, credit_summary};
+use crate::db::agents::billing::SuspendedAgent;
+use crate::domain::billing::UnpaidBackups;
 use crate::domain::ids::AgentId;
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
@@ -53,6 +55,8 @@ struct CreditJson {
     /// The balance that is needed to start one more agent.
     required_for_next_agent: Money,
     scheduled_shutdowns: Vec<ShutdownJson>,
+    /// Suspended agents whose backups nobody pays for.
+    unpaid_backups: Vec<UnpaidBackupsJson>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -62,6 +66,33 @@ struct ShutdownJson {
     agent_id: AgentId,
     agent_name: Option<String>,
     scheduled_shutdown_at: Timestamp,
+}
+
+/// A payment for the agent's oldest debt moves these dates.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct UnpaidBackupsJson {
+    agent_id: AgentId,
+    agent_name: Option<String>,
+    unpaid_since: Timestamp,
+    /// When the owner is told that the backups will be deleted.
+    notice_at: Timestamp,
+    /// When the backups are deleted at the earliest. Nothing is deleted before seven days after the notice was
+    /// delivered.
+    deletion_at: Timestamp,
+}
+
+impl From<(SuspendedAgent, UnpaidBackups)> for UnpaidBackupsJson {
+    fn from((agent, unpaid): (SuspendedAgent, UnpaidBackups)) -> Self {
+        Self {
+            agent_id: agent.agent_id,
+            agent_name: agent.agent_name,
+            unpaid_since: Timestamp(unpaid.unpaid_since),
+            notice_at: Timestamp(unpaid.notice_at),
+            deletion_at: Timestamp(unpaid.deletion_at),
+        }
+    }
 }
 
 impl From<CreditSummary> for CreditJson {
@@ -84,6 +115,7 @@ impl From<CreditSummary> for CreditJson {
             empty_at: forecast.empty_at.map(Timestamp),
             required_for_next_agent: summary.required_for_next_agent,
             scheduled_shutdowns: shutdowns.collect(),
+            unpaid_backups: summary.unpaid_backups.into_iter().map(Into::into).collect(),
         }
     }
 }

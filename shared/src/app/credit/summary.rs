@@ -1,8 +1,8 @@
 //! What an owner sees of their credit. Only reads.
 
 use crate::db::Database;
-use crate::db::{self, agents::billing::ScheduledShutdown};
-use crate::domain::billing::{self, Forecast, Position, Span};
+use crate::db::{self, agents::billing::{ScheduledShutdown, SuspendedAgent}};
+use crate::domain::billing::{self, Forecast, Position, Span, UnpaidBackups};
 use crate::domain::credit_gate;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
@@ -17,6 +17,7 @@ pub struct CreditSummary {
     /// The balance at which one more agent at the list price can start.
     pub required_for_next_agent: Money,
     pub scheduled_shutdowns: Vec<ScheduledShutdown>,
+    pub unpaid_backups: Vec<(SuspendedAgent, UnpaidBackups)>,
 }
 
 /// Reads an organization's credit. `None` if its row is gone or its balance is not a valid amount.
@@ -47,12 +48,20 @@ pub async fn credit_summary(
             .await?;
     let scheduled_shutdowns =
         db::agents::billing::scheduled_shutdowns(&mut tx, organization_id).await?;
+    let suspended =
+        db::agents::billing::suspended_agents_with_backups(&mut tx, organization_id).await?;
     tx.commit().await?;
+    let decided_through = account.and_then(|account| account.decided_through);
+    let unpaid_backups = suspended.into_iter().filter_map(|agent| {
+        let unpaid = billing::unpaid_backups(agent.agent_id, &spans, decided_through?)?;
+        Some((agent, unpaid))
+    });
+    let unpaid_backups = unpaid_backups.collect();
     let position = Position {
         balance,
         carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
         spans: &spans,
-        decided_through: account.and_then(|account| account.decided_through),
+        decided_through,
     };
     let forecast = billing::forecast(&position, now, prices);
     let required_for_next_agent = credit_gate::required(
@@ -65,5 +74,6 @@ pub async fn credit_summary(
         forecast,
         required_for_next_agent,
         scheduled_shutdowns,
+        unpaid_backups,
     }))
 }

@@ -123,3 +123,26 @@ pub async fn scheduled_shutdowns(
     .fetch_all(conn)
     .await
 }
+
+/// An agent that is suspended while its backups are kept.
+#[derive(Clone, Debug)]
+pub struct SuspendedAgent {
+    pub agent_id: AgentId,
+    pub agent_name: Option<String>,
+}
+
+/// The suspended agents of an organization whose backups are kept, the oldest first, at most 200.
+pub async fn suspended_agents_with_backups(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+) -> sqlx::Result<Vec<SuspendedAgent>> {
+    sqlx::query_as!(
+        SuspendedAgent,
+        "SELECT id AS agent_id, agent_name FROM public.milady_sandboxes
+        WHERE organization_id = $1 AND billing_status = 'suspended' AND last_backup_at IS NOT NULL
+        ORDER BY created_at, id LIMIT 200",
+        organization_id.uuid()
+    )
+    .fetch_all(conn)
+    .await
+}

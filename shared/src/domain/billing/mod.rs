@@ -14,6 +14,7 @@ mod forecast;
 mod planner;
 mod slice;
 mod terms;
+mod unpaid_backups;
 
 pub use account::{Agent, Organization, WarningDelivery};
 pub use decision::{Decision, decide};
@@ -25,6 +26,7 @@ pub use forecast::{Forecast, Position, forecast};
 pub use planner::{Charge, SpanProgress, WriteOff};
 pub use slice::{Slice, Span, SpanKind, amount, worth};
 pub use terms::Terms;
+pub use unpaid_backups::{UnpaidBackups, unpaid_backups};
 
 #[cfg(test)]
 mod cases;

@@ -60,7 +60,7 @@ fn balance_forecasts_when_the_credit_is_used_up() {
             json!({"success": true, "balance": 12.0175, "data": {
                 "balance": 12.0175, "owed": 0.0, "burnPerHour": 0.0425, "hoursLeft": 282.26,
                 "lowAt": "2026-03-10T20:42:21.000Z", "emptyAt": "2026-03-12T19:45:52.000Z",
-                "requiredForNextAgent": 5.0, "scheduledShutdowns": [],
+                "requiredForNextAgent": 5.0, "scheduledShutdowns": [], "unpaidBackups": [],
             }})
         );
     });
@@ -82,8 +82,47 @@ fn balance_shows_debt_and_scheduled_shutdowns() {
                 "lowAt": null, "emptyAt": "2026-03-01T02:00:00.000Z", "requiredForNextAgent": 5.04,
                 "scheduledShutdowns": [{"agentId": agent, "agentName": "agent",
                     "scheduledShutdownAt": "2026-03-03T02:00:00.000Z"}],
+                "unpaidBackups": [],
             })
         );
+    });
+}
+
+#[test]
+fn balance_shows_when_unpaid_backups_may_be_deleted() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0.0025").await;
+        let agent = world.agent(organization, "stopped").await;
+        let key = world.key(organization).await;
+        let shown = async || {
+            let response = get(&world, BALANCE, Some(&key)).await;
+            response.json()["data"]["unpaidBackups"].clone()
+        };
+        // In debt from the second hour on, but not suspended yet.
+        world.run_billing(2).await;
+        world.mark_events_handed_over().await;
+        assert_eq!(shown().await, json!([]));
+        world.run_billing(51).await;
+        let dates = json!([{"agentId": agent, "agentName": "agent",
+            "unpaidSince": "2026-03-01T01:00:00.000Z", "noticeAt": "2026-03-31T01:00:00.000Z",
+            "deletionAt": "2026-04-07T01:00:00.000Z"}]);
+        assert_eq!(shown().await, dates);
+        // A payment for the oldest hour moves the dates by an hour, and a payment for all of it ends them.
+        world.top_up(organization, "0.0025").await;
+        world.run_billing(52).await;
+        let moved = shown().await;
+        assert_eq!(moved[0]["unpaidSince"], "2026-03-01T02:00:00.000Z");
+        assert_eq!(moved[0]["deletionAt"], "2026-04-07T02:00:00.000Z");
+        world.top_up(organization, "1").await;
+        world.run_billing(53).await;
+        assert_eq!(shown().await, json!([]));
+        // Without backups there is nothing to delete.
+        world.execute("UPDATE organizations SET credit_balance = 0").await;
+        world.run_billing(55).await;
+        assert_eq!(shown().await[0]["agentId"], json!(agent));
+        world.execute("UPDATE milady_sandboxes SET last_backup_at = NULL").await;
+        assert_eq!(shown().await, json!([]));
     });
 }
 
