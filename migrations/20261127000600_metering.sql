@@ -91,7 +91,7 @@ BEGIN
     RETURN NULL;
 EXCEPTION
 -- The writer is told to repeat its transaction, as it must expect anyway: a stop that was not metered would be charged.
-WHEN serialization_failure OR deadlock_detected THEN
+WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
     RAISE;
 WHEN OTHERS THEN
     RAISE WARNING 'metering of agent % failed: %', agent, SQLERRM;

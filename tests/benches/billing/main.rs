@@ -58,6 +58,7 @@ fn main() {
             dev::build::selected_functions_with_progress(&needed, true).await
         };
         let binaries = binaries.expect("release binaries");
+        tests::suite::use_binaries(binaries.clone());
         if starts {
             measure_starts(&binaries).await;
         }

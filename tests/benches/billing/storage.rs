@@ -32,6 +32,18 @@ pub async fn enable_statistics(server: &Server) -> bool {
     true
 }
 
+/// Leaves vacuuming to the benchmark, so that it falls between two measured runs.
+pub async fn disable_autovacuum(server: &Server) {
+    let admin = pool(&server.url("postgres"), 1);
+    for sql in [
+        "ALTER SYSTEM SET autovacuum = off",
+        "SELECT pg_reload_conf()",
+    ] {
+        sqlx::raw_sql(sql).execute(&admin).await.expect(sql);
+    }
+    admin.close().await;
+}
+
 /// Forgets what was spent until now.
 pub async fn reset_statistics(server: &Server) {
     let admin = pool(&server.url("postgres"), 1);

@@ -1,7 +1,10 @@
 //! What an owner sees of their credit. Only reads.
 
 use crate::db::Database;
-use crate::db::{self, agents::billing::{ScheduledShutdown, SuspendedAgent}};
+use crate::db::{
+    self,
+    agents::billing::{ScheduledShutdown, SuspendedAgent},
+};
 use crate::domain::billing::{self, Forecast, Position, Span, UnpaidBackups};
 use crate::domain::credit_gate;
 use crate::domain::ids::OrganizationId;

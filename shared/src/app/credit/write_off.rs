@@ -111,7 +111,7 @@ impl Debt {
     /// holds the lock of its agent.
     async fn read(conn: &mut Connection, credit: LockedCredit) -> Result<Self, sqlx::Error> {
         let organization_id = credit.organization_id;
-        db::agents::billing::agents_lock_and_find_dunned(conn, &[organization_id]).await?;
+        db::agents::billing::agents_lock(conn, &[organization_id]).await?;
         let through = Hour::containing(credit.now).instant();
         let account = db::billing::accounts::account_find(conn, organization_id).await?;
         let mut spans = uncharged(conn, organization_id, account.as_slice(), through).await?;

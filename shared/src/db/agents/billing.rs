@@ -8,19 +8,31 @@ use crate::domain::billing::{Agent, BillingUpdate, WarningDelivery};
 use crate::domain::ids::{AgentId, OrganizationId};
 
 /// Locks the agents of these organizations in the order of their ids. Every transaction takes `organizations_lock`
-/// first. Returns the organizations with an agent under dunning: a run reads only their agents, and the agents of
-/// organizations whose credit does not suffice.
-pub async fn agents_lock_and_find_dunned(
+/// first.
+pub async fn agents_lock(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"SELECT count(*) AS "count!" FROM (
+            SELECT FROM public.milady_sandboxes WHERE organization_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+        ) AS locked"#,
+        organization_ids as &[OrganizationId]
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Those of these organizations that have an agent under dunning. Only a holder of an organization's lock changes which
+/// they are.
+pub async fn organizations_under_dunning(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],
 ) -> sqlx::Result<Vec<OrganizationId>> {
     sqlx::query_scalar!(
-        "WITH locked AS MATERIALIZED (
-            SELECT organization_id, billing_status FROM public.milady_sandboxes
-            WHERE organization_id = ANY($1) ORDER BY id FOR NO KEY UPDATE
-        )
-        SELECT DISTINCT organization_id FROM locked
-        WHERE billing_status IN ('warning', 'shutdown_pending')",
+        r#"SELECT DISTINCT organization_id AS "id: OrganizationId" FROM public.milady_sandboxes
+        WHERE organization_id = ANY($1) AND billing_status IN ('warning', 'shutdown_pending')"#,
         organization_ids as &[OrganizationId]
     )
     .fetch_all(conn)
@@ -34,7 +46,7 @@ pub struct BilledAgent {
     pub agent: Agent,
 }
 
-/// Reads the agents of these organizations, after [`agents_lock_and_find_dunned`].
+/// Reads the agents of these organizations, after [`agents_lock`].
 pub async fn agents_read(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],

@@ -15,7 +15,7 @@ pub struct DueOrganization {
     pub organization_id: OrganizationId,
     /// The number of spans and of agents under dunning: how much the run has to read.
     pub weight: usize,
-    /// About how many slices are not charged.
+    /// At most this many slices are not charged, if its spans are about as old as the oldest.
     pub slices: usize,
 }
 
@@ -29,9 +29,10 @@ pub async fn organizations_due(
         r#"SELECT due.organization_id AS "organization_id!: OrganizationId", sum(due.weight)::bigint AS "weight!",
             sum(due.slices)::bigint AS "slices!"
         FROM (
-            SELECT s.organization_id, count(*) AS weight, sum(ceil(date_part('epoch', least(s.ended_at, $1) - "#
+            SELECT s.organization_id, count(*) AS weight,
+                count(*) * ceil(date_part('epoch', $1 - min("#
             + SPAN_MARK
-            + ") / 3600)) AS slices
+            + ")) / 3600) AS slices
             FROM cloud.usage_spans s LEFT JOIN cloud.billing_accounts a USING (organization_id)
             WHERE NOT s.settled AND "
             + SPAN_MARK

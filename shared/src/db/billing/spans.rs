@@ -4,16 +4,36 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use super::accounts::BillingAccount;
 use crate::db::session::Connection;
 use crate::domain::billing::{Span, SpanProgress};
-use crate::domain::ids::{OrganizationId, SpanId};
+use crate::domain::ids::{AgentId, OrganizationId, SpanId};
 
 #[derive(Clone, Debug)]
 pub struct OwnedSpan {
     pub organization_id: OrganizationId,
     pub span: Span,
+}
+
+/// Selects the [`SpanRow`]s of which something is not charged. The literal ends the query.
+macro_rules! select_uncharged_spans {
+    ($tail:literal, $organization_ids:expr, $before:expr) => {
+        sqlx::query_as!(
+            SpanRow,
+            "SELECT s.id, s.agent_id, s.agent_created_at, s.organization_id, s.hourly_rate, s.started_at, s.ended_at,
+                s.billed_through, s.caught_up
+            FROM cloud.usage_spans s
+            WHERE s.organization_id = ANY($1) AND NOT s.settled AND s.started_at < $2
+                AND (s.ended_at IS NULL OR NOT s.caught_up OR s.ended_at > (
+                    SELECT a.charged_through FROM cloud.billing_accounts a
+                    WHERE a.organization_id = s.organization_id)) "
+                + $tail,
+            $organization_ids as &[OrganizationId],
+            $before
+        )
+    };
 }
 
 /// The spans of these organizations that began before `before` and of which something is not charged. `accounts` are
@@ -24,23 +44,41 @@ pub async fn spans_uncharged(
     accounts: &[BillingAccount],
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OwnedSpan>> {
+    let rows = select_uncharged_spans!("", organization_ids, before).fetch_all(conn);
+    Ok(owned_spans(rows.await?, accounts))
+}
+
+/// Locks the same spans in the order of their ids and reads them. A writer that has changed an agent and not committed
+/// holds the lock of the agent's open span: this waits for it, and sees where it ended the span. A writer that comes
+/// later waits for us, and ends its span after what we charge.
+pub async fn spans_lock_uncharged(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+    accounts: &[BillingAccount],
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<OwnedSpan>> {
+    let rows = select_uncharged_spans!("ORDER BY s.id FOR NO KEY UPDATE", organization_ids, before)
+        .fetch_all(conn);
+    Ok(owned_spans(rows.await?, accounts))
+}
+
+struct SpanRow {
+    id: SpanId,
+    agent_id: AgentId,
+    agent_created_at: DateTime<Utc>,
+    organization_id: OrganizationId,
+    hourly_rate: Decimal,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    billed_through: Option<DateTime<Utc>>,
+    caught_up: bool,
+}
+
+fn owned_spans(rows: Vec<SpanRow>, accounts: &[BillingAccount]) -> Vec<OwnedSpan> {
     let charged_through: HashMap<OrganizationId, Option<DateTime<Utc>>> = accounts
         .iter()
         .map(|account| (account.organization_id, account.charged_through))
         .collect();
-    let rows = sqlx::query!(
-        "SELECT s.id, s.agent_id, s.agent_created_at, s.organization_id, s.hourly_rate, s.started_at, s.ended_at,
-            s.billed_through, s.caught_up
-        FROM cloud.usage_spans s
-        WHERE s.organization_id = ANY($1) AND NOT s.settled AND s.started_at < $2
-            AND (s.ended_at IS NULL OR NOT s.caught_up OR s.ended_at > (
-                SELECT a.charged_through FROM cloud.billing_accounts a
-                WHERE a.organization_id = s.organization_id))",
-        organization_ids as &[OrganizationId],
-        before
-    )
-    .fetch_all(conn)
-    .await?;
     let spans = rows.into_iter().map(|row| {
         let mut span = Span {
             id: row.id,
@@ -60,7 +98,7 @@ pub async fn spans_uncharged(
             span,
         }
     });
-    Ok(spans.collect())
+    spans.collect()
 }
 
 /// Changes what the rows say about the marks, each only if it is still as it was read. Returns how many changed: fewer

@@ -94,7 +94,21 @@ pub async fn billing_run(
         period_end,
         started_at,
     } = wait_for_hour(pool, request.period_end).await?;
-    let billed_until = period_end.instant();
+    let (changed, report) = tokio::try_join!(
+        changed_objects(pool),
+        charge_until(pool, prices, request, period_end, started_at)
+    )?;
+    if !report.complete {
+        Err(RunError::Incomplete(Box::new(report)))
+    } else if !changed.is_empty() {
+        Err(RunError::SchemaChanged(changed))
+    } else {
+        Ok(report)
+    }
+}
+
+/// What other applications have changed in the tables that we share with them.
+async fn changed_objects(pool: &Database) -> Result<Vec<String>, RunError> {
     let mut conn = pool.statements();
     let changed = db::schema_check::changed_objects(&mut conn).await?;
     if !changed.is_empty() {
@@ -104,6 +118,18 @@ pub async fn billing_run(
             "objects of ours in shared tables are missing or changed: {objects}"
         );
     }
+    Ok(changed)
+}
+
+async fn charge_until(
+    pool: &Database,
+    prices: &Prices,
+    request: &RunRequest,
+    period_end: Hour,
+    started_at: DateTime<Utc>,
+) -> Result<RunReport, RunError> {
+    let billed_until = period_end.instant();
+    let mut conn = pool.statements();
     let run = async {
         let mut conn = pool.statements();
         db::billing::runs::run_start(&mut conn, billed_until, request.source, started_at).await
@@ -145,20 +171,13 @@ pub async fn billing_run(
     };
     let counts = tally.counts(oldest_undecided);
     let finished_at = db::billing::runs::run_finish(&mut conn, run, complete, &counts).await?;
-    let report = RunReport {
+    Ok(RunReport {
         period_end,
         finished_at,
         complete,
         oldest_undecided,
         tally,
-    };
-    if !complete {
-        Err(RunError::Incomplete(Box::new(report)))
-    } else if !changed.is_empty() {
-        Err(RunError::SchemaChanged(changed))
-    } else {
-        Ok(report)
-    }
+    })
 }
 
 /// Decides the organizations in batches. Returns whether all were reached before the deadline.
@@ -236,7 +255,7 @@ async fn repair_spans(pool: &Database, organization_ids: &[OrganizationId]) -> s
     for batch in organization_ids.chunks(REPAIR_BATCH) {
         let mut tx = pool.begin().await?;
         db::identity::organizations::organizations_lock(&mut tx, batch).await?;
-        db::agents::billing::agents_lock_and_find_dunned(&mut tx, batch).await?;
+        db::agents::billing::agents_lock(&mut tx, batch).await?;
         let ended = db::billing::metering::spans_end_unwanted(&mut tx, batch).await?;
         let opened = db::billing::metering::spans_open_missing(&mut tx, batch).await?;
         tx.commit().await?;

@@ -1,5 +1,9 @@
 //! One part of a billing run: a transaction over some organizations. Owns: the order of its statements, which is the
-//! lock order of the whole project (organizations by id, then their agents by id), and what happens when it fails.
+//! lock order of the whole project (organizations by id, then their agents by id, then spans by id), and what happens
+//! when it fails.
+//!
+//! Organizations that pay are charged under the locks of their spans alone. Those whose agents may be warned or suspended
+//! are left to a part that locks the agents first, because writers lock an agent before its span.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -59,6 +63,15 @@ struct PartInput {
     abandoned: Vec<Span>,
     /// Organizations whose row holds no valid balance.
     invalid: Vec<OrganizationId>,
+    /// Organizations whose agents must be locked first.
+    deferred: Vec<OrganizationId>,
+}
+
+/// What a part locks besides organizations and spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Locks {
+    Spans,
+    AgentsAndSpans,
 }
 
 /// What a part did, and what it left.
@@ -66,6 +79,8 @@ struct PartOutcome {
     tally: PartTally,
     /// Organizations of which the part was full.
     unfinished: Vec<OrganizationId>,
+    /// Organizations whose agents must be locked first.
+    deferred: Vec<OrganizationId>,
 }
 
 impl Context<'_> {
@@ -121,27 +136,35 @@ impl Context<'_> {
         batch: &[OrganizationId],
         total: &mut Tally,
     ) -> Result<bool, PartError> {
-        let mut remaining = batch.to_vec();
         let mut billed: HashSet<AgentId> = HashSet::new();
-        while !remaining.is_empty() {
-            if !self.has_time() {
-                return Ok(false);
+        let mut deferred = batch.to_vec();
+        for locks in [Locks::Spans, Locks::AgentsAndSpans] {
+            let mut remaining = std::mem::take(&mut deferred);
+            while !remaining.is_empty() {
+                if !self.has_time() {
+                    return Ok(false);
+                }
+                let outcome = self.try_part(&remaining, locks).await?;
+                let known = billed.len();
+                billed.extend(outcome.tally.billed);
+                total.add(&outcome.tally.tally);
+                total.agents_billed += billed.len() - known;
+                remaining = outcome.unfinished;
+                deferred.extend(outcome.deferred);
             }
-            let outcome = self.try_part(&remaining).await?;
-            let known = billed.len();
-            billed.extend(outcome.tally.billed);
-            total.add(&outcome.tally.tally);
-            total.agents_billed += billed.len() - known;
-            remaining = outcome.unfinished;
         }
         Ok(true)
     }
 
     /// Repeats the transaction while it loses conflicts.
-    async fn try_part(&self, batch: &[OrganizationId]) -> Result<PartOutcome, PartError> {
+    async fn try_part(
+        &self,
+        batch: &[OrganizationId],
+        locks: Locks,
+    ) -> Result<PartOutcome, PartError> {
         let mut attempt = 1;
         loop {
-            match self.transaction(batch).await {
+            match self.transaction(batch, locks).await {
                 Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => warn!(
                     organizations = batch.len(),
                     attempt,
@@ -154,9 +177,13 @@ impl Context<'_> {
         }
     }
 
-    async fn transaction(&self, batch: &[OrganizationId]) -> Result<PartOutcome, PartError> {
+    async fn transaction(
+        &self,
+        batch: &[OrganizationId],
+        locks: Locks,
+    ) -> Result<PartOutcome, PartError> {
         let mut tx = self.pool.begin().await?;
-        let input = self.read(&mut tx, batch).await?;
+        let input = self.read(&mut tx, batch, locks).await?;
         let terms = Terms {
             period_end: self.period_end,
             now: input.now,
@@ -181,7 +208,11 @@ impl Context<'_> {
         }
         tally.tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
         tx.commit().await?;
-        Ok(PartOutcome { tally, unfinished })
+        Ok(PartOutcome {
+            tally,
+            unfinished,
+            deferred: input.deferred,
+        })
     }
 
     /// Takes the part's locks, then reads what it decides on.
@@ -189,28 +220,37 @@ impl Context<'_> {
         &self,
         conn: &mut Connection,
         batch: &[OrganizationId],
+        locks: Locks,
     ) -> Result<PartInput, sqlx::Error> {
         let locked = db::identity::organizations::organizations_lock(conn, batch).await?;
         let BillingAccounts { now, accounts } =
             db::billing::accounts::accounts_read(conn, batch).await?;
         let mut invalid = Vec::new();
         let mut organizations = self.undecided(&locked, &accounts, &mut invalid);
+        let mut deferred = Vec::new();
         let ids: Vec<OrganizationId> = organizations.keys().copied().collect();
+        if locks == Locks::AgentsAndSpans {
+            db::agents::billing::agents_lock(conn, &ids).await?;
+        }
         // Those under dunning need their agents; those that are low on credit are added below.
         let mut needing_agents =
-            db::agents::billing::agents_lock_and_find_dunned(conn, &ids).await?;
+            db::agents::billing::organizations_under_dunning(conn, &ids).await?;
+        if locks == Locks::Spans {
+            defer(&mut organizations, &mut needing_agents, &mut deferred);
+        }
 
         let existing: HashSet<OrganizationId> =
             locked.iter().map(|organization| organization.id).collect();
         let deleted = batch.iter().filter(|id| !existing.contains(id));
-        let with_spans: Vec<OrganizationId> = ids.iter().chain(deleted).copied().collect();
+        let with_spans: Vec<OrganizationId> =
+            organizations.keys().chain(deleted).copied().collect();
         self.cut_at_price_changes(conn, &with_spans, &accounts)
             .await?;
         let billed_until = self.period_end.instant();
         let mut abandoned = Vec::new();
-        for owned in
-            db::billing::spans::spans_uncharged(conn, &with_spans, &accounts, billed_until).await?
-        {
+        let spans =
+            db::billing::spans::spans_lock_uncharged(conn, &with_spans, &accounts, billed_until);
+        for owned in spans.await? {
             match organizations.get_mut(&owned.organization_id) {
                 Some(organization) => organization.spans.push(owned.span),
                 None => abandoned.push(owned.span),
@@ -221,6 +261,10 @@ impl Context<'_> {
             !organization.stays_above_warning_mark(self.period_end, self.prices)
         });
         needing_agents.extend(low_on_credit.map(|organization| organization.id));
+        if locks == Locks::Spans {
+            defer(&mut organizations, &mut needing_agents, &mut deferred);
+            invalid.retain(|id| organizations.contains_key(id));
+        }
         self.read_agents(conn, &needing_agents, &mut organizations)
             .await?;
 
@@ -231,6 +275,7 @@ impl Context<'_> {
             organizations,
             abandoned,
             invalid,
+            deferred,
         })
     }
 
@@ -382,4 +427,16 @@ impl Context<'_> {
             Err(PartError::SpanMoved)
         }
     }
+}
+
+/// Leaves organizations to a part that locks their agents.
+fn defer(
+    organizations: &mut HashMap<OrganizationId, Organization>,
+    ids: &mut Vec<OrganizationId>,
+    deferred: &mut Vec<OrganizationId>,
+) {
+    for id in ids.iter() {
+        organizations.remove(id);
+    }
+    deferred.append(ids);
 }

@@ -29,7 +29,7 @@ pub(super) async fn transaction(
         .iter()
         .map(|organization| (organization.id, organization.balance))
         .collect();
-    db::agents::billing::agents_lock_and_find_dunned(conn, organization_ids).await?;
+    db::agents::billing::agents_lock(conn, organization_ids).await?;
     let ids = days::accounts_lock_unstated(conn, organization_ids, day).await?;
     let mut statement = DayStatement::new(day);
     let mut entries = Vec::new();
