@@ -84,10 +84,14 @@ const WATCH_DEFAULT: &str = r#"# The default route. This table has no route for 
 # watch` leaves such requests waiting.
 [[workspace.metadata.lambda.watch.router]]
 path = "/"
-function = "not-found"
+function = "dashboard"
 
 [[workspace.metadata.lambda.watch.router]]
 path = "/{*rest}"
+function = "dashboard"
+
+[[workspace.metadata.lambda.watch.router]]
+path = "/api/{*rest}"
 function = "not-found"
 "#;
 
@@ -161,11 +165,12 @@ fn function_table() -> Result<String> {
 fn trigger(function: &Function) -> Result<String> {
     let routes = routes::all().filter(|route| route.function == function.name);
     let routes = routes.map(|route| format!("`{} {}`", route.method, route.path));
-    let default = function
-        .routes
-        .iter()
-        .filter(|route| route.path == "$default");
-    let default = default.map(|_| "the default route".to_owned());
+    // They take every method and are not described.
+    let others = function.routes.iter().filter(|route| route.method == "ANY");
+    let others = others.map(|route| match route.path.as_str() {
+        "$default" => "the default route".to_owned(),
+        path => format!("`ANY {path}`"),
+    });
     let schedules = function.schedules.iter();
     let schedules = schedules.map(|schedule| format!("`{}`", schedule.expression));
     let events = function.rules.iter().flat_map(|rule| {
@@ -174,7 +179,7 @@ fn trigger(function: &Function) -> Result<String> {
     });
     let events = events.map(|event| format!("the event `{event}`"));
     let all: Vec<String> = routes
-        .chain(default)
+        .chain(others)
         .chain(schedules)
         .chain(events)
         .collect();
@@ -191,7 +196,7 @@ fn trigger(function: &Function) -> Result<String> {
 
 /// The first line of the function's file, without the route or event that it may begin with.
 fn purpose(name: &str) -> Result<String> {
-    let path = format!("functions/src/bin/{name}.rs");
+    let path = dev::build::function_source(name);
     let text = fs::read_to_string(workspace().join(&path)).with_context(|| format!("in {path}"))?;
     let line = text
         .lines()

@@ -1,4 +1,4 @@
-//! The API's default route: every request that no other route takes.
+//! `ANY /api/{proxy+}`: responds 404 to what no other route takes.
 
 use shared::api::not_found::handle;
 use shared::lambda;

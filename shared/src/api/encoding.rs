@@ -5,6 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lambda_http::http::HeaderMap;
 use lambda_http::{Body, Request};
 use serde::Serialize;
 
@@ -20,9 +21,7 @@ impl Encoding {
     /// The best encoding that the client accepts.
     #[must_use]
     pub fn of(request: &Request) -> Self {
-        let headers = request.headers().get_all("accept-encoding");
-        let mut headers = headers.iter().filter_map(|value| value.to_str().ok());
-        if headers.any(accepts_gzip) {
+        if accepts(request.headers(), "gzip") {
             Self::Gzip
         } else {
             Self::Plain
@@ -51,14 +50,25 @@ impl Encoding {
     }
 }
 
-fn accepts_gzip(header: &str) -> bool {
-    header.split(',').any(|coding| {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let name = name.trim();
+/// Whether `Accept-Encoding` allows a coding, by its name or by `*`. What it says of the name takes precedence.
+#[must_use]
+pub fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+    let values = headers.get_all("accept-encoding").iter();
+    let codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let mut any = false;
+    for entry in codings {
+        let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
         let weight = parameters.trim().strip_prefix("q=").unwrap_or("1");
-        let is_refused = weight.bytes().all(|c| matches!(c, b'0' | b'.'));
-        (name.eq_ignore_ascii_case("gzip") || name == "*") && !is_refused
-    })
+        let is_allowed = !weight.bytes().all(|c| matches!(c, b'0' | b'.'));
+        let name = name.trim();
+        if name.eq_ignore_ascii_case(coding) {
+            return is_allowed;
+        }
+        any |= name == "*" && is_allowed;
+    }
+    any
 }
 
 #[cfg(test)]
@@ -82,8 +92,12 @@ mod tests {
             ("identity", false),
             ("", false),
             ("xgzip", false),
+            ("*, gzip;q=0", false),
+            ("*;q=0, gzip", true),
         ] {
-            assert_eq!(accepts_gzip(header), accepted, "{header}");
+            let mut headers = HeaderMap::new();
+            headers.insert("accept-encoding", header.parse().expect("a header"));
+            assert_eq!(accepts(&headers, "gzip"), accepted, "{header}");
         }
     }
 

@@ -9,6 +9,7 @@ pub mod billing;
 pub mod body;
 pub mod credit;
 pub mod csv;
+pub mod dashboard;
 pub mod db_migrate;
 pub mod deps;
 pub mod document;

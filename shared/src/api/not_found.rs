@@ -1,5 +1,4 @@
-//! The gateway's default route: every request that no other route takes. Browsers' preflight requests come
-//! here too; the gateway adds the CORS headers, but only to a successful response.
+//! Every request below `/api` that no other route takes. Browsers' preflight requests come here too; the gateway adds the CORS headers, but only to a successful response.
 
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response};

@@ -37,7 +37,10 @@ pub fn target_directory() -> Result<PathBuf> {
         .context("cargo metadata names no target directory")
 }
 
-/// The names of the functions: the files in `functions/src/bin/`.
+/// The function that is a package of its own, because it embeds the dashboard.
+const DASHBOARD: &str = "dashboard";
+
+/// The names of the functions: the files in `functions/src/bin/`, and the dashboard.
 pub fn function_names() -> Result<Vec<String>> {
     let folder = workspace().join("functions/src/bin");
     let entries =
@@ -47,8 +50,18 @@ pub fn function_names() -> Result<Vec<String>> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
         .collect();
+    names.push(DASHBOARD.to_owned());
     names.sort();
     Ok(names)
+}
+
+/// The source file of a function, relative to the workspace.
+#[must_use]
+pub fn function_source(name: &str) -> String {
+    if name == DASHBOARD {
+        return format!("functions/web/server/{name}.rs");
+    }
+    format!("functions/src/bin/{name}.rs")
 }
 
 /// Builds every function and returns the directory of the binaries. Prints nothing unless the build
@@ -99,6 +112,7 @@ fn arguments(names: &[String], release: bool) -> Vec<String> {
     let mut arguments = vec![
         "build".to_owned(),
         "--package=functions".to_owned(),
+        "--package=web".to_owned(),
         "--message-format=json-render-diagnostics".to_owned(),
     ];
     arguments.extend(names.iter().map(|name| format!("--bin={name}")));

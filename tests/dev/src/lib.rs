@@ -24,3 +24,4 @@ pub mod runtime;
 pub mod schedule;
 pub mod sim;
 pub mod template;
+pub mod web;

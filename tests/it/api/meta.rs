@@ -31,11 +31,12 @@ fn unknown_route_is_404() {
         for (method, path) in [
             ("PUT", "/api/v1/milady/agents"),
             ("DELETE", "/api/v1/milady/agents"),
-            ("GET", "/"),
+            ("GET", "/api"),
+            ("GET", "/api/"),
             ("POST", "/api/v1/milady/agents/x/explode"),
             ("GET", "/api/v1/milady/agents/"),
-            ("GET", "/%2e%2e/%2e%2e/etc/passwd"),
-            ("GET", "//evil.example/"),
+            ("GET", "/api/%2e%2e/%2e%2e/etc/passwd"),
+            ("GET", "/api/assets/app.js"),
         ] {
             assert_eq!(
                 world.call(Request::new(method, path)).await.status(),
@@ -43,5 +44,38 @@ fn unknown_route_is_404() {
                 "{method} {path}"
             );
         }
+    });
+}
+
+#[test]
+fn paths_outside_the_api_are_the_dashboards() {
+    run(async {
+        let world = World::new().await;
+        // 503 where the dashboard is not built.
+        let page = world.call(Request::new("GET", "/agents")).await;
+        assert!([200, 503].contains(&page.status()), "{}", page.status());
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        for path in [
+            "/",
+            "/agents",
+            "/assets/none.js",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "//evil.example/",
+        ] {
+            let response = world.call(Request::new("GET", path)).await;
+            let policy = response
+                .header("content-security-policy")
+                .expect("a policy");
+            assert!(policy.starts_with("default-src 'none'"), "{path}");
+            assert_eq!(response.header("x-frame-options"), Some("DENY"), "{path}");
+            assert_ne!(response.status(), 500, "{path}");
+        }
+        assert_eq!(
+            world.call(Request::new("POST", "/agents")).await.status(),
+            405
+        );
     });
 }

@@ -69,7 +69,7 @@ async fn run(options: &Options) -> Result<bool> {
         .functions
         .iter()
         .flat_map(|function| &function.routes)
-        .filter(|route| route.path != "$default")
+        .filter(|route| route.method != "ANY")
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
     let events = directory.join("events.ndjson");

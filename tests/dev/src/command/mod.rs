@@ -15,7 +15,7 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::template::Template;
-use crate::{build, postgres};
+use crate::{build, postgres, web};
 pub use options::Options;
 use stack::{Stack, Webhooks};
 
@@ -65,6 +65,10 @@ async fn run(options: &Options) -> Result<bool> {
     )
     .await?;
     stack.announce();
+    let _dev_server = match options.web {
+        true => Some(web::serve(&stack.base_url()).await?),
+        false => None,
+    };
     match options.time_lapse {
         Some(hour_length) => schedules::time_lapse(&stack, hour_length, options.runs).await,
         None => schedules::real_time(&stack, options.runs).await,

@@ -38,6 +38,9 @@ pub struct Options {
     /// Connect the functions through PgBouncer in transaction mode, with fewer sessions than functions
     #[arg(long)]
     pub pooler: bool,
+    /// Also serve the dashboard's sources with hot reload, on port 5173
+    #[arg(long)]
+    pub web: bool,
     /// Build and run the functions with the release profile
     #[arg(long)]
     pub release: bool,

@@ -25,7 +25,7 @@ use crate::postgres::{self, Pooler, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::sim::Sim;
 use crate::template::{self, Template};
-use crate::{build, clock};
+use crate::{build, clock, web};
 
 pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
 const SESSION_SECRET: &str = "a secret of this machine only, of no worth";
@@ -88,6 +88,7 @@ impl Stack {
         listener: TcpListener,
     ) -> Result<Self> {
         let ssh_key = host::key_file(&std::path::absolute(&postgres_options.dir)?);
+        web::build().await;
         let binaries = build_functions(options.release).await?;
         let server = start_postgres(postgres_options).await?;
         let name = prepare_database(&server, options).await?;
@@ -106,8 +107,10 @@ impl Stack {
             Some(pooler) => pooler.url_of(RUNTIME_ROLE, name),
             None => server.url_of(RUNTIME_ROLE, name),
         };
+        let port = listener.local_addr()?.port();
         let environment = StackEnvironment {
             binaries: &binaries,
+            origins: &format!("http://127.0.0.1:{port},http://localhost:{port}"),
             owner_url: &url,
             runtime_url: &runtime_url,
             admin_url: &server.url("postgres"),
@@ -177,8 +180,9 @@ impl Stack {
     /// Prints the addresses, the demo keys and commands to try.
     pub(super) fn announce(&self) {
         let base_url = self.base_url();
-        println!("\nThe API is at {base_url}, the database at {}", self.url);
-        println!("  described at {base_url}/api/openapi.json");
+        println!("\nThe dashboard is at {base_url}/ (sign in with a key below)");
+        println!("The API is at {base_url}/api/v1, described at {base_url}/api/openapi.json");
+        println!("The database is at {}", self.url);
         println!("{}", host::summary(&self.host));
         if let Some(line) = simulated_hosts::summary(self.sim.as_ref()) {
             println!("{line}");
@@ -293,6 +297,8 @@ pub(crate) enum Webhooks {
 /// What the functions' settings refer to.
 struct StackEnvironment<'a> {
     binaries: &'a Path,
+    /// The origins of the dashboard.
+    origins: &'a str,
     owner_url: &'a str,
     runtime_url: &'a str,
     /// The superuser's URL, with which the agents' own databases are created.
@@ -344,6 +350,7 @@ fn with_local_settings(
     env.remove("MILADY_SSH_KEY_ARN");
     // Set for every function; each reads only those it needs.
     for (name, value) in [
+        ("ALLOWED_ORIGINS", environment.origins),
         ("MILADY_SSH_KEY_PATH", environment.ssh_key),
         ("ALLOW_PRIVATE_NODES", "true"),
         ("DEFAULT_AGENT_IMAGE", image::SAMPLE),

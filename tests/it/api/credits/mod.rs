@@ -118,10 +118,14 @@ fn balance_shows_when_unpaid_backups_may_be_deleted() {
         world.run_billing(53).await;
         assert_eq!(shown().await, json!([]));
         // Without backups there is nothing to delete.
-        world.execute("UPDATE organizations SET credit_balance = 0").await;
+        world
+            .execute("UPDATE organizations SET credit_balance = 0")
+            .await;
         world.run_billing(55).await;
         assert_eq!(shown().await[0]["agentId"], json!(agent));
-        world.execute("UPDATE milady_sandboxes SET last_backup_at = NULL").await;
+        world
+            .execute("UPDATE milady_sandboxes SET last_backup_at = NULL")
+            .await;
         assert_eq!(shown().await, json!([]));
     });
 }
