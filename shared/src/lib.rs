@@ -73,6 +73,8 @@
 //! - *cleanup*: removing what an earlier attempt left on a host.
 //! - *agent state*: the data that an agent keeps (memories, configuration, files) and that a backup holds. What
 //!   the row says of the agent's lifecycle is its *status*.
+//! - *container kind*: *managed* if the agent's image is the deployment's default image, *custom* otherwise.
+//! - *silent agent*: a running agent whose heartbeat is late.
 //! - *tombstone*: the record of what is left outside of an agent whose row another application deleted.
 //! - *checkpoint*: recording a job's progress under the fence.
 //! - *unsaved state*: state in an agent's volume that no backup holds.

@@ -16,6 +16,7 @@ pub mod calls;
 pub mod derived;
 pub mod failure;
 pub mod fleet;
+pub mod gzip;
 pub mod lab;
 pub mod legacy;
 pub mod neon;

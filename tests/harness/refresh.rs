@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dev::runtime::Outcome;
 use serde_json::{Value, json};
-use shared::api::admin::fleet_view::FleetView;
+use shared::api::admin::fleet_view::{FleetContext, FleetView};
 use uuid::Uuid;
 
 use crate::world::World;
@@ -33,7 +33,12 @@ impl World {
             .expect("the time");
         let cached = self.cache().snapshot(now).await.expect("a cache");
         let cached = cached.expect("a snapshot");
-        serde_json::to_value(FleetView::of(&cached.snapshot, false)).expect("JSON")
+        serde_json::to_value(FleetView::of(
+            &cached.snapshot,
+            false,
+            &FleetContext::default(),
+        ))
+        .expect("JSON")
     }
 
     /// One agent of the cached snapshot.

@@ -10,6 +10,7 @@ async fn main() -> Result<(), lambda::Error> {
         pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         prices: config::prices()?,
+        default_image: config::default_image()?,
         domain: config::agent_base_domain()?,
     };
     lambda::serve_http("agent-get", |request, _| handle(deps, request)).await

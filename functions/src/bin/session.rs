@@ -1,4 +1,4 @@
-//! `POST|DELETE /api/v1/session`: begins and ends a session of the dashboard.
+//! `GET|POST|DELETE /api/v1/session`: shows, begins and ends a session of the dashboard.
 
 use shared::api::deps::DatabaseDeps;
 use shared::api::session::handle;

@@ -1,6 +1,11 @@
 //! Embeds what the dashboard's sources were built to: `target/web/dist`, as its `manifest.json` lists it. Without a
 //! manifest the function serves a page that says how to build the dashboard.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write by a variable"
+)]
+
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,21 +20,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ancestors()
         .map(|folder| folder.join("web/dist/manifest.json"));
     let manifest = manifests.clone().find(|path| path.exists());
-    let site = match &manifest {
-        Some(manifest) => {
-            println!("cargo::rerun-if-changed={}", manifest.display());
-            format!("Some({})", site(manifest)?)
+    let site = if let Some(manifest) = &manifest {
+        println!("cargo::rerun-if-changed={}", manifest.display());
+        format!("Some({})", site(manifest)?)
+    } else {
+        println!(
+            "cargo::warning=the dashboard is not built: its function will say how to build it"
+        );
+        // `<target>/<profile>/build/web-<hash>/out`
+        for path in manifests.skip(4).take(1) {
+            println!("cargo::rerun-if-changed={}", path.display());
         }
-        None => {
-            println!(
-                "cargo::warning=the dashboard is not built: its function will say how to build it"
-            );
-            // `<target>/<profile>/build/web-<hash>/out`
-            for path in manifests.skip(4).take(1) {
-                println!("cargo::rerun-if-changed={}", path.display());
-            }
-            "None".to_owned()
-        }
+        "None".to_owned()
     };
     fs::write(
         out.join("site.rs"),
@@ -50,10 +52,12 @@ fn site(manifest: &Path) -> Result<String, Box<dyn Error>> {
     for file in files {
         let text = |key: &str| file[key].as_str().ok_or(format!("a file has no {key}"));
         let bytes = |key: &str| -> Result<String, Box<dyn Error>> {
-            Ok(format!("include_bytes!({:?})", folder.join(text(key)?)))
+            let path = folder.join(text(key)?);
+            let path = path.to_str().ok_or("a path is not UTF-8")?;
+            Ok(format!("include_bytes!({path:?})"))
         };
         let asset = format!(
-            "Asset {{ path: {:?}, content_type: {:?}, sha256: {:?}, plain: {}, brotli: {}, gzip: {} }}",
+            "shared::api::dashboard::Asset {{ path: {:?}, content_type: {:?}, sha256: {:?}, plain: {}, brotli: {}, gzip: {} }}",
             text("path")?,
             text("type")?,
             text("sha256")?,

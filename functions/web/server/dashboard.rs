@@ -1,6 +1,6 @@
 //! Every path outside `/api`: serves the dashboard.
 
-use shared::api::dashboard::{Asset, Site, handle};
+use shared::api::dashboard::{Site, handle};
 use shared::lambda;
 
 include!(concat!(env!("OUT_DIR"), "/site.rs"));

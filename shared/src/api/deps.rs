@@ -20,6 +20,15 @@ pub struct DatabaseDeps {
     pub auth: Auth,
 }
 
+/// For routes that show operators which agents run another image than the default one.
+#[derive(Debug)]
+pub struct ImageDeps {
+    pub pool: Database,
+    pub auth: Auth,
+    /// The image of agents that name none.
+    pub default_image: String,
+}
+
 /// For routes that show what agents cost.
 #[derive(Debug)]
 pub struct PriceDeps {

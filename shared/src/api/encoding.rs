@@ -5,11 +5,14 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lambda_http::http::HeaderMap;
-use lambda_http::{Body, Request};
+use lambda_http::http::{HeaderMap, HeaderValue};
+use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 
 use super::problem::{Problem, log_internal};
+
+/// A shorter body fits into one packet either way.
+const MIN_BYTES: usize = 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -41,13 +44,34 @@ impl Encoding {
             let length = text.len() + escaped.count();
             return Ok((Body::Text(text), length));
         }
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        let written = encoder.write_all(text.as_bytes());
-        let bytes = written.and_then(|()| encoder.finish());
-        let bytes = bytes.map_err(log_internal("response not compressed"))?;
+        let bytes = gzip(&text)?;
         let length = bytes.len().div_ceil(3) * 4;
         Ok((Body::Binary(bytes), length))
     }
+}
+
+/// Compresses the body of a response, if that is worth it and the client accepts it. Returns whether it did.
+///
+/// # Errors
+/// 500 if that fails.
+pub fn compress(request: &Request, response: &mut Response<Body>) -> Result<bool, Problem> {
+    let Body::Text(text) = response.body() else {
+        return Ok(false);
+    };
+    if text.len() < MIN_BYTES || Encoding::of(request) == Encoding::Plain {
+        return Ok(false);
+    }
+    *response.body_mut() = Body::Binary(gzip(text)?);
+    let headers = response.headers_mut();
+    headers.insert("content-encoding", HeaderValue::from_static("gzip"));
+    Ok(true)
+}
+
+fn gzip(text: &str) -> Result<Vec<u8>, Problem> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = encoder.write_all(text.as_bytes());
+    let bytes = written.and_then(|()| encoder.finish());
+    bytes.map_err(log_internal("response not compressed"))
 }
 
 /// Whether `Accept-Encoding` allows a coding, by its name or by `*`. What it says of the name takes precedence.

@@ -5,11 +5,13 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
+use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::encoding;
 use super::problem::{Problem, log_internal};
 use super::response;
 use super::schema::{Cursor, Succeeded};
@@ -189,26 +191,57 @@ pub fn respond(request: &Request, body: &impl Serialize) -> Result<Response<Body
     tagged(request, response::with_status(200, body)?)
 }
 
+/// The same for a body of which a part may be out of date in the client's copy: `version` is the rest of it.
+///
+/// # Errors
+/// 500 if the body has no JSON form.
+pub fn respond_versioned(
+    request: &Request,
+    body: &impl Serialize,
+    version: &impl Serialize,
+) -> Result<Response<Body>, Problem> {
+    let version = serde_json::to_vec(version).map_err(log_internal("response has no JSON form"))?;
+    // Weak: bodies of the same version may differ.
+    let tag = format!("W/{}", tag_of(&version));
+    with_tag(request, response::with_status(200, body)?, tag)
+}
+
 /// The response with the `ETag` of its text, or 304 if the client already has it.
 ///
 /// # Errors
 /// 500 if the header cannot be set.
-pub fn tagged(request: &Request, mut response: Response<Body>) -> Result<Response<Body>, Problem> {
+pub fn tagged(request: &Request, response: Response<Body>) -> Result<Response<Body>, Problem> {
     let Body::Text(text) = response.body() else {
         return Ok(response);
     };
-    let digest = Sha256::digest(text);
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
+    let tag = tag_of(text.as_bytes());
+    with_tag(request, response, tag)
+}
+
+fn tag_of(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]))
+}
+
+fn with_tag(
+    request: &Request,
+    mut response: Response<Body>,
+    mut tag: String,
+) -> Result<Response<Body>, Problem> {
     if is_known(request, &tag) {
-        *response.status_mut() = lambda_http::http::StatusCode::NOT_MODIFIED;
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::Empty;
         response.headers_mut().remove("content-type");
+    } else if encoding::compress(request, &mut response)? && !tag.starts_with("W/") {
+        // The same for the plain and the compressed form.
+        tag.insert_str(0, "W/");
     }
     let headers = response.headers_mut();
     headers.insert(
         "cache-control",
-        lambda_http::http::HeaderValue::from_static("private, no-cache"),
+        HeaderValue::from_static("private, no-cache"),
     );
+    headers.insert("vary", HeaderValue::from_static("Accept-Encoding"));
     headers.insert("etag", tag.parse().map_err(log_internal("ETag not set"))?);
     Ok(response)
 }

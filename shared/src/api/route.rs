@@ -53,7 +53,7 @@ pub enum Tag {
 pub enum CallerKind {
     /// A member of an organization: 401 and 403 are possible.
     Member,
-    /// A super admin: 401 without a wallet, 403 for everybody else.
+    /// A super admin: 403 for every other caller.
     SuperAdmin,
     /// A browser that signs in or out: 403 for an origin that is not allowed.
     Browser,

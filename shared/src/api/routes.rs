@@ -1,12 +1,13 @@
 //! All routes. Owns: the list.
 
 use super::route::Route;
-use super::{admin, agent, billing, credit, job, node, openapi, session};
+use super::{admin, agent, billing, config, credit, job, node, openapi, session};
 
 /// Every route, in the order of the document.
 pub fn all() -> impl Iterator<Item = &'static Route> {
     [
         agent::ROUTES,
+        config::ROUTES,
         job::ROUTES,
         credit::ROUTES,
         session::ROUTES,

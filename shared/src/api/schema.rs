@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
 use crate::domain::billing::SpanKind;
+use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{
     AlertCode, ContainerAction, DockerHealth, Health, HostStatus, Metadata, Scope, Severity,
 };
@@ -74,6 +75,7 @@ schemas! {
     Money, "Money", json_schema!({
         "type": "number", "description": "US dollars, with at most six decimals.",
     });
+    ContainerKind, "ContainerKind", words(ContainerKind::ALL, |kind| kind.as_str());
     AgentStatus, "AgentStatus", words(AgentStatus::ALL, |status| status.as_str());
     BillingStatus, "BillingStatus", words(BillingStatus::ALL, |status| status.as_str());
     DatabaseStatus, "DatabaseStatus", words(DatabaseStatus::ALL, |status| status.as_str());
@@ -156,6 +158,10 @@ forms! {
     /// `type` of a transaction, as a filter.
     TransactionType, json_schema!({
         "type": "string", "minLength": 1, "maxLength": 100, "pattern": PLAIN_TEXT,
+    });
+    /// A filter that is compared with names.
+    FilterText, json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 200, "pattern": PLAIN_TEXT,
     });
     TimeText, json_schema!({"anyOf": [
         {

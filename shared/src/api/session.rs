@@ -1,11 +1,11 @@
-//! `POST|DELETE /api/v1/session`: begins and ends a session of the dashboard.
+//! `GET|POST|DELETE /api/v1/session`: who is calling, and the beginning and the end of a session of the dashboard.
 
 use lambda_http::http::{HeaderValue, Method};
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::auth::Session;
+use super::auth::{Authenticated, Session};
 use super::deps::DatabaseDeps;
 use super::parameters::ORIGIN;
 use super::problem::{Problem, log_internal};
@@ -13,10 +13,22 @@ use super::response::{Data, Done};
 use super::route::{CallerKind, RequestBody, ResponseHeader, ResponseKind, Route, Tag};
 use super::schema::Text;
 use super::{body, response};
+use crate::db::identity::organizations::organization_name;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
 pub const ROUTES: &[Route] = &[
+    Route {
+        operation: "session-get",
+        description: "Works with every credential. The status is 401 if there is none, or if it is not valid any more.",
+        responses: &[ResponseKind::json::<Data<SessionJson>>(200, "The caller.")],
+        ..Route::get(
+            "session",
+            "/api/v1/session",
+            Tag::Session,
+            "See who is calling",
+        )
+    },
     Route {
         operation: "session-create",
         description: "The session lasts twelve hours, but ends when its key is revoked or expires. The status is 503 \
@@ -66,38 +78,68 @@ struct SessionRequest {
     api_key: String,
 }
 
+/// Who is calling.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+#[schemars(rename = "Session")]
 struct SessionJson {
     user_id: UserId,
     organization_id: OrganizationId,
-    expires_at: Timestamp,
+    organization_name: String,
+    super_admin: bool,
+    /// When the session or the token ends. Null for a caller with an API key.
+    expires_at: Option<Timestamp>,
+    /// The server's clock, by which every time in a response is meant.
+    server_time: Timestamp,
 }
 
-/// `POST` begins a session for the holder of an API key, `DELETE` ends it. Both need an allowed origin.
+/// `POST` begins a session for the holder of an API key, `DELETE` ends it; both need an allowed origin. `GET` says who
+/// is calling.
 ///
 /// # Errors
 /// 400, 401, 403, 415, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    deps.auth.check_origin(&request)?;
-    if request.method() == Method::DELETE {
-        return with_cookie(response::done()?, &Session::end());
+    match *request.method() {
+        Method::GET => {
+            let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+            response::ok(describe(deps, authenticated).await?)
+        }
+        Method::DELETE => {
+            deps.auth.check_origin(&request)?;
+            with_cookie(response::done()?, &Session::end())
+        }
+        _ => begin(deps, &request).await,
     }
-    let mut fields = body::object(&request)?;
+}
+
+async fn begin(deps: &DatabaseDeps, request: &Request) -> Result<Response<Body>, Problem> {
+    deps.auth.check_origin(request)?;
+    let mut fields = body::object(request)?;
     let is_short = |text: &str| (1..=MAX_KEY_CHARS).contains(&text.chars().count());
     let key = fields.text("apiKey", "must be 1 to 200 characters", is_short);
     fields.finish()?;
-    let session = deps
-        .auth
-        .begin_session(&deps.pool, &key.unwrap_or_default())
-        .await?;
-    let data = SessionJson {
-        user_id: session.user_id,
-        organization_id: session.organization_id,
-        expires_at: Timestamp(session.expires_at),
-    };
-    with_cookie(response::ok(data)?, &session.cookie)
+    let key = key.unwrap_or_default();
+    let signed_in = deps.auth.begin_session(&deps.pool, &key).await?;
+    let data = describe(deps, signed_in.authenticated).await?;
+    with_cookie(response::ok(data)?, &signed_in.cookie)
+}
+
+async fn describe(
+    deps: &DatabaseDeps,
+    authenticated: Authenticated,
+) -> Result<SessionJson, Problem> {
+    let caller = authenticated.caller;
+    let mut conn = deps.pool.statements();
+    let name = organization_name(&mut conn, caller.organization_id).await?;
+    Ok(SessionJson {
+        user_id: caller.user_id,
+        organization_id: caller.organization_id,
+        // The organization was deleted after the caller was authenticated.
+        organization_name: name.unwrap_or_default(),
+        super_admin: caller.is_super_admin,
+        expires_at: authenticated.expires_at.map(Timestamp),
+        server_time: Timestamp(authenticated.now),
+    })
 }
 
 fn with_cookie(mut response: Response<Body>, cookie: &str) -> Result<Response<Body>, Problem> {

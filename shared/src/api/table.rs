@@ -114,9 +114,9 @@ fn next_link(request: &Request, cursor: &str) -> String {
     )
 }
 
-/// The body depends on `Accept`.
+/// The body depends on `Accept`, too.
 fn vary(mut response: Response<Body>) -> Response<Body> {
-    let accept = lambda_http::http::HeaderValue::from_static("Accept");
+    let accept = lambda_http::http::HeaderValue::from_static("Accept, Accept-Encoding");
     response.headers_mut().insert("vary", accept);
     response
 }

@@ -16,7 +16,7 @@ use crate::domain::fleet::{
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 
 /// The format of the parts. A snapshot of another format reads as absent.
-pub(super) const SNAPSHOT_FORMAT: u64 = 3;
+pub(super) const SNAPSHOT_FORMAT: u64 = 4;
 
 /// The part for the fleet as a whole, with the agents that have no registered host.
 #[derive(Serialize, Deserialize)]
@@ -117,6 +117,7 @@ struct StoredIncident {
     detail: String,
     node_id: Option<String>,
     container_id: Option<String>,
+    since: DateTime<Utc>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -85,7 +85,9 @@ macro_rules! sql {
     // `agents::operator::OperatorAgent`.
     (@text $query:ident $record:tt [$($text:tt)*] OPERATOR_AGENT_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*] AGENT_ROW_COLUMNS
-            + ", bridge_port, web_ui_port, headscale_ip, bridge_url, health_url" $($rest)*)
+            + ", bridge_port, web_ui_port, headscale_ip, bridge_url, health_url,
+            (SELECT o.name FROM public.organizations o WHERE o.id = organization_id) AS organization_name"
+            $($rest)*)
     };
     // `agents::backups::Backup`, from `milady_sandbox_backups b`.
     (@text $query:ident $record:tt [$($text:tt)*] BACKUP_COLUMNS $($rest:tt)*) => {
@@ -116,7 +118,6 @@ macro_rules! sql {
         sql!(@text $query $record [$($text)*
             r#"u.id AS user_id, o.id AS "organization_id?",
             u.is_active AND coalesce(o.is_active, true) AS "active!",
-            lower(u.wallet_address) AS wallet_address,
             (SELECT a.role::text FROM public.admin_users a
                 WHERE lower(a.wallet_address) = lower(u.wallet_address)
                     AND a.is_active AND a.revoked_at IS NULL LIMIT 1) AS admin_role"#] $($rest)*)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::ids::AgentId;
+use crate::domain::words::words;
 
 /// Where an agent serves its pages and its health.
 pub const WEB_PORT: u16 = 2_138;
@@ -80,6 +81,27 @@ pub fn environment(owners: &Value, platform: &PlatformVariables<'_>) -> Vec<Stri
         .iter()
         .map(|(name, value)| format!("{name}={value}"));
     lines.collect()
+}
+
+words! {
+    /// What an agent runs.
+    pub enum ContainerKind {
+        /// The deployment's default image.
+        Managed = "managed",
+        /// Another image.
+        Custom = "custom",
+    }
+}
+
+impl ContainerKind {
+    /// The kind of an agent whose row names this image. An agent that has never run names none.
+    #[must_use]
+    pub fn of(image: Option<&str>, default_image: &str) -> Self {
+        match image {
+            Some(image) if image != default_image => Self::Custom,
+            _ => Self::Managed,
+        }
+    }
 }
 
 /// Images that agents may run.

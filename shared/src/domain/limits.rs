@@ -1,7 +1,16 @@
-//! Limits on how often an owner may request what costs us more than it costs the owner. Owns: the limits' names and
-//! values, and when a request exceeds one.
+//! Limits on what an owner may request: how often, where it costs us more than it costs the owner, and how large an
+//! agent's settings may be. Owns: the limits' names and values, and when a request exceeds one.
 
 use chrono::{DateTime, TimeDelta, Utc};
+
+pub const MAX_AGENT_NAME_CHARS: usize = 100;
+pub const MAX_VARIABLE_NAME_BYTES: usize = 128;
+/// Linux starts no process with an environment variable of 128 KiB or more, its name and the terminating zero
+/// included.
+pub const MAX_VARIABLE_BYTES: usize = 120_000;
+/// The agent gets its configuration in an environment variable too.
+pub const MAX_CONFIG_BYTES: usize = 100_000;
+pub const MAX_IMAGE_BYTES: usize = 255;
 
 /// A limit on requests of one kind for one agent within an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

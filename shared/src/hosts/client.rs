@@ -52,8 +52,10 @@ struct KeptConnection {
 pub struct HostKeyProbe {
     /// The key that the host proved to have. `None` if the exchange ended before that.
     pub fingerprint: Option<Fingerprint>,
-    /// Why the host cannot be used. `None` if it accepted our key.
-    pub error: Option<HostError>,
+    /// The type of that key, as OpenSSH calls it: `ssh-ed25519`.
+    pub key_type: Option<String>,
+    /// The connection if the host accepted our key, otherwise why it cannot be used.
+    pub connection: Result<Connection, HostError>,
 }
 
 impl HostClient {
@@ -129,27 +131,21 @@ impl HostClient {
         self.handshakes.load(Ordering::Relaxed)
     }
 
-    /// Connects to a host that is to be registered, and closes the connection again.
+    /// Connects to a host that is not registered. The connection is not kept.
     pub async fn probe_host_key(&self, target: &Target) -> HostKeyProbe {
         let presented = PresentedKeyCell::default();
         let connected = timeout(CONNECT_TIMEOUT, self.handshake(target, &presented)).await;
-        match connected.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into())) {
-            Ok(connection) => {
-                connection.close().await;
-                HostKeyProbe {
-                    fingerprint: Some(connection.fingerprint().clone()),
-                    error: None,
-                }
-            }
+        let connection = connected.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
+        let has_proved_key = match &connection {
+            Ok(_) => true,
             // The login comes after the key exchange: a host that refuses our key has proved its own.
-            Err(error) if error.reason() == HostReadError::AuthFailed => HostKeyProbe {
-                fingerprint: presented.get().fingerprint,
-                error: Some(error),
-            },
-            Err(error) => HostKeyProbe {
-                fingerprint: None,
-                error: Some(error),
-            },
+            Err(error) => error.reason() == HostReadError::AuthFailed,
+        };
+        let presented = presented.get();
+        HostKeyProbe {
+            fingerprint: presented.fingerprint.filter(|_| has_proved_key),
+            key_type: presented.key_type.filter(|_| has_proved_key),
+            connection,
         }
     }
 

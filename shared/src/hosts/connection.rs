@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Disconnects. Errors are ignored: the host notices a connection that is gone.
-    pub(super) async fn close(&self) {
+    pub async fn close(&self) {
         let _ = self
             .handle
             .disconnect(Disconnect::ByApplication, "", "")

@@ -11,6 +11,8 @@ use super::target::Fingerprint;
 #[derive(Clone, Debug, Default)]
 pub(super) struct PresentedKey {
     pub(super) fingerprint: Option<Fingerprint>,
+    /// As OpenSSH calls it: `ssh-ed25519`.
+    pub(super) key_type: Option<String>,
     pub(super) is_mismatch: bool,
 }
 
@@ -53,6 +55,7 @@ impl client::Handler for HostKeyCheck {
         };
         self.presented.set(PresentedKey {
             fingerprint,
+            key_type: Some(key.algorithm().to_string()),
             is_mismatch: !is_accepted,
         });
         Ok(is_accepted)

@@ -349,13 +349,18 @@ pub fn agent_health_timeout() -> Result<Duration, ConfigError> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// `DEFAULT_AGENT_IMAGE`: the image of agents that name none.
+pub fn default_image() -> Result<String, ConfigError> {
+    let default = var("DEFAULT_AGENT_IMAGE")?;
+    Ok(default.unwrap_or_else(|| "milady/agent:cloud-full-ui".to_owned()))
+}
+
 /// The images that agents may run: `DEFAULT_AGENT_IMAGE`, and those whose names begin with an entry of
 /// `AGENT_IMAGE_ALLOW` (separated by commas, `milady/` by default).
 pub fn images() -> Result<Images, ConfigError> {
-    let default = var("DEFAULT_AGENT_IMAGE")?;
     let allowed = list("AGENT_IMAGE_ALLOW")?;
     Ok(Images {
-        default: default.unwrap_or_else(|| "milady/agent:cloud-full-ui".to_owned()),
+        default: default_image()?,
         allowed: if allowed.is_empty() {
             vec!["milady/".to_owned()]
         } else {

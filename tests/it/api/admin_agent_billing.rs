@@ -196,8 +196,8 @@ fn what_is_not_valid_is_refused() {
         let (_, members_key) = world.tenant("0").await;
         check_problem(
             &change(&world, &members_key, agent, &body).await,
-            401,
-            "A wallet is required",
+            403,
+            "Only operators may do this",
         );
     });
 }

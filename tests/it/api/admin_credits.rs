@@ -78,8 +78,8 @@ fn only_super_admins_may_grant_credit() {
         let (walletless, key) = world.tenant("0").await;
         check_problem(
             &grant(&world, &key, "k", &body).await,
-            401,
-            "A wallet is required",
+            403,
+            "Only operators may do this",
         );
         for role in ["moderator", "viewer"] {
             let (tenant, key) = world.tenant("0").await;

@@ -194,8 +194,8 @@ fn what_is_not_valid_is_refused_and_changes_nothing() {
         let (_, members_key) = world.tenant("0").await;
         check_problem(
             &refund(&world, &members_key, "k", &body(json!(1))).await,
-            401,
-            "A wallet is required",
+            403,
+            "Only operators may do this",
         );
         assert_eq!(world.balance(organization).await, dec!(0.9));
     });

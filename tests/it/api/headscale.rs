@@ -385,7 +385,7 @@ fn headscale_without_address_or_key_is_not_set_up() {
                 .call_function(&network.function(), request)
                 .await
                 .status(),
-            401
+            403
         );
         assert_eq!(network.requested_paths().await, [""; 0]);
         let instance = network

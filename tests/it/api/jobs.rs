@@ -1,7 +1,10 @@
 //! `GET /api/v1/jobs/{jobId}`
 
+use chrono::TimeDelta;
 use expect_test::expect;
+use serde_json::json;
 use tests::calls::agent_path;
+use tests::suite::Request;
 use tests::world::minutes;
 use tests::{World, check, check_field_errors, check_problem, run};
 use uuid::Uuid;
@@ -47,7 +50,7 @@ fn job_shows_its_progress_until_it_ends() {
                 "updatedAt": "2026-03-01T00:00:00.000Z"
               },
               "polling": {
-                "intervalMs": 5000,
+                "intervalMs": 1000,
                 "shouldContinue": true
               },
               "success": true
@@ -93,7 +96,7 @@ fn job_shows_its_progress_until_it_ends() {
                     "updatedAt": "2026-03-01T00:00:00.000Z"
                   },
                   "polling": {
-                    "intervalMs": 5000,
+                    "intervalMs": 1000,
                     "shouldContinue": true
                   },
                   "success": true
@@ -187,5 +190,29 @@ fn unknown_foreign_and_other_jobs_are_404_and_an_invalid_id_is_400() {
             "jobId must be a UUID",
             &[("jobId", "must be a UUID")],
         );
+    });
+}
+
+#[test]
+fn new_job_is_asked_for_each_second_and_an_older_one_less_often() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        let queued = world.start(organization, agent).await.json();
+        assert_eq!(queued["polling"]["intervalMs"], json!(1000));
+        let endpoint = queued["polling"]["endpoint"].as_str().expect("an endpoint");
+        let first = world.get(&key, endpoint).await;
+        let tag = first.header("etag").expect("a tag").to_owned();
+        let ask = async |seconds| {
+            world
+                .set_clock(minutes(0) + TimeDelta::seconds(seconds))
+                .await;
+            let request = Request::new("GET", endpoint).key(&key);
+            world.call(request.header("if-none-match", &tag)).await
+        };
+        assert_eq!(ask(14).await.status(), 304);
+        let older = ask(15).await;
+        assert_eq!(older.json()["polling"]["intervalMs"], json!(5000));
     });
 }

@@ -1,11 +1,15 @@
 //! The API's routes, called through the functions' binaries.
 
 mod admin_agent_billing;
+mod admin_audit;
 mod admin_credits;
+mod admin_organizations;
 mod admin_refunds;
 mod admin_write_offs;
 mod agents;
 mod auth;
+mod billing_runs;
+mod config;
 mod containers;
 mod credits;
 mod cron;

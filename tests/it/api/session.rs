@@ -1,8 +1,9 @@
-//! `POST|DELETE /api/v1/session`
+//! `GET|POST|DELETE /api/v1/session`
 
 use expect_test::expect;
 use serde_json::json;
-use tests::suite::{ORIGIN, Request};
+use tests::privy;
+use tests::suite::{ORIGIN, PRIVY_APP_ID, Request, epoch};
 use tests::world::{hours, minutes};
 use tests::{World, check, check_problem, run};
 
@@ -33,6 +34,9 @@ fn session_cookie_authenticates_for_twelve_hours() {
               "data": {
                 "expiresAt": "2026-03-01T12:00:00.000Z",
                 "organizationId": "<1>",
+                "organizationName": "Test",
+                "serverTime": "2026-03-01T00:00:00.000Z",
+                "superAdmin": false,
                 "userId": "<2>"
               },
               "success": true
@@ -51,6 +55,73 @@ fn session_cookie_authenticates_for_twelve_hours() {
         assert_eq!(world.call(list(cookie)).await.status(), 200);
         world.set_clock(hours(12)).await;
         assert_eq!(world.call(list(cookie)).await.status(), 401);
+    });
+}
+
+fn show(cookie: &str) -> Request {
+    Request::new("GET", SESSION).header("cookie", cookie)
+}
+
+#[test]
+fn session_shows_its_caller_until_it_is_over() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let response = world.call(begin(&key)).await;
+        let header = response.header("set-cookie").expect("a cookie").to_owned();
+        let cookie = header.split(';').next().expect("the cookie");
+        world.set_clock(hours(1)).await;
+        // A page reads it without an `Origin`.
+        let shown = world.call(show(cookie)).await;
+        let mut expected = response.json();
+        expected["data"]["serverTime"] = json!("2026-03-01T01:00:00.000Z");
+        assert_eq!((shown.status(), shown.json()), (200, expected));
+        world.make_admin(organization, "super_admin").await;
+        let shown = world.call(show(cookie)).await.json();
+        assert_eq!(shown["data"]["superAdmin"], json!(true));
+        world.set_clock(hours(12)).await;
+        check_problem(
+            &world.call(show(cookie)).await,
+            401,
+            "A valid credential is required",
+        );
+    });
+}
+
+#[test]
+fn other_credentials_show_their_caller_too() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let (moderators, moderators_key) = world.tenant("5").await;
+        world.make_admin(moderators, "moderator").await;
+        let by_key = world.get(&key, SESSION).await.json();
+        assert_eq!(by_key["data"]["organizationId"], json!(organization));
+        assert_eq!(by_key["data"]["expiresAt"], json!(null));
+        let moderator = world.get(&moderators_key, SESSION).await.json();
+        assert_eq!(moderator["data"]["superAdmin"], json!(false));
+        world
+            .execute("UPDATE users SET privy_user_id = 'did:privy:x' WHERE wallet_address IS NULL")
+            .await;
+        let expiry = epoch().timestamp() + 3600;
+        let claims =
+            json!({"iss": "privy.io", "aud": PRIVY_APP_ID, "sub": "did:privy:x", "exp": expiry});
+        let token = privy::provider().sign(&claims, None);
+        let request = Request::new("GET", SESSION);
+        let by_token = request.header("authorization", &format!("Bearer {token}"));
+        let by_token = world.call(by_token).await.json();
+        assert_eq!(
+            by_token["data"]["expiresAt"],
+            json!("2026-03-01T01:00:00.000Z")
+        );
+        assert_eq!(by_token["data"]["userId"], by_key["data"]["userId"]);
+        assert_eq!(world.call(Request::new("GET", SESSION)).await.status(), 401);
+        world.execute("UPDATE users SET is_active = false").await;
+        check_problem(
+            &world.get(&key, SESSION).await,
+            403,
+            "This account is not active",
+        );
     });
 }
 

@@ -29,12 +29,12 @@ const fn case(route: &'static str, anonymous: u64, foreign: u64) -> Case {
     }
 }
 
-/// A route of super admins. The foreign user has no wallet (401), the moderator lacks the role (403).
+/// A route of super admins. It refuses other users with 403, whether or not they have a wallet.
 fn admin_case(route: &'static str, body: Value) -> Case {
     Case {
         body,
         moderator: Some(403),
-        ..case(route, 401, 401)
+        ..case(route, 401, 403)
     }
 }
 
@@ -60,6 +60,7 @@ fn cases() -> Vec<Case> {
             401,
             404,
         ),
+        case("GET /api/v1/milady/agents/{agentId}/jobs", 401, 404),
         case("GET /api/v1/milady/agents/{agentId}/backups", 401, 404),
         case("POST /api/v1/milady/agents/{agentId}/snapshot", 401, 404),
         Case {
@@ -72,6 +73,7 @@ fn cases() -> Vec<Case> {
             ..case("POST /api/v1/milady/agents/{agentId}/stream", 401, 404)
         },
         case("GET /api/v1/milady/agents/{agentId}/logs", 401, 404),
+        case("GET /api/v1/milady/config", 401, 200),
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),
@@ -114,6 +116,10 @@ fn cases() -> Vec<Case> {
             Value::Null,
         ),
         admin_case("POST /api/v1/admin/docker-nodes/sync", Value::Null),
+        admin_case(
+            "POST /api/v1/admin/docker-nodes/probe",
+            json!({"hostname": "no-such-host.invalid"}),
+        ),
         admin_case("GET /api/v1/admin/docker-containers", Value::Null),
         admin_case(
             "GET /api/v1/admin/docker-containers/{containerId}/logs",
@@ -122,6 +128,9 @@ fn cases() -> Vec<Case> {
         admin_case("POST /api/v1/admin/docker-containers/audit", Value::Null),
         admin_case("GET /api/v1/admin/infrastructure", Value::Null),
         admin_case("GET /api/v1/admin/billing/findings", Value::Null),
+        admin_case("GET /api/v1/admin/billing/runs", Value::Null),
+        admin_case("GET /api/v1/admin/audit", Value::Null),
+        admin_case("GET /api/v1/admin/organizations", Value::Null),
         admin_case(
             "POST /api/v1/admin/infrastructure/containers/actions",
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
@@ -136,6 +145,7 @@ fn cases() -> Vec<Case> {
             ..case("POST /api/v1/session", 401, 401)
         },
         case("DELETE /api/v1/session", 200, 200),
+        case("GET /api/v1/session", 401, 200),
         Case {
             body: json!({"token": "x"}),
             ..case("POST /api/auth/pair", 401, 401)

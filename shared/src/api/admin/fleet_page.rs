@@ -1,19 +1,21 @@
 //! A snapshot in pages, because Lambda returns six megabytes at most. Owns: the query parameters, what is
 //! left out, where a page ends, and the cursor. Does not own: the JSON of hosts and agents (`fleet_view`).
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::{Body, Request};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::fleet_view::FleetView;
+use super::fleet_view::{AgentView, FleetContext, FleetView};
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
-use crate::domain::ids::AgentId;
+use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::timestamp::Timestamp;
 
 /// As Lambda returns the body. The rest of its six megabytes is for the headers and for escapes of the JSON
@@ -95,6 +97,7 @@ impl FleetQuery {
         &self,
         snapshot: &FleetSnapshot,
         stale: bool,
+        context: &FleetContext,
         encoding: Encoding,
     ) -> Result<Body, Problem> {
         let is_known = |id: &String| snapshot.hosts.iter().any(|host| host.node_id == *id);
@@ -114,7 +117,7 @@ impl FleetQuery {
             });
             let agents = page.iter().filter_map(|row| match row {
                 Row::Host(_) => None,
-                Row::Agent(agent) => Some((*agent).into()),
+                Row::Agent(agent) => Some(AgentView::new(agent, context)),
             });
             let next = page.last().filter(|_| is_cut);
             let shown_incidents = incidents[..incident_count].iter();
@@ -167,6 +170,17 @@ impl FleetQuery {
         let mut rows: Vec<Row<'_>> = hosts.chain(agents).filter(is_selected).collect();
         rows.sort_by_cached_key(Row::position);
         rows
+    }
+
+    /// The organizations of the agents that an answer may hold.
+    pub(super) fn organizations(&self, snapshot: &FleetSnapshot) -> Vec<OrganizationId> {
+        if self.summary_only {
+            return Vec::new();
+        }
+        let agents = snapshot.agents.iter();
+        let selected = agents.filter(|agent| self.selects(agent.node_id.as_deref()));
+        let ids: BTreeSet<OrganizationId> = selected.map(|agent| agent.organization_id).collect();
+        ids.into_iter().collect()
     }
 
     fn selects(&self, node_id: Option<&str>) -> bool {

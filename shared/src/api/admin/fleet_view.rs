@@ -2,11 +2,14 @@
 //! with its container, and `ghostContainers` for unclaimed containers. Does not own: which part of a
 //! snapshot a response contains (`fleet_page`).
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::schema::{Always, Cursor};
 use crate::domain::agent::AgentStatus;
+use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{
     AgentReport, Alert, AlertCode, DockerHealth, FleetSnapshot, Health, HostReport, HostStatus,
     Incident, Metadata, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer,
@@ -14,6 +17,15 @@ use crate::domain::fleet::{
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
+
+/// What is shown with a snapshot that is not in it.
+#[derive(Debug, Default)]
+pub struct FleetContext {
+    /// The image of agents that name none.
+    pub default_image: String,
+    /// The names of the organizations. Those of deleted ones are missing.
+    pub organization_names: HashMap<OrganizationId, String>,
+}
 
 /// A snapshot or a page of one.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,14 +58,15 @@ pub struct FleetView<'a> {
 impl<'a> FleetView<'a> {
     /// The whole snapshot, however long.
     #[must_use]
-    pub fn of(snapshot: &'a FleetSnapshot, stale: bool) -> Self {
+    pub fn of(snapshot: &'a FleetSnapshot, stale: bool, context: &'a FleetContext) -> Self {
+        let agents = snapshot.agents.iter();
         Self {
             refreshed_at: Timestamp(snapshot.refreshed_at),
             stale,
             summary: (&snapshot.summary).into(),
             incidents: snapshot.incidents.iter().map(Into::into).collect(),
             nodes: Some(snapshot.hosts.iter().map(Into::into).collect()),
-            containers: Some(snapshot.agents.iter().map(Into::into).collect()),
+            containers: Some(agents.map(|agent| AgentView::new(agent, context)).collect()),
             truncated: false,
             cursor: None,
         }
@@ -145,6 +158,8 @@ pub(super) struct IncidentView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     container_id: Option<&'a str>,
+    /// The first of the inspections in a row that found it.
+    since: Timestamp,
 }
 
 impl<'a> From<&'a Incident> for IncidentView<'a> {
@@ -157,6 +172,7 @@ impl<'a> From<&'a Incident> for IncidentView<'a> {
             detail: &incident.detail,
             node_id: incident.node_id.as_deref(),
             container_id: incident.container_id.as_deref(),
+            since: Timestamp(incident.since),
         }
     }
 }
@@ -280,6 +296,8 @@ struct RuntimeView<'a> {
     memory_used_percent: Option<u64>,
     /// The average of the last minute, with two decimals.
     load_average: Option<String>,
+    /// The number of processors. Thresholds of the load are per processor.
+    cpu_count: Option<u64>,
     io_pressure_pct: Option<u64>,
     actual_container_count: Option<usize>,
     running_container_count: Option<usize>,
@@ -299,6 +317,7 @@ impl<'a> From<&'a HostReport> for RuntimeView<'a> {
             disk_used_percent: runtime.facts.disk_used_percent,
             memory_used_percent: runtime.facts.memory_used_percent,
             load_average: runtime.facts.load_1m_hundredths.map(format_hundredths),
+            cpu_count: runtime.facts.cpus,
             io_pressure_pct: runtime.facts.io_pressure_percent,
             actual_container_count: runtime.container_count(),
             running_container_count: runtime.running_container_count(),
@@ -343,6 +362,8 @@ pub(super) struct AgentView<'a> {
     sandbox_id: Option<&'a str>,
     agent_name: Option<&'a str>,
     organization_id: OrganizationId,
+    /// Null if the organization is deleted.
+    organization_name: Option<&'a str>,
     user_id: UserId,
     node_id: Option<&'a str>,
     container_name: Option<&'a str>,
@@ -355,6 +376,7 @@ pub(super) struct AgentView<'a> {
     /// Null if the host was not read.
     runtime_present: Option<bool>,
     docker_image: Option<&'a str>,
+    container_kind: ContainerKind,
     last_heartbeat_at: Option<Timestamp>,
     #[schemars(range(min = 0))]
     heartbeat_age_minutes: Option<i64>,
@@ -364,9 +386,13 @@ pub(super) struct AgentView<'a> {
     updated_at: Timestamp,
 }
 
-impl<'a> From<&'a AgentReport> for AgentView<'a> {
-    fn from(agent: &'a AgentReport) -> Self {
+impl<'a> AgentView<'a> {
+    pub(super) fn new(agent: &'a AgentReport, context: &'a FleetContext) -> Self {
+        let organization_name = context.organization_names.get(&agent.organization_id);
+        let image = agent.docker_image.as_deref();
         Self {
+            container_kind: ContainerKind::of(image, &context.default_image),
+            organization_name: organization_name.map(String::as_str),
             id: agent.id,
             sandbox_id: agent.sandbox_id.as_deref(),
             agent_name: agent.agent_name.as_deref(),
@@ -381,7 +407,7 @@ impl<'a> From<&'a AgentReport> for AgentView<'a> {
             runtime_state: agent.docker_state.as_deref(),
             runtime_status: agent.docker_status.as_deref(),
             runtime_present: agent.is_container_present(),
-            docker_image: agent.docker_image.as_deref(),
+            docker_image: image,
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
             heartbeat_age_minutes: agent.heartbeat_age_minutes,
             error_message: agent.error_message.as_deref(),
@@ -401,7 +427,9 @@ mod tests {
 
     fn json() -> String {
         let snapshot = FleetSnapshot::of(&example_run(), now());
-        serde_json::to_string_pretty(&FleetView::of(&snapshot, false)).expect("JSON") + "\n"
+        serde_json::to_string_pretty(&FleetView::of(&snapshot, false, &FleetContext::default()))
+            .expect("JSON")
+            + "\n"
     }
 
     #[test]

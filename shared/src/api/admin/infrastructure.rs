@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, Response};
 use sha2::{Digest, Sha256};
 
 use super::fleet_page::FleetQuery;
-use super::fleet_view::FleetView;
+use super::fleet_view::{FleetContext, FleetView};
 use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
@@ -19,6 +19,7 @@ use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::Database;
 use crate::db::clock::billing_clock;
+use crate::db::identity::organizations::organization_names;
 use crate::events::Publisher;
 
 pub const ROUTE: Route = Route {
@@ -56,7 +57,7 @@ pub const ROUTE: Route = Route {
     )
 };
 
-/// No client of hosts: the route only reads the cache.
+/// No client of hosts: the route only reads the cache and names.
 #[derive(Debug)]
 pub struct Deps {
     pub pool: Database,
@@ -64,6 +65,8 @@ pub struct Deps {
     pub cache: Cache,
     /// For requesting a refresh run.
     pub publisher: Publisher,
+    /// The image of agents that name none.
+    pub default_image: String,
 }
 
 /// Returns the cached snapshot, however old; `Age` and `stale` say how old. A stale or missing snapshot
@@ -92,7 +95,12 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
             .map_err(log_internal("response not built"));
     }
     let encoding = Encoding::of(&request);
-    let body = query.answer(snapshot, stale, encoding)?;
+    let ids = query.organizations(snapshot);
+    let context = FleetContext {
+        default_image: deps.default_image.clone(),
+        organization_names: organization_names(&mut deps.pool.statements(), &ids).await?,
+    };
+    let body = query.answer(snapshot, stale, &context, encoding)?;
     let mut response = with_headers(Response::builder(), &read, &tag);
     response = response.header("content-type", "application/json");
     if encoding == Encoding::Gzip {

@@ -1,11 +1,14 @@
-//! For super admins: the fleet, its containers, the private network, and billing as a whole.
+//! For super admins: the fleet, its containers, the private network, billing as a whole, organizations, and what
+//! operators did.
 
+pub mod audit;
 pub mod billing;
 pub mod container;
 mod fleet_page;
 pub mod fleet_view;
 pub mod headscale;
 pub mod infrastructure;
+pub mod organizations;
 
 use super::route::Route;
 
@@ -16,5 +19,8 @@ pub const ROUTES: &[Route] = &[
     container::action::ROUTE,
     infrastructure::ROUTE,
     headscale::ROUTE,
+    billing::runs::ROUTE,
     billing::findings::ROUTE,
+    audit::ROUTE,
+    organizations::ROUTE,
 ];

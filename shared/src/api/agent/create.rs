@@ -19,6 +19,10 @@ use crate::db::agents::records::NewAgent;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{API_TOKEN, Images};
 use crate::domain::ids::{AgentId, CharacterId};
+use crate::domain::limits::{
+    MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_IMAGE_BYTES, MAX_VARIABLE_BYTES,
+    MAX_VARIABLE_NAME_BYTES,
+};
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
 use crate::invocation::Invocation;
@@ -71,7 +75,7 @@ const fn agent_link(
 #[schemars(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which `Fields` reads")]
 struct AgentCreateRequest {
-    #[schemars(with = "PlainText", extend("minLength" = 1, "maxLength" = MAX_NAME_CHARS))]
+    #[schemars(with = "PlainText", extend("minLength" = 1, "maxLength" = MAX_AGENT_NAME_CHARS))]
     agent_name: String,
     /// The character that the agent plays. It must belong to the organization.
     character_id: Option<CharacterId>,
@@ -108,14 +112,6 @@ pub struct Deps {
 
 /// Configuration keys with this prefix belong to the platform. Those of a client are dropped.
 const RESERVED_PREFIX: &str = "__milady";
-const MAX_NAME_CHARS: usize = 100;
-const MAX_VARIABLE_NAME_BYTES: usize = 128;
-/// Linux starts no process with an environment variable of 128 KiB or more, its name and the terminating zero
-/// included.
-const MAX_VARIABLE_BYTES: usize = 120_000;
-/// The agent gets its configuration in an environment variable too.
-const MAX_CONFIG_BYTES: usize = 100_000;
-const MAX_IMAGE_BYTES: usize = 255;
 
 /// # Errors
 /// 400, 401, 402, 403, 404 if the character is unknown, 409, 415, 422, 503.
@@ -146,7 +142,9 @@ pub async fn handle(
 
 fn read(mut fields: Fields, images: &Images) -> Result<NewAgent, Problem> {
     let rule = "must be 1 to 100 characters without control characters, not all blank";
-    let name = fields.text("agentName", rule, |text| is_line(text, MAX_NAME_CHARS));
+    let name = fields.text("agentName", rule, |text| {
+        is_line(text, MAX_AGENT_NAME_CHARS)
+    });
     let character_id = fields.optional_identifier("characterId");
     let config = config(&mut fields);
     let environment = environment(&mut fields);

@@ -2,7 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 
-use super::view::AgentDetail;
+use super::view::{AgentDetail, ViewContext};
 use crate::api::auth::Auth;
 use crate::api::problem::Problem;
 use crate::api::response::Data;
@@ -29,6 +29,8 @@ pub struct Deps {
     pub auth: Auth,
     /// For agents without a price of their own.
     pub prices: Prices,
+    /// The image of agents that name none.
+    pub default_image: String,
     /// Agents are reached at `https://<id>.<domain>`. `None` if they have no public address.
     pub domain: Option<String>,
 }
@@ -36,13 +38,19 @@ pub struct Deps {
 /// # Errors
 /// 400, 401, 403, 404, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+    let caller = authenticated.caller;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let mut conn = deps.pool.statements();
     let record = agent_find(&mut conn, agent).await?;
     drop(conn);
     let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let domain = deps.domain.as_deref();
-    let data = AgentDetail::new(record, &deps.prices, domain, caller.is_super_admin);
+    let context = ViewContext {
+        prices: &deps.prices,
+        default_image: &deps.default_image,
+        now: authenticated.now,
+    };
+    let data = AgentDetail::new(record, context, domain, caller.is_super_admin);
     list::respond(&request, &Data::new(data))
 }

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::job::view::NEW_JOB_INTERVAL_MS;
 use crate::api::schema::Succeeded;
 use crate::domain::ids::JobId;
 
-const POLLING_INTERVAL_MS: u32 = 5_000;
 /// A usual start takes this long.
 const EXPECTED_DURATION_MS: u32 = 90_000;
 
@@ -18,7 +18,8 @@ pub(super) struct Polling {
         pattern = "^/api/v1/jobs/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
     ))]
     endpoint: String,
-    #[schemars(extend("const" = POLLING_INTERVAL_MS))]
+    /// Until the job itself says otherwise.
+    #[schemars(extend("const" = NEW_JOB_INTERVAL_MS))]
     interval_ms: u32,
     #[schemars(extend("const" = EXPECTED_DURATION_MS))]
     expected_duration_ms: u32,
@@ -28,7 +29,7 @@ impl Polling {
     pub(super) fn of(job_id: JobId) -> Self {
         Self {
             endpoint: format!("/api/v1/jobs/{job_id}"),
-            interval_ms: POLLING_INTERVAL_MS,
+            interval_ms: NEW_JOB_INTERVAL_MS,
             expected_duration_ms: EXPECTED_DURATION_MS,
         }
     }

@@ -7,6 +7,7 @@ pub mod create;
 pub mod delete;
 pub mod get;
 mod job;
+pub mod jobs;
 pub mod list;
 pub mod logs;
 pub mod pair;
@@ -35,6 +36,7 @@ pub const ROUTES: &[Route] = &[
     resume::ROUTE,
     suspend::ROUTE,
     snapshot::ROUTE,
+    jobs::ROUTE,
     backups::ROUTE,
     restore::ROUTE,
     bridge::ROUTE,

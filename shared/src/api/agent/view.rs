@@ -1,5 +1,6 @@
 //! An agent in JSON. Owns: the fields that lists and single agents share.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -7,15 +8,26 @@ use crate::api::response::number;
 use crate::api::schema::AgentUrl;
 use crate::db::agents::records::AgentRecord;
 use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
-use crate::domain::ids::AgentId;
+use crate::domain::container::ContainerKind;
+use crate::domain::fleet::silent_since;
+use crate::domain::ids::{AgentId, JobId};
 use crate::domain::job::{JobKind, JobVerb};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
 
+/// What agents are shown with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ViewContext<'a> {
+    /// For agents without a price of their own.
+    pub(super) prices: &'a Prices,
+    pub(super) default_image: &'a str,
+    pub(super) now: DateTime<Utc>,
+}
+
 // Clients know the token's fields in snake case.
 /// An agent in a list.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentSummary {
     id: AgentId,
@@ -24,6 +36,8 @@ pub(super) struct AgentSummary {
     database_status: DatabaseStatus,
     last_backup_at: Option<Timestamp>,
     last_heartbeat_at: Option<Timestamp>,
+    /// The last heartbeat of a running agent that has had none for five minutes or longer; null for every other agent.
+    silent_since: Option<Timestamp>,
     error_message: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -42,7 +56,11 @@ pub(super) struct AgentSummary {
     scheduled_shutdown_at: Option<Timestamp>,
     /// What the active job does with the agent.
     pending_action: Option<JobVerb>,
+    /// The active job.
+    pending_job_id: Option<JobId>,
     docker_image: Option<String>,
+    /// `managed` if the agent runs the default image.
+    container_kind: ContainerKind,
 }
 
 /// A single agent.
@@ -53,6 +71,8 @@ pub(super) struct AgentDetail {
     summary: AgentSummary,
     #[schemars(range(min = 0))]
     error_count: i32,
+    /// The names of the agent's environment variables, with those that the platform has made. The values are never shown.
+    environment_names: Vec<String>,
     /// Null if the agent has no public address.
     #[schemars(with = "Option<AgentUrl>")]
     bridge_url: Option<String>,
@@ -71,18 +91,23 @@ struct OperatorFields {
 }
 
 impl AgentSummary {
-    pub(super) fn new(agent: AgentRecord, prices: &Prices) -> Self {
+    pub(super) fn new(agent: AgentRecord, context: ViewContext<'_>) -> Self {
+        let status = AgentStatus::parse_or_unknown(&agent.status);
+        let silent_since = silent_since(status, agent.last_heartbeat_at, context.now);
+        let container_kind =
+            ContainerKind::of(agent.docker_image.as_deref(), context.default_image);
         let pending = agent.pending_job.as_deref().and_then(JobKind::parse);
         let total_billed = agent.total_billed();
-        let rate = agent.hourly_rate.unwrap_or(prices.running_hourly);
+        let rate = agent.hourly_rate.unwrap_or(context.prices.running_hourly);
         Self {
             id: agent.id,
             agent_name: agent.agent_name,
-            status: AgentStatus::parse_or_unknown(&agent.status),
+            status,
             database_status: DatabaseStatus::parse(&agent.database_status)
                 .unwrap_or(DatabaseStatus::Unknown),
             last_backup_at: agent.last_backup_at.map(Timestamp),
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
+            silent_since: silent_since.map(Timestamp),
             error_message: agent.error_message,
             created_at: Timestamp(agent.created_at),
             updated_at: Timestamp(agent.updated_at),
@@ -97,27 +122,38 @@ impl AgentSummary {
             total_billed,
             scheduled_shutdown_at: agent.scheduled_shutdown_at.map(Timestamp),
             pending_action: pending.map(JobKind::verb),
+            pending_job_id: agent.pending_job_id.filter(|_| pending.is_some()),
             docker_image: agent.docker_image,
+            container_kind,
+        }
+    }
+
+    /// Without what changes every minute and tells a client nothing new: a heartbeat that comes in time.
+    pub(super) fn version(&self) -> Self {
+        Self {
+            last_heartbeat_at: None,
+            ..self.clone()
         }
     }
 }
 
 impl AgentDetail {
     pub(super) fn new(
-        agent: AgentRecord,
-        prices: &Prices,
+        mut agent: AgentRecord,
+        context: ViewContext<'_>,
         domain: Option<&str>,
         is_super_admin: bool,
     ) -> Self {
         let address = address(&agent, domain);
         Self {
             error_count: agent.error_count,
+            environment_names: agent.environment_names.take().unwrap_or_default(),
             health_url: address.clone(),
             bridge_url: address,
             operator_fields: is_super_admin.then(|| OperatorFields {
                 node_id: agent.node_id.clone(),
             }),
-            summary: AgentSummary::new(agent, prices),
+            summary: AgentSummary::new(agent, context),
         }
     }
 }

@@ -74,6 +74,10 @@ impl Claims {
                 .nbf
                 .is_none_or(|not_before| not_before <= now + LEEWAY_SECONDS)
     }
+
+    pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_secs(self.exp)
+    }
 }
 
 impl PrivyKey {

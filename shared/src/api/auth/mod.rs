@@ -4,6 +4,7 @@
 mod jwt;
 mod session;
 
+use chrono::{DateTime, Utc};
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
@@ -36,8 +37,6 @@ pub struct Caller {
     pub user_id: UserId,
     /// Every query on tenant data is limited to this organization.
     pub organization_id: OrganizationId,
-    /// Whether the user has a wallet. Only a user with a wallet can be an admin.
-    pub has_wallet: bool,
     pub is_super_admin: bool,
 }
 
@@ -50,6 +49,24 @@ impl Caller {
             agent_id,
         }
     }
+}
+
+/// A caller, and for how long their credential is valid.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    pub caller: Caller,
+    /// `None` for an API key, which is valid until it is revoked or expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The time of billing's clock.
+    pub now: DateTime<Utc>,
+}
+
+/// A caller who has just got a session.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    pub authenticated: Authenticated,
+    /// The `Set-Cookie` header.
+    pub cookie: String,
 }
 
 enum Credential {
@@ -66,7 +83,11 @@ impl Auth {
     /// # Errors
     /// 401 without a valid credential; 403 if user or organization is inactive, or if a request that changes
     /// something comes by cookie from a foreign origin; 503 if the database cannot be reached.
-    pub async fn caller(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
+    pub async fn authenticate(
+        &self,
+        pool: &Database,
+        request: &Request,
+    ) -> Result<Authenticated, Problem> {
         let (credential, is_cookie) = self.credential(request.headers()).await?;
         if is_cookie && !is_read(request.method()) {
             self.check_origin(request)?;
@@ -75,28 +96,30 @@ impl Auth {
         let principal = find(&mut conn, &credential)
             .await?
             .ok_or_else(unauthorized)?;
-        let Some(organization_id) = principal.organization_id.filter(|_| principal.active) else {
-            return Err(Problem::forbidden("This account is not active"));
-        };
+        let caller = caller_of(&principal)?;
         tracing::Span::current().record("caller", field::display(principal.user_id));
         touch(&mut conn, &principal).await;
-        Ok(Caller {
-            user_id: principal.user_id,
-            organization_id,
-            has_wallet: principal.wallet_address.is_some(),
-            is_super_admin: principal.admin_role.as_deref() == Some("super_admin"),
+        Ok(Authenticated {
+            caller,
+            expires_at: credential.expires_at(),
+            now: principal.now,
         })
+    }
+
+    /// [`Self::authenticate`], for those who need not know more than who is calling.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn caller(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
+        Ok(self.authenticate(pool, request).await?.caller)
     }
 
     /// Authenticates a caller who must be a super admin.
     ///
     /// # Errors
-    /// 401 without a valid credential or without a wallet, 403 for any other caller.
+    /// 401 without a valid credential, 403 for any other caller.
     pub async fn super_admin(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
         let caller = self.caller(pool, request).await?;
-        if !caller.has_wallet {
-            return Err(Problem::unauthorized("A wallet is required"));
-        }
         if !caller.is_super_admin {
             return Err(Problem::forbidden("Only operators may do this"));
         }
@@ -123,19 +146,24 @@ impl Auth {
     /// # Errors
     /// 401 if the key is not valid, 403 if the account is inactive, 503 if there is no secret to sign with or the
     /// database cannot be reached.
-    pub async fn begin_session(&self, pool: &Database, key: &str) -> Result<Session, Problem> {
+    pub async fn begin_session(&self, pool: &Database, key: &str) -> Result<SignedIn, Problem> {
         let secret = self.session.as_ref();
         let secret = secret.ok_or_else(|| Problem::not_configured("Sessions are not set up"))?;
         let hash = key_hash(key).ok_or_else(unauthorized)?;
         let mut conn = pool.statements();
         let principal = find(&mut conn, &Credential::Key(hash)).await?;
         let principal = principal.ok_or_else(unauthorized)?;
-        let (Some(organization_id), Some(key), true) =
-            (principal.organization_id, principal.key, principal.active)
-        else {
-            return Err(Problem::forbidden("This account is not active"));
-        };
-        secret.begin(key.id, principal.user_id, organization_id, principal.now)
+        let caller = caller_of(&principal)?;
+        let key = principal.key.ok_or_else(unauthorized)?;
+        let session = secret.begin(key.id, principal.now)?;
+        Ok(SignedIn {
+            authenticated: Authenticated {
+                caller,
+                expires_at: Some(session.expires_at),
+                now: principal.now,
+            },
+            cookie: session.cookie,
+        })
     }
 
     /// The request's credential, and whether it is a cookie.
@@ -164,6 +192,29 @@ impl Auth {
         let privy = self.privy.as_ref().ok_or_else(unauthorized)?;
         privy.verify(token).await?.ok_or_else(unauthorized)
     }
+}
+
+impl Credential {
+    fn expires_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Key(_) => None,
+            Self::Token(claims) => claims.expires_at(),
+            Self::Session(claims) => claims.expires_at(),
+        }
+    }
+}
+
+/// # Errors
+/// 403 if user or organization is inactive.
+fn caller_of(principal: &Principal) -> Result<Caller, Problem> {
+    let organization_id = principal.organization_id.filter(|_| principal.active);
+    let organization_id =
+        organization_id.ok_or_else(|| Problem::forbidden("This account is not active"))?;
+    Ok(Caller {
+        user_id: principal.user_id,
+        organization_id,
+        is_super_admin: principal.admin_role.as_deref() == Some("super_admin"),
+    })
 }
 
 /// Reads what a credential stands for. `None` if the credential is not valid now.

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde::{Deserialize, Serialize};
 
 use crate::api::problem::{Problem, log_internal};
-use crate::domain::ids::{ApiKeyId, OrganizationId, UserId};
+use crate::domain::ids::ApiKeyId;
 use crate::failure::Cause;
 
 /// Browsers accept a cookie with the prefix `__Host-` only over https, and only without a domain.
@@ -26,8 +26,6 @@ impl std::fmt::Debug for SessionSecret {
 
 #[derive(Clone, Debug)]
 pub struct Session {
-    pub user_id: UserId,
-    pub organization_id: OrganizationId,
     pub expires_at: DateTime<Utc>,
     /// The `Set-Cookie` header.
     pub cookie: String,
@@ -50,6 +48,10 @@ impl Claims {
     pub(super) fn is_valid_at(&self, now: DateTime<Utc>) -> bool {
         self.exp > now.timestamp()
     }
+
+    pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_secs(self.exp)
+    }
 }
 
 impl SessionSecret {
@@ -59,13 +61,7 @@ impl SessionSecret {
         (secret.len() >= MIN_SECRET_BYTES).then(|| Self(secret.into_bytes()))
     }
 
-    pub(super) fn begin(
-        &self,
-        key_id: ApiKeyId,
-        user_id: UserId,
-        organization_id: OrganizationId,
-        now: DateTime<Utc>,
-    ) -> Result<Session, Problem> {
+    pub(super) fn begin(&self, key_id: ApiKeyId, now: DateTime<Utc>) -> Result<Session, Problem> {
         let expires_at = now + LIFETIME;
         let claims = Claims {
             sub: key_id,
@@ -76,8 +72,6 @@ impl SessionSecret {
         let token = encode(&Header::new(Algorithm::HS256), &claims, &key);
         let token = token.map_err(log_internal("session cookie not signed"))?;
         Ok(Session {
-            user_id,
-            organization_id,
             expires_at,
             cookie: set_cookie(&token, LIFETIME),
         })

@@ -1,9 +1,9 @@
 //! The parameters `from` and `to` of credit's lists. Owns: their form and their defaults.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use lambda_http::Request;
 
-use crate::api::list;
+use crate::api::filter::time;
 use crate::api::problem::Problem;
 use crate::api::route::Parameter;
 use crate::api::schema::TimeText;
@@ -56,59 +56,5 @@ fn ordered(period: Period) -> Result<Period, Problem> {
         Ok(period)
     } else {
         Err(Problem::field("from", "must be before `to`"))
-    }
-}
-
-fn time(request: &Request, name: &'static str) -> Result<Option<DateTime<Utc>>, Problem> {
-    let Some(text) = list::parameter(request, name) else {
-        return Ok(None);
-    };
-    let time = parse(&text);
-    time.map(Some).ok_or_else(|| {
-        Problem::field(
-            name,
-            "must be a time like 2026-11-01T00:00:00Z or a day like 2026-11-01",
-        )
-    })
-}
-
-/// A time of the years 1900 to 9999.
-fn parse(text: &str) -> Option<DateTime<Utc>> {
-    let time = if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        time.to_utc()
-    } else {
-        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-        day.and_time(NaiveTime::MIN).and_utc()
-    };
-    Some(time).filter(|time| Period::ever().contains(*time))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_days_of_the_years_1900_to_9999_are_accepted() {
-        for (text, expected) in [
-            ("2026-11-01T10:20:30Z", Some("2026-11-01T10:20:30Z")),
-            (
-                "2026-11-01T10:20:30.123456Z",
-                Some("2026-11-01T10:20:30.123456Z"),
-            ),
-            ("2026-11-01T10:20:30+02:00", Some("2026-11-01T08:20:30Z")),
-            ("2026-11-01", Some("2026-11-01T00:00:00Z")),
-            ("1900-01-01", Some("1900-01-01T00:00:00Z")),
-            ("9999-12-31", Some("9999-12-31T00:00:00Z")),
-            ("1899-12-31", None),
-            ("10000-01-01", None),
-            ("+12026-11-01", None),
-            ("2026-02-30", None),
-            ("2026-11-01T10:20", None),
-            ("yesterday", None),
-            ("", None),
-        ] {
-            let expected = expected.map(|text| text.parse::<DateTime<Utc>>().expect("a time"));
-            assert_eq!(parse(text), expected, "{text}");
-        }
     }
 }

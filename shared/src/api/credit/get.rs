@@ -3,12 +3,13 @@
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::api::deps::PriceDeps;
 use crate::api::problem::Problem;
-use crate::api::response;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::{Number, Succeeded};
+use crate::api::{list, response};
 use crate::app::credit::summary::{CreditSummary, credit_summary};
 use crate::db::agents::billing::SuspendedAgent;
 use crate::domain::billing::UnpaidBackups;
@@ -19,8 +20,10 @@ use crate::domain::timestamp::Timestamp;
 pub const ROUTE: Route = Route {
     responses: &[ResponseKind::json::<CreditResponse>(
         200,
-        "The credit. The balance is also at the top level, where older clients read it.",
-    )],
+        "The credit. The balance is also at the top level, where older clients read it. The `ETag` does not change with \
+         `hoursLeft`: `emptyAt` says the same.",
+    )
+    .with_etag()],
     refusals: &[404],
     ..Route::get(
         "credit-get",
@@ -95,6 +98,25 @@ impl From<(SuspendedAgent, UnpaidBackups)> for UnpaidBackupsJson {
     }
 }
 
+impl CreditResponse {
+    /// What a client must not miss, as JSON; the `ETag` is that of this. Times of the forecast differ by a second from
+    /// one response to the next.
+    fn version(&self) -> Value {
+        let minute = |at: Option<Timestamp>| at.map(|at| (at.0.timestamp() + 30) / 60);
+        let credit = &self.data;
+        json!([
+            credit.balance,
+            credit.owed,
+            credit.burn_per_hour,
+            minute(credit.low_at),
+            minute(credit.empty_at),
+            credit.required_for_next_agent,
+            credit.scheduled_shutdowns,
+            credit.unpaid_backups,
+        ])
+    }
+}
+
 impl From<CreditSummary> for CreditJson {
     fn from(summary: CreditSummary) -> Self {
         let forecast = summary.forecast;
@@ -132,5 +154,5 @@ pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>
         balance: data.balance,
         data,
     };
-    response::with_status(200, &body)
+    list::respond_versioned(&request, &body, &body.version())
 }

@@ -3,7 +3,7 @@
 pub mod charges;
 mod cursors;
 mod fields;
-mod filters;
+pub mod filters;
 pub mod get;
 pub mod grant;
 pub mod history;

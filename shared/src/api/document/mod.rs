@@ -273,8 +273,7 @@ impl Builder {
 fn description(route: &Route) -> String {
     match route.caller {
         CallerKind::SuperAdmin => {
-            let rule =
-                "For super admins. A caller without a wallet gets 401, any other caller 403.";
+            let rule = "For super admins. Any other caller gets 403.";
             format!("{rule} {}", route.description)
                 .trim_end()
                 .to_owned()

@@ -3,6 +3,7 @@
 pub mod get;
 pub mod run;
 pub mod sweep;
+pub(in crate::api) mod view;
 
 use super::route::Route;
 

@@ -11,6 +11,8 @@ use crate::hosts::Fingerprint;
 pub(super) const NODE_ID_RULE: &str = "must be 1 to 64 letters, digits, dots, dashes and underscores, \
     begin with a letter or a digit, and not be 'sync'";
 pub(super) const HOSTNAME_RULE: &str = "must be a host name or an IP address";
+pub(super) const DEFAULT_SSH_PORT: u16 = 22;
+pub(super) const DEFAULT_SSH_USER: &str = "root";
 /// A host has ports for this many agents.
 pub(super) const MAX_CAPACITY: i32 = 1000;
 const MAX_METADATA_BYTES: usize = 16_384;

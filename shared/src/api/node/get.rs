@@ -4,7 +4,7 @@ use lambda_http::{Body, Request, Response};
 
 use super::path::node_id;
 use super::view::{HostAgentJson, HostDetailJson, HostJson};
-use crate::api::deps::DatabaseDeps;
+use crate::api::deps::ImageDeps;
 use crate::api::list;
 use crate::api::problem::Problem;
 use crate::api::response::Data;
@@ -30,7 +30,7 @@ pub const ROUTE: Route = Route {
 
 /// # Errors
 /// 401, 403, 404, 503.
-pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &ImageDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;
     let mut conn = deps.pool.statements();
@@ -38,9 +38,13 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     let node = node.ok_or_else(|| Problem::not_found("Node not found"))?;
     let agents = host_agents_of_any_organization(&mut conn, &node_id).await?;
     drop(conn);
+    let agents = agents
+        .into_iter()
+        .map(|agent| HostAgentJson::new(agent, &deps.default_image));
     let data = HostDetailJson {
+        host_key_fingerprint: node.host_key_fingerprint.clone(),
         node: HostJson::new(node),
-        containers: agents.into_iter().map(HostAgentJson::new).collect(),
+        containers: agents.collect(),
     };
     list::respond(&request, &Data::new(data))
 }

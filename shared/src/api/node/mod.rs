@@ -6,6 +6,7 @@ mod fields;
 pub mod get;
 pub mod list;
 mod path;
+pub mod probe;
 pub mod register;
 pub mod remove;
 pub mod sync;
@@ -16,6 +17,7 @@ use super::route::Route;
 
 pub const ROUTES: &[Route] = &[
     list::ROUTE,
+    probe::ROUTE,
     register::ROUTE,
     get::ROUTE,
     update::ROUTE,

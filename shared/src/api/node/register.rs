@@ -75,8 +75,6 @@ struct NodeRegisterRequest {
     host_key_fingerprint: Option<HostKeyFingerprint>,
 }
 
-const DEFAULT_SSH_PORT: u16 = 22;
-const DEFAULT_SSH_USER: &str = "root";
 const DEFAULT_CAPACITY: i32 = 8;
 
 /// Connects to the host once, to learn its key. A host that cannot be reached is registered with a warning.
@@ -111,8 +109,8 @@ fn read(mut body: Fields) -> Result<NewHost, Problem> {
     Ok(NewHost {
         node_id: node_id.unwrap_or_default(),
         hostname: hostname.unwrap_or_default(),
-        ssh_port: ssh_port.unwrap_or(DEFAULT_SSH_PORT),
-        ssh_user: ssh_user.unwrap_or_else(|| DEFAULT_SSH_USER.to_owned()),
+        ssh_port: ssh_port.unwrap_or(fields::DEFAULT_SSH_PORT),
+        ssh_user: ssh_user.unwrap_or_else(|| fields::DEFAULT_SSH_USER.to_owned()),
         capacity: capacity.unwrap_or(DEFAULT_CAPACITY),
         host_key_fingerprint,
     })

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::db::agents::operator::OperatorAgent;
 use crate::db::hosts::registry::HostRecord;
 use crate::domain::agent::AgentStatus;
+use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{HostStatus, redact_addresses, redact_secrets};
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
@@ -81,6 +82,8 @@ pub(super) struct RegisteredHostJson {
 pub(super) struct HostDetailJson {
     #[serde(flatten)]
     pub(super) node: HostJson,
+    /// The fingerprint of the pinned key; null if none is pinned.
+    pub(super) host_key_fingerprint: Option<String>,
     /// The agents whose rows name the host, those with a container on it first. The volume of a stopped agent may be
     /// on the host.
     #[schemars(length(max = 1_000))]
@@ -95,6 +98,7 @@ pub(super) struct HostAgentJson {
     id: AgentId,
     sandbox_id: Option<String>,
     organization_id: OrganizationId,
+    organization_name: Option<String>,
     user_id: UserId,
     agent_name: Option<String>,
     status: AgentStatus,
@@ -102,6 +106,7 @@ pub(super) struct HostAgentJson {
     bridge_port: Option<i32>,
     web_ui_port: Option<i32>,
     docker_image: Option<String>,
+    container_kind: ContainerKind,
     last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
     error_count: i32,
@@ -110,18 +115,20 @@ pub(super) struct HostAgentJson {
 }
 
 impl HostAgentJson {
-    pub(super) fn new(agent: OperatorAgent) -> Self {
+    pub(super) fn new(agent: OperatorAgent, default_image: &str) -> Self {
         let error = agent.error_message.as_deref();
         Self {
             id: agent.id,
             sandbox_id: agent.sandbox_id,
             organization_id: agent.organization_id,
+            organization_name: agent.organization_name,
             user_id: agent.user_id,
             agent_name: agent.agent_name,
             status: AgentStatus::parse_or_unknown(&agent.status),
             container_name: agent.container_name,
             bridge_port: agent.bridge_port,
             web_ui_port: agent.web_ui_port,
+            container_kind: ContainerKind::of(agent.docker_image.as_deref(), default_image),
             docker_image: agent.docker_image,
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
             error_message: error.map(redact_addresses),

@@ -3,6 +3,7 @@
 pub mod grant;
 pub mod history;
 mod locked;
+pub mod organizations;
 pub mod refund;
 pub mod summary;
 pub mod usage;

@@ -166,7 +166,10 @@ impl Run<'_> {
             }
         }
         let now = self.clock.now();
-        let snapshot = FleetSnapshot::of(&reading, now);
+        let mut snapshot = FleetSnapshot::of(&reading, now);
+        if let Some(previous) = &previous {
+            snapshot.continue_incidents(&previous.snapshot);
+        }
         let cache = self.deps.cache;
         if !cache
             .snapshot_write(lease, &snapshot, began_at, now)

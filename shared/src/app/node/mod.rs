@@ -1,6 +1,7 @@
 //! What operators do with hosts: one file per use case.
 
 pub mod check;
+pub mod probe;
 pub mod register;
 pub mod remove;
 pub mod sync;

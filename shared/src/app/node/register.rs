@@ -108,8 +108,12 @@ async fn probe(hosts: &HostClient, node: &mut NewHost) -> Result<Option<String>,
         info!(node.id = node.node_id, "host key pinned at registration");
         node.host_key_fingerprint = Some(fingerprint.to_string());
     }
-    let Some(error) = probe.error else {
-        return Ok(None);
+    let error = match probe.connection {
+        Ok(connection) => {
+            connection.close().await;
+            return Ok(None);
+        }
+        Err(error) => error,
     };
     match error.reason() {
         HostReadError::AddressRefused => Err(ADDRESS_REFUSED),

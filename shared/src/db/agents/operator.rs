@@ -14,6 +14,7 @@ pub struct OperatorAgent {
     pub id: AgentId,
     pub sandbox_id: Option<String>,
     pub organization_id: OrganizationId,
+    pub organization_name: Option<String>,
     pub user_id: UserId,
     pub agent_name: Option<String>,
     pub status: String,

@@ -9,8 +9,9 @@ use sqlx::types::Json;
 
 use crate::db::page::PagePosition;
 use crate::db::session::Connection;
+use crate::domain::agent::AgentStatus;
 use crate::domain::billing::worth;
-use crate::domain::ids::{AgentId, AgentRef, CharacterId, OrganizationId, UserId};
+use crate::domain::ids::{AgentId, AgentRef, CharacterId, JobId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
 use crate::domain::money::Money;
 
@@ -43,8 +44,12 @@ pub struct AgentRecord {
     pub node_id: Option<String>,
     /// Whether the agent has an address on its host.
     pub reachable: bool,
-    /// The type of the active job for the agent; a deletion takes precedence over other jobs.
+    /// The active job for the agent; a deletion takes precedence over other jobs.
+    pub pending_job_id: Option<JobId>,
+    /// Its type.
     pub pending_job: Option<String>,
+    /// The names of the agent's environment variables. `None` in lists.
+    pub environment_names: Option<Vec<String>>,
 }
 
 /// A part of a span that is charged and that no daily statement has counted.
@@ -68,9 +73,10 @@ impl AgentRecord {
     }
 }
 
-/// Selects [`AgentRecord`]s of an organization. The literal ends the WHERE clause; its arguments begin with `$4`.
+/// Selects [`AgentRecord`]s of an organization. The first literal makes their `environment_names`. The second ends the
+/// WHERE clause; its arguments begin with `$4`.
 macro_rules! select_agent_records {
-    ($condition:tt, $organization_id:expr, $($arguments:tt)*) => {
+    ($environment_names:tt, $condition:tt, $organization_id:expr, $($arguments:tt)*) => {
         sql!(query_as!(
             AgentRecord,
             r#"SELECT a.id, a.agent_name, a.status, a.database_status, a.last_backup_at,
@@ -84,11 +90,15 @@ macro_rules! select_agent_records {
                 nullif(a.total_billed, 'NaN') AS stated_total,
                 u.unstated AS "unstated: Json<Vec<UnstatedUsage>>", a.scheduled_shutdown_at,
                 a.docker_image, a.node_id, a.bridge_url IS NOT NULL AS "reachable!",
-                (SELECT j.type FROM public.jobs j
-                    WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
-                + " AND j.type = ANY($2) AND j.type" + HAS_KIND_PREFIX + " AND " + JOB_IS_FOR_AGENT
-                + r#" ORDER BY j.type = $3 DESC, j.created_at LIMIT 1) AS "pending_job?"
+                pending.id AS "pending_job_id?: JobId", pending.type AS "pending_job?", "#
+            + $environment_names + r#" AS environment_names
             FROM public.milady_sandboxes a
+            LEFT JOIN LATERAL (
+                SELECT j.id, j.type FROM public.jobs j
+                WHERE j.organization_id = $1 AND j.status IN "# + ACTIVE_STATUSES
+            + " AND j.type = ANY($2) AND j.type" + HAS_KIND_PREFIX + " AND " + JOB_IS_FOR_AGENT
+            + r#" ORDER BY j.type = $3 DESC, j.created_at LIMIT 1
+            ) AS pending ON true
             LEFT JOIN (
                 SELECT s.agent_id, jsonb_agg(jsonb_build_object('hourly_rate', s.hourly_rate::text,
                     'start', coalesce(s.stated_through, s.started_at),
@@ -105,22 +115,54 @@ macro_rules! select_agent_records {
     };
 }
 
+/// Which of an organization's agents are listed; `None` does not limit the list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AgentSelection {
+    pub status: Option<AgentStatus>,
+    /// Only agents whose row, backups or jobs have changed since. A heartbeat is no change.
+    pub changed_since: Option<DateTime<Utc>>,
+}
+
 /// One page of an organization's agents, newest first, after a position.
 pub async fn agents_page(
     conn: &mut Connection,
     organization_id: OrganizationId,
+    selection: AgentSelection,
     after: Option<PagePosition>,
     limit: i64,
 ) -> sqlx::Result<Vec<AgentRecord>> {
     select_agent_records!(
+        "NULL::text[]",
         "AND ($4::timestamptz IS NULL OR (a.created_at, a.id) < ($4, $5))
+            AND ($7::text IS NULL OR a.status = $7)
+            AND ($8::timestamptz IS NULL OR a.updated_at >= $8 OR a.last_backup_at >= $8 OR EXISTS (
+                SELECT FROM public.jobs j WHERE j.organization_id = $1 AND j.agent_id = a.id
+                    AND j.class IS NOT NULL AND j.updated_at >= $8 AT TIME ZONE 'UTC'))
         ORDER BY a.created_at DESC, a.id DESC LIMIT $6",
         organization_id.uuid(),
         after.map(|position| position.created_at),
         after.map(|position| position.id),
-        limit
+        limit,
+        selection.status.map(AgentStatus::as_str),
+        selection.changed_since
     )
     .fetch_all(conn)
+    .await
+}
+
+/// How many agents an organization has, with this status if one is given.
+pub async fn agents_count(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    status: Option<AgentStatus>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM public.milady_sandboxes
+        WHERE organization_id = $1 AND ($2::text IS NULL OR status = $2)"#,
+        organization_id.uuid(),
+        status.map(AgentStatus::as_str)
+    )
+    .fetch_one(conn)
     .await
 }
 
@@ -129,6 +171,8 @@ pub async fn agent_find(
     agent: AgentRef,
 ) -> sqlx::Result<Option<AgentRecord>> {
     select_agent_records!(
+        "CASE jsonb_typeof(a.environment_vars) WHEN 'object' THEN ARRAY(
+            SELECT name FROM jsonb_object_keys(a.environment_vars) AS name ORDER BY name) END",
         "AND a.id = $4",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()

@@ -1,10 +1,12 @@
-//! `billing_runs`: one row per billing run. Owns: recording it.
+//! `billing_runs`: one row per billing run. Owns: recording it, and the list of runs.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::db::session::Connection;
+use crate::domain::ids::OrganizationId;
 
 /// The figures of a billing run.
 #[derive(Clone, Debug, Default)]
@@ -78,4 +80,76 @@ pub async fn run_finish(
     )
     .fetch_one(conn)
     .await
+}
+
+/// A billing run as it was recorded.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    pub id: i64,
+    pub period_end: DateTime<Utc>,
+    pub source: String,
+    pub started_at: DateTime<Utc>,
+    /// `None` for a run that has not ended, or has died.
+    pub finished_at: Option<DateTime<Utc>>,
+    pub complete: bool,
+    pub counts: RunCounts,
+}
+
+/// An organization that a run could not decide, as [`RunCounts::failures`] lists it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFailure {
+    pub organization_id: OrganizationId,
+    /// The class of the error.
+    pub reason: String,
+}
+
+impl RunRecord {
+    #[must_use]
+    pub fn failures(&self) -> Vec<RunFailure> {
+        serde_json::from_value(self.counts.failures.clone()).unwrap_or_default()
+    }
+}
+
+/// One page of runs, newest first, before the run with this id.
+pub async fn runs_page(
+    conn: &mut Connection,
+    before: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<RunRecord>> {
+    let rows = sqlx::query!(
+        "SELECT id, period_end, source, started_at, finished_at, complete, organizations, agents_processed,
+            agents_billed, slices, warned, suspended, errors, repaired_spans, revenue, owed, written_off,
+            uncollected, failures, oldest_undecided
+        FROM cloud.billing_runs WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2",
+        before,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    let runs = rows.into_iter().map(|row| RunRecord {
+        id: row.id,
+        period_end: row.period_end,
+        source: row.source,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        complete: row.complete,
+        counts: RunCounts {
+            organizations: row.organizations,
+            agents_processed: row.agents_processed,
+            agents_billed: row.agents_billed,
+            slices: row.slices,
+            warned: row.warned,
+            suspended: row.suspended,
+            errors: row.errors,
+            repaired_spans: row.repaired_spans,
+            revenue: row.revenue,
+            owed: row.owed,
+            written_off: row.written_off,
+            uncollected: row.uncollected,
+            failures: row.failures,
+            oldest_undecided: row.oldest_undecided,
+        },
+    });
+    Ok(runs.collect())
 }

@@ -1,7 +1,12 @@
-//! `organizations`. Owns: the row lock that every transaction about money holds, and relative changes of the balance.
+//! `organizations`. Owns: the row lock that every transaction about money holds, relative changes of the balance, and
+//! the list for operators.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use crate::db::page::PagePosition;
 use crate::db::session::Connection;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
@@ -57,6 +62,18 @@ pub async fn organizations_debit(
     Ok(result.rows_affected())
 }
 
+pub async fn organization_name(
+    conn: &mut Connection,
+    id: OrganizationId,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT name FROM public.organizations WHERE id = $1",
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// `None` if there is no such organization, or its row holds no valid amount.
 pub async fn organization_balance(
     conn: &mut Connection,
@@ -69,4 +86,56 @@ pub async fn organization_balance(
     .fetch_optional(conn)
     .await?;
     Ok(balance.flatten().map(Money::rounded))
+}
+
+/// The names of organizations. Those that are deleted are left out.
+pub async fn organization_names(
+    conn: &mut Connection,
+    ids: &[OrganizationId],
+) -> sqlx::Result<HashMap<OrganizationId, String>> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: OrganizationId", name FROM public.organizations WHERE id = ANY($1)"#,
+        ids as &[OrganizationId]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// An organization as operators see it.
+#[derive(Clone, Debug)]
+pub struct OrganizationRecord {
+    pub id: OrganizationId,
+    pub name: String,
+    /// `None` if the row holds no valid amount.
+    pub balance: Option<Decimal>,
+    pub is_active: bool,
+    pub agents: i64,
+    pub created_at: DateTime<Utc>,
+}
+
+/// One page of organizations, newest first, after a position. `search` is a part of the name in any case, or the id.
+pub async fn organizations_page_of_any_organization(
+    conn: &mut Connection,
+    search: Option<&str>,
+    after: Option<PagePosition>,
+    limit: i64,
+) -> sqlx::Result<Vec<OrganizationRecord>> {
+    sql!(query_as!(
+        OrganizationRecord,
+        r#"SELECT id, name, is_active, created_at AT TIME ZONE 'UTC' AS "created_at!",
+            (SELECT count(*) FROM public.milady_sandboxes a WHERE a.organization_id = o.id) AS "agents!", "#
+            + VALID_BALANCE
+            + r#" AS balance
+        FROM public.organizations o
+        WHERE ($1::text IS NULL OR strpos(lower(name), lower($1)) > 0 OR id::text = lower($1))
+            AND ($2::timestamp IS NULL OR (created_at, id) < ($2, $3))
+        ORDER BY created_at DESC, id DESC LIMIT $4"#,
+        search,
+        after.map(|position| position.created_at.naive_utc()),
+        after.map(|position| position.id),
+        limit
+    ))
+    .fetch_all(conn)
+    .await
 }

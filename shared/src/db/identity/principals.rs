@@ -14,9 +14,7 @@ pub struct Principal {
     pub organization_id: Option<OrganizationId>,
     /// Whether the user and the organization are active.
     pub active: bool,
-    /// In lower case. Admin roles are granted to wallets.
-    pub wallet_address: Option<String>,
-    /// The wallet's active admin role.
+    /// The active admin role of the user's wallet.
     pub admin_role: Option<String>,
     /// The time of billing's clock, by which credentials expire.
     pub now: DateTime<Utc>,
@@ -76,7 +74,6 @@ async fn principal_by_key(
         user_id: row.user_id,
         organization_id: row.organization_id,
         active: row.active,
-        wallet_address: row.wallet_address,
         admin_role: row.admin_role,
         now: row.now,
         key: Some(ApiKey {
@@ -106,7 +103,6 @@ pub async fn principal_by_privy_id(
         user_id: row.user_id,
         organization_id: row.organization_id,
         active: row.active,
-        wallet_address: row.wallet_address,
         admin_role: row.admin_role,
         now: row.now,
         key: None,

@@ -5,6 +5,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::db::page::PagePosition;
 use crate::db::session::Connection;
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId, UserId};
@@ -313,38 +314,93 @@ impl JobRecord {
     }
 }
 
+/// Selects [`JobRow`]s. The literal is the rest of the query; its arguments follow.
+macro_rules! select_job_rows {
+    ($rest:tt, $($arguments:tt)*) => {
+        sqlx::query_as!(
+            JobRow,
+            "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
+                scheduled_for, started_at, completed_at, created_at, updated_at, steps
+            FROM public.jobs " + $rest,
+            $($arguments)*
+        )
+    };
+}
+
+/// A job's row, of any application.
+struct JobRow {
+    id: JobId,
+    kind: String,
+    status: String,
+    result: Option<Value>,
+    error: Option<String>,
+    attempts: i32,
+    estimated_completion_at: Option<NaiveDateTime>,
+    scheduled_for: NaiveDateTime,
+    started_at: Option<NaiveDateTime>,
+    completed_at: Option<NaiveDateTime>,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+    steps: Option<Value>,
+}
+
+impl JobRow {
+    /// `None` if the job is of none of this product's kinds.
+    fn record(self) -> Option<JobRecord> {
+        Some(JobRecord {
+            id: self.id,
+            kind: JobKind::parse(&self.kind)?,
+            // No worker has a job with another word, so clients need not ask again.
+            status: JobStatus::parse(&self.status).unwrap_or(JobStatus::Failed),
+            result: self.result,
+            error: self.error,
+            attempts: self.attempts,
+            estimated_completion_at: self.estimated_completion_at,
+            scheduled_for: self.scheduled_for,
+            started_at: self.started_at,
+            completed_at: self.completed_at,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            steps: self.steps,
+        })
+    }
+}
+
 /// One of an organization's jobs, if it is of one of this product's kinds.
 pub async fn job_find(
     conn: &mut Connection,
     organization_id: OrganizationId,
     job_id: JobId,
 ) -> sqlx::Result<Option<JobRecord>> {
-    let row = sqlx::query!(
-        "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
-            scheduled_for, started_at, completed_at, created_at, updated_at, steps
-        FROM public.jobs WHERE organization_id = $1 AND id = $2",
+    let row = select_job_rows!(
+        "WHERE organization_id = $1 AND id = $2",
         organization_id.uuid(),
         job_id.uuid()
     )
     .fetch_optional(conn)
     .await?;
-    let job = row.and_then(|row| {
-        Some(JobRecord {
-            id: row.id,
-            kind: JobKind::parse(&row.kind)?,
-            // No worker has a job with another word, so clients need not ask again.
-            status: JobStatus::parse(&row.status).unwrap_or(JobStatus::Failed),
-            result: row.result,
-            error: row.error,
-            attempts: row.attempts,
-            estimated_completion_at: row.estimated_completion_at,
-            scheduled_for: row.scheduled_for,
-            started_at: row.started_at,
-            completed_at: row.completed_at,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            steps: row.steps,
-        })
-    });
-    Ok(job)
+    Ok(row.and_then(JobRow::record))
+}
+
+/// One page of an agent's jobs of this product's kinds, newest first, after a position.
+pub async fn jobs_page(
+    conn: &mut Connection,
+    agent: AgentRef,
+    after: Option<PagePosition>,
+    limit: i64,
+) -> sqlx::Result<Vec<JobRecord>> {
+    let rows = select_job_rows!(
+        "WHERE organization_id = $1 AND agent_id = $2 AND class IS NOT NULL AND type = ANY($3)
+            AND ($4::timestamp IS NULL OR (created_at, id) < ($4, $5))
+        ORDER BY created_at DESC, id DESC LIMIT $6",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        &JobKind::names() as &[&str],
+        after.map(|position| position.created_at.naive_utc()),
+        after.map(|position| position.id),
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(JobRow::record).collect())
 }

@@ -1,9 +1,10 @@
-//! `admin_audit_log`. Owns: appending to it, and that the result of an entry is set once.
+//! `admin_audit_log`. Owns: appending to it, that the result of an entry is set once, and the list of entries.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::db::session::Connection;
+use crate::domain::history::Period;
 use crate::domain::ids::UserId;
 
 /// What an admin does.
@@ -62,4 +63,54 @@ pub async fn audit_finish(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Which entries are listed; `None` does not limit the list.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditSelection<'a> {
+    pub user_id: Option<UserId>,
+    pub action: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub period: Period,
+}
+
+/// An entry as it was recorded.
+#[derive(Clone, Debug)]
+pub struct AuditRecord {
+    pub id: i64,
+    pub user_id: UserId,
+    /// `None` for a user without a name, or who was deleted.
+    pub user_name: Option<String>,
+    pub action: String,
+    pub subject: String,
+    pub details: Value,
+    pub result: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// One page of entries, newest first, before the entry with this id.
+pub async fn audit_page(
+    conn: &mut Connection,
+    selection: AuditSelection<'_>,
+    before: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<AuditRecord>> {
+    sqlx::query_as!(
+        AuditRecord,
+        r#"SELECT l.id, l.user_id AS "user_id: UserId", u.name AS "user_name?", l.action, l.subject, l.details, l.result, l.created_at
+        FROM cloud.admin_audit_log l LEFT JOIN public.users u ON u.id = l.user_id
+        WHERE ($1::uuid IS NULL OR l.user_id = $1) AND ($2::text IS NULL OR l.action = $2)
+            AND ($3::text IS NULL OR l.subject = $3) AND l.created_at >= $4 AND l.created_at < $5
+            AND ($6::bigint IS NULL OR l.id < $6)
+        ORDER BY l.id DESC LIMIT $7"#,
+        selection.user_id.map(UserId::uuid),
+        selection.action,
+        selection.subject,
+        selection.period.from,
+        selection.period.to,
+        before,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }

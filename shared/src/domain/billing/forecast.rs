@@ -34,16 +34,26 @@ pub struct Position<'a> {
     pub decided_through: Option<DateTime<Utc>>,
 }
 
+impl Position<'_> {
+    /// What billing runs could not charge, and carried debt.
+    #[must_use]
+    pub fn owed(&self) -> Money {
+        let unpaid = self.decided_through.map(|through| self.unpaid(through));
+        self.carried_debt + unpaid.unwrap_or(Money::ZERO)
+    }
+
+    fn unpaid(&self, through: DateTime<Utc>) -> Money {
+        let spans = self.spans.iter();
+        spans.map(|span| span.uncharged(through)).sum()
+    }
+}
+
 /// The forecast at `now`. Time that is metered but not yet charged counts as spent.
 #[must_use]
 pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) -> Forecast {
-    let spans = position.spans;
-    let unpaid = |through: DateTime<Utc>| -> Money {
-        spans.iter().map(|span| span.uncharged(through)).sum()
-    };
-    let open = spans.iter().filter(|span| span.ended_at.is_none());
+    let open = position.spans.iter().filter(|span| span.ended_at.is_none());
     let burn: Decimal = open.map(|span| span.hourly_rate).sum();
-    let left = position.balance - position.carried_debt - unpaid(now);
+    let left = position.balance - position.carried_debt - position.unpaid(now);
     let hours_until = |mark: Money| {
         let above = (left - mark).to_decimal().max(Decimal::ZERO);
         above.checked_div(burn).filter(|_| burn > Decimal::ZERO)
@@ -53,7 +63,7 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
         now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
     };
     Forecast {
-        owed: position.carried_debt + position.decided_through.map_or(Money::ZERO, unpaid),
+        owed: position.owed(),
         burn_per_hour: Money::rounded(burn),
         hours_left: hours_until(Money::ZERO).map(|hours| {
             hours

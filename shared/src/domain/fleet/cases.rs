@@ -387,3 +387,42 @@ fn the_order_in_which_hosts_and_agents_are_read_does_not_matter() {
         FleetSnapshot::of(&example_run(), now())
     );
 }
+
+#[test]
+fn an_incident_begins_with_the_first_run_in_a_row_that_found_it() {
+    let broken = || {
+        snapshot(
+            vec![
+                host("a", failed(HostReadError::Unreachable)),
+                host("b", read(vec![])),
+            ],
+            vec![agent(1, "b")],
+        )
+    };
+    let mut first = broken();
+    first.refreshed_at = ago(2);
+    for incident in &mut first.incidents {
+        incident.since = ago(2);
+    }
+    let mut second = broken();
+    assert!(!second.incidents.is_empty());
+    second.continue_incidents(&first);
+    assert!(
+        second
+            .incidents
+            .iter()
+            .all(|incident| incident.since == ago(2))
+    );
+    // Host `a` recovered, and fails again: that is another incident.
+    let hosts = vec![host("a", read(vec![])), host("b", read(vec![]))];
+    let mut recovered = snapshot(hosts, vec![agent(1, "b")]);
+    recovered.continue_incidents(&second);
+    let mut third = broken();
+    third.continue_incidents(&recovered);
+    let since = |node_id: &str| {
+        let mut incidents = third.incidents.iter();
+        let found = incidents.find(|incident| incident.node_id.as_deref() == Some(node_id));
+        found.map(|incident| incident.since)
+    };
+    assert_eq!((since("a"), since("b")), (Some(now()), Some(ago(2))));
+}

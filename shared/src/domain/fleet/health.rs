@@ -15,6 +15,18 @@ pub const HEARTBEAT_LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// A heartbeat of this age no longer counts as a sign of life.
 pub const HEARTBEAT_STALE_AFTER: TimeDelta = TimeDelta::minutes(15);
 
+/// Since when an agent is silent: it should run, and its heartbeat is late. `None` if it is not silent, or has never had
+/// a heartbeat.
+#[must_use]
+pub fn silent_since(
+    status: AgentStatus,
+    last_heartbeat_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let is_late = |at: &DateTime<Utc>| now - *at >= HEARTBEAT_LATE_AFTER;
+    last_heartbeat_at.filter(|at| status == AgentStatus::Running && is_late(at))
+}
+
 words! {
     pub enum Health {
         /// The container does not recover on its own.

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+
 use super::agent::AgentReport;
 use super::alert::{Alert, AlertCode};
 use super::claims::UnclaimedContainer;
@@ -37,6 +39,8 @@ pub struct Incident {
     pub node_id: Option<String>,
     /// The agent's id; for an unclaimed container Docker's id.
     pub container_id: Option<String>,
+    /// The first of the refresh runs in a row that found it.
+    pub since: DateTime<Utc>,
 }
 
 /// Critical first, then by title.
@@ -45,6 +49,7 @@ pub(super) fn incidents(
     agents: &[AgentReport],
     summary: &Summary,
     billing_findings: &[OpenFindings],
+    now: DateTime<Utc>,
 ) -> Vec<Incident> {
     let mut hidden_agents: HashMap<&str, usize> = hosts
         .iter()
@@ -56,21 +61,44 @@ pub(super) fn incidents(
         let node_id = agent.node_id.as_deref();
         match node_id.and_then(|node_id| hidden_agents.get_mut(node_id)) {
             Some(count) => *count += 1,
-            None => incidents.push(of_agent(agent)),
+            None => incidents.push(of_agent(agent, now)),
         }
     }
     for host in hosts {
         let hidden = hidden_agents.get(host.node_id.as_str());
         let hidden = hidden.copied().unwrap_or(0);
         let alerts = host.alerts.iter();
-        incidents.extend(alerts.map(|alert| of_host(host, alert, hidden)));
+        incidents.extend(alerts.map(|alert| of_host(host, alert, hidden, now)));
         let unclaimed = host.unclaimed_containers.iter();
-        incidents.extend(unclaimed.map(|container| of_unclaimed(host, container)));
+        incidents.extend(unclaimed.map(|container| of_unclaimed(host, container, now)));
     }
-    incidents.extend(of_fleet(summary));
-    incidents.extend(of_billing(billing_findings));
+    incidents.extend(of_fleet(summary, now));
+    incidents.extend(of_billing(billing_findings, now));
     incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     incidents
+}
+
+/// Lets incidents that an earlier run has found begin when they began for that run. Their severity and texts may have
+/// changed.
+pub(super) fn continue_incidents(incidents: &mut [Incident], earlier: &[Incident]) {
+    let earlier: HashMap<_, _> = earlier
+        .iter()
+        .map(|incident| (subject(incident), incident.since))
+        .collect();
+    for incident in incidents {
+        if let Some(since) = earlier.get(&subject(incident)) {
+            incident.since = *since;
+        }
+    }
+}
+
+/// What an incident is about.
+fn subject(incident: &Incident) -> (AlertCode, Option<&str>, Option<&str>) {
+    (
+        incident.code,
+        incident.node_id.as_deref(),
+        incident.container_id.as_deref(),
+    )
 }
 
 fn sort_key(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>) {
@@ -82,7 +110,7 @@ fn sort_key(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>)
     )
 }
 
-fn of_host(host: &HostReport, alert: &Alert, hidden_agents: usize) -> Incident {
+fn of_host(host: &HostReport, alert: &Alert, hidden_agents: usize, now: DateTime<Utc>) -> Incident {
     let mut detail = alert.text.clone();
     if alert.code.is_host_not_read() && hidden_agents > 0 {
         let (agents, their) = if hidden_agents == 1 {
@@ -102,10 +130,11 @@ fn of_host(host: &HostReport, alert: &Alert, hidden_agents: usize) -> Incident {
         detail,
         node_id: Some(host.node_id.clone()),
         container_id: None,
+        since: now,
     }
 }
 
-fn of_agent(agent: &AgentReport) -> Incident {
+fn of_agent(agent: &AgentReport, now: DateTime<Utc>) -> Incident {
     let code = match agent.verdict.health {
         Health::Failed => AlertCode::ContainerFailed,
         Health::Missing => AlertCode::ContainerMissing,
@@ -127,10 +156,11 @@ fn of_agent(agent: &AgentReport) -> Incident {
         detail: agent.verdict.reason.clone(),
         node_id: agent.node_id.clone(),
         container_id: Some(id),
+        since: now,
     }
 }
 
-fn of_unclaimed(host: &HostReport, container: &UnclaimedContainer) -> Incident {
+fn of_unclaimed(host: &HostReport, container: &UnclaimedContainer, now: DateTime<Utc>) -> Incident {
     let state = ContainerState::parse(&container.state, &container.status);
     let is_idle = state.has_ended() || state == ContainerState::Created;
     let (severity, code) = match (is_idle, &container.agent_host) {
@@ -150,10 +180,11 @@ fn of_unclaimed(host: &HostReport, container: &UnclaimedContainer) -> Incident {
         detail,
         node_id: Some(host.node_id.clone()),
         container_id: Some(container.container_id.clone()),
+        since: now,
     }
 }
 
-fn of_fleet(summary: &Summary) -> Option<Incident> {
+fn of_fleet(summary: &Summary, now: DateTime<Utc>) -> Option<Incident> {
     let read_hosts = summary.healthy_hosts + summary.degraded_hosts;
     let registered = || format!("Registered hosts: {}", summary.total_hosts);
     let slots = || {
@@ -183,10 +214,11 @@ fn of_fleet(summary: &Summary) -> Option<Incident> {
         detail,
         node_id: None,
         container_id: None,
+        since: now,
     })
 }
 
-fn of_billing(findings: &[OpenFindings]) -> Option<Incident> {
+fn of_billing(findings: &[OpenFindings], now: DateTime<Utc>) -> Option<Incident> {
     if findings.is_empty() {
         return None;
     }
@@ -199,5 +231,6 @@ fn of_billing(findings: &[OpenFindings]) -> Option<Incident> {
         detail: format!("Open findings: {}", OpenFindings::summary(findings)),
         node_id: None,
         container_id: None,
+        since: now,
     })
 }

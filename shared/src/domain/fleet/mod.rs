@@ -22,7 +22,7 @@ pub use action::{ContainerAction, ContainerContext, ContainerDetail};
 pub use agent::AgentReport;
 pub use alert::{Alert, AlertCode};
 pub use claims::UnclaimedContainer;
-pub use health::{Health, Verdict};
+pub use health::{Health, Verdict, silent_since};
 pub use host::{HostReport, HostRuntime, HostStatus, RuntimeContainer};
 pub use incident::{Incident, Scope};
 pub use load::{DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::agent::AgentReport;
 use super::claims::Claims;
 use super::host::HostReport;
-use super::incident::{Incident, incidents};
+use super::incident::{Incident, continue_incidents, incidents};
 use super::observation::FleetReading;
 use super::summary::Summary;
 
@@ -44,11 +44,16 @@ impl FleetSnapshot {
         let summary = Summary::of(&hosts, &agents, run.backlog);
         Self {
             refreshed_at: now,
-            incidents: incidents(&hosts, &agents, &summary, &run.billing_findings),
+            incidents: incidents(&hosts, &agents, &summary, &run.billing_findings, now),
             summary,
             hosts,
             agents,
         }
+    }
+
+    /// Lets the incidents that the previous snapshot has, too, begin when they began there.
+    pub fn continue_incidents(&mut self, previous: &Self) {
+        continue_incidents(&mut self.incidents, &previous.incidents);
     }
 
     #[must_use]

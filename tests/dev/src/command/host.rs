@@ -45,8 +45,8 @@ pub(super) async fn remove(dir: &Path) -> Result<()> {
 /// Starts the host, with its data in `dir`. Every failure is only a reason for having no host,
 /// because the rest of the stack works without one.
 pub(super) async fn start(options: &Options, dir: &Path) -> Result<Host, NoHost> {
-    if options.time_lapse.is_some() {
-        return Err("in time-lapse mode an hour is too short for jobs.".to_owned());
+    if options.time_lapse.is_some() && !options.host {
+        return Err("in time-lapse mode there is one only with --host.".to_owned());
     }
     if options.no_host {
         return Err("the host is disabled by --no-host.".to_owned());

@@ -65,9 +65,10 @@ async fn run(options: &Options) -> Result<bool> {
     )
     .await?;
     stack.announce();
-    let _dev_server = match options.web {
-        true => Some(web::serve(&stack.base_url()).await?),
-        false => None,
+    let _dev_server = if options.web {
+        Some(web::serve(&stack.base_url()).await?)
+    } else {
+        None
     };
     match options.time_lapse {
         Some(hour_length) => schedules::time_lapse(&stack, hour_length, options.runs).await,

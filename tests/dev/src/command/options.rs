@@ -32,6 +32,9 @@ pub struct Options {
     /// Start no host; agents cannot be started then
     #[arg(long)]
     pub no_host: bool,
+    /// Start a host also with --time-lapse, where an hour should then take 20 seconds or more
+    #[arg(long, conflicts_with = "no_host")]
+    pub host: bool,
     /// Start no simulated hosts
     #[arg(long)]
     pub no_sim: bool,
@@ -103,6 +106,7 @@ mod tests {
             "--time-lapse -1",
             "--time-lapse 1e40",
             "--port 70000",
+            "--host --no-host",
             "start",
         ] {
             assert!(parsed(line).is_err(), "{line}");

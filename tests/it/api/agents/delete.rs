@@ -63,22 +63,22 @@ fn a_job_removes_what_is_on_a_host_and_nothing_is_charged_meanwhile() {
         check(
             &first,
             expect![[r#"
-            202 application/json
-            {
-              "data": {
-                "agentId": "<1>",
-                "jobId": "<2>",
-                "status": "pending"
-              },
-              "message": "The agent will be deleted as soon as its host answers",
-              "polling": {
-                "endpoint": "/api/v1/jobs/<2>",
-                "expectedDurationMs": 90000,
-                "intervalMs": 5000
-              },
-              "success": true
-            }
-        "#]],
+                202 application/json
+                {
+                  "data": {
+                    "agentId": "<1>",
+                    "jobId": "<2>",
+                    "status": "pending"
+                  },
+                  "message": "The agent will be deleted as soon as its host answers",
+                  "polling": {
+                    "endpoint": "/api/v1/jobs/<2>",
+                    "expectedDurationMs": 90000,
+                    "intervalMs": 1000
+                  },
+                  "success": true
+                }
+            "#]],
         );
         let repeated = delete(&world, &key, running).await;
         assert_eq!(first.json(), repeated.json());

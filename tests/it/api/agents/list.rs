@@ -36,10 +36,12 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
             expect![[r#"
                 200 application/json
                 {
+                  "asOf": "2026-03-01T00:01:00.000Z",
                   "data": [
                     {
                       "agentName": "agent",
                       "billingStatus": "active",
+                      "containerKind": "managed",
                       "createdAt": "2026-03-01T00:01:00.000Z",
                       "databaseStatus": "none",
                       "dockerImage": null,
@@ -49,7 +51,9 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
                       "lastBackupAt": null,
                       "lastHeartbeatAt": null,
                       "pendingAction": "provision",
+                      "pendingJobId": "<2>",
                       "scheduledShutdownAt": null,
+                      "silentSince": null,
                       "status": "pending",
                       "token_address": null,
                       "token_chain": null,
@@ -61,16 +65,19 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
                     {
                       "agentName": "agent",
                       "billingStatus": "active",
+                      "containerKind": "custom",
                       "createdAt": "2026-03-01T00:00:00.000Z",
                       "databaseStatus": "ready",
                       "dockerImage": "milady/agent:1",
                       "errorMessage": null,
                       "hourlyRate": 0.02,
-                      "id": "<2>",
+                      "id": "<3>",
                       "lastBackupAt": null,
                       "lastHeartbeatAt": "2026-03-01T00:00:00.000Z",
                       "pendingAction": null,
+                      "pendingJobId": null,
                       "scheduledShutdownAt": null,
+                      "silentSince": null,
                       "status": "running",
                       "token_address": "0xabc",
                       "token_chain": "base",
@@ -80,7 +87,8 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
                       "updatedAt": "2026-03-01T00:00:00.000Z"
                     }
                   ],
-                  "success": true
+                  "success": true,
+                  "total": 2
                 }
             "#]],
         );
@@ -97,12 +105,14 @@ fn an_organization_without_agents_has_an_empty_list() {
         check(
             &world.get(&key, LIST).await,
             expect![[r#"
-            200 application/json
-            {
-              "data": [],
-              "success": true
-            }
-        "#]],
+                200 application/json
+                {
+                  "asOf": "2026-03-01T00:00:00.000Z",
+                  "data": [],
+                  "success": true,
+                  "total": 0
+                }
+            "#]],
         );
     });
 }
@@ -174,6 +184,9 @@ fn invalid_parameters_are_reported() {
             ("limit=x", "limit"),
             ("cursor=x", "cursor"),
             ("cursor=%00", "cursor"),
+            ("changedSince=yesterday", "changedSince"),
+            ("changedSince=2026-03-01&status=running", "changedSince"),
+            ("status=unknown", "status"),
         ] {
             let answer = world.get(&key, &format!("{LIST}?{query}")).await;
             assert_eq!(answer.status(), 400, "{query}");

@@ -1,9 +1,11 @@
 //! `/api/v1/milady/agents`
 
 mod bridge;
+mod changes;
 mod create;
 mod delete;
 mod get;
+mod jobs;
 mod limits;
 mod list;
 mod logs;

@@ -70,23 +70,23 @@ fn a_stopped_agent_restores_its_newest_backup_and_a_running_agent_any_of_its_own
         check(
             &taken,
             expect![[r#"
-            202 application/json
-            {
-              "data": {
-                "createdAt": "2026-03-01T00:01:00.000Z",
-                "jobId": "<1>",
-                "restoredFromBackupId": "<2>",
-                "snapshotType": "auto"
-              },
-              "message": "The backup will be restored as soon as the agent's host answers",
-              "polling": {
-                "endpoint": "/api/v1/jobs/<1>",
-                "expectedDurationMs": 90000,
-                "intervalMs": 5000
-              },
-              "success": true
-            }
-        "#]],
+                202 application/json
+                {
+                  "data": {
+                    "createdAt": "2026-03-01T00:01:00.000Z",
+                    "jobId": "<1>",
+                    "restoredFromBackupId": "<2>",
+                    "snapshotType": "auto"
+                  },
+                  "message": "The backup will be restored as soon as the agent's host answers",
+                  "polling": {
+                    "endpoint": "/api/v1/jobs/<1>",
+                    "expectedDurationMs": 90000,
+                    "intervalMs": 1000
+                  },
+                  "success": true
+                }
+            "#]],
         );
         let repeated = world
             .post_json(&key, &path, &json!({"backupId": new}))

@@ -27,99 +27,99 @@ fn a_start_is_enqueued_once_and_reported_until_it_ends() {
                 check(
                     &first,
                     expect![[r#"
-                    202 application/json
-                    {
-                      "alreadyInProgress": false,
-                      "created": true,
-                      "data": {
-                        "agentId": "<1>",
-                        "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                        "jobId": "<2>",
-                        "status": "pending"
-                      },
-                      "message": "Agent provisioning has been queued",
-                      "polling": {
-                        "endpoint": "/api/v1/jobs/<2>",
-                        "expectedDurationMs": 90000,
-                        "intervalMs": 5000
-                      },
-                      "success": true
-                    }
-                "#]],
+                        202 application/json
+                        {
+                          "alreadyInProgress": false,
+                          "created": true,
+                          "data": {
+                            "agentId": "<1>",
+                            "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                            "jobId": "<2>",
+                            "status": "pending"
+                          },
+                          "message": "Agent provisioning has been queued",
+                          "polling": {
+                            "endpoint": "/api/v1/jobs/<2>",
+                            "expectedDurationMs": 90000,
+                            "intervalMs": 1000
+                          },
+                          "success": true
+                        }
+                    "#]],
                 );
                 check(
                     &repeated,
                     expect![[r#"
-                    409 application/json
-                    {
-                      "alreadyInProgress": true,
-                      "created": false,
-                      "data": {
-                        "agentId": "<1>",
-                        "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                        "jobId": "<2>",
-                        "status": "pending"
-                      },
-                      "message": "Agent provisioning is already in progress",
-                      "polling": {
-                        "endpoint": "/api/v1/jobs/<2>",
-                        "expectedDurationMs": 90000,
-                        "intervalMs": 5000
-                      },
-                      "success": true
-                    }
-                "#]],
+                        409 application/json
+                        {
+                          "alreadyInProgress": true,
+                          "created": false,
+                          "data": {
+                            "agentId": "<1>",
+                            "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                            "jobId": "<2>",
+                            "status": "pending"
+                          },
+                          "message": "Agent provisioning is already in progress",
+                          "polling": {
+                            "endpoint": "/api/v1/jobs/<2>",
+                            "expectedDurationMs": 90000,
+                            "intervalMs": 1000
+                          },
+                          "success": true
+                        }
+                    "#]],
                 );
             } else {
                 check(
                     &first,
                     expect![[r#"
-                    202 application/json
-                    {
-                      "alreadyInProgress": false,
-                      "created": true,
-                      "data": {
-                        "action": "resume",
-                        "agentId": "<1>",
-                        "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                        "jobId": "<2>",
-                        "message": "Agent resume has been queued",
-                        "status": "pending"
-                      },
-                      "message": "Agent resume has been queued",
-                      "polling": {
-                        "endpoint": "/api/v1/jobs/<2>",
-                        "expectedDurationMs": 90000,
-                        "intervalMs": 5000
-                      },
-                      "success": true
-                    }
-                "#]],
+                        202 application/json
+                        {
+                          "alreadyInProgress": false,
+                          "created": true,
+                          "data": {
+                            "action": "resume",
+                            "agentId": "<1>",
+                            "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                            "jobId": "<2>",
+                            "message": "Agent resume has been queued",
+                            "status": "pending"
+                          },
+                          "message": "Agent resume has been queued",
+                          "polling": {
+                            "endpoint": "/api/v1/jobs/<2>",
+                            "expectedDurationMs": 90000,
+                            "intervalMs": 1000
+                          },
+                          "success": true
+                        }
+                    "#]],
                 );
                 check(
                     &repeated,
                     expect![[r#"
-                    409 application/json
-                    {
-                      "alreadyInProgress": true,
-                      "created": false,
-                      "data": {
-                        "action": "resume",
-                        "agentId": "<1>",
-                        "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                        "jobId": "<2>",
-                        "message": "Agent provisioning is already in progress",
-                        "status": "pending"
-                      },
-                      "message": "Agent provisioning is already in progress",
-                      "polling": {
-                        "endpoint": "/api/v1/jobs/<2>",
-                        "expectedDurationMs": 90000,
-                        "intervalMs": 5000
-                      },
-                      "success": true
-                    }
-                "#]],
+                        409 application/json
+                        {
+                          "alreadyInProgress": true,
+                          "created": false,
+                          "data": {
+                            "action": "resume",
+                            "agentId": "<1>",
+                            "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                            "jobId": "<2>",
+                            "message": "Agent provisioning is already in progress",
+                            "status": "pending"
+                          },
+                          "message": "Agent provisioning is already in progress",
+                          "polling": {
+                            "endpoint": "/api/v1/jobs/<2>",
+                            "expectedDurationMs": 90000,
+                            "intervalMs": 1000
+                          },
+                          "success": true
+                        }
+                    "#]],
                 );
             }
         }
@@ -309,7 +309,7 @@ fn a_start_does_not_cancel_a_stop_that_a_worker_has_begun() {
                   "polling": {
                     "endpoint": "/api/v1/jobs/<2>",
                     "expectedDurationMs": 90000,
-                    "intervalMs": 5000
+                    "intervalMs": 1000
                   },
                   "success": true
                 }
@@ -341,7 +341,7 @@ fn a_start_does_not_cancel_a_stop_that_a_worker_has_begun() {
                   "polling": {
                     "endpoint": "/api/v1/jobs/<2>",
                     "expectedDurationMs": 90000,
-                    "intervalMs": 5000
+                    "intervalMs": 1000
                   },
                   "success": true
                 }
@@ -385,26 +385,26 @@ fn a_webhook_must_lead_to_a_public_https_address() {
         check(
             &taken,
             expect![[r#"
-            202 application/json
-            {
-              "alreadyInProgress": false,
-              "created": true,
-              "data": {
-                "agentId": "<1>",
-                "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
-                "jobId": "<2>",
-                "status": "pending",
-                "webhookSecret": "<3>"
-              },
-              "message": "Agent provisioning has been queued",
-              "polling": {
-                "endpoint": "/api/v1/jobs/<2>",
-                "expectedDurationMs": 90000,
-                "intervalMs": 5000
-              },
-              "success": true
-            }
-        "#]],
+                202 application/json
+                {
+                  "alreadyInProgress": false,
+                  "created": true,
+                  "data": {
+                    "agentId": "<1>",
+                    "estimatedCompletionAt": "2026-03-01T00:01:30.000Z",
+                    "jobId": "<2>",
+                    "status": "pending",
+                    "webhookSecret": "<3>"
+                  },
+                  "message": "Agent provisioning has been queued",
+                  "polling": {
+                    "endpoint": "/api/v1/jobs/<2>",
+                    "expectedDurationMs": 90000,
+                    "intervalMs": 1000
+                  },
+                  "success": true
+                }
+            "#]],
         );
         // Only the request that sets the webhook gets the secret.
         assert!(

@@ -24,47 +24,47 @@ fn a_job_stops_a_running_agent_and_charging_ends_with_the_request() {
         check(
             &first,
             expect![[r#"
-            202 application/json
-            {
-              "data": {
-                "action": "suspend",
-                "agentId": "<1>",
-                "jobId": "<2>",
-                "message": "The agent will be stopped as soon as its host answers",
-                "previousStatus": "running"
-              },
-              "message": "The agent will be stopped as soon as its host answers",
-              "polling": {
-                "endpoint": "/api/v1/jobs/<2>",
-                "expectedDurationMs": 90000,
-                "intervalMs": 5000
-              },
-              "success": true
-            }
-        "#]],
+                202 application/json
+                {
+                  "data": {
+                    "action": "suspend",
+                    "agentId": "<1>",
+                    "jobId": "<2>",
+                    "message": "The agent will be stopped as soon as its host answers",
+                    "previousStatus": "running"
+                  },
+                  "message": "The agent will be stopped as soon as its host answers",
+                  "polling": {
+                    "endpoint": "/api/v1/jobs/<2>",
+                    "expectedDurationMs": 90000,
+                    "intervalMs": 1000
+                  },
+                  "success": true
+                }
+            "#]],
         );
         let repeated = patch(&world, &key, agent, &json!({"action": "shutdown"})).await;
         check(
             &repeated,
             expect![[r#"
-            202 application/json
-            {
-              "data": {
-                "action": "shutdown",
-                "agentId": "<1>",
-                "jobId": "<2>",
-                "message": "The agent will be stopped as soon as its host answers",
-                "previousStatus": "running"
-              },
-              "message": "The agent will be stopped as soon as its host answers",
-              "polling": {
-                "endpoint": "/api/v1/jobs/<2>",
-                "expectedDurationMs": 90000,
-                "intervalMs": 5000
-              },
-              "success": true
-            }
-        "#]],
+                202 application/json
+                {
+                  "data": {
+                    "action": "shutdown",
+                    "agentId": "<1>",
+                    "jobId": "<2>",
+                    "message": "The agent will be stopped as soon as its host answers",
+                    "previousStatus": "running"
+                  },
+                  "message": "The agent will be stopped as soon as its host answers",
+                  "polling": {
+                    "endpoint": "/api/v1/jobs/<2>",
+                    "expectedDurationMs": 90000,
+                    "intervalMs": 1000
+                  },
+                  "success": true
+                }
+            "#]],
         );
         assert_eq!(
             first.json()["data"]["jobId"],

@@ -62,42 +62,44 @@ fn a_row_is_listed_with_its_addresses_and_without_its_secrets() {
         check(
             &world.get(&key, LIST).await,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "containers": [
-                  {
-                    "agentName": "agent",
-                    "bridgePort": 20001,
-                    "bridgeUrl": "http://host.example:20001",
-                    "containerName": "milady-x",
-                    "createdAt": "2026-03-01T00:00:00.000Z",
-                    "dockerImage": "milady/agent:1",
-                    "errorCount": 2,
-                    "errorMessage": "dial [hidden] as [hidden] failed",
-                    "headscaleIp": "100.64.0.7",
-                    "healthUrl": "http://host.example:20002",
-                    "id": "<1>",
-                    "lastHeartbeatAt": "2026-03-01T00:00:30.000Z",
-                    "nodeId": "n1",
-                    "organizationId": "<2>",
-                    "sandboxId": "s-1",
-                    "status": "running",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "userId": "<3>",
-                    "webUiPort": 20002
-                  }
-                ],
-                "filters": {
-                  "nodeId": null,
-                  "status": null
-                },
-                "returned": 1,
-                "total": 1
-              },
-              "success": true
-            }
-        "#]],
+                200 application/json
+                {
+                  "data": {
+                    "containers": [
+                      {
+                        "agentName": "agent",
+                        "bridgePort": 20001,
+                        "bridgeUrl": "http://host.example:20001",
+                        "containerKind": "custom",
+                        "containerName": "milady-x",
+                        "createdAt": "2026-03-01T00:00:00.000Z",
+                        "dockerImage": "milady/agent:1",
+                        "errorCount": 2,
+                        "errorMessage": "dial [hidden] as [hidden] failed",
+                        "headscaleIp": "100.64.0.7",
+                        "healthUrl": "http://host.example:20002",
+                        "id": "<1>",
+                        "lastHeartbeatAt": "2026-03-01T00:00:30.000Z",
+                        "nodeId": "n1",
+                        "organizationId": "<2>",
+                        "organizationName": "Test",
+                        "sandboxId": "s-1",
+                        "status": "running",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "userId": "<3>",
+                        "webUiPort": 20002
+                      }
+                    ],
+                    "filters": {
+                      "nodeId": null,
+                      "status": null
+                    },
+                    "returned": 1,
+                    "total": 1
+                  },
+                  "success": true
+                }
+            "#]],
         );
     });
 }

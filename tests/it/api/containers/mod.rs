@@ -33,7 +33,7 @@ fn only_super_admins_may_call_the_container_routes() {
             for (key, status) in [
                 (None, 401),
                 (Some("eliza_nonsense"), 401),
-                (Some(walletless.as_str()), 401),
+                (Some(walletless.as_str()), 403),
                 (Some(moderators_key.as_str()), 403),
             ] {
                 let request = match key {

@@ -334,3 +334,31 @@ fn secrets_and_driver_errors_stay_out_of_responses_and_logs() {
         }
     });
 }
+
+#[test]
+fn balance_is_304_until_money_or_the_forecast_changes() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("12").await;
+        let agent = world.agent(organization, "running").await;
+        world.run_billing(1).await;
+        world.set_clock(minutes(61)).await;
+        let first = get(&world, BALANCE, Some(&key)).await;
+        let tag = first.header("etag").expect("a tag").to_owned();
+        let conditional = async || {
+            let request = Request::new("GET", BALANCE).key(&key);
+            let request = request.header("if-none-match", &tag);
+            send(&world, BALANCE, request).await.status()
+        };
+        // The credit is used up at the same time, however much of it is left.
+        for minute in [62, 80, 119] {
+            world.set_clock(minutes(minute)).await;
+            assert_eq!(conditional().await, 304, "{minute}");
+        }
+        world.set_status(agent, "stopped").await;
+        assert_eq!(conditional().await, 200);
+        world.set_status(agent, "running").await;
+        world.top_up(organization, "1").await;
+        assert_eq!(conditional().await, 200);
+    });
+}

@@ -1,21 +1,18 @@
-//! `GET /api/v1/admin/infrastructure`: what the response holds (here), its pages (`pages`), and what happens if the
-//! snapshot is old or missing (`refresh`).
+//! `GET /api/v1/admin/infrastructure`: what the response holds (here and in `names`), its pages (`pages`), and what
+//! happens if the snapshot is old or missing (`refresh`).
 
+mod names;
 mod pages;
 mod refresh;
 
-use std::io::Read;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use dev::events::EventBus;
 use dev::template::Template;
 use expect_test::expect;
-use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use shared::api::admin::fleet_view::FleetView;
+use shared::api::admin::fleet_view::{FleetContext, FleetView};
 use shared::domain::agent::AgentStatus;
 use shared::domain::fleet::{AgentRow, FleetSnapshot};
 use tests::suite::{Request, Response, epoch};
@@ -89,21 +86,6 @@ fn seconds(n: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::seconds(n)
 }
 
-/// The decompressed body of a response.
-fn decompressed(response: &Response) -> Value {
-    assert_eq!(
-        response.header("content-encoding"),
-        Some("gzip"),
-        "{response:?}"
-    );
-    assert_eq!(response.0["isBase64Encoded"], json!(true));
-    let bytes = STANDARD.decode(response.text()).expect("base64");
-    let mut text = String::new();
-    let read = GzDecoder::new(bytes.as_slice()).read_to_string(&mut text);
-    read.expect("gzip");
-    serde_json::from_str(&text).expect("JSON")
-}
-
 #[test]
 fn response_is_the_cached_snapshot() {
     run(async {
@@ -113,140 +95,145 @@ fn response_is_the_cached_snapshot() {
         check(
             &response,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "containers": [
-                  {
-                    "agentName": "Agent 1",
-                    "containerName": null,
-                    "createdAt": "2026-02-22T00:00:00.000Z",
-                    "dbStatus": "pending",
-                    "dockerImage": "milady/agent:cloud-full-ui",
-                    "errorCount": 0,
-                    "errorMessage": null,
-                    "heartbeatAgeMinutes": 1,
-                    "id": "<1>",
-                    "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
-                    "liveHealth": "warming",
-                    "liveHealthReason": "The agent waits to be started",
-                    "liveHealthSeverity": "info",
-                    "nodeId": null,
-                    "organizationId": "<2>",
-                    "runtimePresent": null,
-                    "runtimeState": null,
-                    "runtimeStatus": null,
-                    "sandboxId": "sandbox-1",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "userId": "<3>"
-                  },
-                  {
-                    "agentName": "Agent 0",
-                    "containerName": "<4>",
-                    "createdAt": "2026-02-22T00:00:00.000Z",
-                    "dbStatus": "running",
-                    "dockerImage": "milady/agent:cloud-full-ui",
-                    "errorCount": 0,
-                    "errorMessage": null,
-                    "heartbeatAgeMinutes": 1,
-                    "id": "<5>",
-                    "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
-                    "liveHealth": "healthy",
-                    "liveHealthReason": "The agent answers",
-                    "liveHealthSeverity": "info",
-                    "nodeId": "host-0000",
-                    "organizationId": "<2>",
-                    "runtimePresent": true,
-                    "runtimeState": "running",
-                    "runtimeStatus": "Up About an hour (healthy)",
-                    "sandboxId": "sandbox-0",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "userId": "<3>"
-                  }
-                ],
-                "incidents": [],
-                "nodes": [
-                  {
-                    "alerts": [],
-                    "allocatedCount": 1,
-                    "allocationDrift": 0,
-                    "availableSlots": 1,
-                    "capacity": 2,
+                200 application/json
+                {
+                  "data": {
                     "containers": [
-                      "<5>"
+                      {
+                        "agentName": "Agent 1",
+                        "containerKind": "managed",
+                        "containerName": null,
+                        "createdAt": "2026-02-22T00:00:00.000Z",
+                        "dbStatus": "pending",
+                        "dockerImage": "milady/agent:cloud-full-ui",
+                        "errorCount": 0,
+                        "errorMessage": null,
+                        "heartbeatAgeMinutes": 1,
+                        "id": "<1>",
+                        "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
+                        "liveHealth": "warming",
+                        "liveHealthReason": "The agent waits to be started",
+                        "liveHealthSeverity": "info",
+                        "nodeId": null,
+                        "organizationId": "<2>",
+                        "organizationName": null,
+                        "runtimePresent": null,
+                        "runtimeState": null,
+                        "runtimeStatus": null,
+                        "sandboxId": "sandbox-1",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "userId": "<3>"
+                      },
+                      {
+                        "agentName": "Agent 0",
+                        "containerKind": "managed",
+                        "containerName": "<4>",
+                        "createdAt": "2026-02-22T00:00:00.000Z",
+                        "dbStatus": "running",
+                        "dockerImage": "milady/agent:cloud-full-ui",
+                        "errorCount": 0,
+                        "errorMessage": null,
+                        "heartbeatAgeMinutes": 1,
+                        "id": "<5>",
+                        "lastHeartbeatAt": "2026-02-28T23:59:00.000Z",
+                        "liveHealth": "healthy",
+                        "liveHealthReason": "The agent answers",
+                        "liveHealthSeverity": "info",
+                        "nodeId": "host-0000",
+                        "organizationId": "<2>",
+                        "organizationName": null,
+                        "runtimePresent": true,
+                        "runtimeState": "running",
+                        "runtimeStatus": "Up About an hour (healthy)",
+                        "sandboxId": "sandbox-0",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "userId": "<3>"
+                      }
                     ],
-                    "createdAt": "2026-01-30T00:00:00.000Z",
-                    "enabled": true,
-                    "ghostContainers": [],
-                    "id": "<6>",
-                    "lastHealthCheck": "2026-03-01T00:00:00.000Z",
-                    "metadata": {},
-                    "nodeId": "host-0000",
-                    "observedAt": "2026-03-01T00:00:00.000Z",
-                    "runtime": {
-                      "actualContainerCount": 1,
-                      "checkedAt": "2026-03-01T00:00:00.000Z",
-                      "containers": [
-                        {
-                          "health": "healthy",
-                          "id": "<7>",
-                          "image": "milady/agent:cloud-full-ui",
-                          "name": "<4>",
-                          "runningFor": "About an hour",
-                          "state": "running",
-                          "status": "Up About an hour (healthy)"
-                        }
-                      ],
-                      "diskUsedPercent": 42,
-                      "dockerReadable": true,
-                      "dockerVersion": "27.5.1",
-                      "error": null,
-                      "ioPressurePct": 3,
-                      "loadAverage": "2.05",
-                      "memoryUsedPercent": 61,
-                      "reachable": true,
-                      "runningContainerCount": 1,
-                      "sshLatencyMs": 12
-                    },
-                    "status": "healthy",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "utilizationPct": 50
-                  }
-                ],
-                "refreshedAt": "2026-03-01T00:00:00.000Z",
-                "stale": false,
-                "summary": {
-                  "allocatedSlots": 1,
-                  "attentionContainers": 0,
-                  "availableSlots": 1,
-                  "backlogCount": 0,
-                  "degradedNodes": 0,
-                  "disconnectedContainers": 0,
-                  "enabledNodes": 1,
-                  "errorContainers": 0,
-                  "failedContainers": 0,
-                  "healthyContainers": 1,
-                  "healthyNodes": 1,
-                  "missingContainers": 0,
-                  "nodesWithDrift": 0,
-                  "offlineNodes": 0,
-                  "pendingContainers": 1,
-                  "provisioningContainers": 0,
-                  "runningContainers": 1,
-                  "saturatedNodes": 0,
-                  "staleContainers": 0,
-                  "stoppedContainers": 0,
-                  "totalCapacity": 2,
-                  "totalContainers": 2,
-                  "totalNodes": 1,
-                  "unknownContainers": 0,
-                  "unknownNodes": 0,
-                  "utilizationPct": 50
+                    "incidents": [],
+                    "nodes": [
+                      {
+                        "alerts": [],
+                        "allocatedCount": 1,
+                        "allocationDrift": 0,
+                        "availableSlots": 1,
+                        "capacity": 2,
+                        "containers": [
+                          "<5>"
+                        ],
+                        "createdAt": "2026-01-30T00:00:00.000Z",
+                        "enabled": true,
+                        "ghostContainers": [],
+                        "id": "<6>",
+                        "lastHealthCheck": "2026-03-01T00:00:00.000Z",
+                        "metadata": {},
+                        "nodeId": "host-0000",
+                        "observedAt": "2026-03-01T00:00:00.000Z",
+                        "runtime": {
+                          "actualContainerCount": 1,
+                          "checkedAt": "2026-03-01T00:00:00.000Z",
+                          "containers": [
+                            {
+                              "health": "healthy",
+                              "id": "<7>",
+                              "image": "milady/agent:cloud-full-ui",
+                              "name": "<4>",
+                              "runningFor": "About an hour",
+                              "state": "running",
+                              "status": "Up About an hour (healthy)"
+                            }
+                          ],
+                          "cpuCount": 16,
+                          "diskUsedPercent": 42,
+                          "dockerReadable": true,
+                          "dockerVersion": "27.5.1",
+                          "error": null,
+                          "ioPressurePct": 3,
+                          "loadAverage": "2.05",
+                          "memoryUsedPercent": 61,
+                          "reachable": true,
+                          "runningContainerCount": 1,
+                          "sshLatencyMs": 12
+                        },
+                        "status": "healthy",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "utilizationPct": 50
+                      }
+                    ],
+                    "refreshedAt": "2026-03-01T00:00:00.000Z",
+                    "stale": false,
+                    "summary": {
+                      "allocatedSlots": 1,
+                      "attentionContainers": 0,
+                      "availableSlots": 1,
+                      "backlogCount": 0,
+                      "degradedNodes": 0,
+                      "disconnectedContainers": 0,
+                      "enabledNodes": 1,
+                      "errorContainers": 0,
+                      "failedContainers": 0,
+                      "healthyContainers": 1,
+                      "healthyNodes": 1,
+                      "missingContainers": 0,
+                      "nodesWithDrift": 0,
+                      "offlineNodes": 0,
+                      "pendingContainers": 1,
+                      "provisioningContainers": 0,
+                      "runningContainers": 1,
+                      "saturatedNodes": 0,
+                      "staleContainers": 0,
+                      "stoppedContainers": 0,
+                      "totalCapacity": 2,
+                      "totalContainers": 2,
+                      "totalNodes": 1,
+                      "unknownContainers": 0,
+                      "unknownNodes": 0,
+                      "utilizationPct": 50
+                    }
+                  },
+                  "success": true
                 }
-              },
-              "success": true
-            }
-        "#]],
+            "#]],
         );
         let headers = ["age", "cache-control", "vary", "content-encoding"];
         assert_eq!(
@@ -258,9 +245,14 @@ fn response_is_the_cached_snapshot() {
                 None
             ]
         );
-        // The route adds nothing to the snapshot's JSON.
+        // The route adds nothing to the snapshot's JSON but which images are the default one, and names.
         let snapshot = fleet::snapshot(1, 1, epoch());
-        let snapshot = serde_json::to_value(FleetView::of(&snapshot, false)).expect("JSON");
+        let context = FleetContext {
+            default_image: "milady/agent:cloud-full-ui".to_owned(),
+            ..FleetContext::default()
+        };
+        let view = FleetView::of(&snapshot, false, &context);
+        let snapshot = serde_json::to_value(view).expect("JSON");
         assert_eq!(response.json()["data"], snapshot);
         assert_eq!(operations.requested_inspections(), 0);
     });
@@ -275,7 +267,7 @@ fn only_super_admins_see_the_fleet() {
         let (moderators, moderator) = world.tenant("0").await;
         world.make_admin(moderators, "moderator").await;
         for (key, status) in [
-            (&walletless, 401),
+            (&walletless, 403),
             (&moderator, 403),
             (&operations.key, 200),
         ] {
@@ -363,7 +355,7 @@ fn response_is_compressed_if_the_client_accepts_gzip() {
             let response = operations.world.call(request).await;
             assert_eq!(response.header("etag"), plain.header("etag"));
             if is_compressed {
-                assert_eq!(decompressed(&response), plain.json());
+                assert_eq!(response.json_of_gzip(), plain.json());
                 assert!(response.text().len() * 5 < plain.text().len());
             } else {
                 assert_eq!(response.text(), plain.text());
@@ -461,7 +453,12 @@ fn addresses_and_credentials_of_hosts_stay_out_of_responses_and_logs() {
             .cache_snapshot(&FleetSnapshot::of(&refresh_run, epoch()), epoch())
             .await;
         let request = operations.request("").header("accept-encoding", "gzip");
-        let compressed = decompressed(&operations.world.call(request).await).to_string();
+        let compressed = operations
+            .world
+            .call(request)
+            .await
+            .json_of_gzip()
+            .to_string();
         let mut outputs = vec![compressed];
         for query in [
             "",

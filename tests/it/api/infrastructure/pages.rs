@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use shared::api::admin::fleet_view::FleetView;
+use shared::api::admin::fleet_view::{FleetContext, FleetView};
 use shared::domain::fleet::FleetSnapshot;
 use tests::suite::epoch;
 use tests::{fleet, run};
 use uuid::Uuid;
 
-use super::{Operations, decompressed, seconds};
+use super::{Operations, seconds};
 
 /// The limit of a response of Lambda.
 const MAX_RESPONSE_BYTES: usize = 6_000_000;
@@ -38,7 +38,7 @@ async fn all_pages(operations: &Operations, gzip: bool) -> Vec<Value> {
         let length = response.0.to_string().len();
         assert!(length < MAX_RESPONSE_BYTES, "{length}");
         let body = if gzip {
-            decompressed(&response)
+            response.json_of_gzip()
         } else {
             response.json()
         };
@@ -182,7 +182,9 @@ fn truncated_response_holds_the_worst_incidents() {
         operations.world.cache_snapshot(&snapshot, epoch()).await;
         let pages = all_pages(&operations, false).await;
         assert_eq!(rows(&pages), rows_of(&snapshot));
-        let full = serde_json::to_value(FleetView::of(&snapshot, false)).expect("JSON");
+        let context = FleetContext::default();
+        let view = FleetView::of(&snapshot, false, &context);
+        let full = serde_json::to_value(&view).expect("JSON");
         let incidents = json!(array(&full["incidents"])[..1_000]);
         for page in &pages {
             assert_eq!(page["incidents"], incidents);

@@ -34,64 +34,69 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
         check(
             &shown,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "allocatedCount": 0,
-                "availableSlots": 8,
-                "capacity": 8,
-                "containers": [
-                  {
-                    "agentName": "agent",
-                    "bridgePort": 20000,
-                    "containerName": "c",
+                200 application/json
+                {
+                  "data": {
+                    "allocatedCount": 0,
+                    "availableSlots": 8,
+                    "capacity": 8,
+                    "containers": [
+                      {
+                        "agentName": "agent",
+                        "bridgePort": 20000,
+                        "containerKind": "custom",
+                        "containerName": "c",
+                        "createdAt": "2026-03-01T00:00:00.000Z",
+                        "dockerImage": "milady/agent:1",
+                        "errorCount": 2,
+                        "errorMessage": "ssh: connect to host [hidden] port [hidden] refused",
+                        "id": "<1>",
+                        "lastHeartbeatAt": null,
+                        "organizationId": "<2>",
+                        "organizationName": "Test",
+                        "sandboxId": null,
+                        "status": "error",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "userId": "<3>",
+                        "webUiPort": 20001
+                      },
+                      {
+                        "agentName": "agent",
+                        "bridgePort": null,
+                        "containerKind": "managed",
+                        "containerName": null,
+                        "createdAt": "2026-03-01T00:00:00.000Z",
+                        "dockerImage": null,
+                        "errorCount": 0,
+                        "errorMessage": null,
+                        "id": "<4>",
+                        "lastHeartbeatAt": null,
+                        "organizationId": "<2>",
+                        "organizationName": "Test",
+                        "sandboxId": null,
+                        "status": "stopped",
+                        "updatedAt": "2026-03-01T00:00:00.000Z",
+                        "userId": "<3>",
+                        "webUiPort": null
+                      }
+                    ],
                     "createdAt": "2026-03-01T00:00:00.000Z",
-                    "dockerImage": "milady/agent:1",
-                    "errorCount": 2,
-                    "errorMessage": "ssh: connect to host [hidden] port [hidden] refused",
-                    "id": "<1>",
-                    "lastHeartbeatAt": null,
-                    "organizationId": "<2>",
-                    "sandboxId": null,
-                    "status": "error",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "userId": "<3>",
-                    "webUiPort": 20001
+                    "enabled": true,
+                    "hostKeyFingerprint": null,
+                    "hostKeyPinned": false,
+                    "hostname": "127.0.0.1",
+                    "id": "<5>",
+                    "lastHealthCheck": null,
+                    "metadata": {},
+                    "nodeId": "n1",
+                    "sshPort": 9,
+                    "sshUser": "root",
+                    "status": "unknown",
+                    "updatedAt": "2026-03-01T00:00:00.000Z"
                   },
-                  {
-                    "agentName": "agent",
-                    "bridgePort": null,
-                    "containerName": null,
-                    "createdAt": "2026-03-01T00:00:00.000Z",
-                    "dockerImage": null,
-                    "errorCount": 0,
-                    "errorMessage": null,
-                    "id": "<4>",
-                    "lastHeartbeatAt": null,
-                    "organizationId": "<2>",
-                    "sandboxId": null,
-                    "status": "stopped",
-                    "updatedAt": "2026-03-01T00:00:00.000Z",
-                    "userId": "<3>",
-                    "webUiPort": null
-                  }
-                ],
-                "createdAt": "2026-03-01T00:00:00.000Z",
-                "enabled": true,
-                "hostKeyPinned": false,
-                "hostname": "127.0.0.1",
-                "id": "<5>",
-                "lastHealthCheck": null,
-                "metadata": {},
-                "nodeId": "n1",
-                "sshPort": 9,
-                "sshUser": "root",
-                "status": "unknown",
-                "updatedAt": "2026-03-01T00:00:00.000Z"
-              },
-              "success": true
-            }
-        "#]],
+                  "success": true
+                }
+            "#]],
         );
         let tag = shown.header("etag").expect("a tag");
         let request = tests::suite::Request::new("GET", &format!("{NODES}/n1")).key(&key);

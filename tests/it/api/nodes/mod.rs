@@ -5,6 +5,7 @@ mod check;
 mod get;
 mod keys;
 mod list;
+mod probe;
 mod register;
 mod remove;
 mod sync;
@@ -129,6 +130,11 @@ fn only_super_admins_may_call_the_host_routes() {
             ("DELETE", format!("{NODES}/n1"), None),
             ("POST", format!("{NODES}/n1/health-check"), None),
             ("POST", format!("{NODES}/sync"), None),
+            (
+                "POST",
+                format!("{NODES}/probe"),
+                Some(json!({"hostname": "127.0.0.1", "sshPort": 9})),
+            ),
             // An unknown host gets the same answer, so that nobody can find out which hosts exist.
             ("GET", format!("{NODES}/none"), None),
         ] {
@@ -137,7 +143,7 @@ fn only_super_admins_may_call_the_host_routes() {
             let nobody = world.call(request.clone()).await;
             assert_eq!(nobody.status(), 401, "{method} {path}");
             for (key, status) in [
-                (&owner, 401),
+                (&owner, 403),
                 (&wallet, 403),
                 (&moderator, 403),
                 (&viewer, 403),

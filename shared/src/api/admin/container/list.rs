@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::body::is_line;
-use crate::api::deps::DatabaseDeps;
+use crate::api::deps::ImageDeps;
+use crate::api::filter;
 use crate::api::list::{self, Page};
 use crate::api::parameters::CURSOR;
-use crate::api::problem::{FieldError, Problem};
+use crate::api::problem::Problem;
 use crate::api::route::{CallerKind, Parameter, ResponseKind, Route, Tag};
 use crate::api::schema::{KnownAgentStatus, NodeName, PageSize};
 use crate::db::agents::operator::{
@@ -17,6 +18,7 @@ use crate::db::agents::operator::{
 };
 use crate::db::page::PagePosition;
 use crate::domain::agent::AgentStatus;
+use crate::domain::container::ContainerKind;
 use crate::domain::fleet::redact_addresses;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
@@ -79,6 +81,7 @@ struct ContainerJson {
     id: AgentId,
     sandbox_id: Option<String>,
     organization_id: OrganizationId,
+    organization_name: Option<String>,
     user_id: UserId,
     agent_name: Option<String>,
     status: String,
@@ -88,6 +91,7 @@ struct ContainerJson {
     web_ui_port: Option<i32>,
     headscale_ip: Option<String>,
     docker_image: Option<String>,
+    container_kind: ContainerKind,
     bridge_url: Option<String>,
     health_url: Option<String>,
     last_heartbeat_at: Option<Timestamp>,
@@ -97,12 +101,14 @@ struct ContainerJson {
     updated_at: Timestamp,
 }
 
-impl From<OperatorAgent> for ContainerJson {
-    fn from(row: OperatorAgent) -> Self {
+impl ContainerJson {
+    fn new(row: OperatorAgent, default_image: &str) -> Self {
         Self {
+            container_kind: ContainerKind::of(row.docker_image.as_deref(), default_image),
             id: row.id,
             sandbox_id: row.sandbox_id,
             organization_id: row.organization_id,
+            organization_name: row.organization_name,
             user_id: row.user_id,
             agent_name: row.agent_name,
             status: row.status,
@@ -125,9 +131,9 @@ impl From<OperatorAgent> for ContainerJson {
 
 /// # Errors
 /// 400 if a filter, `limit` or `cursor` is not valid, 401, 403, 503.
-pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &ImageDeps, request: Request) -> Result<Response<Body>, Problem> {
     deps.auth.super_admin(&deps.pool, &request).await?;
-    let status = status(&request)?;
+    let status = filter::agent_status(&request)?;
     let node_id = node_id(&request)?;
     let limit = limit(&request)?;
     let after = list::cursor(&request)?;
@@ -143,7 +149,10 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         created_at: row.created_at,
         id: row.id.uuid(),
     });
-    let containers: Vec<ContainerJson> = rows.into_iter().map(ContainerJson::from).collect();
+    let containers = rows
+        .into_iter()
+        .map(|row| ContainerJson::new(row, &deps.default_image));
+    let containers: Vec<ContainerJson> = containers.collect();
     let data = ContainerPage {
         returned: containers.len(),
         containers,
@@ -151,23 +160,6 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         filters: Filters { status, node_id },
     };
     list::respond(&request, &Page::new(data, next_cursor))
-}
-
-fn status(request: &Request) -> Result<Option<AgentStatus>, Problem> {
-    let Some(word) = list::parameter(request, "status") else {
-        return Ok(None);
-    };
-    let status = AgentStatus::parse_or_unknown(&word);
-    if status == AgentStatus::Unknown {
-        let shortened: String = word.chars().take(MAX_NODE_ID_CHARS).collect();
-        let error = FieldError {
-            field: "status",
-            message: "must be pending, provisioning, running, stopped, disconnected or error",
-        };
-        let message = format!("Invalid status filter: {shortened}");
-        return Err(Problem::bad_value(message, error));
-    }
-    Ok(Some(status))
 }
 
 fn node_id(request: &Request) -> Result<Option<String>, Problem> {

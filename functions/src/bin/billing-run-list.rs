@@ -1,0 +1,15 @@
+//! `GET /api/v1/admin/billing/runs`: lists the billing runs.
+
+use shared::api::admin::billing::runs::handle;
+use shared::api::deps::DatabaseDeps;
+use shared::lambda::{self, Workload, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::init_logging();
+    let deps = &DatabaseDeps {
+        pool: lambda::database(Workload::Requests)?,
+        auth: config::auth()?,
+    };
+    lambda::serve_http("billing-run-list", |request, _| handle(deps, request)).await
+}

@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { ApiError, fromResponse, isFinal, isPassing, retryAfter } from './errors';
+
+const response = (status: number, headers: Record<string, string> = {}) => new Response(null, { status, headers });
+
+test('a problem document gives its text, its fields and the request', () => {
+  const error = fromResponse(response(400), {
+    success: false,
+    error: 'The request is not valid.',
+    instance: 'req-1',
+    details: [{ field: 'agentName', message: 'is too long' }],
+  });
+  expect(error).toMatchObject({
+    message: 'The request is not valid.',
+    requestId: 'req-1',
+    fields: [{ field: 'agentName' }],
+  });
+});
+test('too little credit gives both figures', () => {
+  const error = fromResponse(response(402), { success: false, error: 'x', requiredBalance: 5, currentBalance: 1.8 });
+  expect(error.payment).toEqual({ required: 5, current: 1.8 });
+});
+test("the gateway's own answers are read as well", () => {
+  expect(fromResponse(response(429, { 'retry-after': '3' }), '<html>').retryAfterMs).toBe(3000);
+  expect(fromResponse(response(503), { message: 'Service Unavailable' }).message).toBe('Service Unavailable');
+  expect(fromResponse(response(413), undefined).message).toContain('1 MB');
+  expect(fromResponse(response(418), null).message).toBe('The server answered with HTTP 418.');
+});
+test('only what asking again cannot change is final', () => {
+  const final = (status: number) => isFinal(new ApiError({ kind: 'http', status, message: '' }));
+  expect([400, 401, 403, 404, 409, 422].every(final)).toBe(true);
+  expect([408, 429, 500, 502, 503, 0].some(final)).toBe(false);
+  expect(isPassing(new ApiError({ kind: 'network', message: '' }))).toBe(true);
+});
+test('Retry-After may be a date', () => {
+  const now = Date.parse('2026-11-27T12:00:00Z');
+  expect(retryAfter('Fri, 27 Nov 2026 12:00:10 GMT', now)).toBe(10_000);
+  expect(retryAfter('soon', now)).toBeNull();
+});

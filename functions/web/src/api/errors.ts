@@ -1,0 +1,110 @@
+import type { SchemaFieldError, SchemaPaymentRequired, SchemaProblem } from './openapi.gen';
+
+/** `http`: the API refused. `foreign`: something in front of the API answered. The others: nobody answered. */
+export type ErrorKind = 'http' | 'foreign' | 'network' | 'offline' | 'timeout';
+
+export type Payment = { readonly required: number; readonly current: number };
+
+type Known = {
+  kind: ErrorKind;
+  status?: number;
+  message: string;
+  requestId?: string | null;
+  retryAfterMs?: number | null;
+  fields?: readonly SchemaFieldError[];
+  payment?: Payment | null;
+};
+
+/** Every failure of a request, with a sentence that can be shown as it is. */
+export class ApiError extends Error {
+  readonly kind: ErrorKind;
+  readonly status: number;
+  readonly requestId: string | null;
+  readonly retryAfterMs: number | null;
+  readonly fields: readonly SchemaFieldError[];
+  readonly payment: Payment | null;
+
+  constructor(known: Known) {
+    super(known.message);
+    this.name = 'ApiError';
+    this.kind = known.kind;
+    this.status = known.status ?? 0;
+    this.requestId = known.requestId ?? null;
+    this.retryAfterMs = known.retryAfterMs ?? null;
+    this.fields = known.fields ?? [];
+    this.payment = known.payment ?? null;
+  }
+}
+
+/** Asking again cannot change the answer. */
+export function isFinal(error: unknown): boolean {
+  return error instanceof ApiError && error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status);
+}
+
+/** The request may not have arrived, so a request with an Idempotency-Key may be sent again. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return false;
+  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503 || error.status === 429;
+}
+
+/** What happened in a few words, for "Last answer 3 min ago: ...". */
+export function inShort(error: unknown): string {
+  if (!(error instanceof ApiError)) return 'this page failed';
+  if (error.kind === 'offline') return 'this device is offline';
+  if (error.kind === 'timeout') return 'no answer in time';
+  if (error.kind === 'network') return 'the server cannot be reached';
+  if (error.kind === 'foreign') return 'something else answered';
+  return `HTTP ${error.status}`;
+}
+
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+const has = <K extends string>(value: unknown, key: K): value is Record<K, unknown> =>
+  typeof value === 'object' && value !== null && key in value;
+
+export function retryAfter(header: string | null, now: number): number | null {
+  if (!header) return null;
+  const seconds = Number(header);
+  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? null : Math.max(0, at - now);
+}
+
+const WORDS: Record<number, string> = {
+  400: 'The server did not understand this request.',
+  401: 'Your session is over. Sign in, and do this again.',
+  403: 'You may not do this.',
+  404: 'It does not exist, or it is not yours.',
+  409: 'The current state does not allow this.',
+  413: 'This is too large: at most 1 MB can be sent.',
+  429: 'Too many requests at the moment.',
+  502: 'What is behind the server answered badly.',
+  503: 'The server is busy at the moment.',
+};
+
+/** Reads any error body: ours, the gateway's, none, or HTML. */
+export function fromResponse(response: Response, body: unknown): ApiError {
+  const status = response.status;
+  const problem = body as Partial<SchemaProblem & SchemaPaymentRequired>;
+  const text =
+    (status === 401 && WORDS[401]) ||
+    (has(body, 'error') && typeof body.error === 'string' && body.error) ||
+    (has(body, 'detail') && typeof body.detail === 'string' && body.detail) ||
+    (has(body, 'message') && typeof body.message === 'string' && body.message) ||
+    WORDS[status] ||
+    `The server answered with HTTP ${status}.`;
+  return new ApiError({
+    kind: 'http',
+    status,
+    message: text,
+    requestId: (has(body, 'instance') ? String(problem.instance) : null) ?? response.headers.get('x-request-id'),
+    retryAfterMs: retryAfter(response.headers.get('retry-after'), Date.now()),
+    fields: has(body, 'details') && Array.isArray(problem.details) ? problem.details : [],
+    payment:
+      has(body, 'requiredBalance') && has(body, 'currentBalance')
+        ? { required: Number(body.requiredBalance), current: Number(body.currentBalance) }
+        : null,
+  });
+}

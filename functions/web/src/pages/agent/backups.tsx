@@ -1,0 +1,127 @@
+import { queryOptions, useQuery } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { api, unwrap } from '../../api/client';
+import { keys } from '../../api/keys';
+import type { SchemaBackup, SchemaSnapshotType } from '../../api/openapi.gen';
+import { act } from '../../data/agent-actions';
+import { nameOf } from '../../data/announcer';
+import { every } from '../../data/client';
+import { possible } from '../../data/shown';
+import { Button } from '../../ui/button';
+import { Confirm } from '../../ui/dialog';
+import { bytes, many } from '../../ui/format';
+import { Block, Load, Note } from '../../ui/states';
+import { type Column, DataTable } from '../../ui/table';
+import { Age, Moment } from '../../ui/time';
+import type { TabProps } from './page';
+
+export const backupOptions = (id: string) =>
+  queryOptions({
+    queryKey: keys.backups(id),
+    queryFn: async ({ signal }) =>
+      (await unwrap(api.GET('/api/v1/milady/agents/{agentId}/backups', { params: { path: { agentId: id } }, signal })))
+        .data,
+    refetchInterval: every(60_000),
+  });
+
+export function backupWord(type: SchemaSnapshotType): string {
+  switch (type) {
+    case 'auto':
+      return 'Daily';
+    case 'manual':
+      return 'By hand';
+    case 'pre-shutdown':
+      return 'Before a stop';
+    default:
+      return type satisfies never;
+  }
+}
+
+export default function Backups({ agent, view }: TabProps) {
+  const query = useQuery(backupOptions(agent.id));
+  const [asked, setAsked] = useState<SchemaBackup | null>(null);
+  const can = possible(agent, view.doing);
+  const newest = query.data?.[0]?.id;
+  const stopped = agent.status !== 'running';
+  const columns = useMemo((): readonly Column<SchemaBackup>[] => {
+    const restorable = (backup: SchemaBackup) => (stopped ? can.start && backup.id === newest : can.save);
+    return [
+      { id: 'at', header: 'Saved', card: 'title', cell: (backup) => <Moment at={backup.createdAt} /> },
+      { id: 'age', header: 'Age', card: 'aside', cell: (backup) => <Age at={backup.createdAt} /> },
+      { id: 'type', header: 'Kind', cell: (backup) => backupWord(backup.snapshotType) },
+      {
+        id: 'size',
+        header: 'Size',
+        end: true,
+        cell: (backup) => (backup.sizeBytes === null ? '-' : bytes(backup.sizeBytes)),
+      },
+      {
+        id: 'actions',
+        header: '',
+        end: true,
+        card: 'actions',
+        cell: (backup) => (
+          <Button
+            small
+            disabled={!restorable(backup)}
+            title={
+              stopped && backup.id !== newest
+                ? 'A stopped agent can be restored from its newest backup only'
+                : undefined
+            }
+            onClick={() => setAsked(backup)}
+          >
+            Restore…
+          </Button>
+        ),
+      },
+    ];
+  }, [stopped, newest, can.start, can.save]);
+
+  return (
+    <Block
+      title="Backups"
+      query={query}
+      actions={
+        <Button small disabled={!can.save} onClick={() => act({ kind: 'save', agent: view.row })}>
+          Save its state now
+        </Button>
+      }
+    >
+      <Load query={query}>
+        {(backups) =>
+          backups.length === 0 ? (
+            <Note title="No backups yet">
+              <p>One is made each day, before each stop, and when you ask for it. The newest ten are listed.</p>
+            </Note>
+          ) : (
+            <DataTable caption="Backups" rows={backups} columns={columns} id={(backup) => backup.id} />
+          )
+        }
+      </Load>
+      {asked ? (
+        <Confirm
+          open
+          onClose={() => setAsked(null)}
+          title={`Restore ${nameOf(agent)}?`}
+          action="Restore"
+          onConfirm={() => {
+            act({ kind: 'restore', agent: view.row, backupId: asked.id });
+            setAsked(null);
+          }}
+        >
+          <p>
+            Its state is replaced by that of <Moment at={asked.createdAt} />. What happened in the{' '}
+            <Age at={asked.createdAt} /> since then is lost.
+          </p>
+          <p className="muted">
+            {stopped
+              ? 'It is started with that state, and is charged from then on. '
+              : 'It is restarted and does not answer meanwhile. '}
+            {many(query.data?.length ?? 0, 'backup')} and its database stay as they are.
+          </p>
+        </Confirm>
+      ) : null}
+    </Block>
+  );
+}

@@ -1,0 +1,122 @@
+import { useQuery } from '@tanstack/react-query';
+import { ExternalLink } from 'lucide-react';
+import { lazy, Suspense, useState } from 'react';
+import { useLocation } from 'wouter';
+import type { AgentDetail } from '../../api/operations';
+import { act } from '../../data/agent-actions';
+import { type AgentView, agentOptions, useAgentView } from '../../data/agents';
+import { nameOf } from '../../data/announcer';
+import { possible } from '../../data/shown';
+import { Button, ButtonLink } from '../../ui/button';
+import { Menu } from '../../ui/menu';
+import { Page } from '../../ui/page';
+import { Failure, Note, Skeleton } from '../../ui/states';
+import { Tabs } from '../../ui/tabs';
+import type { PageProps } from '..';
+import { AgentRefusal, AgentStatus } from '../agents/columns';
+import { DeleteAgent } from '../agents/delete';
+import { Summary } from './summary';
+import { Trouble } from './trouble';
+
+const Logs = lazy(() => import('./logs'));
+const Backups = lazy(() => import('./backups'));
+const Activity = lazy(() => import('./activity'));
+const Connect = lazy(() => import('./connect'));
+const Settings = lazy(() => import('./settings'));
+
+const TABS = [
+  { id: 'logs', label: 'Logs', View: Logs },
+  { id: 'backups', label: 'Backups', View: Backups },
+  { id: 'activity', label: 'Activity', View: Activity },
+  { id: 'connect', label: 'Connect', View: Connect },
+  { id: 'settings', label: 'Settings', View: Settings },
+] as const;
+
+export type TabProps = { readonly agent: AgentDetail; readonly view: AgentView };
+
+export default function AgentPage({ params }: PageProps) {
+  const id = params.id ?? '';
+  return <OneAgent key={id} id={id} tab={params.tab ?? 'logs'} />;
+}
+
+function OneAgent({ id, tab }: { id: string; tab: string }) {
+  const query = useQuery(agentOptions(id));
+  const view = useAgentView(id);
+  const [known] = useState(view);
+  const title = view ? nameOf(view.row) : known ? nameOf(known.row) : 'Agent';
+
+  if (!view && query.data && !query.isFetching)
+    return (
+      <Page title={title}>
+        <Note title={`${title} is deleted`} actions={<ButtonLink href="/agents">To the agents</ButtonLink>}>
+          <p>It was deleted here, in another tab or by somebody else.</p>
+        </Note>
+      </Page>
+    );
+  if (!view || !query.data)
+    return (
+      <Page title={title}>
+        {query.error ? (
+          <Failure error={query.error} retry={query.refetch} what="This agent" />
+        ) : (
+          <Skeleton lines={6} height="1.5rem" />
+        )}
+      </Page>
+    );
+  const current = TABS.find((one) => one.id === tab) ?? TABS[0];
+  const agent: AgentDetail = { ...query.data, ...view.row };
+  return (
+    <Page title={title} sentence={<AgentStatus agent={view} />} query={query} actions={<Actions view={view} />}>
+      {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} />}
+      <Summary agent={agent} />
+      <Tabs
+        label={`About ${title}`}
+        tabs={TABS.map((one) => ({ id: one.id, label: one.label, href: `/agents/${id}/${one.id}` }))}
+        current={current.id}
+      >
+        <Suspense fallback={<Skeleton lines={4} />}>
+          <current.View agent={agent} view={view} />
+        </Suspense>
+      </Tabs>
+    </Page>
+  );
+}
+
+function Actions({ view }: { view: AgentView }) {
+  const [deleting, setDeleting] = useState(false);
+  const [, navigate] = useLocation();
+  const { row } = view;
+  const can = possible(row, view.doing);
+  const name = nameOf(row);
+  const items = () => [
+    {
+      label: 'Save its state',
+      onSelect: () => act({ kind: 'save', agent: row }),
+      ...(can.save ? {} : { disabled: true, hint: 'Only while it runs' }),
+    },
+    ...(row.status === 'disconnected'
+      ? [{ label: 'Start', disabled: !can.start, onSelect: () => act({ kind: 'start', agent: row }) }]
+      : []),
+    { label: 'Delete…', danger: true, disabled: !can.delete, onSelect: () => setDeleting(true) },
+  ];
+  return (
+    <>
+      {can.open ? (
+        <ButtonLink look="primary" href={`/agents/${row.id}/open`} target="_blank" rel="noopener">
+          Open <ExternalLink size={14} aria-hidden="true" />
+          <span className="unseen">in a new tab</span>
+        </ButtonLink>
+      ) : null}
+      {can.stop ? <Button onClick={() => act({ kind: 'stop', agent: row })}>Stop</Button> : null}
+      {can.start && !can.stop ? (
+        <Button look="primary" onClick={() => act({ kind: 'start', agent: row })}>
+          Start
+        </Button>
+      ) : null}
+      <Menu label={`More for ${name}`} items={items} />
+      {deleting ? (
+        <DeleteAgent agent={row} onClose={() => setDeleting(false)} onDone={() => navigate('/agents')} />
+      ) : null}
+    </>
+  );
+}

@@ -1,0 +1,186 @@
+import { useMutation } from '@tanstack/react-query';
+import { useRef, useState } from 'react';
+import { newKey } from '../../api/client';
+import { ApiError, isPassing } from '../../api/errors';
+import { keys } from '../../api/keys';
+import type { SchemaAgentCreateRequest } from '../../api/openapi.gen';
+import type { Agent, Config } from '../../api/operations';
+import { act, createAgent } from '../../data/agent-actions';
+import { useConfig, useCredit } from '../../data/credit';
+import { toast } from '../../data/toasts';
+import { Button, ButtonLink } from '../../ui/button';
+import { Checkbox, Field, Select, TextInput } from '../../ui/field';
+import { money, span } from '../../ui/format';
+import { Refusal } from '../../ui/refusal';
+import { badName, Environment, type Variable } from './environment';
+
+type Props = {
+  readonly onTyped: (typed: boolean) => void;
+  readonly onCreated: (agent: Agent, started: boolean) => void;
+};
+
+const OTHER = 'other';
+
+export function CreateForm({ onTyped, onCreated }: Props) {
+  const config = useConfig().data;
+  const credit = useCredit().data;
+  const [name, setName] = useState('');
+  const [image, setImage] = useState('');
+  const [other, setOther] = useState('');
+  const [variables, setVariables] = useState<readonly Variable[]>([]);
+  const [start, setStart] = useState(true);
+  const [tried, setTried] = useState(false);
+  // The same key while the same form is sent again: a repeated click or a retry makes one agent.
+  const attempt = useRef({ body: '', key: '' });
+
+  const create = useMutation({
+    networkMode: 'always',
+    retry: (failures, error) => isPassing(error) && failures < 3,
+    mutationFn: (body: SchemaAgentCreateRequest) => {
+      const text = JSON.stringify(body);
+      if (attempt.current.body !== text) attempt.current = { body: text, key: newKey() };
+      return createAgent(body, attempt.current.key);
+    },
+    onSuccess: (agent) => {
+      onTyped(false);
+      if (start) act({ kind: 'start', agent });
+      else
+        toast({
+          tone: 'ok',
+          text: `${agent.agentName} is created. It costs nothing until it starts.`,
+          link: { to: `/agents/${agent.id}`, label: 'Show' },
+        });
+      onCreated(agent, start);
+    },
+    onError: (error) => {
+      // The server has decided: sending the form again is a new request.
+      if (error instanceof ApiError && error.kind === 'http') attempt.current = { body: '', key: '' };
+    },
+    meta: { touches: [keys.agents, keys.credit] },
+  });
+
+  const missing = credit ? credit.requiredForNextAgent - credit.balance : 0;
+  const nameError =
+    name.trim() === '' ? 'Give it a name.' : name.trim().length > 100 ? 'At most 100 characters.' : null;
+  const imageError = image === OTHER && !other.trim() ? 'Enter an image.' : null;
+  const bad = nameError ?? imageError ?? variables.map(badName).find(Boolean) ?? null;
+  const touch = () => onTyped(true);
+
+  const submit = (event: React.FormEvent) => {
+    event.preventDefault();
+    setTried(true);
+    if (bad || missing > 0 || create.isPending) return;
+    const dockerImage = image === OTHER ? other.trim() : '';
+    const filled = variables.filter((variable) => variable.name.trim());
+    create.mutate({
+      agentName: name.trim(),
+      ...(dockerImage ? { dockerImage } : {}),
+      ...(filled.length > 0
+        ? { environmentVars: Object.fromEntries(filled.map(({ name: key, value }) => [key.trim(), value])) }
+        : {}),
+    });
+  };
+
+  return (
+    <form onSubmit={submit} className="stack" noValidate>
+      <Field label="Name" error={tried ? nameError : null}>
+        <TextInput
+          value={name}
+          maxLength={200}
+          autoComplete="off"
+          data-first
+          onChange={(event) => {
+            setName(event.target.value);
+            touch();
+          }}
+        />
+      </Field>
+      <ImageField
+        config={config}
+        image={image}
+        other={other}
+        error={tried ? imageError : null}
+        onImage={setImage}
+        onOther={setOther}
+      />
+      <Environment
+        variables={variables}
+        tried={tried}
+        onChange={(next) => {
+          setVariables(next);
+          touch();
+        }}
+      />
+      <Checkbox label="Start at once" checked={start} onChange={(event) => setStart(event.target.checked)} />
+      {config ? <p className="muted">{price(config, credit)}</p> : null}
+      {missing > 0 && credit ? (
+        <Refusal
+          error={
+            new ApiError({
+              kind: 'http',
+              status: 402,
+              message: '',
+              payment: { required: credit.requiredForNextAgent, current: credit.balance },
+            })
+          }
+          title="Too little credit"
+          actions={
+            <ButtonLink small href="/credits">
+              Look at the credit
+            </ButtonLink>
+          }
+        />
+      ) : null}
+      {create.error ? <Refusal error={create.error} title="Not created" /> : null}
+      <div className="row">
+        <Button type="submit" look="primary" busy={create.isPending} disabled={missing > 0}>
+          {create.isPending ? 'Creating…' : start ? 'Create and start' : 'Create'}
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function price(
+  config: Config,
+  credit: { hoursLeft: number | null; balance: number; burnPerHour: number } | undefined,
+): string {
+  const rate = `${money(config.prices.running)} an hour while it runs, ${money(config.prices.idle, 4)} an hour for its backups while it is stopped.`;
+  if (!credit) return rate;
+  const hours = credit.balance / (credit.burnPerHour + config.prices.running);
+  return hours > 0 ? `${rate} With it, your credit lasts for ${span(hours * 3_600_000)}.` : rate;
+}
+
+type ImageProps = {
+  readonly config: Config | undefined;
+  readonly image: string;
+  readonly other: string;
+  readonly error: string | null;
+  readonly onImage: (image: string) => void;
+  readonly onOther: (image: string) => void;
+};
+
+function ImageField({ config, image, other, error, onImage, onOther }: ImageProps) {
+  const prefixes = config?.imagePrefixes ?? [];
+  return (
+    <>
+      <Field label="Image" hint={image === OTHER ? undefined : config?.defaultImage}>
+        <Select value={image} onChange={(event) => onImage(event.target.value)}>
+          <option value="">The usual image</option>
+          {prefixes.length > 0 ? <option value={OTHER}>Another image</option> : null}
+        </Select>
+      </Field>
+      {image === OTHER ? (
+        <Field label="Address of the image" hint={`It must begin with ${prefixes.join(' or ')}`} error={error}>
+          <TextInput
+            className="mono"
+            value={other}
+            spellCheck={false}
+            autoComplete="off"
+            onChange={(event) => onOther(event.target.value)}
+          />
+        </Field>
+      ) : null}
+    </>
+  );
+}

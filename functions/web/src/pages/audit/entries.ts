@@ -1,0 +1,77 @@
+/** Entries of the audit log in words. Pure. */
+import type { AuditEntry } from '../../api/operations';
+import { many } from '../../ui/format';
+import type { Tone } from '../../ui/status';
+
+const ACTIONS: Readonly<Record<string, string>> = {
+  'credit.grant': 'Granted credit',
+  'credit.refund': 'Took back credit',
+  'credit.write_off': 'Wrote off debt',
+  'agent.billing': 'Changed what an agent costs',
+  'node.register': 'Added a host',
+  'node.update': 'Changed a host',
+  'node.remove': 'Removed a host',
+  'node.sync': 'Recounted slots',
+  'container.logs': 'Read a container’s log',
+  'container.inspect': 'Asked Docker about a container',
+  'container.restart': 'Restarted a container',
+  'container.stop': 'Stopped a container',
+  'container.start': 'Started a container',
+  'container.pull-image': 'Pulled an image',
+  'container.remove-ghost': 'Removed an unclaimed container',
+};
+
+export const KNOWN_ACTIONS: readonly string[] = Object.keys(ACTIONS);
+export const actionWord = (action: string): string => ACTIONS[action] ?? action;
+
+/** Longer than any action may take: pulling an image is the slowest. */
+const UNDER_WAY = 15 * 60_000;
+
+export type EntryState = { readonly tone: Tone; readonly word: string; readonly open: boolean };
+
+/** `begun` that stays means that nobody knows what happened: it stands out. */
+export function entryState(entry: Pick<AuditEntry, 'result' | 'at'>, now: number): EntryState {
+  switch (entry.result) {
+    case 'begun':
+      return now - Date.parse(entry.at) < UNDER_WAY
+        ? { tone: 'busy', word: 'Under way', open: false }
+        : { tone: 'unknown', word: 'Begun, never ended', open: true };
+    case 'failed':
+      return { tone: 'bad', word: 'Failed', open: false };
+    case 'refused':
+      return { tone: 'warn', word: 'Refused', open: false };
+    default:
+      return { tone: 'ok', word: entry.result === 'ok' ? 'Done' : capital(entry.result), open: false };
+  }
+}
+
+const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
+
+export const actorName = (entry: AuditEntry): string => entry.actorName?.trim() || `user ${entry.actorId.slice(0, 8)}`;
+
+export function auditSentence(entries: readonly AuditEntry[], now: number, narrowed: boolean): string {
+  const open = entries.filter((entry) => entryState(entry, now).open).length;
+  const failed = entries.filter((entry) => entry.result === 'failed').length;
+  if (entries.length === 0) return narrowed ? 'No entry fits these filters.' : 'No operator has done anything yet.';
+  const wrong = [
+    open
+      ? `${many(open, 'action')} began and never ended: nobody knows what became of ${open === 1 ? 'it' : 'them'}`
+      : '',
+    failed ? `${failed} failed` : '',
+  ].filter(Boolean);
+  const all = `The last ${many(entries.length, 'action')} of operators`;
+  return wrong.length > 0 ? `${all}; ${wrong.join(', ')}.` : `${all}; all of them ended.`;
+}
+
+/** Where the subject can be seen. */
+export function subjectPath(entry: AuditEntry): string | null {
+  const subject = encodeURIComponent(entry.subject);
+  if (entry.action.startsWith('credit.')) return `/organizations?q=${subject}`;
+  if (entry.action === 'agent.billing') return `/containers?q=${subject}`;
+  if (entry.action === 'node.register' || entry.action === 'node.update') return `/fleet/nodes/${subject}`;
+  if (entry.action.startsWith('container.')) {
+    const [nodeId = '', name = ''] = entry.subject.split('/');
+    return `/containers?node=${encodeURIComponent(nodeId)}&q=${encodeURIComponent(name)}`;
+  }
+  return null;
+}

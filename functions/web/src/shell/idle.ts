@@ -1,0 +1,32 @@
+import { sessionStore } from '../data/session';
+import { toast } from '../data/toasts';
+import { pages } from '../pages';
+import { loadDialog } from '../ui/dialog';
+import { loadMenu } from '../ui/menu';
+
+/** Once the first view has come to rest: what is loaded already opens at once, and no deploy can take it away. */
+export function fetchTheRest(): void {
+  window.addEventListener('vite:preloadError', (event) => {
+    event.preventDefault();
+    toast({
+      tone: 'warn',
+      text: navigator.onLine
+        ? 'A new version of this page is there. Reload it to go on.'
+        : 'This device is offline, and this part of the page is not loaded yet.',
+    });
+  });
+  const all = () => {
+    if (!navigator.onLine) {
+      window.addEventListener('online', all, { once: true });
+      return;
+    }
+    const session = sessionStore.get();
+    const operator = session.state === 'in' && session.user.superAdmin;
+    const mine = pages.filter((page) => page.who === 'everyone' || operator).map((page) => page.load);
+    for (const load of [loadMenu, loadDialog, ...mine]) void load().catch(() => {});
+  };
+  const idle = () =>
+    'requestIdleCallback' in window ? requestIdleCallback(all, { timeout: 10_000 }) : setTimeout(all, 3_000);
+  if (document.readyState === 'complete') setTimeout(idle, 1_500);
+  else window.addEventListener('load', () => setTimeout(idle, 1_500));
+}

@@ -1,0 +1,45 @@
+import { AlertDialog } from '@base-ui/react/alert-dialog';
+import { CSPProvider } from '@base-ui/react/csp-provider';
+import { Dialog } from '@base-ui/react/dialog';
+import { X } from 'lucide-react';
+import { useRef } from 'react';
+import { IconButton } from '../button';
+import type { DialogProps } from '../dialog';
+import css from './dialog.module.css';
+
+/** Not imported directly: ui/dialog.tsx loads it when a dialog opens for the first time. */
+export default function DialogImpl({ open, onClose, title, children, footer, wide, urgent, plain }: DialogProps) {
+  const Kind = urgent ? AlertDialog : Dialog;
+  const popup = useRef<HTMLDivElement>(null);
+  const initial = () =>
+    popup.current?.querySelector<HTMLElement>('[data-first]') ??
+    popup.current?.querySelector<HTMLElement>('input, select, textarea') ??
+    true;
+  return (
+    <CSPProvider disableStyleElements>
+      <Kind.Root open={open} onOpenChange={(next: boolean) => (next ? undefined : onClose())}>
+        <Kind.Portal>
+          <Kind.Backdrop className={css.veil} />
+          <Kind.Viewport className={css.room}>
+            <Kind.Popup ref={popup} className={css.dialog} data-wide={wide || undefined} initialFocus={initial}>
+              {plain ? (
+                <Kind.Title className="unseen">{title}</Kind.Title>
+              ) : (
+                <div className={css.head}>
+                  <Kind.Title className={css.title}>{title}</Kind.Title>
+                  {urgent ? null : (
+                    <IconButton label="Close" onClick={onClose}>
+                      <X size={16} aria-hidden="true" />
+                    </IconButton>
+                  )}
+                </div>
+              )}
+              <div className={plain ? undefined : css.content}>{children}</div>
+              {footer ? <div className={css.foot}>{footer}</div> : null}
+            </Kind.Popup>
+          </Kind.Viewport>
+        </Kind.Portal>
+      </Kind.Root>
+    </CSPProvider>
+  );
+}

@@ -1,0 +1,59 @@
+import { X } from 'lucide-react';
+import { ApiError, reason } from '../api/errors';
+import { IconButton } from './button';
+import { money } from './format';
+import css from './refusal.module.css';
+import { RequestId } from './states';
+import { Status } from './status';
+
+type Props = {
+  readonly error: Error;
+  /** What was refused: "Not stopped". */
+  readonly title?: string;
+  readonly onDismiss?: () => void;
+  readonly actions?: React.ReactNode;
+};
+
+/** Why the server refused something, where it was asked for: in a row, in a form, in a dialog. */
+export function Refusal({ error, title, onDismiss, actions }: Props) {
+  const api = error instanceof ApiError ? error : null;
+  return (
+    <div className={css.refusal} role="alert">
+      <Status tone={api?.payment ? 'warn' : 'bad'}>
+        {title ? `${title}. ` : ''}
+        {api?.payment ? (
+          <Missing required={api.payment.required} current={api.payment.current} />
+        ) : (
+          <span className={css.why}>{reason(error)}</span>
+        )}
+      </Status>
+      {api && api.fields.length > 0 ? (
+        <ul className={css.fields}>
+          {api.fields.map(({ field, message }) => (
+            <li key={`${field} ${message}`}>
+              <code>{field}</code> {message}
+            </li>
+          ))}
+        </ul>
+      ) : null}
+      <div className="row">
+        {actions}
+        {api && api.status !== 402 ? <RequestId id={api.requestId} /> : null}
+      </div>
+      {onDismiss ? (
+        <IconButton small label="Dismiss" className={css.close} onClick={onDismiss}>
+          <X size={14} aria-hidden="true" />
+        </IconButton>
+      ) : null}
+    </div>
+  );
+}
+
+function Missing({ required, current }: { required: number; current: number }) {
+  const missing = Math.max(0, Math.ceil((required - current) * 100) / 100);
+  return (
+    <span className={css.why}>
+      Add {money(missing)}: this needs {money(required)}, and there is {money(current)}.
+    </span>
+  );
+}
