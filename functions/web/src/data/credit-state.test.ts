@@ -22,6 +22,7 @@ test('enough credit is calm', () => {
 });
 test('below the mark it is amber', () => {
   expect(creditState(credit({ lowAt: inHours(-1) }), NOW).tone).toBe('warn');
+  expect(creditState(credit({ lowAt: null }), NOW).tone).toBe('warn');
 });
 test('a scheduled shutdown is red and comes first', () => {
   const scheduledShutdowns = [{ agentId: 'a', agentName: 'ada', scheduledShutdownAt: inHours(31.2) }];

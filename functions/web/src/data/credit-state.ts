@@ -32,7 +32,8 @@ export function creditState(credit: SchemaCredit, now: number): CreditState {
   if (credit.emptyAt === null || credit.burnPerHour <= 0)
     return { tone: 'off', lasts: 'nothing in use', sentence: 'Nothing is being used, so the credit stays as it is.' };
   const empty = Date.parse(credit.emptyAt);
-  const low = credit.lowAt !== null && Date.parse(credit.lowAt) <= now;
+  // Null while something is used means that the balance is below the mark already.
+  const low = credit.lowAt === null || Date.parse(credit.lowAt) <= now;
   const left = empty <= now ? 'used up' : `${span(empty - now)} left`;
   const until = empty - now > 90 * 24 * HOUR ? 'for more than 90 days' : `until ${clockTime(empty, now)}`;
   const sentence = `At ${money(credit.burnPerHour, credit.burnPerHour < 1 ? 4 : 2)} an hour the credit lasts ${until}.`;
