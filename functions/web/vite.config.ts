@@ -10,22 +10,6 @@ const api = process.env.API ?? 'http://127.0.0.1:8787';
 /** State-changing requests with a cookie need an origin that the API allows. */
 const proxy = { '/api': { target: api, headers: { origin: process.env.ORIGIN ?? api } } };
 
-/** The policy that the function `dashboard` sends, so that a preview breaks where the deployment would. */
-const CSP = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "font-src 'self'",
-  "connect-src 'self'",
-  "manifest-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ');
-
 /** The theme must be known before the first paint, and the CSP allows no inline script. */
 function themeScript(): Plugin {
   const source = readFileSync(resolve(here, 'src/theme-first.js'), 'utf8')
@@ -102,5 +86,4 @@ export default defineConfig({
     },
   },
   server: { port: 5173, proxy },
-  preview: { port: 4173, strictPort: true, proxy, headers: { 'content-security-policy': CSP } },
 });

@@ -270,3 +270,37 @@ fn starting_an_agent_clears_its_stop_request() {
         assert_eq!(world.run_billing(1).await.tally.errors, 0);
     });
 }
+
+#[test]
+fn a_writer_whose_span_stays_locked_gets_an_error_and_changes_nothing() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "running").await;
+        let before = spans(&world, agent).await;
+        let mut run = world.pool.begin().await.expect("begin");
+        sqlx::query("SELECT FROM usage_spans FOR NO KEY UPDATE")
+            .execute(&mut *run)
+            .await
+            .expect("a lock, as a billing run takes it");
+        let mut writer = world.pool.begin().await.expect("begin");
+        sqlx::query("SET LOCAL lock_timeout = '50ms'")
+            .execute(&mut *writer)
+            .await
+            .expect("a setting");
+        // A warning in its place would leave the stop unmetered.
+        let stop = sqlx::query("UPDATE milady_sandboxes SET status = 'stopped' WHERE id = $1")
+            .bind(agent)
+            .execute(&mut *writer)
+            .await;
+        let error = stop.expect_err("the span is locked");
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("55P03"));
+        writer.rollback().await.expect("rollback");
+        run.rollback().await.expect("rollback");
+        assert_eq!(spans(&world, agent).await, before);
+        assert_eq!(world.agent_row(agent).await.status, "running");
+    });
+}

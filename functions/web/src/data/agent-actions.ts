@@ -103,6 +103,8 @@ const options = (action: Action, key: string): MutationOptions<Outcome, Error, A
         ...(action.kind === 'delete' ? [] : [keys.agent(id), keys.agentJobs(id), keys.backups(id)]),
         keys.credit,
       ],
+      // Here it is known to be gone; another tab that shows it must learn it.
+      ...(action.kind === 'delete' ? { tells: [keys.agent(id)] } : {}),
     },
   };
 };

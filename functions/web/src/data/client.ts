@@ -7,7 +7,8 @@ import { onTold, tell } from './tabs';
 
 declare module '@tanstack/react-query' {
   interface Register {
-    mutationMeta: { touches?: readonly Key[] };
+    /** `tells`: what only other tabs ask for again. */
+    mutationMeta: { touches?: readonly Key[]; tells?: readonly Key[] };
   }
 }
 
@@ -26,7 +27,7 @@ export const client = new QueryClient({
       const touched = mutation.meta?.touches;
       if (!touched) return;
       refresh(client, touched);
-      if (!error) tell({ kind: 'touched', keys: touched });
+      if (!error) tell({ kind: 'touched', keys: [...touched, ...(mutation.meta?.tells ?? [])] });
     },
   }),
   defaultOptions: {

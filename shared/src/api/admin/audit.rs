@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::body::is_line;
-use crate::api::credit::filters::{FROM, TO, any_period};
 use crate::api::deps::DatabaseDeps;
+use crate::api::filter::{FROM, TO, any_period};
 use crate::api::list::{self, Entries, Page};
 use crate::api::parameters::{CURSOR, LIMIT};
 use crate::api::problem::Problem;

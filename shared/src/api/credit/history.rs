@@ -3,10 +3,10 @@
 use lambda_http::{Body, Request, Response};
 
 use super::cursors::{agent_text, history_text, parse_agent, parse_history};
-use super::filters::{FROM, TO, any_period};
 use super::transaction::TransactionJson;
 use crate::api::body::is_line;
 use crate::api::deps::DatabaseDeps;
+use crate::api::filter::{FROM, TO, any_period};
 use crate::api::list::{self, Entries, Page};
 use crate::api::parameters::{CURSOR, LIMIT};
 use crate::api::problem::Problem;

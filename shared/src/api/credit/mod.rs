@@ -3,7 +3,6 @@
 pub mod charges;
 mod cursors;
 mod fields;
-pub mod filters;
 pub mod get;
 pub mod grant;
 pub mod history;

@@ -5,9 +5,9 @@ use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::filters::{FROM, TO, recent_period};
 use crate::api::csv::Columns;
 use crate::api::deps::DatabaseDeps;
+use crate::api::filter::{FROM, TO, recent_period};
 use crate::api::list;
 use crate::api::problem::Problem;
 use crate::api::response::Data;

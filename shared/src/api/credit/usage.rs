@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::filters::{FROM, TO, recent_period};
 use crate::api::csv::Columns;
 use crate::api::deps::DatabaseDeps;
+use crate::api::filter::{FROM, TO, recent_period};
 use crate::api::list::{self, Page};
 use crate::api::parameters::CURSOR;
 use crate::api::problem::Problem;

@@ -15,7 +15,7 @@ pub struct DueOrganization {
     pub organization_id: OrganizationId,
     /// The number of spans and of agents under dunning: how much the run has to read.
     pub weight: usize,
-    /// At most this many slices are not charged, if its spans are about as old as the oldest.
+    /// An upper bound of the slices that are not charged: every span is counted as if it were as old as the oldest.
     pub slices: usize,
 }
 

@@ -5,6 +5,7 @@ import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
 import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
+import { DateRange } from '../../ui/date-range';
 import { Opener, useOpenRows } from '../../ui/expandable';
 import { factList } from '../../ui/fact-list';
 import { Facts } from '../../ui/facts';
@@ -13,6 +14,7 @@ import { Filters } from '../../ui/filters';
 import { nextDay } from '../../ui/format-more';
 import { JsonFacts } from '../../ui/json-facts';
 import { Link } from '../../ui/link';
+import { More } from '../../ui/more';
 import { Page } from '../../ui/page';
 import { Load, Note, Skeleton } from '../../ui/states';
 import { Status } from '../../ui/status';
@@ -120,17 +122,7 @@ export default function Audit() {
         <Field label="On exactly this id or name">
           <TextInput type="search" value={subject} onChange={(event) => change({ subject: event.target.value })} />
         </Field>
-        <Field label="From (UTC)">
-          <TextInput
-            type="date"
-            value={from}
-            max={to || undefined}
-            onChange={(e) => change({ from: e.target.value })}
-          />
-        </Field>
-        <Field label="To (UTC)">
-          <TextInput type="date" value={to} min={from || undefined} onChange={(e) => change({ to: e.target.value })} />
-        </Field>
+        <DateRange from={from} to={to} onChange={change} />
         {narrowed ? (
           <Button look="quiet" onClick={() => change(DEFAULTS)}>
             Clear{actor ? ' (one operator only)' : ''}
@@ -153,13 +145,9 @@ export default function Audit() {
                 onOpen={(row) => toggle(row.id)}
                 detail={detail}
               />
-              {more ? (
-                <p className={css.more}>
-                  <Button busy={growing} onClick={grow}>
-                    Older entries
-                  </Button>
-                </p>
-              ) : null}
+              <More when={more} busy={growing} onClick={grow}>
+                Older entries
+              </More>
             </>
           )
         }

@@ -3,7 +3,6 @@ import { api, unwrap } from '../../api/client';
 import type { SchemaFinding, SchemaFindingState } from '../../api/openapi.gen';
 import { usePages } from '../../data/pages';
 import type { OnePage } from '../../data/read-pages';
-import { Button } from '../../ui/button';
 import { Opener, useOpenRows } from '../../ui/expandable';
 import { factList } from '../../ui/fact-list';
 import { Facts } from '../../ui/facts';
@@ -11,13 +10,13 @@ import { Chips } from '../../ui/field';
 import { many } from '../../ui/format';
 import { JsonFacts } from '../../ui/json-facts';
 import { Link } from '../../ui/link';
+import { More } from '../../ui/more';
 import { Page } from '../../ui/page';
 import { Load, Note, Skeleton } from '../../ui/states';
 import { Status } from '../../ui/status';
 import { type Column, DataTable } from '../../ui/table';
 import { Age, Moment } from '../../ui/time';
 import { isFault, kindSentence } from './kinds';
-import css from './page.module.css';
 
 const STATES: readonly { readonly value: SchemaFindingState; readonly label: string }[] = [
   { value: 'open', label: 'Open' },
@@ -102,13 +101,9 @@ export function Findings({ state: text, onState, children }: Props) {
                 onOpen={(row) => toggle(row.id)}
                 detail={detail}
               />
-              {more ? (
-                <p className={css.more}>
-                  <Button busy={growing} onClick={grow}>
-                    More findings
-                  </Button>
-                </p>
-              ) : null}
+              <More when={more} busy={growing} onClick={grow}>
+                More findings
+              </More>
             </>
           )
         }

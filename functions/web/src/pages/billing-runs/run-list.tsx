@@ -2,13 +2,13 @@ import { useMemo } from 'react';
 import { getRuns } from '../../api/operations';
 import { useNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
-import { Button } from '../../ui/button';
 import { Opener, useOpenRows } from '../../ui/expandable';
 import { factList } from '../../ui/fact-list';
 import { Facts } from '../../ui/facts';
 import { many } from '../../ui/format';
 import { Link } from '../../ui/link';
 import { Money } from '../../ui/money';
+import { More } from '../../ui/more';
 import { Page } from '../../ui/page';
 import { Load, Note, Skeleton } from '../../ui/states';
 import { Status } from '../../ui/status';
@@ -101,13 +101,9 @@ export function Runs({ children }: { children: React.ReactNode }) {
                 onOpen={(row) => row.kind === 'run' && toggle(row.id)}
                 detail={detail}
               />
-              {more ? (
-                <p className={css.more}>
-                  <Button busy={growing} onClick={grow}>
-                    Older runs
-                  </Button>
-                </p>
-              ) : null}
+              <More when={more} busy={growing} onClick={grow}>
+                Older runs
+              </More>
             </>
           )
         }

@@ -4,7 +4,8 @@ import { useAgents } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
 import { toast } from '../../data/toasts';
 import { Button } from '../../ui/button';
-import { Chips, Field, Select, TextInput } from '../../ui/field';
+import { DateRange } from '../../ui/date-range';
+import { Chips, Field, Select } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { byName } from '../../ui/format';
 import { Refusal } from '../../ui/refusal';
@@ -50,17 +51,7 @@ export function Bill({ state, change }: Props) {
           onChange={(next) => change({ view: next, sort: SORT[next] })}
           options={VIEWS}
         />
-        <Field label="From (UTC)">
-          <TextInput
-            type="date"
-            value={from}
-            max={to || undefined}
-            onChange={(e) => change({ from: e.target.value })}
-          />
-        </Field>
-        <Field label="To (UTC)">
-          <TextInput type="date" value={to} min={from || undefined} onChange={(e) => change({ to: e.target.value })} />
-        </Field>
+        <DateRange from={from} to={to} onChange={change} />
         <AgentSelect value={agent} onChange={(next) => change({ agent: next })} />
         {view === 'rows' ? (
           <Field label="Type">

@@ -37,7 +37,7 @@ const COLUMNS: readonly Column<SchemaCharge>[] = [
 export function Explained({ row }: { row: SchemaTransaction }) {
   const exact = arithmetic(row);
   return (
-    <div className={css.explained}>
+    <>
       <Facts
         facts={factList([
           row.type === 'usage' ? null : ['Meaning', typeMeaning(row.type)],
@@ -59,7 +59,7 @@ export function Explained({ row }: { row: SchemaTransaction }) {
         <p className="muted">This was paid after the credit came back. The time of use is that of the lines.</p>
       ) : null}
       {row.type === 'usage' && row.agentId === null ? <Charges row={row} /> : null}
-    </div>
+    </>
   );
 }
 

@@ -1,11 +1,11 @@
-import { ChevronRight } from 'lucide-react';
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useMemo } from 'react';
 import type { SchemaTransaction } from '../../api/openapi.gen';
 import { serverNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
-import { Button } from '../../ui/button';
+import { Opener, useOpenRows } from '../../ui/expandable';
 import { hms, period } from '../../ui/format-more';
 import { Money } from '../../ui/money';
+import { More } from '../../ui/more';
 import { Load, Note, Skeleton } from '../../ui/states';
 import { Badge } from '../../ui/status';
 import { type Column, DataTable } from '../../ui/table';
@@ -16,20 +16,19 @@ import type { BillFilters } from './filters';
 import css from './page.module.css';
 import { paidLate, subject, typeWord } from './words';
 
-type Open = { readonly ids: ReadonlySet<string>; readonly toggle: (id: string) => void };
-
-const columns = ({ ids, toggle }: Open, agent: boolean): readonly Column<SchemaTransaction>[] => [
+const columns = (
+  open: ReadonlySet<string>,
+  toggle: (id: string) => void,
+  agent: boolean,
+): readonly Column<SchemaTransaction>[] => [
   {
     id: 'what',
     header: agent ? 'Used' : 'What',
     card: 'title',
     cell: (row) => (
-      <button type="button" className={css.opener} aria-expanded={ids.has(row.id)} onClick={() => toggle(row.id)}>
-        <ChevronRight size={14} aria-hidden="true" className={css.arrow} />
-        <span className="clip">
-          {agent ? <Used row={row} /> : typeWord(row.type)} <span className="muted">{subject(row)}</span>
-        </span>
-      </button>
+      <Opener open={open.has(row.id)} onToggle={() => toggle(row.id)}>
+        {agent ? <Used row={row} /> : typeWord(row.type)} <span className="muted">{subject(row)}</span>
+      </Opener>
     ),
   },
   agent
@@ -88,18 +87,8 @@ export function Transactions({ filters }: { filters: BillFilters }) {
     [filters],
   );
   const { query, growing, grow } = usePages(['history', filters], ask);
-  const [ids, setIds] = useState<ReadonlySet<string>>(new Set());
-  const toggle = useCallback(
-    (id: string) =>
-      setIds((old) => {
-        const open = new Set(old);
-        if (!open.delete(id)) open.add(id);
-        return open;
-      }),
-    [],
-  );
-  const shown = useMemo(() => columns({ ids, toggle }, filters.agent !== ''), [ids, toggle, filters.agent]);
-  const detail = useCallback((row: SchemaTransaction) => (ids.has(row.id) ? <Explained row={row} /> : null), [ids]);
+  const { open, toggle, detail } = useOpenRows<SchemaTransaction>((row) => <Explained row={row} />);
+  const shown = useMemo(() => columns(open, toggle, filters.agent !== ''), [open, toggle, filters.agent]);
   return (
     <Load query={query} skeleton={<Skeleton lines={8} height="1.5rem" />}>
       {({ rows, more }) =>
@@ -115,13 +104,9 @@ export function Transactions({ filters }: { filters: BillFilters }) {
               onOpen={(row) => toggle(row.id)}
               detail={detail}
             />
-            {more ? (
-              <p className={css.more}>
-                <Button busy={growing} onClick={grow}>
-                  Older rows
-                </Button>
-              </p>
-            ) : null}
+            <More when={more} busy={growing} onClick={grow}>
+              Older rows
+            </More>
           </>
         )
       }

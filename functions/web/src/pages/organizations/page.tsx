@@ -2,13 +2,13 @@ import { useCallback, useDeferredValue, useMemo, useState } from 'react';
 import { getOrganizations, type Organization } from '../../api/operations';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
-import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { Field, TextInput } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { Link } from '../../ui/link';
 import { Menu } from '../../ui/menu';
 import { Money } from '../../ui/money';
+import { More } from '../../ui/more';
 import { Page } from '../../ui/page';
 import { Load, Note, Skeleton } from '../../ui/states';
 import { Status } from '../../ui/status';
@@ -136,13 +136,9 @@ export default function Organizations() {
           ) : (
             <>
               <DataTable caption="Organizations, newest first" rows={rows} columns={shown} id={(row) => row.id} />
-              {more ? (
-                <p className={css.more}>
-                  <Button busy={growing} onClick={grow}>
-                    Older organizations
-                  </Button>
-                </p>
-              ) : null}
+              <More when={more} busy={growing} onClick={grow}>
+                Older organizations
+              </More>
             </>
           )
         }

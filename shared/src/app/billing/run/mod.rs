@@ -94,10 +94,12 @@ pub async fn billing_run(
         period_end,
         started_at,
     } = wait_for_hour(pool, request.period_end).await?;
-    let (changed, report) = tokio::try_join!(
+    // Not `try_join`: a check that fails must not end the charges half-way.
+    let (changed, report) = tokio::join!(
         changed_objects(pool),
         charge_until(pool, prices, request, period_end, started_at)
-    )?;
+    );
+    let (report, changed) = (report?, changed?);
     if !report.complete {
         Err(RunError::Incomplete(Box::new(report)))
     } else if !changed.is_empty() {

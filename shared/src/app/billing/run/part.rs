@@ -67,7 +67,7 @@ struct PartInput {
     deferred: Vec<OrganizationId>,
 }
 
-/// What a part locks besides organizations and spans.
+/// What a part locks, besides organizations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Locks {
     Spans,
