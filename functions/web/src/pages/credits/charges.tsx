@@ -13,7 +13,6 @@ import { Load } from '../../ui/states';
 import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
 import { chargesOptions } from './data';
-import css from './page.module.css';
 import { arithmetic, kindWord, paidLate, sumSentence, typeMeaning } from './words';
 
 const COLUMNS: readonly Column<SchemaCharge>[] = [
