@@ -40,7 +40,18 @@ AS $$
         SELECT charged_through FROM cloud.billing_accounts WHERE organization_id = span.organization_id) END)
 $$;
 
--- Ends the agent's open span and opens the one that its new state wants. The span is locked before the
+-- Shares the lock of the account that an agent's open span is charged to, which a run takes for itself. Returns whether
+-- there is such an account.
+CREATE FUNCTION cloud.share_account_lock(agent uuid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM cloud.billing_accounts WHERE organization_id = (
+        SELECT organization_id FROM cloud.usage_spans WHERE agent_id = agent AND ended_at IS NULL) FOR SHARE;
+    RETURN FOUND;
+END $$;
+
+-- Ends the agent's open span and opens the one that its new state wants. Account and span are locked before the
 -- clock is read: time that a concurrent run charged lies before that reading. It runs as its owner
 -- because other roles may write agents without knowing of spans. A failure becomes a warning, because
 -- it must not break their writes: the hourly run repairs it and counts it.
@@ -50,6 +61,7 @@ AS $$
 DECLARE
     agent uuid := CASE WHEN TG_OP = 'DELETE' THEN OLD.id ELSE NEW.id END;
     wanted text;
+    has_account boolean;
     clock timestamptz;
     computing_since timestamptz;
     previous_end timestamptz;
@@ -70,7 +82,12 @@ BEGIN
     THEN
         RETURN NULL;
     END IF;
+    has_account := cloud.share_account_lock(agent);
     PERFORM FROM cloud.usage_spans WHERE agent_id = agent AND ended_at IS NULL FOR UPDATE;
+    IF NOT has_account THEN
+        -- The run that we waited for at the span may have opened it.
+        PERFORM cloud.share_account_lock(agent);
+    END IF;
     clock := cloud.billing_clock();
     UPDATE cloud.usage_spans AS s SET ended_at = greatest(clock, cloud.open_span_mark(s))
     WHERE agent_id = agent AND ended_at IS NULL;
@@ -120,8 +137,9 @@ END $$;
 -- A trigger needs no such right. Whoever could call these functions from a trigger of their own would act as their
 -- owner.
 REVOKE ALL ON FUNCTION cloud.billing_clock(), cloud.clear_stop_on_start(), cloud.meter_agent(),
-    cloud.metered_kind(text, text, timestamptz, timestamptz, boolean), cloud.own_rate(text, numeric),
-    cloud.list_price(text, timestamptz), cloud.open_span_mark(cloud.usage_spans) FROM PUBLIC;
+    cloud.share_account_lock(uuid), cloud.metered_kind(text, text, timestamptz, timestamptz, boolean),
+    cloud.own_rate(text, numeric), cloud.list_price(text, timestamptz), cloud.open_span_mark(cloud.usage_spans)
+    FROM PUBLIC;
 
 -- The conditions run with the writer's rights, so they call no function: `meter_agent` decides.
 CREATE TRIGGER cloud_clear_stop BEFORE UPDATE ON public.milady_sandboxes

@@ -6,11 +6,9 @@ use crate::db::session::Connection;
 /// What is missing, changed or in the way, such as `trigger cloud_meter_update on milady_sandboxes`.
 pub async fn changed_objects(conn: &mut Connection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
-        r#"SELECT DISTINCT name AS "name!" FROM (
-            (TABLE cloud.shared_objects_made EXCEPT SELECT name, definition FROM cloud.shared_objects)
-            UNION ALL
-            (SELECT name, definition FROM cloud.shared_objects EXCEPT TABLE cloud.shared_objects_made)
-        ) AS changed ORDER BY 1"#
+        r#"SELECT DISTINCT name AS "name!"
+        FROM cloud.shared_objects_made made FULL JOIN cloud.shared_objects found USING (name, definition)
+        WHERE made.name IS NULL OR found.name IS NULL ORDER BY 1"#
     )
     .fetch_all(conn)
     .await

@@ -48,7 +48,7 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Workload {
     /// One request or event at a time, under the limits of the login role.
     Requests,
-    /// Four batches at a time. A statement may take two minutes.
+    /// Four batches at a time. A statement may take two minutes, and joins all agents in memory.
     BillingRun,
     /// What the owner does, whose role has no settings. A statement may take any time.
     Deployment,
@@ -75,7 +75,9 @@ impl Workload {
     fn begin(self) -> &'static str {
         match self {
             Self::Requests => "BEGIN READ WRITE",
-            Self::BillingRun => "BEGIN READ WRITE; SET LOCAL statement_timeout = '2min'",
+            Self::BillingRun => {
+                "BEGIN READ WRITE; SET LOCAL statement_timeout = '2min'; SET LOCAL work_mem = '32MB'"
+            },
             Self::Deployment => {
                 "BEGIN READ WRITE; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC';
                 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '5s'"

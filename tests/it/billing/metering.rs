@@ -272,35 +272,79 @@ fn starting_an_agent_clears_its_stop_request() {
 }
 
 #[test]
-fn a_writer_whose_span_stays_locked_gets_an_error_and_changes_nothing() {
+fn a_writer_that_a_run_keeps_waiting_gets_an_error_and_changes_nothing() {
     run(async {
-        let world = World::new().await;
-        let organization = world.organization("10").await;
-        let agent = world.agent(organization, "running").await;
-        let before = spans(&world, agent).await;
-        let mut run = world.pool.begin().await.expect("begin");
-        sqlx::query("SELECT FROM usage_spans FOR NO KEY UPDATE")
-            .execute(&mut *run)
+        for (hours_charged, locks) in [
+            (0, "SELECT FROM usage_spans FOR NO KEY UPDATE"),
+            (1, "SELECT FROM billing_accounts FOR NO KEY UPDATE"),
+        ] {
+            let world = World::new().await;
+            let organization = world.organization("10").await;
+            let agent = world.agent(organization, "running").await;
+            if hours_charged > 0 {
+                world.run_billing(hours_charged).await;
+            }
+            let before = spans(&world, agent).await;
+            let mut run = world.pool.begin().await.expect("begin");
+            sqlx::query(locks).execute(&mut *run).await.expect(locks);
+            let mut writer = world.pool.begin().await.expect("begin");
+            sqlx::query("SET LOCAL lock_timeout = '50ms'")
+                .execute(&mut *writer)
+                .await
+                .expect("a setting");
+            // A warning in its place would leave the stop unmetered.
+            let stop = sqlx::query("UPDATE milady_sandboxes SET status = 'stopped' WHERE id = $1")
+                .bind(agent)
+                .execute(&mut *writer)
+                .await;
+            let error = stop.expect_err(locks);
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
+            assert_eq!(code.as_deref(), Some("55P03"), "{locks}");
+            writer.rollback().await.expect("rollback");
+            run.rollback().await.expect("rollback");
+            assert_eq!(spans(&world, agent).await, before, "{locks}");
+            assert_eq!(world.agent_row(agent).await.status, "running", "{locks}");
+        }
+    });
+}
+
+#[test]
+fn a_run_waits_for_an_agent_that_is_being_stopped_and_charges_it_no_longer() {
+    run(async {
+        for hours_charged in [0, 1] {
+            let world = World::new().await;
+            let organization = world.organization("10").await;
+            let agent = world.agent(organization, "running").await;
+            if hours_charged > 0 {
+                world.run_billing(hours_charged).await;
+            }
+            world.set_clock(minutes(60 * hours_charged + 30)).await;
+            let mut writer = world.pool.begin().await.expect("begin");
+            sqlx::query("UPDATE milady_sandboxes SET status = 'stopped' WHERE id = $1")
+                .bind(agent)
+                .execute(&mut *writer)
+                .await
+                .expect("a stop");
+            let next = world.run_billing(hours_charged + 1);
+            let commit = async {
+                world.wait_until_a_session_is_blocked().await;
+                writer.commit().await.expect("commit");
+            };
+            let (report, ()) = tokio::join!(next, commit);
+            assert_eq!(report.tally.errors, 0);
+            let charged: Decimal = sqlx::query_scalar(
+                "SELECT sum(extract(epoch FROM period_end - period_start)) FROM usage_charges",
+            )
+            .fetch_one(&world.pool)
             .await
-            .expect("a lock, as a billing run takes it");
-        let mut writer = world.pool.begin().await.expect("begin");
-        sqlx::query("SET LOCAL lock_timeout = '50ms'")
-            .execute(&mut *writer)
-            .await
-            .expect("a setting");
-        // A warning in its place would leave the stop unmetered.
-        let stop = sqlx::query("UPDATE milady_sandboxes SET status = 'stopped' WHERE id = $1")
-            .bind(agent)
-            .execute(&mut *writer)
-            .await;
-        let error = stop.expect_err("the span is locked");
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        assert_eq!(code.as_deref(), Some("55P03"));
-        writer.rollback().await.expect("rollback");
-        run.rollback().await.expect("rollback");
-        assert_eq!(spans(&world, agent).await, before);
-        assert_eq!(world.agent_row(agent).await.status, "running");
+            .expect("charges");
+            assert_eq!(
+                charged,
+                Decimal::from(hours_charged * 3600 + 1800),
+                "{hours_charged}"
+            );
+        }
     });
 }

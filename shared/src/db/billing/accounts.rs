@@ -80,6 +80,20 @@ pub struct BillingAccounts {
     pub accounts: Vec<BillingAccount>,
 }
 
+/// Locks accounts in the order of their ids. A writer that ends a span and has not committed shares the lock of its
+/// account: this waits for it, and sees where the span ended. A writer that comes later waits for us, and ends its span
+/// after what we charge.
+pub async fn accounts_lock(conn: &mut Connection, ids: &[OrganizationId]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM cloud.billing_accounts WHERE organization_id = ANY($1)
+        ORDER BY organization_id FOR NO KEY UPDATE",
+        ids as &[OrganizationId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Reads accounts and, in the same statement, billing's clock. The caller must hold the locks of the organizations:
 /// then the entries of one organization are in the order of the clock.
 pub async fn accounts_read(

@@ -48,18 +48,16 @@ pub async fn spans_uncharged(
     Ok(owned_spans(rows.await?, accounts))
 }
 
-/// Locks the same spans in the order of their ids and reads them. A writer that has changed an agent and not committed
-/// holds the lock of the agent's open span: this waits for it, and sees where it ended the span. A writer that comes
-/// later waits for us, and ends its span after what we charge.
+/// Locks the spans of organizations without an account, whose lock would do otherwise, in the order of their ids, and
+/// reads them. A writer that has ended one and not committed holds its lock.
 pub async fn spans_lock_uncharged(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],
-    accounts: &[BillingAccount],
     before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<OwnedSpan>> {
     let rows = select_uncharged_spans!("ORDER BY s.id FOR NO KEY UPDATE", organization_ids, before)
         .fetch_all(conn);
-    Ok(owned_spans(rows.await?, accounts))
+    Ok(owned_spans(rows.await?, &[]))
 }
 
 struct SpanRow {

@@ -1,9 +1,10 @@
 //! One part of a billing run: a transaction over some organizations. Owns: the order of its statements, which is the
-//! lock order of the whole project (organizations by id, then their agents by id, then spans by id), and what happens
+//! lock order of the whole project (organizations by id, then their agents, accounts and spans by id), and what happens
 //! when it fails.
 //!
-//! Organizations that pay are charged under the locks of their spans alone. Those whose agents may be warned or suspended
-//! are left to a part that locks the agents first, because writers lock an agent before its span.
+//! Organizations that pay are charged under the locks of their accounts alone: metering locks the account before it ends
+//! a span. Those whose agents may be warned or suspended are left to a part that locks the agents first, because writers
+//! lock an agent before the account.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -70,8 +71,8 @@ struct PartInput {
 /// What a part locks, besides organizations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Locks {
-    Spans,
-    AgentsAndSpans,
+    Accounts,
+    AgentsAndAccounts,
 }
 
 /// What a part did, and what it left.
@@ -138,7 +139,7 @@ impl Context<'_> {
     ) -> Result<bool, PartError> {
         let mut billed: HashSet<AgentId> = HashSet::new();
         let mut deferred = batch.to_vec();
-        for locks in [Locks::Spans, Locks::AgentsAndSpans] {
+        for locks in [Locks::Accounts, Locks::AgentsAndAccounts] {
             let mut remaining = std::mem::take(&mut deferred);
             while !remaining.is_empty() {
                 if !self.has_time() {
@@ -223,19 +224,20 @@ impl Context<'_> {
         locks: Locks,
     ) -> Result<PartInput, sqlx::Error> {
         let locked = db::identity::organizations::organizations_lock(conn, batch).await?;
+        if locks == Locks::AgentsAndAccounts {
+            db::agents::billing::agents_lock(conn, batch).await?;
+        }
+        db::billing::accounts::accounts_lock(conn, batch).await?;
         let BillingAccounts { now, accounts } =
             db::billing::accounts::accounts_read(conn, batch).await?;
         let mut invalid = Vec::new();
         let mut organizations = self.undecided(&locked, &accounts, &mut invalid);
         let mut deferred = Vec::new();
         let ids: Vec<OrganizationId> = organizations.keys().copied().collect();
-        if locks == Locks::AgentsAndSpans {
-            db::agents::billing::agents_lock(conn, &ids).await?;
-        }
         // Those under dunning need their agents; those that are low on credit are added below.
         let mut needing_agents =
             db::agents::billing::organizations_under_dunning(conn, &ids).await?;
-        if locks == Locks::Spans {
+        if locks == Locks::Accounts {
             defer(&mut organizations, &mut needing_agents, &mut deferred);
         }
 
@@ -248,9 +250,23 @@ impl Context<'_> {
             .await?;
         let billed_until = self.period_end.instant();
         let mut abandoned = Vec::new();
-        let spans =
-            db::billing::spans::spans_lock_uncharged(conn, &with_spans, &accounts, billed_until);
-        for owned in spans.await? {
+        let with_account: HashSet<OrganizationId> = accounts
+            .iter()
+            .map(|account| account.organization_id)
+            .collect();
+        let (with_account, without_account): (Vec<_>, Vec<_>) = with_spans
+            .into_iter()
+            .partition(|id| with_account.contains(id));
+        let mut spans =
+            db::billing::spans::spans_uncharged(conn, &with_account, &accounts, billed_until)
+                .await?;
+        if !without_account.is_empty() {
+            spans.extend(
+                db::billing::spans::spans_lock_uncharged(conn, &without_account, billed_until)
+                    .await?,
+            );
+        }
+        for owned in spans {
             match organizations.get_mut(&owned.organization_id) {
                 Some(organization) => organization.spans.push(owned.span),
                 None => abandoned.push(owned.span),
@@ -261,7 +277,7 @@ impl Context<'_> {
             !organization.stays_above_warning_mark(self.period_end, self.prices)
         });
         needing_agents.extend(low_on_credit.map(|organization| organization.id));
-        if locks == Locks::Spans {
+        if locks == Locks::Accounts {
             defer(&mut organizations, &mut needing_agents, &mut deferred);
             invalid.retain(|id| organizations.contains_key(id));
         }
