@@ -1,7 +1,7 @@
 //! Compares the hourly run with a per-agent loop and with the run of another build, and measures what debt and a large
 //! fleet need, and what each function costs to start. `cargo bench -p tests --bench billing` prints everything side by
-//! side; `-- runs`, `-- debt`, `-- million`, `-- starts` and `-- migration` print one part, and numbers choose the agents
-//! of `runs`.
+//! side; `-- runs`, `-- debt`, `-- million`, `-- plans`, `-- starts` and `-- migration` print one part, and numbers choose the
+//! agents of `runs`.
 //!
 //! Postgres runs with durable settings: a commit waits for the disk. The run is the release binary, started and invoked
 //! as Lambda does. The loop is the obvious implementation: for each agent BEGIN, claim, debit, insert, update, COMMIT,
@@ -15,6 +15,7 @@
 )]
 
 mod organizations;
+mod plans;
 mod runs;
 mod storage;
 
@@ -39,16 +40,17 @@ fn main() {
             .iter()
             .filter_map(|size| size.parse().ok())
             .collect();
-        let names: Vec<&str> = ["starts", "migration", "runs", "debt", "million"]
+        let names: Vec<&str> = ["starts", "migration", "runs", "debt", "million", "plans"]
             .into_iter()
             .filter(|name| arguments.iter().any(|argument| argument == name))
             .collect();
         let is_chosen = |name| names.is_empty() && sizes.is_empty() || names.contains(&name);
-        let (starts, migration, debt, million) = (
+        let (starts, migration, debt, million, plans) = (
             is_chosen("starts"),
             is_chosen("migration"),
             is_chosen("debt"),
             is_chosen("million"),
+            is_chosen("plans"),
         );
         let runs = is_chosen("runs") || !sizes.is_empty();
         let needed = ["billing-hourly".to_owned(), "db-migrate".to_owned()];
@@ -76,6 +78,9 @@ fn main() {
         }
         if million {
             runs::measure_million(&binaries).await;
+        }
+        if plans {
+            plans::print(&binaries).await;
         }
     });
 }

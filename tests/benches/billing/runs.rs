@@ -20,7 +20,7 @@ const RUNS: i64 = 7;
 const PER_ORGANIZATION: [usize; 3] = [10, 1, 200];
 
 /// One billing run of a binary.
-struct RunMeasurement {
+pub struct RunMeasurement {
     seconds: f64,
     statements: u64,
     peak_mib: f64,
@@ -35,7 +35,7 @@ struct Summary {
     bytes_per_agent_hour: f64,
 }
 
-async fn durable_server(name: &str) -> Server {
+pub async fn durable_server(name: &str) -> Server {
     let mut options = server_options(name);
     options.durable = true;
     Server::start(options).await.expect("Postgres")
@@ -150,7 +150,7 @@ async fn measure_fleet(
     }
 }
 
-async fn measure_hour(
+pub async fn measure_hour(
     database: &Database,
     binaries: &Path,
     hour: i64,
@@ -191,7 +191,7 @@ async fn summary(
 }
 
 /// One cold invocation of the release binary.
-async fn run(url: &str, binaries: &Path, hour: i64) -> (RunMeasurement, Value) {
+pub async fn run(url: &str, binaries: &Path, hour: i64) -> (RunMeasurement, Value) {
     let instance = Function::new("billing-hourly", url)
         .from_directory(binaries)
         .start()

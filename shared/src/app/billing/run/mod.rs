@@ -90,14 +90,12 @@ pub async fn billing_run(
     prices: &Prices,
     request: &RunRequest,
 ) -> Result<RunReport, RunError> {
-    let RunStart {
-        period_end,
-        started_at,
-    } = wait_for_hour(pool, request.period_end).await?;
+    let start = wait_for_hour(pool, request.period_end).await?;
+    let work = work_to_do(pool, request, &start).await?;
     // Not `try_join`: a check that fails must not end the charges half-way.
     let (changed, report) = tokio::join!(
         changed_objects(pool),
-        charge_until(pool, prices, request, period_end, started_at)
+        charge(pool, prices, request, start.period_end, work)
     );
     let (report, changed) = (report?, changed?);
     if !report.complete {
@@ -123,41 +121,72 @@ async fn changed_objects(pool: &Database) -> Result<Vec<String>, RunError> {
     Ok(changed)
 }
 
-async fn charge_until(
+/// What a run has to do.
+struct Work {
+    /// The run's record.
+    run: i64,
+    due: Vec<DueOrganization>,
+    price_changes: Vec<DateTime<Utc>>,
+    repaired_spans: usize,
+}
+
+async fn work_to_do(
     pool: &Database,
-    prices: &Prices,
     request: &RunRequest,
-    period_end: Hour,
-    started_at: DateTime<Utc>,
-) -> Result<RunReport, RunError> {
-    let billed_until = period_end.instant();
-    let mut conn = pool.statements();
+    start: &RunStart,
+) -> Result<Work, RunError> {
+    let billed_until = start.period_end.instant();
     let run = async {
         let mut conn = pool.statements();
-        db::billing::runs::run_start(&mut conn, billed_until, request.source, started_at).await
+        db::billing::runs::run_start(&mut conn, billed_until, request.source, start.started_at)
+            .await
     };
     let mismatched = async {
         let mut conn = pool.statements();
         db::billing::metering::mismatches_of_any_organization(&mut conn).await
     };
+    let price_changes = async {
+        let mut conn = pool.statements();
+        db::billing::metering::price_changes(&mut conn, FIRST_PRICES, billed_until).await
+    };
     let due = organizations_due(pool, billed_until);
-    let (run, mismatched, mut due) = tokio::try_join!(run, mismatched, due)?;
-    let mut tally = Tally::default();
+    let (run, mismatched, price_changes, mut due) =
+        tokio::try_join!(run, mismatched, price_changes, due)?;
+    let mut repaired_spans = 0;
     if !mismatched.is_empty() {
-        tally.repaired_spans = repair_spans(pool, &mismatched).await?;
+        repaired_spans = repair_spans(pool, &mismatched).await?;
         due = organizations_due(pool, billed_until).await?;
     }
-    let price_changes =
-        db::billing::metering::price_changes(&mut conn, FIRST_PRICES, billed_until).await?;
+    Ok(Work {
+        run,
+        due,
+        price_changes,
+        repaired_spans,
+    })
+}
+
+async fn charge(
+    pool: &Database,
+    prices: &Prices,
+    request: &RunRequest,
+    period_end: Hour,
+    work: Work,
+) -> Result<RunReport, RunError> {
+    let billed_until = period_end.instant();
+    let mut conn = pool.statements();
+    let mut tally = Tally {
+        repaired_spans: work.repaired_spans,
+        ..Tally::default()
+    };
     let context = part::Context {
         pool,
         prices,
         period_end,
-        price_changes,
+        price_changes: work.price_changes,
         deadline: request.deadline,
         max_charges: request.max_charges,
     };
-    let reached = decide_all(&context, &due, request, &mut tally).await?;
+    let reached = decide_all(&context, &work.due, request, &mut tally).await?;
     let complete = reached && tally.errors == 0;
     if tally.unwarned > 0 {
         let agents = tally.unwarned;
@@ -172,7 +201,7 @@ async fn charge_until(
         db::billing::accounts::oldest_undecided_of_any_organization(&mut conn, billed_until).await?
     };
     let counts = tally.counts(oldest_undecided);
-    let finished_at = db::billing::runs::run_finish(&mut conn, run, complete, &counts).await?;
+    let finished_at = db::billing::runs::run_finish(&mut conn, work.run, complete, &counts).await?;
     Ok(RunReport {
         period_end,
         finished_at,
