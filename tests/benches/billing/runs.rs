@@ -301,10 +301,15 @@ pub async fn measure_debt(binaries: &Path) {
         .expect("the clock");
     let (measured, _) = run(&database.url, binaries, 2_000).await;
     print_debt("200 agents, 2,000 h, no credit", &measured, 0);
-    sqlx::raw_sql("UPDATE organizations SET credit_balance = 100000")
-        .execute(&database.pool)
-        .await
-        .expect("a top-up");
+    // As a purchase does, so that the books balance.
+    sqlx::raw_sql(
+        "UPDATE organizations SET credit_balance = credit_balance + 100000;
+        INSERT INTO credit_transactions (organization_id, amount, type, created_at)
+        SELECT id, 100000, 'credit', billing_clock() AT TIME ZONE 'UTC' FROM organizations",
+    )
+    .execute(&database.pool)
+    .await
+    .expect("a top-up");
     dev::clock::set(&database.pool, hours(2_001))
         .await
         .expect("the clock");
