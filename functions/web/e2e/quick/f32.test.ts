@@ -29,6 +29,8 @@ scenario(
   'f32_stale_first_poll: what begins to move is asked for at once, not after the first interval',
   async (visit) => {
     const { page, ids } = await agents(visit, 'ada');
+    // The server knows nothing of the job that was made up here.
+    visit.expect(404, `/jobs/${JOB.a}`);
     const lists = count(page, AGENTS);
     await answer(page, `POST /milady/agents/${ids[0]}/suspend`, accepted(JOB.a));
     await page.getByRole('button', { name: 'Stop ada' }).click();
@@ -103,7 +105,10 @@ scenario(
     }
     expect(lists()).toBe(5);
     await stop();
-    await page.getByRole('button', { name: 'Go on' }).first().click();
+    const again = page.getByRole('button', { name: 'Go on' }).first();
+    await again.click();
+    await expect.poll(lists).toBe(6);
+    await again.waitFor({ state: 'detached' });
     await seen(page, /^as of/);
     await page.clock.fastForward(MINUTE);
     await expect.poll(lists).toBe(7);
