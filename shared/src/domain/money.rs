@@ -97,6 +97,11 @@ mod tests {
     }
 
     #[test]
+    fn a_debit_is_the_negative_of_its_amount() {
+        assert_eq!(-money("1.5"), money("-1.5"));
+    }
+
+    #[test]
     fn a_tie_rounds_to_the_even_millionth() {
         assert_eq!(money("0.0000005"), money("0"));
         assert_eq!(money("0.0000015"), money("0.000002"));

@@ -20,6 +20,8 @@ async function check(visit: Visit): Promise<void> {
 for (const path of [...addresses('everyone'), ...addresses('operators'), '/no/such/page'])
   scenario(`${path} has no serious violation in light and dark, and fits 320 px`, async (visit) => {
     allow(visit);
+    // The page comes with this status.
+    visit.expect(404, '/no/such/page');
     await visit.as(operatorKey);
     await visit.goto(path.replace(':id', await someAgent()));
     if (path.endsWith('/new')) await visit.page.getByRole('dialog').waitFor();

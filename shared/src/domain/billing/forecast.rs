@@ -56,7 +56,7 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
     let left = position.balance - position.carried_debt - position.unpaid(now);
     let hours_until = |mark: Money| {
         let above = (left - mark).to_decimal().max(Decimal::ZERO);
-        above.checked_div(burn).filter(|_| burn > Decimal::ZERO)
+        above.checked_div(burn)
     };
     let reached = |mark| {
         let seconds = (hours_until(mark)? * Decimal::from(3600)).to_i64()?;

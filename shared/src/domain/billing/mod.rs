@@ -29,6 +29,8 @@ pub use terms::Terms;
 pub use unpaid_backups::{UnpaidBackups, unpaid_backups};
 
 #[cfg(test)]
+mod boundaries;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod properties;

@@ -223,25 +223,9 @@ impl<'a> Charging<'a> {
     }
 }
 
-/// Ordered by `order` alone.
+/// Ordered by `order`, which no two have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct QueuedSlice {
     order: ChargeOrder,
     slice: Slice,
-}
-
-impl PartialEq for QueuedSlice {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for QueuedSlice {}
-impl PartialOrd for QueuedSlice {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for QueuedSlice {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order.cmp(&other.order)
-    }
 }

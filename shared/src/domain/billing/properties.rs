@@ -74,7 +74,7 @@ pub(super) fn decide_at(organization: &Organization, at: i64) -> Decision {
     decide_part(organization, at, usize::MAX)
 }
 
-fn decide_part(organization: &Organization, at: i64, max_charges: usize) -> Decision {
+pub(super) fn decide_part(organization: &Organization, at: i64, max_charges: usize) -> Decision {
     let terms = Terms {
         period_end: hour(at),
         now: hour(at).instant(),

@@ -41,7 +41,7 @@ pub struct Span {
 }
 
 /// The part of a span inside one clock hour: what one charge is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slice {
     pub start: DateTime<Utc>,
     /// Exclusive.

@@ -1,0 +1,242 @@
+//! What exactly happens at each limit. The laws in `properties` and the cases in `cases` do not depend on these.
+
+use rust_decimal::{Decimal, dec};
+
+use super::properties::{decide_at, decide_part, hour, organization, span, usd};
+use super::*;
+use crate::domain::agent::BillingStatus;
+use crate::domain::money::Money;
+use crate::domain::pricing::Prices;
+
+const HOUR: i64 = 3_600_000_000;
+
+fn running(agent: u128) -> Span {
+    span(agent, dec!(0.02), 0, None)
+}
+
+fn consequences(decision: &Decision) -> &Consequences {
+    decision.consequences.as_ref().expect("the last part")
+}
+
+#[test]
+fn an_organization_stays_above_the_warning_mark_if_that_much_is_left_after_all_that_is_due() {
+    for (balance, carried, low_credit, stays) in [
+        (dec!(2.10), dec!(0), dec!(2), true),
+        (dec!(2.099999), dec!(0), dec!(2), false),
+        (dec!(0.2), dec!(0), dec!(2), false),
+        (dec!(3.10), dec!(1), dec!(2), true),
+        (dec!(3.099999), dec!(1), dec!(2), false),
+        (dec!(0.1), dec!(0), dec!(0), true),
+        // A debt is none that the warning mark could allow.
+        (dec!(0.09), dec!(0), dec!(-1), false),
+    ] {
+        let mut organization = organization(balance, vec![running(1)]);
+        organization.carried_debt = usd(carried);
+        let prices = Prices {
+            low_credit: usd(low_credit),
+            ..Prices::default()
+        };
+        let is_above = organization.stays_above_warning_mark(hour(5), &prices);
+        assert_eq!(is_above, stays, "{balance} {carried} {low_credit}");
+    }
+}
+
+#[test]
+fn a_balance_at_the_warning_mark_is_not_low() {
+    for (balance, is_low) in [(dec!(2.02), false), (dec!(2.019999), true)] {
+        let decision = decide_at(&organization(balance, vec![running(1)]), 1);
+        let low_since = consequences(&decision).low_since;
+        assert_eq!(low_since, is_low.then(|| hour(1).instant()), "{balance}");
+    }
+}
+
+#[test]
+fn only_a_complete_warning_of_a_pending_shutdown_stands() {
+    let (warned, shutdown) = (Some(hour(2).instant()), Some(hour(50).instant()));
+    for (billing, warned_at, shutdown_at, is_warned_anew) in [
+        (BillingStatus::ShutdownPending, warned, shutdown, false),
+        (BillingStatus::ShutdownPending, warned, None, true),
+        (BillingStatus::ShutdownPending, None, shutdown, true),
+        (BillingStatus::Active, None, None, true),
+        (BillingStatus::Warning, warned, shutdown, true),
+    ] {
+        let mut organization = organization(dec!(0), vec![running(1)]);
+        organization.agents[0].billing = billing;
+        organization.agents[0].warned_at = warned_at;
+        organization.agents[0].shutdown_at = shutdown_at;
+        let decision = decide_at(&organization, 5);
+        let updates = &consequences(&decision).updates;
+        let case = format!("{billing:?} {warned_at:?} {shutdown_at:?}");
+        assert_eq!(updates.len(), usize::from(is_warned_anew), "{case}");
+        for update in updates {
+            assert_eq!(update.warned_at, Some(hour(5).instant()), "{case}");
+            assert_eq!(update.shutdown_at, Some(hour(53).instant()), "{case}");
+            assert_eq!(update.stop, None, "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_agent_without_debt_loses_what_is_left_of_a_warning() {
+    let (warned, shutdown) = (Some(hour(2).instant()), Some(hour(50).instant()));
+    for (billing, warned_at, shutdown_at) in [
+        (BillingStatus::Active, warned, None),
+        (BillingStatus::Active, None, shutdown),
+        (BillingStatus::Warning, None, None),
+    ] {
+        let mut organization = organization(dec!(50), vec![running(1)]);
+        organization.agents[0].billing = billing;
+        organization.agents[0].warned_at = warned_at;
+        organization.agents[0].shutdown_at = shutdown_at;
+        let decision = decide_at(&organization, 5);
+        let [update] = consequences(&decision).updates.as_slice() else {
+            panic!("{billing:?} {warned_at:?} {shutdown_at:?}: {decision:?}")
+        };
+        let kept = (update.billing, update.warned_at, update.shutdown_at);
+        assert_eq!(kept, (BillingStatus::Active, None, None));
+    }
+}
+
+/// What is decided at hour 8 about an agent that was warned at hour 2 with the shutdown date at hour 50.
+fn decide_warned(balance: Decimal, spans: Vec<Span>, expects_container: bool) -> Decision {
+    let mut organization = organization(balance, spans);
+    let agent = &mut organization.agents[0];
+    agent.billing = BillingStatus::ShutdownPending;
+    agent.warned_at = Some(hour(2).instant());
+    agent.shutdown_at = Some(hour(50).instant());
+    agent.warning = WarningDelivery::HandedOver(hour(2).instant());
+    agent.expects_container = expects_container;
+    decide_at(&organization, 8)
+}
+
+#[test]
+fn a_debt_as_large_as_the_ceiling_waits_for_the_shutdown_date() {
+    // Nothing was spent at hour 2, so the ceiling is five dollars.
+    for (rate, is_suspended) in [(dec!(1), false), (dec!(1.0001), true)] {
+        let decision = decide_warned(dec!(0), vec![span(1, rate, 3 * HOUR, None)], true);
+        let updates = &consequences(&decision).updates;
+        assert_eq!(updates.len(), usize::from(is_suspended), "{rate}");
+    }
+}
+
+#[test]
+fn the_ceiling_counts_what_was_metered_when_the_warning_was_written() {
+    // A dollar an hour makes the ceiling 72 dollars; without it, the six that are owed are above five.
+    for (ended_at, is_suspended) in [(2 * HOUR, true), (2 * HOUR + 1, false), (HOUR, true)] {
+        let mut earlier = span(1, dec!(1), 0, Some(ended_at));
+        earlier.mark = earlier.ended_at.expect("an end");
+        let spans = vec![earlier, span(1, dec!(1.2), 3 * HOUR, None)];
+        let decision = decide_warned(dec!(0), spans, true);
+        let updates = &consequences(&decision).updates;
+        assert_eq!(updates.len(), usize::from(is_suspended), "{ended_at}");
+    }
+}
+
+#[test]
+fn a_suspended_agent_is_stopped_only_if_it_may_have_a_container() {
+    for expects_container in [true, false] {
+        let spans = vec![span(1, dec!(400), 3 * HOUR, None)];
+        let decision = decide_warned(dec!(0), spans, expects_container);
+        let [update] = consequences(&decision).updates.as_slice() else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(update.billing, BillingStatus::Suspended);
+        assert_eq!(update.stop.is_some(), expects_container);
+    }
+}
+
+#[test]
+fn a_notice_lists_the_agents_by_name() {
+    let decision = decide_at(&organization(dec!(0), vec![running(1), running(2)]), 3);
+    let Some(Notice::ShutdownScheduled { agents, .. }) = consequences(&decision).notices.first()
+    else {
+        panic!("{decision:?}")
+    };
+    let names: Vec<Option<&str>> = agents.iter().map(|agent| agent.name.as_deref()).collect();
+    assert_eq!(names, [Some("agent 1"), Some("agent 2")]);
+}
+
+#[test]
+fn carried_debt_is_paid_first_and_counts_as_spent() {
+    for (balance, paid, charged) in [
+        (dec!(10), dec!(3), dec!(0.02)),
+        (dec!(3), dec!(3), dec!(0)),
+        (dec!(1), dec!(1), dec!(0)),
+    ] {
+        let mut organization = organization(balance, vec![running(1)]);
+        organization.carried_debt = usd(dec!(3));
+        let decision = decide_at(&organization, 1);
+        assert_eq!(decision.debt_payment, usd(paid), "{balance}");
+        assert_eq!(decision.carried_debt, usd(dec!(3) - paid), "{balance}");
+        assert_eq!(decision.charged, usd(charged), "{balance}");
+    }
+    let position = Position {
+        balance: usd(dec!(7)),
+        carried_debt: usd(dec!(3)),
+        spans: &[running(1)],
+        decided_through: None,
+    };
+    let forecast = forecast(&position, hour(0).instant(), &Prices::default());
+    assert_eq!(forecast.hours_left, Some(dec!(200)));
+}
+
+#[test]
+fn a_balance_at_the_warning_mark_has_no_time_left_until_it_is_low() {
+    for (balance, is_known) in [(dec!(2), false), (dec!(2.02), true)] {
+        let position = Position {
+            balance: usd(balance),
+            carried_debt: Money::ZERO,
+            spans: &[running(1)],
+            decided_through: None,
+        };
+        let forecast = forecast(&position, hour(0).instant(), &Prices::default());
+        assert_eq!(forecast.low_at.is_some(), is_known, "{balance}");
+    }
+}
+
+#[test]
+fn a_full_part_completes_its_hour() {
+    let spans = vec![running(1), running(2)];
+    for (max_charges, charges, is_last) in [
+        (1, 2, false),
+        (2, 2, false),
+        (3, 4, false),
+        (5, 6, true),
+        (6, 6, true),
+        (7, 6, true),
+    ] {
+        let decision = decide_part(&organization(dec!(5), spans.clone()), 3, max_charges);
+        assert_eq!(decision.charges.len(), charges, "{max_charges}");
+        assert_eq!(decision.consequences.is_some(), is_last, "{max_charges}");
+    }
+}
+
+#[test]
+fn a_span_that_ended_and_is_charged_does_not_hold_the_account_back() {
+    let mut ended = span(1, dec!(0.02), 0, Some(HOUR / 2));
+    ended.mark = ended.ended_at.expect("an end");
+    let decision = decide_at(&organization(dec!(5), vec![ended, running(2)]), 3);
+    assert_eq!(decision.charged_through, hour(3).instant());
+}
+
+#[test]
+fn a_span_that_has_caught_up_is_not_written_again() {
+    let mut open = running(1);
+    open.caught_up = true;
+    open.mark = hour(2).instant();
+    let mut organization = organization(dec!(5), vec![open]);
+    organization.charged_through = Some(hour(2).instant());
+    let decision = decide_at(&organization, 3);
+    assert_eq!(decision.charges.len(), 1);
+    assert_eq!(decision.spans, []);
+}
+
+#[test]
+fn open_findings_are_summed_up_for_people() {
+    let open = |kind: &str, count| OpenFindings {
+        kind: kind.to_owned(),
+        count,
+    };
+    let summary = OpenFindings::summary(&[open("gap", 2), open("overlap", 1)]);
+    assert_eq!(summary, "2 gap, 1 overlap");
+}
