@@ -240,3 +240,29 @@ fn open_findings_are_summed_up_for_people() {
     let summary = OpenFindings::summary(&[open("gap", 2), open("overlap", 1)]);
     assert_eq!(summary, "2 gap, 1 overlap");
 }
+
+#[test]
+fn unpaid_backups_are_kept_for_37_days_after_the_agents_oldest_debt() {
+    let ended = |agent, from, to| span(agent, dec!(0.0025), from, Some(to));
+    let day = 24;
+    for (spans, unpaid_since) in [
+        (vec![running(1)], Some(0)),
+        (
+            vec![ended(1, 3 * HOUR, 4 * HOUR), ended(1, HOUR, 2 * HOUR)],
+            Some(1),
+        ),
+        // Another agent's debt, time that no run has decided, and none at all.
+        (vec![running(2)], None),
+        (vec![span(1, dec!(0.02), 9 * HOUR, None)], None),
+        (vec![ended(1, HOUR, HOUR)], None),
+    ] {
+        let agent = running(1).agent_id;
+        let dates = unpaid_backups(agent, &spans, hour(9).instant());
+        let expected = unpaid_since.map(|since| UnpaidBackups {
+            unpaid_since: hour(since).instant(),
+            notice_at: hour(since + 30 * day).instant(),
+            deletion_at: hour(since + 37 * day).instant(),
+        });
+        assert_eq!(dates, expected, "{spans:?}");
+    }
+}

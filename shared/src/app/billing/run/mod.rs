@@ -91,11 +91,11 @@ pub async fn billing_run(
     request: &RunRequest,
 ) -> Result<RunReport, RunError> {
     let start = wait_for_hour(pool, request.period_end).await?;
-    let work = work_to_do(pool, request, &start).await?;
+    let input = run_input(pool, request, &start).await?;
     // Not `try_join`: a check that fails must not end the charges half-way.
     let (changed, report) = tokio::join!(
         changed_objects(pool),
-        charge(pool, prices, request, start.period_end, work)
+        charge(pool, prices, request, start.period_end, input)
     );
     let (report, changed) = (report?, changed?);
     if !report.complete {
@@ -121,8 +121,8 @@ async fn changed_objects(pool: &Database) -> Result<Vec<String>, RunError> {
     Ok(changed)
 }
 
-/// What a run has to do.
-struct Work {
+/// What a run begins with.
+struct RunInput {
     /// The run's record.
     run: i64,
     due: Vec<DueOrganization>,
@@ -130,11 +130,11 @@ struct Work {
     repaired_spans: usize,
 }
 
-async fn work_to_do(
+async fn run_input(
     pool: &Database,
     request: &RunRequest,
     start: &RunStart,
-) -> Result<Work, RunError> {
+) -> Result<RunInput, RunError> {
     let billed_until = start.period_end.instant();
     let run = async {
         let mut conn = pool.statements();
@@ -157,7 +157,7 @@ async fn work_to_do(
         repaired_spans = repair_spans(pool, &mismatched).await?;
         due = organizations_due(pool, billed_until).await?;
     }
-    Ok(Work {
+    Ok(RunInput {
         run,
         due,
         price_changes,
@@ -170,23 +170,23 @@ async fn charge(
     prices: &Prices,
     request: &RunRequest,
     period_end: Hour,
-    work: Work,
+    input: RunInput,
 ) -> Result<RunReport, RunError> {
     let billed_until = period_end.instant();
     let mut conn = pool.statements();
     let mut tally = Tally {
-        repaired_spans: work.repaired_spans,
+        repaired_spans: input.repaired_spans,
         ..Tally::default()
     };
     let context = part::Context {
         pool,
         prices,
         period_end,
-        price_changes: work.price_changes,
+        price_changes: input.price_changes,
         deadline: request.deadline,
         max_charges: request.max_charges,
     };
-    let reached = decide_all(&context, &work.due, request, &mut tally).await?;
+    let reached = decide_all(&context, &input.due, request, &mut tally).await?;
     let complete = reached && tally.errors == 0;
     if tally.unwarned > 0 {
         let agents = tally.unwarned;
@@ -201,7 +201,8 @@ async fn charge(
         db::billing::accounts::oldest_undecided_of_any_organization(&mut conn, billed_until).await?
     };
     let counts = tally.counts(oldest_undecided);
-    let finished_at = db::billing::runs::run_finish(&mut conn, work.run, complete, &counts).await?;
+    let finished_at =
+        db::billing::runs::run_finish(&mut conn, input.run, complete, &counts).await?;
     Ok(RunReport {
         period_end,
         finished_at,
