@@ -1,7 +1,7 @@
 //! Compares the hourly run with a per-agent loop and with the run of another build, and measures what debt and a large
 //! fleet need, and what each function costs to start. `cargo bench -p tests --bench billing` prints everything side by
-//! side; `-- runs`, `-- debt`, `-- million`, `-- plans`, `-- starts` and `-- migration` print one part, and numbers choose the
-//! agents of `runs`.
+//! side; `-- runs`, `-- debt`, `-- million`, `-- plans`, `-- starts` and `-- migration` print one part, and numbers
+//! choose the agents of `runs`.
 //!
 //! Postgres runs with durable settings: a commit waits for the disk. The run is the release binary, started and invoked
 //! as Lambda does. The loop is the obvious implementation: for each agent BEGIN, claim, debit, insert, update, COMMIT,

@@ -107,8 +107,8 @@ struct Debt {
 }
 
 impl Debt {
-    /// Reads it under the locks of the organization and of its agents, as a run does: a writer that is ending a span
-    /// holds the lock of its agent.
+    /// Reads it under the locks of the organization and of its agents: a writer that is ending a span holds the lock of
+    /// its agent.
     async fn read(conn: &mut Connection, credit: LockedCredit) -> Result<Self, sqlx::Error> {
         let organization_id = credit.organization_id;
         db::agents::billing::agents_lock(conn, &[organization_id]).await?;

@@ -19,8 +19,8 @@ use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
 use crate::domain::pricing::Prices;
 
-/// A batch is cut at about this many agents, or at [`MAX_CHARGES`] slices; one organization is never split. Larger batches hold their locks longer
-/// without becoming cheaper per agent.
+/// A batch is cut at about this many agents, or at [`MAX_CHARGES`] slices; one organization is never split. Larger
+/// batches hold their locks longer without becoming cheaper per agent.
 const MAX_BATCH_WEIGHT: usize = 2_000;
 /// A part charges about this many slices of one organization, and a batch has about this many; an hour of one
 /// organization is never split. More would need more memory and hold locks longer.
