@@ -26,19 +26,21 @@
 //! checks it.
 //!
 //! # Invariants
-//! 1. Money is a decimal, never a float. A balance never goes below zero, and every change we make to it
-//!    equals the sum of the ledger's entries of the same transaction.
+//! 1. Money is a decimal, never a float. A balance never goes below zero, and each of our transactions changes it
+//!    by exactly the sum of the ledger entries that it writes.
 //! 2. No second of an agent's life is charged twice, and no metered second is dropped silently: it is
 //!    charged, owed, or written off in a row that says so.
 //! 3. Compute cannot start without a [`domain::credit_gate::Clearance`], which only the credit gate makes.
 //!    The worker checks again before it starts anything.
 //! 4. Intent is committed before any outside effect, and every outside effect can be repeated. A crash at any
-//!    line leaves a row that a later run finishes. A worker that does not hold the fence removes nothing.
+//!    line leaves a row that a later run finishes. A worker that does not hold the fence removes nothing but the
+//!    container that it created itself.
 //! 5. No transaction stays open across SSH or HTTP.
-//! 6. What could not be observed is `unknown`: never `missing`, never `stopped`. Nothing is done to it.
+//! 6. What could not be observed is `unknown`: never `missing`, never `stopped`. Nothing is removed or stopped
+//!    because of it.
 //! 7. No text from a request ever reaches a shell.
 //! 8. Every query on one tenant's data takes the organization's identifier. A query without it says so in its
-//!    name: `..._of_any_organization`.
+//!    name, `..._of_any_organization`, or is listed with a reason in `tests/it/tidy/queries.rs`.
 //! 9. SSH coordinates, raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
 //!    The operators' answers about hosts are the exception: they hold host name, SSH port, user and
 //!    fingerprint.
@@ -49,24 +51,33 @@
 //! first.
 //!
 //! **Hosts and the fleet**
-//! - *host*: a rented machine that runs containers. It is called `node` only where the wire or a table says so
-//!   (`nodeId`, `docker_nodes`).
+//! - *host*: a rented machine that runs containers. It is called `node` on the wire and in tables (`nodeId`,
+//!   `docker_nodes`), and in the code that serves the routes of that name. In `vpn` a *node* is a member of the
+//!   private network.
 //! - *fleet*: all hosts together.
 //! - *refresh run*: one inspection of the fleet. It produces a *host observation* per host that answered and
 //!   a *container observation* per container there; a host that could not be observed has a *host read
 //!   error* instead.
-//! - *status transition*: a change of an agent's status that follows from two matching observations.
-//! - *labelled container*: a container that this product made, by its label or name. *Our containers* are these
+//! - *status transition*: a change of an agent's status that follows from refresh runs. It takes two matching
+//!   observations to lose a status, and one to regain it.
+//! - *agent container*: a container that this product made, by its label or name. *Our containers* are these
 //!   and those that a row claims.
-//! - *unclaimed container*: a labelled container that no row claims. On the wire: `ghostContainers`.
+//! - *unclaimed container*: an agent container that no row claims. On the wire: `ghostContainers`.
 //! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphans`.
 //! - *container action*: what an operator does to one container.
 //! - *slot*: room for one agent on a host. *Drift*: containers on a host minus rows that expect one there.
 //!
 //! **Agents and jobs**
+//! - *owner* of an agent: the user it belongs to, and the user's organization. *Operator*: a super admin.
 //! - *agent event*: something that can happen to an agent; a table says which status allows it and which
-//!   follows. A *status conflict* is the refusal.
-//! - *job*: work on an agent outside the request. Its row in `jobs` is the record that it is due.
+//!   follows. A *status conflict* is the refusal of a request because of the state of what it names.
+//! - *job*: work on an agent outside the request. Its row in `jobs` is the record that it is due. To *supersede* a
+//!   job is to end it in favour of a newer one.
+//! - The events of the *outbox* are *published* when EventBridge accepts them. A mail event is *handed over* when
+//!   the mail provider takes it. A due job or tombstone is *announced* by an event (on the wire: `told`). An attempt
+//!   that failed is *retried* (on the wire: `again`).
+//! - *neglected agent*: an agent that no job works on although one should. The sweep ends its start (on the wire:
+//!   `orphaned`) or enqueues the stop that is missing.
 //! - *class* of a job: whether it starts or stops compute. An agent has at most one active job of each class.
 //! - *fence*: the number of the attempt that holds a job. A worker with an older number changes nothing.
 //! - *launch*: the steps of a start job from the image to a healthy container.
@@ -75,7 +86,8 @@
 //!   the row says of the agent's lifecycle is its *status*.
 //! - *container kind*: *managed* if the agent's image is the deployment's default image, *custom* otherwise.
 //! - *silent agent*: a running agent whose heartbeat is late.
-//! - *tombstone*: the record of what is left outside of an agent whose row another application deleted.
+//! - *tombstone*: the record of what an agent left on hosts and database servers when another application deleted
+//!   its row.
 //! - *checkpoint*: recording a job's progress under the fence.
 //! - *unsaved state*: state in an agent's volume that no backup holds.
 //! - *idempotency key*: the header that makes a repeated request replay the first answer.
@@ -84,24 +96,31 @@
 //! - *span*: a period in which an agent is metered at one rate. *Slice*: the part of a span inside one clock
 //!   hour, the only thing that is charged. *Charge*: a slice that is paid. *Mark*: how far a span is charged.
 //! - *entry*: a change of a balance by us, in `ledger_entries`. A usage entry is the sum of its charges.
-//! - *billing run*: charging all slices up to a full hour, once per organization and hour. *Part*: one transaction of it.
-//! - *statement*: what was charged on a day, counted per agent. What it has counted is *stated*; a span of which
-//!   everything is stated is *settled*.
-//! - *debt*: what is due and not paid. On the wire: `owed`. *Carried debt*: the part of a refund that exceeded the
-//!   balance.
+//! - *account*: the row that says how far an organization is charged, and what it owes besides slices.
+//! - *billing run*: charging all slices up to a full hour, once per organization and hour. An organization is
+//!   *decided* up to the hour to which a run has charged it and drawn the consequences. *Batch*: organizations that
+//!   a run works on together. *Part*: one transaction of it.
+//! - *statement* of a day: what was charged on it, added up per agent after its end. What it has counted is
+//!   *stated*; a span of which everything is stated is *settled*.
+//! - *debt*: what is due and not paid. On the wire: `owed`. *Refund*: taking credit back because a purchase was
+//!   refunded or disputed. *Carried debt*: what refunds took beyond the balance.
 //! - *pricing* of an agent: whether it is exempt from billing, and its own rate.
-//! - *dunning*: warning, grace period and suspension of agents in debt.
-//! - *statement* of a day: adding up what was charged on it, once it is over.
+//! - *low-credit limit*: the balance below which the owner is warned.
+//! - *dunning*: warning, grace period and suspension of agents in debt. *Shutdown date*: the end of the grace
+//!   period. *Ceiling*: the debt above which agents are suspended without waiting for that date.
 //! - *finding*: a row that violates an invariant of billing, as the daily *audit* recorded it.
 //! - *clearance*: the credit gate's permission to start one agent.
 //!
 //! **Code**
-//! - `Deps`: the clients and settings that a use case needs. *Ports* are TCP ports.
+//! - `Deps`: the clients and settings that a use case needs. *Ports* are always TCP ports, never interfaces.
 //! - `redact`: removing what must not be shown. `Timestamp`: a point in time in answers.
-//! - *buffer*: one of the two sets of items in the cache that snapshots are written to in turn.
-//! - `F01`, `F02`, ...: known failures of earlier deployments. A test with the code in its name shows that each
-//!   cannot happen here.
-//! - Limits: `MAX_..._BYTES`, `MAX_...`, `MAX_ATTEMPTS`, `..._TIMEOUT`, `..._AFTER`.
+//! - *buffer*: one of the two sets of items in the cache that snapshots are written to in turn. *Head*: the item
+//!   that says which buffer is valid.
+//! - *older application*: the software of an earlier deployment, which shares our tables. Its parts are the *older
+//!   biller*, the *older worker* and the *older web app*.
+//! - `F01`, `F02`, ...: known failures of earlier deployments. For each, a test with the code in its name shows that
+//!   it cannot happen here.
+//! - Limits are named `MAX_...` (`MAX_..._BYTES`), time limits `..._TIMEOUT`, waits `..._AFTER`.
 
 pub mod agent_databases;
 pub mod api;

@@ -296,7 +296,10 @@ fn sample_headers(route: &Route) -> Value {
         "accept": "application/json", "host": "localhost", "user-agent": "sample",
     });
     match route.caller {
-        CallerKind::Member | CallerKind::SuperAdmin => {
+        CallerKind::Reader
+        | CallerKind::AgentManager
+        | CallerKind::AgentOwner
+        | CallerKind::SuperAdmin => {
             headers["x-api-key"] = format!("eliza_{}", "d0".repeat(32)).into();
         }
         CallerKind::Scheduler => headers["authorization"] = "Bearer dev-cron-secret".into(),

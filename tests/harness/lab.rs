@@ -89,7 +89,7 @@ impl Lab {
             ),
             ("ALLOW_PRIVATE_NODES", "true"),
             ("DEFAULT_AGENT_IMAGE", image::SAMPLE),
-            ("AGENT_IMAGE_ALLOW", "milady/,127.0.0.1:"),
+            ("AGENT_IMAGE_ALLOW", "milady/"),
             ("AGENT_DATABASE_ADMIN_URL", &admin),
             ("AGENT_HEALTH_SECONDS", "4"),
         ] {
@@ -105,6 +105,12 @@ impl Lab {
             ssh_key_dir,
             now: std::sync::Mutex::new(suite::epoch()),
         })
+    }
+
+    /// Lets agents run the images of this registry or path, and no others besides the default one.
+    pub fn allow_images(&mut self, entry: &str) {
+        let setting = "AGENT_IMAGE_ALLOW".to_owned();
+        self.world.settings.insert(setting, entry.to_owned());
     }
 
     /// A lab with an event bus, on which jobs run as soon as they are due.

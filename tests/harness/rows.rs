@@ -56,15 +56,25 @@ impl World {
         .expect("a backup")
     }
 
-    /// Gives an organization's owner a wallet with an admin role.
+    /// Gives an organization's owner a verified wallet with an admin role, and keys that may be used for it.
     pub async fn make_admin(&self, organization: Uuid, role: &str) {
         let wallet = format!("0x{}{}", organization.simple(), "00000000");
-        sqlx::query("UPDATE users SET wallet_address = upper($2) WHERE organization_id = $1")
-            .bind(organization)
-            .bind(&wallet)
-            .execute(&self.pool)
-            .await
-            .expect("a wallet");
+        sqlx::query(
+            "UPDATE users SET wallet_address = upper($2), wallet_verified = true WHERE organization_id = $1",
+        )
+        .bind(organization)
+        .bind(&wallet)
+        .execute(&self.pool)
+        .await
+        .expect("a wallet");
+        sqlx::query(
+            r#"UPDATE api_keys SET permissions = '["read", "agents", "billing", "admin"]'
+            WHERE organization_id = $1"#,
+        )
+        .bind(organization)
+        .execute(&self.pool)
+        .await
+        .expect("permissions");
         sqlx::query(
             "INSERT INTO admin_users (wallet_address, role) VALUES ($1, $2::text::admin_role)",
         )

@@ -240,7 +240,7 @@ fn without_the_cache_or_the_database_no_host_is_contacted_and_no_address_is_logg
         );
         for (function, sentence) in [
             (without_cache, "the cache does not answer"),
-            (without_database, "the database did not answer"),
+            (without_database, "the database request failed"),
         ] {
             let instance = function.start().await;
             let outcome = instance.invoke(json!({}), Duration::from_mins(1)).await;

@@ -83,7 +83,7 @@ fn f41_only_a_server_that_proves_its_name_is_talked_to() {
         let port = server.port();
         let url =
             |host: &str| format!("postgres://postgres@{host}:{port}/postgres?sslmode=verify-full");
-        let untrusted = Some("the database did not answer (connection: TLS)".to_owned());
+        let untrusted = Some("the database request failed (connection: TLS)".to_owned());
         let mut conn = PgConnection::connect(&server.url("postgres"))
             .await
             .expect("a connection");

@@ -1,4 +1,4 @@
-//! `GET|POST /api/cron/milady-billing`: starts a billing run.
+//! `GET|POST /api/cron/milady-billing`: runs the billing of the current hour.
 
 use shared::api::billing::trigger::{Deps, handle};
 use shared::lambda::{self, Workload, config};

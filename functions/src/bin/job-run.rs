@@ -1,4 +1,4 @@
-//! The event `job.due`: runs one job.
+//! The events `job.due` and `tombstone.due`: runs one job, or removes what a deleted agent left.
 
 use shared::api::job::run::{Deps, handle};
 use shared::app::host_access::JobHostDeps;

@@ -40,7 +40,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide('stack', { url: url.replace(/\/$/, ''), database, operatorKey: demoKey('d0'), noHost });
     return async () => {};
   }
-  const { stack, child } = await start(['--fresh', '--port', '0']);
+  const { stack, child } = await start(['--fresh', '--port', '0', ...(process.env.E2E_ARGS?.split(' ') ?? [])]);
   project.provide('stack', stack);
   return () => end(child);
 }

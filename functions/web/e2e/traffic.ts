@@ -123,7 +123,11 @@ export async function call<T = Record<string, unknown>>(key: string, which: Whic
   const [method = 'GET', path = ''] = which.split(' ');
   const response = await fetch(`${inject('stack').url}/api/v1${path}`, {
     method,
-    headers: { 'x-api-key': key, ...(body ? { 'content-type': 'application/json' } : {}) },
+    headers: {
+      'x-api-key': key,
+      ...(body ? { 'content-type': 'application/json' } : {}),
+      ...(method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : {}),
+    },
     ...(body ? { body: JSON.stringify(body) } : {}),
   });
   const text = await response.text();

@@ -12,7 +12,7 @@ class ByName extends BaseSequencer {
 /** One stack and one browser at a time: the tests share them, each with organizations of its own. */
 export default defineConfig({
   test: {
-    include: ['e2e/quick/*.test.ts', 'e2e/long/*.test.ts', 'e2e/screenshots.ts', 'e2e/vitals.ts'],
+    include: ['e2e/{quick,long,time-lapse}/*.test.ts', 'e2e/screenshots.ts', 'e2e/vitals.ts'],
     environment: 'node',
     globalSetup: ['e2e/stack.ts'],
     fileParallelism: false,

@@ -1,9 +1,9 @@
-//! Embeds what the dashboard's sources were built to: `target/web/dist`, as its `manifest.json` lists it. Without a
-//! manifest the function serves a page that says how to build the dashboard.
+//! Embeds the built dashboard: the files that `target/web/dist/manifest.json` lists. Without a manifest the function
+//! serves a page that says how to build the dashboard.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script where to write by a variable"
+    reason = "cargo passes the output folder in an environment variable"
 )]
 
 use std::error::Error;
@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ancestors()
         .map(|folder| folder.join("web/dist/manifest.json"));
     let manifest = manifests.clone().find(|path| path.exists());
-    let site = if let Some(manifest) = &manifest {
+    let site_source = if let Some(manifest) = &manifest {
         println!("cargo::rerun-if-changed={}", manifest.display());
-        format!("Some({})", site(manifest)?)
+        format!("Some({})", site_source_of(manifest)?)
     } else {
         println!(
             "cargo::warning=the dashboard is not built: its function will say how to build it"
@@ -35,19 +35,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     fs::write(
         out.join("site.rs"),
-        format!("static SITE: Option<Site> = {site};\n"),
+        format!("static SITE: Option<Site> = {site_source};\n"),
     )?;
     Ok(())
 }
 
-/// A `Site` in Rust. Its assets are sorted by path.
-fn site(manifest: &Path) -> Result<String, Box<dyn Error>> {
+/// The Rust source of a `Site`. Its assets are sorted by path.
+fn site_source_of(manifest: &Path) -> Result<String, Box<dyn Error>> {
     let folder = manifest.parent().ok_or("the manifest has no folder")?;
     let content: Value = serde_json::from_slice(&fs::read(manifest)?)?;
     let files = content["files"].as_array().ok_or("no files are listed")?;
     let mut files: Vec<&Value> = files.iter().collect();
     files.sort_by_key(|file| file["path"].as_str().map(str::to_owned));
-    let mut page = None;
+    let mut document = None;
     let mut assets = String::new();
     for file in files {
         let text = |key: &str| file[key].as_str().ok_or(format!("a file has no {key}"));
@@ -66,15 +66,15 @@ fn site(manifest: &Path) -> Result<String, Box<dyn Error>> {
             bytes("gz")?
         );
         if text("path")? == "/" {
-            page = Some(asset);
+            document = Some(asset);
         } else {
             write!(assets, "{asset}, ")?;
         }
     }
-    let page = page.ok_or("no file has the path /")?;
-    let pages = content["pages"].as_array().ok_or("no pages are listed")?;
-    let pages: Vec<&str> = pages.iter().filter_map(Value::as_str).collect();
+    let document = document.ok_or("no file has the path /")?;
+    let page_paths = content["pages"].as_array().ok_or("no pages are listed")?;
+    let page_paths: Vec<&str> = page_paths.iter().filter_map(Value::as_str).collect();
     Ok(format!(
-        "Site {{ page: {page}, assets: &[{assets}], pages: &{pages:?} }}"
+        "Site {{ page: {document}, assets: &[{assets}], pages: &{page_paths:?} }}"
     ))
 }

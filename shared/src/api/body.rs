@@ -1,5 +1,6 @@
 //! JSON bodies of requests. Owns: their limits, and that a 400 names every field that is not valid.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -78,7 +79,8 @@ fn is_json(content_type: &str) -> bool {
 
 impl Fields {
     /// Records that a field is not valid.
-    pub fn refuse(&mut self, field: &'static str, message: &'static str) {
+    pub fn refuse(&mut self, field: &'static str, message: impl Into<Cow<'static, str>>) {
+        let message = message.into();
         self.errors.push(FieldError { field, message });
     }
 

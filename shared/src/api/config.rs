@@ -9,9 +9,9 @@ use super::body::MAX_BODY_BYTES;
 use super::list;
 use super::problem::Problem;
 use super::response::{Data, number};
-use super::route::{ResponseKind, Route, Tag};
+use super::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::db::Database;
-use crate::domain::container::Images;
+use crate::domain::image::Images;
 use crate::domain::limits::{
     MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_IMAGE_BYTES, MAX_VARIABLE_BYTES,
     MAX_VARIABLE_NAME_BYTES, SNAPSHOTS, STARTS,
@@ -103,7 +103,9 @@ const LIMITS: LimitsJson = LimitsJson {
 /// # Errors
 /// 401, 403, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    deps.auth.caller(&deps.pool, &request).await?;
+    deps.auth
+        .caller(&deps.pool, &request, CallerKind::Reader)
+        .await?;
     let prices = &deps.prices;
     let config = ConfigJson {
         default_image: &deps.images.default,

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::problem::{Problem, log_internal};
 
-/// The lines of an answer.
+/// The most rows that one answer holds.
 pub const MAX_LINES: i64 = 20_000;
-/// Of the text as Lambda returns it, in a JSON string. Lambda allows 6,291,556 bytes for the whole answer.
+/// The length of the text as Lambda returns it, escaped in a JSON string. Lambda allows 6,291,556 bytes for the whole
+/// answer.
 const MAX_BYTES: usize = 5_500_000;
 
 /// A row with the names of its members, in the order of the columns.
@@ -17,7 +18,7 @@ pub trait Columns: Serialize {
     const COLUMNS: &'static [&'static str];
 }
 
-/// Whether the client prefers CSV to JSON.
+/// Whether the client names CSV and does not prefer JSON.
 #[must_use]
 pub fn is_wanted(request: &Request) -> bool {
     let headers = request.headers().get_all("accept");

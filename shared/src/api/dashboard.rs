@@ -52,15 +52,16 @@ const SECURITY_HEADERS: [(&str, &str); 8] = [
 ];
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><title>Milady Cloud</title>\
 <h1>The dashboard is not built</h1>\
-<p>Its pages are built with Node.js 20.19 or later: install it and start <code>cargo dev</code> again, or run \
-<code>npm ci &amp;&amp; npm run build</code> in <code>functions/web</code> before the functions are built.</p>\
+<p>Its pages are built with Node.js 20.19, or 22.12 or later: install it and start <code>cargo dev</code> again, or \
+run <code>npm ci &amp;&amp; npm run build</code> in <code>functions/web</code> before the functions are built.</p>\
 <p>The API works without it: <a href=\"/api/openapi.json\">its description</a>.</p></html>";
 
-/// A file, or the document of all pages. 404 for a file that does not exist (as text, because a browser must not take
-/// a page for a script), and for a page that does not (with the document, which says so).
+/// Serves a file, or the document of all pages. The status is 404 for a file that does not exist (as text, because a
+/// browser must not take a page for a script) and for a page that does not exist (with the document, which says so).
 ///
 /// # Errors
-/// 404 for what the gateway does not count as a path below `/api`; 500 if a header has an invalid value.
+/// 404 for a path below `/api/` that the gateway sends here because it has no such route; 500 if a header has an
+/// invalid value.
 #[expect(clippy::unused_async, reason = "all handlers are called the same way")]
 pub async fn handle(request: Request, site: Option<&Site>) -> Result<Response<Body>, Problem> {
     if request.uri().path().starts_with("/api/") {
@@ -178,7 +179,7 @@ fn plain_text(status: StatusCode) -> lambda_http::http::response::Builder {
         .header(header::CACHE_CONTROL, "no-store")
 }
 
-/// Adds the headers of every response, and takes the body from the response to `HEAD`.
+/// Adds the headers of every response, and removes the body of a response to `HEAD`.
 fn finish(
     response: Result<Response<Body>, lambda_http::http::Error>,
     request: &Request,

@@ -1,26 +1,31 @@
 //! The event of the deployment's function: `{}` applies the migrations; `{"adopt": true}` also takes over from
-//! an older biller; `{"bootstrap": {organization, email, wallet}}` also sets up the first organization and returns
+//! an older biller; `{"linkSuperAdmins": true}` lets super admins be recognized by their user where no wallet is verified;
+//! `{"bootstrap": {organization, email, wallet}}` also sets up the first organization and returns
 //! its key, once.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::deps::DeploymentDeps;
-use crate::app::deployment::adopt::{Adoption, adopt};
+use crate::app::deployment::adopt::{Adoption, AdoptionError, adopt};
 use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
 use crate::app::deployment::prices::publish_prices;
 use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
+use crate::app::deployment::super_admins::link_super_admins;
 use crate::db;
 use crate::db::Database;
+use crate::db::identity::super_admins::unrecognized_super_admins;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::random::random_bytes;
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
     #[serde(default)]
     adopt: bool,
+    #[serde(default)]
+    link_super_admins: bool,
     bootstrap: Option<BootstrapRequest>,
 }
 
@@ -37,9 +42,22 @@ struct BootstrapRequest {
 pub struct Deployed {
     migrations: MigrationsJson,
     #[serde(skip_serializing_if = "Option::is_none")]
+    super_admins_linked: Option<u64>,
+    /// Active super admins whom no caller is recognized as.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unrecognized_super_admins: Vec<SuperAdminJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     adoption: Option<AdoptionJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bootstrap: Option<FirstOrganizationJson>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SuperAdminJson {
+    wallet_address: String,
+    /// Whom `linkSuperAdmins` would link; null if that is not clear.
+    user_id: Option<UserId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,8 +72,10 @@ struct AdoptionJson {
     already_adopted: bool,
     spans_opened: u64,
     spans_closed: u64,
-    rates_set: u64,
-    deadlines_renewed: usize,
+    #[serde(rename = "ratesSet")]
+    rates_cleared: u64,
+    #[serde(rename = "deadlinesRenewed")]
+    shutdown_dates_renewed: usize,
     reactivated: u64,
     accounts_opened: u64,
 }
@@ -66,8 +86,8 @@ impl From<Adoption> for AdoptionJson {
             already_adopted: adoption.already_adopted,
             spans_opened: adoption.spans_opened,
             spans_closed: adoption.spans_closed,
-            rates_set: adoption.rates_set,
-            deadlines_renewed: adoption.deadlines_renewed,
+            rates_cleared: adoption.rates_cleared,
+            shutdown_dates_renewed: adoption.shutdown_dates_renewed,
             reactivated: adoption.reactivated,
             accounts_opened: adoption.accounts_opened,
         }
@@ -86,7 +106,8 @@ struct FirstOrganizationJson {
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error(
-        "the event must be {{}}, {{\"adopt\": true}} or {{\"bootstrap\": {{organization, email, wallet}}}}"
+        "the event must be {{}}, {{\"adopt\": true}}, {{\"linkSuperAdmins\": true}} or \
+        {{\"bootstrap\": {{organization, email, wallet}}}}"
     )]
     InvalidEvent(#[source] serde_json::Error),
     #[error(transparent)]
@@ -94,8 +115,10 @@ pub enum DeployError {
     #[error(transparent)]
     Role(#[from] RoleError),
     #[error(transparent)]
+    Adoption(#[from] AdoptionError),
+    #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("the operating system gave no random bytes")]
     Random(#[from] getrandom::Error),
@@ -110,6 +133,11 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
     prepare_runtime_role(&deps.owner, &deps.runtime_login).await?;
     db::billing::partitions::ensure_partitions(&deps.owner).await?;
     publish_prices(&deps.owner, &deps.prices).await?;
+    let super_admins_linked = if request.link_super_admins {
+        Some(link_super_admins(&deps.owner).await?)
+    } else {
+        None
+    };
     let adoption = if request.adopt {
         Some(adopt(&deps.owner, &deps.prices).await?.into())
     } else {
@@ -119,7 +147,15 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
         Some(request) => Some(first_organization(&deps.owner, request).await?),
         None => None,
     };
+    let mut conn = deps.owner.statements();
+    let unrecognized = unrecognized_super_admins(&mut conn).await?;
+    let unrecognized = unrecognized.into_iter().map(|admin| SuperAdminJson {
+        wallet_address: admin.wallet_address,
+        user_id: admin.user_id,
+    });
     Ok(Deployed {
+        super_admins_linked,
+        unrecognized_super_admins: unrecognized.collect(),
         migrations: MigrationsJson {
             applied: migrated.applied,
             total: migrated.total,

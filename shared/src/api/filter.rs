@@ -28,7 +28,8 @@ pub fn agent_status(request: &Request) -> Result<Option<AgentStatus>, Problem> {
         let shortened: String = word.chars().take(MAX_SHOWN_CHARS).collect();
         let error = FieldError {
             field: "status",
-            message: "must be pending, provisioning, running, stopped, disconnected or error",
+            message: "must be pending, provisioning, running, stopped, disconnected or error"
+                .into(),
         };
         let message = format!("Invalid status filter: {shortened}");
         return Err(Problem::bad_value(message, error));

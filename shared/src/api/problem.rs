@@ -1,6 +1,8 @@
 //! Errors as responses: RFC 9457 problem details, with the members `success` and `error` that clients test.
 //! Owns: the only mapping from errors to status codes, and the log line of an error that a request ends with.
 
+use std::borrow::Cow;
+
 use lambda_http::{Body, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -33,7 +35,7 @@ pub struct FieldError {
     /// The field's name on the wire.
     pub field: &'static str,
     /// Follows the field's name in a sentence: `must be a UUID`.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
 }
 
 /// An error as the caller sees it.
@@ -67,9 +69,15 @@ impl Problem {
         }
     }
 
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// 400 for one field.
     #[must_use]
     pub fn field(field: &'static str, message: &'static str) -> Self {
+        let message = message.into();
         Self::bad_request(vec![FieldError { field, message }])
     }
 

@@ -51,8 +51,12 @@ pub enum Tag {
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerKind {
-    /// A member of an organization: 401 and 403 are possible.
-    Member,
+    /// Anybody of an organization: 401 and 403 are possible.
+    Reader,
+    /// A member who handles agents, with a key that names `agents`, if with one.
+    AgentManager,
+    /// The same, and an owner of the organization.
+    AgentOwner,
     /// A super admin: 403 for every other caller.
     SuperAdmin,
     /// A browser that signs in or out: 403 for an origin that is not allowed.
@@ -79,7 +83,7 @@ impl Route {
             tag,
             summary,
             description: "",
-            caller: CallerKind::Member,
+            caller: CallerKind::Reader,
             parameters: &[],
             body: None,
             responses: &[],
@@ -104,7 +108,10 @@ impl Route {
         tag: Tag,
         summary: &'static str,
     ) -> Self {
-        Self::new("POST", function, path, tag, summary)
+        Self {
+            caller: CallerKind::AgentManager,
+            ..Self::new("POST", function, path, tag, summary)
+        }
     }
 
     #[must_use]
@@ -114,7 +121,10 @@ impl Route {
         tag: Tag,
         summary: &'static str,
     ) -> Self {
-        Self::new("PATCH", function, path, tag, summary)
+        Self {
+            caller: CallerKind::AgentManager,
+            ..Self::new("PATCH", function, path, tag, summary)
+        }
     }
 
     #[must_use]
@@ -124,7 +134,10 @@ impl Route {
         tag: Tag,
         summary: &'static str,
     ) -> Self {
-        Self::new("DELETE", function, path, tag, summary)
+        Self {
+            caller: CallerKind::AgentOwner,
+            ..Self::new("DELETE", function, path, tag, summary)
+        }
     }
 }
 

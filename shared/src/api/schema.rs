@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+use crate::domain::access::{Permission, Role};
 use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
 use crate::domain::billing::SpanKind;
 use crate::domain::container::ContainerKind;
@@ -75,6 +76,8 @@ schemas! {
     Money, "Money", json_schema!({
         "type": "number", "description": "US dollars, with at most six decimals.",
     });
+    Role, "Role", words(Role::ALL, |role| role.as_str());
+    Permission, "Permission", words(Permission::ALL, |permission| permission.as_str());
     ContainerKind, "ContainerKind", words(ContainerKind::ALL, |kind| kind.as_str());
     AgentStatus, "AgentStatus", words(AgentStatus::ALL, |status| status.as_str());
     BillingStatus, "BillingStatus", words(BillingStatus::ALL, |status| status.as_str());

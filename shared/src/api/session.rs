@@ -14,6 +14,7 @@ use super::route::{CallerKind, RequestBody, ResponseHeader, ResponseKind, Route,
 use super::schema::Text;
 use super::{body, response};
 use crate::db::identity::organizations::organization_name;
+use crate::domain::access::{Permission, Role};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
@@ -31,7 +32,7 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         operation: "session-create",
-        description: "The session lasts twelve hours, but ends when its key is revoked or expires. The status is 503 \
+        description: "The session lasts twelve hours, but ends when its key is revoked, rotated or expires. The status is 503 \
                       if sessions are not set up.",
         caller: CallerKind::Browser,
         parameters: &[ORIGIN],
@@ -52,7 +53,8 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         operation: "session-delete",
-        description: "Clears the session cookie, if there is one.",
+        description: "The session ends wherever its cookie is used. Does nothing without a session. With 503, the \
+                      session goes on.",
         caller: CallerKind::Browser,
         parameters: &[ORIGIN],
         responses: &[
@@ -87,6 +89,9 @@ struct SessionJson {
     organization_id: OrganizationId,
     organization_name: String,
     super_admin: bool,
+    role: Role,
+    /// What the credential may be used for: of a key, what the key permits; everything, otherwise.
+    permissions: Vec<Permission>,
     /// When the session or the token ends. Null for a caller with an API key.
     expires_at: Option<Timestamp>,
     /// The server's clock, by which every time in a response is meant.
@@ -101,11 +106,15 @@ struct SessionJson {
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     match *request.method() {
         Method::GET => {
-            let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+            let authenticated = deps
+                .auth
+                .authenticate(&deps.pool, &request, CallerKind::Reader)
+                .await?;
             response::ok(describe(deps, authenticated).await?)
         }
         Method::DELETE => {
             deps.auth.check_origin(&request)?;
+            deps.auth.end_session(&deps.pool, &request).await?;
             with_cookie(response::done()?, &Session::end())
         }
         _ => begin(deps, &request).await,
@@ -137,6 +146,8 @@ async fn describe(
         // The organization was deleted after the caller was authenticated.
         organization_name: name.unwrap_or_default(),
         super_admin: caller.is_super_admin,
+        role: caller.role,
+        permissions: caller.permissions.as_slice().to_vec(),
         expires_at: authenticated.expires_at.map(Timestamp),
         server_time: Timestamp(authenticated.now),
     })

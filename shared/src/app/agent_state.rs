@@ -114,11 +114,11 @@ pub(crate) async fn store(
 ) -> sqlx::Result<BackupId> {
     let size = i64::try_from(state.len()).unwrap_or(i64::MAX);
     if let Ok(text) = std::str::from_utf8(state) {
-        conn.mark().await?;
+        conn.savepoint().await?;
         let json = BackupState::Json(text);
         match db::agents::backups::backup_insert(conn, agent, kind, json, size, now).await {
             Ok(id) => return Ok(id),
-            Err(error) if db::is_unstorable_value(&error) => conn.undo().await?,
+            Err(error) if db::is_unstorable_value(&error) => conn.rollback_to_savepoint().await?,
             Err(error) => return Err(error),
         }
     }

@@ -45,7 +45,7 @@ pub enum RequestError {
     #[error(transparent)]
     AgentFault(#[from] AgentFault),
     /// A commit may have succeeded all the same.
-    #[error("the database did not answer")]
+    #[error("the database request failed")]
     Database(#[from] sqlx::Error),
 }
 

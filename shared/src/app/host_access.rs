@@ -16,8 +16,8 @@ use crate::db;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::agent::AgentStatus;
-use crate::domain::container::{self, Images};
 use crate::domain::fleet::HostReadError;
+use crate::domain::image::{Images, registry as registry_of};
 use crate::failure::{Failure, with_reason};
 use crate::hosts::{
     AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, EngineErrorReason, Fingerprint,
@@ -50,7 +50,7 @@ pub struct JobHostDeps {
 pub enum OpenError {
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("the database did not answer")]
+    #[error("the database request failed")]
     Database(#[from] sqlx::Error),
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct RunningAgent {
 pub(crate) enum FindAgentError {
     #[error("the organization has no such agent")]
     NoAgent,
-    #[error("the database did not answer")]
+    #[error("the database request failed")]
     Database(#[from] sqlx::Error),
 }
 
@@ -247,7 +247,7 @@ pub(crate) async fn registry_account(
     let text = text.map_err(with_reason(AccountsUnreadable))?;
     let mut accounts: HashMap<String, Account> =
         serde_json::from_str(&text).map_err(with_reason(AccountsUnreadable))?;
-    let registry = container::registry(image);
+    let registry = registry_of(image);
     Ok(accounts.remove(registry).map(|account| RegistryAccount {
         registry: registry.to_owned(),
         username: account.username,

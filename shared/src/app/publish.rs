@@ -1,6 +1,6 @@
 //! Publishing events. Owns: which events are published when. A job's row is itself the record that the job is due, so
-//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job. So
-//! is `tombstone.due`, by the sweep only.
+//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job.
+//! `tombstone.due` is not in the outbox either: only the sweep publishes it.
 
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub struct OutboxReport {
 /// Publishes the events in the outbox, oldest first.
 ///
 /// # Errors
-/// If an accepted event cannot be marked as published, it is published again.
+/// The database fails. An accepted event that could not be marked as published is published again.
 pub async fn publish_outbox(pool: &Database, publisher: &Publisher) -> sqlx::Result<OutboxReport> {
     let mut conn = pool.statements();
     let rows = db::requests::outbox::outbox_unpublished_of_any_organization(&mut conn).await?;
@@ -60,7 +60,7 @@ pub async fn publish_outbox(pool: &Database, publisher: &Publisher) -> sqlx::Res
             .zip(&outcome.accepted)
             .filter_map(|(row, is_accepted)| is_accepted.then_some(row.id))
             .collect();
-        // Marked after each batch: if the function's time is over, only the current batch is published twice.
+        // Marked after each batch: if the function runs out of time, only the current batch is published twice.
         db::requests::outbox::outbox_mark_published_of_any_organization(&mut conn, &accepted_ids)
             .await?;
         sent_count += accepted_ids.len();

@@ -37,8 +37,8 @@ const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
 /// How long a doubtful connection may take to begin a transaction before it is replaced.
 const REPLACE_AFTER: Duration = Duration::from_millis(500);
-/// How long a lone statement's transaction may wait for its `COMMIT`. A function that is frozen between the two holds
-/// its locks no longer than that, as if the statement had failed.
+/// How long a lone statement's transaction may wait for its `COMMIT`. A function that is frozen between the statement
+/// and its `COMMIT` holds its locks no longer than that, as if the statement had failed.
 const LONE_TIMEOUT: &str = "2s";
 /// How long an abandoned transaction may take to roll back before its connection is closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,9 +48,10 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Workload {
     /// One request or event at a time, under the limits of the login role.
     Requests,
-    /// Four batches at a time. A statement may take two minutes, and joins all agents in memory.
+    /// Four batches at a time. A statement may take two minutes, and has enough memory to join all agents.
     BillingRun,
-    /// What the owner does, whose role has no settings. A statement may take any time.
+    /// What `db-migrate` does as the role that owns the tables, which has no settings of its own. A statement may take
+    /// any time.
     Deployment,
 }
 
@@ -95,7 +96,7 @@ struct Pool {
     workload: Workload,
     permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
-    checked: AtomicBool,
+    settings_checked: AtomicBool,
 }
 
 impl fmt::Debug for Database {
@@ -116,7 +117,7 @@ impl Database {
             workload,
             permits: Arc::new(Semaphore::new(workload.max_connections())),
             idle: Mutex::default(),
-            checked: AtomicBool::new(false),
+            settings_checked: AtomicBool::new(false),
         }))
     }
 
@@ -135,7 +136,14 @@ impl Database {
     /// Runs each statement in a transaction of its own. No connection is held between them.
     #[must_use]
     pub fn statements(&self) -> Connection {
-        Connection(Mode::Lone(self.clone()))
+        Connection(Mode::Lone(self.clone(), Planning::OfRole))
+    }
+
+    /// Like [`Self::statements`], for statements that read few of a table's many partitions: planned for their values,
+    /// they need not look at the others.
+    #[must_use]
+    pub fn statements_planned_for_values(&self) -> Connection {
+        Connection(Mode::Lone(self.clone(), Planning::ForValues))
     }
 
     async fn open(&self, begin: String) -> sqlx::Result<OpenTransaction> {
@@ -186,7 +194,7 @@ impl Database {
         Ok(connection)
     }
 
-    /// Connects, again while all connections that the role may have are in use.
+    /// Connects. Tries again as long as all connections that the role may have are in use.
     async fn connect(&self) -> sqlx::Result<PgConnection> {
         loop {
             match PgConnection::connect_with(&self.0.options).await {
@@ -200,7 +208,9 @@ impl Database {
 
     /// Logs which settings the role lacks. Statements work without them, but may run too long.
     async fn check_settings(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if self.0.workload == Workload::Deployment || self.0.checked.swap(true, Ordering::Relaxed) {
+        if self.0.workload == Workload::Deployment
+            || self.0.settings_checked.swap(true, Ordering::Relaxed)
+        {
             return Ok(());
         }
         let wrong = wrong_settings(connection, &SETTINGS).await?;
@@ -218,7 +228,8 @@ impl Database {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Without a runtime the connection stays until it is used again.
+    /// Keeps a connection for the next transaction, and starts the task that closes it if nobody uses it. Without a
+    /// Tokio runtime nothing closes it.
     fn keep(&self, connection: PgConnection, since: Option<LastUse>) {
         let needs_reaper = self.lock_idle().keep(connection, since);
         if needs_reaper && let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -242,13 +253,22 @@ impl Database {
     }
 }
 
+/// How the server plans a statement.
+#[derive(Clone, Copy, Debug)]
+enum Planning {
+    /// As the login role's settings say: without looking at the values.
+    OfRole,
+    /// For its values.
+    ForValues,
+}
+
 /// Takes statements: either inside one transaction, or each in its own.
 #[derive(Debug)]
 pub struct Connection(Mode);
 
 #[derive(Debug)]
 enum Mode {
-    Lone(Database),
+    Lone(Database, Planning),
     Open(OpenTransaction),
 }
 
@@ -321,7 +341,7 @@ impl Transaction {
     async fn end(self, sql: &'static str) -> sqlx::Result<()> {
         match self.0.0 {
             Mode::Open(open) => open.end(sql).await,
-            Mode::Lone(_) => Ok(()),
+            Mode::Lone(..) => Ok(()),
         }
     }
 }
@@ -341,13 +361,13 @@ impl DerefMut for Transaction {
 }
 
 impl Connection {
-    /// Marks the point to which [`Self::undo`] returns. Only inside a transaction, and one at a time.
-    pub async fn mark(&mut self) -> sqlx::Result<()> {
+    /// Sets the point to which [`Self::rollback_to_savepoint`] returns. Only inside a transaction, and one at a time.
+    pub async fn savepoint(&mut self) -> sqlx::Result<()> {
         self.execute("SAVEPOINT mark").await.map(|_| ())
     }
 
-    /// Undoes what was done since [`Self::mark`], so that the transaction goes on after a failed statement.
-    pub async fn undo(&mut self) -> sqlx::Result<()> {
+    /// Undoes what was done since [`Self::savepoint`], so that the transaction goes on after a failed statement.
+    pub async fn rollback_to_savepoint(&mut self) -> sqlx::Result<()> {
         self.execute("ROLLBACK TO SAVEPOINT mark").await.map(|_| ())
     }
 }
@@ -378,11 +398,15 @@ type Step = Either<PgQueryResult, PgRow>;
 /// Runs a statement in a transaction of its own.
 async fn run_lone<'q>(
     database: &Database,
+    planning: Planning,
     query: impl Execute<'q, Postgres> + 'q,
 ) -> sqlx::Result<Vec<Step>> {
     let begin = database.0.workload.begin();
-    let begin =
+    let mut begin =
         format!("{begin}; SET LOCAL idle_in_transaction_session_timeout = '{LONE_TIMEOUT}'");
+    if let Planning::ForValues = planning {
+        begin.push_str("; SET LOCAL plan_cache_mode = force_custom_plan");
+    }
     let mut open = database.open(begin).await?;
     let steps = open.connection()?.fetch_many(Unnamed(query)).try_collect();
     match steps.await {
@@ -391,7 +415,7 @@ async fn run_lone<'q>(
             Ok(steps)
         }
         Err(error) => {
-            // Its own failure says less than the statement's.
+            // A failure of the rollback says less than the statement's.
             let _ = open.end("ROLLBACK").await;
             Err(error)
         }
@@ -407,7 +431,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Postgres>,
     {
         match &mut self.0 {
-            Mode::Lone(database) => stream::once(run_lone(database, query))
+            Mode::Lone(database, planning) => stream::once(run_lone(database, *planning, query))
                 .map_ok(|steps| stream::iter(steps.into_iter().map(Ok)))
                 .try_flatten()
                 .boxed(),

@@ -119,8 +119,37 @@ macro_rules! sql {
             r#"u.id AS user_id, o.id AS "organization_id?",
             u.is_active AND coalesce(o.is_active, true) AS "active!",
             (SELECT a.role::text FROM public.admin_users a
-                WHERE lower(a.wallet_address) = lower(u.wallet_address)
-                    AND a.is_active AND a.revoked_at IS NULL LIMIT 1) AS admin_role"#] $($rest)*)
+                WHERE a.is_active AND a.revoked_at IS NULL AND "#] + IS_ADMIN_OF_USER + r#"
+                ORDER BY a.role LIMIT 1) AS admin_role,
+            CASE
+                WHEN coalesce(m.role, u.role) IN ('owner', 'admin') OR u.id = (
+                    SELECT x.id FROM public.users x
+                    LEFT JOIN cloud.member_roles r ON r.organization_id = x.organization_id AND r.user_id = x.id
+                    WHERE x.organization_id = o.id AND x.is_active
+                    ORDER BY coalesce(r.role, x.role) IN ('owner', 'admin') DESC, x.created_at, x.id LIMIT 1
+                ) THEN 'owner'
+                WHEN coalesce(m.role, u.role) = 'viewer' THEN 'viewer'
+                ELSE 'member'
+            END AS "role!""# $($rest)*)
+    };
+    // Whether the row `a` of `admin_users` is of the user `u`. A wallet that nobody verified is only a text.
+    (@text $query:ident $record:tt [$($text:tt)*] IS_ADMIN_OF_USER $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "(a.user_id = u.id OR u.wallet_verified AND lower(a.wallet_address) = lower(u.wallet_address))"]
+            $($rest)*)
+    };
+    // Where the columns above come from, besides the user `u` itself.
+    (@text $query:ident $record:tt [$($text:tt)*] PRINCIPAL_JOINS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "LEFT JOIN public.organizations o ON o.id = u.organization_id
+            LEFT JOIN cloud.member_roles m ON m.organization_id = o.id AND m.user_id = u.id"] $($rest)*)
+    };
+    // In ON CONFLICT of an INSERT into `cloud.request_counts AS c`.
+    (@text $query:ident $record:tt [$($text:tt)*] COUNT_REQUEST $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "ON CONFLICT (subject) DO UPDATE SET minute = greatest(c.minute, excluded.minute),
+                requests = CASE WHEN excluded.minute > c.minute THEN 1 ELSE c.requests + 1 END
+            RETURNING c.requests"] $($rest)*)
     };
 
     (@text $query:ident $record:tt [$($text:tt)*] $next:tt $($rest:tt)*) => {

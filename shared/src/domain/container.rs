@@ -1,5 +1,5 @@
-//! What is inside an agent's container. Owns: its name, its ports, its environment, its limits, which images may run,
-//! and how image names are read. Does not own: its ports on the host (`placement`), its rights (`hosts`).
+//! What is inside an agent's container. Owns: its name, the ports it listens on, its environment, its limits. Does not
+//! own: its image (`image`), the ports of the host that lead to it (`placement`), its rights (`hosts`).
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,69 @@ pub const BRIDGE_PORT: u16 = 31_337;
 pub const JWT_SECRET: &str = "JWT_SECRET";
 /// The variable with the key that paired browsers present to the agent. It is kept too.
 pub const API_TOKEN: &str = "MILADY_API_TOKEN";
+
+/// The variables that [`environment`] sets, and the secret that we make.
+const PLATFORM_VARIABLES: [&str; 8] = [
+    "AGENT_NAME",
+    "BRIDGE_PORT",
+    "DATABASE_URL",
+    JWT_SECRET,
+    "MILADY_AGENT_CONFIG",
+    "MILADY_ALLOWED_ORIGINS",
+    "MILADY_PORT",
+    "PORT",
+];
+/// Variables by which a process is made to run code or to take another program, before the agent's own begins: of
+/// the dynamic linker, shells, Node.js, Bun, Python, Perl, Ruby and Java, from their manuals.
+const LOADER_VARIABLES: [&str; 30] = [
+    "BASHOPTS",
+    "BASH_ENV",
+    "BUN_OPTIONS",
+    "CDPATH",
+    "CLASSPATH",
+    "ENV",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LOCPATH",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_REPL_EXTERNAL_MODULE",
+    "NPM_CONFIG_NODE_OPTIONS",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PERLLIB",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYLIB",
+    "RUBYOPT",
+    "SHELLOPTS",
+    "_JAVA_OPTIONS",
+];
+const LOADER_PREFIXES: [&str; 3] = ["BASH_FUNC_", "DYLD_", "LD_"];
+
+/// Whether an owner may not set this variable (F52).
+#[must_use]
+pub fn is_reserved_variable(name: &str) -> bool {
+    PLATFORM_VARIABLES.contains(&name)
+        || LOADER_VARIABLES.contains(&name)
+        || LOADER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a text can be [`API_TOKEN`]: an empty one would let everybody in, and others must fit into a header.
+#[must_use]
+pub fn is_api_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// What a container may use of its host. `None` if there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,46 +167,6 @@ impl ContainerKind {
     }
 }
 
-/// Images that agents may run.
-#[derive(Clone, Debug)]
-pub struct Images {
-    /// The image of agents that name none.
-    pub default: String,
-    /// A prefix of each image that agents may name.
-    pub allowed: Vec<String>,
-}
-
-impl Images {
-    /// The image of an agent that names this one; `None` if it is not allowed.
-    #[must_use]
-    pub fn choose<'a>(&'a self, requested: Option<&'a str>) -> Option<&'a str> {
-        let image = requested.unwrap_or(&self.default);
-        let matches = |prefix: &String| image.starts_with(prefix.as_str());
-        (image == self.default || self.allowed.iter().any(matches)).then_some(image)
-    }
-}
-
-/// The registry that an image comes from, by which our accounts are filed. Docker's rule: the part before the first
-/// slash names a registry if it looks like a host name.
-#[must_use]
-pub fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-        _ => "docker.io",
-    }
-}
-
-/// The image's name with its tag. Docker's API would pull all tags of a name without one.
-#[must_use]
-pub fn tagged(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains([':', '@']) {
-        image.to_owned()
-    } else {
-        format!("{image}:latest")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,46 +200,5 @@ mod tests {
                 "PORT=2139",
             ]
         );
-    }
-
-    #[test]
-    fn an_image_is_allowed_by_its_prefix_or_as_the_default() {
-        let images = Images {
-            default: "other/agent:1".to_owned(),
-            allowed: vec!["milady/".to_owned(), "ghcr.io/milady/".to_owned()],
-        };
-        for (requested, chosen) in [
-            (None, Some("other/agent:1")),
-            (Some("other/agent:1"), Some("other/agent:1")),
-            (Some("other/agent:2"), None),
-            (Some("milady/agent:x"), Some("milady/agent:x")),
-            (Some("evil/milady/agent"), None),
-            (Some("Milady/agent"), None),
-            (
-                Some("ghcr.io/milady/a@sha256:00"),
-                Some("ghcr.io/milady/a@sha256:00"),
-            ),
-        ] {
-            assert_eq!(images.choose(requested), chosen, "{requested:?}");
-        }
-    }
-
-    #[test]
-    fn registries_and_tags_are_read_as_docker_reads_them() {
-        for (image, expected_registry, expected_name) in [
-            ("milady/agent", "docker.io", "milady/agent:latest"),
-            ("agent", "docker.io", "agent:latest"),
-            ("ghcr.io/a/b:1", "ghcr.io", "ghcr.io/a/b:1"),
-            (
-                "127.0.0.1:5000/a",
-                "127.0.0.1:5000",
-                "127.0.0.1:5000/a:latest",
-            ),
-            ("localhost/a", "localhost", "localhost/a:latest"),
-            ("a/b@sha256:00", "docker.io", "a/b@sha256:00"),
-        ] {
-            assert_eq!(registry(image), expected_registry);
-            assert_eq!(tagged(image), expected_name);
-        }
     }
 }

@@ -49,6 +49,8 @@ identifiers! {
     OrganizationId,
     UserId,
     ApiKeyId,
+    /// A session of the dashboard, from signing in until it ends.
+    SessionId,
     /// A row of `milady_sandboxes`.
     AgentId,
     /// A row of another application's `user_characters`.

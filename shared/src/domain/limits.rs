@@ -33,6 +33,18 @@ pub const SNAPSHOTS: Limit = Limit {
 /// The period in which requests count.
 pub const PERIOD: TimeDelta = TimeDelta::hours(1);
 
+/// For keys whose own limit is not positive, and for callers without a key.
+const DEFAULT_REQUESTS_PER_MINUTE: i64 = 1_000;
+
+/// How many requests a caller may make per minute, by the limit of their key.
+#[must_use]
+pub fn requests_per_minute(of_key: Option<i32>) -> i64 {
+    match of_key {
+        Some(limit) if limit > 0 => limit.into(),
+        _ => DEFAULT_REQUESTS_PER_MINUTE,
+    }
+}
+
 /// A limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The limit {} of {} is reached; please try again later", .limit.name, .limit.max)]

@@ -2,6 +2,7 @@
 //! warned and suspended, who may start compute, what can happen to an agent, on which host it is placed, how
 //! its container is configured and how healthy it is. Does not own: any I/O, the time, randomness.
 
+pub mod access;
 pub mod address;
 pub mod agent;
 pub mod billing;
@@ -11,6 +12,7 @@ pub mod fleet;
 pub mod history;
 pub mod hour;
 pub mod ids;
+pub mod image;
 pub mod job;
 pub mod limits;
 pub mod money;

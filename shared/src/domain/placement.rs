@@ -1,5 +1,5 @@
 //! The TCP ports that an agent gets on its host. Owns: their ranges, and which free ones are taken. Does
-//! not own: which hosts are too busy (`fleet::HostFacts::is_saturated`), nor the slots
+//! not own: which hosts are too busy (`fleet::HostFacts::is_overloaded`), nor the slots
 //! (`db::hosts::slots`).
 
 /// Published ports of agents' bridges.

@@ -13,7 +13,7 @@ pub struct Prices {
     pub idle_hourly: Decimal,
     /// The smallest balance, beyond the debt, with which an organization may start an agent.
     pub minimum_deposit: Money,
-    /// The warning mark: below this balance, the owner is warned.
+    /// The low-credit limit: below this balance, the owner is warned.
     pub low_credit: Money,
     /// Hours between the warning and the shutdown.
     pub grace_hours: i64,

@@ -17,7 +17,7 @@ use super::target::Target;
 use crate::domain::fleet::HostReadError;
 use crate::failure::with_reason;
 
-/// russh gives up on a connection that is silent for three of these.
+/// russh gives up on a connection that leaves three keep-alives unanswered: after four of these intervals.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// All kinds of host keys that OpenSSH makes.
@@ -51,8 +51,8 @@ pub(super) struct Handshake<'a> {
 }
 
 impl Handshake<'_> {
-    /// A host may have several keys and prefer another one than the pinned. So after a mismatch each kind of
-    /// key is asked for alone before the host counts as another one.
+    /// A host may have several keys, and may present one that is not pinned. So after a mismatch each kind of key is
+    /// requested alone before the host counts as a different machine.
     pub(super) async fn run(&self) -> Result<Connection, HostError> {
         let mismatch = match self.attempt(None).await {
             Err(error) if error.reason() == HostReadError::HostKeyMismatch => error,
@@ -61,7 +61,7 @@ impl Handshake<'_> {
         for algorithm in KEY_ALGORITHMS {
             match self.attempt(Some(algorithm)).await {
                 Ok(connection) => return Ok(connection),
-                // A host that refuses our key has proved the pinned one before.
+                // A host that refuses our login has already proved that it holds the pinned key.
                 Err(error) if error.reason() == HostReadError::AuthFailed => return Err(error),
                 Err(_) => {}
             }

@@ -1,4 +1,4 @@
-//! The key that a host proves to have while a connection is made. Owns: comparing it with the pin.
+//! The key that a host proves to hold when a connection is made. Owns: comparing it with the pin.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ pub(super) struct PresentedKey {
     pub(super) is_mismatch: bool,
 }
 
-/// Lets the caller read the presented key: russh keeps the handler, also when connecting fails.
+/// Lets the caller read the presented key: russh keeps the handler, even when connecting fails.
 #[derive(Clone, Default)]
 pub(super) struct PresentedKeyCell(Arc<Mutex<PresentedKey>>);
 

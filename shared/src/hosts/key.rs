@@ -1,4 +1,4 @@
-//! The private key that opens hosts. Owns: parsing it. The key reaches no log and no error.
+//! The private key with which we log in to hosts. Owns: parsing it. The key reaches no log and no error.
 
 use std::fmt;
 use std::path::Path;
@@ -27,8 +27,8 @@ pub enum KeyErrorReason {
     /// The file or the secret that should hold the key cannot be read.
     #[error("the SSH key cannot be read")]
     Unreadable,
-    /// The text is not an OpenSSH or PEM private key without a passphrase.
-    #[error("the SSH key is not a private key")]
+    /// The text is no private key (OpenSSH or PEM), or the key has a passphrase.
+    #[error("the SSH key is no private key, or has a passphrase")]
     Malformed,
 }
 

@@ -1,5 +1,5 @@
-//! Where a host is and how it is recognized. Owns: the SSH coordinates, which never leave this module and
-//! the operators' routes, and resolving a hostname under the address policy.
+//! Where a host is and how it is recognized. Owns: the form of its SSH coordinates, which no log shows and no response
+//! but those of the operators' routes, and resolving a hostname under the address policy.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A SHA-256 fingerprint in OpenSSH's base64, without prefix and padding.
+/// A SHA-256 fingerprint in OpenSSH's base64, without prefix or padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(String);
 
@@ -53,13 +53,13 @@ impl Fingerprint {
     /// Parses a fingerprint with or without `SHA256:`. `None` if the text is not a fingerprint.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.trim();
-        let digits = digits
+        let encoded = text.trim();
+        let encoded = encoded
             .strip_prefix("SHA256:")
-            .unwrap_or(digits)
+            .unwrap_or(encoded)
             .trim_end_matches('=');
         let is_base64 = |c: u8| c.is_ascii_alphanumeric() || c == b'+' || c == b'/';
-        (digits.len() == 43 && digits.bytes().all(is_base64)).then(|| Self(digits.to_owned()))
+        (encoded.len() == 43 && encoded.bytes().all(is_base64)).then(|| Self(encoded.to_owned()))
     }
 
     /// A stored pin. A text that is not a fingerprint becomes a pin that matches no key:

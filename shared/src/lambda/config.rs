@@ -18,7 +18,7 @@ use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
 use crate::app::deployment::roles::RuntimeLogin;
 use crate::cache::Cache;
 use crate::domain::address::AddressPolicy;
-use crate::domain::container::Images;
+use crate::domain::image::{ImageReference, Images};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 use crate::events::Publisher;
@@ -351,21 +351,37 @@ pub fn agent_health_timeout() -> Result<Duration, ConfigError> {
 
 /// `DEFAULT_AGENT_IMAGE`: the image of agents that name none.
 pub fn default_image() -> Result<String, ConfigError> {
-    let default = var("DEFAULT_AGENT_IMAGE")?;
-    Ok(default.unwrap_or_else(|| "milady/agent:cloud-full-ui".to_owned()))
+    let name = "DEFAULT_AGENT_IMAGE";
+    let default = var(name)?.unwrap_or_else(|| "milady/agent:cloud-full-ui".to_owned());
+    if ImageReference::parse(&default).is_none() {
+        return Err(ConfigError::new(name, "is not an image reference"));
+    }
+    Ok(default)
 }
 
-/// The images that agents may run: `DEFAULT_AGENT_IMAGE`, and those whose names begin with an entry of
-/// `AGENT_IMAGE_ALLOW` (separated by commas, `milady/` by default).
+/// This product's, and the one that existing clients offer.
+const DEFAULT_ALLOWED_IMAGES: [&str; 2] = ["milady/", "elizaos/agent:"];
+
+/// The images that agents may run: `DEFAULT_AGENT_IMAGE`, and those that `AGENT_IMAGE_ALLOW` admits (separated by
+/// commas, `milady/,elizaos/agent:` by default; [`Images::allowed`] says what an entry means).
 pub fn images() -> Result<Images, ConfigError> {
-    let allowed = list("AGENT_IMAGE_ALLOW")?;
+    let name = "AGENT_IMAGE_ALLOW";
+    let mut allowed = list(name)?;
+    if allowed.is_empty() {
+        allowed = DEFAULT_ALLOWED_IMAGES.map(str::to_owned).to_vec();
+    }
+    let is_entry = |entry: &String| {
+        ImageReference::parse(entry.strip_suffix([':', '/']).unwrap_or(entry)).is_some()
+    };
+    if !allowed.iter().all(is_entry) {
+        return Err(ConfigError::new(
+            name,
+            "has an entry that is no path of a registry",
+        ));
+    }
     Ok(Images {
         default: default_image()?,
-        allowed: if allowed.is_empty() {
-            vec!["milady/".to_owned()]
-        } else {
-            allowed
-        },
+        allowed,
     })
 }
 

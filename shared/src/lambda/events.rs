@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::{Instrument, error, info, info_span};
 
-use super::meter::Meter;
+use super::meter::InvocationStats;
 use super::runtime;
 use crate::failure::Cause;
 use crate::invocation::Invocation;
@@ -33,12 +33,12 @@ where
         let invocation = runtime::invocation(&event.context);
         let span = info_span!("invocation", function, request_id = invocation.request_id);
         async {
-            let meter = Meter::start();
+            let stats = InvocationStats::start();
             // Boxed: the compiler gives up on the depth of unboxed handlers in release builds.
             let result = Box::pin(handler(event.payload, invocation)).await;
-            let duration_ms = meter.duration_ms();
-            let db_queries = meter.db_queries();
-            let cold_start = meter.is_cold_start();
+            let duration_ms = stats.duration_ms();
+            let db_queries = stats.db_queries();
+            let cold_start = stats.is_cold_start();
             match result {
                 Ok(output) => {
                     info!(

@@ -8,14 +8,14 @@ use std::time::Duration;
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tracing::{Instrument, field, info, info_span, warn};
 
-use super::meter::Meter;
+use super::meter::InvocationStats;
 use super::runtime;
 use crate::api::body::MAX_BODY_BYTES;
 use crate::api::problem::Problem;
 use crate::api::response::{StreamedBody, streamed};
 use crate::invocation::Invocation;
 
-/// API Gateway gives up after 29 seconds. Our own response tells the caller more than the gateway's.
+/// Below the functions' own timeout of 29 s: our response tells the caller more than the gateway's.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(28);
 /// What the runtime needs to send the response before its deadline.
 const SEND_RESERVE: Duration = Duration::from_millis(500);
@@ -89,7 +89,7 @@ where
     let request_id = invocation.request_id.clone();
     let span = info_span!("request", route, request_id, caller = field::Empty);
     async {
-        let meter = Meter::start();
+        let stats = InvocationStats::start();
         let result = if request.body().len() > MAX_BODY_BYTES {
             Err(Problem::too_large())
         } else {
@@ -102,9 +102,9 @@ where
         }
         info!(
             status = response.status().as_u16(),
-            duration_ms = meter.duration_ms(),
-            db_queries = meter.db_queries(),
-            cold_start = meter.is_cold_start(),
+            duration_ms = stats.duration_ms(),
+            db_queries = stats.db_queries(),
+            cold_start = stats.is_cold_start(),
             "{route} responded"
         );
         Ok(response)

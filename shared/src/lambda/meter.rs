@@ -11,13 +11,13 @@ static IS_COLD: AtomicBool = AtomicBool::new(true);
 
 /// Measures one invocation. A function handles one invocation at a time, so every statement that is counted
 /// while it runs belongs to it.
-pub(super) struct Meter {
+pub(super) struct InvocationStats {
     started: Instant,
     statements_before: u64,
     is_cold_start: bool,
 }
 
-impl Meter {
+impl InvocationStats {
     pub(super) fn start() -> Self {
         Self {
             started: Instant::now(),

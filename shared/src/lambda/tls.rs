@@ -1,12 +1,12 @@
-//! Which Postgres servers are trusted. Owns: that outside this machine only a server whose certificate was verified is
-//! talked to, and whose signatures count.
+//! Which Postgres servers are trusted. Owns: which authorities count, and that a server on another machine is used only
+//! if its certificate was verified.
 
 use std::net::IpAddr;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// The roots of Amazon RDS that have not expired, from <https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem>
-/// as of July 2024. They are in no general store. Other providers, also RDS Proxy, use roots of the Mozilla store, which
+/// as of July 2024. They are in no general store. Other providers, and RDS Proxy, use roots of the Mozilla store, which
 /// the driver brings.
 const RDS_ROOTS: &[u8] = include_bytes!("rds-roots.pem");
 const RDS_DOMAINS: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
@@ -14,7 +14,7 @@ const RDS_DOMAINS: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
 /// Makes the connection verify the server: its certificate and its name. `bundle` holds further roots, in PEM.
 ///
 /// # Errors
-/// What is wrong with the address, if it asks for less.
+/// What is wrong with an address that asks for less than verification.
 pub(super) fn verify_server(
     options: PgConnectOptions,
     bundle: Option<&str>,

@@ -5,7 +5,7 @@
 pub struct Variable {
     /// As in `template.yaml`.
     pub name: &'static str,
-    /// In Markdown: what it holds, its unit, its default, and by which other variables it can be given.
+    /// In Markdown: what it holds, its unit, its default, and which other variables can hold it instead.
     pub meaning: &'static str,
 }
 
@@ -17,7 +17,8 @@ const fn variable(name: &'static str, meaning: &'static str) -> Variable {
 pub const VARIABLES: &[Variable] = &[
     variable(
         "RUNTIME_DATABASE_URL",
-        "the `postgres://` address as which the functions log in; it may lead through a pooler in transaction mode",
+        "the `postgres://` address with the role that the functions log in as; it may lead through a pooler in \
+        transaction mode",
     ),
     variable(
         "OWNER_DATABASE_URL",
@@ -29,8 +30,8 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "DATABASE_CA_BUNDLE",
-        "certificates (PEM) of authorities that may sign those of database servers, beside the public ones and those of \
-        Amazon RDS",
+        "certificates (PEM) of authorities that may sign those of database servers, besides the public ones and those \
+        of Amazon RDS",
     ),
     variable(
         "LOG_LEVEL",
@@ -75,7 +76,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "MILADY_GRACE_HOURS",
-        "how long an agent in debt runs after its warning: hours, 1 to 8,760; 48 unless set",
+        "how long after its warning an agent in debt gets its shutdown date: hours, 1 to 8,760; 48 unless set",
     ),
     variable(
         "EVENT_BUS",
@@ -107,7 +108,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "AGENT_IMAGE_ALLOW",
-        "allowed prefixes of other images' names, separated by commas; `milady/` unless set",
+        "paths of registries whose images agents may run, separated by commas; `milady/,elizaos/agent:` unless set",
     ),
     variable(
         "REGISTRY_ACCOUNTS_ARN",
@@ -128,7 +129,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "AGENT_DATABASE_MAX_BYTES",
-        "the size from which an agent's database is too large: bytes, 33,554,432 or more; 1,073,741,824 unless set",
+        "an agent's database is too large at this size: bytes, 33,554,432 or more; 1,073,741,824 unless set",
     ),
     variable(
         "AGENT_HEALTH_SECONDS",
@@ -136,7 +137,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "HEADSCALE_API_URL",
-        "Headscale's https address; without it or its key the route answers 503",
+        "Headscale's https address; without it or its key the operators' network route answers 503",
     ),
     variable(
         "HEADSCALE_API_KEY_ARN",

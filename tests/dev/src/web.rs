@@ -11,9 +11,10 @@ use tokio::process::{Child, Command};
 
 use crate::build::{target_directory, workspace};
 
-/// The oldest Node.js that Vite runs on.
-const MIN_NODE: (u32, u32) = (20, 19);
-/// What a package or a build consists of is written here, below `target/web`.
+/// Of each major version from which the dashboard can be built, the first minor one, as in `engines` of `package.json`.
+/// Later majors are fine.
+const MIN_NODE: [(u32, u32); 2] = [(20, 19), (22, 12)];
+/// Files below `target/web` with the hash of what was installed, and of what was built.
 const INSTALLED: &str = "installed";
 const BUILT: &str = "built";
 
@@ -22,7 +23,7 @@ fn sources() -> PathBuf {
     workspace().join("functions/web")
 }
 
-/// Installs the packages and builds the dashboard, each only if its sources changed. Prints why if it cannot: the
+/// Installs the packages and builds the dashboard, each only if its sources changed. If that fails, prints why; the
 /// function `dashboard` then serves the last build, or a page that says how to build it.
 pub async fn build() {
     if let Err(error) = try_build().await {
@@ -63,16 +64,25 @@ pub async fn serve(api: &str) -> Result<Child> {
         .context("cannot run npm")
 }
 
+const NEEDED: &str = "it needs Node.js 20.19, or 22.12 or later";
+
 async fn require_node() -> Result<()> {
-    let (major, minor) = MIN_NODE;
     let output = Command::new("node").arg("--version").output().await;
-    let output = output.with_context(|| format!("it needs Node.js {major}.{minor} or later"))?;
+    let output = output.context(NEEDED)?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure!(
-        parse_version(&version).is_some_and(|version| version >= MIN_NODE),
-        "it needs Node.js {major}.{minor} or later, and `node` is {version:?}"
+        parse_version(&version).is_some_and(is_enough),
+        "{NEEDED}, and `node` is {version:?}"
     );
     Ok(())
+}
+
+fn is_enough((major, minor): (u32, u32)) -> bool {
+    let known = MIN_NODE.iter().find(|(known, _)| *known == major);
+    match known {
+        Some((_, first)) => minor >= *first,
+        None => MIN_NODE.iter().all(|(known, _)| major > *known),
+    }
 }
 
 /// `v20.20.2` as (20, 20).
@@ -88,8 +98,8 @@ async fn install() -> Result<()> {
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let stamp = output.join(INSTALLED);
     let hash = hash(&[folder.join("package-lock.json")])?;
-    let is_there = folder.join("node_modules").exists();
-    if is_there && fs::read_to_string(&stamp).is_ok_and(|installed| installed == hash) {
+    let has_packages = folder.join("node_modules").exists();
+    if has_packages && fs::read_to_string(&stamp).is_ok_and(|installed| installed == hash) {
         return Ok(());
     }
     println!("Installing the dashboard's packages ...");
@@ -168,17 +178,21 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (text, is_enough) in [
+        for (text, expected) in [
             ("v20.19.0", true),
-            ("v22.3.1", true),
+            ("v22.3.1", false),
             ("v100.0.0", true),
+            ("v22.12.0", true),
+            ("v24.1.0", true),
             ("v20.9.0", false),
+            ("v21.7.3", false),
+            ("v22.11.0", false),
             ("v18.20.4", false),
             ("20.19.0", false),
             ("", false),
         ] {
             let version = parse_version(text);
-            assert_eq!(version.is_some_and(|v| v >= MIN_NODE), is_enough, "{text}");
+            assert_eq!(version.is_some_and(is_enough), expected, "{text}");
         }
     }
 

@@ -9,6 +9,7 @@ mod admin_write_offs;
 mod agents;
 mod auth;
 mod billing_runs;
+mod callers;
 mod config;
 mod containers;
 mod credits;

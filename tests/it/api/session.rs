@@ -35,6 +35,12 @@ fn session_cookie_authenticates_for_twelve_hours() {
                 "expiresAt": "2026-03-01T12:00:00.000Z",
                 "organizationId": "<1>",
                 "organizationName": "Test",
+                "permissions": [
+                  "read",
+                  "agents",
+                  "billing"
+                ],
+                "role": "owner",
                 "serverTime": "2026-03-01T00:00:00.000Z",
                 "superAdmin": false,
                 "userId": "<2>"

@@ -85,6 +85,10 @@ fn a_second_adoption_changes_nothing() {
 
         let warnings = "SELECT count(*) FROM outbox_events WHERE type = 'agent.shutdown_scheduled'";
         assert_eq!(world.count(warnings).await, 1);
+        let of_unknown_debt =
+            "SELECT count(*) FROM outbox_events WHERE type = 'agent.shutdown_scheduled'
+            AND payload ->> 'owed' IS NULL AND payload ->> 'debtCeiling' IS NULL";
+        assert_eq!(world.count(of_unknown_debt).await, 1);
         let earliest_shutdown = sqlx::query_scalar::<_, DateTime<Utc>>(
             "SELECT min(scheduled_shutdown_at) FROM milady_sandboxes
             WHERE billing_status = 'shutdown_pending'",

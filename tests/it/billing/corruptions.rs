@@ -20,7 +20,7 @@ pub const CORRUPTIONS: &[Corruption] = &[
         "UPDATE ledger_entries SET amount = amount - 0.01, balance_after = balance_after - 0.01 WHERE seq = {entry}",
     ),
     corruption(
-        FindingKind::ChargesOfOtherEntry,
+        FindingKind::ChargesOfWrongEntryType,
         "UPDATE ledger_entries SET type = 'adjustment' WHERE seq = {entry}",
     ),
     corruption(

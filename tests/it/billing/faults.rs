@@ -51,7 +51,7 @@ fn an_unavailable_database_fails_the_run_and_gives_a_503_to_callers() {
         server.crash().expect("crash");
         let message = run_and_fail(&world).await;
         assert!(
-            message.starts_with("the database did not answer ("),
+            message.starts_with("the database request failed ("),
             "{message}"
         );
         assert!(!message.contains("127.0.0.1"), "{message}");

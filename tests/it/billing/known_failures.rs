@@ -184,10 +184,10 @@ fn f08_an_agent_stopped_during_a_run_is_charged_up_to_the_stop() {
         );
         assert!(matches!(outcome, dev::runtime::Outcome::Success(_)));
         assert_eq!(world.charged(organization).await, dec!(0.01));
-        // The run waited for the stop: no batch lost a conflict and was repeated.
+        // The run waited for the stop: no part conflicted with it and was repeated.
         instance.kill().await;
         let logs = instance.logs().join("\n");
-        assert!(!logs.contains("billing batch"), "{logs}");
+        assert!(!logs.contains("billing part"), "{logs}");
         audit::check(&world.pool).await;
     });
 }

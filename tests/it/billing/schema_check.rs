@@ -90,7 +90,7 @@ fn a_run_names_what_the_database_has_lost_and_charges_all_the_same() {
                 .expect(change);
             let event = json!({"scheduledTime": tests::world::hours(1)});
             let message = world.function("billing-hourly").invoke_error(event).await;
-            let expected = format!("objects of ours in shared tables are missing or changed: {lost}");
+            let expected = format!("objects that we made in shared tables are missing or changed: {lost}");
             assert_eq!(message, expected, "{change}");
             assert_eq!(world.ledger(organization).await.len(), 1, "{change}");
         }

@@ -130,7 +130,7 @@ fn an_unavailable_database_fails_the_invocation() {
             panic!("{outcome:?}");
         };
         assert!(
-            message.starts_with("the database did not answer ("),
+            message.starts_with("the database request failed ("),
             "{message}"
         );
         assert!(!message.contains("127.0.0.1"), "{message}");

@@ -1,6 +1,6 @@
-//! Billing runs, repeated, in small parts and out of order, from four tasks, some of them killed or dropped at random
-//! points, while writers start, stop, create and delete agents, debit and top up. The ledger must equal that of a
-//! single clean run.
+//! Billing runs from four tasks, repeated, in small parts and out of order, some of the runs killed or dropped at
+//! random points, while writers start, stop, create and delete agents, debit and top up. The ledger must equal that of
+//! a single clean run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -116,7 +116,7 @@ async fn write(world: &World, organization: Uuid, dice: &mut Dice) {
     panic!("ten deadlocks: {sql}");
 }
 
-/// How far the test is.
+/// How far the test has got.
 #[derive(Debug, Default)]
 struct Progress {
     /// The last hour that is over; negative when the test ends.
@@ -124,11 +124,11 @@ struct Progress {
     /// Runs in processes that were killed.
     killed_runs: AtomicUsize,
     /// Runs in this process that were dropped at any point.
-    ended_runs: AtomicUsize,
+    dropped_runs: AtomicUsize,
 }
 
 /// Runs billing for hours that are over, at times in a process that is killed during the run, until the test ends.
-async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
+async fn keep_billing(world: World, progress: Arc<Progress>, mut dice: Dice) {
     let function = world.function("billing-hourly");
     loop {
         let current_hour = progress.reached.load(Ordering::SeqCst);
@@ -140,7 +140,7 @@ async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         }
-        // Small parts, so that a run has several of each organization that was not charged for hours.
+        // Small parts, so that an organization with several uncharged hours needs several of them.
         let max_charges = usize::try_from(1 + dice.roll(15)).expect("small");
         match dice.roll(6) {
             0..=2 => {
@@ -152,10 +152,10 @@ async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
                 continue;
             }
             3 => {
-                let ended_after = Duration::from_micros(dice.roll(60_000));
+                let dropped_after = Duration::from_micros(dice.roll(60_000));
                 let run = world.run_billing_in_parts(hour, max_charges);
-                if tokio::time::timeout(ended_after, run).await.is_err() {
-                    progress.ended_runs.fetch_add(1, Ordering::SeqCst);
+                if tokio::time::timeout(dropped_after, run).await.is_err() {
+                    progress.dropped_runs.fetch_add(1, Ordering::SeqCst);
                 }
                 continue;
             }
@@ -186,7 +186,12 @@ async fn deliver(world: World, progress: Arc<Progress>, mut dice: Dice) {
 }
 
 /// Lets writers change rows while the clock advances, hour by hour. Each hour lasts until another run was killed.
-async fn live(world: &World, organizations: &[Uuid], progress: &Progress, dice: &mut Dice) {
+async fn write_hour_by_hour(
+    world: &World,
+    organizations: &[Uuid],
+    progress: &Progress,
+    dice: &mut Dice,
+) {
     for hour in 0..HOURS {
         let written = AtomicUsize::new(0);
         let writers = organizations.iter().map(|organization| {
@@ -194,7 +199,6 @@ async fn live(world: &World, organizations: &[Uuid], progress: &Progress, dice: 
             let written = &written;
             async move {
                 for _ in 0..CHANGES_PER_HOUR {
-                    dice.roll(2);
                     write(world, *organization, &mut dice).await;
                     written.fetch_add(1, Ordering::SeqCst);
                 }
@@ -213,6 +217,7 @@ async fn live(world: &World, organizations: &[Uuid], progress: &Progress, dice: 
             }
         };
         tokio::join!(futures_util::future::join_all(writers), clock);
+        // Other seeds for the next hour's writers.
         dice.roll(7);
         // All writers have committed here, so no open transaction has read the old clock.
         world.set_clock(hours(hour + 1)).await;
@@ -241,6 +246,7 @@ async fn clean_run(concurrent: &World) -> World {
     .fetch_one(&concurrent.pool)
     .await
     .expect("a dump");
+    // The copy has no agents, so nothing meters or repairs its spans: open ones end after the last hour.
     sqlx::query(
         "WITH dump AS (SELECT $1::json AS all), money AS (
             INSERT INTO organizations (id, name, slug, credit_balance)
@@ -256,10 +262,6 @@ async fn clean_run(concurrent: &World) -> World {
     .execute(&clean.pool)
     .await
     .expect("a copy");
-    // The copy has no agents, so nothing meters or repairs its spans: open ones end after the last hour.
-    clean
-        .execute("UPDATE usage_spans SET ended_at = '2026-03-02' WHERE ended_at IS NULL")
-        .await;
     clean.run_billing(HOURS).await;
     clean
 }
@@ -287,14 +289,14 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
             .await;
         let progress = Arc::new(Progress::default());
         let tasks = (1..=4).map(|n| {
-            tokio::spawn(deliver(
+            tokio::spawn(keep_billing(
                 world.clone(),
                 Arc::clone(&progress),
                 Dice(seed.wrapping_mul(n) | 1),
             ))
         });
         let tasks: Vec<_> = tasks.collect();
-        live(&world, &organizations, &progress, &mut Dice(seed)).await;
+        write_hour_by_hour(&world, &organizations, &progress, &mut Dice(seed)).await;
         progress.reached.store(-1, Ordering::SeqCst);
         for task in tasks {
             task.await.expect("a task that runs billing");
@@ -320,8 +322,8 @@ fn killed_and_concurrent_runs_leave_the_ledger_of_one_clean_run() {
             );
         }
         let killed = progress.killed_runs.load(Ordering::SeqCst);
-        let ended = progress.ended_runs.load(Ordering::SeqCst);
-        println!("{rows} slices, {killed} runs killed, {ended} ended between or in parts");
+        let dropped = progress.dropped_runs.load(Ordering::SeqCst);
+        println!("{rows} slices, {killed} runs killed, {dropped} dropped between or during parts");
         assert!(
             rows > 300 && killed > 5,
             "{rows} slices, {killed} killed runs: too few for the test to mean anything"

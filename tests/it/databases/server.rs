@@ -27,12 +27,12 @@ pub(super) async fn postgres() -> &'static Postgres {
         postgres.crash().expect("stopped");
         postgres.restart().await.expect("started");
         let mut root = root(&postgres).await;
-        let rules: String = sqlx::query_scalar("SHOW hba_file")
+        let rules_path: String = sqlx::query_scalar("SHOW hba_file")
             .fetch_one(&mut root)
             .await
             .expect("a path");
-        let trust = "host all postgres all trust\nhost all all all scram-sha-256\n";
-        std::fs::write(rules, trust).expect("rules");
+        let rules = "host all postgres all trust\nhost all all all scram-sha-256\n";
+        std::fs::write(rules_path, rules).expect("rules");
         sql(&mut root, "SELECT pg_reload_conf()").await;
         // The server applies the rules some time after the reload.
         sql(&mut root, "CREATE ROLE nobody LOGIN PASSWORD 'word'").await;
@@ -118,7 +118,7 @@ pub(super) async fn assert_usable(agent: &Agent) {
     assert_eq!(database, (agent.name.clone(), false, false, true));
 }
 
-/// The address of another database as the agent's role.
+/// The address of another database, with the agent's role.
 pub(super) fn uri_of(agent: &Agent, database: &str) -> String {
     let server = agent.uri.strip_suffix(&agent.name).expect("its database");
     format!("{server}{database}")
@@ -282,7 +282,8 @@ fn a_call_that_is_cut_off_at_any_moment_can_be_repeated() {
             let _ = tokio::time::timeout(limit, server.delete(agent.id)).await;
             assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
-            // A statement that the server still runs when the call is cut off does not outlive the drop.
+            // A statement that the server still runs when the call is cut off does not bring back what `delete` removes
+            // afterwards.
             let _ = tokio::time::timeout(limit, server.ensure(&agent.uri, None)).await;
             assert_eq!(reason(server.delete(agent.id).await), Ok(()), "{limit:?}");
             assert_gone(&agent).await;
@@ -353,12 +354,12 @@ fn every_failure_has_its_reason_within_the_timeout() {
     run(async {
         let port = postgres().await.port();
         let silent = SilentPort::start().expect("a silent host");
-        let hang_up = tokio::net::TcpListener::bind("127.0.0.1:0")
+        let garbage_listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
-        let garbage = hang_up.local_addr().expect("an address").port();
+        let garbage_port = garbage_listener.local_addr().expect("an address").port();
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = hang_up.accept().await {
+            while let Ok((mut stream, _)) = garbage_listener.accept().await {
                 let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 \r\n\r\n")
                     .await;
             }
@@ -380,7 +381,7 @@ fn every_failure_has_its_reason_within_the_timeout() {
                 9..13,
             ),
             (
-                format!("root@127.0.0.1:{garbage}/postgres"),
+                format!("root@127.0.0.1:{garbage_port}/postgres"),
                 DatabaseErrorReason::Protocol,
                 0..5,
             ),

@@ -27,7 +27,7 @@ fn environment() -> Value {
         "BLANK": "  ",
         "EMPTY": "",
         "LONG": "ü€𝄞$(x)'\"\n".repeat(100_000 / 16),
-        "LD_PRELOAD_": "x",
+        "MY_LD_PRELOAD": "x",
     })
 }
 
@@ -80,8 +80,8 @@ fn f36_owners_texts_arrive_byte_for_byte_and_are_never_commands() {
 
         // The only command that ran on the host is the one that reads its figures.
         let commands = lab.hosts[0].sshd.commands().expect("commands");
-        let different: BTreeSet<&String> = commands.iter().collect();
-        assert_eq!(different.len(), 1, "{different:?}");
+        let distinct: BTreeSet<&String> = commands.iter().collect();
+        assert_eq!(distinct.len(), 1, "{distinct:?}");
         assert!(commands[0].starts_with("for f in loadavg"), "{commands:?}");
         assert!(!commands[0].contains("milady"), "{commands:?}");
         assert_eq!(lab.delete(agent).await, "completed");

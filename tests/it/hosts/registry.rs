@@ -15,10 +15,11 @@ fn only_the_account_of_the_images_registry_is_used_for_a_pull() {
         if !can_run(&Registry::availability()) {
             return;
         }
-        let Some(lab) = Lab::new(1).await else {
+        let Some(mut lab) = Lab::new(1).await else {
             return;
         };
         let registry = Registry::start().await.expect("a registry");
+        lab.allow_images(&registry.name());
         let engine = &lab.hosts[0].engine;
         let image = registry
             .push(engine, image::SAMPLE, "team/agent")

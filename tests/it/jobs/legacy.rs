@@ -147,7 +147,7 @@ fn the_second_of_two_legacy_starts_for_one_agent_fails() {
 }
 
 #[test]
-fn malformed_jobs_fail_and_change_no_agent() {
+fn malformed_and_foreign_jobs_change_no_agent() {
     run(async {
         let world = World::new().await;
         let (organization, _, own_agent) = tenant_with_agent(&world).await;
@@ -190,20 +190,16 @@ fn malformed_jobs_fail_and_change_no_agent() {
                 "Agent not found",
             ),
         ] {
-            let malformed_job = insert_legacy_job(&world, kind, organization, &data).await;
-            assert_eq!(
-                run_job(&world, malformed_job).await,
-                "failed",
-                "{kind} {data}"
-            );
-            let row = job(&world, malformed_job).await;
+            let job_id = insert_legacy_job(&world, kind, organization, &data).await;
+            assert_eq!(run_job(&world, job_id).await, "failed", "{kind} {data}");
+            let row = job(&world, job_id).await;
             assert_eq!(row.state(), ("failed", 1, Some(expected)), "{kind} {data}");
         }
         // A stop of another organization's agent finds nothing to stop.
         for kind in ["milady_suspend", "milady_delete"] {
-            let malformed_job =
+            let job_id =
                 insert_legacy_job(&world, kind, organization, &job_data(other, running)).await;
-            assert_eq!(run_job(&world, malformed_job).await, "completed");
+            assert_eq!(run_job(&world, job_id).await, "completed");
         }
         assert_eq!(dump_agents(&world).await, before);
         // The owner of these agents is not blocked.
@@ -243,7 +239,7 @@ fn a_job_for_another_organizations_agent_does_not_block_its_owner() {
             &job_data(other, foreign_agent),
         )
         .await;
-        // Its worker dies before it has read whose agent it is.
+        // Its worker dies before it has found out whose agent the job names.
         kill_worker_at(&world, foreign_job, LOCK_ORGANIZATIONS).await;
         let start = provision(&world, &key, foreign_agent).await;
         assert_eq!(run_job(&world, start).await, RETRIED);
@@ -309,7 +305,7 @@ fn jobs_of_other_kinds_are_never_touched() {
         }
         assert_eq!(dump_table(&world, "jobs j").await, before);
         assert_eq!(bus.received(), [Value::Null; 0]);
-        // They do not count as work on the agent either: its start is ended.
+        // They do not count as work on the agent either: the sweep ends its start.
         world
             .set_columns(id, "status = 'provisioning', updated_at = '2026-03-01'")
             .await;

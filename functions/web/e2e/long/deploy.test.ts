@@ -14,7 +14,7 @@ scenario('a part that a deploy took away says so, and a reload goes on', async (
   await page.route(gone, (route) => route.fulfill({ status: 404, contentType: 'text/plain', body: 'Not found' }));
   await visit.goto('/agents');
   await row(page, 'ada').getByRole('link', { name: 'ada', exact: true }).click();
-  await seen(page, 'A new version of this page is there. Reload it to go on.');
+  await seen(page, 'A new version of this page is available. Reload it to continue.');
   expect(await page.locator('nav').count()).toBeGreaterThan(0);
   await page.unroute(gone);
   await page.reload();

@@ -79,7 +79,7 @@ scenario('gone, and forbidden', async (visit) => {
   await visit.as((await member()).key);
   visit.expect(404, '/milady/agents/');
   await visit.goto(`/agents/${id}`);
-  await seen(page, 'This agent is not there');
+  await seen(page, 'This agent was not found');
   await check(visit);
   await visit.goto('/fleet');
   await seen(page, 'Only operators may see this');
@@ -150,6 +150,6 @@ scenario('asked whether to delete, a menu, the palette, and session over', async
   await switchOff(owner.key);
   visit.expect(401, '/api/v1/');
   await page.getByRole('button', { name: 'Start', exact: true }).click();
-  await page.getByRole('alertdialog', { name: 'Your session is over' }).waitFor();
+  await page.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
   await check(visit);
 });

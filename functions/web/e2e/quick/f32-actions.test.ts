@@ -109,7 +109,7 @@ scenario('f32_loops_on_401: one question confirms the end of the session, then n
   const sessions = count(page, 'GET /session');
   const all = count(page, 'GET /');
   await page.clock.fastForward(MINUTE);
-  await page.getByRole('alertdialog', { name: 'Your session is over' }).waitFor();
+  await page.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
   await page.waitForTimeout(500);
   expect(sessions()).toBe(1);
   const asked = all();

@@ -91,7 +91,7 @@ scenario(
     const absent = '00000000-0000-4000-8000-000000000000';
     const ones = count(page, `GET /milady/agents/${absent}$`);
     await visit.goto(`/agents/${absent}`);
-    await seen(page, 'This agent is not there');
+    await seen(page, 'This agent was not found');
     const asked = ones();
     for (let i = 0; i < 5; i += 1) await page.clock.fastForward(MINUTE);
     expect(ones()).toBe(asked);
@@ -105,7 +105,7 @@ scenario(
     }
     expect(lists()).toBe(5);
     await stop();
-    const again = page.getByRole('button', { name: 'Go on' }).first();
+    const again = page.getByRole('button', { name: 'Try again' }).first();
     await again.click();
     await expect.poll(lists).toBe(6);
     await again.waitFor({ state: 'detached' });

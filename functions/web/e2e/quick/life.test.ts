@@ -125,5 +125,5 @@ hosted('delete wants the name, removes the row, and the agent is gone everywhere
   await agent.waitForURL(/\/agents$/);
   await seen(agent, `${NAME} is deleted.`, 60_000);
   expect(await agent.getByRole('link', { name: NAME, exact: true }).count()).toBe(0);
-  await seen(other, /is deleted|is not there/, 70_000);
+  await seen(other, /is deleted|was not found/, 70_000);
 });

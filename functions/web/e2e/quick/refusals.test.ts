@@ -173,7 +173,7 @@ scenario('what does not exist says so: an agent, a page, an address of the API',
   visit.expect(404, '/');
   for (const id of ['00000000-0000-4000-8000-000000000000', stranger]) {
     await visit.goto(`/agents/${id}`);
-    await seen(page, 'This agent is not there');
+    await seen(page, 'This agent was not found');
     expect(await page.getByText('of somebody else').count()).toBe(0);
   }
   await visit.goto('/no/such/page');

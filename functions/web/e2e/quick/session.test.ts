@@ -75,12 +75,12 @@ scenario('a key that is switched off ends the session, and a half-filled form go
   await switchOff(owner.key);
   visit.expect(401, '/api/v1/');
   await dialog.getByRole('button', { name: 'Create', exact: true }).click();
-  const over = page.getByRole('alertdialog', { name: 'Your session is over' });
+  const over = page.getByRole('alertdialog', { name: 'Your session has ended' });
   await over.waitFor();
   const key = await anotherKey(owner);
   visit.secret(key);
   await over.getByLabel(keyField, { exact: true }).fill(key);
-  await over.getByRole('button', { name: 'Go on' }).click();
+  await over.getByRole('button', { name: 'Continue' }).click();
   await over.waitFor({ state: 'detached' });
   expect(await dialog.getByLabel('Name', { exact: true }).inputValue()).toBe('half filled');
   expect(await dialog.getByLabel('Value of variable 1').inputValue()).toBe('a-value-of-mine');
@@ -100,7 +100,7 @@ scenario('somebody else who signs in over an ended session sees nothing of the f
   await switchOff(first.key);
   visit.expect(401, '/api/v1/');
   await page.getByRole('button', { name: 'Stop of the first' }).click();
-  const over = page.getByRole('alertdialog', { name: 'Your session is over' });
+  const over = page.getByRole('alertdialog', { name: 'Your session has ended' });
   visit.secret(second.key);
   await over.getByLabel(keyField, { exact: true }).fill(second.key);
   await page.keyboard.press('Enter');
@@ -117,7 +117,7 @@ scenario('an operator without a wallet is told that only operators may see a pag
   for (const path of addresses('operators')) {
     await visit.goto(path);
     await seen(page, 'Only operators may see this');
-    expect(await page.getByText('Your session is over').count()).toBe(0);
+    expect(await page.getByText('Your session has ended').count()).toBe(0);
   }
 });
 
@@ -127,8 +127,8 @@ scenario('an operator whose right is withdrawn under an open page keeps the sess
   visit.expect(403, '/api/v1/admin/');
   await answer(page, 'GET /admin/docker-nodes', problem(403, 'Only administrators may do this'));
   await visit.goto('/fleet');
-  await seen(page, /You may not see this|Only administrators may do this/);
-  expect(await page.getByText('Your session is over').count()).toBe(0);
+  await seen(page, /You are not allowed to see this|Only administrators may do this/);
+  expect(await page.getByText('Your session has ended').count()).toBe(0);
 });
 
 scenario('two tabs: signing out in one ends the session of the other, and signing in goes on there', async (visit) => {
@@ -141,11 +141,11 @@ scenario('two tabs: signing out in one ends the session of the other, and signin
   visit.expect(401, '/api/v1/');
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.waitForURL(/\/sign-in/);
-  await other.getByRole('alertdialog', { name: 'Your session is over' }).waitFor();
+  await other.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
   await page.getByLabel(keyField, { exact: true }).fill(owner.key);
   await page.keyboard.press('Enter');
   await row(page, 'ada').waitFor();
-  await other.getByText('Your session is over').first().waitFor({ state: 'detached' });
+  await other.getByText('Your session has ended').first().waitFor({ state: 'detached' });
   await row(other, 'ada').waitFor();
 });
 

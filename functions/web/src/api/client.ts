@@ -3,7 +3,7 @@ import { heard } from '../data/clock';
 import { ApiError, fromResponse } from './errors';
 import type { paths } from './openapi.gen';
 
-/** Longer than the gateway's limit of 29 s, so that a slow answer is not taken for a lost one. */
+/** Longer than the functions' timeout of 29 s, so that a slow answer is not taken for a lost one. */
 const TIMEOUT = 35_000;
 
 async function send(request: Request): Promise<Response> {

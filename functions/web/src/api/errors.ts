@@ -74,7 +74,7 @@ export function retryAfter(header: string | null, now: number): number | null {
 
 const WORDS: Record<number, string> = {
   400: 'The server did not understand this request.',
-  401: 'Your session is over. Sign in, and do this again.',
+  401: 'Your session has ended. Sign in and try again.',
   403: 'You may not do this.',
   404: 'It does not exist, or it is not yours.',
   409: 'The current state does not allow this.',

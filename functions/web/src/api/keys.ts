@@ -1,4 +1,4 @@
-/** All query keys. They hold identifiers, never names. */
+/** The query keys that more than one folder uses. Keys hold identifiers, never names. */
 export const keys = {
   session: ['session'],
   config: ['config'],

@@ -11,7 +11,7 @@ export function fetchTheRest(): void {
     toast({
       tone: 'warn',
       text: navigator.onLine
-        ? 'A new version of this page is there. Reload it to go on.'
+        ? 'A new version of this page is available. Reload it to continue.'
         : 'This device is offline, and this part of the page is not loaded yet.',
     });
   });

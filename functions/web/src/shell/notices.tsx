@@ -15,7 +15,7 @@ export function Notices() {
   const end = session.state === 'in' ? session.user.expiresAt : null;
   const left = end === null ? Number.POSITIVE_INFINITY : Date.parse(end) - now;
   return (
-    <div role="status" className={css.room}>
+    <div role="status" className={css.container}>
       {online ? null : (
         <p className={css.notice}>
           <Status tone="silent" note="What you see is what was known before. Nothing that you ask for now is sent.">

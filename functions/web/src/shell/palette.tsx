@@ -11,7 +11,7 @@ type Target = { readonly id: string; readonly label: string; readonly kind: stri
 
 const MAX = 12;
 
-/** Words in any order; names that begin with what was typed come first. */
+/** Words in any order; names that begin with the first word come first. */
 export function find(targets: readonly Target[], text: string): readonly Target[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const hits = targets.filter(({ label, id }) => words.every((word) => `${label} ${id}`.toLowerCase().includes(word)));
@@ -84,7 +84,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
             </div>
           ))}
         </div>
-        {hits.length === 0 ? <p className={css.none}>Nothing has this name.</p> : null}
+        {hits.length === 0 ? <p className={css.none}>No page, agent or action matches.</p> : null}
       </div>
     </Dialog>
   );

@@ -14,11 +14,11 @@ export default function SessionOver() {
       open
       urgent
       onClose={() => {}}
-      title="Your session is over"
-      footer={<Button onClick={leave}>Leave this page</Button>}
+      title="Your session has ended"
+      footer={<Button onClick={leave}>Sign out</Button>}
     >
-      <p>Sign in again to go on where you are. Nothing on this page is lost.</p>
-      <KeyForm action="Go on" />
+      <p>Sign in again to continue where you left off. Nothing on this page is lost.</p>
+      <KeyForm action="Continue" />
     </Dialog>
   );
 }

@@ -34,7 +34,7 @@ export function Shell({ children }: { children: React.ReactNode }) {
         Skip to the content
       </a>
       <header className={css.top}>
-        <Link href="/" className={css.brand} aria-label={`${user?.organizationName || 'Milady Cloud'}, first page`}>
+        <Link href="/" className={css.brand} aria-label={`${user?.organizationName || 'Milady Cloud'}, home page`}>
           <svg viewBox="0 0 32 32" width="24" height="24" aria-hidden="true">
             <rect width="32" height="32" rx="7" fill="var(--accent)" />
             <path d="M7 23V10l9 9 9-9v13" className={css.m} />
@@ -110,14 +110,14 @@ function RailLink({ page }: { page: PageEntry }) {
 }
 
 const THEMES = { system: 'light', light: 'dark', dark: 'system' } as const;
-const THEME_WORDS = { system: 'as the device', light: 'light', dark: 'dark' } as const;
+const THEME_WORDS = { system: 'device setting', light: 'light', dark: 'dark' } as const;
 
 function ThemeButton() {
   const theme = useTheme();
   const Icon = { system: SunMoon, light: Sun, dark: Moon }[theme];
   return (
     <IconButton
-      label={`Colours: ${THEME_WORDS[theme]}. Change to ${THEME_WORDS[THEMES[theme]]}`}
+      label={`Colours: ${THEME_WORDS[theme]}. Switch to ${THEME_WORDS[THEMES[theme]]}`}
       onClick={() => setTheme(THEMES[theme])}
     >
       <Icon size={16} aria-hidden="true" />

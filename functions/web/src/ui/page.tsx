@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'react';
 import css from './page.module.css';
-import { type Asked, Freshness } from './states';
+import { Freshness, type QueryState } from './states';
 
 type Props = {
   readonly title: string;
@@ -8,7 +8,7 @@ type Props = {
   readonly tab?: string;
   /** One sentence that says what is the case, before any number. */
   readonly sentence?: React.ReactNode;
-  readonly query?: Asked<unknown>;
+  readonly query?: QueryState<unknown>;
   readonly actions?: React.ReactNode;
   readonly children: React.ReactNode;
 };

@@ -11,11 +11,12 @@ import { Status, type Tone } from './status';
 import { Moment } from './time';
 
 /** What a page shows of a query. All of TanStack's query results fit. */
-export type Asked<T> = {
+export type QueryState<T> = {
   readonly data: T | undefined;
   readonly error: Error | null;
   readonly isPending: boolean;
   readonly isFetching: boolean;
+  readonly fetchStatus: 'fetching' | 'paused' | 'idle';
   readonly dataUpdatedAt: number;
   readonly failureCount: number;
   readonly failureReason: Error | null;
@@ -77,8 +78,8 @@ type FailureProps = {
   readonly what?: string;
 };
 
-/** The failure of a whole page or block, by what the reader can do about it. */
-export function Failure({ error, retry, who = 'an administrator of this cloud', what = 'It' }: FailureProps) {
+/** Says that a whole page or block failed, and what the reader can do about it. */
+export function Failure({ error, retry, who = 'an administrator of this cloud', what = 'This' }: FailureProps) {
   const status = error instanceof ApiError ? error.status : 0;
   const id = error instanceof ApiError ? error.requestId : null;
   const again = retry ? (
@@ -88,13 +89,17 @@ export function Failure({ error, retry, who = 'an administrator of this cloud', 
   ) : null;
   if (status === 403)
     return (
-      <Note tone="off" title="You may not see this" actions={<ButtonLink href="/agents">To the agents</ButtonLink>}>
-        <p>Only {who} may. Sign in with a key of such a user, or ask one of them.</p>
+      <Note
+        tone="off"
+        title="You are not allowed to see this"
+        actions={<ButtonLink href="/agents">Go to agents</ButtonLink>}
+      >
+        <p>Only {who} can. Sign in with a key of such a user, or ask one of them.</p>
       </Note>
     );
   if (status === 404)
     return (
-      <Note tone="off" title={`${what} is not there`} actions={<ButtonLink href="/agents">To the agents</ButtonLink>}>
+      <Note tone="off" title={`${what} was not found`} actions={<ButtonLink href="/agents">Go to agents</ButtonLink>}>
         <p>It was deleted, or it belongs to another organization.</p>
       </Note>
     );
@@ -113,7 +118,7 @@ export function Failure({ error, retry, who = 'an administrator of this cloud', 
 }
 
 /** "as of 14:02:11"; when answers stop coming, how old this is, why, and what happens next. */
-export function Freshness({ query }: { query: Asked<unknown> }) {
+export function Freshness({ query }: { query: QueryState<unknown> }) {
   const now = useNow(1);
   const online = useOnline();
   if (!query.dataUpdatedAt) return null;
@@ -133,36 +138,42 @@ export function Freshness({ query }: { query: Asked<unknown> }) {
       </Status>
       {online && !query.isFetching ? (
         <Button small look="quiet" onClick={() => void query.refetch()}>
-          Go on
+          Try again
         </Button>
       ) : null}
     </span>
   );
 }
 
-export const isStale = (query: Asked<unknown>): boolean => query.data !== undefined && query.failureCount > 0;
+export const isStale = (query: QueryState<unknown>): boolean => query.data !== undefined && query.failureCount > 0;
 
 type LoadProps<T> = {
-  readonly query: Asked<T>;
+  readonly query: QueryState<T>;
   readonly children: (data: T) => React.ReactNode;
   readonly skeleton?: React.ReactNode;
   readonly who?: string;
   readonly what?: string;
 };
 
-/** Loading, failed, or the data, which stay on the screen when they become old. */
+/** Loading, failed, or the data, which stay on the screen and look old when they become old. */
 export function Load<T>({ query, children, skeleton, who, what }: LoadProps<T>) {
   if (query.data !== undefined) {
-    const final = query.error instanceof ApiError && [403, 404].includes(query.error.status);
-    if (!final) return children(query.data);
+    const isDenied = query.error instanceof ApiError && [403, 404].includes(query.error.status);
+    if (!isDenied) return <StaleFrame query={query}>{children(query.data)}</StaleFrame>;
   }
   if (query.error)
     return <Failure error={query.error} retry={query.refetch} {...(who ? { who } : {})} {...(what ? { what } : {})} />;
+  if (query.fetchStatus === 'paused')
+    return (
+      <Note tone="silent" title="This device is offline">
+        <p>This is loaded once the device is online again.</p>
+      </Note>
+    );
   return skeleton ?? <Skeleton />;
 }
 
 /** What is old gets a hatched edge, so that nothing looks alive that is not. */
-export function Aged({ query, children }: { query: Asked<unknown>; children: React.ReactNode }) {
+export function StaleFrame({ query, children }: { query: QueryState<unknown>; children: React.ReactNode }) {
   const online = useOnline();
   const old = query.data !== undefined && (isStale(query) || !online);
   return (
@@ -174,12 +185,12 @@ export function Aged({ query, children }: { query: Asked<unknown>; children: Rea
 
 type BlockProps = {
   readonly title: React.ReactNode;
-  readonly query?: Asked<unknown>;
+  readonly query?: QueryState<unknown>;
   readonly actions?: React.ReactNode;
   readonly children: React.ReactNode;
 };
 
-/** A titled part of a page, with its own freshness if it has a query of its own. */
+/** A titled part of a page; with a query of its own it says how fresh it is. */
 export function Block({ title, query, actions, children }: BlockProps) {
   return (
     <section className={css.block}>
@@ -188,7 +199,7 @@ export function Block({ title, query, actions, children }: BlockProps) {
         {query ? <Freshness query={query} /> : null}
         {actions ? <div className={css.actions}>{actions}</div> : null}
       </div>
-      {query ? <Aged query={query}>{children}</Aged> : children}
+      {children}
     </section>
   );
 }

@@ -17,6 +17,7 @@ export type Column<R> = {
   readonly cell: (row: R) => React.ReactNode;
   /** Makes the column sortable. Null comes last in both directions. */
   readonly sort?: (row: R) => Plain;
+  /** Aligns the cells at their end, for figures and times. */
   readonly end?: boolean;
   readonly width?: string;
   /** Shown only on screens that are at least this wide. */
@@ -29,7 +30,7 @@ type Props<R> = {
   /** What the rows are, for screen readers. */
   readonly caption: string;
   readonly rows: readonly R[];
-  /** Must keep its identity between renders, else every row renders again. */
+  /** Must keep its identity between renders, otherwise every row renders again. */
   readonly columns: readonly Column<R>[];
   readonly id: (row: R) => string;
   /** A column's id, with a minus for descending; without it rows keep their order. */
@@ -52,14 +53,14 @@ type RowProps<R> = {
   readonly detail: ((row: R) => React.ReactNode) | undefined;
 };
 
-// Explicit roles: on phones rows are laid out as cards, and then browsers drop the roles that elements have by themselves.
+// Explicit roles: on phones rows are laid out as cards, and then browsers drop the elements' implicit roles.
 function BodyRow<R>({ row, columns, index, rowId, active, measure, detail }: RowProps<R>) {
   const more = detail?.(row);
   return (
     <tbody role="rowgroup" data-key={rowId} ref={measure} className={css.body}>
       <tr role="row" aria-rowindex={index + 2} data-row={rowId} tabIndex={active ? 0 : -1} className={css.row}>
         {columns.map((column) => (
-          <td key={column.id} role="cell" {...place(column)} data-label={column.header}>
+          <td key={column.id} role="cell" {...cellProps(column)} data-label={column.header}>
             {column.cell(row)}
           </td>
         ))}
@@ -76,7 +77,7 @@ function BodyRow<R>({ row, columns, index, rowId, active, measure, detail }: Row
 }
 const MemoRow = memo(BodyRow) as typeof BodyRow;
 
-const place = (column: Column<never>) => ({
+const cellProps = (column: Column<never>) => ({
   'data-card': column.card ?? 'line',
   'data-from': column.from,
   className: column.end ? css.end : undefined,
@@ -113,12 +114,12 @@ function useSorted<R>({ rows, columns, id, sort }: Props<R>) {
 
 export function DataTable<R>(props: Props<R>) {
   const { caption, columns, sort, onSort, onOpen, detail } = props;
-  const shell = useRef<HTMLTableElement>(null);
+  const tableRef = useRef<HTMLTableElement>(null);
   const [active, setActive] = useState<string | null>(null);
-  const sorted = useHeldOrder(useSorted(props), shell, sort);
+  const sorted = useHeldOrder(useSorted(props), tableRef, sort);
   const keys = useMemo(() => sorted.map((row) => row.id), [sorted]);
   const activeIndex = Math.max(0, active === null ? 0 : keys.indexOf(active));
-  const { parts, after, reveal, measure } = useRows(keys, activeIndex, shell);
+  const { parts, after, reveal, measure } = useRows(keys, activeIndex, tableRef);
 
   const go = useCallback(
     (index: number) => {
@@ -126,7 +127,7 @@ export function DataTable<R>(props: Props<R>) {
       if (!target) return;
       setActive(target.id);
       reveal(sorted.indexOf(target), () => {
-        const row = shell.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(target.id)}"]`);
+        const row = tableRef.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(target.id)}"]`);
         row?.focus();
         return row !== null && row !== undefined;
       });
@@ -153,7 +154,7 @@ export function DataTable<R>(props: Props<R>) {
 
   return (
     <table
-      ref={shell}
+      ref={tableRef}
       role="table"
       className={css.table}
       aria-rowcount={sorted.length + 1}
@@ -212,7 +213,7 @@ function Header({ column, sort, onSort }: HeaderProps) {
   const direction = sort === column.id ? 'ascending' : sort === `-${column.id}` ? 'descending' : undefined;
   const sortable = column.sort !== undefined && onSort !== undefined;
   return (
-    <th role="columnheader" scope="col" aria-sort={direction} {...place(column)}>
+    <th role="columnheader" scope="col" aria-sort={direction} {...cellProps(column)}>
       {sortable ? (
         <button
           type="button"

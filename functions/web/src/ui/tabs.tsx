@@ -11,7 +11,7 @@ type Props = {
   readonly children: React.ReactNode;
 };
 
-/** Tabs that are addresses. Arrows move among them, as the pattern for tabs wants it. */
+/** Tabs that are links. Arrow keys move between them, as the ARIA pattern for tabs requires. */
 export function Tabs({ label, tabs, current, children }: Props) {
   const list = useRef<HTMLDivElement>(null);
   const onKeyDown = (event: React.KeyboardEvent) => {

@@ -1,6 +1,5 @@
 import { createStore, useStore } from '../data/store';
 
-/** theme-first.js reads the same key before the first paint. */
 export type Theme = 'system' | 'light' | 'dark';
 export type Density = 'comfortable' | 'dense';
 
@@ -17,6 +16,7 @@ const write = (name: string, value: string) => {
   } catch {}
 };
 
+// theme-first.js reads this key before the first paint.
 const themeStore = createStore<Theme>(
   ((value) => (value === 'light' || value === 'dark' ? value : 'system'))(read('theme')),
 );

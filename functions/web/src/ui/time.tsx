@@ -1,7 +1,7 @@
 import { useNow } from '../data/clock';
 import { ago, clockTime, longTime, shortDate, span } from './format';
 
-/** "8 s", "7 min", "3 h", then the date. The full moment, local and UTC, is the title. */
+/** "now", "8 s", "7 min", "3 h", then the date. The title is the full time, local and in UTC. */
 export function Age({
   at,
   none = '-',
@@ -21,7 +21,7 @@ export function Age({
   );
 }
 
-/** Only when somebody points at it: formatting two zones for each row of a table costs more than the row. */
+/** Sets the title only when somebody points at the element: two zones for each row would cost more than the row. */
 const titled = (at: number) => (event: React.PointerEvent<HTMLElement>) => {
   event.currentTarget.title = longTime(at);
 };
@@ -48,7 +48,7 @@ export function Elapsed({ since, until }: { since: string | number; until?: stri
   return <span className="nowrap">{`${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`}</span>;
 }
 
-/** A moment by the clock: the time today, else the date. */
+/** A moment by the clock: the time if it is today, otherwise the date. */
 export function Moment({ at, seconds = false }: { at: string | number; seconds?: boolean }) {
   const now = useNow(60);
   const then = typeof at === 'number' ? at : Date.parse(at);

@@ -8,31 +8,31 @@ import { Link } from './link';
 import { Status } from './status';
 import css from './toaster.module.css';
 
-const STAYS = 7_000;
+const SHOWN_MS = 7_000;
 
 /** Outside of the application's element: a dialog makes that inert, and news must stay readable and closable. */
 export function Toaster() {
   const toasts = useStore(toastStore, (all) => all);
-  const room = document.getElementById('toasts');
-  if (!room) return null;
+  const container = document.getElementById('toasts');
+  if (!container) return null;
   return createPortal(
-    <div className={css.room} role="status" aria-live="polite">
+    <div className={css.container} role="status" aria-live="polite">
       {toasts.map((one) => (
         <Item key={one.id} one={one} />
       ))}
     </div>,
-    room,
+    container,
   );
 }
 
 function Item({ one }: { one: Toast }) {
   const [held, setHeld] = useState(false);
-  const stays = one.tone === 'bad' || held;
+  const isKept = one.tone === 'bad' || held;
   useEffect(() => {
-    if (stays) return;
-    const timer = setTimeout(() => closeToast(one.id), STAYS);
+    if (isKept) return;
+    const timer = setTimeout(() => closeToast(one.id), SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [stays, one.id]);
+  }, [isKept, one.id]);
   return (
     <div className={css.toast} onPointerEnter={() => setHeld(true)} onPointerLeave={() => setHeld(false)}>
       <div className={css.text}>

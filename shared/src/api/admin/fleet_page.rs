@@ -18,8 +18,8 @@ use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
 use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::timestamp::Timestamp;
 
-/// As Lambda returns the body. The rest of its six megabytes is for the headers and for escapes of the JSON
-/// around it.
+/// The length of a body as Lambda returns it: escaped in a JSON string, or as base64. The rest of Lambda's six
+/// megabytes is for the headers and the JSON around them.
 const MAX_BODY_BYTES: usize = 5_500_000;
 /// An answer that would be too long holds this many incidents, the most severe ones.
 const MAX_INCIDENTS: usize = 1_000;
@@ -89,10 +89,10 @@ impl FleetQuery {
         format!("{self:?}")
     }
 
-    /// The first page of what the query selects.
+    /// One page of what the query selects: the first, or the one after its cursor.
     ///
     /// # Errors
-    /// 404 for a host that is not in the snapshot, 500 if not even one row fits.
+    /// 404 for a host that is not in the snapshot, 500 if not even the shortest page fits.
     pub(super) fn answer(
         &self,
         snapshot: &FleetSnapshot,
@@ -142,7 +142,7 @@ impl FleetQuery {
             } else {
                 error!(
                     length,
-                    "one row of the snapshot does not fit into an answer; request failed"
+                    "not even the shortest page of the snapshot fits into an answer; request failed"
                 );
                 return Err(Problem::internal());
             }
@@ -195,7 +195,7 @@ fn fewer_rows(count: usize, length: usize) -> usize {
     (fitting * 9 / 10).clamp(1, count - 1)
 }
 
-/// Without the agents at the end whose host continues on the next page, unless the page holds nothing else.
+/// How many of `count` rows to keep so that no host is split between two pages; all of them if they are of one host.
 fn without_split_host(rows: &[Row<'_>], count: usize) -> usize {
     let next_host = rows.get(count).map(Row::node_id);
     let is_of_other_host = |row: &Row<'_>| Some(row.node_id()) != next_host;

@@ -48,7 +48,7 @@ struct BackupJson {
 /// # Errors
 /// 400, 401, 403, 404, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let mut conn = deps.pool.statements();
     let record = db::agents::records::agent_find(&mut conn, agent).await?;

@@ -49,7 +49,7 @@ struct RpcResponse {
 /// # Errors
 /// 400 if the body is not a JSON-RPC request, 401, 403, 404, 413, 415, 503.
 pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let message = rpc::read(&request)?;
     let bytes = Bytes::copy_from_slice(body::bytes(&request)?);

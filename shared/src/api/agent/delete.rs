@@ -48,7 +48,7 @@ struct DeletionJob {
 /// # Errors
 /// 400, 401, 403, 404, 409, 503.
 pub async fn handle(deps: &StopDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let Deleted::Enqueued(job_id) = agent_delete(deps.for_app(), agent).await? else {
         return response::done();

@@ -38,7 +38,10 @@ pub struct Deps {
 /// # Errors
 /// 400, 401, 403, 404, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+    let authenticated = deps
+        .auth
+        .authenticate(&deps.pool, &request, ROUTE.caller)
+        .await?;
     let caller = authenticated.caller;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let mut conn = deps.pool.statements();

@@ -30,7 +30,7 @@ pub const ROUTE: Route = Route {
 /// # Errors
 /// 400, 401, 403, 404, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let limit = list::limit(&request)?;
     let after = list::cursor(&request)?;

@@ -93,7 +93,10 @@ impl AgentPage {
 /// # Errors
 /// 400 if a filter, `limit` or `cursor` is not valid, 401, 403, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+    let authenticated = deps
+        .auth
+        .authenticate(&deps.pool, &request, ROUTE.caller)
+        .await?;
     let organization_id = authenticated.caller.organization_id;
     let selection = selection(&request)?;
     let limit = list::limit(&request)?;

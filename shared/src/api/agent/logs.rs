@@ -44,7 +44,7 @@ struct AgentLogs {
 /// # Errors
 /// 400, 401, 403, 404, 409 if the agent has no container, 503.
 pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let part = log_part::of_query(&request, "tail")?;
     let logs = agent_logs(&deps.pool, &deps.hosts, agent, part).await?;

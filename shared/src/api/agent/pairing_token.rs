@@ -58,7 +58,7 @@ pub struct Deps {
 /// # Errors
 /// 400, 401, 403, 404, 409, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let domain = deps.domain.as_deref();
     let domain = domain.ok_or_else(|| Problem::not_configured("Agents have no public address"))?;

@@ -68,7 +68,7 @@ pub async fn handle(
     request: Request,
     invocation: Invocation,
 ) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let key = idempotency::optional(&request, &caller, "agent-restore", &invocation)?;
     let mut fields = body::optional_object(&request)?;

@@ -8,7 +8,7 @@ use super::job::Polling;
 use crate::api::deps::StartDeps;
 use crate::api::parameters::{IDEMPOTENCY_KEY, SYNC, WEBHOOK_URL};
 use crate::api::problem::{Problem, log_internal};
-use crate::api::route::Parameter;
+use crate::api::route::{CallerKind, Parameter};
 use crate::api::schema::{Always, Succeeded};
 use crate::api::{idempotency, list, path, response};
 use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
@@ -43,7 +43,10 @@ pub(super) async fn start(
     route: &'static str,
     invocation: &Invocation,
 ) -> Result<StartResult, Problem> {
-    let caller = deps.auth.caller(&deps.pool, request).await?;
+    let caller = deps
+        .auth
+        .caller(&deps.pool, request, CallerKind::AgentManager)
+        .await?;
     let agent = caller.agent(path::identifier(request, "agentId")?);
     let is_sync = match list::parameter(request, "sync").as_deref() {
         None | Some("false") => false,

@@ -28,7 +28,8 @@ use crate::invocation::Invocation;
 pub const ROUTE: Route = Route {
     description: "The response is a stream of server-sent events: `connected`, `chunk` and `done` from the agent, \
                   and a comment line whenever the agent has been silent for 15 seconds. If the agent does not \
-                  answer, the stream is one event `error`, whose data is a JSON-RPC error with the code -32000.",
+                  answer, the stream is one event `error`, whose data is a JSON-RPC error with the code -32000. An \
+                  answer that breaks off or takes too long ends with the same event.",
     body: Some(RequestBody::required::<MessageRequest>(
         r#"{"jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"text": "Hello"}}"#,
     )),
@@ -73,7 +74,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &str = ": still here\n\n";
 /// How long an answer may take if the runtime names no deadline: Lambda's own limit.
 const MAX_STREAM_DURATION: Duration = Duration::from_mins(15);
-/// What is left of the invocation when the stream ends with a timeout, to send that event.
+/// Time kept back from the invocation, so that a stream that runs out of time can still send its `error` event.
 const TIMEOUT_RESERVE: Duration = Duration::from_secs(2);
 
 type Piece = Result<Frame<Bytes>, Infallible>;
@@ -88,7 +89,7 @@ pub async fn handle(
     request: Request,
     invocation: Invocation,
 ) -> Result<Response<StreamedBody>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::agent_id(&request)?);
     let message = rpc::read(&request)?;
     check(&message)?;
@@ -110,7 +111,7 @@ pub async fn handle(
         .header("content-type", "text/event-stream")
         .header("cache-control", "no-store")
         .body(body)
-        .map_err(log_internal("stream not begun"))
+        .map_err(log_internal("stream not started"))
 }
 
 fn check(message: &Value) -> Result<(), Problem> {
@@ -183,7 +184,7 @@ fn error_event(id: &Value, error: &BridgeError) -> Bytes {
     format!("event: error\ndata: {}\n\n", rpc::error(id, error)).into()
 }
 
-/// The same after a part of the answer: the empty line ends an event that the agent has begun.
+/// [`error_event`] for a stream that has already sent something. The empty line before it ends an unfinished event.
 fn final_error_event(id: &Value, error: &BridgeError) -> Bytes {
     format!("\n\nevent: error\ndata: {}\n\n", rpc::error(id, error)).into()
 }

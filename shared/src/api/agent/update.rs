@@ -34,7 +34,7 @@ struct AgentUpdateRequest {
 /// # Errors
 /// 400 if the action is unknown, 401, 403, 404, 409, 415, 503.
 pub async fn handle(deps: &StopDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let mut fields = body::object(&request)?;
     let is_known = |action: &str| StopAction::parse(action).is_some();

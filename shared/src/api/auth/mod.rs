@@ -1,10 +1,10 @@
-//! Who is calling. Owns: reading credentials, and looking up their holder in the database on every
-//! request. Does not own: what a caller may do with which agent.
+//! Who is calling. Owns: reading credentials, looking up their holder in the database on every request, and refusing
+//! callers whose role or permissions do not suffice. Does not own: the rule that says so (`domain::access`).
 
 mod jwt;
 mod session;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike, Utc};
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
@@ -12,14 +12,21 @@ use subtle::ConstantTimeEq;
 use tracing::{field, warn};
 
 use super::problem::Problem;
+use super::route::CallerKind;
 use crate::db;
 use crate::db::identity::principals::{
-    Principal, api_key_touch, principal_by_key_hash, principal_by_key_id, principal_by_privy_id,
+    Principal, api_key_touch, principal_by_key_hash, principal_by_privy_id, principal_by_session,
+    session_end,
 };
 use crate::db::{Connection, Database};
+use crate::domain::access::{self, Action, Permission, Permissions, Role};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
+use crate::domain::limits;
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
+
+/// Of each name, at most this many cookies are tried.
+const MAX_COOKIES: usize = 4;
 
 /// Recognizes callers.
 #[derive(Debug, Default)]
@@ -37,6 +44,10 @@ pub struct Caller {
     pub user_id: UserId,
     /// Every query on tenant data is limited to this organization.
     pub organization_id: OrganizationId,
+    pub role: Role,
+    /// Those of the API key; all for a caller without one.
+    pub permissions: Permissions,
+    /// Only if the credential may be used for the routes of super admins, too.
     pub is_super_admin: bool,
 }
 
@@ -77,41 +88,36 @@ enum Credential {
 }
 
 impl Auth {
-    /// Authenticates the caller and adds its id to the request's log line. Only the first credential counts, in
-    /// this order: `X-API-Key`, `Authorization`, the provider's cookie, our own cookie.
+    /// Authenticates the caller of a route and adds its id to the request's log line. A credential in a header is the
+    /// only one that counts, `X-API-Key` before `Authorization`. Without one, cookies are tried until one is valid: the
+    /// provider's, then our own.
     ///
     /// # Errors
-    /// 401 without a valid credential; 403 if user or organization is inactive, or if a request that changes
-    /// something comes by cookie from a foreign origin; 503 if the database cannot be reached.
+    /// 401 without a valid credential; 403 if user or organization is inactive, if the caller may not call routes of
+    /// this kind, or if a request that changes something comes by cookie from a foreign origin; 429 if the credential
+    /// was used too often; 503 if the database cannot be reached.
     pub async fn authenticate(
         &self,
         pool: &Database,
         request: &Request,
+        kind: CallerKind,
     ) -> Result<Authenticated, Problem> {
-        let (credential, is_cookie) = self.credential(request.headers()).await?;
-        if is_cookie && !is_read(request.method()) {
-            self.check_origin(request)?;
-        }
-        let mut conn = pool.statements();
-        let principal = find(&mut conn, &credential)
-            .await?
-            .ok_or_else(unauthorized)?;
-        let caller = caller_of(&principal)?;
-        tracing::Span::current().record("caller", field::display(principal.user_id));
-        touch(&mut conn, &principal).await;
-        Ok(Authenticated {
-            caller,
-            expires_at: credential.expires_at(),
-            now: principal.now,
-        })
+        let authenticated = self.identify(pool, request).await?;
+        check_access(&authenticated.caller, kind)?;
+        Ok(authenticated)
     }
 
     /// [`Self::authenticate`], for those who need not know more than who is calling.
     ///
     /// # Errors
     /// The same.
-    pub async fn caller(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
-        Ok(self.authenticate(pool, request).await?.caller)
+    pub async fn caller(
+        &self,
+        pool: &Database,
+        request: &Request,
+        kind: CallerKind,
+    ) -> Result<Caller, Problem> {
+        Ok(self.authenticate(pool, request, kind).await?.caller)
     }
 
     /// Authenticates a caller who must be a super admin.
@@ -119,11 +125,33 @@ impl Auth {
     /// # Errors
     /// 401 without a valid credential, 403 for any other caller.
     pub async fn super_admin(&self, pool: &Database, request: &Request) -> Result<Caller, Problem> {
-        let caller = self.caller(pool, request).await?;
-        if !caller.is_super_admin {
-            return Err(Problem::forbidden("Only operators may do this"));
+        self.caller(pool, request, CallerKind::SuperAdmin).await
+    }
+
+    async fn identify(&self, pool: &Database, request: &Request) -> Result<Authenticated, Problem> {
+        let headers = request.headers();
+        let mut conn = pool.statements();
+        if let Some(credential) = self.header_credential(headers).await? {
+            return look_up(&mut conn, &credential).await;
         }
-        Ok(caller)
+        let candidates = cookie_candidates(headers);
+        if !candidates.is_empty() && !is_read(request.method()) {
+            self.check_origin(request)?;
+        }
+        let mut refusal = unauthorized();
+        for candidate in candidates {
+            let tried = match self.cookie_credential(&candidate).await {
+                Ok(credential) => look_up(&mut conn, &credential).await,
+                Err(problem) => Err(problem),
+            };
+            match tried {
+                Ok(authenticated) => return Ok(authenticated),
+                // A refusal that says more than that a cookie is not valid is kept.
+                Err(problem) if problem.status() != 401 => refusal = problem,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
     }
 
     /// # Errors
@@ -154,8 +182,8 @@ impl Auth {
         let principal = find(&mut conn, &Credential::Key(hash)).await?;
         let principal = principal.ok_or_else(unauthorized)?;
         let caller = caller_of(&principal)?;
-        let key = principal.key.ok_or_else(unauthorized)?;
-        let session = secret.begin(key.id, principal.now)?;
+        let key = principal.key.as_ref().ok_or_else(unauthorized)?;
+        let session = secret.begin(key, principal.now)?;
         Ok(SignedIn {
             authenticated: Authenticated {
                 caller,
@@ -166,26 +194,50 @@ impl Auth {
         })
     }
 
-    /// The request's credential, and whether it is a cookie.
-    async fn credential(&self, headers: &HeaderMap) -> Result<(Credential, bool), Problem> {
-        if let Some(key) = text(headers, "x-api-key") {
-            let hash = key_hash(key.trim()).ok_or_else(unauthorized)?;
-            return Ok((Credential::Key(hash), false));
-        }
-        if headers.contains_key("authorization") {
-            let token = bearer(headers).ok_or_else(unauthorized)?;
-            if let Some(hash) = key_hash(token) {
-                return Ok((Credential::Key(hash), false));
+    /// Ends the sessions of the request's cookies everywhere. Does nothing without such a cookie.
+    ///
+    /// # Errors
+    /// 503 if the database cannot be reached: then the sessions go on.
+    pub async fn end_session(&self, pool: &Database, request: &Request) -> Result<(), Problem> {
+        let Some(secret) = &self.session else {
+            return Ok(());
+        };
+        let mut conn = pool.statements();
+        for token in cookies(request.headers(), session::COOKIE) {
+            if let Some(claims) = secret.verify(token)
+                && let Some(expires_at) = claims.expires_at()
+            {
+                session_end(&mut conn, claims.session_id(), expires_at).await?;
             }
-            return Ok((Credential::Token(self.verify_token(token).await?), false));
         }
-        if let Some(token) = cookie(headers, "privy-token") {
-            return Ok((Credential::Token(self.verify_token(token).await?), true));
+        Ok(())
+    }
+
+    async fn header_credential(&self, headers: &HeaderMap) -> Result<Option<Credential>, Problem> {
+        if headers.contains_key("x-api-key") {
+            let key = text(headers, "x-api-key").unwrap_or_default();
+            let hash = key_hash(key.trim()).ok_or_else(unauthorized)?;
+            return Ok(Some(Credential::Key(hash)));
         }
-        let secret = self.session.as_ref().ok_or_else(unauthorized)?;
-        let token = cookie(headers, session::COOKIE).ok_or_else(unauthorized)?;
-        let claims = secret.verify(token).ok_or_else(unauthorized)?;
-        Ok((Credential::Session(claims), true))
+        if !headers.contains_key("authorization") {
+            return Ok(None);
+        }
+        let token = bearer(headers).ok_or_else(unauthorized)?;
+        if let Some(hash) = key_hash(token) {
+            return Ok(Some(Credential::Key(hash)));
+        }
+        Ok(Some(Credential::Token(self.verify_token(token).await?)))
+    }
+
+    async fn cookie_credential(&self, cookie: &Cookie<'_>) -> Result<Credential, Problem> {
+        match cookie {
+            Cookie::Privy(token) => Ok(Credential::Token(self.verify_token(token).await?)),
+            Cookie::Session(token) => {
+                let secret = self.session.as_ref().ok_or_else(unauthorized)?;
+                let claims = secret.verify(token).ok_or_else(unauthorized)?;
+                Ok(Credential::Session(claims))
+            }
+        }
     }
 
     async fn verify_token(&self, token: &str) -> Result<jwt::Claims, Problem> {
@@ -204,31 +256,88 @@ impl Credential {
     }
 }
 
+/// Reads what a credential stands for, and refuses those that may not be used now.
+async fn look_up(conn: &mut Connection, credential: &Credential) -> Result<Authenticated, Problem> {
+    let principal = find(conn, credential).await?.ok_or_else(unauthorized)?;
+    check_rate(&principal)?;
+    let caller = caller_of(&principal)?;
+    tracing::Span::current().record("caller", field::display(principal.user_id));
+    touch(conn, &principal).await;
+    Ok(Authenticated {
+        caller,
+        expires_at: credential.expires_at(),
+        now: principal.now,
+    })
+}
+
+/// # Errors
+/// 429.
+fn check_rate(principal: &Principal) -> Result<(), Problem> {
+    let own = principal.key.as_ref().map(|key| key.rate_limit);
+    let max = limits::requests_per_minute(own);
+    if i64::from(principal.requests) > max {
+        let error = format!(
+            "The limit requestsPerKeyAndMinute of {max} is reached; please try again later"
+        );
+        return Err(Problem::too_many_requests(
+            60 - principal.now.second(),
+            error,
+        ));
+    }
+    Ok(())
+}
+
 /// # Errors
 /// 403 if user or organization is inactive.
 fn caller_of(principal: &Principal) -> Result<Caller, Problem> {
     let organization_id = principal.organization_id.filter(|_| principal.active);
     let organization_id =
         organization_id.ok_or_else(|| Problem::forbidden("This account is not active"))?;
+    let permissions = match &principal.key {
+        Some(key) => key.permissions.clone(),
+        None => Permissions::all(),
+    };
     Ok(Caller {
         user_id: principal.user_id,
         organization_id,
-        is_super_admin: principal.admin_role.as_deref() == Some("super_admin"),
+        role: principal.role,
+        is_super_admin: principal.admin_role.as_deref() == Some("super_admin")
+            && permissions.contains(Permission::Admin),
+        permissions,
     })
+}
+
+/// # Errors
+/// 403.
+fn check_access(caller: &Caller, kind: CallerKind) -> Result<(), Problem> {
+    let action = match kind {
+        CallerKind::Reader => Action::Read,
+        CallerKind::AgentManager => Action::ManageAgents,
+        CallerKind::AgentOwner => Action::DeleteAgents,
+        CallerKind::SuperAdmin if caller.is_super_admin => return Ok(()),
+        CallerKind::SuperAdmin => return Err(Problem::forbidden("Only operators may do this")),
+        CallerKind::Browser | CallerKind::Scheduler | CallerKind::Anybody => return Ok(()),
+    };
+    access::check(caller.role, &caller.permissions, action)
+        .map_err(|denied| Problem::forbidden(&denied.to_string()))
 }
 
 /// Reads what a credential stands for. `None` if the credential is not valid now.
 async fn find(conn: &mut Connection, credential: &Credential) -> sqlx::Result<Option<Principal>> {
-    let has_valid_key = |principal: &Principal| principal.key.is_some_and(|key| key.valid);
+    let valid_key = |principal: &Principal| principal.key.as_ref().is_some_and(|key| key.valid);
     Ok(match credential {
         Credential::Key(hash) => {
             let principal = principal_by_key_hash(conn, hash).await?;
-            principal.filter(has_valid_key)
+            principal.filter(valid_key)
         }
         Credential::Session(claims) => {
-            let principal = principal_by_key_id(conn, claims.key_id()).await?;
-            principal
-                .filter(|principal| has_valid_key(principal) && claims.is_valid_at(principal.now))
+            let principal =
+                principal_by_session(conn, claims.session_id(), claims.key_id()).await?;
+            principal.filter(|principal| {
+                let key = principal.key.as_ref();
+                key.is_some_and(|key| key.valid && claims.is_of(key))
+                    && claims.is_valid_at(principal.now)
+            })
         }
         Credential::Token(claims) => {
             let principal = principal_by_privy_id(conn, claims.subject()).await?;
@@ -239,7 +348,7 @@ async fn find(conn: &mut Connection, credential: &Credential) -> sqlx::Result<Op
 
 /// Records the key's use. A failure does not fail the request.
 async fn touch(conn: &mut Connection, principal: &Principal) {
-    let Some(key) = principal.key.filter(|key| key.touch_due) else {
+    let Some(key) = principal.key.as_ref().filter(|key| key.touch_due) else {
         return;
     };
     if let Err(error) = api_key_touch(conn, key.id).await {
@@ -258,14 +367,14 @@ async fn touch(conn: &mut Connection, principal: &Principal) {
 pub fn check_cron_secret(secret: Option<&str>, request: &Request) -> Result<(), Problem> {
     let presented = bearer(request.headers()).unwrap_or_default();
     // Hashed first, so that the comparison's time depends on neither text.
-    let is_known = secret
+    let is_correct = secret
         .filter(|secret| !secret.is_empty())
         .is_some_and(|secret| {
             Sha256::digest(secret)
                 .ct_eq(&Sha256::digest(presented)[..])
                 .into()
         });
-    if is_known {
+    if is_correct {
         Ok(())
     } else {
         Err(unauthorized())
@@ -299,12 +408,29 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let pairs = headers.get_all("cookie").iter();
-    pairs
+enum Cookie<'a> {
+    /// The identity provider's.
+    Privy(&'a str),
+    Session(&'a str),
+}
+
+/// The cookies that may be credentials, in the order in which they are tried. A browser sends several of one name if
+/// they were set for different paths or domains.
+fn cookie_candidates(headers: &HeaderMap) -> Vec<Cookie<'_>> {
+    let privy = cookies(headers, "privy-token").map(Cookie::Privy);
+    let session = cookies(headers, session::COOKIE).map(Cookie::Session);
+    privy
+        .take(MAX_COOKIES)
+        .chain(session.take(MAX_COOKIES))
+        .collect()
+}
+
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all("cookie").iter();
+    values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(cookie, _)| *cookie == name)
+        .filter(move |(cookie, _)| *cookie == name)
         .map(|(_, value)| value)
 }

@@ -1,13 +1,16 @@
 //! The dashboard's session cookie. Owns: its form. The cookie names an API key; key, user and organization are
-//! read anew with each request, so that a key that is switched off ends its sessions.
+//! read anew with each request, so that a key that is switched off or rotated ends its sessions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::api::problem::{Problem, log_internal};
-use crate::domain::ids::ApiKeyId;
+use crate::db::identity::principals::ApiKey;
+use crate::domain::ids::{ApiKeyId, SessionId};
 use crate::failure::Cause;
+use crate::random::random_bytes;
 
 /// Browsers accept a cookie with the prefix `__Host-` only over https, and only without a domain.
 pub(super) const COOKIE: &str = "__Host-milady";
@@ -34,15 +37,27 @@ pub struct Session {
 /// The claims of a cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
+    jti: SessionId,
     /// The API key.
     sub: ApiKeyId,
+    /// [`version`] of the key.
+    ver: String,
     aud: String,
     exp: i64,
 }
 
 impl Claims {
+    pub(super) fn session_id(&self) -> SessionId {
+        self.jti
+    }
+
     pub(super) fn key_id(&self) -> ApiKeyId {
         self.sub
+    }
+
+    /// Whether the key is the one that the session began with: a rotated key has the same id.
+    pub(super) fn is_of(&self, key: &ApiKey) -> bool {
+        self.sub == key.id && self.ver == version(&key.hash)
     }
 
     pub(super) fn is_valid_at(&self, now: DateTime<Utc>) -> bool {
@@ -61,10 +76,13 @@ impl SessionSecret {
         (secret.len() >= MIN_SECRET_BYTES).then(|| Self(secret.into_bytes()))
     }
 
-    pub(super) fn begin(&self, key_id: ApiKeyId, now: DateTime<Utc>) -> Result<Session, Problem> {
+    pub(super) fn begin(&self, api_key: &ApiKey, now: DateTime<Utc>) -> Result<Session, Problem> {
         let expires_at = now + LIFETIME;
+        let id: [u8; 16] = random_bytes().map_err(log_internal("session not begun"))?;
         let claims = Claims {
-            sub: key_id,
+            jti: SessionId::new(uuid::Builder::from_random_bytes(id).into_uuid()),
+            sub: api_key.id,
+            ver: version(&api_key.hash),
             aud: AUDIENCE.to_owned(),
             exp: expires_at.timestamp(),
         };
@@ -103,6 +121,12 @@ impl Cause for jsonwebtoken::errors::Error {
     fn class(&self) -> String {
         "JSON web token error".to_owned()
     }
+}
+
+/// Tells a key from the one that replaced it. The digest of a key is not for clients, so it is hashed once more.
+fn version(key_hash: &str) -> String {
+    let digest = Sha256::digest(key_hash);
+    hex::encode(&digest[..8])
 }
 
 fn set_cookie(token: &str, lifetime: TimeDelta) -> String {

@@ -35,7 +35,7 @@ pub struct AuditResult {
 /// What was done before stays; another invocation goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     /// The rest was done.
     #[error("not all days were stated ({} organizations failed); the next invocation states the rest", .0.failed)]

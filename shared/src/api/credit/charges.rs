@@ -110,7 +110,7 @@ impl From<EntryCharge> for ChargeJson {
 /// # Errors
 /// 400, 401, 403, 404 if it is no entry of the organization's ledger or its charges are no longer kept, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let transaction_id: TransactionId = path::identifier(&request, "transactionId")?;
     let from = list::text_cursor(&request, parse_line)?;
     let format = PageFormat::of(&request, list::limit)?;

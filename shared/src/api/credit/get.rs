@@ -145,7 +145,7 @@ impl From<CreditSummary> for CreditJson {
 /// # Errors
 /// 401, 403, 404 if the organization's row holds no valid amount, 503.
 pub async fn handle(deps: &PriceDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let summary = credit_summary(&deps.pool, &deps.prices, caller.organization_id).await?;
     let summary = summary.ok_or_else(|| Problem::not_found("Organization not found"))?;
     let data = CreditJson::from(summary);

@@ -53,7 +53,7 @@ const MAX_TYPE_CHARS: usize = 100;
 /// # Errors
 /// 400 if a parameter is not valid, 401, 403, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent_id = list::identifier(&request, "agentId")?;
     let row_type = row_type(&request)?;
     let selection = Selection {

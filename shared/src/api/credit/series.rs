@@ -82,7 +82,7 @@ impl From<SeriesStep> for SeriesStepJson {
 /// # Errors
 /// 400 if a parameter is not valid, 401, 403, 404, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let length = length(&request)?;
     let period = recent_period(&request, &deps.pool).await?;
     let (max_days, message) = match length {

@@ -112,7 +112,7 @@ enum UsagePosition {
 /// # Errors
 /// 400 if a parameter is not valid, 401, 403, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = deps.auth.caller(&deps.pool, &request).await?;
+    let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let group = group(&request)?;
     let agent_id = list::identifier(&request, "agentId")?;
     let format = PageFormat::of(&request, limit)?;

@@ -271,20 +271,27 @@ impl Builder {
 }
 
 fn description(route: &Route) -> String {
-    match route.caller {
+    let rule = match route.caller {
         CallerKind::SuperAdmin => {
-            let rule = "For super admins. Any other caller gets 403.";
-            format!("{rule} {}", route.description)
-                .trim_end()
-                .to_owned()
+            "For super admins, with a key that names the permission `admin`, if with one. Any other caller gets 403."
         }
-        _ => route.description.to_owned(),
-    }
+        CallerKind::AgentManager => {
+            "For members and owners, with a key that has the permission `agents`, if with one."
+        }
+        CallerKind::AgentOwner => {
+            "For owners, with a key that has the permission `agents`, if with one."
+        }
+        _ => "",
+    };
+    format!("{} {rule}", route.description).trim().to_owned()
 }
 
 fn security(caller: CallerKind) -> Value {
     match caller {
-        CallerKind::Member | CallerKind::SuperAdmin => json!([
+        CallerKind::Reader
+        | CallerKind::AgentManager
+        | CallerKind::AgentOwner
+        | CallerKind::SuperAdmin => json!([
             {"apiKey": []}, {"bearer": []}, {"privyCookie": []}, {"sessionCookie": []},
         ]),
         CallerKind::Scheduler => json!([{"cronSecret": []}]),
@@ -317,7 +324,10 @@ fn has_etag(route: &Route) -> bool {
 /// The statuses of refusals, in order.
 fn refusals(route: &Route) -> Vec<u16> {
     let by_caller: &[u16] = match route.caller {
-        CallerKind::Member | CallerKind::SuperAdmin => &[401, 403, 503],
+        CallerKind::Reader
+        | CallerKind::AgentManager
+        | CallerKind::AgentOwner
+        | CallerKind::SuperAdmin => &[401, 403, 429, 503],
         CallerKind::Scheduler => &[401, 503],
         CallerKind::Browser => &[403, 503],
         CallerKind::Anybody => &[],

@@ -31,7 +31,10 @@ struct JobResponse {
 /// # Errors
 /// 400, 401, 403, 404, 503.
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
-    let authenticated = deps.auth.authenticate(&deps.pool, &request).await?;
+    let authenticated = deps
+        .auth
+        .authenticate(&deps.pool, &request, ROUTE.caller)
+        .await?;
     let job_id = path::identifier(&request, "jobId")?;
     let mut conn = deps.pool.statements();
     let organization_id = authenticated.caller.organization_id;

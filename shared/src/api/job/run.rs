@@ -54,7 +54,7 @@ impl RunResult {
 pub enum RunError {
     #[error("the event names neither a job in detail.jobId nor an agent in detail.agentId")]
     InvalidEvent,
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 

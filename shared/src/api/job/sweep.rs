@@ -19,7 +19,8 @@ pub struct Deps {
 pub struct SweepResult {
     published: usize,
     recovered: usize,
-    orphaned: u64,
+    #[serde(rename = "orphaned")]
+    ended_starts: u64,
     stops: usize,
     #[serde(rename = "told")]
     announced: usize,
@@ -33,7 +34,7 @@ pub enum SweepError {
     /// `EventBridge` did not accept all events. The next sweep publishes the others.
     #[error("events not accepted by EventBridge: {0}; the next sweep publishes them again")]
     NotAccepted(usize),
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
@@ -46,7 +47,7 @@ pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
     Ok(SweepResult {
         published: report.published,
         recovered: report.recovered_jobs,
-        orphaned: report.ended_starts,
+        ended_starts: report.ended_starts,
         stops: report.enqueued_stops,
         announced: report.announced_jobs,
         tombstones: report.announced_tombstones,

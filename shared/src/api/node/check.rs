@@ -145,13 +145,14 @@ fn checks(inspection: &HostInspection) -> Checks {
 }
 
 fn containers(engine: &EngineObservation) -> Containers {
-    let labelled = || {
+    let agent_containers = || {
         let containers = engine.containers.iter();
-        containers.filter(|container| container.is_labelled())
+        containers.filter(|container| container.is_agent_container())
     };
-    let running = labelled().filter(|container| container.state() == ContainerState::Running);
+    let running =
+        agent_containers().filter(|container| container.state() == ContainerState::Running);
     Containers {
         running: running.count(),
-        total: labelled().count(),
+        total: agent_containers().count(),
     }
 }

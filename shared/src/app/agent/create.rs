@@ -59,7 +59,7 @@ async fn create(
         organization_id,
         agent_id: id,
     };
-    gate::clear(&mut tx, prices, created_ref).await?;
+    gate::ask(&mut tx, prices, created_ref).await?;
     let created = CreatedAgent {
         id,
         name: new_agent.name.clone(),

@@ -73,7 +73,7 @@ async fn enqueue(
     check_restorable(&row, &jobs, is_newest)?;
     let now = db::clock::billing_clock(&mut tx).await?;
     limits::check_starts(&mut tx, agent, now).await?;
-    let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
+    let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
     let new = StartJob {
         kind: JobKind::Restore,
         user_id: row.user_id,

@@ -96,7 +96,7 @@ async fn start(
         Decision::AlreadyRunning => Started::Running,
         Decision::Busy(job) => return Ok(Started::InProgress(ticket(job, None))),
         Decision::KeepRunning { stop } => {
-            let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
+            let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
             if let Some(stop) = stop
                 && !cancel_unclaimed(&mut tx, agent.organization_id, stop, now).await?
             {
@@ -107,7 +107,7 @@ async fn start(
         }
         Decision::Start => {
             limits::check_starts(&mut tx, agent, now).await?;
-            let clearance = gate::clear(&mut tx, deps.prices, agent).await?;
+            let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
             let job = enqueue(&mut tx, &clearance, &row, webhook, now).await?;
             Started::Enqueued(ticket(job, webhook))
         }
@@ -137,7 +137,7 @@ fn decide(row: &LockedAgent, jobs: &[ActiveJob]) -> Result<Decision, StatusConfl
     if row.status == AgentStatus::Running {
         let is_stopping = row.stop_requested || row.billing == Some(BillingStatus::Suspended);
         return Ok(match stop {
-            Some(stop) if stop.is_unclaimed && stop.kind == JobKind::Suspend => {
+            Some(stop) if stop.is_unattempted && stop.kind == JobKind::Suspend => {
                 Decision::KeepRunning { stop: Some(stop) }
             }
             Some(stop) => Decision::Busy(stop),
@@ -160,7 +160,7 @@ async fn cancel_unclaimed(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let reason = "Superseded by a start";
-    let condition = SupersedeIf::Unclaimed;
+    let condition = SupersedeIf::Unattempted;
     db::jobs::queue::job_supersede(conn, organization_id, stop.id, condition, reason, now).await
 }
 
@@ -188,7 +188,7 @@ async fn enqueue(
         id,
         kind: JobKind::Provision,
         is_waiting: true,
-        is_unclaimed: true,
+        is_unattempted: true,
         estimated_completion_at: Some(now + EXPECTED_START_DURATION),
     })
 }

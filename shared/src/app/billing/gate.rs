@@ -13,7 +13,7 @@ use crate::domain::pricing::Prices;
 
 /// Asks the gate inside the caller's transaction, which holds the organization's row from here on. An invalid balance
 /// counts as zero. An organization that was deactivated starts nothing, whatever its balance.
-pub async fn clear(
+pub async fn ask(
     conn: &mut Connection,
     prices: &Prices,
     agent: AgentRef,

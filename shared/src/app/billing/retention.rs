@@ -1,4 +1,5 @@
-//! What is not kept for ever: months of charges and entries, and the spans they refer to. Owns: how often it is tried.
+//! What is not kept for ever: months of charges and entries, and the spans that charges refer to. Owns: how often it is
+//! tried.
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use crate::db::{self, Database, DatabaseFailure};
 
 /// How many spans a transaction deletes.
 const SPAN_BATCH: i32 = 10_000;
-/// How many transactions delete spans in one call. The next call goes on.
+/// How many transactions delete spans in one call. The next call continues.
 const MAX_SPAN_BATCHES: usize = 100;
-/// A call waits 5 s for the tables, which runs write.
+/// Each attempt waits up to 5 s for locks on the tables, which billing runs hold while they write.
 const MAX_ATTEMPTS: u32 = 5;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -23,7 +24,7 @@ pub struct RetentionReport {
     pub deleted_spans: usize,
 }
 
-/// Removes what is old enough and needed no more. What is still needed stays for a later call.
+/// Removes what is old enough and no longer needed. What is still needed stays for a later call.
 pub async fn remove_old(pool: &Database) -> sqlx::Result<RetentionReport> {
     let mut report = RetentionReport::default();
     let mut conn = pool.statements();

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+
 use crate::db::Database;
 use crate::db::billing::history::agent::{
-    AgentCharge, AgentSpan, SpanSearch, charges_of_keys, spans_of_agent,
+    AgentCharge, AgentSpan, SpanSearch, charges_kept_since, charges_of_keys, spans_of_agent,
 };
 use crate::db::billing::history::entries::{LedgerEntry, Selection, USAGE, entries_page};
 use crate::db::billing::history::others::{OtherTransaction, others_of_agent, others_page};
@@ -106,9 +108,10 @@ pub async fn agent_charges(
     let mut found = Vec::new();
     let mut batch = limit.min(MAX_KEYS);
     let mut keys = AgentKeys::new(agent, period, from);
+    let mut knows_what_is_kept = false;
     loop {
         let wanted = keys.next(pool, batch).await?;
-        let mut conn = pool.statements();
+        let mut conn = pool.statements_planned_for_values();
         let charges = charges_of_keys(&mut conn, agent, &wanted).await?;
         found.extend(charges.into_iter().filter_map(|charge| {
             let span = keys.spans.get(&charge.key.span)?.clone();
@@ -117,6 +120,11 @@ pub async fn agent_charges(
         if found.len() >= limit || wanted.len() < batch {
             found.truncate(limit);
             return Ok(found);
+        }
+        if !knows_what_is_kept {
+            // Charges may be missing because the months of the other keys were dropped.
+            keys.leave_out_before(charges_kept_since(&mut pool.statements()).await?);
+            knows_what_is_kept = true;
         }
         batch = MAX_KEYS;
     }
@@ -157,6 +165,12 @@ impl AgentKeys {
         }
     }
 
+    /// Gives out no more keys of the time before `since`.
+    fn leave_out_before(&mut self, since: DateTime<Utc>) {
+        self.period.from = self.period.from.max(since);
+        self.left.retain(|key| key.period_start >= since);
+    }
+
     /// The next keys: fewer than `count` only at the end.
     async fn next(&mut self, pool: &Database, count: usize) -> sqlx::Result<Vec<ChargeKey>> {
         while self.left.len() < count && !self.is_exhausted {
@@ -176,27 +190,22 @@ impl AgentKeys {
             limit,
         };
         let read = spans_of_agent(&mut pool.statements(), self.agent, search).await?;
-        self.is_exhausted = read.spans.len() < count;
-        let period = Period {
-            from: self.period.from.max(read.kept_since),
-            to: self.period.to,
-        };
+        self.is_exhausted = read.len() < count;
         let from = self.from;
         let keys = read
-            .spans
             .iter()
-            .flat_map(|span| charge_keys(span.charged, period));
+            .flat_map(|span| charge_keys(span.charged, self.period));
         let mut keys: Vec<ChargeKey> = keys.filter(|key| *key <= from).collect();
         keys.reverse();
         keys.append(&mut self.left);
         self.left = keys;
-        if let Some(last) = read.spans.last() {
+        if let Some(last) = read.last() {
             self.before = ChargeKey {
                 period_start: last.charged.started_at,
                 span: last.charged.id,
             };
         }
-        let spans = read.spans.into_iter();
+        let spans = read.into_iter();
         self.spans.extend(spans.map(|span| (span.charged.id, span)));
         Ok(())
     }

@@ -43,7 +43,7 @@ pub struct WrittenOff {
 /// Writes off all that is due and not paid, up to the current full hour.
 ///
 /// # Errors
-/// [`RequestError::StatusConflict`] if nothing is owed.
+/// [`RequestError::StatusConflict`] if nothing is owed, or if a writer without the locks changed the usage.
 pub async fn credit_write_off(
     pool: &Database,
     request: &WriteOffRequest,
@@ -64,8 +64,8 @@ async fn write_off(
     let mut tx = pool.begin().await?;
     let credit = LockedCredit::take(&mut tx, organization_id).await?;
     let debt = Debt::read(&mut tx, credit).await?;
-    let worth = debt.worth();
-    if !worth.is_positive() {
+    let owed = debt.amount();
+    if !owed.is_positive() {
         return Err(StatusConflict("The organization owes nothing").into());
     }
     debt.clear(&mut tx, credit).await?;
@@ -75,7 +75,7 @@ async fn write_off(
         amount: Money::ZERO,
         balance_before: credit.balance,
         period: debt.period(),
-        detail: Some(json!({"who": request.admin_id, "reason": request.reason, "worth": worth})),
+        detail: Some(json!({"who": request.admin_id, "reason": request.reason, "worth": owed})),
     };
     let position = db::billing::ledger::entry_append(&mut tx, entry, credit.now).await?;
     let transaction_id = ledger_transaction_id(position);
@@ -83,13 +83,13 @@ async fn write_off(
         user_id: request.admin_id,
         action: "credit.write_off",
         subject: &organization_id.to_string(),
-        details: json!({"worth": worth, "reason": request.reason, "transactionId": transaction_id}),
+        details: json!({"worth": owed, "reason": request.reason, "transactionId": transaction_id}),
         result: "written off",
     };
     db::requests::audit_log::audit_append(&mut tx, &action, credit.now).await?;
     let written_off = WrittenOff {
         transaction_id,
-        written_off: worth.to_decimal(),
+        written_off: owed.to_decimal(),
         balance: credit.balance.to_decimal(),
     };
     guard.complete(&mut tx, &written_off).await?;
@@ -125,7 +125,7 @@ impl Debt {
         })
     }
 
-    fn worth(&self) -> Money {
+    fn amount(&self) -> Money {
         let uncharged: Money = self
             .spans
             .iter()
@@ -158,8 +158,9 @@ impl Debt {
         let cut =
             db::billing::spans::spans_cut_of_any_organization(conn, &cuts, "written off").await?;
         if cut != cuts.len() {
-            // By a writer that does not take the locks.
-            return Err(StatusConflict("The organization's usage has changed meanwhile").into());
+            // A writer that does not take the locks has moved a span.
+            let refusal = "The organization's usage changed in the meantime; try again";
+            return Err(StatusConflict(refusal).into());
         }
         db::billing::debts::carried_debt_clear(conn, credit.opening()).await?;
         Ok(())

@@ -1,6 +1,6 @@
 //! Takes over a deployment that an older biller has charged. Owns: the whole adoption with its SQL, so that no other
-//! module knows of it. One transaction; a second run changes nothing. The operator switches the older biller and job
-//! worker off before.
+//! module knows of it. One transaction; a second run changes nothing. The operator must have switched the older biller
+//! and job worker off.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,46 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::db::billing::metering::{
     mismatches_of_any_organization, spans_end_unwanted, spans_open_missing,
 };
+use crate::db::identity::super_admins::has_only_unrecognized_super_admins;
 use crate::db::requests::outbox::{NewEvents, outbox_append};
 use crate::db::{Connection, Database};
 use crate::domain::billing::{ListedAgent, MAX_LISTED_AGENTS, Notice};
 use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
-use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
     /// Whether the deployment was adopted before, or had nothing to adopt. Then only the guard was renewed.
     pub already_adopted: bool,
-    /// Agents that are metered from now on. They are charged from where the hour ends that the older biller charged in
+    /// Agents that are metered from now on. They are charged from the end of the hour that the older biller charged in
     /// advance, but for at most one hour before now.
     pub spans_opened: u64,
     /// Spans that ended before the adoption: the older biller charged for them.
     pub spans_closed: u64,
     /// Agents whose rate was a list price and was cleared.
-    pub rates_set: u64,
+    pub rates_cleared: u64,
     /// Agents that got a new shutdown date.
-    pub deadlines_renewed: usize,
+    pub shutdown_dates_renewed: usize,
     /// Running agents whose billing status was `suspended` and is now `active`.
     pub reactivated: u64,
     /// Organizations whose opening balance was recorded.
     pub accounts_opened: u64,
 }
 
-/// Adopts the deployment. After an error, nothing was changed.
-pub async fn adopt(database: &Database, prices: &Prices) -> sqlx::Result<Adoption> {
+/// Why the deployment was not adopted. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptionError {
+    #[error(
+        "nobody would be recognized as a super admin, because no wallet of theirs is verified: \
+        run db-migrate with {{\"linkSuperAdmins\": true}}, or set admin_users.user_id"
+    )]
+    NoSuperAdmin,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+pub async fn adopt(database: &Database, prices: &Prices) -> Result<Adoption, AdoptionError> {
     let mut tx = database.begin().await?;
     install_guard(&mut tx).await?;
     let pending = sqlx::query!(
@@ -46,6 +57,9 @@ pub async fn adopt(database: &Database, prices: &Prices) -> sqlx::Result<Adoptio
     )
     .execute(&mut *tx)
     .await?;
+    if pending.rows_affected() > 0 && has_only_unrecognized_super_admins(&mut tx).await? {
+        return Err(AdoptionError::NoSuperAdmin);
+    }
     let adoption = if pending.rows_affected() == 0 {
         Adoption {
             already_adopted: true,
@@ -86,7 +100,7 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
         .execute(&mut *conn)
         .await?;
     let now = crate::db::clock::billing_clock(conn).await?;
-    let rates_set = clear_list_rates(conn, prices).await?;
+    let rates_cleared = clear_list_rates(conn, prices).await?;
     let reactivated = sqlx::query!(
         "UPDATE public.milady_sandboxes SET billing_status = 'active', shutdown_warning_sent_at = NULL,
             scheduled_shutdown_at = NULL
@@ -95,7 +109,7 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
     .execute(&mut *conn)
     .await?
     .rows_affected();
-    let deadlines_renewed = renew_deadlines(conn, now, prices).await?;
+    let shutdown_dates_renewed = renew_shutdown_dates(conn, now, prices).await?;
     let mismatched = mismatches_of_any_organization(conn).await?;
     spans_end_unwanted(conn, &mismatched).await?;
     spans_open_missing(conn, &mismatched).await?;
@@ -113,8 +127,8 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
         already_adopted: false,
         spans_opened,
         spans_closed,
-        rates_set,
-        deadlines_renewed,
+        rates_cleared,
+        shutdown_dates_renewed,
         reactivated,
         accounts_opened,
     })
@@ -136,8 +150,9 @@ async fn clear_list_rates(conn: &mut Connection, prices: &Prices) -> sqlx::Resul
     Ok(result.rows_affected())
 }
 
-/// Lets every open span begin where the hour ends that the older biller charged in advance, but at most an hour ago, and
-/// not before the agent's previous span ended. An agent that it never charged is charged from now on.
+/// Lets every open span begin at the end of the hour that the older biller charged in advance, but at most an hour ago,
+/// and not before the end of the agent's previous span, unless the older biller charged for that one. An agent that it
+/// never charged is charged from now on.
 async fn set_starts_of_open_spans(conn: &mut Connection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let result = sqlx::query!(
         "UPDATE cloud.usage_spans s SET started_at = greatest(
@@ -155,17 +170,17 @@ async fn set_starts_of_open_spans(conn: &mut Connection, now: DateTime<Utc>) -> 
 
 /// Gives agents with a pending shutdown a new date and writes their warnings again: the older biller may not have
 /// warned anybody.
-async fn renew_deadlines(
+async fn renew_shutdown_dates(
     conn: &mut Connection,
     now: DateTime<Utc>,
     prices: &Prices,
 ) -> sqlx::Result<usize> {
-    let deadline = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).instant();
+    let shutdown_date = Hour::at_or_after(now + TimeDelta::hours(prices.grace_hours)).instant();
     let rows = sqlx::query!(
         "UPDATE public.milady_sandboxes SET shutdown_warning_sent_at = $1, scheduled_shutdown_at = $2
         WHERE billing_status = 'shutdown_pending' RETURNING id, organization_id, agent_name",
         now,
-        deadline
+        shutdown_date
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -185,10 +200,10 @@ async fn renew_deadlines(
         let notice = Notice::ShutdownScheduled {
             agents,
             agent_count,
-            owed: Money::ZERO,
-            owed_at_deadline: Money::ZERO,
-            scheduled_shutdown_at: deadline,
-            debt_ceiling: Money::ZERO,
+            owed: None,
+            owed_at_shutdown: None,
+            scheduled_shutdown_at: shutdown_date,
+            debt_ceiling: None,
         };
         events
             .keys

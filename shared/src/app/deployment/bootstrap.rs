@@ -36,7 +36,7 @@ pub enum BootstrapError {
     /// There is an admin, an organization of this name, or a user with this address or wallet.
     #[error("this deployment has its first organization already")]
     Exists,
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
@@ -81,8 +81,8 @@ pub async fn bootstrap(
     let api_key = format!("eliza_{}", hex::encode(request.secret));
     sqlx::query!(
         // The column `key` of an existing deployment must not be null. Nobody learns what is written here.
-        "INSERT INTO public.api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
-        VALUES ('bootstrap', gen_random_uuid()::text, $1, $2, $3, $4)",
+        r#"INSERT INTO public.api_keys (name, key, key_hash, key_prefix, organization_id, user_id, permissions)
+        VALUES ('bootstrap', gen_random_uuid()::text, $1, $2, $3, $4, '["read", "agents", "billing", "admin"]')"#,
         hex::encode(Sha256::digest(&api_key)),
         &api_key[..12],
         organization_id.uuid(),

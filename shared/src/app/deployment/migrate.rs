@@ -49,7 +49,7 @@ pub enum MigrationError {
     /// Whoever owns the schema can replace what the functions run.
     #[error("the schema \"cloud\" belongs to another role")]
     ForeignSchema,
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("migration {version} cannot be applied ({})", db::error_class(source))]
     Failed { version: i64, source: sqlx::Error },

@@ -6,3 +6,4 @@ pub mod bootstrap;
 pub mod migrate;
 pub mod prices;
 pub mod roles;
+pub mod super_admins;

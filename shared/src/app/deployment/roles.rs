@@ -24,7 +24,7 @@ const SHARED_TABLES: [(&str, &[&str]); 10] = [
     ("milady_pairing_tokens", &["INSERT", "UPDATE", "DELETE"]),
 ];
 /// What else the functions may do, and no more.
-const RIGHTS: [&str; 14] = [
+const RIGHTS: [&str; 17] = [
     "UPDATE (credit_balance, updated_at) ON public.organizations",
     "UPDATE (last_used_at, usage_count) ON public.api_keys",
     "USAGE ON SCHEMA cloud",
@@ -35,6 +35,9 @@ const RIGHTS: [&str; 14] = [
     "SELECT, INSERT, UPDATE ON cloud.outbox_events",
     "SELECT, INSERT, UPDATE (result, details) ON cloud.admin_audit_log",
     "SELECT, INSERT, UPDATE, DELETE ON cloud.idempotency_keys",
+    "SELECT ON cloud.member_roles",
+    "SELECT, INSERT, DELETE ON cloud.ended_sessions",
+    "SELECT, INSERT, UPDATE ON cloud.request_counts",
     "SELECT, UPDATE, DELETE ON cloud.tombstones",
     "SELECT ON cloud.billing_adoption, cloud.prices, cloud.shared_objects, cloud.shared_objects_made",
     "USAGE ON SEQUENCE cloud.ledger_seq",
@@ -95,7 +98,7 @@ pub enum RoleError {
     Settings(String),
     #[error("the role of RUNTIME_DATABASE_URL cannot log in ({})", db::error_class(.0))]
     Login(#[source] sqlx::Error),
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[source] sqlx::Error),
 }
 
@@ -157,11 +160,11 @@ async fn create(conn: &mut Connection, name: &str, password: Option<&str>) -> sq
         "CREATE ROLE {} {attributes}{password}",
         quote_identifier(name)
     );
-    conn.mark().await?;
+    conn.savepoint().await?;
     match run(conn, sql).await {
         // Another deployment on this server has created it meanwhile.
         Err(error) if db::is_unique_violation(&error) || db::is_duplicate_object(&error) => {
-            conn.undo().await
+            conn.rollback_to_savepoint().await
         }
         result => result,
     }

@@ -78,7 +78,7 @@ pub enum RefreshOutcome {
 pub enum RefreshError {
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 

@@ -12,7 +12,7 @@ use crate::cache::{Cache, CacheError, CachedSnapshot};
 use crate::domain::timestamp::Timestamp;
 use crate::events::{Event, Publisher};
 
-/// How long a reader waits if nothing is cached. Below the 29 s after which API Gateway ends a request.
+/// How long a reader waits if nothing is cached. Below the function's own timeout of 29 s.
 const FIRST_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The wait before the cache is read again; it grows by half each time.
 const MIN_WAIT: Duration = Duration::from_millis(100);

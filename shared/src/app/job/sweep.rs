@@ -1,6 +1,6 @@
 //! The sweep, once a minute. Owns: that nothing is forgotten: the outbox is published, stale jobs are recovered, agents
-//! that should be stopped get a job, and every due job is announced. It takes no input and runs no job itself. A second
-//! run at the same time repeats nothing.
+//! that should be stopped get a job, and every due job is announced. It takes no input and runs no job itself. Two runs
+//! at the same time may publish an event twice, which does no harm.
 
 use chrono::TimeDelta;
 use tracing::{error, info, warn};
@@ -54,30 +54,33 @@ pub async fn job_sweep(pool: &Database, publisher: &Publisher) -> sqlx::Result<S
         warn!("this deployment is not adopted yet; no job is run until it is");
     } else {
         report.recovered_jobs =
-            duties.settle("recovering stale jobs", recover_stale_jobs(pool).await);
-        let neglected = duties.settle("ending neglected agents", end_neglected(pool).await);
+            duties.note_error("recovering stale jobs", recover_stale_jobs(pool).await);
+        let neglected = duties.note_error(
+            "ending neglected starts and enqueueing missing stops",
+            handle_neglected(pool).await,
+        );
         report.ended_starts = neglected.ended_starts;
         report.enqueued_stops = neglected.enqueued_stops;
-        let announced = duties.settle(
+        let announced = duties.note_error(
             "announcing due jobs",
             announce_due_jobs(pool, publisher).await,
         );
         report.announced_jobs = announced.accepted;
         report.unannounced_jobs = announced.rejected;
-        let announced = duties.settle(
+        let announced = duties.note_error(
             "announcing due tombstones",
             announce_due_tombstones(pool, publisher).await,
         );
         report.announced_tombstones = announced.accepted;
         report.unannounced_tombstones = announced.rejected;
     }
-    let outbox = duties.settle(
+    let outbox = duties.note_error(
         "publishing the outbox",
         publish_outbox(pool, publisher).await,
     );
     report.published = outbox.published;
     report.unpublished = outbox.unpublished;
-    report.deleted_idempotency_keys = duties.settle(
+    report.deleted_idempotency_keys = duties.note_error(
         "deleting idempotency keys",
         delete_idempotency_keys(pool).await,
     );
@@ -91,7 +94,8 @@ struct Duties {
 }
 
 impl Duties {
-    fn settle<T: Default>(&mut self, duty: &'static str, result: sqlx::Result<T>) -> T {
+    /// The result of a duty; if it failed, its default.
+    fn note_error<T: Default>(&mut self, duty: &'static str, result: sqlx::Result<T>) -> T {
         result.unwrap_or_else(|error| {
             warn!(
                 duty,
@@ -126,7 +130,7 @@ async fn recover_stale_jobs(pool: &Database) -> sqlx::Result<usize> {
                     "the worker of job {} stopped before the job ended", job.id
                 );
             }
-            // Somebody holds its agent's row. The next sweep finds the job again.
+            // For example, somebody holds the row of the job's agent. The next sweep finds the job again.
             Err(error) => last_error = Some(error),
         }
     }
@@ -134,13 +138,13 @@ async fn recover_stale_jobs(pool: &Database) -> sqlx::Result<usize> {
 }
 
 #[derive(Default)]
-struct NeglectedAgents {
+struct NeglectReport {
     ended_starts: u64,
     enqueued_stops: usize,
 }
 
 /// Ends starts that no job works on any more, and enqueues the stops that are missing.
-async fn end_neglected(pool: &Database) -> sqlx::Result<NeglectedAgents> {
+async fn handle_neglected(pool: &Database) -> sqlx::Result<NeglectReport> {
     let mut tx = pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     // The locks are taken in a statement of their own, so that the next statements see what the previous holders of
@@ -149,7 +153,7 @@ async fn end_neglected(pool: &Database) -> sqlx::Result<NeglectedAgents> {
     let ids =
         db::agents::neglected::neglected_agents_lock_of_any_organization(&mut tx, stale_before)
             .await?;
-    let ended_starts = db::agents::neglected::abandoned_starts_fail_of_any_organization(
+    let ended_starts = db::agents::neglected::neglected_starts_end_of_any_organization(
         &mut tx,
         &ids,
         STALE_JOB_ERROR,
@@ -173,10 +177,10 @@ async fn end_neglected(pool: &Database) -> sqlx::Result<NeglectedAgents> {
         })
         .collect();
     if !stops.is_empty() {
-        db::jobs::queue::suspensions_enqueue(&mut tx, &stops, now).await?;
+        db::jobs::queue::stops_enqueue(&mut tx, &stops, now).await?;
     }
     tx.commit().await?;
-    Ok(NeglectedAgents {
+    Ok(NeglectReport {
         ended_starts,
         enqueued_stops: stops.len(),
     })
@@ -213,7 +217,7 @@ async fn announce_due_tombstones(
     if old > 0 {
         error!(
             tombstones = old,
-            "what {old} deleted agents left could not be removed for an hour"
+            "{old} tombstones are older than an hour: what these deleted agents left is not removed"
         );
     }
     let accepted = publish_due_tombstones(publisher, &due).await;

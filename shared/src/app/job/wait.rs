@@ -8,14 +8,14 @@ use crate::db::jobs::queue::JobRecord;
 use crate::domain::ids::{JobId, OrganizationId};
 use crate::domain::job::JobStatus;
 
-/// Below the 29 seconds after which API Gateway gives up.
+/// Below the functions' own timeout of 29 s, which is below API Gateway's limit of 30 s.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at the job. Short at first, because most jobs are quick.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until a job has ended, or its first attempt has: the next attempt is too far away to wait for. Returns the job
-/// as it is then, or `None` if there is no such job.
+/// Waits until a job has ended or its current attempt has failed: the next attempt is too far away to wait for. Returns
+/// the job as it is then, or `None` if there is no such job.
 pub async fn job_await(
     pool: &Database,
     organization_id: OrganizationId,

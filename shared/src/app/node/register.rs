@@ -1,5 +1,5 @@
-//! An operator registers a host. Owns: that the host is connected to before its row is written. Its key is pinned at
-//! once, and the operator learns at once what is wrong with it.
+//! An operator registers a host. Owns: connecting to the host before its row is written. Its key is pinned at once, and
+//! the operator learns at once what is wrong with it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,7 +27,7 @@ pub struct RegisteredHost {
     pub warning: Option<String>,
 }
 
-/// Registers a host, also one that cannot be reached or that refuses our key.
+/// Registers a host, even one that cannot be reached or that refuses our key.
 ///
 /// # Errors
 /// [`RequestError::Conflict`] if the name is taken; [`RequestError::Invalid`] if the host's address is not allowed or
@@ -123,10 +123,10 @@ async fn probe(hosts: &HostClient, node: &mut NewHost) -> Result<Option<String>,
         }),
         _ if probe.fingerprint.is_some() => Ok(Some(error.to_string())),
         _ if node.host_key_fingerprint.is_some() => Ok(Some(format!(
-            "{error}: its key will be compared at the first connection"
+            "{error}. Its key will be compared at the first connection"
         ))),
         _ => Ok(Some(format!(
-            "{error}: its key will be pinned at the first connection"
+            "{error}. Its key will be pinned at the first connection"
         ))),
     }
 }

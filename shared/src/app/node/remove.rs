@@ -14,7 +14,7 @@ use crate::domain::ids::UserId;
 /// Removes a host that holds no container and no unsaved state of an agent.
 ///
 /// # Errors
-/// [`RequestError::Conflict`] if the host holds such a thing.
+/// [`RequestError::Conflict`] if it may hold one of them, or if a tombstone names it.
 pub async fn node_remove(
     pool: &Database,
     admin_id: UserId,
@@ -28,22 +28,24 @@ pub async fn node_remove(
     let usage = db::hosts::registry::host_usage_of_any_organization(&mut tx, node_id).await?;
     if usage.active > 0 {
         return Err(RequestError::Conflict(format!(
-            "Cannot remove node '{node_id}': {} active container(s) still running. \
-            Stop or migrate them first.",
+            "Cannot remove node '{node_id}': {} agent(s) run there or may have a container there. \
+            They must be suspended or deleted first.",
             usage.active
         )));
     }
     if usage.unsaved > 0 {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': it holds the only copy of the state of {} stopped \
-            agent(s). Start, restore or delete them first.",
+            agent(s). Their owners must start and suspend them again, which saves the state, restore a backup, \
+            or delete them first.",
             usage.unsaved
         )));
     }
     if usage.tombstones > 0 {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': what {} deleted agent(s) left on it is not removed yet. \
-            Try again in a minute; if the host is lost for good, take it out of cloud.tombstones first.",
+            Try again in a minute; if the host is lost for good, remove it from \
+            node_id and former_nodes in cloud.tombstones first.",
             usage.tombstones
         )));
     }

@@ -6,14 +6,16 @@ use serde_json::Value;
 use crate::db::session::Connection;
 use crate::domain::ids::AgentRef;
 
-/// Adds those variables that the agent's environment lacks, and returns the whole environment.
+/// Adds those variables that the agent's environment lacks or that are empty in it, and returns the whole environment.
 pub async fn environment_add_missing(
     conn: &mut Connection,
     agent: AgentRef,
     variables: &Value,
 ) -> sqlx::Result<Value> {
     sqlx::query_scalar!(
-        "UPDATE public.milady_sandboxes SET environment_vars = $3 || environment_vars
+        "UPDATE public.milady_sandboxes SET environment_vars = $3 || (environment_vars - coalesce((
+            SELECT array_agg(name) FROM jsonb_object_keys($3) AS name
+            WHERE coalesce(environment_vars ->> name, '') = ''), '{}'))
         WHERE organization_id = $1 AND id = $2 RETURNING environment_vars",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),

@@ -1,5 +1,5 @@
-//! Agents that no job works on although one should. Owns: finding them for the sweep, and ending starts whose job is
-//! gone.
+//! Neglected agents: no job works on them although one should. Owns: finding them for the sweep, and ending starts
+//! whose job is gone.
 
 use chrono::{DateTime, Utc};
 
@@ -8,9 +8,10 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
 
-/// Locks the agents that may need attention: starts and failed agents that name a container, if they have not changed
-/// since `before`, and agents that billing suspended. Skips agents that another transaction holds, because that
-/// transaction may be about to change what is decided here; the next sweep finds them.
+/// Locks the agents that may be neglected: agents that are being started, and agents in error that name a container,
+/// both if they have not changed since `before`; and agents that billing suspended and that are not stopped. Skips
+/// agents that another transaction holds, because that transaction may be about to change what is decided here. The
+/// next sweep finds them.
 pub async fn neglected_agents_lock_of_any_organization(
     conn: &mut Connection,
     before: DateTime<Utc>,
@@ -80,7 +81,7 @@ pub async fn agents_to_stop_of_any_organization(
 
 /// Ends the starts among these agents that no active job works on: `provisioning` becomes `error` (F13). Returns how
 /// many.
-pub async fn abandoned_starts_fail_of_any_organization(
+pub async fn neglected_starts_end_of_any_organization(
     conn: &mut Connection,
     ids: &[AgentId],
     error: &str,

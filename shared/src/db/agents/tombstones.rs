@@ -29,8 +29,8 @@ pub struct TombstoneFence {
     pub attempts: i32,
 }
 
-/// A part of the tombstones that are due, in turn of their organizations: the workers also run jobs, and a large
-/// organization that was deleted must not delay them.
+/// A part of the tombstones that are due, taking organizations in turn: the workers also run jobs, and a large
+/// organization that was deleted must not delay those.
 pub async fn tombstones_due_of_any_organization(
     conn: &mut Connection,
     now: DateTime<Utc>,

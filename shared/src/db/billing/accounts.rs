@@ -67,7 +67,7 @@ pub struct BillingAccount {
     pub decided_through: Option<DateTime<Utc>>,
     /// Spans that have caught up are charged up to this hour.
     pub charged_through: Option<DateTime<Utc>>,
-    /// Since when billing runs have found the balance below the warning mark.
+    /// Since when billing runs have found the balance below the low-credit limit.
     pub low_since: Option<DateTime<Utc>>,
     pub carried_debt: Money,
 }

@@ -17,7 +17,7 @@ pub struct StatedSpans {
     pub through: Vec<DateTime<Utc>>,
 }
 
-/// Records up to where spans are stated. Of a span that has ended before, nothing is left to be charged.
+/// Records up to where spans are stated. A span that ended by then is settled: nothing of it is left to be charged.
 pub async fn spans_state_of_any_organization(
     conn: &mut Connection,
     stated: &StatedSpans,
@@ -34,7 +34,7 @@ pub async fn spans_state_of_any_organization(
     Ok(())
 }
 
-/// Settles spans that ended where they are stated to, among them those without any charge.
+/// Settles spans that ended where they are stated to, and spans that were never stated and ended where they began.
 pub async fn spans_settle(
     conn: &mut Connection,
     organization_ids: &[OrganizationId],
@@ -98,7 +98,8 @@ pub struct DebitMetadata {
     pub billing_day: NaiveDate,
 }
 
-/// Appends debits of organizations that exist, dated at the end of `day`. Those that are there stay as they are.
+/// Appends debits, dated at the last microsecond before `day_end`. Their organizations must exist. Debits that were
+/// written before stay as they are.
 pub async fn daily_debits_insert(
     conn: &mut Connection,
     day_end: DateTime<Utc>,

@@ -2,3 +2,4 @@
 
 pub mod organizations;
 pub mod principals;
+pub mod super_admins;

@@ -1,10 +1,11 @@
 //! `api_keys`, `users`, `organizations` and `admin_users` read as one: the user that a credential stands for. Owns:
-//! the look-ups, and recording that a key was used.
+//! the look-ups, how requests are counted, sessions that were signed out, and recording that a key was used.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::{ApiKeyId, OrganizationId, UserId};
+use crate::domain::access::{Permissions, Role};
+use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
 
 /// The user that a credential stands for, as the database says now.
 #[derive(Clone, Debug)]
@@ -14,59 +15,82 @@ pub struct Principal {
     pub organization_id: Option<OrganizationId>,
     /// Whether the user and the organization are active.
     pub active: bool,
-    /// The active admin role of the user's wallet.
+    pub role: Role,
+    /// The highest active admin role of the user.
     pub admin_role: Option<String>,
     /// The time of billing's clock, by which credentials expire.
     pub now: DateTime<Utc>,
+    /// Requests of the key in this minute, or of the user if there is no key; this one included.
+    pub requests: i32,
     /// `None` for a caller without an API key.
     pub key: Option<ApiKey>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ApiKey {
     pub id: ApiKeyId,
+    /// SHA-256 of the key, in hex. It changes when the key is rotated.
+    pub hash: String,
     /// Whether the key is active and has not expired.
     pub valid: bool,
+    pub permissions: Permissions,
+    /// Requests that the key may make per minute.
+    pub rate_limit: i32,
     /// Whether the use is to be recorded. That happens at most once a minute.
     pub touch_due: bool,
 }
 
-/// Finds the user of a key by the SHA-256 of the key, in hex.
+/// Finds the user of a key by the SHA-256 of the key, in hex. Counts the request.
 pub async fn principal_by_key_hash(
     conn: &mut Connection,
     key_hash: &str,
 ) -> sqlx::Result<Option<Principal>> {
-    principal_by_key(conn, Some(key_hash), None).await
+    principal_by_key(conn, Some(key_hash), None, None).await
 }
 
-/// Finds the user of a key by the key's id.
-pub async fn principal_by_key_id(
+/// Finds the user of a session by the key that it began with. `None` if the session was signed out. Counts the request.
+pub async fn principal_by_session(
     conn: &mut Connection,
+    session_id: SessionId,
     key_id: ApiKeyId,
 ) -> sqlx::Result<Option<Principal>> {
-    principal_by_key(conn, None, Some(key_id)).await
+    principal_by_key(conn, None, Some(key_id), Some(session_id)).await
 }
 
-/// Finds the user of the key with this hash or this id. The organization is the user's, not the key's.
+/// Finds the user of the key with this hash, or with this id in a session. The organization is the user's, not the
+/// key's.
 async fn principal_by_key(
     conn: &mut Connection,
     key_hash: Option<&str>,
     key_id: Option<ApiKeyId>,
+    session_id: Option<SessionId>,
 ) -> sqlx::Result<Option<Principal>> {
     let row = sql!(query!(
-        r#"SELECT k.id, k.is_active AND (k.expires_at IS NULL OR k.expires_at > clock.utc)
+        r#"WITH k AS (
+            SELECT * FROM public.api_keys WHERE (key_hash = $1 OR id = $2)
+                AND NOT EXISTS (SELECT FROM cloud.ended_sessions WHERE session_id = $3)
+        ), counted AS (
+            INSERT INTO cloud.request_counts AS c (subject, minute, requests)
+            SELECT id, date_trunc('minute', clock_timestamp()), 1 FROM k WHERE is_active
+            "# + COUNT_REQUEST + r#"
+        )
+        SELECT k.id AS "key_id!: ApiKeyId", k.key_hash AS "key_hash!", k.permissions AS "permissions!",
+            k.rate_limit AS "rate_limit!",
+            k.is_active AND (k.expires_at IS NULL OR k.expires_at > clock.utc)
                 AS "valid!",
             k.last_used_at IS NULL OR k.last_used_at < clock.utc - interval '1 minute'
                 AS "touch_due!",
+            coalesce((SELECT requests FROM counted), 0) AS "requests!",
             clock.now AS "now!", "#
             + PRINCIPAL_COLUMNS
             + "
         FROM (SELECT now, now AT TIME ZONE 'UTC' AS utc FROM cloud.billing_clock() AS now) AS clock
-        JOIN public.api_keys k ON k.key_hash = $1 OR k.id = $2
-        JOIN public.users u ON u.id = k.user_id
-        LEFT JOIN public.organizations o ON o.id = u.organization_id",
+        CROSS JOIN k
+        JOIN public.users u ON u.id = k.user_id "
+            + PRINCIPAL_JOINS,
         key_hash,
-        key_id.map(ApiKeyId::uuid)
+        key_id.map(ApiKeyId::uuid),
+        session_id.map(SessionId::uuid)
     ))
     .fetch_optional(conn)
     .await?;
@@ -74,27 +98,37 @@ async fn principal_by_key(
         user_id: row.user_id,
         organization_id: row.organization_id,
         active: row.active,
+        role: role(&row.role),
         admin_role: row.admin_role,
         now: row.now,
+        requests: row.requests,
         key: Some(ApiKey {
-            id: row.id,
+            id: row.key_id,
+            hash: row.key_hash,
             valid: row.valid,
+            permissions: Permissions::of_key(&row.permissions),
+            rate_limit: row.rate_limit,
             touch_due: row.touch_due,
         }),
     }))
 }
 
-/// Finds a user by their id at Privy.
+/// Finds a user by their id at Privy. Counts the request.
 pub async fn principal_by_privy_id(
     conn: &mut Connection,
     privy_user_id: &str,
 ) -> sqlx::Result<Option<Principal>> {
     let row = sql!(query!(
-        r#"SELECT cloud.billing_clock() AS "now!", "#
+        r#"WITH counted AS (
+            INSERT INTO cloud.request_counts AS c (subject, minute, requests)
+            SELECT id, date_trunc('minute', clock_timestamp()), 1 FROM public.users WHERE privy_user_id = $1
+            "# + COUNT_REQUEST + r#"
+        )
+        SELECT cloud.billing_clock() AS "now!", coalesce((SELECT requests FROM counted), 0) AS "requests!", "#
             + PRINCIPAL_COLUMNS
-            + "
-        FROM public.users u LEFT JOIN public.organizations o ON o.id = u.organization_id
-        WHERE u.privy_user_id = $1",
+            + " FROM public.users u "
+            + PRINCIPAL_JOINS
+            + " WHERE u.privy_user_id = $1",
         privy_user_id
     ))
     .fetch_optional(conn)
@@ -103,10 +137,36 @@ pub async fn principal_by_privy_id(
         user_id: row.user_id,
         organization_id: row.organization_id,
         active: row.active,
+        role: role(&row.role),
         admin_role: row.admin_role,
         now: row.now,
+        requests: row.requests,
         key: None,
     }))
+}
+
+fn role(word: &str) -> Role {
+    Role::parse(word).unwrap_or(Role::Viewer)
+}
+
+/// Ends a session before its cookie expires, and forgets sessions whose cookies have expired.
+pub async fn session_end(
+    conn: &mut Connection,
+    session_id: SessionId,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH forgotten AS (
+            DELETE FROM cloud.ended_sessions WHERE session_id IN (SELECT session_id FROM cloud.ended_sessions
+                WHERE expires_at < cloud.billing_clock() ORDER BY expires_at LIMIT 100)
+        )
+        INSERT INTO cloud.ended_sessions (session_id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        session_id.uuid(),
+        expires_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Records that a key was used. Skips a locked row: the request does not wait for it.

@@ -1,6 +1,7 @@
-//! `jobs` as requests see them. Owns: enqueueing, reading and superseding. A partial unique index allows one active
-//! job of each class (start, stop) per agent. The user of a job stands in `data` only: the column refers to `users`, and
-//! in an existing deployment it would keep them from being deleted. Does not own: what a worker writes (`worker`).
+//! `jobs`, apart from the worker's part. Owns: enqueueing, reading and superseding. A partial unique index allows one
+//! active job of each class (start, stop) per agent. A job's user is kept in `data`, not in `user_id`: that column
+//! references `users`, and in an existing deployment it would prevent a user from being deleted. Does not own: what a
+//! worker writes (`worker`).
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Value, json};
@@ -34,8 +35,8 @@ impl StopJob {
     }
 }
 
-/// Enqueues a suspend job per agent, except for agents that have an active stop job.
-pub async fn suspensions_enqueue(
+/// Enqueues the stop of each agent, a job of kind suspend, except for agents that have an active stop job.
+pub async fn stops_enqueue(
     conn: &mut Connection,
     stops: &[StopJob],
     now: DateTime<Utc>,
@@ -90,7 +91,7 @@ pub struct StartJob<'a> {
 ///
 /// ```compile_fail,E0308
 /// # use shared::db::jobs::queue::{StartJob, start_enqueue};
-/// # async fn forgot_the_gate(conn: &mut sqlx::Connection, start: StartJob<'_>) {
+/// # async fn forgot_the_gate(conn: &mut shared::db::Connection, start: StartJob<'_>) {
 /// let now = chrono::DateTime::UNIX_EPOCH;
 /// let agent = shared::domain::ids::AgentRef {
 ///     organization_id: shared::domain::ids::OrganizationId::new(uuid::Uuid::nil()),
@@ -188,7 +189,7 @@ pub struct ActiveJob {
     /// Whether the job waits for a worker, for the first time or again.
     pub is_waiting: bool,
     /// Whether no worker has ever claimed the job: it has had no effect yet.
-    pub is_unclaimed: bool,
+    pub is_unattempted: bool,
     /// When the job is expected to end.
     pub estimated_completion_at: Option<DateTime<Utc>>,
 }
@@ -217,7 +218,7 @@ pub async fn jobs_active(conn: &mut Connection, agent: AgentRef) -> sqlx::Result
             id: row.id,
             kind: JobKind::parse(&row.kind)?,
             is_waiting: row.is_waiting,
-            is_unclaimed: row.is_unclaimed,
+            is_unattempted: row.is_unclaimed,
             estimated_completion_at: row.estimated_completion_at.map(|at| at.and_utc()),
         })
     });
@@ -230,7 +231,7 @@ pub enum SupersedeIf {
     /// The job waits or runs.
     Active,
     /// No worker has ever claimed the job.
-    Unclaimed,
+    Unattempted,
 }
 
 /// Ends a job that something else replaces, and raises its fence: whatever its worker writes from now on changes no
@@ -252,7 +253,7 @@ pub async fn job_supersede(
             + "
             AND (NOT $2 OR status = 'pending' AND attempts = 0)",
         job_id.uuid(),
-        condition == SupersedeIf::Unclaimed,
+        condition == SupersedeIf::Unattempted,
         reason,
         now.naive_utc(),
         organization_id.uuid()
@@ -345,12 +346,13 @@ struct JobRow {
 }
 
 impl JobRow {
-    /// `None` if the job is of none of this product's kinds.
+    /// `None` if the job's kind is not one of this product's.
     fn record(self) -> Option<JobRecord> {
         Some(JobRecord {
             id: self.id,
             kind: JobKind::parse(&self.kind)?,
-            // No worker has a job with another word, so clients need not ask again.
+            // A status that this version does not know: none of its workers will finish the job, so clients are told
+            // that it failed, and stop asking.
             status: JobStatus::parse(&self.status).unwrap_or(JobStatus::Failed),
             result: self.result,
             error: self.error,

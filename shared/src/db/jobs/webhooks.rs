@@ -42,7 +42,7 @@ pub async fn webhook_claim_of_any_organization(
 }
 
 /// Records how an attempt to call a webhook ended. The secret is deleted after the last attempt.
-pub async fn webhook_settle_of_any_organization(
+pub async fn webhook_record_result_of_any_organization(
     conn: &mut Connection,
     job_id: JobId,
     attempt: i32,

@@ -13,23 +13,23 @@ use crate::domain::pricing::Prices;
 pub struct Organization {
     pub id: OrganizationId,
     pub balance: Money,
-    /// Refunds and disputes beyond the balance. Paid before anything else.
+    /// What refunds took beyond the balance. Paid before anything else.
     pub carried_debt: Money,
     /// Spans that have caught up are charged up to this hour; `None` before the first charge.
     pub charged_through: Option<DateTime<Utc>>,
-    /// Since when billing runs have found the balance below the warning mark.
+    /// Since when billing runs have found the balance below the low-credit limit.
     pub low_since: Option<DateTime<Utc>>,
     /// The agents that exist.
     pub agents: Vec<Agent>,
-    /// The spans that are not settled, including those of deleted agents.
+    /// The spans of which something is not charged, including those of deleted agents.
     pub spans: Vec<Span>,
 }
 
 impl Organization {
-    /// Whether the balance covers everything due and stays at or above the warning mark. Then no status changes,
+    /// Whether the balance covers everything due and stays at or above the low-credit limit. Then no status changes,
     /// except for agents under dunning, and the agents' rows need not be read.
     #[must_use]
-    pub fn stays_above_warning_mark(&self, period_end: Hour, prices: &Prices) -> bool {
+    pub fn stays_above_low_credit(&self, period_end: Hour, prices: &Prices) -> bool {
         let uncharged: Money = self
             .spans
             .iter()

@@ -19,7 +19,7 @@ fn consequences(decision: &Decision) -> &Consequences {
 }
 
 #[test]
-fn an_organization_stays_above_the_warning_mark_if_that_much_is_left_after_all_that_is_due() {
+fn an_organization_stays_above_the_low_credit_limit_if_that_much_is_left_after_all_that_is_due() {
     for (balance, carried, low_credit, stays) in [
         (dec!(2.10), dec!(0), dec!(2), true),
         (dec!(2.099999), dec!(0), dec!(2), false),
@@ -27,7 +27,7 @@ fn an_organization_stays_above_the_warning_mark_if_that_much_is_left_after_all_t
         (dec!(3.10), dec!(1), dec!(2), true),
         (dec!(3.099999), dec!(1), dec!(2), false),
         (dec!(0.1), dec!(0), dec!(0), true),
-        // A debt is none that the warning mark could allow.
+        // No low-credit limit allows a debt.
         (dec!(0.09), dec!(0), dec!(-1), false),
     ] {
         let mut organization = organization(balance, vec![running(1)]);
@@ -36,13 +36,13 @@ fn an_organization_stays_above_the_warning_mark_if_that_much_is_left_after_all_t
             low_credit: usd(low_credit),
             ..Prices::default()
         };
-        let is_above = organization.stays_above_warning_mark(hour(5), &prices);
+        let is_above = organization.stays_above_low_credit(hour(5), &prices);
         assert_eq!(is_above, stays, "{balance} {carried} {low_credit}");
     }
 }
 
 #[test]
-fn a_balance_at_the_warning_mark_is_not_low() {
+fn a_balance_at_the_low_credit_limit_is_not_low() {
     for (balance, is_low) in [(dec!(2.02), false), (dec!(2.019999), true)] {
         let decision = decide_at(&organization(balance, vec![running(1)]), 1);
         let low_since = consequences(&decision).low_since;
@@ -166,7 +166,7 @@ fn carried_debt_is_paid_first_and_counts_as_spent() {
         let mut organization = organization(balance, vec![running(1)]);
         organization.carried_debt = usd(dec!(3));
         let decision = decide_at(&organization, 1);
-        assert_eq!(decision.debt_payment, usd(paid), "{balance}");
+        assert_eq!(decision.carried_debt_payment, usd(paid), "{balance}");
         assert_eq!(decision.carried_debt, usd(dec!(3) - paid), "{balance}");
         assert_eq!(decision.charged, usd(charged), "{balance}");
     }
@@ -181,7 +181,7 @@ fn carried_debt_is_paid_first_and_counts_as_spent() {
 }
 
 #[test]
-fn a_balance_at_the_warning_mark_has_no_time_left_until_it_is_low() {
+fn a_balance_at_the_low_credit_limit_has_no_time_left_until_it_is_low() {
     for (balance, is_known) in [(dec!(2), false), (dec!(2.02), true)] {
         let position = Position {
             balance: usd(balance),
@@ -228,7 +228,7 @@ fn a_span_that_has_caught_up_is_not_written_again() {
     organization.charged_through = Some(hour(2).instant());
     let decision = decide_at(&organization, 3);
     assert_eq!(decision.charges.len(), 1);
-    assert_eq!(decision.spans, []);
+    assert_eq!(decision.span_progress, []);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::account::Organization;
+use super::charging::{Charge, Charging, SpanProgress, WriteOff};
 use super::dunning::{Assessment, Consequences};
-use super::planner::{Charge, Charging, SpanProgress, WriteOff};
 use super::terms::Terms;
 use crate::domain::money::Money;
 
@@ -12,14 +12,14 @@ use crate::domain::money::Money;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What is paid of the carried debt, before the charges.
-    pub debt_payment: Money,
+    pub carried_debt_payment: Money,
     /// In the order of charging.
     pub charges: Vec<Charge>,
     /// The sum of all charges.
     pub charged: Money,
     /// After the charges. Empty unless this is the last part.
     pub write_offs: Vec<WriteOff>,
-    pub spans: Vec<SpanProgress>,
+    pub span_progress: Vec<SpanProgress>,
     /// The hour up to which everything is charged.
     pub charged_through: DateTime<Utc>,
     pub carried_debt: Money,
@@ -35,7 +35,7 @@ pub struct Decision {
 #[must_use]
 pub fn decide(organization: &Organization, terms: &Terms<'_>) -> Decision {
     let mut charging = Charging::new(organization, terms.period_end);
-    let debt_payment = charging.pay_carried_debt();
+    let carried_debt_payment = charging.pay_carried_debt();
     let before_charges = charging.balance;
     charging.charge(terms.max_charges);
     let mut write_offs = Vec::new();
@@ -52,12 +52,12 @@ pub fn decide(organization: &Organization, terms: &Terms<'_>) -> Decision {
             balance: charging.balance,
             terms,
         };
-        consequences = Some(assessment.apply());
+        consequences = Some(assessment.consequences());
     }
     Decision {
-        debt_payment,
+        carried_debt_payment,
         charged: before_charges - charging.balance,
-        spans: charging.progress(&write_offs),
+        span_progress: charging.progress(&write_offs),
         write_offs,
         charged_through: charging.charged_through(),
         carried_debt: charging.carried_debt,

@@ -17,14 +17,15 @@ use crate::domain::money::Money;
 
 /// A notice lists at most this many agents and counts all, so that an event stays below EventBridge's 256 KB.
 pub const MAX_LISTED_AGENTS: usize = 50;
-/// An agent is suspended only after the mail provider has had the warning for this long.
+/// The mail provider must have had a warning for this long before an agent is suspended.
 const NOTICE_PERIOD: TimeDelta = TimeDelta::hours(24);
-/// A mail provider that stays down does not delay a suspension for longer than this after the warning.
+/// A warning that the mail provider does not take delays a suspension for at most this long after it was written.
 const MAX_DELAY: TimeDelta = TimeDelta::days(7);
-/// The same for a debt above the ceiling.
+/// Both limits for a debt above the ceiling (see [`CEILING_HOURS`]).
 const NOTICE_PERIOD_ABOVE_CEILING: TimeDelta = TimeDelta::hours(6);
-const MAX_DELAY_ABOVE_CEILING: TimeDelta = TimeDelta::hours(96);
-/// A debt may reach this many hours of what the organization spent when it was warned, or [`MIN_CEILING`].
+const MAX_DELAY_ABOVE_CEILING: TimeDelta = TimeDelta::days(4);
+/// The debt ceiling: what the organization's agents cost in this many hours at the rates of the time of the warning, or
+/// [`MIN_CEILING`] if that is more.
 const CEILING_HOURS: i64 = 72;
 /// Dollars.
 const MIN_CEILING: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
@@ -60,7 +61,7 @@ pub struct ListedAgent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Notice {
-    /// The balance fell below the warning mark.
+    /// The balance fell below the low-credit limit.
     CreditLow {
         balance: Money,
         low_since: DateTime<Utc>,
@@ -69,11 +70,13 @@ pub enum Notice {
     ShutdownScheduled {
         agents: Vec<ListedAgent>,
         agent_count: usize,
-        owed: Money,
-        owed_at_deadline: Money,
+        /// `None`, as the other amounts, if the older biller warned and no run has counted the debt yet.
+        owed: Option<Money>,
+        #[serde(rename = "owedAtDeadline")]
+        owed_at_shutdown: Option<Money>,
         scheduled_shutdown_at: DateTime<Utc>,
         /// Agents are suspended earlier if the debt exceeds this.
-        debt_ceiling: Money,
+        debt_ceiling: Option<Money>,
     },
     /// Agents were suspended.
     Suspended {
@@ -97,7 +100,7 @@ impl Notice {
 /// What follows from the charges and the debt of one organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consequences {
-    /// Since when the balance has been below the warning mark.
+    /// Since when the balance has been below the low-credit limit.
     pub low_since: Option<DateTime<Utc>>,
     /// Agents whose billing status or shutdown date changes.
     pub updates: Vec<BillingUpdate>,
@@ -125,8 +128,8 @@ struct Changes<'a> {
 }
 
 impl<'a> Assessment<'a> {
-    /// Runs after the charges, so money that arrived in time counts before any shutdown date (F07).
-    pub(super) fn apply(&self) -> Consequences {
+    /// Decided after the charges, so money that arrived in time counts before any shutdown date (F07).
+    pub(super) fn consequences(&self) -> Consequences {
         let changes = self.changes();
         let period_end = self.terms.period_end.instant();
         let low_since = self
@@ -144,7 +147,7 @@ impl<'a> Assessment<'a> {
     }
 
     /// The shutdown date of agents that are warned now.
-    fn deadline(&self) -> DateTime<Utc> {
+    fn shutdown_date(&self) -> DateTime<Utc> {
         Hour::at_or_after(self.terms.now + TimeDelta::hours(self.terms.prices.grace_hours))
             .instant()
     }
@@ -166,7 +169,7 @@ impl<'a> Assessment<'a> {
             let is_warned = update.warned_at.is_some() && update.shutdown_at.is_some();
             if status == BillingStatus::ShutdownPending && (agent.billing != status || !is_warned) {
                 update.warned_at = Some(self.terms.now);
-                update.shutdown_at = Some(self.deadline());
+                update.shutdown_at = Some(self.shutdown_date());
                 changes.warned.push(agent);
             }
             let is_change = update.billing != agent.billing
@@ -193,8 +196,9 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// Nobody is suspended without a warning (F06): the mail provider must have had it for a while, unless there was
-    /// nobody to warn or the provider stays down. A debt above the ceiling does not wait for the shutdown date (F64).
+    /// A suspension waits for the shutdown date, and until the mail provider has had the warning for a while (F06). If
+    /// the provider has not taken it, the suspension waits for the maximal delay instead, unless there was nobody to
+    /// warn. Only a warning that was handed over frees a debt above the ceiling from the date (F64).
     fn is_suspension_due(&self, agent: &Agent) -> bool {
         let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
             return false;
@@ -220,22 +224,22 @@ impl<'a> Assessment<'a> {
         let spans = self.organization.spans.iter();
         let metered =
             spans.filter(|span| span.started_at <= at && span.ended_at.is_none_or(|end| end > at));
-        let burn: Decimal = metered.map(|span| span.hourly_rate).sum();
-        Money::rounded(MIN_CEILING.max(burn * Decimal::from(CEILING_HOURS)))
+        let hourly_cost: Decimal = metered.map(|span| span.hourly_rate).sum();
+        Money::rounded(MIN_CEILING.max(hourly_cost * Decimal::from(CEILING_HOURS)))
     }
 
     fn notices(&self, changes: &Changes<'_>, low_since: Option<DateTime<Utc>>) -> Vec<Notice> {
         let owed = self.owed;
         let mut notices = Vec::new();
         if !changes.warned.is_empty() {
-            let deadline = self.deadline();
+            let shutdown_date = self.shutdown_date();
             notices.push(Notice::ShutdownScheduled {
                 agents: listed(&changes.warned),
                 agent_count: changes.warned.len(),
-                owed,
-                owed_at_deadline: owed + self.accruing_until(deadline),
-                scheduled_shutdown_at: deadline,
-                debt_ceiling: self.ceiling(self.terms.now),
+                owed: Some(owed),
+                owed_at_shutdown: Some(owed + self.accruing_until(shutdown_date)),
+                scheduled_shutdown_at: shutdown_date,
+                debt_ceiling: Some(self.ceiling(self.terms.now)),
             });
         }
         if !changes.suspended.is_empty() {
@@ -260,8 +264,8 @@ impl<'a> Assessment<'a> {
     }
 
     /// What the open spans will add to the debt until the shutdown date.
-    fn accruing_until(&self, deadline: DateTime<Utc>) -> Money {
-        let remaining = microseconds(self.terms.period_end.instant(), deadline).max(0);
+    fn accruing_until(&self, shutdown_date: DateTime<Utc>) -> Money {
+        let remaining = microseconds(self.terms.period_end.instant(), shutdown_date).max(0);
         let spans = self.organization.spans.iter();
         spans
             .filter(|span| span.ended_at.is_none())

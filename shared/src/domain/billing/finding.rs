@@ -3,15 +3,15 @@
 use crate::domain::words::words;
 
 words! {
-    /// What is wrong. `external_change` alone is no error.
+    /// What is wrong. Every kind but `external_change` is an error.
     pub enum FindingKind {
         /// Other applications changed a balance and wrote no row that explains it.
         ExternalChange = "external_change",
         EntryWithoutCharges = "entry_without_charges",
         /// A usage entry is not the sum of its charges.
         EntryDiffersFromCharges = "entry_differs_from_charges",
-        /// Charges name an entry of another type.
-        ChargesOfOtherEntry = "charges_of_other_entry",
+        /// Charges refer to an entry that is not a usage entry.
+        ChargesOfWrongEntryType = "charges_of_other_entry",
         EntryNumberRepeated = "entry_number_repeated",
         /// Entries of one organization are not in the order of their times.
         EntryOutOfOrder = "entry_out_of_order",
@@ -63,7 +63,7 @@ words! {
 /// How many findings of a kind are open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenFindings {
-    /// A word of [`FindingKind`], or of another version's.
+    /// A word of [`FindingKind`], of this version or another.
     pub kind: String,
     pub count: i64,
 }

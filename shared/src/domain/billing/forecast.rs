@@ -1,4 +1,4 @@
-//! For how long an organization's credit lasts.
+//! How long an organization's credit lasts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::prelude::ToPrimitive;
@@ -17,7 +17,7 @@ pub struct Forecast {
     pub burn_per_hour: Money,
     /// Hours until the balance is zero, rounded down to two decimals; `None` if nothing is being spent.
     pub hours_left: Option<Decimal>,
-    /// When the balance reaches the warning mark; `None` if never, or if it is below already.
+    /// When the balance falls to the low-credit limit; `None` if never, or if it is not above it now.
     pub low_at: Option<DateTime<Utc>>,
     /// When the balance is zero; `None` if never.
     pub empty_at: Option<DateTime<Utc>>,
@@ -28,9 +28,9 @@ pub struct Forecast {
 pub struct Position<'a> {
     pub balance: Money,
     pub carried_debt: Money,
-    /// The spans that are not settled.
+    /// The spans of which something is not charged.
     pub spans: &'a [Span],
-    /// The last billing run that decided the organization, if any.
+    /// The hour up to which the organization is decided; `None` if no run has decided it.
     pub decided_through: Option<DateTime<Utc>>,
 }
 
@@ -54,12 +54,12 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
     let open = position.spans.iter().filter(|span| span.ended_at.is_none());
     let burn: Decimal = open.map(|span| span.hourly_rate).sum();
     let left = position.balance - position.carried_debt - position.unpaid(now);
-    let hours_until = |mark: Money| {
-        let above = (left - mark).to_decimal().max(Decimal::ZERO);
+    let hours_until = |amount: Money| {
+        let above = (left - amount).to_decimal().max(Decimal::ZERO);
         above.checked_div(burn)
     };
-    let reached = |mark| {
-        let seconds = (hours_until(mark)? * Decimal::from(3600)).to_i64()?;
+    let reached = |amount| {
+        let seconds = (hours_until(amount)? * Decimal::from(3600)).to_i64()?;
         now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
     };
     Forecast {

@@ -7,23 +7,23 @@
 //! Owns: slices, the order of charging, dunning, the forecast. Does not own: locks, SQL, the clock.
 
 mod account;
+mod charging;
 mod decision;
 mod dunning;
 mod finding;
 mod forecast;
-mod planner;
 mod slice;
 mod terms;
 mod unpaid_backups;
 
 pub use account::{Agent, Organization, WarningDelivery};
+pub use charging::{Charge, SpanProgress, WriteOff};
 pub use decision::{Decision, decide};
 pub use dunning::{
     BillingUpdate, Consequences, ListedAgent, MAX_LISTED_AGENTS, Notice, StopTarget,
 };
 pub use finding::{FindingKind, OpenFindings};
 pub use forecast::{Forecast, Position, forecast};
-pub use planner::{Charge, SpanProgress, WriteOff};
 pub use slice::{Slice, Span, SpanKind, amount, worth};
 pub use terms::Terms;
 pub use unpaid_backups::{UnpaidBackups, unpaid_backups};

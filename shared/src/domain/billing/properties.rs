@@ -90,7 +90,7 @@ pub(super) fn applied(mut organization: Organization, decision: &Decision) -> Or
     organization.carried_debt = decision.carried_debt;
     assert!(organization.charged_through <= Some(decision.charged_through));
     organization.charged_through = Some(decision.charged_through);
-    for progress in &decision.spans {
+    for progress in &decision.span_progress {
         let span = organization
             .spans
             .iter_mut()
@@ -280,9 +280,9 @@ proptest! {
         let mut start = organization(balance, spans.clone());
         start.carried_debt = usd(debt);
         let decision = decide_at(&start, at);
-        prop_assert_eq!(decision.debt_payment + decision.carried_debt, start.carried_debt);
-        prop_assert_eq!(decision.balance + decision.charged + decision.debt_payment, start.balance);
-        let without = organization((start.balance - decision.debt_payment).to_decimal(), spans);
+        prop_assert_eq!(decision.carried_debt_payment + decision.carried_debt, start.carried_debt);
+        prop_assert_eq!(decision.balance + decision.charged + decision.carried_debt_payment, start.balance);
+        let without = organization((start.balance - decision.carried_debt_payment).to_decimal(), spans);
         let expected = if decision.carried_debt.is_positive() {
             Vec::new()
         } else {

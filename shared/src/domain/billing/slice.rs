@@ -25,7 +25,7 @@ pub struct Span {
     pub id: SpanId,
     /// The agent may be deleted by now.
     pub agent_id: AgentId,
-    /// Older agents are charged first.
+    /// Within an hour, older agents are charged first.
     pub agent_created_at: DateTime<Utc>,
     /// Dollars per hour.
     pub hourly_rate: Decimal,
@@ -122,8 +122,8 @@ pub fn worth(rate: Decimal, from: DateTime<Utc>, through: DateTime<Utc>) -> Mone
 }
 
 /// The price of `microseconds` at `rate` dollars per hour: rate x seconds / 3600, half-even to six
-/// decimals. Exact for rates below 10^9 with four decimals: the product has at most 25 digits, and
-/// the quotient's distance from a tie is far above the 28th digit.
+/// decimals. Exact for rates below 10^9 with four decimals: the product has at most 25 digits, and a
+/// quotient that is not a tie differs from one well before its 28th digit.
 #[must_use]
 pub fn amount(rate: Decimal, microseconds: i64) -> Money {
     Money::rounded(rate * Decimal::from(microseconds) / Decimal::from(MICROSECONDS_PER_HOUR))

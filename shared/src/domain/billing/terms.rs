@@ -8,11 +8,11 @@ use crate::domain::pricing::Prices;
 /// How a part of a run decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// The hour up to which time is charged.
+    /// Metered time is charged up to this hour.
     pub period_end: Hour,
     /// Billing's clock. It only sets new shutdown dates.
     pub now: DateTime<Utc>,
     pub prices: &'a Prices,
-    /// A part is full at this many charges. The hour in which it fills is completed.
+    /// A part charges about this many slices of one organization: then it completes the hour and stops.
     pub max_charges: usize,
 }

@@ -1,5 +1,6 @@
 //! When the backups of suspended agents may be deleted because nobody pays for them (F55). Owns: the dates. Does not
-//! own: the notice, without which nothing is deleted.
+//! own: the notice, without which nothing is deleted. So far nothing sends the notice or deletes backups: the dates are
+//! only shown to the owner.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -14,7 +15,7 @@ const KEPT_AFTER_NOTICE: TimeDelta = TimeDelta::days(7);
 /// The dates for one agent. A payment for its oldest debt moves all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpaidBackups {
-    /// Since when the agent is used without payment.
+    /// The beginning of the oldest time of the agent that is not paid.
     pub unpaid_since: DateTime<Utc>,
     /// When the owner is told.
     pub notice_at: DateTime<Utc>,

@@ -16,10 +16,11 @@ const UNUSED_HOST: &str = "The host is disabled and empty, and was not read";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertCode {
-    // The host was not read for a long time.
+    // The host has not been inspected for a long time.
     LastCheck,
     // The host is busy.
-    Saturation,
+    #[serde(rename = "saturation")]
+    SlotsTaken,
     Disk,
     Memory,
     IoPressure,
@@ -85,7 +86,7 @@ impl AlertCode {
     pub fn is_about_capacity(self) -> bool {
         matches!(
             self,
-            Self::Saturation | Self::Disk | Self::Memory | Self::IoPressure | Self::Load
+            Self::SlotsTaken | Self::Disk | Self::Memory | Self::IoPressure | Self::Load
         )
     }
 
@@ -112,10 +113,10 @@ impl AlertCode {
         match self {
             Self::HostNotRead(_) => same(UNUSED_HOST),
             Self::LastCheck => (
-                "The host was not checked for long",
-                "The host's check is late",
+                "The host has not been inspected for a long time",
+                "The host's inspection is late",
             ),
-            Self::Saturation => ("All slots are taken", "Few slots are left"),
+            Self::SlotsTaken => ("All slots are taken", "Few slots are left"),
             Self::Disk => ("The disk is almost full", "The disk is filling up"),
             Self::Memory => ("The memory is almost used up", "The memory is running low"),
             Self::IoPressure => ("The disk cannot keep up", "The disk is busy"),
@@ -125,14 +126,14 @@ impl AlertCode {
                 "One container does not match the database",
             ),
             Self::Pinned => same("The host's key was pinned at its first connection"),
-            Self::UnclaimedRunning => same("A container that nobody claims runs"),
-            Self::UnclaimedNotRunning => same("A container that nobody claims is left over"),
+            Self::UnclaimedRunning => same("An unclaimed container is running"),
+            Self::UnclaimedNotRunning => same("An unclaimed container is left over"),
             Self::SecondContainer => same("An agent has a second container"),
             Self::ContainerFailed => same("has failed"),
-            Self::ContainerUnknown => same("is not known of"),
+            Self::ContainerUnknown => same("is in an unknown state"),
             Self::ContainerMissing => same("is missing"),
             Self::ContainerDegraded => same("is degraded"),
-            Self::ContainerStale => ("is silent", "is silent, its container is healthy"),
+            Self::ContainerStale => ("is silent", "is silent, but its container is healthy"),
             Self::NoHosts => same("No host is enabled"),
             Self::NoHostRead => same("No host was read"),
             Self::NoFreeSlot => same("No agent can be placed"),
@@ -187,7 +188,7 @@ pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert>
     let mut alerts: Vec<Alert> = Vec::new();
     alerts.extend(not_read(host));
     alerts.extend(last_check(host, now));
-    alerts.extend(saturation(host));
+    alerts.extend(slots_taken(host));
     if let Ok(observation) = host.inspection.observation() {
         let shortages = observation.facts.shortages().into_iter();
         alerts.extend(shortages.map(|shortage| {
@@ -218,14 +219,14 @@ fn not_read(host: &HostCondition<'_>) -> Option<Alert> {
     Some(Alert::new(error.into(), severity))
 }
 
-/// A host that this run did not inspect and that no run has inspected for long.
+/// A host that this run did not inspect and that no run has inspected for a long time.
 fn last_check(host: &HostCondition<'_>, now: DateTime<Utc>) -> Option<Alert> {
     if host.inspection.inspected_at().is_some() {
         return None;
     }
     let (since, at) = match host.row.last_health_check {
-        Some(at) => ("the last check was", at),
-        None => ("never, it was registered", host.row.created_at),
+        Some(at) => ("the last inspection was", at),
+        None => ("never; registered", host.row.created_at),
     };
     let age = age(at, now);
     let severity = CHECK_AGE.severity(&age)?;
@@ -233,7 +234,7 @@ fn last_check(host: &HostCondition<'_>, now: DateTime<Utc>) -> Option<Alert> {
     Some(Alert::with_figure(AlertCode::LastCheck, severity, &figure))
 }
 
-fn saturation(host: &HostCondition<'_>) -> Option<Alert> {
+fn slots_taken(host: &HostCondition<'_>) -> Option<Alert> {
     if !host.row.enabled {
         return None;
     }
@@ -242,7 +243,7 @@ fn saturation(host: &HostCondition<'_>) -> Option<Alert> {
         "{} of {} are taken",
         host.row.allocated_count, host.row.capacity
     );
-    Some(Alert::with_figure(AlertCode::Saturation, severity, &figure))
+    Some(Alert::with_figure(AlertCode::SlotsTaken, severity, &figure))
 }
 
 fn drift(drift: i64) -> Option<Alert> {
@@ -308,7 +309,7 @@ mod tests {
     fn f31_a_value_on_a_threshold_reaches_it_and_each_severity_has_its_own_text() {
         assert_eq!(alerts_of(&facts(39, 84, 399), 84, 0), []);
         let expected_codes = [
-            AlertCode::Saturation,
+            AlertCode::SlotsTaken,
             AlertCode::Disk,
             AlertCode::Memory,
             AlertCode::IoPressure,
@@ -429,6 +430,7 @@ mod tests {
             (HostReadError::ResponseTooLarge.into(), "protocol"),
             (AlertCode::UnclaimedNotRunning, "ghost_not_running"),
             (AlertCode::LastCheck, "last_check"),
+            (AlertCode::SlotsTaken, "saturation"),
         ] {
             assert_eq!(serde_json::json!(code), word);
             let parsed: AlertCode = serde_json::from_value(word.into()).expect("a code");

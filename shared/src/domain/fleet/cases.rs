@@ -183,7 +183,7 @@ fn f21_f27_busy_disabled_full_and_unread_hosts_have_no_available_slots() {
         [
             critical(AlertCode::NoFreeSlot),
             critical(AlertCode::Load),
-            critical(AlertCode::Saturation),
+            critical(AlertCode::SlotsTaken),
             critical(AlertCode::HostNotRead(HostReadError::ForwardingRefused)),
         ]
     );

@@ -104,13 +104,13 @@ pub struct UnclaimedContainer {
     pub agent_host: Option<String>,
 }
 
-/// A container that is labelled or claimed.
+/// An agent container, or another one that a row claims.
 pub(super) struct OurContainer<'a> {
     pub(super) container: &'a ContainerObservation,
     pub(super) is_claimed: bool,
 }
 
-/// The containers of one host that are labelled or that a row claims, sorted by name and id.
+/// Our containers on one host, sorted by name and id.
 pub(super) struct OurContainers<'a>(pub(super) Vec<OurContainer<'a>>);
 
 impl<'a> OurContainers<'a> {
@@ -130,7 +130,7 @@ impl<'a> OurContainers<'a> {
                 container,
                 is_claimed: claimed_ids.contains(container.id.as_str()),
             })
-            .filter(|our| our.is_claimed || our.container.is_labelled())
+            .filter(|our| our.is_claimed || our.container.is_agent_container())
             .collect();
         our_containers.sort_by_key(|our| (&our.container.name, &our.container.id));
         Self(our_containers)

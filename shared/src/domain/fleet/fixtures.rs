@@ -99,7 +99,7 @@ pub(crate) fn stopped(n: u128, node_id: &str) -> AgentRow {
     }
 }
 
-/// The labelled container of agent `n`, created an hour ago.
+/// The container of agent `n`, created an hour ago.
 pub(crate) fn container(n: u128, state: &str) -> ContainerObservation {
     let status = match state {
         "running" => "Up About an hour (healthy)",

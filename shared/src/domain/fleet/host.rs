@@ -128,9 +128,9 @@ impl HostReport {
         }
     }
 
-    /// Whether an enabled host takes no more agents: its slots are allocated, or it is too busy.
+    /// Whether an enabled host takes no more agents: its slots are allocated, or it is overloaded.
     #[must_use]
-    pub fn is_saturated(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let is_limit =
             |alert: &Alert| alert.code.is_about_capacity() && alert.severity == Severity::Critical;
         self.enabled && self.alerts.iter().any(is_limit)
@@ -150,7 +150,7 @@ fn available_slots(host: &InspectedHost) -> i64 {
     let Ok(observation) = host.inspection.observation() else {
         return 0;
     };
-    if !host.row.enabled || observation.engine.is_err() || observation.facts.is_saturated() {
+    if !host.row.enabled || observation.engine.is_err() || observation.facts.is_overloaded() {
         return 0;
     }
     let free = i64::from(host.row.capacity) - i64::from(host.row.allocated_count);

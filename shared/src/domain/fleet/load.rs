@@ -19,8 +19,8 @@ pub struct HostFacts {
     pub io_pressure_percent: Option<u64>,
 }
 
-/// A disk that is used to this percentage makes a host degraded: between the warning, which leaves time to
-/// clean up, and the limit at which the host gets no more agents.
+/// From this use of its disk on, a host counts as degraded. It lies between the warning, which leaves time to
+/// clean up, and the limit from which the host gets no more agents.
 pub const DEGRADED_DISK_PERCENT: u64 = 90;
 
 /// A value that equals a threshold has reached it.
@@ -93,7 +93,7 @@ impl HostFacts {
     /// Whether the host is too busy for more agents, however many slots are free (F27). A figure that the
     /// host did not report does not count against it.
     #[must_use]
-    pub fn is_saturated(&self) -> bool {
+    pub fn is_overloaded(&self) -> bool {
         let mut shortages = self.shortages().into_iter();
         shortages.any(|shortage| shortage.severity == Severity::Critical)
     }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f27_a_host_is_saturated_when_one_figure_reaches_its_critical_threshold() {
+    fn f27_a_host_is_overloaded_when_one_figure_reaches_its_critical_threshold() {
         let calm = HostFacts {
             load_1m_hundredths: Some(799),
             cpus: Some(2),
@@ -155,8 +155,8 @@ mod tests {
             disk_used_percent: Some(94),
             io_pressure_percent: Some(69),
         };
-        assert!(!calm.is_saturated());
-        assert!(!HostFacts::default().is_saturated());
+        assert!(!calm.is_overloaded());
+        assert!(!HostFacts::default().is_overloaded());
         for busy in [
             HostFacts {
                 load_1m_hundredths: Some(800),
@@ -180,7 +180,7 @@ mod tests {
                 ..calm.clone()
             },
         ] {
-            assert!(busy.is_saturated(), "{busy:?}");
+            assert!(busy.is_overloaded(), "{busy:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::container::name;
 use crate::domain::ids::{AgentId, AgentRef, HostId, OrganizationId, UserId};
 use crate::domain::words::words;
 
-/// What one refresh run read: every host as it was inspected, and the rows as they were after the last inspection.
+/// What one refresh run read: every host as it was inspected, and the rows as they were after all inspections.
 #[derive(Clone, Debug, Default)]
 pub struct FleetReading {
     /// All registered hosts, enabled or not.
@@ -91,7 +91,8 @@ impl AgentRow {
 /// The result of inspecting one host.
 #[derive(Clone, Debug)]
 pub enum HostInspection {
-    /// The run ended before this host's turn, or while the host's own time limit had not yet passed.
+    /// The run ended before this host's turn, or during its inspection before the host's own time was up; or the
+    /// host's key could not be pinned.
     NotInspected,
     /// The connection failed.
     Failed {
@@ -194,7 +195,7 @@ impl ContainerObservation {
     /// Whether this product made the container: it has our label, or exactly the name that we give.
     /// Containers of an older deployment have the name only.
     #[must_use]
-    pub fn is_labelled(&self) -> bool {
+    pub fn is_agent_container(&self) -> bool {
         self.label.is_some() || self.agent_in_name().is_some()
     }
 
@@ -364,7 +365,7 @@ pub enum HostReadError {
     /// The answer is not valid SSH, HTTP or Docker API.
     #[error("The host answered something that is not understood")]
     Protocol,
-    /// The answer exceeds the limit of what is read. An inspection reports it as `Protocol`.
+    /// The answer exceeds the limit of what is read. An alert shows it as `Protocol`.
     #[error("The answer is too long")]
     #[serde(rename = "too_long")]
     ResponseTooLarge,
@@ -374,7 +375,7 @@ pub enum HostReadError {
     /// SSH works, the Docker Engine does not answer.
     #[error("Docker does not answer on the host")]
     DockerUnavailable,
-    /// The refresh run ended before this host's turn, or while the host's own time limit had not yet passed.
+    /// See [`HostInspection::NotInspected`].
     #[error("The host was not inspected in time")]
     NotInspected,
     /// An agent's row names a host that is not registered.

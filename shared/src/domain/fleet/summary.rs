@@ -73,7 +73,7 @@ impl Summary {
             allocated_slots,
             available_slots: hosts.iter().map(|host| host.available_slots).sum(),
             utilization_pct: percent(allocated_slots, total_capacity),
-            saturated_hosts: count_hosts(HostReport::is_saturated),
+            saturated_hosts: count_hosts(HostReport::is_full),
             hosts_with_drift: count_hosts(|host| {
                 host.allocation_drift.is_some_and(|drift| drift != 0)
             }),

@@ -1,6 +1,5 @@
-//! Status changes that follow from two refresh runs. Owns: the rule that one observation proves nothing. A
-//! host that is not read, or a container that is gone, changes an agent's status only if the previous run
-//! observed the same.
+//! Status changes that follow from refresh runs. Owns: the rule that one observation proves no loss. A host that
+//! is not read, or a container that is gone, changes an agent's status only if the previous run observed the same.
 
 use std::collections::HashSet;
 
@@ -29,11 +28,11 @@ pub struct StatusTransition {
     pub container_name: Option<String>,
 }
 
-/// What a run found out about agents apart from the rows that it reads last.
+/// What a run knows about agents besides the rows that it reads after the inspections.
 #[derive(Clone, Debug, Default)]
 pub struct AgentEvidence {
     /// The agents whose rows said before the first host was read that they should run. For others nothing
-    /// is concluded: a container that was created during the run may be missing in it.
+    /// is concluded: a container that was created during the run may be missing from what its host reported.
     pub expected_before_run: HashSet<AgentId>,
     /// The agents that answered their health check in this run.
     pub responding: HashSet<AgentId>,
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn transition_needs_two_matching_observations() {
+    fn a_loss_needs_two_matching_observations() {
         let lost_host = Some((AgentEvent::HostLost, None));
         let gone = Some((AgentEvent::ContainerLost, GONE));
         let ended = Some((AgentEvent::ContainerLost, ENDED));

@@ -48,7 +48,7 @@ pub struct BalanceChange {
 pub struct BalanceHistory {
     /// The steps in which something changed, in the order of time. The first may be from before the period.
     pub changes: Vec<BalanceChange>,
-    /// Since when the balance is known, and what it was then; `None` if nothing was ever charged.
+    /// Since when the balance is known, and what it was then; `None` if the organization has no billing account yet.
     pub opened: Option<Opening>,
     /// The present balance; `None` if the organization's row holds no valid amount.
     pub balance: Option<Money>,
@@ -64,11 +64,11 @@ pub struct Opening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesStep {
     pub at: DateTime<Utc>,
-    /// At the end of the step; of the last one, now.
+    /// At the end of the step, or now if the step is not over.
     pub balance: Money,
     pub charged: Money,
-    /// What came in otherwise. Negative if other applications took more. The step's balance is that of the step before,
-    /// less `charged`, plus `added`.
+    /// What changed the balance besides usage charges. Negative if more was taken than added. The step's balance is
+    /// that of the step before, less `charged`, plus `added`.
     pub added: Money,
 }
 

@@ -9,8 +9,8 @@ use tokio::time::error::Elapsed;
 
 use super::Engine;
 use super::error::{EngineError, classify_pull, exists};
-use crate::domain::container::tagged;
 use crate::domain::fleet::HostReadError;
+use crate::domain::image::tagged;
 
 /// Our account at a registry.
 pub struct RegistryAccount {

@@ -52,12 +52,17 @@ fn sentence(kind: &str, payload: &Value) -> String {
             dollars(&payload["balance"]),
             json_minute(&payload["lowSince"])
         ),
-        "agent.shutdown_scheduled" => format!(
-            "{} will be shut down at {}; {owed} is owed now, {} by then",
-            agents(payload),
-            json_minute(&payload["scheduledShutdownAt"]),
-            dollars(&payload["owedAtDeadline"])
-        ),
+        "agent.shutdown_scheduled" => {
+            let at = json_minute(&payload["scheduledShutdownAt"]);
+            let by_then = &payload["owedAtDeadline"];
+            // Adoption renews warnings before anybody has counted the debt.
+            let debt = if by_then.is_null() {
+                String::new()
+            } else {
+                format!("; {owed} is owed now, {} by then", dollars(by_then))
+            };
+            format!("{} will be shut down at {at}{debt}", agents(payload))
+        }
         "agent.suspended" => format!("{} shut down; {owed} is owed", agents(payload)),
         other => format!("{other} {payload}"),
     }
@@ -107,6 +112,17 @@ mod tests {
             sentence("agent.shutdown_scheduled", &scheduled),
             "3 agents (one, two and 1 more) will be shut down at 2026-11-04 16:00; \
              $0.87 is owed now, $42.63 by then"
+        );
+        let renewed = json!({
+            "agents": [{"id": "a", "name": "one"}],
+            "agentCount": 1,
+            "owed": null,
+            "owedAtDeadline": null,
+            "scheduledShutdownAt": "2026-11-04T16:00:00Z",
+        });
+        assert_eq!(
+            sentence("agent.shutdown_scheduled", &renewed),
+            "1 agent (one) will be shut down at 2026-11-04 16:00"
         );
     }
 }

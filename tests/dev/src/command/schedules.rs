@@ -13,7 +13,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::format::{self, minute};
 use super::mails;
 use super::stack::Stack;
-use crate::clock;
 use crate::gateway::describe;
 use crate::runtime::{Outcome, RETRY_AFTER};
 use crate::schedule::{Schedule, event};
@@ -45,7 +44,7 @@ pub(super) async fn time_lapse(
     while runs.is_none_or(|runs| completed < runs) {
         sleep(hour_length).await;
         now += TimeDelta::hours(1);
-        clock::set(&stack.database, now).await?;
+        stack.set_time(now).await?;
         all_succeeded &= deliver(stack, billing, scheduled, now).await?;
         for (function, scheduled) in others(stack) {
             deliver(stack, function, scheduled, now).await?;

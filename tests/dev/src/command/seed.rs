@@ -127,14 +127,20 @@ async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Resu
     .fetch_one(&mut *connection)
     .await?;
     let key = demo.key();
+    let permissions = if demo.owner_is_admin {
+        json!(["read", "agents", "billing", "admin"])
+    } else {
+        json!([])
+    };
     sqlx::query(
-        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
-         VALUES ('demo', $1, $2, left($1, 12), $3, $4)",
+        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id, permissions)
+         VALUES ('demo', $1, $2, left($1, 12), $3, $4, $5)",
     )
     .bind(&key)
     .bind(hex::encode(Sha256::digest(&key)))
     .bind(organization)
     .bind(user)
+    .bind(permissions)
     .execute(&mut *connection)
     .await?;
     if demo.owner_is_admin {

@@ -141,8 +141,12 @@ impl Stack {
             clock::install(&database, at).await?;
         }
         seed_database(&database).await?;
+        let gateway = Gateway::start(listener, template.clone(), functions.clone())?;
+        if let Some(at) = start_of_time {
+            gateway.set_time(at);
+        }
         Ok(Self {
-            gateway: Gateway::start(listener, template.clone(), functions.clone())?,
+            gateway,
             functions,
             _bus: bus,
             _cache: cache,
@@ -155,6 +159,13 @@ impl Stack {
             _pooler: pooler,
             _server: server,
         })
+    }
+
+    /// Moves simulated time.
+    pub(super) async fn set_time(&self, at: DateTime<Utc>) -> Result<()> {
+        clock::set(&self.database, at).await?;
+        self.gateway.set_time(at);
+        Ok(())
     }
 
     /// The base URL of the API.

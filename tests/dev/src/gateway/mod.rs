@@ -11,16 +11,18 @@ mod response;
 mod routes;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
+use axum::http::header::DATE;
 use axum::http::request::Parts;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use axum::serve::ListenerExt;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -37,13 +39,18 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(29);
 pub struct Gateway {
     address: SocketAddr,
     server: JoinHandle<()>,
+    time: SimulatedTime,
 }
+
+/// `None` in real time.
+type SimulatedTime = Arc<Mutex<Option<DateTime<Utc>>>>;
 
 struct Shared {
     pool: Pool,
     template: Template,
     routes: Routes,
     response_timeout: Duration,
+    time: SimulatedTime,
 }
 
 impl Gateway {
@@ -62,11 +69,13 @@ impl Gateway {
         let address = listener
             .local_addr()
             .context("the gateway has no address")?;
+        let time = SimulatedTime::default();
         let shared = Arc::new(Shared {
             routes: Routes::new(&template),
             pool,
             template,
             response_timeout,
+            time: Arc::clone(&time),
         });
         let service = Router::new()
             .fallback(serve)
@@ -76,7 +85,16 @@ impl Gateway {
             // Only a broken listener ends this; every request then fails visibly.
             let _ = axum::serve(listener.tap_io(disable_nagle), service).await;
         });
-        Ok(Self { address, server })
+        Ok(Self {
+            address,
+            server,
+            time,
+        })
+    }
+
+    /// Dates the responses `at` from now on, so that clients follow simulated time.
+    pub fn set_time(&self, at: DateTime<Utc>) {
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     #[must_use]
@@ -110,6 +128,9 @@ async fn serve(
     };
     if let Some(cors) = &shared.template.cors {
         cors::apply(cors, &cors_request, &mut response);
+    }
+    if let Some(date) = shared.date() {
+        response.headers_mut().insert(DATE, date);
     }
     response
 }
@@ -165,6 +186,13 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
 }
 
 impl Shared {
+    /// The simulated time as a header; in real time the server dates its responses itself.
+    fn date(&self) -> Option<HeaderValue> {
+        let time = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        let date = time?.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        HeaderValue::try_from(date).ok()
+    }
+
     async fn invoke(&self, function: &str, event: Value) -> Result<Outcome> {
         let timeout = self.timeout(function);
         self.pool.invoke(function, event, timeout).await
@@ -227,7 +255,7 @@ async fn invoke(shared: &Shared, function: &str, body: &[u8]) -> Response<Body> 
     };
     let body = json!({"errorType": error_type, "errorMessage": text});
     let mut response = json_response(StatusCode::OK, &body);
-    let unhandled = axum::http::HeaderValue::from_static("Unhandled");
+    let unhandled = HeaderValue::from_static("Unhandled");
     response
         .headers_mut()
         .insert("x-amz-function-error", unhandled);

@@ -9,7 +9,7 @@ use serde_norway::Value;
 use super::{Route, check_keys};
 
 /// The keys that SAM knows in a `FunctionUrlConfig`.
-const URL: &[&str] = &["AuthType", "Cors", "InvokeMode"];
+const FUNCTION_URL_KEYS: &[&str] = &["AuthType", "Cors", "InvokeMode"];
 
 /// The route to the URL of a function resource; `None` if it has no URL.
 pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
@@ -20,7 +20,7 @@ pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
         }
         return Ok(None);
     };
-    check_keys(url, URL).context("in FunctionUrlConfig")?;
+    check_keys(url, FUNCTION_URL_KEYS).context("in FunctionUrlConfig")?;
     if url.get("InvokeMode").and_then(Value::as_str) != Some("RESPONSE_STREAM") {
         bail!(
             "FunctionUrlConfig must have InvokeMode: RESPONSE_STREAM; other routes belong to the API"

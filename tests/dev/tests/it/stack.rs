@@ -180,6 +180,19 @@ async fn gateway_answers_like_an_http_api() {
 }
 
 #[tokio::test]
+async fn responses_are_dated_by_simulated_time() {
+    let gateway = gateway(TEST_TIMEOUT).await;
+    gateway.set_time("2030-02-03T04:00:00Z".parse().unwrap());
+    let answer = send(gateway.address(), "GET /nowhere", &[], b"").await;
+    let dates: Vec<&String> = answer
+        .headers
+        .iter()
+        .filter(|header| header.starts_with("date:"))
+        .collect();
+    assert_eq!(dates, ["date: sun, 03 feb 2030 04:00:00 gmt"]);
+}
+
+#[tokio::test]
 async fn gateway_enforces_its_limits() {
     let gateway = gateway(Duration::from_millis(300)).await;
     let expected = (503, json!({"message": "Service Unavailable"}));

@@ -180,22 +180,26 @@ async fn gateway() -> Gateway {
 struct Client {
     head: Vec<String>,
     report: Value,
-    rest: BufReader<TcpStream>,
+    reader: BufReader<TcpStream>,
 }
 
 impl Client {
     /// Sends an instruction and reads the answer up to the end of its first chunk.
     async fn start(gateway: &Gateway, instruction: &Value) -> Self {
-        let (mut rest, head) = ask(gateway, instruction).await;
-        line(&mut rest).await;
-        let report = serde_json::from_str(&line(&mut rest).await).unwrap();
-        assert_eq!(line(&mut rest).await, "");
-        Self { head, report, rest }
+        let (mut reader, head) = ask(gateway, instruction).await;
+        read_line(&mut reader).await;
+        let report = serde_json::from_str(&read_line(&mut reader).await).unwrap();
+        assert_eq!(read_line(&mut reader).await, "");
+        Self {
+            head,
+            report,
+            reader,
+        }
     }
 
     async fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        let _ = self.rest.read_to_end(&mut rest).await;
+        let _ = self.reader.read_to_end(&mut rest).await;
         rest
     }
 }
@@ -209,17 +213,18 @@ async fn ask(gateway: &Gateway, instruction: &Value) -> (BufReader<TcpStream>, V
     );
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut rest = BufReader::new(stream);
+    let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     loop {
-        match line(&mut rest).await {
-            line if line.is_empty() => return (rest, head),
-            line => head.push(line),
+        let line = read_line(&mut reader).await;
+        if line.is_empty() {
+            return (reader, head);
         }
+        head.push(line);
     }
 }
 
-async fn line(from: &mut BufReader<TcpStream>) -> String {
+async fn read_line(from: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
     let read = tokio::time::timeout(TEST_TIMEOUT, from.read_line(&mut line));
     read.await.unwrap().unwrap();
@@ -315,9 +320,9 @@ async fn instance_returns_to_the_pool_after_a_client_hangs_up() {
     tokio::time::timeout(TEST_TIMEOUT, last).await.unwrap();
     let mut others = vec![meanwhile];
     while others.last().unwrap().report["pid"] != pid {
-        let gate = json!({"gate": "/nowhere"});
+        let instruction = json!({"gate": "/nowhere"});
         assert!(others.len() < 9, "the instance does not return to the pool");
-        others.push(Client::start(&gateway, &gate).await);
+        others.push(Client::start(&gateway, &instruction).await);
     }
 }
 

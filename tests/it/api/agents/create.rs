@@ -102,7 +102,10 @@ fn an_image_that_is_not_allowed_is_refused() {
             ("ghcr.io/ours-too/agent:1", 400),
             ("GHCR.io/ours/agent:1", 400),
             ("x/ghcr.io/ours/agent:1", 400),
-            ("docker.io/ours/agent", 400),
+            ("docker.io/ours/agent", 201),
+            ("docker.io/ours/agent-too:2", 400),
+            ("ghcr.io/ours/../theirs/agent:1", 400),
+            ("ghcr.io/ours", 400),
             ("milady/agent:cloud-full-ui", 400),
         ] {
             let body = json!({"agentName": "a", "dockerImage": image});

@@ -216,7 +216,7 @@ fn without_an_ssh_key_a_host_is_registered_without_a_pin() {
             (&data["hostKeyFingerprint"], &data["warning"]),
             (
                 &Value::Null,
-                &json!("No SSH key is set up: its key will be pinned at the first connection")
+                &json!("No SSH key is set up. Its key will be pinned at the first connection")
             )
         );
         // The cause is ours, so the host's status is unknown.

@@ -40,7 +40,7 @@ fn an_unreachable_host_is_registered_with_a_warning() {
                 "sshUser": "root",
                 "status": "unknown",
                 "updatedAt": "2026-03-01T00:00:00.000Z",
-                "warning": "The host cannot be reached: its key will be pinned at the first connection"
+                "warning": "The host cannot be reached. Its key will be pinned at the first connection"
               },
               "success": true
             }
@@ -62,7 +62,7 @@ fn an_unreachable_host_is_registered_with_a_warning() {
         );
         let warning = data["warning"].as_str().expect("a warning");
         assert!(
-            warning.ends_with("its key will be compared at the first connection"),
+            warning.ends_with("Its key will be compared at the first connection"),
             "{warning}"
         );
         let stored = host_rows(&world).await;
@@ -75,7 +75,7 @@ fn an_unreachable_host_is_registered_with_a_warning() {
             json!({"action": "node.register", "subject": "n1", "result": "registered", "details": {
                 "hostname": "127.0.0.1", "sshPort": 9, "sshUser": "root", "capacity": 8,
                 "hostKeyFingerprint": null,
-                "warning": "The host cannot be reached: its key will be pinned at the first connection",
+                "warning": "The host cannot be reached. Its key will be pinned at the first connection",
             }})
         );
     });
@@ -99,7 +99,7 @@ fn f25_a_silent_host_is_registered_within_the_time_limit() {
         assert_eq!(
             registered.json()["data"]["warning"],
             json!(
-                "The host did not answer in time: its key will be pinned at the first connection"
+                "The host did not answer in time. Its key will be pinned at the first connection"
             )
         );
     });

@@ -60,8 +60,8 @@ fn a_host_with_a_container_cannot_be_removed() {
         ] {
             let agent = agent_with(&world, organization, status, columns).await;
             let refused = remove(&world, &key, "n1").await;
-            let sentence = "Cannot remove node 'n1': 1 active container(s) still running. \
-                Stop or migrate them first.";
+            let sentence = "Cannot remove node 'n1': 1 agent(s) run there or may have a container there. \
+                They must be suspended or deleted first.";
             assert_eq!(
                 status_and_error(&refused),
                 (409, sentence.to_owned()),
@@ -79,7 +79,7 @@ fn a_host_with_a_container_cannot_be_removed() {
         )
         .await;
         let (_, error) = status_and_error(&remove(&world, &key, "n1").await);
-        assert!(error.contains(": 2 active container(s)"), "{error}");
+        assert!(error.contains(": 2 agent(s)"), "{error}");
         assert_eq!(host_rows(&world).await.len(), 1);
         assert_eq!(audit_entries(&world).await, Vec::<Value>::new());
     });
@@ -97,7 +97,8 @@ fn a_host_with_the_only_copy_of_a_state_cannot_be_removed() {
         agent_with(&world, organization, "error", unsaved).await;
         let refused = remove(&world, &key, "n1").await;
         let sentence = "Cannot remove node 'n1': it holds the only copy of the state of 2 stopped \
-            agent(s). Start, restore or delete them first.";
+            agent(s). Their owners must start and suspend them again, which saves the state, restore a backup, \
+            or delete them first.";
         assert_eq!(status_and_error(&refused), (409, sentence.to_owned()));
         world
             .execute("UPDATE milady_sandboxes SET unsaved_since = NULL")

@@ -266,11 +266,12 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
         if !can_run(&Registry::availability()) {
             return;
         }
-        let Some(lab) = lab(1).await else {
+        let Some(mut lab) = lab(1).await else {
             return;
         };
-        let engine = &lab.hosts[0].engine;
         let registry = Registry::start().await.expect("a registry");
+        lab.allow_images(&registry.name());
+        let engine = &lab.hosts[0].engine;
         let image = registry
             .push(engine, image::SAMPLE, "team/agent")
             .await
@@ -331,11 +332,13 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
 #[test]
 fn a_silent_registry_times_out_before_the_gateway() {
     run(async {
-        let Some(lab) = lab(1).await else {
+        let Some(mut lab) = lab(1).await else {
             return;
         };
         let silent = SilentPort::start().expect("a port");
-        let image = format!("127.0.0.1:{}/agent:1", silent.port());
+        let registry = format!("127.0.0.1:{}", silent.port());
+        lab.allow_images(&registry);
+        let image = format!("{registry}/agent:1");
         let agent = lab.agent(json!({"dockerImage": image})).await;
         lab.world
             .set_columns(

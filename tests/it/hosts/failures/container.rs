@@ -25,10 +25,11 @@ async fn update_agent(lab: &Lab, agent: Uuid, statement: &'static str) {
 #[test]
 fn a_missing_image_is_retried_and_a_forbidden_one_is_not() {
     run(async {
-        let Some(lab) = Lab::new(1).await else {
+        let Some(mut lab) = Lab::new(1).await else {
             return;
         };
         let name = "127.0.0.1:9/x:1";
+        lab.allow_images("127.0.0.1:9/");
         let agent = lab.agent(json!({"dockerImage": name})).await;
         let job = request_start(&lab, agent).await;
         assert_eq!(run_job(&lab, &worker(&lab), job).await, "again");

@@ -10,7 +10,7 @@ import { possible } from '../../data/shown';
 import { Button, ButtonLink } from '../../ui/button';
 import { Menu } from '../../ui/menu';
 import { Page } from '../../ui/page';
-import { Failure, Note, Skeleton } from '../../ui/states';
+import { Failure, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { Tabs } from '../../ui/tabs';
 import type { PageProps } from '..';
 import { AgentRefusal, AgentStatus } from '../agents/columns';
@@ -48,7 +48,7 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
   if (!view && query.data && !query.isFetching)
     return (
       <Page title={title}>
-        <Note title={`${title} is deleted`} actions={<ButtonLink href="/agents">To the agents</ButtonLink>}>
+        <Note title={`${title} is deleted`} actions={<ButtonLink href="/agents">Go to agents</ButtonLink>}>
           <p>It was deleted here, in another tab or by somebody else.</p>
         </Note>
       </Page>
@@ -68,7 +68,9 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
   return (
     <Page title={title} sentence={<AgentStatus agent={view} />} query={query} actions={<Actions view={view} />}>
       {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} />}
-      <Summary agent={agent} />
+      <StaleFrame query={query}>
+        <Summary agent={agent} />
+      </StaleFrame>
       <Tabs
         label={`About ${title}`}
         tabs={TABS.map((one) => ({ id: one.id, label: one.label, href: `/agents/${id}/${one.id}` }))}

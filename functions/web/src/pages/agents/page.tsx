@@ -11,7 +11,7 @@ import { useUrlState } from '../../data/url';
 import { Button, ButtonLink, IconButton } from '../../ui/button';
 import { Chips, TextInput } from '../../ui/field';
 import { Page } from '../../ui/page';
-import { Aged, Failure, Note, Skeleton } from '../../ui/states';
+import { Failure, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { DataTable } from '../../ui/table';
 import { setDensity, useDensity } from '../../ui/theme';
 import { AgentDetail, makeColumns } from './columns';
@@ -51,9 +51,9 @@ export default function Agents() {
         agents.length === 0 ? (
           <Nothing price={config?.prices.running ?? null} />
         ) : (
-          <Aged query={query}>
+          <StaleFrame query={query}>
             <List agents={agents} idlePrice={config?.prices.idle ?? null} defaultImage={config?.defaultImage ?? null} />
-          </Aged>
+          </StaleFrame>
         )
       ) : query.error ? (
         <Failure error={query.error} retry={query.refetch} />

@@ -155,12 +155,12 @@ export function grouped(incidents: readonly Incident[]): readonly Group[] {
 
 const PLURALS: Readonly<Record<string, string>> = {
   container_failed: 'agents have failed',
-  container_unknown: 'agents are not known of',
+  container_unknown: 'agents are in an unknown state',
   container_missing: 'agents are missing',
   container_degraded: 'agents are degraded',
   container_stale: 'agents are silent',
-  ghost_running: 'containers that nobody claims run',
-  ghost_not_running: 'containers that nobody claims are left over',
+  ghost_running: 'unclaimed containers are running',
+  ghost_not_running: 'unclaimed containers are left over',
   second_container: 'agents have a second container',
 };
 

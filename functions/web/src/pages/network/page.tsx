@@ -123,7 +123,7 @@ export default function NetworkPage() {
       ) : (
         <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={6} height="2rem" />}>
           {({ vpnNodes, user, summary }) => (
-            <Block title={`Nodes of ${user}: ${vpnNodes.length}`} query={query}>
+            <Block title={`Nodes of ${user}: ${vpnNodes.length}`}>
               <Filters label="Narrow the nodes">
                 <Chips
                   label="Show"

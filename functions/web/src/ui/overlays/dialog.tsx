@@ -20,7 +20,7 @@ export default function DialogImpl({ open, onClose, title, children, footer, wid
       <Kind.Root open={open} onOpenChange={(next: boolean) => (next ? undefined : onClose())}>
         <Kind.Portal>
           <Kind.Backdrop className={css.veil} />
-          <Kind.Viewport className={css.room}>
+          <Kind.Viewport className={css.viewport}>
             <Kind.Popup ref={popup} className={css.dialog} data-wide={wide || undefined} initialFocus={initial}>
               {plain ? (
                 <Kind.Title className="unseen">{title}</Kind.Title>

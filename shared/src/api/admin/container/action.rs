@@ -18,8 +18,9 @@ use crate::app::container::action::{ActionDeps, ActionRequest, ActionResult, con
 use crate::app::error::RequestError;
 use crate::app::idempotency::IdempotencyKey;
 use crate::db::Database;
-use crate::domain::container::{Images, ResourceLimits};
+use crate::domain::container::ResourceLimits;
 use crate::domain::fleet::{ContainerAction, ContainerDetail, DockerHealth};
+use crate::domain::image::Images;
 use crate::domain::timestamp::Timestamp;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;

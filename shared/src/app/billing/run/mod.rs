@@ -19,14 +19,14 @@ use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
 use crate::domain::pricing::Prices;
 
-/// A batch is cut at about this many agents, or at [`MAX_CHARGES`] slices; one organization is never split. Larger
-/// batches hold their locks longer without becoming cheaper per agent.
+/// A batch is cut at this many spans and agents under dunning together, or at [`MAX_CHARGES`] slices; one organization
+/// is never split. Larger batches hold their locks longer without becoming cheaper per agent.
 const MAX_BATCH_WEIGHT: usize = 2_000;
 /// A part charges about this many slices of one organization, and a batch has about this many; an hour of one
 /// organization is never split. More would need more memory and hold locks longer.
 pub const MAX_CHARGES: usize = 20_000;
-/// Up to this many agents, one connection is faster than distributing them.
-const SINGLE_BATCH_WEIGHT: usize = 500;
+/// Up to this weight, one connection is faster than distributing the organizations.
+const SINGLE_BATCH_WEIGHT: usize = 1_000;
 /// A run waits for an hour that begins within this time: the scheduler may be early, and clocks differ.
 const MAX_EARLY: TimeDelta = TimeDelta::seconds(60);
 /// How many organizations are repaired in one transaction.
@@ -36,7 +36,7 @@ const FIRST_PRICES: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 #[derive(Clone, Debug)]
 pub struct RunRequest {
-    /// The hour up to which time is charged; `None` for the current one.
+    /// Metered time is charged up to this hour; `None` for the current one.
     pub period_end: Option<DateTime<Utc>>,
     /// Who asked for the run, for its record.
     pub source: &'static str,
@@ -44,7 +44,7 @@ pub struct RunRequest {
     pub deadline: Option<Instant>,
     /// The number of batches in progress at the same time.
     pub concurrency: usize,
-    /// A part is full at this many charges of one organization: [`MAX_CHARGES`].
+    /// A part charges about this many slices of one organization: [`MAX_CHARGES`].
     pub max_charges: usize,
 }
 
@@ -73,13 +73,14 @@ pub enum RunError {
     )]
     AdoptionRequired,
     /// Committed parts stay; the next run charges the rest.
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     /// The invocation's time ran out, or organizations could not be decided. Committed parts stay.
     #[error("not all organizations were charged ({} failed); the next run charges the rest", .0.tally.errors)]
     Incomplete(Box<RunReport>),
-    /// All that was known was charged. Until these are restored, changes of agents may be metered late, or charged twice.
-    #[error("objects of ours in shared tables are missing or changed: {}", .0.join(", "))]
+    /// All that was known was charged. Until the objects are restored, changes of agents may be metered late, or
+    /// charged twice.
+    #[error("objects that we made in shared tables are missing or changed: {}", .0.join(", "))]
     SchemaChanged(Vec<String>),
 }
 
@@ -90,13 +91,18 @@ pub async fn billing_run(
     prices: &Prices,
     request: &RunRequest,
 ) -> Result<RunReport, RunError> {
-    let start = wait_for_hour(pool, request.period_end).await?;
-    let input = run_input(pool, request, &start).await?;
+    // The two slow reads at the same time.
+    let (begun, mismatched) = tokio::join!(begin(pool, request), mismatched_organizations(pool));
+    let (mut input, mismatched) = (begun?, mismatched?);
+    if !mismatched.is_empty() {
+        input.repaired_spans = repair_spans(pool, &mismatched).await?;
+        let billed_until = input.period_end.instant();
+        let mut conn = pool.statements();
+        input.due = db::billing::accounts::organizations_due(&mut conn, billed_until).await?;
+    }
     // Not `try_join`: a check that fails must not end the charges half-way.
-    let (changed, report) = tokio::join!(
-        changed_objects(pool),
-        charge(pool, prices, request, start.period_end, input)
-    );
+    let (changed, report) =
+        tokio::join!(changed_objects(pool), charge(pool, prices, request, input));
     let (report, changed) = (report?, changed?);
     if !report.complete {
         Err(RunError::Incomplete(Box::new(report)))
@@ -115,7 +121,7 @@ async fn changed_objects(pool: &Database) -> Result<Vec<String>, RunError> {
         let objects = changed.join(", ");
         error!(
             objects,
-            "objects of ours in shared tables are missing or changed: {objects}"
+            "objects that we made in shared tables are missing or changed: {objects}"
         );
     }
     Ok(changed)
@@ -123,6 +129,8 @@ async fn changed_objects(pool: &Database) -> Result<Vec<String>, RunError> {
 
 /// What a run begins with.
 struct RunInput {
+    /// The hour to charge up to.
+    period_end: Hour,
     /// The run's record.
     run: i64,
     due: Vec<DueOrganization>,
@@ -130,38 +138,23 @@ struct RunInput {
     repaired_spans: usize,
 }
 
-async fn run_input(
-    pool: &Database,
-    request: &RunRequest,
-    start: &RunStart,
-) -> Result<RunInput, RunError> {
+/// One connection reads all of it: more of them would cost more than they save, because each one plans anew.
+async fn begin(pool: &Database, request: &RunRequest) -> Result<RunInput, RunError> {
+    let start = wait_for_hour(pool, request.period_end).await?;
     let billed_until = start.period_end.instant();
-    let run = async {
-        let mut conn = pool.statements();
+    let mut conn = pool.statements();
+    let due = db::billing::accounts::organizations_due(&mut conn, billed_until).await?;
+    let price_changes =
+        db::billing::metering::price_changes(&mut conn, FIRST_PRICES, billed_until).await?;
+    let run =
         db::billing::runs::run_start(&mut conn, billed_until, request.source, start.started_at)
-            .await
-    };
-    let mismatched = async {
-        let mut conn = pool.statements();
-        db::billing::metering::mismatches_of_any_organization(&mut conn).await
-    };
-    let price_changes = async {
-        let mut conn = pool.statements();
-        db::billing::metering::price_changes(&mut conn, FIRST_PRICES, billed_until).await
-    };
-    let due = organizations_due(pool, billed_until);
-    let (run, mismatched, price_changes, mut due) =
-        tokio::try_join!(run, mismatched, price_changes, due)?;
-    let mut repaired_spans = 0;
-    if !mismatched.is_empty() {
-        repaired_spans = repair_spans(pool, &mismatched).await?;
-        due = organizations_due(pool, billed_until).await?;
-    }
+            .await?;
     Ok(RunInput {
+        period_end: start.period_end,
         run,
         due,
         price_changes,
-        repaired_spans,
+        repaired_spans: 0,
     })
 }
 
@@ -169,9 +162,9 @@ async fn charge(
     pool: &Database,
     prices: &Prices,
     request: &RunRequest,
-    period_end: Hour,
     input: RunInput,
 ) -> Result<RunReport, RunError> {
+    let period_end = input.period_end;
     let billed_until = period_end.instant();
     let mut conn = pool.statements();
     let mut tally = Tally {
@@ -273,12 +266,9 @@ async fn wait_for_hour(
     }
 }
 
-async fn organizations_due(
-    pool: &Database,
-    billed_until: DateTime<Utc>,
-) -> sqlx::Result<Vec<DueOrganization>> {
+async fn mismatched_organizations(pool: &Database) -> sqlx::Result<Vec<OrganizationId>> {
     let mut conn = pool.statements();
-    db::billing::accounts::organizations_due(&mut conn, billed_until).await
+    db::billing::metering::mismatches_of_any_organization(&mut conn).await
 }
 
 /// Corrects what the metering triggers missed, under the locks that a part takes. Returns the number of spans.
@@ -349,7 +339,8 @@ mod tests {
         assert_eq!(sizes(&[], 4), [0; 0]);
         assert_eq!(sizes(&[5; 3], 4), [3]);
         assert_eq!(sizes(&[1_500, 500, 1, 5_000, 10], 1), [1, 2, 1, 1]);
-        assert_eq!(sizes(&[10; 100], 3), [33, 33, 33, 1]);
+        assert_eq!(sizes(&[10; 100], 3), [100]);
+        assert_eq!(sizes(&[10; 200], 3), [66, 66, 66, 2]);
         assert_eq!(sizes(&[10; 1_000], 4), [125; 8]);
         assert_eq!(sizes(&[10; 1_000], 1), [200; 5]);
         assert_eq!(sizes(&vec![10; 100_000], 4).iter().max(), Some(&200));

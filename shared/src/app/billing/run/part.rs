@@ -1,9 +1,9 @@
-//! One part of a billing run: a transaction over some organizations. Owns: the order of its statements, which is the
-//! lock order of the whole project (organizations by id, then their agents, accounts and spans by id), and what happens
-//! when it fails.
+//! One part of a billing run: a transaction over some organizations. Owns: the order of its SQL statements, which is
+//! the lock order of the whole project (organizations by id, then their agents, accounts and spans by id), and what
+//! happens when it fails.
 //!
-//! Organizations that pay are charged under the locks of their accounts alone: metering locks the account before it ends
-//! a span. Those whose agents may be warned or suspended are left to a part that locks the agents first, because writers
+//! Organizations that pay are charged without the locks of their agents: metering locks the account before it ends a
+//! span. Those whose agents may be warned or suspended are left to a part that locks the agents first, because writers
 //! lock an agent before the account.
 
 use std::collections::{HashMap, HashSet};
@@ -29,10 +29,10 @@ use crate::domain::pricing::Prices;
 
 /// No new part begins with less time than this before the deadline.
 const PART_TIME: Duration = Duration::from_secs(10);
-/// How many times a transaction is attempted in total if it keeps losing conflicts.
+/// How many times a transaction is attempted in total if it keeps conflicting with others.
 const MAX_ATTEMPTS: usize = 4;
-/// Spans are cut at a price change again by the run after the one that did it first: a writer may have opened one
-/// meanwhile at the old price.
+/// How long after a price change runs still cut spans at it: a writer may have opened a span at the old price while the
+/// first run cut them.
 const PRICE_CHANGE_OVERLAP: TimeDelta = TimeDelta::hours(1);
 
 /// What all parts of a run share.
@@ -78,7 +78,7 @@ enum Locks {
 /// What a part did, and what it left.
 struct PartOutcome {
     tally: PartTally,
-    /// Organizations of which the part was full.
+    /// Organizations that owe more slices than the part could charge.
     unfinished: Vec<OrganizationId>,
     /// Organizations whose agents must be locked first.
     deferred: Vec<OrganizationId>,
@@ -106,7 +106,7 @@ impl Context<'_> {
                 warn!(
                     organizations = batch.len(),
                     error = class,
-                    "billing batch failed; its organizations are billed one by one"
+                    "billing part failed; the organizations of its batch are billed one by one"
                 );
             }
         }
@@ -131,7 +131,7 @@ impl Context<'_> {
         })
     }
 
-    /// Adds what was committed to `total`, also if a later part fails. Returns whether time sufficed.
+    /// Adds to `total` what was committed, even if a later part fails. Returns whether there was enough time.
     async fn decide_in_parts(
         &self,
         batch: &[OrganizationId],
@@ -146,10 +146,10 @@ impl Context<'_> {
                     return Ok(false);
                 }
                 let outcome = self.try_part(&remaining, locks).await?;
-                let known = billed.len();
+                let billed_before = billed.len();
                 billed.extend(outcome.tally.billed);
-                total.add(&outcome.tally.tally);
-                total.agents_billed += billed.len() - known;
+                total.add(&outcome.tally.figures);
+                total.agents_billed += billed.len() - billed_before;
                 remaining = outcome.unfinished;
                 deferred.extend(outcome.deferred);
             }
@@ -157,7 +157,7 @@ impl Context<'_> {
         Ok(true)
     }
 
-    /// Repeats the transaction while it loses conflicts.
+    /// Repeats the transaction while it conflicts with others.
     async fn try_part(
         &self,
         batch: &[OrganizationId],
@@ -170,7 +170,7 @@ impl Context<'_> {
                     organizations = batch.len(),
                     attempt,
                     error = error.class(),
-                    "billing batch lost a conflict and is repeated"
+                    "billing part conflicted with another transaction and is repeated"
                 ),
                 result => return result,
             }
@@ -204,10 +204,10 @@ impl Context<'_> {
         let mut tally = write.tally;
         for organization_id in input.invalid {
             tally
-                .tally
+                .figures
                 .fail(organization_id, "invalid balance".to_owned());
         }
-        tally.tally.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
+        tally.figures.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
         tx.commit().await?;
         Ok(PartOutcome {
             tally,
@@ -274,7 +274,7 @@ impl Context<'_> {
         }
 
         let low_on_credit = organizations.values().filter(|organization| {
-            !organization.stays_above_warning_mark(self.period_end, self.prices)
+            !organization.stays_above_low_credit(self.period_end, self.prices)
         });
         needing_agents.extend(low_on_credit.map(|organization| organization.id));
         if locks == Locks::Accounts {
@@ -295,8 +295,8 @@ impl Context<'_> {
         })
     }
 
-    /// The locked organizations that no run has decided up to this hour. An invalid balance is planned as 0, so that
-    /// dunning takes its course (F56).
+    /// The locked organizations that no run has decided up to this hour. An invalid balance counts as 0, so that dunning
+    /// takes its course (F56).
     fn undecided(
         &self,
         locked: &[LockedOrganization],
@@ -333,7 +333,8 @@ impl Context<'_> {
         organizations
     }
 
-    /// Lets new list prices begin where they are valid, for organizations that were decided before.
+    /// Cuts spans at price changes after which their organizations have not been decided, so that each piece is
+    /// charged at its own price.
     async fn cut_at_price_changes(
         &self,
         conn: &mut Connection,

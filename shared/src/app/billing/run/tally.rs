@@ -20,7 +20,7 @@ pub struct Tally {
     pub agents_processed: usize,
     /// Agents charged.
     pub agents_billed: usize,
-    /// Charges.
+    /// Slices charged.
     pub slices: usize,
     /// Agents that got a shutdown date.
     pub warned: usize,
@@ -30,7 +30,7 @@ pub struct Tally {
     pub unwarned: usize,
     /// Organizations that could not be decided, or whose row holds no valid balance.
     pub errors: usize,
-    /// The first of them.
+    /// The first hundred of the organizations counted in `errors`.
     pub failures: Vec<Failure>,
     /// Spans that the metering triggers had missed.
     pub repaired_spans: usize,
@@ -56,7 +56,8 @@ pub struct Failure {
 /// The figures of one part. Its agents may be charged again in the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartTally {
-    pub tally: Tally,
+    pub figures: Tally,
+    /// The agents charged.
     pub billed: HashSet<AgentId>,
 }
 

@@ -25,7 +25,7 @@ use crate::domain::money::Money;
 pub(super) enum PartError {
     #[error("another transaction moved the billing mark of a span after it was read")]
     SpanMoved,
-    #[error("the database did not answer ({})", db::error_class(.0))]
+    #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
 }
 
@@ -65,11 +65,11 @@ struct EntryCharges {
     charges: Vec<(SpanId, Charge)>,
 }
 
-/// Everything that a part writes, gathered into a fixed number of statements.
+/// Everything that a part writes, gathered so that a fixed number of SQL statements writes it.
 #[derive(Default)]
 pub(super) struct PartWrite {
     pub(super) tally: PartTally,
-    debit_ids: Vec<OrganizationId>,
+    debited_organizations: Vec<OrganizationId>,
     debit_amounts: Vec<Decimal>,
     entries: Vec<NewEntry>,
     charges: Vec<EntryCharges>,
@@ -90,9 +90,9 @@ impl PartWrite {
     ) {
         self.count(organization, &decision);
         self.push_entries(organization, &decision);
-        let debit = decision.debt_payment + decision.charged;
+        let debit = decision.carried_debt_payment + decision.charged;
         if debit.is_positive() {
-            self.debit_ids.push(organization.id);
+            self.debited_organizations.push(organization.id);
             self.debit_amounts.push(debit.to_decimal());
         }
         let accounts = &mut self.accounts;
@@ -102,10 +102,10 @@ impl PartWrite {
             .carried_debt
             .push(decision.carried_debt.to_decimal());
         accounts.is_decided.push(decision.consequences.is_some());
-        let low_since = decision.consequences.as_ref();
+        let consequences = decision.consequences.as_ref();
         accounts
             .low_since
-            .push(low_since.and_then(|consequences| consequences.low_since));
+            .push(consequences.and_then(|consequences| consequences.low_since));
         accounts
             .opening_balances
             .push(organization.balance.to_decimal());
@@ -116,7 +116,7 @@ impl PartWrite {
                 end: write_off.end,
             });
         }
-        self.spans.extend(decision.spans);
+        self.spans.extend(decision.span_progress);
         if let Some(consequences) = decision.consequences {
             self.push_stops(organization.id, &consequences.updates);
             self.push_notices(organization.id, &consequences, terms);
@@ -126,16 +126,16 @@ impl PartWrite {
 
     fn push_entries(&mut self, organization: &Organization, decision: &Decision) {
         let mut balance = organization.balance;
-        if decision.debt_payment.is_positive() {
+        if decision.carried_debt_payment.is_positive() {
             self.entries.push(NewEntry {
                 organization_id: organization.id,
                 entry_type: EntryType::DebtPayment,
-                amount: -decision.debt_payment,
+                amount: -decision.carried_debt_payment,
                 balance_before: balance,
                 period: None,
                 detail: Some(json!({"left": decision.carried_debt})),
             });
-            balance -= decision.debt_payment;
+            balance -= decision.carried_debt_payment;
         }
         if let Some(period) = period(organization, &decision.charges) {
             let span = |charge: &Charge| (organization.spans[charge.span_index].id, *charge);
@@ -217,7 +217,7 @@ impl PartWrite {
         self.tally
             .billed
             .extend(decision.charges.iter().map(agent_of));
-        let tally = &mut self.tally.tally;
+        let tally = &mut self.tally.figures;
         tally.slices += decision.charges.len();
         tally.revenue += decision.charged;
         tally.written_off += decision
@@ -263,10 +263,10 @@ impl PartWrite {
             let entries = db::billing::ledger::entries_append(conn, &self.entries, now).await?;
             self.append_charges(conn, &entries).await?;
         }
-        if !self.debit_ids.is_empty() {
+        if !self.debited_organizations.is_empty() {
             db::identity::organizations::organizations_debit(
                 conn,
-                &self.debit_ids,
+                &self.debited_organizations,
                 &self.debit_amounts,
             )
             .await?;
@@ -282,7 +282,7 @@ impl PartWrite {
         if !self.stops.is_empty() {
             let agents: Vec<AgentId> = self.stops.iter().map(|stop| stop.agent_id).collect();
             db::jobs::queue::starts_supersede_of_any_organization(conn, &agents, now).await?;
-            db::jobs::queue::suspensions_enqueue(conn, &self.stops, now).await?;
+            db::jobs::queue::stops_enqueue(conn, &self.stops, now).await?;
         }
         if !self.events.keys.is_empty() {
             db::requests::outbox::outbox_append(conn, &self.events, now).await?;
@@ -307,7 +307,7 @@ impl PartWrite {
         db::billing::ledger::charges_append(conn, &charges).await
     }
 
-    /// All of them or none.
+    /// An error if another transaction has moved one of them; the caller rolls back.
     async fn change_spans(&self, conn: &mut Connection) -> Result<(), PartError> {
         let mut changed = 0;
         if !self.spans.is_empty() {

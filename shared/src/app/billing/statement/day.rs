@@ -27,7 +27,7 @@ pub(super) struct Stated {
 /// What the ledger says of an organization's day.
 pub(super) struct OrganizationDay<'a> {
     pub entries: &'a DayEntries,
-    /// `None` if the organization is deleted.
+    /// `None` if the organization is deleted, or if its row holds no valid balance.
     pub balance: Option<Money>,
 }
 
@@ -107,19 +107,19 @@ impl DayStatement {
         ledger.closings.push(closing);
     }
 
-    /// Adds what a span was charged, in the order of its time. The older application has no rows of organizations that
-    /// do not exist.
+    /// Adds what a span was charged. Must be called in the order of time: the last call names the debit. The older
+    /// application has no rows of organizations that do not exist.
     pub(super) fn push_usage(&mut self, usage: SpanUsage, organization_exists: bool) {
         let kind = usage.kind.as_str();
-        let day = self.usage.entry(UsageKey {
+        let usage_of_day = self.usage.entry(UsageKey {
             organization_id: usage.organization_id,
             day: usage.day,
             agent_id: usage.agent_id,
             kind,
         });
-        let day = day.or_default();
-        day.seconds += usage.seconds;
-        day.amount += usage.amount;
+        let usage_of_day = usage_of_day.or_default();
+        usage_of_day.seconds += usage.seconds;
+        usage_of_day.amount += usage.amount;
         let total = self.agents.entry(usage.agent_id).or_insert(Total {
             amount: Decimal::ZERO,
             through: usage.through,
@@ -151,13 +151,13 @@ impl DayStatement {
             ..Stated::default()
         };
         for (key, usage) in self.usage {
-            let days = &mut stated.usage;
-            days.organization_ids.push(key.organization_id);
-            days.days.push(key.day);
-            days.agent_ids.push(key.agent_id);
-            days.kinds.push(key.kind);
-            days.seconds.push(usage.seconds);
-            days.amounts.push(usage.amount);
+            let rows = &mut stated.usage;
+            rows.organization_ids.push(key.organization_id);
+            rows.days.push(key.day);
+            rows.agent_ids.push(key.agent_id);
+            rows.kinds.push(key.kind);
+            rows.seconds.push(usage.seconds);
+            rows.amounts.push(usage.amount);
         }
         for (id, total) in self.agents {
             stated.agents.ids.push(id);
@@ -175,7 +175,7 @@ impl DayStatement {
     }
 }
 
-/// Adds a row as the older biller wrote them.
+/// Adds a row of the form that the older biller wrote.
 fn push_debit(debits: &mut DailyDebits, key: DebitKey, debit: Debit, day: NaiveDate) {
     let (label, billing_type) = if key.kind == SpanKind::Idle.as_str() {
         ("Milady agent storage (idle)", "milady_idle")
@@ -199,8 +199,8 @@ fn push_debit(debits: &mut DailyDebits, key: DebitKey, debit: Debit, day: NaiveD
     }));
 }
 
-/// Identifies a day's debit: a version 8 UUID, the digest of what it is for. The 12 bits after the version are all set,
-/// which the identifier of an entry never has.
+/// Identifies a day's debit: a version 8 UUID, the digest of what it is for. The 12 bits after the version are all set;
+/// in the identifier of an entry they never are.
 fn debit_id(key: DebitKey, day: NaiveDate) -> TransactionId {
     let DebitKey {
         organization_id,
@@ -222,7 +222,7 @@ mod tests {
     use crate::domain::ids::ledger_position;
 
     #[test]
-    fn a_debit_has_an_identifier_of_its_own_that_is_no_entrys() {
+    fn the_identifier_of_a_debit_is_unique_and_never_that_of_an_entry() {
         let key = |agent: u128, kind| DebitKey {
             organization_id: OrganizationId::new(Uuid::from_u128(1)),
             agent_id: AgentId::new(Uuid::from_u128(agent)),

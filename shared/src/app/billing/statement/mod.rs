@@ -14,9 +14,9 @@ use crate::db::billing::days::DueStatement;
 use crate::db::{self, Database, DatabaseFailure};
 use crate::domain::ids::OrganizationId;
 
-/// A page is cut at about this many agents; one organization is never split.
+/// A page is cut at this many spans that are not settled; one organization is never split.
 const MAX_PAGE_WEIGHT: usize = 2_000;
-/// How many times a page is attempted in total if it keeps losing conflicts.
+/// How many times a page is attempted in total if it keeps conflicting with others.
 const MAX_ATTEMPTS: usize = 4;
 /// No new page begins with less time than this before the deadline.
 const PAGE_TIME: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ pub async fn state_days(
     Ok(report)
 }
 
-/// Repeats the page's transaction while it loses conflicts.
+/// Repeats the page's transaction while it conflicts with others.
 async fn state_page(
     pool: &Database,
     organization_ids: &[OrganizationId],
@@ -87,7 +87,8 @@ async fn state_page(
                 let error = db::error_class(&error);
                 warn!(
                     attempt,
-                    error, "a page of the statement of {day} lost a conflict and is repeated"
+                    error,
+                    "a page of the statement of {day} conflicted with another transaction and is repeated"
                 );
             }
             result => return result,
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_whole_organizations_of_about_two_thousand_agents() {
+    fn pages_hold_whole_organizations_of_at_most_two_thousand_spans_unless_one_has_more() {
         assert_eq!(sizes(&[]), [0; 0]);
         assert_eq!(sizes(&[0; 2_001]), [2_000, 1]);
         assert_eq!(sizes(&[1_500, 500, 1, 5_000, 10]), [2, 1, 1, 1]);

@@ -1,5 +1,5 @@
-//! One page of a day's statement: a transaction over some organizations. Owns: the order of its statements, which is the
-//! lock order of the whole project: organizations, their agents, then the rest.
+//! One page of a day's statement: a transaction over some organizations. Owns: the order of its SQL statements. They
+//! follow the lock order that `run::part` owns: organizations, their agents, then the rest.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::db::billing::stated;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
 
-/// States a day for these organizations, unless it is stated. Returns for how many it was.
+/// States a day for those of these organizations for which it is not stated yet. Returns how many these were.
 pub(super) async fn transaction(
     pool: &Database,
     organization_ids: &[OrganizationId],
@@ -50,17 +50,17 @@ pub(super) async fn transaction(
     }
     let usage =
         days::usage_of_entries_of_any_organization(conn, &entries, used_from, used_until).await?;
-    for usage in usage {
-        let exists = balances.contains_key(&usage.organization_id);
-        statement.push_usage(usage, exists);
+    for span_usage in usage {
+        let exists = balances.contains_key(&span_usage.organization_id);
+        statement.push_usage(span_usage, exists);
     }
-    let stated = statement.finish();
-    days::usage_days_add(conn, &stated.usage).await?;
-    days::ledger_days_insert(conn, day, &stated.ledger).await?;
-    stated::agents_add_charged_of_any_organization(conn, &stated.agents).await?;
-    stated::spans_state_of_any_organization(conn, &stated.spans).await?;
+    let rows = statement.finish();
+    days::usage_days_add(conn, &rows.usage).await?;
+    days::ledger_days_insert(conn, day, &rows.ledger).await?;
+    stated::agents_add_charged_of_any_organization(conn, &rows.agents).await?;
+    stated::spans_state_of_any_organization(conn, &rows.spans).await?;
     stated::spans_settle(conn, &ids).await?;
-    stated::daily_debits_insert(conn, until, &stated.debits).await?;
+    stated::daily_debits_insert(conn, until, &rows.debits).await?;
     days::accounts_state(conn, &ids, day).await?;
     tx.commit().await?;
     Ok(ids.len())

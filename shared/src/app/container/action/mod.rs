@@ -70,7 +70,7 @@ async fn perform_audited(
         },
     );
     let settled_at = clock.now();
-    if let Err(error) = settle_entry(deps.pool, entry_id, &outcome, settled_at, guard).await {
+    if let Err(error) = complete_entry(deps.pool, entry_id, &outcome, settled_at, guard).await {
         // The effect cannot be undone, so the operator gets the action's own outcome.
         error!(
             %error,
@@ -100,7 +100,7 @@ async fn append_entry(
 }
 
 /// Records how the action ended, and in the same transaction the outcome that a repeated request gets.
-async fn settle_entry(
+async fn complete_entry(
     pool: &Database,
     entry_id: i64,
     outcome: &Result<ActionOutcome, RequestError>,

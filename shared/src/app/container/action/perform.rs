@@ -94,7 +94,9 @@ async fn find_container(
     let containers = engine.list_containers().await.map_err(engine_failure)?;
     let container = containers
         .into_iter()
-        .find(|container| container.name == request.container_name && container.is_labelled())
+        .find(|container| {
+            container.name == request.container_name && container.is_agent_container()
+        })
         .ok_or(RequestError::CONTAINER_NOT_FOUND)?;
     match &request.container_id {
         Some(id) if *id != container.id => {

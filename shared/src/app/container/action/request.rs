@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::agent::logs::LogPart;
 use crate::db::Database;
-use crate::domain::container::Images;
 use crate::domain::fleet::{ContainerAction, ContainerDetail};
 use crate::domain::ids::UserId;
+use crate::domain::image::Images;
 use crate::hosts::HostClient;
 use crate::secrets::{Secret, Secrets};
 

@@ -111,7 +111,7 @@ pub(super) async fn stop_and_remove(
 }
 
 /// Whether an older deployment created the container. Then it is not known whether it ever ran and what it holds.
-pub(super) fn is_legacy(container: &ContainerObservation) -> bool {
+pub(super) fn is_of_older_deployment(container: &ContainerObservation) -> bool {
     container.attempt.is_none()
 }
 
@@ -135,7 +135,7 @@ pub(super) async fn remove_previous_container(
             "the previous container of agent {} is removed", context.agent_id
         );
         remove_container(context, &host.engine, &container).await?;
-        has_unsaved_state = is_legacy(&container);
+        has_unsaved_state = is_of_older_deployment(&container);
     }
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;

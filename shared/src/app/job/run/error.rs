@@ -20,7 +20,7 @@ pub(super) enum StepError {
     /// The job's fence was raised: another worker has the job, or something else took its place.
     #[error("The worker lost the job")]
     Lost,
-    #[error("The database did not answer")]
+    #[error("The database request failed")]
     Database(#[from] sqlx::Error),
 }
 

@@ -52,7 +52,11 @@ impl LaunchSpec<'_> {
         let variables = &self.record.environment_vars;
         let mut missing = Map::new();
         for name in [JWT_SECRET, API_TOKEN] {
-            if variables.get(name).is_none() {
+            if variables
+                .get(name)
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
                 missing.insert(name.to_owned(), json!(context.random_secret()?));
             }
         }

@@ -120,7 +120,7 @@ async fn check_host(
         Err(OpenError::Database(error)) => return Err(error.into()),
     };
     Ok(match host.connection.read_facts().await {
-        Ok(facts) if facts.is_saturated() => {
+        Ok(facts) if facts.is_overloaded() => {
             info!(
                 node.id = node_id,
                 "host {node_id} is too busy for another agent"

@@ -88,14 +88,14 @@ impl StartTransaction {
     }
 
     /// Asks the credit gate again, because the credit may have been spent since the request, and marks an agent that
-    /// does not run as being started. Returns how the agent was before.
-    pub(super) async fn clear(
+    /// does not run as being started. Returns the agent's record from before.
+    pub(super) async fn pass_gate(
         mut self,
         context: &mut JobContext<'_>,
     ) -> Result<Box<RuntimeRecord>, StepError> {
         let agent = context.agent();
-        let cleared = gate::clear(&mut self.tx, context.prices, agent).await;
-        cleared.map_err(gate_error)?;
+        let clearance = gate::ask(&mut self.tx, context.prices, agent).await;
+        clearance.map_err(gate_error)?;
         if !self.is_running() {
             let change = StatusChange {
                 from: self.status,
@@ -125,8 +125,8 @@ fn gate_error(error: RequestError) -> StepError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RestoreBackup {
     Always,
-    /// Not if the agent's volume holds state that no backup holds, and the agent stays on its host.
-    UnlessNewerInVolume,
+    /// Not if the volume holds unsaved state and the agent stays on its host.
+    UnlessUnsavedState,
 }
 
 /// Launches an agent that passed the credit gate.
@@ -205,12 +205,12 @@ async fn record_addresses(
     let bridge = format!("http://{hostname}:{}", container.ports.bridge);
     let web = format!("http://{hostname}:{}", container.ports.web);
     let agent = context.agent();
-    let container = StartedContainer {
+    let urls = StartedContainer {
         bridge_url: &bridge,
         health_url: &web,
         image,
     };
-    db::agents::placement::placement_record_urls(conn, agent, container, now).await
+    db::agents::placement::placement_record_urls(conn, agent, urls, now).await
 }
 
 /// Removes what a failed start has created, as far as possible. What cannot be removed stays recorded, and the next
@@ -253,7 +253,7 @@ async fn try_roll_back(
         return Ok(());
     }
     if slot.is_new_host {
-        // This start created the volume, so it holds nothing else.
+        // This start created the volume, so it holds no state from before.
         engine.remove_volume(&name).await?;
     }
     let agent = context.agent();

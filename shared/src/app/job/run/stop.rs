@@ -23,7 +23,7 @@ pub(super) struct StoppingAgent {
 }
 
 impl StoppingAgent {
-    /// Whether a host has to be seen before the agent counts as stopped.
+    /// Whether the agent's host must be inspected before the agent counts as stopped.
     pub(super) fn may_have_container(&self) -> bool {
         match self.locked.status {
             AgentStatus::Unknown => true,
@@ -47,7 +47,7 @@ pub(super) async fn lock_agent(
         .map(|(locked, record)| StoppingAgent { locked, record }))
 }
 
-/// Connects to the agent's host. `None` if the agent has none, or has one that was given back.
+/// Connects to the agent's host. `None` if the agent has none, or if its host is no longer registered.
 pub(super) async fn open_host(
     context: &JobContext<'_>,
     record: &RuntimeRecord,

@@ -1,5 +1,5 @@
-//! Tearing down what an agent left whose row was deleted by another application, or with its user or organization.
-//! Owns: that nothing of an agent that exists is removed, and that a tombstone stays until all it names is gone.
+//! Removes what is left of an agent whose row another application deleted, alone or with its user or organization.
+//! Owns: that nothing of an agent that exists is removed, and that a tombstone stays until everything it names is gone.
 //!
 //! ```text
 //! tombstone.due -> claim (attempt + 1 = fence) -> containers, volumes, database -> the tombstone is deleted
@@ -23,12 +23,12 @@ use crate::domain::ids::AgentId;
 use crate::domain::job::JOB_STALE_AFTER;
 
 /// How long a worker keeps a tombstone to itself: longer than a function may run.
-const CLAIM: TimeDelta = TimeDelta::minutes(16);
+const CLAIM_TIMEOUT: TimeDelta = TimeDelta::minutes(16);
 /// How long to wait for the end of a start that was under way when the agent was deleted.
 const AGAIN_AFTER_START: TimeDelta = TimeDelta::minutes(1);
 
-/// Works off the tombstone of an agent, if it is due. It is lost if another worker took it or the agent exists again, and
-/// never fails for good.
+/// Processes the tombstone of an agent, if it is due. The outcome is `Lost` if another worker takes the tombstone
+/// meanwhile or the agent exists again; it is never `Failed`.
 ///
 /// # Errors
 /// The database fails. The tombstone is due again when the claim ends.
@@ -47,14 +47,14 @@ pub async fn teardown(
         &mut tx,
         agent_id,
         now,
-        now + CLAIM,
+        now + CLAIM_TIMEOUT,
         now - JOB_STALE_AFTER,
     );
     let Some(tombstone) = claim.await? else {
         return Ok(JobOutcome::NothingToDo);
     };
     if tombstone.agent_exists {
-        // An operator restored the row. It names all there is again.
+        // Somebody restored the row, so the container, the volume and the database belong to it again.
         let fence = tombstone.fence;
         db::agents::tombstones::tombstone_delete_of_any_organization(&mut tx, fence).await?;
         tx.commit().await?;
@@ -80,17 +80,17 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// What can be removed is, even if a host or the database service fails.
+    /// Removes as much as possible, even if a host or the database service fails.
     async fn remove_all(&self, tombstone: &Tombstone) -> Result<(), StepError> {
-        let mut nodes: Vec<&str> = Vec::new();
-        nodes.extend(tombstone.node_id.as_deref());
-        for node in &tombstone.former_nodes {
-            if !nodes.contains(&node.as_str()) {
-                nodes.push(node);
+        let mut host_ids: Vec<&str> = Vec::new();
+        host_ids.extend(tombstone.node_id.as_deref());
+        for host_id in &tombstone.former_nodes {
+            if !host_ids.contains(&host_id.as_str()) {
+                host_ids.push(host_id);
             }
         }
         let mut failure = None;
-        for node_id in nodes {
+        for node_id in host_ids {
             let mut cleaned = self.clean_host(node_id).await;
             if cleaned.is_ok() && tombstone.node_id.as_deref() == Some(node_id) {
                 cleaned = self.free_slot().await;
@@ -103,15 +103,15 @@ impl Worker<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Removes the agent's container and volume from a host. If the host is not registered any more, all that was on it
-    /// counts as gone.
+    /// Removes the agent's container and volume from a host. If the host is no longer registered, everything that was
+    /// on it counts as gone.
     async fn clean_host(&self, node_id: &str) -> Result<(), StepError> {
         let mut conn = self.pool.statements();
-        let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
-        let Some(node) = node else {
+        let coordinates = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
+        let Some(coordinates) = coordinates else {
             return Ok(());
         };
-        let host = Host::open(self.pool, &self.hosts.hosts, node).await?;
+        let host = Host::open(self.pool, &self.hosts.hosts, coordinates).await?;
         let agent_id = self.fence.agent_id;
         if let Some(container) = cleanup::find_own_container(&host.engine, agent_id).await? {
             self.check_fence().await?;
@@ -139,7 +139,7 @@ impl Worker<'_> {
         database::remove_own(&self.hosts.databases, self.fence.agent_id, project_id).await
     }
 
-    /// Before anything is removed.
+    /// Fails if the fence is lost. Called before anything is removed.
     async fn check_fence(&self) -> Result<(), StepError> {
         let mut conn = self.pool.statements();
         let fence = self.fence;
@@ -170,7 +170,7 @@ impl Worker<'_> {
         tx.commit().await?;
         info!(
             agent.id = %fence.agent_id, organization.id = %tombstone.organization_id,
-            attempt = fence.attempts, ?outcome, "what agent {} left was removed", fence.agent_id
+            attempt = fence.attempts, ?outcome, "tombstone of agent {} processed", fence.agent_id
         );
         Ok(outcome)
     }
@@ -179,9 +179,11 @@ impl Worker<'_> {
         let fence = self.fence;
         warn!(
             agent.id = %fence.agent_id, attempt = fence.attempts, %error, cause = error.cause(),
-            "what agent {} left could not be removed: {error}; it is attempted again", fence.agent_id
+            "could not remove what agent {} left behind: {error}; it will be tried again", fence.agent_id
         );
-        let wait = stop::RETRY.wait_after(fence.attempts).unwrap_or(CLAIM);
+        // `stop::RETRY` has no last attempt, so there always is a wait.
+        let wait = stop::RETRY.wait_after(fence.attempts);
+        let wait = wait.unwrap_or(CLAIM_TIMEOUT);
         let mut tx = self.pool.begin().await?;
         let now = db::clock::billing_clock(&mut tx).await?;
         db::agents::tombstones::tombstone_retry_of_any_organization(

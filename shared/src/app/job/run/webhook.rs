@@ -31,9 +31,9 @@ type DeliveryError = Failure<DeliveryErrorReason>;
 enum DeliveryErrorReason {
     #[error("the URL {0}")]
     Url(&'static str),
-    #[error("the host name could not be resolved")]
+    #[error("the receiver's name could not be resolved")]
     NotResolved,
-    #[error("the host name leads to an address that is not allowed")]
+    #[error("the receiver's name leads to an address that is not allowed")]
     AddressRefused,
     #[error("no HTTP client could be made")]
     NoClient,
@@ -51,7 +51,7 @@ enum DeliveryErrorReason {
 /// Calls the webhook of a job that has ended, if it has one that is due. Returns whether a call was due.
 ///
 /// # Errors
-/// If the database fails, the webhook is called again.
+/// The database fails. The webhook is then called again.
 pub async fn webhook_call(
     pool: &Database,
     address_policy: AddressPolicy,
@@ -59,7 +59,7 @@ pub async fn webhook_call(
 ) -> sqlx::Result<bool> {
     let mut conn = pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
-    // If this worker dies before it records the result, the webhook is due again after the first wait.
+    // If this worker dies before it records the result, the webhook is due again after 30 s, whatever the attempt.
     let due_again_at = now + retry_after(1);
     let due =
         db::jobs::webhooks::webhook_claim_of_any_organization(&mut conn, job_id, now, due_again_at)
@@ -86,7 +86,7 @@ pub async fn webhook_call(
         );
     }
     let mut conn = pool.statements();
-    db::jobs::webhooks::webhook_settle_of_any_organization(
+    db::jobs::webhooks::webhook_record_result_of_any_organization(
         &mut conn,
         job_id,
         due.attempt,
@@ -162,8 +162,8 @@ async fn client(
         .map_err(with_reason(DeliveryErrorReason::NoClient))
 }
 
-/// The addresses of the URL's host. All of them must be allowed: a host name that also leads to a private network is
-/// not a public one.
+/// The addresses that the URL's name leads to. All of them must be allowed: a name that also leads to a private network
+/// is not a public one.
 async fn resolve(
     url: &Url,
     address_policy: AddressPolicy,
@@ -193,7 +193,7 @@ fn signature(secret: &str, unix: i64, body: &str) -> String {
         mac.update(format!("{unix}.{body}").as_bytes());
         hex::encode(mac.finalize().into_bytes())
     });
-    // HMAC accepts keys of any length, so the error of the type never occurs.
+    // HMAC accepts keys of any length, so this error never occurs.
     format!("t={unix},v1={}", digest.unwrap_or_default())
 }
 

@@ -28,31 +28,30 @@ pub struct SpanSearch {
     pub limit: i64,
 }
 
-/// An agent's spans of which something is charged in a period, the latest first.
-#[derive(Clone, Debug)]
-pub struct AgentSpans {
-    pub spans: Vec<AgentSpan>,
-    /// The charges of the time before were dropped.
-    pub kept_since: DateTime<Utc>,
+/// The time before which charges may have been dropped.
+pub async fn charges_kept_since(conn: &mut Connection) -> sqlx::Result<DateTime<Utc>> {
+    let oldest = sqlx::query_scalar!("SELECT min(period_start) FROM cloud.usage_charges")
+        .fetch_one(conn)
+        .await?;
+    Ok(oldest.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
+/// An agent's spans of which something is charged in a period, the latest first.
 pub async fn spans_of_agent(
     conn: &mut Connection,
     agent: AgentRef,
     search: SpanSearch,
-) -> sqlx::Result<AgentSpans> {
+) -> sqlx::Result<Vec<AgentSpan>> {
     let rows = sqlx::query!(
-        r#"SELECT s.id AS "id: SpanId", s.started_at, m.mark AS "mark!", s.kind, s.hourly_rate, s.agent_name,
-            kept.since AS "kept_since!"
-        FROM (SELECT coalesce(min(period_start), 'infinity') AS since FROM cloud.usage_charges) AS kept
-        CROSS JOIN cloud.usage_spans s
+        r#"SELECT s.id AS "id: SpanId", s.started_at, m.mark AS "mark!", s.kind, s.hourly_rate, s.agent_name
+        FROM cloud.usage_spans s
         CROSS JOIN LATERAL (
             SELECT greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up THEN least(s.ended_at,
                 (SELECT charged_through FROM cloud.billing_accounts WHERE organization_id = $2)) END) AS mark
         ) AS m
         WHERE s.agent_id = $1 AND s.organization_id = $2
             AND s.started_at <= $3 AND (s.started_at, s.id) < ($3, $4)
-            AND m.mark > greatest(s.started_at, $5, kept.since)
+            AND m.mark > greatest(s.started_at, $5)
         ORDER BY s.started_at DESC, s.id DESC LIMIT $6"#,
         agent.agent_id.uuid(),
         agent.organization_id.uuid(),
@@ -63,7 +62,6 @@ pub async fn spans_of_agent(
     )
     .fetch_all(conn)
     .await?;
-    let kept_since = rows.first().map_or(search.from, |row| row.kept_since);
     let spans = rows.into_iter().filter_map(|row| {
         Some(AgentSpan {
             charged: ChargedSpan {
@@ -77,10 +75,7 @@ pub async fn spans_of_agent(
             agent_name: row.agent_name,
         })
     });
-    Ok(AgentSpans {
-        spans: spans.collect(),
-        kept_since,
-    })
+    Ok(spans.collect())
 }
 
 #[derive(Clone, Copy, Debug)]

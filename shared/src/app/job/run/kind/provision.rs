@@ -16,6 +16,6 @@ async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
     if start.is_running() {
         return start.complete(context).await;
     }
-    let record = start.clear(context).await?;
-    start::launch_agent(context, record, RestoreBackup::UnlessNewerInVolume).await
+    let record = start.pass_gate(context).await?;
+    start::launch_agent(context, record, RestoreBackup::UnlessUnsavedState).await
 }

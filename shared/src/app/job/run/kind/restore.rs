@@ -23,7 +23,7 @@ pub(super) const RESTORE: JobDefinition = JobDefinition {
 async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
     let start = StartTransaction::begin(context).await?;
     let is_running = start.is_running();
-    let record = start.clear(context).await?;
+    let record = start.pass_gate(context).await?;
     if is_running {
         restore_running(context, &record).await
     } else {

@@ -93,7 +93,7 @@ async fn stop_container(
     let Some(container) = cleanup::find_container(context, &host.engine).await? else {
         return Ok(state);
     };
-    if may_have_unsaved_state(record) || cleanup::is_legacy(&container) {
+    if may_have_unsaved_state(record) || cleanup::is_of_older_deployment(&container) {
         state = save_state(context, host, record, &container).await?;
     }
     stop::remove_container(context, host, &container).await?;

@@ -31,7 +31,8 @@ pub struct WriteOff {
     pub span_index: usize,
     /// The span is charged up to here.
     pub start: DateTime<Utc>,
-    /// Exclusive. Not before the end of the span if nothing of it is left to charge.
+    /// Exclusive: the end of the span if all that is left of it is written off, otherwise the date up to which debt is
+    /// written off.
     pub end: DateTime<Utc>,
     pub worth: Money,
 }
@@ -66,7 +67,7 @@ pub(super) struct Charging<'a> {
     pub(super) balance: Money,
     pub(super) carried_debt: Money,
     pub(super) charges: Vec<Charge>,
-    /// Whether charging stopped because the part is full, not because of the balance.
+    /// Whether charging stopped at `max_charges`, not because of the balance.
     pub(super) is_full: bool,
 }
 
@@ -102,7 +103,7 @@ impl<'a> Charging<'a> {
             return;
         }
         let mut queue: BinaryHeap<Reverse<QueuedSlice>> = (0..self.spans().len())
-            .filter_map(|index| self.next(index))
+            .filter_map(|index| self.next_slice(index))
             .collect();
         while let Some(Reverse(QueuedSlice { order, slice })) = queue.pop() {
             let begins_hour = self
@@ -122,12 +123,12 @@ impl<'a> Charging<'a> {
                 span_index: order.span_index,
                 slice,
             });
-            queue.extend(self.next(order.span_index));
+            queue.extend(self.next_slice(order.span_index));
         }
     }
 
-    /// The next slice of a span that is not charged.
-    fn next(&self, span_index: usize) -> Option<Reverse<QueuedSlice>> {
+    /// The first slice of a span that is not charged yet.
+    fn next_slice(&self, span_index: usize) -> Option<Reverse<QueuedSlice>> {
         let span = &self.spans()[span_index];
         let slice = span.slice_at(self.marks[span_index], self.period_end)?;
         let order = ChargeOrder {
@@ -184,7 +185,8 @@ impl<'a> Charging<'a> {
             .map_or(reached, |before| before.max(reached))
     }
 
-    /// The rows of spans that change. A span that was written off is cut there, and is left out.
+    /// The rows of spans that change. Spans of which something is written off are left out: they are cut, which writes
+    /// their rows.
     pub(super) fn progress(&self, write_offs: &[WriteOff]) -> Vec<SpanProgress> {
         let charged_through = self.charged_through();
         let mut cut = write_offs
@@ -200,12 +202,12 @@ impl<'a> Charging<'a> {
             let own = span
                 .started_at
                 .max(span.billed_through.unwrap_or(span.started_at));
-            let said_by_account = if caught_up {
+            let mark_by_account = if caught_up {
                 own.max(span.end(charged_through))
             } else {
                 own
             };
-            let billed_through = if mark > said_by_account {
+            let billed_through = if mark > mark_by_account {
                 Some(mark)
             } else {
                 span.billed_through
@@ -223,7 +225,7 @@ impl<'a> Charging<'a> {
     }
 }
 
-/// Ordered by `order`, which no two have in common.
+/// Ordered by `order`, which is unique.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct QueuedSlice {
     order: ChargeOrder,
