@@ -107,10 +107,10 @@ impl Lab {
         })
     }
 
-    /// Lets agents run the images of this registry or path, and no others besides the default one.
-    pub fn allow_images(&mut self, entry: &str) {
+    /// Lets agents run the images of this registry, and no others besides the default one.
+    pub fn allow_images(&mut self, registry: &str) {
         let setting = "AGENT_IMAGE_ALLOW".to_owned();
-        self.world.settings.insert(setting, entry.to_owned());
+        self.world.settings.insert(setting, format!("{registry}/"));
     }
 
     /// A lab with an event bus, on which jobs run as soon as they are due.

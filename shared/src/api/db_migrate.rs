@@ -15,7 +15,7 @@ use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
 use crate::app::deployment::super_admins::link_super_admins;
 use crate::db;
 use crate::db::Database;
-use crate::db::identity::super_admins::unrecognized_super_admins;
+use crate::db::identity::super_admins::{UnrecognizedSuperAdmin, unrecognized_super_admins};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::random::random_bytes;
 
@@ -42,7 +42,7 @@ struct BootstrapRequest {
 pub struct Deployed {
     migrations: MigrationsJson,
     #[serde(skip_serializing_if = "Option::is_none")]
-    super_admins_linked: Option<u64>,
+    super_admins_linked: Option<Vec<SuperAdminJson>>,
     /// Active super admins whom no caller is recognized as.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unrecognized_super_admins: Vec<SuperAdminJson>,
@@ -134,7 +134,7 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
     db::billing::partitions::ensure_partitions(&deps.owner).await?;
     publish_prices(&deps.owner, &deps.prices).await?;
     let super_admins_linked = if request.link_super_admins {
-        Some(link_super_admins(&deps.owner).await?)
+        Some(json_of(link_super_admins(&deps.owner).await?))
     } else {
         None
     };
@@ -149,13 +149,9 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
     };
     let mut conn = deps.owner.statements();
     let unrecognized = unrecognized_super_admins(&mut conn).await?;
-    let unrecognized = unrecognized.into_iter().map(|admin| SuperAdminJson {
-        wallet_address: admin.wallet_address,
-        user_id: admin.user_id,
-    });
     Ok(Deployed {
         super_admins_linked,
-        unrecognized_super_admins: unrecognized.collect(),
+        unrecognized_super_admins: json_of(unrecognized),
         migrations: MigrationsJson {
             applied: migrated.applied,
             total: migrated.total,
@@ -163,6 +159,14 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
         adoption,
         bootstrap,
     })
+}
+
+fn json_of(admins: Vec<UnrecognizedSuperAdmin>) -> Vec<SuperAdminJson> {
+    let admins = admins.into_iter().map(|admin| SuperAdminJson {
+        wallet_address: admin.wallet_address,
+        user_id: admin.user_id,
+    });
+    admins.collect()
 }
 
 async fn first_organization(

@@ -125,8 +125,9 @@ macro_rules! sql {
                 WHEN coalesce(m.role, u.role) IN ('owner', 'admin') OR u.id = (
                     SELECT x.id FROM public.users x
                     LEFT JOIN cloud.member_roles r ON r.organization_id = x.organization_id AND r.user_id = x.id
-                    WHERE x.organization_id = o.id AND x.is_active
-                    ORDER BY coalesce(r.role, x.role) IN ('owner', 'admin') DESC, x.created_at, x.id LIMIT 1
+                    WHERE x.organization_id = o.id AND x.is_active AND coalesce(r.role, 'owner') = 'owner'
+                    ORDER BY coalesce(coalesce(r.role, x.role) IN ('owner', 'admin'), false) DESC,
+                        x.created_at, x.id LIMIT 1
                 ) THEN 'owner'
                 WHEN coalesce(m.role, u.role) = 'viewer' THEN 'viewer'
                 ELSE 'member'
@@ -147,8 +148,8 @@ macro_rules! sql {
     // In ON CONFLICT of an INSERT into `cloud.request_counts AS c`.
     (@text $query:ident $record:tt [$($text:tt)*] COUNT_REQUEST $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*
-            "ON CONFLICT (subject) DO UPDATE SET minute = greatest(c.minute, excluded.minute),
-                requests = CASE WHEN excluded.minute > c.minute THEN 1 ELSE c.requests + 1 END
+            "ON CONFLICT (subject) DO UPDATE SET minute = excluded.minute,
+                requests = CASE WHEN c.minute = excluded.minute THEN c.requests + 1 ELSE 1 END
             RETURNING c.requests"] $($rest)*)
     };
 

@@ -31,7 +31,7 @@ const PLATFORM_VARIABLES: [&str; 8] = [
 ];
 /// Variables by which a process is made to run code or to take another program, before the agent's own begins: of
 /// the dynamic linker, shells, Node.js, Bun, Python, Perl, Ruby and Java, from their manuals.
-const LOADER_VARIABLES: [&str; 30] = [
+const LOADER_VARIABLES: [&str; 33] = [
     "BASHOPTS",
     "BASH_ENV",
     "BUN_OPTIONS",
@@ -47,7 +47,9 @@ const LOADER_VARIABLES: [&str; 30] = [
     "NODE_OPTIONS",
     "NODE_PATH",
     "NODE_REPL_EXTERNAL_MODULE",
-    "NPM_CONFIG_NODE_OPTIONS",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
     "PATH",
     "PERL5DB",
     "PERL5LIB",
@@ -58,6 +60,7 @@ const LOADER_VARIABLES: [&str; 30] = [
     "PYTHONHOME",
     "PYTHONPATH",
     "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
     "RUBYLIB",
     "RUBYOPT",
     "SHELLOPTS",
@@ -70,9 +73,9 @@ const LOADER_PREFIXES: [&str; 3] = ["BASH_FUNC_", "DYLD_", "LD_"];
 pub fn is_reserved_variable(name: &str) -> bool {
     PLATFORM_VARIABLES.contains(&name)
         || LOADER_VARIABLES.contains(&name)
-        || LOADER_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || LOADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        // npm reads its settings from variables in any case.
+        || name.to_ascii_lowercase().starts_with("npm_config_")
 }
 
 /// Whether a text can be [`API_TOKEN`]: an empty one would let everybody in, and others must fit into a header.

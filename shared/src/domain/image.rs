@@ -49,8 +49,8 @@ pub fn registry(image: &str) -> &str {
 pub struct Images {
     /// The image of agents that name none.
     pub default: String,
-    /// What agents may name besides. `registry/path`, with or without a slash at its end: the images of that path and
-    /// below it. `registry/path:`: that one in every version. `registry/path:tag`: that version.
+    /// What agents may name besides. `registry/path`: the image of that path and those below it. `registry/path/`: those
+    /// below it. `name:`, or a name without a slash: that image in every version. `name:tag`: that version alone.
     pub allowed: Vec<String>,
 }
 
@@ -73,14 +73,24 @@ impl Images {
 
 /// Whole segments of the path are compared: `registry/team` does not admit `registry/team-evil`.
 fn admits(entry: &str, reference: ImageReference<'_>, image: &str) -> bool {
+    let is_below = |path: &str| {
+        let rest = reference.name.strip_prefix(path);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
     if let Some(name) = entry.strip_suffix(':') {
         return reference.name == name;
     }
-    let path = entry.strip_suffix('/').unwrap_or(entry);
-    let below = reference.name.strip_prefix(path);
-    image == entry
-        || below
-            .is_some_and(|rest| rest.starts_with('/') || rest.is_empty() && !entry.ends_with('/'))
+    if let Some(path) = entry.strip_suffix('/') {
+        return is_below(path);
+    }
+    match ImageReference::parse(entry) {
+        Some(ImageReference {
+            name,
+            tag: None,
+            digest: None,
+        }) => reference.name == name || name.contains('/') && is_below(name),
+        _ => image == entry,
+    }
 }
 
 fn split_registry(name: &str) -> (Option<&str>, &str) {
@@ -246,6 +256,8 @@ mod tests {
                 "registry.example/team",
                 "elizaos/agent:",
                 "pinned/agent:v1",
+                "redis:7",
+                "python",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -278,6 +290,10 @@ mod tests {
             ("pinned/agent:v1", true),
             ("pinned/agent:v10", false),
             ("pinned/agent", false),
+            ("redis:7", true),
+            ("redis:7/evil", false),
+            ("python:3", true),
+            ("python/evil", false),
         ] {
             let chosen = images.choose(Some(requested));
             assert_eq!(chosen, is_allowed.then_some(requested), "{requested:?}");

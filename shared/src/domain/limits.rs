@@ -34,16 +34,7 @@ pub const SNAPSHOTS: Limit = Limit {
 pub const PERIOD: TimeDelta = TimeDelta::hours(1);
 
 /// For keys whose own limit is not positive, and for callers without a key.
-const DEFAULT_REQUESTS_PER_MINUTE: i64 = 1_000;
-
-/// How many requests a caller may make per minute, by the limit of their key.
-#[must_use]
-pub fn requests_per_minute(of_key: Option<i32>) -> i64 {
-    match of_key {
-        Some(limit) if limit > 0 => limit.into(),
-        _ => DEFAULT_REQUESTS_PER_MINUTE,
-    }
-}
+pub const DEFAULT_REQUESTS_PER_MINUTE: i32 = 1_000;
 
 /// A limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

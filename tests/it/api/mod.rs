@@ -23,4 +23,5 @@ mod known_failures;
 mod meta;
 mod nodes;
 mod session;
+mod super_admins;
 mod walk;

@@ -49,6 +49,7 @@ hosted(
     await seen(page, 'It was stopped for lack of credit.', TWO_DAYS);
     expect(await column('container_name')).toBe('');
     visit.expect(402, '/resume');
+    visit.expect(409, '/logs');
     await page.getByRole('button', { name: 'Start', exact: true }).click();
     await seen(page, /Not started\. Add \$/);
 

@@ -6,8 +6,7 @@ import { loadMenu } from '../ui/menu';
 
 /** Once the first view has come to rest: what is loaded already opens at once, and no deploy can take it away. */
 export function fetchTheRest(): void {
-  window.addEventListener('vite:preloadError', (event) => {
-    event.preventDefault();
+  window.addEventListener('vite:preloadError', () => {
     toast({
       tone: 'warn',
       text: navigator.onLine

@@ -75,6 +75,11 @@ impl Claims {
                 .is_none_or(|not_before| not_before <= now + LEEWAY_SECONDS)
     }
 
+    /// When [`Self::is_valid_at`] ends; `None` if that is no time.
+    pub(super) fn valid_until(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_secs(self.exp.checked_add(LEEWAY_SECONDS)?)
+    }
+
     pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp_secs(self.exp)
     }

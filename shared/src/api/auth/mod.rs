@@ -21,7 +21,7 @@ use crate::db::identity::principals::{
 use crate::db::{Connection, Database};
 use crate::domain::access::{self, Action, Permission, Permissions, Role};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
-use crate::domain::limits;
+use crate::domain::limits::DEFAULT_REQUESTS_PER_MINUTE;
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
 
@@ -181,6 +181,7 @@ impl Auth {
         let mut conn = pool.statements();
         let principal = find(&mut conn, &Credential::Key(hash)).await?;
         let principal = principal.ok_or_else(unauthorized)?;
+        check_rate(&principal)?;
         let caller = caller_of(&principal)?;
         let key = principal.key.as_ref().ok_or_else(unauthorized)?;
         let session = secret.begin(key, principal.now)?;
@@ -204,10 +205,8 @@ impl Auth {
         };
         let mut conn = pool.statements();
         for token in cookies(request.headers(), session::COOKIE) {
-            if let Some(claims) = secret.verify(token)
-                && let Some(expires_at) = claims.expires_at()
-            {
-                session_end(&mut conn, claims.session_id(), expires_at).await?;
+            if let Some(session) = secret.verify(token).and_then(|claims| claims.session()) {
+                session_end(&mut conn, session.id, session.expires_at).await?;
             }
         }
         Ok(())
@@ -274,8 +273,8 @@ async fn look_up(conn: &mut Connection, credential: &Credential) -> Result<Authe
 /// 429.
 fn check_rate(principal: &Principal) -> Result<(), Problem> {
     let own = principal.key.as_ref().map(|key| key.rate_limit);
-    let max = limits::requests_per_minute(own);
-    if i64::from(principal.requests) > max {
+    let max = own.unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
+    if principal.requests > max {
         let error = format!(
             "The limit requestsPerKeyAndMinute of {max} is reached; please try again later"
         );
@@ -331,16 +330,15 @@ async fn find(conn: &mut Connection, credential: &Credential) -> sqlx::Result<Op
             principal.filter(valid_key)
         }
         Credential::Session(claims) => {
-            let principal =
-                principal_by_session(conn, claims.session_id(), claims.key_id()).await?;
-            principal.filter(|principal| {
-                let key = principal.key.as_ref();
-                key.is_some_and(|key| key.valid && claims.is_of(key))
-                    && claims.is_valid_at(principal.now)
-            })
+            let Some(session) = claims.session() else {
+                return Ok(None);
+            };
+            let principal = principal_by_session(conn, &session).await?;
+            principal.filter(valid_key)
         }
         Credential::Token(claims) => {
-            let principal = principal_by_privy_id(conn, claims.subject()).await?;
+            let principal =
+                principal_by_privy_id(conn, claims.subject(), claims.valid_until()).await?;
             principal.filter(|principal| claims.is_valid_at(principal.now))
         }
     })

@@ -4,10 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::api::problem::{Problem, log_internal};
-use crate::db::identity::principals::ApiKey;
+use crate::db::identity::principals::{ApiKey, SessionOfKey, key_version};
 use crate::domain::ids::{ApiKeyId, SessionId};
 use crate::failure::Cause;
 use crate::random::random_bytes;
@@ -40,28 +39,21 @@ pub(super) struct Claims {
     jti: SessionId,
     /// The API key.
     sub: ApiKeyId,
-    /// [`version`] of the key.
+    /// [`key_version`] of the key.
     ver: String,
     aud: String,
     exp: i64,
 }
 
 impl Claims {
-    pub(super) fn session_id(&self) -> SessionId {
-        self.jti
-    }
-
-    pub(super) fn key_id(&self) -> ApiKeyId {
-        self.sub
-    }
-
-    /// Whether the key is the one that the session began with: a rotated key has the same id.
-    pub(super) fn is_of(&self, key: &ApiKey) -> bool {
-        self.sub == key.id && self.ver == version(&key.hash)
-    }
-
-    pub(super) fn is_valid_at(&self, now: DateTime<Utc>) -> bool {
-        self.exp > now.timestamp()
+    /// `None` if the expiry is no time.
+    pub(super) fn session(&self) -> Option<SessionOfKey> {
+        Some(SessionOfKey {
+            id: self.jti,
+            key_id: self.sub,
+            key_version: self.ver.clone(),
+            expires_at: self.expires_at()?,
+        })
     }
 
     pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
@@ -82,7 +74,7 @@ impl SessionSecret {
         let claims = Claims {
             jti: SessionId::new(uuid::Builder::from_random_bytes(id).into_uuid()),
             sub: api_key.id,
-            ver: version(&api_key.hash),
+            ver: key_version(&api_key.hash),
             aud: AUDIENCE.to_owned(),
             exp: expires_at.timestamp(),
         };
@@ -96,7 +88,7 @@ impl SessionSecret {
     }
 
     /// Checks a cookie's signature and audience, and returns its claims. `None` if we did not sign it. Does not check
-    /// its time: see [`Claims::is_valid_at`].
+    /// its time: the look-up of the key does.
     pub(super) fn verify(&self, token: &str) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
@@ -121,12 +113,6 @@ impl Cause for jsonwebtoken::errors::Error {
     fn class(&self) -> String {
         "JSON web token error".to_owned()
     }
-}
-
-/// Tells a key from the one that replaced it. The digest of a key is not for clients, so it is hashed once more.
-fn version(key_hash: &str) -> String {
-    let digest = Sha256::digest(key_hash);
-    hex::encode(&digest[..8])
 }
 
 fn set_cookie(token: &str, lifetime: TimeDelta) -> String {

@@ -3,11 +3,11 @@
 use crate::db::session::Connection;
 use crate::domain::ids::UserId;
 
-/// An active super admin whom no caller is recognized as: no user has verified this wallet, and the row names no user.
+/// An active super admin whom no caller is recognized as: no active user has verified this wallet, or is named by the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnrecognizedSuperAdmin {
     pub wallet_address: String,
-    /// The only active user with this wallet as a text; `None` if there is none or more than one.
+    /// The only user with this wallet as a text, if they are active and the row names no other user.
     pub user_id: Option<UserId>,
 }
 
@@ -16,8 +16,8 @@ pub async fn unrecognized_super_admins(
 ) -> sqlx::Result<Vec<UnrecognizedSuperAdmin>> {
     let rows = sql!(query!(
         r#"SELECT a.wallet_address, (SELECT min(u.id::text)::uuid FROM public.users u
-                WHERE u.is_active AND lower(u.wallet_address) = lower(a.wallet_address)
-                HAVING count(*) = 1) AS "user_id: UserId"
+                WHERE a.user_id IS NULL AND lower(u.wallet_address) = lower(a.wallet_address)
+                HAVING count(*) = 1 AND bool_and(u.is_active)) AS "user_id: UserId"
         FROM public.admin_users a
         WHERE a.role = 'super_admin' AND a.is_active AND a.revoked_at IS NULL
             AND NOT EXISTS (SELECT FROM public.users u WHERE u.is_active AND "#

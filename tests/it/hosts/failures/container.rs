@@ -29,7 +29,7 @@ fn a_missing_image_is_retried_and_a_forbidden_one_is_not() {
             return;
         };
         let name = "127.0.0.1:9/x:1";
-        lab.allow_images("127.0.0.1:9/");
+        lab.allow_images("127.0.0.1:9");
         let agent = lab.agent(json!({"dockerImage": name})).await;
         let job = request_start(&lab, agent).await;
         assert_eq!(run_job(&lab, &worker(&lab), job).await, "again");

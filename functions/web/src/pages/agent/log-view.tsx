@@ -8,12 +8,19 @@ export function useFollowing() {
   const [following, setFollowing] = useState(true);
   const [seen, setSeen] = useState(0);
   const [last, setLast] = useState(0);
-  const toEnd = useCallback(() => {
-    const element = box.current;
-    if (element) element.scrollTop = element.scrollHeight;
-    setFollowing(true);
-  }, []);
   const top = useRef(0);
+  // Again in the next frames: chunks that come near get their real height, and move the end away.
+  const pin = useCallback((frames = 3) => {
+    const element = box.current;
+    if (!element) return;
+    element.scrollTop = element.scrollHeight;
+    top.current = element.scrollTop;
+    if (frames > 0) requestAnimationFrame(() => pin(frames - 1));
+  }, []);
+  const toEnd = useCallback(() => {
+    pin();
+    setFollowing(true);
+  }, [pin]);
   const onScroll = useCallback(() => {
     const element = box.current;
     if (!element) return;
@@ -28,10 +35,9 @@ export function useFollowing() {
       setLast(newest);
       if (!following) return;
       setSeen(newest);
-      const element = box.current;
-      if (element) element.scrollTop = element.scrollHeight;
+      pin();
     },
-    [following],
+    [following, pin],
   );
   return { box, following, unseen: Math.max(0, last - seen), toEnd, onScroll, landed };
 }
