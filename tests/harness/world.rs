@@ -137,8 +137,9 @@ impl World {
             Uuid::new_v4().simple()
         );
         sqlx::query(
-            "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
-            SELECT 'test', gen_random_uuid()::text, encode(sha256($2::bytea), 'hex'), 'eliza_', $1, id
+            // Benchmarks make more requests in a minute than a key may by default.
+            "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id, rate_limit)
+            SELECT 'test', gen_random_uuid()::text, encode(sha256($2::bytea), 'hex'), 'eliza_', $1, id, 1000000
             FROM users WHERE organization_id = $1",
         )
         .bind(organization)
