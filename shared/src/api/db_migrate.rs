@@ -43,7 +43,7 @@ pub struct Deployed {
     migrations: MigrationsJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     super_admins_linked: Option<Vec<SuperAdminJson>>,
-    /// Active super admins whom no caller is recognized as.
+    /// Active super admins as whom nobody is recognized.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unrecognized_super_admins: Vec<SuperAdminJson>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -111,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn f47_a_list_of_permissions_counts_for_what_it_names_of_ours() {
+    fn f47_a_list_of_permissions_counts_for_the_known_ones_that_it_names() {
         use Permission::{Admin, Agents, Billing, Read};
         for (column, expected) in [
             (json!([]), vec![Read, Agents, Billing]),

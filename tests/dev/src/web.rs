@@ -64,15 +64,19 @@ pub async fn serve(api: &str) -> Result<Child> {
         .context("cannot run npm")
 }
 
-const NEEDED: &str = "it needs Node.js 20.19, or 22.12 or later";
+fn needed() -> String {
+    let [(old, old_minor), (new, new_minor)] = MIN_NODE;
+    format!("it needs Node.js {old}.{old_minor}, or {new}.{new_minor} or later")
+}
 
 async fn require_node() -> Result<()> {
     let output = Command::new("node").arg("--version").output().await;
-    let output = output.context(NEEDED)?;
+    let output = output.with_context(needed)?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure!(
         parse_version(&version).is_some_and(is_enough),
-        "{NEEDED}, and `node` is {version:?}"
+        "{}, and `node` is {version:?}",
+        needed()
     );
     Ok(())
 }

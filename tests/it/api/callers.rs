@@ -260,8 +260,7 @@ fn f47_a_keys_rate_limit_counts_its_requests_of_a_minute() {
         assert!((1..=60).contains(&seconds), "{seconds}");
         assert_eq!(world.get(&key, LIST).await.status(), 429);
         assert_eq!(world.get(&other_key, LIST).await.status(), 200);
-        // The stored count stays where it is, so that nobody waits for its lock; other credentials of the key that are
-        // not valid do not count either.
+        // Those above the limit are not counted, so that they wait for no lock.
         assert_eq!(
             world
                 .count("SELECT max(requests)::bigint FROM cloud.request_counts")
@@ -276,6 +275,42 @@ fn f47_a_keys_rate_limit_counts_its_requests_of_a_minute() {
         // Limits that are none are the default of the column.
         set(&world, limit, organization, &json!(0)).await;
         assert_eq!(world.get(&key, LIST).await.status(), 200);
+    });
+}
+
+#[test]
+fn f47_a_credential_that_is_not_valid_uses_up_nobodys_limit() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let rotated = session(&world, &key).await;
+        let rotate = "UPDATE api_keys SET key_hash = encode(sha256(key_hash::bytea), 'hex')
+            WHERE organization_id = $1 AND $2 IS NOT NULL";
+        set(&world, rotate, organization, &json!(1)).await;
+        let live_key = world.key(organization).await;
+        let expired = session(&world, &live_key).await;
+        let signed_out = session(&world, &live_key).await;
+        let sign_out = Request::new("DELETE", SESSION)
+            .header("origin", ORIGIN)
+            .header("cookie", &signed_out);
+        assert_eq!(world.call(sign_out).await.status(), 200);
+        let expired_token = token(&world, organization).await;
+        world.set_clock(tests::world::hours(13)).await;
+        let counted = "SELECT coalesce(sum(requests), 0)::bigint FROM cloud.request_counts";
+        let before = world.count(counted).await;
+        let cookies = [
+            rotated,
+            expired,
+            signed_out,
+            format!("privy-token={expired_token}"),
+        ];
+        for cookie in &cookies {
+            let request = Request::new("GET", LIST).header("cookie", cookie);
+            assert_eq!(world.call(request).await.status(), 401, "{cookie}");
+        }
+        assert_eq!(world.count(counted).await, before);
+        assert_eq!(world.get(&live_key, LIST).await.status(), 200);
+        assert_eq!(world.count(counted).await, before + 1);
     });
 }
 

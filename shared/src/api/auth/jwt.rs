@@ -75,7 +75,7 @@ impl Claims {
                 .is_none_or(|not_before| not_before <= now + LEEWAY_SECONDS)
     }
 
-    /// When [`Self::is_valid_at`] ends; `None` if that is no time.
+    /// From then on [`Self::is_valid_at`] is false; `None` if that is out of the range of times.
     pub(super) fn valid_until(&self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp_secs(self.exp.checked_add(LEEWAY_SECONDS)?)
     }

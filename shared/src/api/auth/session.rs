@@ -46,7 +46,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// `None` if the expiry is no time.
+    /// `None` if the expiry is out of the range of times.
     pub(super) fn session(&self) -> Option<SessionOfKey> {
         Some(SessionOfKey {
             id: self.jti,
@@ -70,7 +70,7 @@ impl SessionSecret {
 
     pub(super) fn begin(&self, api_key: &ApiKey, now: DateTime<Utc>) -> Result<Session, Problem> {
         let expires_at = now + LIFETIME;
-        let id: [u8; 16] = random_bytes().map_err(log_internal("session not begun"))?;
+        let id: [u8; 16] = random_bytes().map_err(log_internal("session not started"))?;
         let claims = Claims {
             jti: SessionId::new(uuid::Builder::from_random_bytes(id).into_uuid()),
             sub: api_key.id,

@@ -40,7 +40,7 @@ pub struct Adoption {
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptionError {
     #[error(
-        "nobody would be recognized as a super admin, because no wallet of theirs is verified: \
+        "nobody would be recognized as a super admin, because no super admin's wallet is verified: \
         run db-migrate with {{\"linkSuperAdmins\": true}}, or set admin_users.user_id"
     )]
     NoSuperAdmin,
@@ -48,6 +48,7 @@ pub enum AdoptionError {
     Database(#[from] sqlx::Error),
 }
 
+/// Adopts the deployment, or only renews the guard if it was adopted before.
 pub async fn adopt(database: &Database, prices: &Prices) -> Result<Adoption, AdoptionError> {
     let mut tx = database.begin().await?;
     install_guard(&mut tx).await?;

@@ -4,7 +4,8 @@ use crate::db::Database;
 use crate::db::identity::super_admins::{self, UnrecognizedSuperAdmin};
 use crate::domain::ids::UserId;
 
-/// Links super admins whom nobody is recognized as to the only user who has their wallet as a text. Returns whom.
+/// Links super admins as whom nobody is recognized to the only user who has their wallet as a text. Returns those that
+/// it linked.
 pub async fn link_super_admins(database: &Database) -> sqlx::Result<Vec<UnrecognizedSuperAdmin>> {
     let mut tx = database.begin().await?;
     let admins = super_admins::unrecognized_super_admins(&mut tx).await?;

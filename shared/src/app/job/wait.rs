@@ -8,7 +8,7 @@ use crate::db::jobs::queue::JobRecord;
 use crate::domain::ids::{JobId, OrganizationId};
 use crate::domain::job::JobStatus;
 
-/// Below the functions' own timeout of 29 s, which is below API Gateway's limit of 30 s.
+/// Below the 29 seconds after which functions are ended, as `template.yaml` says.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at the job. Short at first, because most jobs are quick.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

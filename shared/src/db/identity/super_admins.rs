@@ -3,7 +3,8 @@
 use crate::db::session::Connection;
 use crate::domain::ids::UserId;
 
-/// An active super admin whom no caller is recognized as: no active user has verified this wallet, or is named by the row.
+/// An active super admin as whom nobody is recognized: the row names no active user, and no active user has verified its
+/// wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnrecognizedSuperAdmin {
     pub wallet_address: String,
@@ -34,13 +35,13 @@ pub async fn unrecognized_super_admins(
     Ok(admins.collect())
 }
 
-/// Links super admins to users. Returns how many.
+/// Links each of these super admins to the user at the same place.
 pub async fn super_admins_link(
     conn: &mut Connection,
     wallets: &[String],
     users: &[UserId],
-) -> sqlx::Result<u64> {
-    let linked = sqlx::query!(
+) -> sqlx::Result<()> {
+    sqlx::query!(
         "UPDATE public.admin_users a SET user_id = l.user_id, updated_at = now() AT TIME ZONE 'UTC'
         FROM UNNEST($1::text[], $2::uuid[]) AS l (wallet, user_id) WHERE a.wallet_address = l.wallet",
         wallets,
@@ -48,7 +49,7 @@ pub async fn super_admins_link(
     )
     .execute(conn)
     .await?;
-    Ok(linked.rows_affected())
+    Ok(())
 }
 
 /// Whether there are super admins, and no caller is recognized as one of them.
