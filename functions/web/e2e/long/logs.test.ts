@@ -21,7 +21,8 @@ scenario(
     await visit.as(owner.key);
     let given = 0;
     await page.route('**/logs?*', async (route) => {
-      const from = given;
+      // As the server does: without a time, from the beginning. The first question may be given up and asked again.
+      const from = new URL(route.request().url()).searchParams.has('since') ? given : 0;
       given = from === 0 ? LINES : from + 7;
       const logs = Array.from({ length: given - from }, (_, i) => `${line(from + i)}\n`).join('');
       await route.fulfill({ json: { success: true, data: { logs, fetchedAt: new Date().toISOString() } } });
