@@ -24,7 +24,12 @@ scenario(
     await seen(page, 'Its host does not answer.');
     await seen(page, 'You are not charged meanwhile');
     // Not the whole page: a message may be about the agent that is called "lost".
-    expect(await page.locator('main').getByText(/lost|missing/i).count()).toBe(0);
+    expect(
+      await page
+        .locator('main')
+        .getByText(/lost|missing/i)
+        .count(),
+    ).toBe(0);
   },
   { timeout: TWO_READINGS + 30_000 },
 );
