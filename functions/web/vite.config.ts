@@ -67,6 +67,10 @@ function preloadFirstPage(): Plugin {
 const named = (source: string | null | undefined) =>
   /\/pages\/([^/]+)\/page\.(?:tsx|module\.css)$/.exec(source ?? '')?.[1];
 
+/** What the first view takes of `node_modules`; icons belong to the parts that show them. */
+const LIBRARIES =
+  /\/node_modules\/(?:react|react-dom|scheduler|use-sync-external-store|@tanstack|wouter|openapi-fetch|lucide-react\/dist\/esm\/(?!icons\/))/;
+
 export default defineConfig({
   plugins: [react(), themeScript(), preloadFirstPage()],
   build: {
@@ -82,6 +86,8 @@ export default defineConfig({
       output: {
         chunkFileNames: (chunk) =>
           `assets/${named(chunk.facadeModuleId) ? `page-${named(chunk.facadeModuleId)}` : '[name]'}-[hash].js`,
+        // One chunk, which compresses better than a dozen, and which stays cached when the sources change.
+        codeSplitting: { groups: [{ name: 'libraries', test: LIBRARIES }] },
       },
     },
   },

@@ -3,13 +3,14 @@
 //!
 //! # The map
 //! ```text
-//! functions -> lambda -> api -> app -> { db, hosts, cache, events, vpn, agent_databases, secrets } -> domain
+//! functions -> lambda -> api -> app -> { db, hosts, cache, events, mail, vpn, agent_databases, secrets } -> domain
 //! ```
 //! - [`domain`]: the rules, as pure functions: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, a folder per group of tables: SQL, but no rules and no transactions.
 //! - [`hosts`]: one SSH connection per host, and through it the Docker Engine API and the agents' HTTP.
 //! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, and the lease of the run that renews it.
 //! - [`events`]: EventBridge: publishing what happened.
+//! - [`mail`]: handing mails over to SES or to an SMTP server.
 //! - [`agent_databases`]: the database that each agent owns, on a Postgres server or at Neon.
 //! - [`vpn`]: Headscale: the nodes of the private network.
 //! - [`secrets`]: reading secrets from settings, files or Secrets Manager.
@@ -17,6 +18,8 @@
 //! - [`api`]: one file per route or event: authentication, request and response types, status codes.
 //! - [`invocation`]: the deadline and the identifier of one invocation, for `api` and `lambda`.
 //! - [`metrics`]: metrics, written as log lines.
+//! - [`encryption`]: the keys that secrets in the database are encrypted with.
+//! - [`aws`]: signed requests of AWS's services that need no SDK.
 //! - [`random`], [`failure`]: random bytes; errors with a reason to show and a cause to log.
 //! - [`lambda`]: what a `main` is made of: environment, clients, the runtime loop.
 //!
@@ -42,8 +45,8 @@
 //! 8. Every query on one tenant's data takes the organization's identifier. A query without it says so in its
 //!    name, `..._of_any_organization`, or is listed with a reason in `tests/it/tidy/queries.rs`.
 //! 9. SSH coordinates, raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
-//!    The operators' answers about hosts are the exception: they hold host name, SSH port, user and
-//!    fingerprint.
+//!    The operators' answers about hosts are an exception: they hold host name, SSH port, user and
+//!    fingerprint. And owners see the address that they have set.
 //! 10. DynamoDB is a cache: losing it loses nothing. Decisions about money and lifecycles never read it.
 //!
 //! # Glossary
@@ -63,7 +66,7 @@
 //! - *agent container*: a container that this product made, by its label or name. *Our containers* are these
 //!   and those that a row claims.
 //! - *unclaimed container*: an agent container that no row claims. On the wire: `ghostContainers`.
-//! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphans`.
+//! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphanRecords`.
 //! - *container action*: what an operator does to one container.
 //! - *slot*: room for one agent on a host. *Drift*: containers on a host minus rows that expect one there.
 //!
@@ -86,6 +89,8 @@
 //!   the row says of the agent's lifecycle is its *status*.
 //! - *container kind*: *managed* if the agent's image is the deployment's default image, *custom* otherwise.
 //! - *silent agent*: a running agent whose heartbeat is late.
+//! - *limit* of an organization: how many it may have of something at a time, or request within a period. It is the default
+//!   or an operator's value (on the wire: `override`). What is *allowed* is that number, what is *used* how many there are.
 //! - *tombstone*: the record of what an agent left on hosts and database servers when another application deleted
 //!   its row.
 //! - *checkpoint*: recording a job's progress under the fence.
@@ -105,11 +110,26 @@
 //! - *debt*: what is due and not paid. On the wire: `owed`. *Refund*: taking credit back because a purchase was
 //!   refunded or disputed. *Carried debt*: what refunds took beyond the balance.
 //! - *pricing* of an agent: whether it is exempt from billing, and its own rate.
-//! - *low-credit limit*: the balance below which the owner is warned.
+//! - *low-credit limit*: the price list's part of the *low-credit mark*, the balance below which the owner is warned: their
+//!   own, or the limit, or what 72 hours cost if that is more.
 //! - *dunning*: warning, grace period and suspension of agents in debt. *Shutdown date*: the end of the grace
 //!   period. *Ceiling*: the debt above which agents are suspended without waiting for that date.
 //! - *finding*: a row that violates an invariant of billing, as the daily *audit* recorded it.
 //! - *clearance*: the credit gate's permission to start one agent.
+//!
+//! **Mails**
+//! - *delivery*: one attempt to reach one *recipient* with the mail of one event, repeated while it fails for now. The
+//!   recipients of an organization are a *chain*: the next one is addressed when the mail to the one before is refused or
+//!   bounces.
+//! - *suppressed address*: one that mails bounced from, or whose owner called one spam. Nothing is sent there.
+//! - *undeliverable* event: nobody of the chain is left.
+//! - *feedback*: an event of SES about a mail that it took.
+//!
+//! **Secrets**
+//! - *key*: of the operator's list `SECRETS_KEYS`; its *id* is stored with each value. *Rotation*: another key comes
+//!   first. *Stored setting*: one that Secrets Manager keeps.
+//! - *location* of an encrypted value: the table, column and row that it is bound to.
+//! - *older application is gone*: nobody reads agents' environments in `milady_sandboxes` any more, so they are encrypted.
 //!
 //! **Code**
 //! - `Deps`: the clients and settings that a use case needs. *Ports* are always TCP ports, never interfaces.
@@ -125,14 +145,17 @@
 pub mod agent_databases;
 pub mod api;
 pub mod app;
+pub mod aws;
 pub mod cache;
 pub mod db;
 pub mod domain;
+pub mod encryption;
 pub mod events;
 pub mod failure;
 pub mod hosts;
 pub mod invocation;
 pub mod lambda;
+pub mod mail;
 pub mod metrics;
 pub mod random;
 pub mod secrets;

@@ -15,7 +15,7 @@ pub struct BillingRun {
     pub charged: Value,
     /// Dollars, as JSON.
     pub owed: Value,
-    /// Organizations that could not be decided.
+    /// Organizations that could not be decided, or whose metering could not be repaired.
     pub errors: usize,
     /// How long the organization that has waited longest has been undecided; zero if all are decided.
     pub undecided: TimeDelta,
@@ -51,6 +51,12 @@ pub fn count_billing_findings(count: usize, at: DateTime<Utc>) {
 /// `Milady/AgentDatabases`, without dimensions. The alarm fires while there is one.
 pub fn count_too_large_databases(count: usize, at: DateTime<Utc>) {
     self::count("Milady/AgentDatabases", "TooLarge", count, at);
+}
+
+/// Counts the events of the last day of which nobody could be told: `Undeliverable` in the namespace `Milady/Mails`, without
+/// dimensions, after each sweep of the mails. The alarm fires while there is one.
+pub fn count_undeliverable_mails(count: usize, at: DateTime<Utc>) {
+    self::count("Milady/Mails", "Undeliverable", count, at);
 }
 
 fn count(namespace: &str, name: &'static str, value: usize, at: DateTime<Utc>) {

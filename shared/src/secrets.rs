@@ -1,22 +1,37 @@
-//! Where secrets are kept. Owns: the places where a secret can be kept, and the Secrets Manager client, which is built
-//! at first use. Does not own: what a secret means, and how long it is kept in memory.
+//! Where secrets are kept. Owns: the places where a secret can be kept, and the request that reads one from Secrets
+//! Manager. Does not own: what a secret means, and how long it is kept in memory.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_secretsmanager::Client;
-use tokio::sync::OnceCell;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use serde::Deserialize;
+use serde_json::json;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::failure::{Failure, with_reason};
+use crate::aws::{AwsAccount, Service, error_name};
+use crate::failure::{Cause, Failure, with_reason};
 
-/// For reading one secret, including the SDK's retries.
+/// For reading one secret, with the second attempt.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_400);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Secrets Manager stores 64 KB.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+const SERVICE: Service = Service {
+    host: "secretsmanager",
+    signing_name: "secretsmanager",
+};
+const HEADERS: [(&str, &str); 2] = [
+    ("content-type", "application/x-amz-json-1.1"),
+    ("x-amz-target", "secretsmanager.GetSecretValue"),
+];
 
 /// Where a secret is kept.
 #[derive(Clone)]
@@ -44,7 +59,8 @@ pub type SecretError = Failure<SecretErrorReason>;
 /// Why a secret could not be read. The texts hold neither its value nor its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretErrorReason {
-    /// The file or the stored secret does not exist, must not be read, or was not read in time.
+    /// The file or the stored secret does not exist, must not be read, or was not read in time. Or there are no
+    /// credentials for Secrets Manager.
     #[error("the secret cannot be read")]
     Unreadable,
     #[error("the secret is not text")]
@@ -53,8 +69,8 @@ pub enum SecretErrorReason {
 
 #[derive(Default)]
 pub struct Secrets {
-    endpoint: Option<String>,
-    client: OnceCell<Client>,
+    /// Without it, stored secrets cannot be read.
+    account: Option<AwsAccount>,
 }
 
 impl fmt::Debug for Secrets {
@@ -63,21 +79,34 @@ impl fmt::Debug for Secrets {
     }
 }
 
-impl Secrets {
-    /// The SDK's own settings apply: region, role, `AWS_ENDPOINT_URL_SECRETS_MANAGER`. Connects to nothing
-    /// before the first stored secret is read.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+/// An attempt to read a stored secret that failed.
+struct FailedAttempt {
+    error: SecretError,
+    /// Whether another attempt may succeed.
+    may_pass: bool,
+}
+
+impl FailedAttempt {
+    fn of_connection(cause: impl Cause) -> Self {
+        Self {
+            error: SecretError::new(SecretErrorReason::Unreadable).with_cause(cause),
+            may_pass: true,
+        }
     }
 
-    /// Reads stored secrets from a stand-in for Secrets Manager, with a made-up region and credentials.
-    #[must_use]
-    pub fn at(endpoint: &str) -> Self {
+    fn last(reason: SecretErrorReason) -> Self {
         Self {
-            endpoint: Some(endpoint.to_owned()),
-            client: OnceCell::new(),
+            error: reason.into(),
+            may_pass: false,
         }
+    }
+}
+
+impl Secrets {
+    /// Connects to nothing before the first stored secret is read.
+    #[must_use]
+    pub fn new(account: Option<AwsAccount>) -> Self {
+        Self { account }
     }
 
     /// Reads the secret, without a cache. The last line break of a file is part of it.
@@ -98,40 +127,98 @@ impl Secrets {
                 let bytes = bytes.map_err(with_reason(SecretErrorReason::Unreadable))?;
                 String::from_utf8(bytes).map_err(with_reason(SecretErrorReason::NotText))
             }
-            // Boxed: the SDK's futures are nested deeper than the compiler's recursion limit.
-            Secret::Stored(arn) => Box::pin(self.read_stored(arn)).await,
+            Secret::Stored(arn) => self.read_stored(arn).await,
         }
     }
 
     async fn read_stored(&self, arn: &str) -> Result<String, SecretError> {
-        let client = self.client.get_or_init(|| self.client()).await;
-        let response = client.get_secret_value().secret_id(arn).send().await;
-        let response = response.map_err(|error| {
-            let error = SecretError::new(SecretErrorReason::Unreadable).with_cause(error);
-            warn!(
-                cause = error.cause(),
-                "Secrets Manager did not return a secret"
-            );
-            error
-        })?;
-        let text = response.secret_string;
-        text.ok_or_else(|| SecretErrorReason::NotText.into())
-    }
-
-    async fn client(&self) -> Client {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_timeout(READ_TIMEOUT)
-            .build();
-        let mut config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
-        if let Some(endpoint) = &self.endpoint {
-            config = config
-                .endpoint_url(endpoint)
-                .region(Region::from_static("us-east-1"))
-                .test_credentials();
+        let Some(account) = &self.account else {
+            warn!("there are no credentials for Secrets Manager; a secret was not read");
+            return Err(SecretErrorReason::Unreadable.into());
+        };
+        let mut read = attempt(account, arn).await;
+        if read.as_ref().is_err_and(|failed| failed.may_pass) {
+            sleep(RETRY_AFTER).await;
+            read = attempt(account, arn).await;
         }
-        Client::new(&config.load().await)
+        read.map_err(|failed| {
+            let cause = failed.error.cause();
+            warn!(cause, "Secrets Manager did not return a secret");
+            failed.error
+        })
     }
+}
+
+async fn attempt(account: &AwsAccount, arn: &str) -> Result<String, FailedAttempt> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a signature holds the time at which AWS receives it"
+    )]
+    let now = SystemTime::now();
+    let body = json!({"SecretId": arn}).to_string();
+    let request = account.post(SERVICE, "/", &HEADERS, body, now);
+    let request = request.and_then(|request| reqwest::Request::try_from(request).ok());
+    let request = request.ok_or_else(|| FailedAttempt::last(SecretErrorReason::Unreadable))?;
+    // A function reads its secrets rarely, so no connection is kept.
+    let client = Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ATTEMPT_TIMEOUT)
+        .build()
+        .map_err(FailedAttempt::of_connection)?;
+    let response = client.execute(request).await;
+    read_response(response.map_err(|error| FailedAttempt::of_connection(error.without_url()))?)
+        .await
+}
+
+async fn read_response(mut response: Response) -> Result<String, FailedAttempt> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "SecretString")]
+        text: Option<String>,
+    }
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(FailedAttempt::of_connection)?
+    {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_RESPONSE_BYTES {
+            return Err(FailedAttempt::last(SecretErrorReason::Unreadable));
+        }
+    }
+    if !status.is_success() {
+        let code = error_code(&body);
+        let status_code = status.as_u16();
+        warn!(
+            status = status_code,
+            code, "Secrets Manager refused a request"
+        );
+        let is_throttled = status_code == 429 || code.as_deref() == Some("ThrottlingException");
+        return Err(FailedAttempt {
+            error: SecretErrorReason::Unreadable.into(),
+            may_pass: status.is_server_error() || is_throttled,
+        });
+    }
+    // The error could hold a part of the secret.
+    let answer = serde_json::from_slice::<Answer>(&body);
+    let answer = answer.map_err(|_| FailedAttempt::last(SecretErrorReason::Unreadable))?;
+    let not_text = || FailedAttempt::last(SecretErrorReason::NotText);
+    answer.text.ok_or_else(not_text)
+}
+
+/// The name of the error, such as `ResourceNotFoundException`.
+fn error_code(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "__type")]
+        kind: String,
+    }
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    error_name(&answer.kind)
 }
 
 #[cfg(test)]
@@ -140,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn texts_and_files_are_read_byte_for_byte() {
-        let secrets = Secrets::new();
+        let secrets = Secrets::default();
         let read = async |secret: &Secret| {
             let text = secrets.read(secret).await;
             text.map_err(|error| error.reason())
@@ -166,6 +253,24 @@ mod tests {
         ] {
             assert!(!format!("{secret:?}").contains("word"));
         }
-        assert_eq!(format!("{:?}", Secrets::at("http://word")), "Secrets");
+        assert_eq!(format!("{:?}", Secrets::default()), "Secrets");
+    }
+
+    #[test]
+    fn only_names_of_errors_are_shown() {
+        for (body, code) in [
+            (
+                r#"{"__type": "com.amazonaws#AccessDeniedException"}"#,
+                Some("AccessDeniedException"),
+            ),
+            (
+                r#"{"__type": "ThrottlingException", "Message": "word"}"#,
+                Some("ThrottlingException"),
+            ),
+            (r#"{"__type": "the secret is word"}"#, None),
+            ("word", None),
+        ] {
+            assert_eq!(error_code(body.as_bytes()).as_deref(), code, "{body}");
+        }
     }
 }

@@ -270,7 +270,7 @@ mod tests {
             ("vpn.example", false),
         ] {
             let key = Secret::Text("word".to_owned());
-            let vpn = Vpn::new(base, key, Secrets::new(), "milady".to_owned());
+            let vpn = Vpn::new(base, key, Secrets::default(), "milady".to_owned());
             assert_eq!(vpn.is_some(), accepted, "{base}");
             if let Some(vpn) = vpn {
                 assert_eq!(format!("{vpn:?}"), "Vpn");

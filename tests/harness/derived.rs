@@ -10,6 +10,7 @@ use dev::build::workspace;
 use dev::template::{Function, Template};
 use serde_json::Value;
 use shared::api::document::document;
+use shared::api::older_paths;
 use shared::api::parameters;
 use shared::api::route::{CallerKind, Location, Route};
 use shared::api::routes;
@@ -61,13 +62,16 @@ fn replaced(text: &str, name: &str, part: &str) -> Option<String> {
 
 /// One entry per path and function, sorted by path and method.
 fn watch_table() -> String {
-    let mut entries: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut entries: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
     for route in routes::all() {
-        let key = (route.path, route.function);
-        entries.entry(key).or_default().push(route.method);
+        let older = older_paths::older(route.path);
+        for path in older.into_iter().chain([route.path.to_owned()]) {
+            let key = (path, route.function);
+            entries.entry(key).or_default().push(route.method);
+        }
     }
     let mut entries: Vec<_> = entries.into_iter().collect();
-    entries.sort_by_key(|((path, _), methods)| (*path, methods.first().copied()));
+    entries.sort_by_key(|((path, _), methods)| (path.clone(), methods.first().copied()));
     let mut text = String::new();
     for ((path, function), methods) in entries {
         let methods = methods.join("\", \"");
@@ -299,6 +303,7 @@ fn sample_headers(route: &Route) -> Value {
         CallerKind::Reader
         | CallerKind::AgentManager
         | CallerKind::AgentOwner
+        | CallerKind::Owner
         | CallerKind::SuperAdmin => {
             headers["x-api-key"] = format!("eliza_{}", "d0".repeat(32)).into();
         }

@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod gzip;
 pub mod lab;
 pub mod legacy;
+pub mod mail_provider;
 pub mod neon;
 pub mod privy;
 pub mod problem;
@@ -34,7 +35,7 @@ pub mod world;
 
 pub use failure::reason;
 pub use lab::Lab;
-pub use problem::{check_field_errors, check_problem};
+pub use problem::{check_field_errors, check_limit, check_problem};
 pub use response_text::check;
 pub use suite::{Function, run};
 pub use wait::wait_until;

@@ -1,11 +1,11 @@
-//! Checks responses that are problem documents (RFC 9457).
+//! Checks responses that hold a problem document (RFC 9457).
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::suite::Response;
 
-/// Checks that a response is a problem document with this status and text and without field errors.
+/// Checks that a response holds a problem document with this status and text and without field errors.
 #[track_caller]
 pub fn check_problem(response: &Response, status: u16, text: &str) {
     check_document(response, &document(response, status, text));
@@ -19,6 +19,18 @@ pub fn check_field_errors(response: &Response, text: &str, errors: &[(&str, &str
     expected["details"] = errors
         .map(|(field, message)| json!({"field": field, "message": message}))
         .collect();
+    check_document(response, &expected);
+}
+
+/// Checks that a response is a problem document with this status and text that names a limit, with what is used and
+/// allowed of it.
+#[track_caller]
+pub fn check_limit(response: &Response, status: u16, text: &str, limit: (&str, i64, i64)) {
+    let mut expected = document(response, status, text);
+    let (name, used, allowed) = limit;
+    expected["limit"] = json!(name);
+    expected["used"] = json!(used);
+    expected["allowed"] = json!(allowed);
     check_document(response, &expected);
 }
 
@@ -44,7 +56,7 @@ fn check_document(response: &Response, expected: &Value) {
             response.header("content-type"),
             response.header("cache-control")
         ),
-        (Some("application/problem+json"), Some("no-store"))
+        (Some("application/json"), Some("no-store"))
     );
     let request_id = expected["instance"].as_str().map(Uuid::parse_str);
     assert!(matches!(request_id, Some(Ok(_))), "{expected}");

@@ -85,6 +85,20 @@ impl World {
         .expect("a role");
     }
 
+    /// Sets a limit of an organization, by its column, as an operator would.
+    pub async fn set_limit(&self, organization: Uuid, column: &'static str, value: i32) {
+        let sql = format!(
+            "INSERT INTO cloud.organization_limits (organization_id, {column}, updated_at, updated_by)
+            VALUES ($1, $2, billing_clock(), $1) ON CONFLICT (organization_id) DO UPDATE SET {column} = $2"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(organization)
+            .bind(value)
+            .execute(&self.pool)
+            .await
+            .expect(column);
+    }
+
     /// Sets columns of an agent as another system would.
     pub async fn set_columns(&self, agent: Uuid, columns: &'static str) {
         let sql = format!("UPDATE milady_sandboxes SET {columns} WHERE id = $1");

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use shared::aws::AwsAccount;
+use shared::secrets::Secrets;
 use wiremock::matchers::{any, body_partial_json, header, header_regex};
-use wiremock::{Mock, MockBuilder, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockBuilder, MockServer, Request, ResponseTemplate};
 
 /// The answer for a secret.
 #[derive(Clone, Debug)]
@@ -15,6 +17,10 @@ pub enum StoredSecret {
     Binary(String),
     /// An internal error on every request.
     InternalError,
+    /// An internal error on the first request, then this text.
+    TextAfterError(String),
+    /// The first text on the first request, then the second one.
+    Changed(String, String),
 }
 
 /// A running stand-in, which stops when dropped.
@@ -26,26 +32,34 @@ impl SecretsManager {
     pub async fn start(secrets: BTreeMap<String, StoredSecret>) -> Self {
         let server = MockServer::start().await;
         for (arn, secret) in secrets {
-            let response = match secret {
-                StoredSecret::Text(text) => found(&arn, "SecretString", &text),
-                StoredSecret::Binary(bytes) => found(&arn, "SecretBinary", &bytes),
-                StoredSecret::InternalError => refusal(500, "InternalServiceError"),
+            let text = |text: &str| found(&arn, "SecretString", text);
+            let error = refusal(500, "InternalServiceError");
+            let (first, response) = match secret {
+                StoredSecret::Text(only) => (None, text(&only)),
+                StoredSecret::Binary(bytes) => (None, found(&arn, "SecretBinary", &bytes)),
+                StoredSecret::InternalError => (None, error),
+                StoredSecret::TextAfterError(later) => (Some(error), text(&later)),
+                StoredSecret::Changed(first, later) => (Some(text(&first)), text(&later)),
             };
-            signed_get_secret_value()
-                .and(body_partial_json(json!({"SecretId": arn})))
-                .respond_with(response)
-                .with_priority(1)
-                .mount(&server)
-                .await;
+            let mock = |response: ResponseTemplate| {
+                signed_get_secret_value()
+                    .and(body_partial_json(json!({"SecretId": arn})))
+                    .respond_with(response)
+            };
+            if let Some(first) = first {
+                let first = mock(first).up_to_n_times(1).with_priority(1);
+                first.mount(&server).await;
+            }
+            mock(response).with_priority(2).mount(&server).await;
         }
         signed_get_secret_value()
             .respond_with(refusal(400, "ResourceNotFoundException"))
-            .with_priority(2)
+            .with_priority(3)
             .mount(&server)
             .await;
         Mock::given(any())
             .respond_with(refusal(400, "InvalidRequestException"))
-            .with_priority(3)
+            .with_priority(4)
             .mount(&server)
             .await;
         Self(server)
@@ -58,10 +72,29 @@ impl SecretsManager {
 
     /// The number of requests.
     pub async fn calls(&self) -> usize {
+        self.requests().await.len()
+    }
+
+    pub async fn requests(&self) -> Vec<Request> {
         let requests = self.0.received_requests().await;
-        requests.expect("requests are recorded").len()
+        requests.expect("requests are recorded")
     }
 }
+
+/// A client of the service at this address, with the credentials of AWS's examples.
+#[must_use]
+pub fn secrets_at(url: &str) -> Secrets {
+    Secrets::new(Some(AwsAccount {
+        region: "us-east-1".to_owned(),
+        access_key_id: "AKIDEXAMPLE".to_owned(),
+        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+        session_token: Some("a-session-token".to_owned()),
+        endpoint: Some(url.to_owned()),
+    }))
+}
+
+/// The key that [`secrets_at`] signs with.
+pub const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 fn signed_get_secret_value() -> MockBuilder {
     Mock::given(header("x-amz-target", "secretsmanager.GetSecretValue"))

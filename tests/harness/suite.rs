@@ -27,6 +27,8 @@ use crate::privy;
 pub const CRON_SECRET: &str = "test-cron-secret";
 /// The key that signs session cookies.
 pub const SESSION_SECRET: &str = "test-session-secret-of-32-bytes-at-least";
+/// The keys that secrets in the database are encrypted with.
+pub const SECRETS_KEYS: &str = "test:dGVzdC1rZXktb2YtMzItYnl0ZXMtZm9yLXNlY3JldHM=";
 /// The origin that may call the API from a browser.
 pub const ORIGIN: &str = "https://dashboard.example";
 /// The audience of the identity provider's tokens.
@@ -241,6 +243,7 @@ impl Function {
             ("CRON_SECRET", CRON_SECRET),
             ("LOG_LEVEL", "info"),
             ("SESSION_SECRET", SESSION_SECRET),
+            ("SECRETS_KEYS", SECRETS_KEYS),
             ("ALLOWED_ORIGINS", ORIGIN),
             ("PRIVY_APP_ID", PRIVY_APP_ID),
             ("PRIVY_VERIFICATION_KEY", privy::public_pem()),
@@ -253,6 +256,9 @@ impl Function {
             ("ALLOW_SHARED_DATABASE_SERVER", "true"),
             ("MILADY_SSH_KEY_PATH", ssh_key()),
             ("ALLOW_PRIVATE_NODES", "true"),
+            ("MAIL_FROM", "Milady Cloud <mails@cloud.example>"),
+            ("APP_URL", "https://app.example"),
+            ("SMTP_URL", "smtp://127.0.0.1:9"),
         ];
         Self(dev::runtime::Function {
             name: name.to_owned(),

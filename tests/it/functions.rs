@@ -112,7 +112,8 @@ fn every_function_understands_its_sample_event() {
                         | "fleet-refresh"
                         | "billing-audit"
                         | "billing-hourly"
-                        | "billing-trigger" => 200,
+                        | "billing-trigger"
+                        | "notify" => 200,
                         _ => 401,
                     };
                     assert_eq!(status, expected, "{name}: {response}");
@@ -148,8 +149,28 @@ fn startup_error_names_the_setting_and_hides_its_value() {
                 "MILADY_IDLE_HOURLY is not an amount",
             ),
             (
+                Function::new("agent-pair", &url).with("SECRETS_KEYS", "a:hunter2"),
+                "SECRETS_KEYS has a key that is not base64",
+            ),
+            (
+                Function::new("job-run", &url).with("SECRETS_KEYS", "a:aHVudGVyMg=="),
+                "SECRETS_KEYS has a key that is not 32 bytes long",
+            ),
+            (
+                Function::new("db-migrate", &url).with("OLDER_APPLICATION", "hunter2"),
+                "OLDER_APPLICATION is not present or gone",
+            ),
+            (
                 Function::new("billing-trigger", &url).with("MILADY_GRACE_HOURS", "0"),
                 "MILADY_GRACE_HOURS must be",
+            ),
+            (
+                Function::new("notify", &url).with("SMTP_URL", "https://a:hunter2@x"),
+                "SMTP_URL is not an smtps:// or smtp:// address",
+            ),
+            (
+                Function::new("notify", &url).with("APP_URL", "http://hunter2.example"),
+                "APP_URL is not an https address",
             ),
         ] {
             let instance = function.start().await;

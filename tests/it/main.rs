@@ -1,7 +1,8 @@
 //! The integration tests, one binary. They mirror the library: `api` mirrors the routes, `billing` tests the
 //! metering and charging, `cache` the snapshot cache, `databases` agents' own databases, `derived` the
 //! files that are derived from the code, `hosts` and `refresh`
-//! the inspection of hosts, `host_client` the connections to hosts, `jobs` the work outside requests, `secrets`
+//! the inspection of hosts, `host_client` the connections to hosts, `jobs` the work outside requests, `mail` the
+//! mails to owners, `secrets`
 //! reading our secrets, `sim` the simulated hosts. `functions` starts the binaries that ship.
 
 #![expect(
@@ -26,6 +27,7 @@ mod functions;
 mod host_client;
 mod hosts;
 mod jobs;
+mod mail;
 mod migrations;
 mod pooler;
 mod refresh;

@@ -5,7 +5,7 @@ use shared::lambda::{self, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &Deps {
         databases: config::agent_databases()?,
         max_bytes: config::agent_database_max_bytes()?,

@@ -2,11 +2,12 @@
 
 use shared::api::agent::restore::handle;
 use shared::api::deps::StartDeps;
+use shared::encryption::EncryptionKeys;
 use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &StartDeps {
         pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
@@ -14,6 +15,8 @@ async fn main() -> Result<(), lambda::Error> {
         domain: config::agent_base_domain()?,
         address_policy: config::webhook_address_policy()?,
         publisher: config::publisher()?,
+        // A restore has no webhook.
+        keys: EncryptionKeys::default(),
     };
     lambda::serve_http("agent-restore", |request, invocation| {
         handle(deps, request, invocation)

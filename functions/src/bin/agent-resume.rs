@@ -6,7 +6,7 @@ use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &StartDeps {
         pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
@@ -14,6 +14,7 @@ async fn main() -> Result<(), lambda::Error> {
         domain: config::agent_base_domain()?,
         address_policy: config::webhook_address_policy()?,
         publisher: config::publisher()?,
+        keys: config::encryption_keys()?,
     };
     lambda::serve_http("agent-resume", |request, invocation| {
         handle(deps, request, invocation)

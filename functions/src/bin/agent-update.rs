@@ -6,7 +6,7 @@ use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &StopDeps {
         pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,

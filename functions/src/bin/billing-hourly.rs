@@ -6,7 +6,7 @@ use shared::lambda::{self, Workload, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &BillingDeps {
         pool: lambda::database(Workload::BillingRun)?,
         prices: config::prices()?,

@@ -5,7 +5,7 @@ use shared::lambda::{self, Workload, config};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &Deps {
         pool: lambda::database(Workload::BillingRun)?,
         prices: config::prices()?,

@@ -2,18 +2,17 @@
 
 use shared::api::admin::container::action::{Deps, handle};
 use shared::lambda::{self, Workload, config};
-use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &Deps {
         pool: lambda::database(Workload::Requests)?,
         auth: config::auth()?,
         hosts: config::hosts()?,
         images: config::images()?,
         registries: config::registry_accounts()?,
-        secrets: Secrets::new(),
+        secrets: config::secrets()?,
     };
     lambda::serve_http("container-action", |request, invocation| {
         handle(deps, request, invocation)

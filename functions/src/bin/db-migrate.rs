@@ -6,11 +6,13 @@ use shared::lambda::{self, config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &DeploymentDeps {
         owner: lambda::owner_database()?,
         runtime_login: config::runtime_login()?,
         prices: config::prices()?,
+        keys: config::encryption_keys()?,
+        older_application: config::older_application()?,
     };
     lambda::serve_events("db-migrate", |event, _| handle(deps, event)).await
 }

@@ -4,11 +4,10 @@ use shared::api::job::run::{Deps, handle};
 use shared::app::host_access::JobHostDeps;
 use shared::lambda::{self, Workload, config};
 use shared::random::random_bytes;
-use shared::secrets::Secrets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::init_logging();
+    lambda::init().await?;
     let deps = &Deps {
         pool: lambda::database(Workload::Requests)?,
         prices: config::prices()?,
@@ -17,7 +16,9 @@ async fn main() -> Result<(), lambda::Error> {
             databases: config::agent_databases()?,
             images: config::images()?,
             registries: config::registry_accounts()?,
-            secrets: Secrets::new(),
+            secrets: config::secrets()?,
+            keys: config::encryption_keys()?,
+            older_application: config::older_application()?,
             domain: config::agent_base_domain()?,
             origins: config::allowed_origins()?,
             health_within: config::agent_health_timeout()?,

@@ -64,6 +64,20 @@ export async function anotherKey(of: Member): Promise<string> {
   return key;
 }
 
+/** The key of somebody else in the same organization. With an empty list, the key is not restricted. */
+export async function colleague(of: Member, role: string, permissions: readonly string[] = []): Promise<string> {
+  const key = newKey();
+  await sql(`
+    WITH u AS (INSERT INTO users (name, organization_id, role)
+      VALUES ('Colleague', '${of.organization}', ${literal(role)}) RETURNING id)
+    INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id, permissions)
+      SELECT 'colleague', ${keyColumns(key)}, '${of.organization}', id, '${JSON.stringify(permissions)}' FROM u`);
+  return key;
+}
+
+export const setRole = (key: string, role: string) =>
+  sql(`UPDATE users SET role = ${literal(role)} FROM api_keys k WHERE k.user_id = users.id AND k.key = '${key}'`);
+
 export const switchOff = (key: string) => sql(`UPDATE api_keys SET is_active = false WHERE key = '${key}'`);
 export const setBalance = (of: Member, balance: number) =>
   sql(`UPDATE organizations SET credit_balance = ${balance} WHERE id = '${of.organization}'`);

@@ -3,7 +3,7 @@ import type { Page, Request, Route } from 'playwright-core';
 import { inject } from 'vitest';
 
 /** `GET /api/v1/milady/agents`: a method and the beginning of the path after it, or the whole path with `$` at the end. */
-export type Which = `${'GET' | 'POST' | 'DELETE'} /${string}`;
+export type Which = `${'GET' | 'POST' | 'PATCH' | 'DELETE'} /${string}`;
 
 export const AGENTS: Which = 'GET /milady/agents$';
 
@@ -45,7 +45,6 @@ export const answer = (page: Page, which: Which, { status, body, type, headers }
 /** A refusal as the API words it. */
 export const problem = (status: number, detail: string, more: object = {}): Answer => ({
   status,
-  type: 'application/problem+json',
   body: {
     type: 'about:blank',
     title: 'Refused',

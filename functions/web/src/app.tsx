@@ -6,6 +6,7 @@ import { confirmSession, useSession } from './data/session';
 import { HOME, type PageEntry, type PageProps, pages } from './pages';
 import { Shell } from './shell/shell';
 import { Boundary } from './ui/boundary';
+import { Link } from './ui/link';
 import { Page } from './ui/page';
 import { Failure, Note, Skeleton } from './ui/states';
 import { Toaster } from './ui/toaster';
@@ -107,7 +108,10 @@ function Shown({ page, View, params, operator }: ShownProps) {
     return (
       <Page title={page.title}>
         <Note title="Only operators may see this">
-          <p>Operators are super admins of this cloud. Your key belongs to a user who is none.</p>
+          <p>
+            They are super admins of this cloud, with a key that names the permission admin. Your{' '}
+            <Link href="/account">account</Link> says what you may do.
+          </p>
         </Note>
       </Page>
     );

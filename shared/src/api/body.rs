@@ -156,7 +156,7 @@ impl Fields {
     pub fn optional_integer(
         &mut self,
         field: &'static str,
-        rule: &'static str,
+        rule: impl Into<Cow<'static, str>>,
         limits: RangeInclusive<i32>,
     ) -> Option<i32> {
         let value = self.take(field)?;

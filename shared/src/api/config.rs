@@ -13,8 +13,8 @@ use super::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::db::Database;
 use crate::domain::image::Images;
 use crate::domain::limits::{
-    MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_IMAGE_BYTES, MAX_VARIABLE_BYTES,
-    MAX_VARIABLE_NAME_BYTES, SNAPSHOTS, STARTS,
+    LimitName, MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_ENVIRONMENT_BYTES, MAX_IMAGE_BYTES,
+    MAX_VARIABLE_NAME_BYTES,
 };
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
@@ -79,26 +79,31 @@ struct LimitsJson {
     agent_name_characters: usize,
     agent_config_bytes: usize,
     environment_name_bytes: usize,
-    environment_value_bytes: usize,
+    /// Of all variables, names and values together.
+    environment_bytes: usize,
     image_bytes: usize,
     /// Of any request.
     body_bytes: usize,
-    /// Starts and restores. A further one gets 429.
-    starts_per_agent_and_hour: usize,
-    /// A further one gets 429.
-    snapshots_per_agent_and_hour: usize,
+    /// Starts and restores. `GET /api/v1/limits` says what holds for the organization.
+    starts_per_agent_and_hour: i32,
+    /// Likewise.
+    snapshots_per_agent_and_hour: i32,
 }
 
-const LIMITS: LimitsJson = LimitsJson {
-    agent_name_characters: MAX_AGENT_NAME_CHARS,
-    agent_config_bytes: MAX_CONFIG_BYTES,
-    environment_name_bytes: MAX_VARIABLE_NAME_BYTES,
-    environment_value_bytes: MAX_VARIABLE_BYTES,
-    image_bytes: MAX_IMAGE_BYTES,
-    body_bytes: MAX_BODY_BYTES,
-    starts_per_agent_and_hour: STARTS.max,
-    snapshots_per_agent_and_hour: SNAPSHOTS.max,
-};
+impl LimitsJson {
+    fn new() -> Self {
+        Self {
+            agent_name_characters: MAX_AGENT_NAME_CHARS,
+            agent_config_bytes: MAX_CONFIG_BYTES,
+            environment_name_bytes: MAX_VARIABLE_NAME_BYTES,
+            environment_bytes: MAX_ENVIRONMENT_BYTES,
+            image_bytes: MAX_IMAGE_BYTES,
+            body_bytes: MAX_BODY_BYTES,
+            starts_per_agent_and_hour: LimitName::StartsPerAgentAndHour.default_value(),
+            snapshots_per_agent_and_hour: LimitName::SnapshotsPerAgentAndHour.default_value(),
+        }
+    }
+}
 
 /// # Errors
 /// 401, 403, 503.
@@ -118,7 +123,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         low_credit: prices.low_credit,
         grace_hours: prices.grace_hours,
         pairing: deps.domain.is_some(),
-        limits: LIMITS,
+        limits: LimitsJson::new(),
     };
     list::respond(&request, &Data::new(config))
 }

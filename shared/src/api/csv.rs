@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::accept::weight;
 use super::problem::{Problem, log_internal};
 
 /// The most rows that one answer holds.
@@ -21,26 +22,8 @@ pub trait Columns: Serialize {
 /// Whether the client names CSV and does not prefer JSON.
 #[must_use]
 pub fn is_wanted(request: &Request) -> bool {
-    let headers = request.headers().get_all("accept");
-    let headers: Vec<&str> = headers
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let csv = weight(&headers, "text/csv");
-    csv > Decimal::ZERO && csv >= weight(&headers, "application/json")
-}
-
-/// The weight that `Accept` headers give a media type by its name; 0 if they do not name it.
-fn weight(headers: &[&str], media_type: &str) -> Decimal {
-    let ranges = headers.iter().flat_map(|header| header.split(','));
-    let weights = ranges.filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_it = parts.next()?.eq_ignore_ascii_case(media_type);
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        let weight = weight.map_or(Some(Decimal::ONE), |weight| weight.parse().ok());
-        weight.filter(|_| is_it)
-    });
-    weights.max().unwrap_or_default()
+    let csv = weight(request.headers(), "text/csv");
+    csv > Decimal::ZERO && csv >= weight(request.headers(), "application/json")
 }
 
 /// The header line and as many rows as one answer holds. Returns how many these are.

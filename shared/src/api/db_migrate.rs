@@ -12,6 +12,9 @@ use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
 use crate::app::deployment::prices::publish_prices;
 use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
+use crate::app::deployment::secrets::{
+    EncryptSecretsError, EncryptionProgress, MAX_BATCHES, encrypt_secrets,
+};
 use crate::app::deployment::super_admins::link_super_admins;
 use crate::db;
 use crate::db::Database;
@@ -41,6 +44,9 @@ struct BootstrapRequest {
 #[serde(rename_all = "camelCase")]
 pub struct Deployed {
     migrations: MigrationsJson,
+    /// Only if there was a secret to encrypt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<SecretsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     super_admins_linked: Option<Vec<SuperAdminJson>>,
     /// Active super admins as whom nobody is recognized.
@@ -64,6 +70,19 @@ struct SuperAdminJson {
 struct MigrationsJson {
     applied: usize,
     total: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct SecretsJson {
+    encrypted: usize,
+    left: i64,
+}
+
+impl SecretsJson {
+    fn new(progress: EncryptionProgress) -> Option<Self> {
+        let EncryptionProgress { encrypted, left } = progress;
+        (progress != EncryptionProgress::default()).then_some(Self { encrypted, left })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,6 +137,8 @@ pub enum DeployError {
     Adoption(#[from] AdoptionError),
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Secrets(#[from] EncryptSecretsError),
     #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("the operating system gave no random bytes")]
@@ -129,7 +150,7 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
         Value::Null => Request::default(),
         event => serde_json::from_value(event).map_err(DeployError::InvalidEvent)?,
     };
-    let migrated = migrate(deps.owner.options()).await?;
+    let migrated = migrate(&deps.owner.options()).await?;
     prepare_runtime_role(&deps.owner, &deps.runtime_login).await?;
     db::billing::partitions::ensure_partitions(&deps.owner).await?;
     publish_prices(&deps.owner, &deps.prices).await?;
@@ -147,6 +168,8 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
         Some(request) => Some(first_organization(&deps.owner, request).await?),
         None => None,
     };
+    let secrets = encrypt_secrets(&deps.owner, &deps.keys, deps.older_application, MAX_BATCHES);
+    let secrets = SecretsJson::new(secrets.await?);
     let mut conn = deps.owner.statements();
     let unrecognized = unrecognized_super_admins(&mut conn).await?;
     Ok(Deployed {
@@ -156,6 +179,7 @@ pub async fn handle(deps: &DeploymentDeps, event: Value) -> Result<Deployed, Dep
             applied: migrated.applied,
             total: migrated.total,
         },
+        secrets,
         adoption,
         bootstrap,
     })

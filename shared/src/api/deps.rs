@@ -9,7 +9,9 @@ use crate::app::agent::{start, stop_request};
 use crate::app::deployment::roles::RuntimeLogin;
 use crate::db::Database;
 use crate::domain::address::AddressPolicy;
+use crate::domain::encrypted::OlderApplication;
 use crate::domain::pricing::Prices;
+use crate::encryption::EncryptionKeys;
 use crate::events::Publisher;
 use crate::hosts::HostClient;
 
@@ -57,6 +59,8 @@ pub struct StartDeps {
     pub address_policy: AddressPolicy,
     /// Publishes the start job.
     pub publisher: Publisher,
+    /// Encrypt webhook secrets.
+    pub keys: EncryptionKeys,
 }
 
 impl StartDeps {
@@ -65,6 +69,7 @@ impl StartDeps {
             pool: &self.pool,
             prices: &self.prices,
             publisher: &self.publisher,
+            keys: &self.keys,
         }
     }
 }
@@ -93,6 +98,9 @@ pub struct DeploymentDeps {
     pub owner: Database,
     pub runtime_login: RuntimeLogin,
     pub prices: Prices,
+    /// Encrypt what older keys, or none, have encrypted.
+    pub keys: EncryptionKeys,
+    pub older_application: OlderApplication,
 }
 
 /// For functions that bill without a caller.

@@ -7,6 +7,7 @@ use lambda_http::http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use super::auth::Caller;
+use super::older_paths;
 use super::problem::Problem;
 use crate::app::idempotency::IdempotencyKey;
 use crate::db::requests::idempotency::KeyScope;
@@ -77,13 +78,14 @@ fn parse(header: &HeaderValue) -> Option<&str> {
     is_valid.then_some(key)
 }
 
-/// Two requests are the same if their path, query, webhook and body are. Each part follows its length: the end
-/// of one part cannot be taken for the beginning of the next.
+/// Two requests are the same if their path, query, webhook and body are. An older path of a route counts as the path of
+/// the route. Each part follows its length: the end of one part cannot be taken for the beginning of the next.
 fn digest(request: &Request) -> Vec<u8> {
     let webhook = request.headers().get("x-webhook-url");
+    let path = older_paths::current(request.uri().path());
     let mut hash = Sha256::new();
     for part in [
-        request.uri().path().as_bytes(),
+        path.as_bytes(),
         request.uri().query().unwrap_or_default().as_bytes(),
         webhook.map(HeaderValue::as_bytes).unwrap_or_default(),
         request.body().as_ref(),

@@ -1,6 +1,7 @@
 //! What comes in and what goes out: one file per route or event. Owns: request and response types,
 //! authentication, status codes, JSON. Does not own: SQL, transactions, rules.
 
+pub mod accept;
 pub mod admin;
 pub mod agent;
 pub mod agent_database_check;
@@ -19,10 +20,13 @@ pub mod filter;
 pub mod fleet_refresh;
 pub mod idempotency;
 pub mod job;
+pub mod limit;
 pub mod list;
 pub mod log_part;
 pub mod node;
 pub mod not_found;
+pub mod notify;
+pub mod older_paths;
 pub mod openapi;
 pub mod parameters;
 pub mod path;
@@ -32,4 +36,5 @@ pub mod route;
 pub mod routes;
 pub mod schema;
 pub mod session;
+pub mod settings;
 pub mod table;

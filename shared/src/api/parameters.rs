@@ -5,7 +5,7 @@ use super::route::Parameter;
 use super::schema::{
     Cursor, Etag, KeyText, LogSince, NodeId, OriginText, PageSize, SyncText, WebhookUrl,
 };
-use crate::domain::ids::{AgentId, JobId, TransactionId};
+use crate::domain::ids::{AgentId, DeliveryId, JobId, OrganizationId, TransactionId};
 
 /// The parameters that paths may have.
 pub const PATH: &[Parameter] = &[
@@ -16,7 +16,11 @@ pub const PATH: &[Parameter] = &[
     )
     .example(r#""11111111-2222-4333-8444-555555555555""#),
     Parameter::path::<JobId>("jobId", "").example(r#""99999999-8888-4777-8666-555555555555""#),
+    Parameter::path::<DeliveryId>("mailId", "")
+        .example(r#""55555555-6666-4777-8888-999999999999""#),
     Parameter::path::<NodeId>("nodeId", "").example(r#""local""#),
+    Parameter::path::<OrganizationId>("organizationId", "")
+        .example(r#""33333333-4444-4555-8666-777777777777""#),
     Parameter::path::<TransactionId>("transactionId", "")
         .example(r#""019ca700-3e80-8000-8000-000000000001""#),
 ];

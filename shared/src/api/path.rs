@@ -5,6 +5,7 @@ use std::str::FromStr;
 use lambda_http::{Request, RequestExt};
 
 use super::body::is_uuid;
+use super::older_paths;
 use super::problem::Problem;
 use crate::domain::ids::AgentId;
 
@@ -24,7 +25,7 @@ pub fn identifier<T: FromStr>(request: &Request, name: &'static str) -> Result<T
 /// # Errors
 /// 400.
 pub fn agent_id(request: &Request) -> Result<AgentId, Problem> {
-    let path = request.raw_http_path();
+    let path = older_paths::current(request.raw_http_path());
     let rest = path.strip_prefix("/api/v1/milady/agents/");
     parse("agentId", rest.and_then(|rest| rest.split('/').next()))
 }

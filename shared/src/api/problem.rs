@@ -1,19 +1,24 @@
 //! Errors as responses: RFC 9457 problem details, with the members `success` and `error` that clients test.
-//! Owns: the only mapping from errors to status codes, and the log line of an error that a request ends with.
+//! Owns: the only mapping from errors to status codes, the content type of errors, and the log line of an error that a
+//! request ends with.
 
 use std::borrow::Cow;
 
+use lambda_http::http::HeaderMap;
 use lambda_http::{Body, Response};
+use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracing::{error, warn};
 
+use super::accept;
 use super::schema::Always;
 use crate::app::billing::run::RunError;
 use crate::app::error::RequestError;
 use crate::cache::CacheError;
 use crate::db;
 use crate::domain::credit_gate::Refusal;
+use crate::domain::limits::LimitReached;
 use crate::domain::money::Money;
 use crate::failure::Cause;
 use crate::hosts::EngineError;
@@ -27,6 +32,20 @@ mod retry_after {
     pub const HOST: u32 = 30;
     /// An operator must change the deployment's settings first.
     pub const SETTINGS: u32 = 600;
+}
+
+const JSON: &str = "application/json";
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The content type of an error. Only a client that names problem documents gets one: others read a body only if its
+/// type says `application/json`.
+#[must_use]
+pub fn content_type(headers: &HeaderMap) -> &'static str {
+    if accept::weight(headers, PROBLEM_JSON) > Decimal::ZERO {
+        PROBLEM_JSON
+    } else {
+        JSON
+    }
 }
 
 /// A field of the request that is not valid.
@@ -47,8 +66,17 @@ pub struct Problem {
     details: Vec<FieldError>,
     /// Seconds.
     retry_after: Option<u32>,
+    /// The limit that is reached.
+    limit: Option<Box<ReachedLimit>>,
     /// Only for 402, which has a body of its own.
     credit: Option<MissingCredit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ReachedLimit {
+    name: &'static str,
+    used: i64,
+    allowed: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +93,7 @@ impl Problem {
             error: error.into(),
             details: Vec::new(),
             retry_after: None,
+            limit: None,
             credit: None,
         }
     }
@@ -177,6 +206,17 @@ impl Problem {
         }
     }
 
+    /// Adds the name of the limit that is reached, and the figures.
+    #[must_use]
+    pub fn with_limit(mut self, name: &'static str, used: i64, allowed: i32) -> Self {
+        self.limit = Some(Box::new(ReachedLimit {
+            name,
+            used,
+            allowed,
+        }));
+        self
+    }
+
     /// 500, with a constant text. Use [`log_internal`] where there is a cause to log.
     #[must_use]
     pub fn internal() -> Self {
@@ -225,8 +265,9 @@ impl Problem {
         }
     }
 
+    /// The response to a request with this id, of the [`content_type`] that its headers ask for.
     #[must_use]
-    pub fn into_response(self, request_id: &str) -> Response<Body> {
+    pub fn into_response(self, request_id: &str, content_type: &str) -> Response<Body> {
         if let Some(credit) = self.credit {
             let body = PaymentRequiredBody {
                 success: Always,
@@ -234,8 +275,9 @@ impl Problem {
                 required_balance: credit.required_balance,
                 current_balance: credit.current_balance,
             };
-            return render(self.status, "application/json", None, &body);
+            return render(self.status, JSON, None, &body);
         }
+        let limit = self.limit.as_deref();
         let body = ProblemBody {
             type_: "about:blank",
             title: self.title,
@@ -245,21 +287,23 @@ impl Problem {
             success: Always,
             error: &self.error,
             details: &self.details,
+            limit: limit.map(|limit| limit.name),
+            used: limit.map(|limit| limit.used),
+            allowed: limit.map(|limit| limit.allowed),
         };
-        let media_type = "application/problem+json";
-        render(self.status, media_type, self.retry_after, &body)
+        render(self.status, content_type, self.retry_after, &body)
     }
 }
 
 fn render(
     status: u16,
-    media_type: &str,
+    content_type: &str,
     retry_after: Option<u32>,
     body: &impl Serialize,
 ) -> Response<Body> {
     let mut response = Response::builder()
         .status(status)
-        .header("content-type", media_type)
+        .header("content-type", content_type)
         .header("cache-control", "no-store");
     if let Some(seconds) = retry_after {
         response = response.header("retry-after", seconds);
@@ -289,6 +333,18 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schemars(length(min = 1))]
     details: &'a [FieldError],
+    /// The name of the limit that is reached, if one is. It stays the same, and `detail` may change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    limit: Option<&'static str>,
+    /// How many there are of what the limit counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", extend("minimum" = 0))]
+    used: Option<i64>,
+    /// How many the limit allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", extend("minimum" = 0))]
+    allowed: Option<i32>,
 }
 
 /// The body of a 402.
@@ -335,17 +391,31 @@ impl From<RequestError> for Problem {
             RequestError::Conflict(text) => Self::conflict(&text),
             RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
-            RequestError::LimitReached(reached) => {
-                Self::too_many_requests(reached.retry_after_seconds(), reached.to_string())
-            }
+            RequestError::LimitReached(reached) => reached.into(),
             RequestError::IdempotencyKeyReused => Self::unprocessable(&error.to_string()),
             RequestError::HostUnavailable(error) => {
                 Self::unavailable_for(retry_after::HOST, error.to_string())
             }
             RequestError::AgentFault(fault) => Self::bad_gateway(&fault.to_string()),
             RequestError::IdempotencyKeyInUse => Self::conflict(&error.to_string()),
+            RequestError::Encryption(error) => {
+                error!(%error, cause = error.cause(), "check SECRETS_KEYS; request failed");
+                Self::not_configured(&error.to_string())
+            }
             RequestError::Database(error) => error.into(),
         }
+    }
+}
+
+/// 429 if waiting helps, 409 otherwise.
+impl From<LimitReached> for Problem {
+    fn from(reached: LimitReached) -> Self {
+        let text = reached.to_string();
+        let problem = match reached.retry_after_seconds() {
+            Some(seconds) => Self::too_many_requests(seconds, text),
+            None => Self::conflict(&text),
+        };
+        problem.with_limit(reached.limit.as_str(), reached.used, reached.allowed)
     }
 }
 

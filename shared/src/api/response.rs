@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Response};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -18,6 +19,30 @@ use crate::domain::money::Money;
 /// A body that is sent while it is being made. It never fails: the runtime would pass the error on as if it
 /// were a part of the body.
 pub type StreamedBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// For every response, unless its route sets the header itself. A browser must not guess the type of a response, run or
+/// frame it, send its address to others, or ask for the next one without TLS.
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("referrer-policy", "no-referrer"),
+    (
+        "strict-transport-security",
+        "max-age=63072000; includeSubDomains",
+    ),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// Adds the security headers that are not set.
+pub fn add_security_headers(headers: &mut HeaderMap) {
+    for (name, value) in SECURITY_HEADERS {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
 
 /// Decimals that are no money (rates, seconds, hours) have the JSON form of money: a number with at most six
 /// decimals.

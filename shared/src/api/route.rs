@@ -4,6 +4,8 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::domain::words::words;
+
 /// Makes the schema of a type, or a reference to it.
 pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 
@@ -26,6 +28,8 @@ pub struct Route {
     /// In Markdown; empty if the summary says everything.
     pub description: &'static str,
     pub caller: CallerKind,
+    /// Whether the route is only for clients that were written for the earlier deployment.
+    pub is_deprecated: bool,
     /// Without those of the path and `If-None-Match`, which follow from the path and the responses.
     pub parameters: &'static [Parameter],
     pub body: Option<RequestBody>,
@@ -48,23 +52,26 @@ pub enum Tag {
     Meta,
 }
 
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallerKind {
-    /// Anybody of an organization: 401 and 403 are possible.
-    Reader,
-    /// A member who handles agents, with a key that names `agents`, if with one.
-    AgentManager,
-    /// The same, and an owner of the organization.
-    AgentOwner,
-    /// A super admin: 403 for every other caller.
-    SuperAdmin,
-    /// A browser that signs in or out: 403 for an origin that is not allowed.
-    Browser,
-    /// A scheduler that holds the cron secret: 401.
-    Scheduler,
-    /// Anybody. The route reads nothing that could be unavailable.
-    Anybody,
+words! {
+    /// Who may call a route. The words are in the API's description, for clients that show what a caller may do.
+    pub enum CallerKind {
+        /// Anybody of an organization: 401 and 403 are possible.
+        Reader = "reader",
+        /// A member who handles agents, with a key that names `agents`, if with one.
+        AgentManager = "agentManager",
+        /// The same, and an owner of the organization.
+        AgentOwner = "agentOwner",
+        /// An owner of the organization, with a key that names `billing`, if with one.
+        Owner = "owner",
+        /// A super admin: 403 for every other caller.
+        SuperAdmin = "superAdmin",
+        /// A browser that signs in or out: 403 for an origin that is not allowed.
+        Browser = "browser",
+        /// A scheduler that holds the cron secret: 401.
+        Scheduler = "scheduler",
+        /// Anybody. The route reads nothing that could be unavailable.
+        Anybody = "anybody",
+    }
 }
 
 impl Route {
@@ -84,6 +91,7 @@ impl Route {
             summary,
             description: "",
             caller: CallerKind::Reader,
+            is_deprecated: false,
             parameters: &[],
             body: None,
             responses: &[],

@@ -1,7 +1,7 @@
 //! All routes. Owns: the list.
 
 use super::route::Route;
-use super::{admin, agent, billing, config, credit, job, node, openapi, session};
+use super::{admin, agent, billing, config, credit, job, limit, node, openapi, session, settings};
 
 /// Every route, in the order of the document.
 pub fn all() -> impl Iterator<Item = &'static Route> {
@@ -10,6 +10,8 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         config::ROUTES,
         job::ROUTES,
         credit::ROUTES,
+        limit::ROUTES,
+        settings::ROUTES,
         session::ROUTES,
         node::ROUTES,
         admin::ROUTES,

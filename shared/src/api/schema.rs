@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use crate::domain::access::{Permission, Role};
+use crate::domain::access::{CredentialKind, Permission, Role};
 use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
 use crate::domain::billing::SpanKind;
 use crate::domain::container::ContainerKind;
@@ -14,9 +14,12 @@ use crate::domain::fleet::{
     AlertCode, ContainerAction, DockerHealth, Health, HostStatus, Metadata, Scope, Severity,
 };
 use crate::domain::ids::{
-    AgentId, BackupId, CharacterId, HostId, JobId, OrganizationId, TransactionId, UserId,
+    AgentId, BackupId, CharacterId, DeliveryId, HostId, JobId, OrganizationId, TransactionId,
+    UserId,
 };
 use crate::domain::job::{JobKind, JobStatus, JobVerb, StepName, StepStatus};
+use crate::domain::limits::LimitName;
+use crate::domain::mail::{DeliveryState, MailTemplate};
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
 
@@ -69,6 +72,7 @@ schemas! {
     JobId, "Uuid", uuid();
     HostId, "Uuid", uuid();
     TransactionId, "Uuid", uuid();
+    DeliveryId, "Uuid", uuid();
     Timestamp, "Date", json_schema!({
         "type": "string", "format": "date-time",
         "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
@@ -77,6 +81,7 @@ schemas! {
         "type": "number", "description": "US dollars, with at most six decimals.",
     });
     Role, "Role", words(Role::ALL, |role| role.as_str());
+    CredentialKind, "CredentialKind", words(CredentialKind::ALL, |kind| kind.as_str());
     Permission, "Permission", words(Permission::ALL, |permission| permission.as_str());
     ContainerKind, "ContainerKind", words(ContainerKind::ALL, |kind| kind.as_str());
     AgentStatus, "AgentStatus", words(AgentStatus::ALL, |status| status.as_str());
@@ -87,6 +92,9 @@ schemas! {
     JobStatus, "JobStatus", words(JobStatus::ALL, |status| status.as_str());
     StepName, "StepName", words(StepName::ALL, |name| name.as_str());
     StepStatus, "StepStatus", words(StepStatus::ALL, |status| status.as_str());
+    MailTemplate, "MailTemplate", words(MailTemplate::ALL, |template| template.as_str());
+    DeliveryState, "MailState", words(DeliveryState::ALL, |state| state.as_str());
+    LimitName, "LimitName", words(LimitName::ALL, |limit| limit.as_str());
     SpanKind, "MeteredKind", words(SpanKind::ALL, |kind| kind.as_str());
     HostStatus, "NodeStatus", words(HostStatus::ALL, |status| status.as_str());
     ContainerAction, "ContainerAction", words(ContainerAction::ALL, |action| action.as_str());
@@ -103,6 +111,10 @@ schemas! {
 
 const UUID: &str = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$";
 const PLAIN_TEXT: &str = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$";
+const MAIL_ADDRESS: &str = concat!(
+    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}){0,2}",
+    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$"
+);
 const HOSTNAME: &str = r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$";
 
 forms! {
@@ -157,6 +169,14 @@ forms! {
             .collect::<Vec<_>>(),
         |status| status.as_str(),
     );
+    /// As `domain::mail` accepts it.
+    MailAddress, json_schema!({
+        "type": "string", "minLength": 6, "maxLength": 254, "pattern": MAIL_ADDRESS,
+    });
+    /// A time zone. There are others in the server's list.
+    TimeZone, json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^(UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+)$",
+    });
     FindingState, json_schema!({"type": "string", "enum": ["open", "resolved", "all"]});
     /// `type` of a transaction, as a filter.
     TransactionType, json_schema!({

@@ -14,14 +14,16 @@ use super::route::{CallerKind, RequestBody, ResponseHeader, ResponseKind, Route,
 use super::schema::Text;
 use super::{body, response};
 use crate::db::identity::organizations::organization_name;
-use crate::domain::access::{Permission, Role};
+use crate::domain::access::{CredentialKind, Permission, Role};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
 
 pub const ROUTES: &[Route] = &[
     Route {
         operation: "session-get",
-        description: "Works with every credential. The status is 401 if there is none, or if it is not valid any more.",
+        description: "Works with every credential. The status is 401 if there is none, or if it is not valid any more. \
+                      `role` and `permissions` together say what the caller may do: each operation names in `x-caller` \
+                      whom it serves.",
         responses: &[ResponseKind::json::<Data<SessionJson>>(200, "The caller.")],
         ..Route::get(
             "session",
@@ -88,8 +90,12 @@ struct SessionJson {
     user_id: UserId,
     organization_id: OrganizationId,
     organization_name: String,
+    /// Whether the caller may use the routes for super admins: the user is one, and the credential permits it.
     super_admin: bool,
+    /// What the user is in the organization now: `owner` also stands for admins, and for the oldest active user where
+    /// nobody else owns it.
     role: Role,
+    credential: CredentialKind,
     /// What the credential may be used for: of a key, what the key permits; everything, otherwise.
     permissions: Vec<Permission>,
     /// When the session or the token ends. Null for a caller with an API key.
@@ -147,6 +153,7 @@ async fn describe(
         organization_name: name.unwrap_or_default(),
         super_admin: caller.is_super_admin,
         role: caller.role,
+        credential: authenticated.credential,
         permissions: caller.permissions.as_slice().to_vec(),
         expires_at: authenticated.expires_at.map(Timestamp),
         server_time: Timestamp(authenticated.now),

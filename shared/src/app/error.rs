@@ -5,6 +5,7 @@ use crate::domain::agent::StatusConflict;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::fleet::HostReadError;
 use crate::domain::limits::LimitReached;
+use crate::encryption::EncryptionError;
 use crate::failure::Failure;
 use crate::hosts::{EngineError, EngineErrorReason, HostError};
 
@@ -44,6 +45,9 @@ pub enum RequestError {
     /// The host could be used, but the work on it failed. What was done before the failure stays.
     #[error(transparent)]
     AgentFault(#[from] AgentFault),
+    /// A secret cannot be stored, or a stored one cannot be read.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
     /// A commit may have succeeded all the same.
     #[error("the database request failed")]
     Database(#[from] sqlx::Error),

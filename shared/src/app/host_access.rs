@@ -16,8 +16,10 @@ use crate::db;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::db::hosts::coordinates::HostCoordinates;
 use crate::domain::agent::AgentStatus;
+use crate::domain::encrypted::OlderApplication;
 use crate::domain::fleet::HostReadError;
 use crate::domain::image::{Images, registry as registry_of};
+use crate::encryption::EncryptionKeys;
 use crate::failure::{Failure, with_reason};
 use crate::hosts::{
     AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, EngineErrorReason, Fingerprint,
@@ -35,6 +37,9 @@ pub struct JobHostDeps {
     /// The accounts at registries: a JSON object of `{username, password}` by registry.
     pub registries: Option<Secret>,
     pub secrets: Secrets,
+    /// Encrypt and decrypt what the database holds of agents' secrets.
+    pub keys: EncryptionKeys,
+    pub older_application: OlderApplication,
     /// Agents are reached at `<agent id>.<domain>`.
     pub domain: Option<String>,
     /// Origins that agents' pages may be called from.

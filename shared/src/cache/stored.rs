@@ -16,7 +16,7 @@ use crate::domain::fleet::{
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 
 /// The format of the parts. A snapshot of another format reads as absent.
-pub(super) const SNAPSHOT_FORMAT: u64 = 4;
+pub(super) const SNAPSHOT_FORMAT: u64 = 5;
 
 /// The part for the fleet as a whole, with the agents that have no registered host.
 #[derive(Serialize, Deserialize)]
@@ -141,7 +141,6 @@ struct StoredHost {
     updated_at: DateTime<Utc>,
     #[serde(with = "unclaimed")]
     unclaimed_containers: Vec<UnclaimedContainer>,
-    agent_ids: Vec<AgentId>,
     #[serde(with = "StoredRuntime")]
     runtime: HostRuntime,
 }

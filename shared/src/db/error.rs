@@ -42,6 +42,14 @@ pub(super) fn is_too_many_connections(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("53300"))
 }
 
+/// Whether the server refused the password: SQLSTATE `invalid_password`, `invalid_authorization_specification`.
+pub(super) fn is_login_refused(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    matches!(error.code().as_deref(), Some("28P01" | "28000"))
+}
+
 /// Whether the role lacks a right: SQLSTATE `insufficient_privilege`.
 #[must_use]
 pub fn is_forbidden(error: &sqlx::Error) -> bool {

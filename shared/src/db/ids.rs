@@ -7,8 +7,8 @@ use sqlx::{Decode, Encode, Type};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AgentId, ApiKeyId, BackupId, CharacterId, ClaimId, HostId, JobId, OrganizationId, SpanId,
-    TransactionId, UserId,
+    AgentId, ApiKeyId, BackupId, CharacterId, ClaimId, DeliveryId, HostId, JobId, OrganizationId,
+    SpanId, StreamId, TransactionId, UserId,
 };
 
 macro_rules! as_uuid {
@@ -41,7 +41,7 @@ macro_rules! as_uuid {
 
 as_uuid! {
     OrganizationId, UserId, ApiKeyId, AgentId, CharacterId, BackupId, JobId, HostId, TransactionId,
-    ClaimId,
+    ClaimId, StreamId, DeliveryId,
 }
 
 impl Type<Postgres> for SpanId {

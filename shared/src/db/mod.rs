@@ -17,6 +17,8 @@ pub mod identity;
 mod idle;
 mod ids;
 pub mod jobs;
+mod login;
+pub mod mails;
 pub mod page;
 pub mod requests;
 pub mod schema_check;
@@ -27,4 +29,5 @@ pub use error::{
     DatabaseFailure, classify, error_class, is_duplicate_object, is_forbidden, is_unique_violation,
     is_unstorable_value,
 };
+pub use login::RenewedLogin;
 pub use session::{Connection, Database, Transaction, Workload};

@@ -24,14 +24,13 @@ use sqlx::{AssertSqlSafe, Connection as _, Either, Execute, Executor, SqlStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::error::{DatabaseFailure, classify, is_too_many_connections};
+use super::error::{DatabaseFailure, classify};
 use super::idle::{Idle, LastUse, TICK};
+use super::login::{Login, RenewedLogin};
 use super::settings::{SETTINGS, wrong_settings};
 
 /// How long a fresh connection may take to begin a transaction.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause before another attempt to connect to a server that accepts no more connections at the moment.
-const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// A connection that was not used for this long may have died unnoticed: its function was frozen, or the server is no
 /// longer the primary.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
@@ -92,7 +91,7 @@ impl Workload {
 pub struct Database(Arc<Pool>);
 
 struct Pool {
-    options: PgConnectOptions,
+    login: Login,
     workload: Workload,
     permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
@@ -108,12 +107,18 @@ impl fmt::Debug for Database {
 impl Database {
     #[must_use]
     pub fn new(options: PgConnectOptions, workload: Workload) -> Self {
-        let options = options
-            // Poolers refuse this parameter, and the server sends all digits without it.
-            .extra_float_digits(None)
-            .statement_cache_capacity(0);
+        Self::with_login(Login::new(options, None), workload)
+    }
+
+    /// Reads the login again when the server refuses it, once per connection.
+    #[must_use]
+    pub fn renewing(options: PgConnectOptions, workload: Workload, renew: RenewedLogin) -> Self {
+        Self::with_login(Login::new(options, Some(renew)), workload)
+    }
+
+    fn with_login(login: Login, workload: Workload) -> Self {
         Self(Arc::new(Pool {
-            options,
+            login,
             workload,
             permits: Arc::new(Semaphore::new(workload.max_connections())),
             idle: Mutex::default(),
@@ -123,8 +128,8 @@ impl Database {
 
     /// Where and as whom it connects.
     #[must_use]
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.0.options
+    pub fn options(&self) -> PgConnectOptions {
+        self.0.login.options()
     }
 
     /// Begins a transaction. Dropping it rolls it back.
@@ -181,29 +186,17 @@ impl Database {
     }
 
     async fn connect_and_begin(&self, begin: &str) -> sqlx::Result<PgConnection> {
-        let mut connection = self.connect().await?;
+        let mut connection = self.0.login.connect().await?;
         self.check_settings(&mut connection).await?;
         // A pooler can give out a session that the server is just closing. Nothing was sent on it.
         if let Err(error) = connection.execute(AssertSqlSafe(begin)).await {
             if classify(&error) != DatabaseFailure::Unavailable {
                 return Err(error);
             }
-            connection = self.connect().await?;
+            connection = self.0.login.connect().await?;
             connection.execute(AssertSqlSafe(begin)).await?;
         }
         Ok(connection)
-    }
-
-    /// Connects. Tries again as long as all connections that the role may have are in use.
-    async fn connect(&self) -> sqlx::Result<PgConnection> {
-        loop {
-            match PgConnection::connect_with(&self.0.options).await {
-                Err(error) if is_too_many_connections(&error) => {
-                    tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
-                }
-                connected => return connected,
-            }
-        }
     }
 
     /// Logs which settings the role lacks. Statements work without them, but may run too long.

@@ -1,4 +1,5 @@
-//! What a caller may do. Owns: roles in an organization, permissions of API keys, and which of both an action needs.
+//! What a caller may do. Owns: roles in an organization, kinds of credentials, permissions of API keys, and which role
+//! and permission an action needs.
 
 use serde_json::Value;
 
@@ -13,6 +14,15 @@ words! {
         Member = "member",
         /// Does everything that the organization may do.
         Owner = "owner",
+    }
+
+    /// How a caller says who they are.
+    pub enum CredentialKind {
+        Key = "key",
+        /// A session of the dashboard. It belongs to a key, which says what it permits.
+        Session = "session",
+        /// A token of the identity provider, in a header or a cookie.
+        Token = "token",
     }
 
     /// What an API key may be used for. Every key may be used for reading.
@@ -77,6 +87,8 @@ pub enum Action {
     Read,
     ManageAgents,
     DeleteAgents,
+    /// Of the organization.
+    ChangeSettings,
 }
 
 /// Why a caller may not do something. The texts are for the caller.
@@ -86,8 +98,12 @@ pub enum AccessDenied {
     Viewer,
     #[error("Only owners of the organization may delete agents")]
     NotOwner,
+    #[error("Only owners of the organization may change its settings")]
+    NotOwnerOfSettings,
     #[error("This API key may only read: its permissions do not name \"agents\"")]
     Key,
+    #[error("This API key may not change settings: its permissions do not name \"billing\"")]
+    KeyWithoutBilling,
 }
 
 /// Whether somebody of this role may do something with these permissions: both must allow it.
@@ -96,12 +112,17 @@ pub fn check(role: Role, permissions: &Permissions, action: Action) -> Result<()
         (Action::Read, _) => return Ok(()),
         (_, Role::Viewer) => return Err(AccessDenied::Viewer),
         (Action::DeleteAgents, Role::Member) => return Err(AccessDenied::NotOwner),
+        (Action::ChangeSettings, Role::Member) => return Err(AccessDenied::NotOwnerOfSettings),
         _ => {}
     }
-    if permissions.contains(Permission::Agents) {
+    let (needed, denied) = match action {
+        Action::ChangeSettings => (Permission::Billing, AccessDenied::KeyWithoutBilling),
+        _ => (Permission::Agents, AccessDenied::Key),
+    };
+    if permissions.contains(needed) {
         Ok(())
     } else {
-        Err(AccessDenied::Key)
+        Err(denied)
     }
 }
 
@@ -180,6 +201,19 @@ mod tests {
                 Err(AccessDenied::Key),
             ),
             (Role::Owner, &reads, Action::Read, Ok(())),
+            (Role::Owner, &full, Action::ChangeSettings, Ok(())),
+            (
+                Role::Owner,
+                &reads,
+                Action::ChangeSettings,
+                Err(AccessDenied::KeyWithoutBilling),
+            ),
+            (
+                Role::Member,
+                &full,
+                Action::ChangeSettings,
+                Err(AccessDenied::NotOwnerOfSettings),
+            ),
         ] {
             assert_eq!(
                 check(role, permissions, action),

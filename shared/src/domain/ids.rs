@@ -64,6 +64,10 @@ identifiers! {
     /// One attempt to carry out a request with an idempotency key.
     ClaimId,
     InvocationId,
+    /// A stream that somebody reads.
+    StreamId,
+    /// An attempt to reach one recipient with one mail.
+    DeliveryId,
 }
 
 /// An agent together with the organization that owns it: what a query on one tenant's agent takes.

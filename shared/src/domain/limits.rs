@@ -1,95 +1,255 @@
-//! Limits on what an owner may request: how often, where it costs us more than it costs the owner, and how large an
-//! agent's settings may be. Owns: the limits' names and values, and when a request exceeds one.
+//! Limits on what an organization may have and request, and on how large an agent's settings may be. Owns: their names
+//! and values, when a request exceeds one, and what its caller is told. Does not own: counting.
+
+use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::words::words;
+
 pub const MAX_AGENT_NAME_CHARS: usize = 100;
 pub const MAX_VARIABLE_NAME_BYTES: usize = 128;
-/// Linux starts no process with an environment variable of 128 KiB or more, its name and the terminating zero
-/// included.
-pub const MAX_VARIABLE_BYTES: usize = 120_000;
-/// The agent gets its configuration in an environment variable too.
-pub const MAX_CONFIG_BYTES: usize = 100_000;
+/// Of all variables of an agent, names and values together. An agent that never ran keeps them in the database that
+/// charges everybody, so 200 agents must not store more than some 25 MB there. Linux starts no process with a variable of
+/// 128 KiB or more.
+pub const MAX_ENVIRONMENT_BYTES: usize = 65_536;
+/// Likewise: the agent gets its configuration in an environment variable.
+pub const MAX_CONFIG_BYTES: usize = 65_536;
 pub const MAX_IMAGE_BYTES: usize = 255;
-
-/// A limit on requests of one kind for one agent within an hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// The name in refusals.
-    pub name: &'static str,
-    pub max: usize,
-}
-
-/// Starts and restores, whether or not they succeeded: a start that fails costs its owner nothing.
-pub const STARTS: Limit = Limit {
-    name: "startsPerAgentAndHour",
-    max: 10,
-};
-/// Backups that an owner requested, of up to 50 MB each. Below `MAX_BACKUPS`, because only kept ones are counted.
-pub const SNAPSHOTS: Limit = Limit {
-    name: "snapshotsPerAgentAndHour",
-    max: 6,
-};
-/// The period in which requests count.
-pub const PERIOD: TimeDelta = TimeDelta::hours(1);
 
 /// For keys whose own limit is not positive, and for callers without a key.
 pub const DEFAULT_REQUESTS_PER_MINUTE: i32 = 1_000;
+/// The name of the limit on requests in refusals. Each key has its own.
+pub const REQUESTS: &str = "requestsPerKeyAndMinute";
+
+words! {
+    /// A limit that operators can change for one organization. The words are on the wire.
+    pub enum LimitName {
+        /// In any state: an agent that never ran takes up space, too.
+        Agents = "agents",
+        /// Starts and restores that wait or run.
+        ActiveStarts = "activeStarts",
+        /// Starts and restores that a worker has begun. Further ones are not refused, but wait.
+        RunningStarts = "runningStarts",
+        OpenStreams = "openStreams",
+        /// Starts and restores, whether or not they succeeded: a start that fails costs its owner nothing.
+        StartsPerAgentAndHour = "startsPerAgentAndHour",
+        /// Backups that an owner requested, of up to 50 MB each.
+        SnapshotsPerAgentAndHour = "snapshotsPerAgentAndHour",
+        /// The same within a minute, so that an hour's backups do not come all at once.
+        SnapshotsPerAgentAndMinute = "snapshotsPerAgentAndMinute",
+    }
+}
+
+impl LimitName {
+    /// What holds for an organization unless an operator has set another value.
+    #[must_use]
+    pub fn default_value(self) -> i32 {
+        match self {
+            Self::Agents => 200,
+            Self::ActiveStarts => 50,
+            Self::RunningStarts | Self::StartsPerAgentAndHour => 10,
+            Self::OpenStreams => 20,
+            Self::SnapshotsPerAgentAndHour => 6,
+            Self::SnapshotsPerAgentAndMinute => 1,
+        }
+    }
+
+    /// The values that an operator can set.
+    #[must_use]
+    pub fn bounds(self) -> RangeInclusive<i32> {
+        match self {
+            Self::Agents | Self::ActiveStarts => 0..=10_000,
+            // With 0, starts would be accepted and wait for ever.
+            Self::RunningStarts => 1..=1_000,
+            Self::OpenStreams | Self::StartsPerAgentAndHour => 0..=1_000,
+            // Below `MAX_BACKUPS`, because only kept ones are counted.
+            Self::SnapshotsPerAgentAndHour | Self::SnapshotsPerAgentAndMinute => 0..=9,
+        }
+    }
+}
+
+/// A limit on requests of one kind for one agent within a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub limit: LimitName,
+    pub period: TimeDelta,
+}
+
+pub const STARTS: Rate = Rate {
+    limit: LimitName::StartsPerAgentAndHour,
+    period: TimeDelta::hours(1),
+};
+pub const SNAPSHOTS_PER_HOUR: Rate = Rate {
+    limit: LimitName::SnapshotsPerAgentAndHour,
+    period: TimeDelta::hours(1),
+};
+pub const SNAPSHOTS_PER_MINUTE: Rate = Rate {
+    limit: LimitName::SnapshotsPerAgentAndMinute,
+    period: TimeDelta::minutes(1),
+};
+
+/// What operators have set for one organization. `None` stands for the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrganizationLimits {
+    pub agents: Option<i32>,
+    pub active_starts: Option<i32>,
+    pub running_starts: Option<i32>,
+    pub open_streams: Option<i32>,
+    pub starts_per_agent_and_hour: Option<i32>,
+    pub snapshots_per_agent_and_hour: Option<i32>,
+    pub snapshots_per_agent_and_minute: Option<i32>,
+}
+
+impl OrganizationLimits {
+    fn value_mut(&mut self, limit: LimitName) -> &mut Option<i32> {
+        match limit {
+            LimitName::Agents => &mut self.agents,
+            LimitName::ActiveStarts => &mut self.active_starts,
+            LimitName::RunningStarts => &mut self.running_starts,
+            LimitName::OpenStreams => &mut self.open_streams,
+            LimitName::StartsPerAgentAndHour => &mut self.starts_per_agent_and_hour,
+            LimitName::SnapshotsPerAgentAndHour => &mut self.snapshots_per_agent_and_hour,
+            LimitName::SnapshotsPerAgentAndMinute => &mut self.snapshots_per_agent_and_minute,
+        }
+    }
+
+    pub fn set(&mut self, limit: LimitName, value: Option<i32>) {
+        *self.value_mut(limit) = value;
+    }
+
+    /// What an operator has set.
+    #[must_use]
+    pub fn value(mut self, limit: LimitName) -> Option<i32> {
+        *self.value_mut(limit)
+    }
+
+    /// What holds for the organization.
+    #[must_use]
+    pub fn allowed(self, limit: LimitName) -> i32 {
+        self.value(limit).unwrap_or(limit.default_value())
+    }
+
+    /// Refuses one more if there are as many as allowed. `retry_after` is when one of them is expected to end.
+    pub fn check(
+        self,
+        limit: LimitName,
+        used: i64,
+        retry_after: Option<TimeDelta>,
+    ) -> Result<(), LimitReached> {
+        let allowed = self.allowed(limit);
+        if used < i64::from(allowed) {
+            return Ok(());
+        }
+        Err(LimitReached {
+            limit,
+            used,
+            allowed,
+            // Where none is allowed, waiting does not help.
+            retry_after: retry_after.filter(|_| allowed > 0),
+        })
+    }
+
+    /// Refuses one more stream beside those that end by these times, the earliest first.
+    pub fn check_streams(
+        self,
+        expiries: &[DateTime<Utc>],
+        now: DateTime<Utc>,
+    ) -> Result<(), LimitReached> {
+        let allowed = usize::try_from(self.allowed(LimitName::OpenStreams)).unwrap_or_default();
+        let first_free = expiries.get(expiries.len().saturating_sub(allowed));
+        let used = i64::try_from(expiries.len()).unwrap_or(i64::MAX);
+        let retry_after = first_free.map(|expiry| *expiry - now);
+        self.check(LimitName::OpenStreams, used, retry_after)
+    }
+
+    /// Refuses one more request after these, the newest first.
+    pub fn check_rate(
+        self,
+        rate: Rate,
+        recent: &[DateTime<Utc>],
+        now: DateTime<Utc>,
+    ) -> Result<(), LimitReached> {
+        let used = recent
+            .iter()
+            .take_while(|at| **at + rate.period > now)
+            .count();
+        let allowed = usize::try_from(self.allowed(rate.limit)).unwrap_or_default();
+        // A place is free as soon as the oldest of the last `allowed` requests no longer counts.
+        let oldest = allowed.checked_sub(1).and_then(|index| recent.get(index));
+        let retry_after = oldest.map(|oldest| *oldest + rate.period - now);
+        let used = i64::try_from(used).unwrap_or(i64::MAX);
+        self.check(rate.limit, used, retry_after)
+    }
+}
 
 /// A limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("The limit {} of {} is reached; please try again later", .limit.name, .limit.max)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReached {
-    pub limit: Limit,
-    /// When the oldest request that counts ceases to.
-    pub retry_after: TimeDelta,
+    pub limit: LimitName,
+    pub used: i64,
+    pub allowed: i32,
+    /// When the request can be repeated. `None` if waiting does not help.
+    pub retry_after: Option<TimeDelta>,
 }
 
 impl LimitReached {
     /// Whole seconds, rounded up: a client that waits so long is not refused again.
     #[must_use]
-    pub fn retry_after_seconds(self) -> u32 {
-        let microseconds = self.retry_after.num_microseconds().unwrap_or_default();
+    pub fn retry_after_seconds(self) -> Option<u32> {
+        let microseconds = self.retry_after?.num_microseconds().unwrap_or_default();
         let seconds = u64::try_from(microseconds)
             .unwrap_or_default()
             .div_ceil(1_000_000);
-        u32::try_from(seconds).unwrap_or(u32::MAX)
+        Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
     }
 }
 
-impl Limit {
-    /// Refuses one more request after these within the last [`PERIOD`], newest first.
-    pub fn check(self, recent: &[DateTime<Utc>], now: DateTime<Utc>) -> Result<(), LimitReached> {
-        // A place is free as soon as the oldest of the last `max` requests no longer counts.
-        let Some(oldest) = self.max.checked_sub(1).and_then(|index| recent.get(index)) else {
-            return Ok(());
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, per) = match self.limit {
+            LimitName::Agents => ("Agents", "per organization"),
+            LimitName::ActiveStarts => ("Starts that wait or run", "per organization"),
+            LimitName::RunningStarts => ("Starts that run", "per organization"),
+            LimitName::OpenStreams => ("Open streams", "per organization"),
+            LimitName::StartsPerAgentAndHour => ("Starts of an agent", "an hour"),
+            LimitName::SnapshotsPerAgentAndHour => ("Snapshots of an agent", "an hour"),
+            LimitName::SnapshotsPerAgentAndMinute => ("Snapshots of an agent", "a minute"),
         };
-        let retry_after = *oldest + PERIOD - now;
-        if retry_after <= TimeDelta::zero() {
-            return Ok(());
-        }
-        Err(LimitReached {
-            limit: self,
-            retry_after,
-        })
+        let advice = match (self.limit, self.retry_after) {
+            (_, Some(_)) => "; please try again later",
+            (LimitName::Agents, None) if self.allowed > 0 => "; delete one first",
+            (_, None) => "",
+        };
+        let allowed = self.allowed;
+        write!(f, "{what} are limited to {allowed} {per}{advice}")
     }
 }
+
+impl std::error::Error for LimitReached {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TWO: Limit = Limit {
-        name: "test",
-        max: 2,
-    };
-
     fn minute(n: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(n)
     }
 
+    fn minutes(of: &[i64]) -> Vec<DateTime<Utc>> {
+        of.iter().copied().map(minute).collect()
+    }
+
+    fn with(limit: LimitName, value: i32) -> OrganizationLimits {
+        let mut limits = OrganizationLimits::default();
+        limits.set(limit, Some(value));
+        limits
+    }
+
     #[test]
-    fn a_limit_refuses_until_the_oldest_request_that_counts_is_an_hour_old() {
+    fn a_rate_refuses_until_the_oldest_request_that_counts_is_an_hour_old() {
+        let two = with(STARTS.limit, 2);
         for (recent, now, wait) in [
             (vec![], 0, None),
             (vec![30], 31, None),
@@ -98,13 +258,54 @@ mod tests {
             (vec![30, 10], 70, None),
             (vec![35, 30, 10], 69, Some(21)),
         ] {
-            let recent: Vec<_> = recent.into_iter().map(minute).collect();
-            let refused = TWO.check(&recent, minute(now)).err();
-            assert_eq!(
-                refused.map(|refusal| refusal.retry_after.num_minutes()),
-                wait,
-                "{recent:?} at {now}"
-            );
+            let refused = two.check_rate(STARTS, &minutes(&recent), minute(now)).err();
+            let waits = refused.map(|refused| refused.retry_after.expect("a time").num_minutes());
+            assert_eq!(waits, wait, "{recent:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn f49_each_limit_has_a_default_within_its_bounds_and_a_value_of_its_own() {
+        for limit in LimitName::ALL {
+            assert!(limit.bounds().contains(&limit.default_value()), "{limit:?}");
+            let limits = with(*limit, 7);
+            for other in LimitName::ALL {
+                let expected = (other == limit).then_some(7);
+                assert_eq!(limits.value(*other), expected, "{limit:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn f49_a_stream_is_refused_until_enough_of_the_open_ones_have_ended() {
+        let two = with(LimitName::OpenStreams, 2);
+        for (expiries, wait) in [
+            (vec![], None),
+            (vec![5], None),
+            (vec![5, 9], Some(5)),
+            // The limit was lowered: two of them must end.
+            (vec![5, 9, 12], Some(9)),
+        ] {
+            let refused = two.check_streams(&minutes(&expiries), minute(0)).err();
+            let waits = refused.map(|refused| refused.retry_after.expect("a time").num_minutes());
+            assert_eq!(waits, wait, "{expiries:?}");
+        }
+    }
+
+    #[test]
+    fn f49_where_none_is_allowed_nobody_is_told_to_wait() {
+        let now = minute(1);
+        let reached = |limit, used: &[DateTime<Utc>]| match limit {
+            LimitName::OpenStreams => with(limit, 0).check_streams(used, now),
+            LimitName::StartsPerAgentAndHour => with(limit, 0).check_rate(STARTS, used, now),
+            _ => with(limit, 0).check(limit, 0, Some(TimeDelta::minutes(1))),
+        };
+        for used in [vec![], minutes(&[0]), minutes(&[2])] {
+            for limit in LimitName::ALL {
+                let refused = reached(*limit, &used).expect_err("a refusal");
+                assert_eq!(refused.retry_after_seconds(), None, "{limit:?}");
+                assert!(!refused.to_string().contains(';'), "{refused}");
+            }
         }
     }
 }

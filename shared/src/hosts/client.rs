@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::warn;
@@ -25,15 +25,35 @@ use crate::secrets::{Secret, Secrets};
 /// Covers everything from resolving the host name to the accepted login.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a key that hosts refuse is loaded again: one host that refuses it for good must not cause a request to
+/// Secrets Manager per connection.
+const RELOAD_KEY_AFTER: Duration = Duration::from_mins(1);
+
 /// Makes connections to hosts and keeps one per host.
 #[derive(Debug)]
 pub struct HostClient {
-    key: OnceCell<SshKey>,
+    key: Mutex<Option<LoadedKey>>,
     key_source: Option<Secret>,
     secrets: Secrets,
     address_policy: AddressPolicy,
     entries: StdMutex<HashMap<String, Arc<ConnectionEntry>>>,
     handshakes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct LoadedKey {
+    key: SshKey,
+    /// When it was last loaded because a host refused it.
+    reloaded_at: Option<Instant>,
+}
+
+impl LoadedKey {
+    fn new(key: SshKey) -> Self {
+        Self {
+            key,
+            reloaded_at: None,
+        }
+    }
 }
 
 /// The entry for one host's connection. Callers that arrive while the connection is being made wait on the
@@ -63,8 +83,8 @@ impl HostClient {
     #[must_use]
     pub fn new(key: SshKey, address_policy: AddressPolicy) -> Self {
         Self {
-            key: OnceCell::new_with(Some(key)),
-            ..Self::with_key_source(None, Secrets::new(), address_policy)
+            key: Mutex::new(Some(LoadedKey::new(key))),
+            ..Self::with_key_source(None, Secrets::default(), address_policy)
         }
     }
 
@@ -77,7 +97,7 @@ impl HostClient {
         address_policy: AddressPolicy,
     ) -> Self {
         Self {
-            key: OnceCell::new(),
+            key: Mutex::default(),
             key_source,
             secrets,
             address_policy,
@@ -134,7 +154,7 @@ impl HostClient {
     /// Connects to a host that is not registered. The connection is not kept.
     pub async fn probe_host_key(&self, target: &Target) -> HostKeyProbe {
         let presented = PresentedKeyCell::default();
-        let connected = timeout(CONNECT_TIMEOUT, self.handshake(target, &presented)).await;
+        let connected = timeout(CONNECT_TIMEOUT, self.log_in(target, &presented)).await;
         let connection = connected.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
         let has_proved_key = match &connection {
             Ok(_) => true,
@@ -151,30 +171,66 @@ impl HostClient {
 
     async fn open(&self, target: &Target) -> Result<Connection, HostError> {
         let presented = PresentedKeyCell::default();
-        timeout(CONNECT_TIMEOUT, self.handshake(target, &presented))
+        timeout(CONNECT_TIMEOUT, self.log_in(target, &presented))
             .await
             .map_err(|_: Elapsed| HostReadError::TimedOut)?
     }
 
-    async fn handshake(
+    /// If the host refuses our key, the key may have been rotated since it was loaded.
+    async fn log_in(
         &self,
         target: &Target,
         presented: &PresentedKeyCell,
     ) -> Result<Connection, HostError> {
         let addresses =
             resolve_hostname(self.address_policy, &target.hostname, target.port).await?;
+        let key = self.key().await?;
         let handshake = Handshake {
             target,
             addresses: &addresses,
-            key: self.key().await?,
+            key: &key,
             presented,
             count: &self.handshakes,
+        };
+        let refusal = match handshake.run().await {
+            Err(error) if error.reason() == HostReadError::AuthFailed => error,
+            connected => return connected,
+        };
+        let Some(newer_key) = self.newer_key(&key).await else {
+            return Err(refusal);
+        };
+        let handshake = Handshake {
+            key: &newer_key,
+            ..handshake
         };
         handshake.run().await
     }
 
-    async fn key(&self) -> Result<&SshKey, HostError> {
-        self.key.get_or_try_init(|| self.load_key()).await
+    async fn key(&self) -> Result<SshKey, HostError> {
+        let mut loaded = self.key.lock().await;
+        if let Some(loaded) = loaded.as_ref() {
+            return Ok(loaded.key.clone());
+        }
+        let key = self.load_key().await?;
+        *loaded = Some(LoadedKey::new(key.clone()));
+        Ok(key)
+    }
+
+    /// The key that its source holds now. `None` if that is the refused one.
+    async fn newer_key(&self, refused: &SshKey) -> Option<SshKey> {
+        self.key_source.as_ref()?;
+        let mut loaded = self.key.lock().await;
+        let loaded = loaded.as_mut()?;
+        // Another host's refusal may have had it loaded.
+        let is_refused = loaded.key.0 == refused.0;
+        let is_due = loaded
+            .reloaded_at
+            .is_none_or(|at| at.elapsed() >= RELOAD_KEY_AFTER);
+        if is_refused && is_due {
+            loaded.reloaded_at = Some(Instant::now());
+            loaded.key = self.load_key().await.ok()?;
+        }
+        (loaded.key.0 != refused.0).then(|| loaded.key.clone())
     }
 
     async fn load_key(&self) -> Result<SshKey, HostError> {

@@ -2,8 +2,6 @@
 //! and units.
 
 use std::borrow::Cow;
-use std::env::VarError;
-use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -12,73 +10,24 @@ use sqlx::postgres::PgConnectOptions;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::environment::{ConfigError, list, parsed, required, secret, var};
 use super::tls::verify_server;
 use crate::agent_databases::{self, AgentDatabases, Neon, Server};
-use crate::api::auth::{Auth, Privy, PrivyKey, SessionSecret};
+use crate::api::auth::{Auth, ExhaustedCredentials, Privy, PrivyKey, SessionSecret};
 use crate::app::deployment::roles::RuntimeLogin;
+use crate::aws::AwsAccount;
 use crate::cache::Cache;
 use crate::domain::address::AddressPolicy;
+use crate::domain::encrypted::OlderApplication;
 use crate::domain::image::{ImageReference, Images};
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
+use crate::encryption::EncryptionKeys;
 use crate::events::Publisher;
 use crate::hosts::HostClient;
+use crate::mail::{Mailer, Sender};
 use crate::secrets::{Secret, Secrets};
 use crate::vpn::Vpn;
-
-/// A setting that is missing or malformed. Its value is never shown.
-#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{name} {problem}")]
-pub struct ConfigError {
-    name: &'static str,
-    problem: &'static str,
-}
-
-impl ConfigError {
-    fn new(name: &'static str, problem: &'static str) -> Self {
-        Self { name, problem }
-    }
-}
-
-/// Rust prints the `Debug` of the error that `main` ends with.
-impl std::fmt::Debug for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-/// `None` if the variable is not set or empty.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
-fn var(name: &'static str) -> Result<Option<String>, ConfigError> {
-    match std::env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(ConfigError::new(name, "is not text")),
-    }
-}
-
-fn required(name: &'static str) -> Result<String, ConfigError> {
-    var(name)?.ok_or(ConfigError::new(name, "is not set"))
-}
-
-fn parsed<T: FromStr>(name: &'static str, problem: &'static str) -> Result<Option<T>, ConfigError> {
-    let parse = |value: String| value.parse().map_err(|_| ConfigError::new(name, problem));
-    var(name)?.map(parse).transpose()
-}
-
-/// A list separated by commas. Empty if the variable is not set.
-fn list(name: &'static str) -> Result<Vec<String>, ConfigError> {
-    let text = var(name)?.unwrap_or_default();
-    let entries = text.split(',').map(str::trim);
-    Ok(entries
-        .filter(|entry| !entry.is_empty())
-        .map(str::to_owned)
-        .collect())
-}
 
 /// `true`: any address. `false`, the default: public addresses only.
 fn address_policy(name: &'static str) -> Result<AddressPolicy, ConfigError> {
@@ -88,32 +37,6 @@ fn address_policy(name: &'static str) -> Result<AddressPolicy, ConfigError> {
     } else {
         AddressPolicy::PublicOnly
     })
-}
-
-/// A secret from one of three variables: its text, the path of a file with it, or the ARN of a secret in Secrets
-/// Manager. `None` if none of them is set.
-fn secret(
-    text_var: &'static str,
-    file_var: &'static str,
-    arn_var: &'static str,
-) -> Result<Option<Secret>, ConfigError> {
-    let arn = var(arn_var)?;
-    let is_arn = |arn: &String| arn.starts_with("arn:") && arn.contains(":secretsmanager:");
-    if arn.as_ref().is_some_and(|arn| !is_arn(arn)) {
-        return Err(ConfigError::new(arn_var, "is not the ARN of a secret"));
-    }
-    let file = var(file_var)?.map(|path| Secret::File(path.into()));
-    let sources = [
-        (text_var, var(text_var)?.map(Secret::Text)),
-        (file_var, file),
-        (arn_var, arn.map(Secret::Stored)),
-    ];
-    let mut sources = sources.into_iter().filter(|(_, secret)| secret.is_some());
-    let first = sources.next().and_then(|(_, secret)| secret);
-    match sources.next() {
-        Some((name, _)) => Err(ConfigError::new(name, "sets a secret that is set already")),
-        None => Ok(first),
-    }
 }
 
 /// `MILADY_RUNNING_HOURLY` and `MILADY_IDLE_HOURLY` (dollars per hour, at most four decimals, below 100,000),
@@ -163,6 +86,7 @@ pub fn auth() -> Result<Auth, ConfigError> {
         privy: privy()?,
         session,
         origins: allowed_origins()?,
+        exhausted: ExhaustedCredentials::default(),
     })
 }
 
@@ -298,11 +222,7 @@ pub fn hosts() -> Result<HostClient, ConfigError> {
         "MILADY_SSH_KEY_ARN",
     )?;
     let address_policy = host_address_policy()?;
-    Ok(HostClient::with_key_source(
-        key,
-        Secrets::new(),
-        address_policy,
-    ))
+    Ok(HostClient::with_key_source(key, secrets()?, address_policy))
 }
 
 /// `ALLOW_PRIVATE_NODES`: `true` allows hosts at this machine and in private networks.
@@ -324,9 +244,66 @@ pub fn vpn() -> Result<Option<Vpn>, ConfigError> {
     let (Some(url), Some(key)) = (var(name)?, key) else {
         return Ok(None);
     };
-    let vpn = Vpn::new(&url, key, Secrets::new(), user);
+    let vpn = Vpn::new(&url, key, secrets()?, user);
     vpn.map(Some)
         .ok_or(ConfigError::new(name, "is not an https address"))
+}
+
+/// The client of Secrets Manager, from what Lambda sets: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+/// `AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_SECRETS_MANAGER` replaces the service. Without a region or a key it reads no
+/// stored secret.
+pub fn secrets() -> Result<Secrets, ConfigError> {
+    aws_account("AWS_ENDPOINT_URL_SECRETS_MANAGER").map(Secrets::new)
+}
+
+/// `None` without a region or a key. `endpoint` is the variable that replaces the service.
+fn aws_account(endpoint: &'static str) -> Result<Option<AwsAccount>, ConfigError> {
+    let region = var("AWS_REGION")?;
+    let access_key_id = var("AWS_ACCESS_KEY_ID")?;
+    let secret_access_key = var("AWS_SECRET_ACCESS_KEY")?;
+    let session_token = var("AWS_SESSION_TOKEN")?;
+    let endpoint = var(endpoint)?;
+    let account = region.zip(access_key_id).zip(secret_access_key);
+    Ok(
+        account.map(|((region, access_key_id), secret_access_key)| AwsAccount {
+            region,
+            access_key_id,
+            secret_access_key,
+            session_token,
+            endpoint,
+        }),
+    )
+}
+
+/// How mails are sent, from the sender `MAIL_FROM` (an address, or a name with an address in angle brackets): by the SMTP
+/// server of `SMTP_URL`, if it is set, else by SES with `SES_CONFIGURATION_SET`, without which SES reports nothing.
+/// `AWS_ENDPOINT_URL_SESV2` replaces SES.
+pub fn mailer() -> Result<Mailer, ConfigError> {
+    let from = Sender::parse(&required("MAIL_FROM")?);
+    let from = from.map_err(|problem| ConfigError::new("MAIL_FROM", problem))?;
+    if let Some(url) = var("SMTP_URL")? {
+        let mailer = Mailer::smtp(from, &url);
+        return mailer.map_err(|problem| ConfigError::new("SMTP_URL", problem));
+    }
+    let account = aws_account("AWS_ENDPOINT_URL_SESV2")?.ok_or(ConfigError::new(
+        "SMTP_URL",
+        "is not set, and nor is AWS_REGION",
+    ))?;
+    let configuration_set = var("SES_CONFIGURATION_SET")?;
+    Ok(Mailer::ses(from, account, configuration_set))
+}
+
+/// `APP_URL`: the https address of the dashboard, to which mails link; http at this machine. Returned without a slash at
+/// its end.
+pub fn app_url() -> Result<String, ConfigError> {
+    let name = "APP_URL";
+    let text = required(name)?;
+    let url = Url::parse(&text).ok().filter(|url| {
+        let is_local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+        url.scheme() == "https" || url.scheme() == "http" && is_local
+    });
+    let url = url.ok_or(ConfigError::new(name, "is not an https address"))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// Our accounts at registries: `REGISTRY_ACCOUNTS` (a JSON object of `{username, password}` by registry),
@@ -337,6 +314,25 @@ pub fn registry_accounts() -> Result<Option<Secret>, ConfigError> {
         "REGISTRY_ACCOUNTS_PATH",
         "REGISTRY_ACCOUNTS_ARN",
     )
+}
+
+/// `SECRETS_KEYS` (`id:key` pairs separated by commas; a key is base64 of 32 bytes): the keys that secrets in the database
+/// are encrypted with. Without it, whatever needs a key fails.
+pub fn encryption_keys() -> Result<EncryptionKeys, ConfigError> {
+    let name = "SECRETS_KEYS";
+    let keys = var(name)?.map(|list| EncryptionKeys::parse(&list));
+    let keys = keys.transpose();
+    keys.map(Option::unwrap_or_default)
+        .map_err(|problem| ConfigError::new(name, problem))
+}
+
+/// `OLDER_APPLICATION` (`present` by default): whether the older application still reads agents' environments.
+pub fn older_application() -> Result<OlderApplication, ConfigError> {
+    let name = "OLDER_APPLICATION";
+    let Some(word) = var(name)? else {
+        return Ok(OlderApplication::Present);
+    };
+    OlderApplication::parse(&word).ok_or(ConfigError::new(name, "is not present or gone"))
 }
 
 /// `AGENT_HEALTH_SECONDS` (1 to 600, 120 by default): how long a started agent may take to become healthy.
@@ -420,7 +416,14 @@ pub(super) fn owner_database_url() -> Result<PgConnectOptions, ConfigError> {
 }
 
 fn database_url(name: &'static str) -> Result<PgConnectOptions, ConfigError> {
-    let url = required(name)?;
+    database_options(name, &required(name)?)
+}
+
+/// The value of a setting that holds the address of a database.
+pub(super) fn database_options(
+    name: &'static str,
+    url: &str,
+) -> Result<PgConnectOptions, ConfigError> {
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let options = url
         .parse()

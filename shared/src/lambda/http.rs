@@ -1,5 +1,5 @@
 //! The loop of functions that handle HTTP requests. Owns: the size limit of bodies, the time limit of
-//! responses, `X-Request-Id`, and the one log line per request.
+//! responses, the headers of every response, and the one log line per request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,8 +11,8 @@ use tracing::{Instrument, field, info, info_span, warn};
 use super::meter::InvocationStats;
 use super::runtime;
 use crate::api::body::MAX_BODY_BYTES;
-use crate::api::problem::Problem;
-use crate::api::response::{StreamedBody, streamed};
+use crate::api::problem::{self, Problem};
+use crate::api::response::{StreamedBody, add_security_headers, streamed};
 use crate::invocation::Invocation;
 
 /// Below the functions' own timeout of 29 s: our response tells the caller more than the gateway's.
@@ -90,13 +90,18 @@ where
     let span = info_span!("request", route, request_id, caller = field::Empty);
     async {
         let stats = InvocationStats::start();
+        let content_type = problem::content_type(request.headers());
         let result = if request.body().len() > MAX_BODY_BYTES {
             Err(Problem::too_large())
         } else {
             handler(request, invocation).await
         };
-        let mut response =
-            result.unwrap_or_else(|problem| problem.into_response(&request_id).map(into_body));
+        let mut response = result.unwrap_or_else(|problem| {
+            problem
+                .into_response(&request_id, content_type)
+                .map(into_body)
+        });
+        add_security_headers(response.headers_mut());
         if let Ok(id) = request_id.parse() {
             response.headers_mut().insert("x-request-id", id);
         }

@@ -8,7 +8,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::config;
 use super::meter::StatementCounter;
 
-/// Sets up logging. Every `main` calls it first.
+/// Sets up logging. A `main` without settings calls it first.
 pub fn init_logging() {
     // `LOG_LEVEL` applies to our own lines. The lines of libraries can hold headers and addresses, so only
     // their warnings are printed. Those of the database driver also hold SQL: they are counted, never printed.

@@ -16,13 +16,13 @@ const fn variable(name: &'static str, meaning: &'static str) -> Variable {
 /// Every variable that `template.yaml` sets.
 pub const VARIABLES: &[Variable] = &[
     variable(
-        "RUNTIME_DATABASE_URL",
-        "the `postgres://` address with the role that the functions log in as; it may lead through a pooler in \
-        transaction mode",
+        "RUNTIME_DATABASE_URL_ARN",
+        "the secret with the `postgres://` address of the role that the functions log in as; it may lead through a \
+        pooler in transaction mode",
     ),
     variable(
-        "OWNER_DATABASE_URL",
-        "the `postgres://` address of the role that owns the tables; it leads directly to the server",
+        "OWNER_DATABASE_URL_ARN",
+        "the secret with the `postgres://` address of the role that owns the tables; it leads directly to the server",
     ),
     variable(
         "DATABASE_CONNECTIONS",
@@ -51,12 +51,22 @@ pub const VARIABLES: &[Variable] = &[
         "where the provider publishes its keys, instead of one key",
     ),
     variable(
-        "SESSION_SECRET",
-        "signs session cookies; at least 32 bytes; unset if there are no sessions",
+        "SESSION_SECRET_ARN",
+        "the secret with the key that signs session cookies, at least 32 bytes; unset if there are no sessions",
     ),
     variable(
-        "CRON_SECRET",
-        "the bearer token of the caller of `POST /api/cron/milady-billing`",
+        "SECRETS_KEYS_ARN",
+        "the secret with `<id>:<base64 of 32 bytes>`, separated by commas: the first key encrypts secrets in the \
+        database, all decrypt; without it webhooks are refused and agents do not start",
+    ),
+    variable(
+        "OLDER_APPLICATION",
+        "`present` (the default) as long as an older application reads agents' environments, then `gone`: they are \
+        encrypted",
+    ),
+    variable(
+        "CRON_SECRET_ARN",
+        "the secret with the bearer token of the caller of `POST /api/cron/milady-billing`",
     ),
     variable(
         "MILADY_RUNNING_HOURLY",
@@ -72,7 +82,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "MILADY_LOW_CREDIT",
-        "the balance below which the owner is warned, in dollars; 2 unless set",
+        "the balance below which an owner without a mark of their own is warned at the latest, in dollars; 2 unless set",
     ),
     variable(
         "MILADY_GRACE_HOURS",
@@ -116,12 +126,13 @@ pub const VARIABLES: &[Variable] = &[
         `REGISTRY_ACCOUNTS_PATH`; unset if all images are public",
     ),
     variable(
-        "AGENT_DATABASE_ADMIN_URL",
-        "the `postgres://` address of a role that may create roles and databases for the agents",
+        "AGENT_DATABASE_ADMIN_URL_ARN",
+        "the secret with the `postgres://` address of a role that may create roles and databases for the agents",
     ),
     variable(
-        "NEON_API_KEY",
-        "the key of a Neon organization, used instead of the server; `NEON_BASE_URL` replaces the address of its API",
+        "NEON_API_KEY_ARN",
+        "the secret with the key of a Neon organization, used instead of the server; `NEON_BASE_URL` replaces the \
+        address of its API",
     ),
     variable(
         "ALLOW_SHARED_DATABASE_SERVER",
@@ -146,5 +157,22 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "HEADSCALE_USER",
         "the user whose nodes are shown; `milady` unless set",
+    ),
+    variable(
+        "MAIL_FROM",
+        "the sender of mails: an address, or a name with an address in angle brackets",
+    ),
+    variable(
+        "APP_URL",
+        "the https address of the dashboard, to which mails link; http only at this machine",
+    ),
+    variable(
+        "SES_CONFIGURATION_SET",
+        "the configuration set of SES, which has SES report what became of mails; the template creates it",
+    ),
+    variable(
+        "SMTP_URL_ARN",
+        "the secret with the address of an SMTP server, which sends the mails instead of SES: \
+        `smtps://user:password@host`, or `smtp://` with STARTTLS; unset for SES",
     ),
 ];

@@ -122,7 +122,7 @@ async fn call_stream(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
     let mut events = vec![event("connected", &json!({ "id": call.id }))];
     let words = result["text"].as_str().unwrap_or_default();
     for word in words.split_inclusive(' ') {
-        events.push(event("chunk", &json!({ "chunk": word })));
+        events.push(event("chunk", &json!({ "text": word })));
     }
     events.push(event("done", &result));
     let pause = match agent.fault {

@@ -18,6 +18,7 @@ pub mod dynamodb;
 pub mod events;
 pub mod gateway;
 pub mod host;
+pub mod mailbox;
 pub mod ports;
 pub mod postgres;
 pub mod runtime;

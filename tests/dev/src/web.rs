@@ -138,8 +138,8 @@ fn source_files() -> Result<Vec<PathBuf>> {
     }
     collect(&folder.join("src"), &mut files)?;
     collect(&folder.join("scripts"), &mut files)?;
-    // A build writes it.
-    files.retain(|path| !path.ends_with("openapi.gen.d.ts"));
+    // A build writes them.
+    files.retain(|path| !path.ends_with("openapi.gen.d.ts") && !path.ends_with("callers.gen.ts"));
     files.sort();
     Ok(files)
 }
@@ -205,7 +205,7 @@ mod tests {
         let files = source_files().unwrap();
         let has = |name: &str| files.iter().any(|path| path.ends_with(name));
         assert!(has("openapi.json") && has("src/app.tsx") && has("package-lock.json"));
-        assert!(!has("openapi.gen.d.ts"));
+        assert!(!has("openapi.gen.d.ts") && !has("callers.gen.ts"));
         assert!(
             files
                 .iter()

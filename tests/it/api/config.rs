@@ -33,11 +33,11 @@ fn config_shows_the_settings_of_the_deployment() {
                       "ghcr.io/ours/"
                     ],
                     "limits": {
-                      "agentConfigBytes": 100000,
+                      "agentConfigBytes": 65536,
                       "agentNameCharacters": 100,
                       "bodyBytes": 1048576,
+                      "environmentBytes": 65536,
                       "environmentNameBytes": 128,
-                      "environmentValueBytes": 120000,
                       "imageBytes": 255,
                       "snapshotsPerAgentAndHour": 6,
                       "startsPerAgentAndHour": 10

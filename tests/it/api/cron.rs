@@ -70,10 +70,7 @@ fn caller_without_the_secret_gets_401_and_bills_nothing() {
                 .http(ROUTE, request("POST", authorization))
                 .await;
             assert_eq!(response.status(), 401, "{authorization:?}");
-            assert_eq!(
-                response.header("content-type"),
-                Some("application/problem+json")
-            );
+            assert_eq!(response.header("content-type"), Some("application/json"));
         }
         let without_secret = world.function("billing-trigger").without("CRON_SECRET");
         for authorization in [Some("Bearer "), Some("Bearer test-cron-secret")] {

@@ -1,5 +1,7 @@
 //! `GET /api/openapi.json`, and requests that no route takes.
 
+use shared::api::problem::PROBLEM_JSON;
+use shared::api::routes;
 use tests::suite::Request;
 use tests::{World, check_problem, run};
 
@@ -16,6 +18,28 @@ fn api_description_needs_no_credential() {
         let tag = response.header("etag").expect("a tag");
         let conditional = Request::new("GET", "/api/openapi.json").header("if-none-match", tag);
         assert_eq!(world.call(conditional).await.status(), 304);
+    });
+}
+
+/// From this the dashboard knows which actions a caller may use.
+#[test]
+fn api_description_says_of_each_operation_whom_it_serves() {
+    run(async {
+        let world = World::new().await;
+        let document = world
+            .call(Request::new("GET", "/api/openapi.json"))
+            .await
+            .json();
+        for route in routes::all() {
+            let operation = &document["paths"][route.path][route.method.to_lowercase()];
+            assert_eq!(
+                operation["x-caller"],
+                route.caller.as_str(),
+                "{} {}",
+                route.method,
+                route.path
+            );
+        }
     });
 }
 
@@ -43,6 +67,48 @@ fn unknown_route_is_404() {
                 404,
                 "{method} {path}"
             );
+        }
+    });
+}
+
+#[test]
+fn an_error_is_a_problem_document_only_for_a_client_that_names_them() {
+    run(async {
+        let world = World::new().await;
+        for (accept, content_type) in [
+            ("", "application/json"),
+            ("*/*", "application/json"),
+            ("application/json, text/event-stream", "application/json"),
+            ("application/*", "application/json"),
+            ("application/problem+json;q=0", "application/json"),
+            ("application/problem+json", PROBLEM_JSON),
+            ("text/html, Application/Problem+JSON; q=0.1", PROBLEM_JSON),
+        ] {
+            for (path, status) in [
+                ("/api/v1/nothing", 404),
+                ("/api/v1/milady/agents", 401),
+                ("/api/cron/milady-billing", 401),
+            ] {
+                let request = Request::new("GET", path).header("accept", accept);
+                let response = world.call(request).await;
+                assert_eq!(response.status(), status, "{path}");
+                assert_eq!(
+                    response.header("content-type"),
+                    Some(content_type),
+                    "{path} {accept}"
+                );
+                let body = response.json();
+                let members: Vec<&str> = body
+                    .as_object()
+                    .expect("an object")
+                    .keys()
+                    .map(String::as_str)
+                    .collect();
+                let expected = [
+                    "detail", "error", "instance", "status", "success", "title", "type",
+                ];
+                assert_eq!(members, expected, "{path}");
+            }
         }
     });
 }

@@ -32,6 +32,7 @@ fn session_cookie_authenticates_for_twelve_hours() {
             200 application/json
             {
               "data": {
+                "credential": "session",
                 "expiresAt": "2026-03-01T12:00:00.000Z",
                 "organizationId": "<1>",
                 "organizationName": "Test",
@@ -104,6 +105,7 @@ fn other_credentials_show_their_caller_too() {
         let by_key = world.get(&key, SESSION).await.json();
         assert_eq!(by_key["data"]["organizationId"], json!(organization));
         assert_eq!(by_key["data"]["expiresAt"], json!(null));
+        assert_eq!(by_key["data"]["credential"], json!("key"));
         let moderator = world.get(&moderators_key, SESSION).await.json();
         assert_eq!(moderator["data"]["superAdmin"], json!(false));
         world
@@ -121,6 +123,9 @@ fn other_credentials_show_their_caller_too() {
             json!("2026-03-01T01:00:00.000Z")
         );
         assert_eq!(by_token["data"]["userId"], by_key["data"]["userId"]);
+        assert_eq!(by_token["data"]["credential"], json!("token"));
+        let all = json!(["read", "agents", "billing", "admin"]);
+        assert_eq!(by_token["data"]["permissions"], all);
         assert_eq!(world.call(Request::new("GET", SESSION)).await.status(), 401);
         world.execute("UPDATE users SET is_active = false").await;
         check_problem(
@@ -128,6 +133,65 @@ fn other_credentials_show_their_caller_too() {
             403,
             "This account is not active",
         );
+    });
+}
+
+#[test]
+fn session_shows_the_role_and_the_permissions_of_now() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        world.make_admin(organization, "super_admin").await;
+        // Somebody older owns the organization, so that the user owns it only by their role.
+        sqlx::query(
+            "INSERT INTO users (name, organization_id, role, created_at)
+            VALUES ('Elder', $1, 'owner', '2020-01-01')",
+        )
+        .bind(organization)
+        .execute(&world.pool)
+        .await
+        .expect("a user");
+        let response = world.call(begin(&key)).await;
+        let header = response.header("set-cookie").expect("a cookie").to_owned();
+        let cookie = header.split(';').next().expect("the cookie");
+        for (sql, role, permissions, super_admin) in [
+            (
+                "UPDATE users SET role = 'admin' WHERE name IS DISTINCT FROM 'Elder'",
+                "owner",
+                json!(["read", "agents", "billing", "admin"]),
+                true,
+            ),
+            (
+                "UPDATE users SET role = 'anything else' WHERE name IS DISTINCT FROM 'Elder';
+                UPDATE api_keys SET permissions = '[]'",
+                "member",
+                json!(["read", "agents", "billing"]),
+                false,
+            ),
+            (
+                "UPDATE users SET role = 'viewer' WHERE name IS DISTINCT FROM 'Elder';
+                UPDATE api_keys SET permissions = '[\"admin\"]'",
+                "viewer",
+                json!(["read", "admin"]),
+                true,
+            ),
+            // What this product says of a role comes before what the other application's column says.
+            (
+                "INSERT INTO cloud.member_roles (organization_id, user_id, role, changed_at)
+                    SELECT organization_id, id, 'member', now() FROM users WHERE name IS DISTINCT FROM 'Elder';
+                UPDATE api_keys SET permissions = '[\"read\"]'",
+                "member",
+                json!(["read"]),
+                false,
+            ),
+        ] {
+            world.execute(sql).await;
+            let shown = world.call(show(cookie)).await.json();
+            let data = &shown["data"];
+            assert_eq!(data["role"], json!(role), "{sql}");
+            assert_eq!(data["permissions"], permissions, "{sql}");
+            assert_eq!(data["superAdmin"], json!(super_admin), "{sql}");
+        }
     });
 }
 

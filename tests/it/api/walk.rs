@@ -1,8 +1,10 @@
-//! Authorization of all routes of `template.yaml`: without a credential, as another tenant, with the wrong role. A
-//! route that is not in the table fails the test.
+//! All routes of `template.yaml`: without a credential, as another tenant, with the wrong role, with a body that is too
+//! large, without the database, and the headers of their answers. A route that is not in the table fails the test.
 
 use dev::template::Template;
 use serde_json::{Value, json};
+use shared::api::older_paths;
+use shared::api::problem::PROBLEM_JSON;
 use tests::suite::{ORIGIN, Request};
 use tests::{World, run};
 use uuid::Uuid;
@@ -73,7 +75,16 @@ fn cases() -> Vec<Case> {
             ..case("POST /api/v1/milady/agents/{agentId}/stream", 401, 404)
         },
         case("GET /api/v1/milady/agents/{agentId}/logs", 401, 404),
+        case("GET /api/compat/agents/{agentId}/logs", 401, 404),
         case("GET /api/v1/milady/config", 401, 200),
+        case("GET /api/v1/limits", 401, 200),
+        case("GET /api/v1/settings", 401, 200),
+        Case {
+            body: json!({"automaticResume": true}),
+            ..case("PATCH /api/v1/settings", 401, 200)
+        },
+        admin_case("GET /api/v1/admin/mails", Value::Null),
+        admin_case("POST /api/v1/admin/mails/{mailId}/retry", Value::Null),
         case("GET /api/v1/jobs/{jobId}", 401, 404),
         case("GET /api/v1/credits/balance", 401, 200),
         case("GET /api/v1/credits/transactions", 401, 200),
@@ -132,6 +143,14 @@ fn cases() -> Vec<Case> {
         admin_case("GET /api/v1/admin/audit", Value::Null),
         admin_case("GET /api/v1/admin/organizations", Value::Null),
         admin_case(
+            "GET /api/v1/admin/organizations/{organizationId}/limits",
+            Value::Null,
+        ),
+        admin_case(
+            "PATCH /api/v1/admin/organizations/{organizationId}/limits",
+            json!({"agents": 5}),
+        ),
+        admin_case(
             "POST /api/v1/admin/infrastructure/containers/actions",
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
         ),
@@ -162,7 +181,9 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
         .replace("{agentId}", &agent.to_string())
         .replace("{jobId}", &job.to_string())
         .replace("{nodeId}", "n1")
+        .replace("{organizationId}", &Uuid::nil().to_string())
         .replace("{transactionId}", "019ca700-3e80-8000-8000-000000000001")
+        .replace("{mailId}", &Uuid::nil().to_string())
         .replace("{containerId}", &agent.to_string());
     let path = path.replace("{proxy+}", "nowhere");
     let (method, path) = (if method == "ANY" { "GET" } else { method }, path.as_str());
@@ -196,7 +217,9 @@ fn every_route_refuses_unauthorized_callers() {
         let jobs_before = world.count("SELECT count(*) FROM jobs").await;
         for case in cases() {
             let case_request = || request(&case, agent, job);
-            let anonymous = world.call(case_request()).await;
+            let anonymous = world
+                .call(case_request().header("accept", PROBLEM_JSON))
+                .await;
             assert_eq!(
                 anonymous.status(),
                 case.anonymous,
@@ -223,11 +246,16 @@ fn every_route_refuses_unauthorized_callers() {
                     case.route
                 );
             }
-            for response in [anonymous, foreign] {
+            for (response, error_type) in [(anonymous, PROBLEM_JSON), (foreign, "application/json")]
+            {
                 assert!(response.header("x-request-id").is_some(), "{}", case.route);
-                let is_problem =
-                    response.header("content-type") == Some("application/problem+json");
-                assert_eq!(is_problem, response.status() >= 400, "{}", case.route);
+                if response.status() >= 400 {
+                    let content_type = response.header("content-type");
+                    assert_eq!(content_type, Some(error_type), "{}", case.route);
+                    let body = response.json();
+                    assert_eq!(body["success"], json!(false), "{}", case.route);
+                    assert_eq!(body["error"], body["detail"], "{}", case.route);
+                }
                 assert!(
                     !response.text().contains(&agent.to_string()),
                     "{}",
@@ -247,8 +275,9 @@ fn table_holds_every_route_of_the_template() {
         .functions
         .iter()
         .flat_map(|function| &function.routes)
-        // Everything outside `/api` is the dashboard's.
+        // Everything outside `/api` is the dashboard's. Older paths have tests of their own.
         .filter(|route| route.path != "$default")
+        .filter(|route| older_paths::current(&route.path) == route.path)
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
     let mut listed: Vec<String> = cases().iter().map(|case| case.route.to_owned()).collect();
@@ -355,4 +384,63 @@ fn handler_is_cancelled_before_the_invocation_ends() {
         };
         assert_eq!(response["statusCode"], json!(200));
     });
+}
+
+#[test]
+fn every_answer_has_the_headers_that_protect_browsers() {
+    run(async {
+        let world = World::new().await;
+        let (organization, _) = world.tenant("50").await;
+        let agent = world.agent(organization, "running").await;
+        let (_, key) = world.tenant("50").await;
+        let mut requests: Vec<(&str, Request)> = Vec::new();
+        for case in &cases() {
+            let request = || request(case, agent, agent);
+            requests.push((case.route, request()));
+            requests.push((case.route, request().key(&key)));
+            requests.push((case.route, request().key(&key).body("{")));
+        }
+        for path in ["/", "/nowhere", "/assets/none.js"] {
+            requests.push((path, Request::new("GET", path)));
+        }
+        for (route, request) in requests {
+            let response = world.call(request).await;
+            let case = format!("{route} {}", response.status());
+            let header = |name: &str| response.header(name).unwrap_or_default();
+            assert_eq!(header("x-content-type-options"), "nosniff", "{case}");
+            assert_eq!(header("referrer-policy"), "no-referrer", "{case}");
+            let transport = header("strict-transport-security");
+            assert!(transport.starts_with("max-age=63072000"), "{case}");
+            let policy = header("content-security-policy");
+            assert!(policy.starts_with("default-src 'none'"), "{case}");
+            assert!(policy.contains("frame-ancestors 'none'"), "{case}");
+            let caching = header("cache-control");
+            // Only the dashboard's files, which are the same for everybody, may be stored by others.
+            let is_private = ["no-store", "private, no-cache"].contains(&caching);
+            assert!(is_private || !route.contains("/api"), "{case}: {caching}");
+            // The gateway alone says which origins may call.
+            let origins = response.header("access-control-allow-origin");
+            assert_eq!(origins, None, "{case}");
+        }
+    });
+}
+
+#[test]
+fn cross_origin_calls_are_only_for_the_origins_of_the_parameter() {
+    let template = Template::load().expect("template.yaml");
+    let cors = template.cors.expect("the API's cross-origin settings");
+    assert!(cors.credentials);
+    assert!(
+        !cors.origins.iter().any(|origin| origin.contains('*')),
+        "{cors:?}"
+    );
+    // The API's own and those of the URL that streams.
+    let path = dev::build::workspace().join("template.yaml");
+    let text = std::fs::read_to_string(path).expect("template.yaml");
+    let origins: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("AllowOrigins:"))
+        .collect();
+    assert_eq!(origins, ["AllowOrigins: !Ref AllowedOrigins"; 2]);
 }

@@ -103,6 +103,33 @@ fn a_second_adoption_changes_nothing() {
     });
 }
 
+#[test]
+fn an_agent_that_was_moved_unnoticed_before_the_adoption_is_metered_for_its_new_organization() {
+    run(async {
+        let world = deployment().await;
+        for sql in [
+            "ALTER TABLE milady_sandboxes DISABLE TRIGGER cloud_meter_update",
+            "UPDATE milady_sandboxes SET organization_id = '00000000-0000-4000-8000-000000000002'
+            WHERE agent_name IN ('running/active', 'stopped/active')",
+            "ALTER TABLE milady_sandboxes ENABLE TRIGGER cloud_meter_update",
+        ] {
+            world.execute(sql).await;
+        }
+        let answer = world
+            .function("db-migrate")
+            .invoke_ok(json!({"adopt": true}))
+            .await;
+        assert_eq!(answer["adoption"]["spansOpened"], json!(12));
+        let open = "SELECT count(*) FROM usage_spans s JOIN milady_sandboxes a ON a.id = s.agent_id
+            WHERE s.ended_at IS NULL AND s.organization_id = a.organization_id";
+        assert_eq!(world.count(open).await, 12);
+        // What the former organization was metered for is settled: the older biller charged it.
+        let owed = "SELECT count(*) FROM usage_spans WHERE ended_at IS NOT NULL AND NOT settled";
+        assert_eq!(world.count(owed).await, 0);
+        assert_eq!(run_billing(&world).await["repairedSpans"], json!(0));
+    });
+}
+
 async fn fingerprint(world: &World) -> String {
     sqlx::query_scalar(
         "SELECT (SELECT md5(string_agg(s::text, '|' ORDER BY id)) FROM usage_spans s)

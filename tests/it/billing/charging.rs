@@ -170,8 +170,8 @@ fn a_run_waits_up_to_a_minute_for_its_hour_and_refuses_to_run_earlier() {
     });
 }
 
-/// The report of a run that could not decide every organization.
-fn incomplete(result: Result<RunReport, RunError>) -> RunReport {
+/// The report of a run that is not complete.
+pub(super) fn incomplete(result: Result<RunReport, RunError>) -> RunReport {
     match result {
         Err(RunError::Incomplete(report)) => *report,
         result => panic!("not incomplete: {result:?}"),

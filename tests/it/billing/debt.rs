@@ -2,6 +2,7 @@
 
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
+use shared::db::billing::accounts::organizations_due;
 use tests::world::{hours, minutes};
 use tests::{World, audit, run};
 
@@ -69,7 +70,7 @@ fn f53_a_run_that_could_not_charge_is_an_error_and_its_record_says_why() {
         };
         assert_eq!(
             message,
-            "not all organizations were charged (1 failed); the next run charges the rest"
+            "the run is not complete (failed organizations: 1); the next run does the rest"
         );
         tests::wait_until("the run has written its metrics", async || {
             instance.logs().join("").contains("CompleteRuns")
@@ -259,6 +260,34 @@ fn carried_debt_is_paid_first_and_counts_at_the_gate() {
         let paid =
             "SELECT count(*) FROM ledger_entries WHERE type = 'debt_payment' AND amount = -1";
         assert_eq!(world.count(paid).await, 1);
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn the_carried_debt_of_a_deleted_organization_is_counted_as_uncollected_and_due_no_longer() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("1").await;
+        world.agent(organization, "running").await;
+        world.run_billing(1).await;
+        world
+            .execute("UPDATE billing_accounts SET carried_debt = 3")
+            .await;
+        world.set_clock(minutes(90)).await;
+        sqlx::query("DELETE FROM organizations WHERE id = $1")
+            .bind(organization)
+            .execute(&world.pool)
+            .await
+            .expect("a deletion");
+        // With half an hour of the agent.
+        let report = world.run_billing(2).await;
+        assert_eq!(report.tally.uncollected.to_decimal(), dec!(3.01));
+        let mut conn = world.database.statements();
+        let due = organizations_due(&mut conn, hours(3)).await;
+        assert!(due.expect("organizations").is_empty());
+        let report = world.run_billing(3).await;
+        assert_eq!(report.tally.uncollected.to_decimal(), dec!(0));
         audit::check(&world.pool).await;
     });
 }

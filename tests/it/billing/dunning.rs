@@ -27,7 +27,7 @@ fn low_credit_warns_once_and_a_top_up_clears_it() {
             .expect("a payload");
         assert_eq!(
             payload,
-            json!({"balance": 1.99, "lowSince": "2026-03-01T02:00:00Z"})
+            json!({"balance": 1.99, "lowSince": "2026-03-01T02:00:00Z", "mark": 2.0})
         );
         audit::check(&world.pool).await;
     });
@@ -172,5 +172,102 @@ fn an_undeliverable_warning_does_not_delay_the_shutdown() {
         assert_eq!(row.billing_status, "shutdown_pending");
         world.run_billing(49).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+    });
+}
+
+/// Sets the owner's own low-credit mark.
+async fn set_mark(world: &World, organization: Uuid, mark: &str) {
+    sqlx::query(
+        "INSERT INTO cloud.organization_settings (organization_id, low_credit_mark, updated_at, updated_by)
+        VALUES ($1, $2::text::numeric, billing_clock(), $1)",
+    )
+    .bind(organization)
+    .bind(mark)
+    .execute(&world.pool)
+    .await
+    .expect("a mark");
+}
+
+#[test]
+fn the_owners_mark_decides_when_credit_is_low() {
+    run(async {
+        let world = World::new().await;
+        let careful = world.organization("20").await;
+        set_mark(&world, careful, "19.97").await;
+        let careless = world.organization("1").await;
+        set_mark(&world, careless, "0").await;
+        let agents = [
+            world.agent(careful, "running").await,
+            world.agent(careless, "running").await,
+        ];
+        world.run_billing(1).await;
+        assert!(world.events(careful).await.is_empty());
+        world.run_billing(2).await;
+        assert_eq!(world.events(careful).await, ["credit.low"]);
+        assert!(world.events(careless).await.is_empty());
+        let statuses = [
+            world.agent_row(agents[0]).await.billing_status,
+            world.agent_row(agents[1]).await.billing_status,
+        ];
+        assert_eq!(statuses, ["warning", "active"]);
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn without_a_mark_credit_is_low_when_it_lasts_for_less_than_three_days() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("14.60").await;
+        for _ in 0..10 {
+            world.agent(organization, "running").await;
+        }
+        world.run_billing(1).await;
+        assert!(world.events(organization).await.is_empty());
+        world.run_billing(2).await;
+        assert_eq!(world.events(organization).await, ["credit.low"]);
+    });
+}
+
+#[test]
+fn low_credit_is_announced_again_after_a_day_and_an_hour_above_the_mark() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("2.01").await;
+        world.agent(organization, "running").await;
+        let set = async |balance: &str| {
+            sqlx::query(
+                "UPDATE organizations SET credit_balance = $2::text::numeric WHERE id = $1",
+            )
+            .bind(organization)
+            .bind(balance)
+            .execute(&world.pool)
+            .await
+            .expect("a balance");
+        };
+        let announced = async |hour| {
+            world.run_billing(hour).await;
+            world.events(organization).await.len()
+        };
+        assert_eq!(announced(1).await, 1);
+        // Above the mark at one run only: that is less than an hour.
+        set("5").await;
+        assert_eq!(announced(30).await, 1);
+        set("1.5").await;
+        assert_eq!(announced(31).await, 1);
+        // Above it at two runs.
+        set("5").await;
+        assert_eq!(announced(32).await, 1);
+        assert_eq!(announced(33).await, 1);
+        set("1.5").await;
+        assert_eq!(announced(34).await, 2);
+        // Again within a day: it waits until the day is over.
+        set("5").await;
+        assert_eq!(announced(35).await, 2);
+        assert_eq!(announced(36).await, 2);
+        set("1.9").await;
+        assert_eq!(announced(37).await, 2);
+        assert_eq!(announced(57).await, 2);
+        assert_eq!(announced(58).await, 3);
     });
 }

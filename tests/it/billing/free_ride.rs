@@ -7,6 +7,8 @@ use sqlx::AssertSqlSafe;
 use tests::world::{hours, minutes};
 use tests::{World, audit, legacy, run, suite};
 
+use super::charging::incomplete;
+
 #[test]
 fn f55_storage_is_charged_while_something_is_stored() {
     run(async {
@@ -204,6 +206,40 @@ fn f62_a_status_change_reads_few_rows_however_many_spans_the_agent_has() {
         assert!(rows < 20, "{rows} rows were read");
         world.run_billing(1).await;
         assert_eq!(world.agent_row(agent).await.total_billed, dec!(0.02));
+    });
+}
+
+#[test]
+fn f61_an_organization_that_no_run_could_charge_pays_the_prices_of_when_it_used_the_time() {
+    run(async {
+        let world = World::new().await;
+        // Runs decide the debtor, and leave its agents to a part of their own.
+        let (debtor, failing) = (
+            world.organization("0").await,
+            world.organization("10").await,
+        );
+        for organization in [debtor, failing] {
+            world.agent(organization, "running").await;
+        }
+        world
+            .execute(
+                "INSERT INTO prices VALUES ('2026-03-01T03:00:00Z', 0.05, 0.0025);
+                CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'failing'; END $$;
+                CREATE TRIGGER fail BEFORE UPDATE ON organizations FOR EACH ROW
+                    WHEN (OLD.credit_balance = 10) EXECUTE FUNCTION fail()",
+            )
+            .await;
+        for hour in [1, 5] {
+            world.set_clock(hours(hour)).await;
+            let report = incomplete(world.try_run_billing(hour).await);
+            assert_eq!(report.tally.errors, 1);
+        }
+        world.execute("DROP TRIGGER fail ON organizations").await;
+        world.run_billing(6).await;
+        // Three hours at the old price, and three at the new one.
+        assert_eq!(world.charged(failing).await, dec!(0.06) + dec!(0.15));
+        audit::check(&world.pool).await;
     });
 }
 

@@ -178,6 +178,7 @@ fn f59_the_gate_counts_thousands_of_agents_as_a_search_for_each_one_would() {
         .await
         .expect("jobs");
         assert_eq!((agents.len(), jobs.len()), (5_001, 500));
+        world.set_limit(organization, "active_starts", 1_000).await;
         let commits = |agent: &&CountedAgent| {
             agent.billing_status != "exempt"
                 && (agent.id == asking

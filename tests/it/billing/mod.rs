@@ -12,6 +12,7 @@ mod gate;
 mod known_failures;
 mod metering;
 mod partitions;
+mod repair;
 mod schema_check;
 mod statement;
 mod statement_faults;

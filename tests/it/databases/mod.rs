@@ -3,4 +3,5 @@
 mod limits;
 mod neon;
 mod removal;
+mod rotation;
 mod server;

@@ -60,6 +60,10 @@ fn an_agent_runs_moves_to_another_host_and_is_deleted_without_remains() {
             .await;
         let logs = world.get(key, &agent_path(agent, "/logs?tail=50")).await;
         assert_eq!(logs.status(), 200, "{logs:?}");
+        let compat = format!("/api/compat/agents/{agent}/logs?tail=50");
+        let text = world.get(key, &compat).await.json();
+        let expected = json!({"success": true, "data": logs.json()["data"]["logs"]});
+        assert_eq!(text, expected);
         let snapshot = world.post(key, &agent_path(agent, "/snapshot")).await;
         assert_eq!(snapshot.status(), 200, "{snapshot:?}");
         lab.bridge_result(agent, "file.write", json!({"path": "b.txt", "text": "two"}))
@@ -87,7 +91,13 @@ fn an_agent_runs_moves_to_another_host_and_is_deleted_without_remains() {
             .post(key, &agent_path(agent, "/resume?sync=true"))
             .await;
         assert_eq!(resumed.status(), 200, "{resumed:?}");
-        assert_eq!(resumed.json()["data"]["message"], json!("Agent resumed"));
+        let resumed = resumed.json()["data"].clone();
+        assert_eq!(resumed["message"], json!("Agent resumed"));
+        let address = json!(format!("https://{agent}.agents.example"));
+        assert_eq!(
+            [&resumed["bridgeUrl"], &resumed["healthUrl"]],
+            [&address; 2]
+        );
         assert_eq!(lab.containers(agent).await, [1, 0]);
         assert_eq!(
             lab.bridge_result(agent, "status.get", json!({})).await["memories"],

@@ -2,6 +2,7 @@
 //! machine that cannot start a host, the tests print that and pass.
 
 mod containers;
+mod encrypted;
 mod failures;
 mod inspection;
 mod known_failures;

@@ -26,7 +26,7 @@ fn environment() -> Value {
         "EQUALS": "=a=b=",
         "BLANK": "  ",
         "EMPTY": "",
-        "LONG": "ü€𝄞$(x)'\"\n".repeat(100_000 / 16),
+        "LONG": "ü€𝄞$(x)'\"\n".repeat(60_000 / 16),
         "MY_LD_PRELOAD": "x",
     })
 }
@@ -41,7 +41,7 @@ fn f36_owners_texts_arrive_byte_for_byte_and_are_never_commands() {
         assert_eq!(name.chars().count(), 100);
         let config = json!({
             "name": ODD, "bio": ["a\nb", "\u{1}\u{7f}", {"": ODD}], ODD: {ODD: [[ODD], null, 1.5, true]},
-            "__proto__": {"x": "</script>"}, "long": "𝄞\"\\".repeat(10_000),
+            "__proto__": {"x": "</script>"}, "long": "𝄞\"\\".repeat(7_000),
         });
         let variables = environment();
         let agent = lab

@@ -49,7 +49,9 @@ fn concat(pieces: &[TimedPiece]) -> String {
 }
 
 fn error_event(why: &str) -> String {
-    let error = json!({"jsonrpc": "2.0", "id": "a", "error": {"code": -32000, "message": why}});
+    let error = json!({
+        "jsonrpc": "2.0", "id": "a", "error": {"code": -32000, "message": why}, "message": why,
+    });
     format!("event: error\ndata: {error}\n\n")
 }
 
@@ -74,10 +76,10 @@ fn chunks_arrive_while_the_agent_speaks_and_its_end_is_an_error() {
         assert_eq!(content_type, &json!("text/event-stream"), "{prelude}");
         let expected = [
             "event: connected\ndata: {\"id\":\"a\"}\n\n",
-            "event: chunk\ndata: {\"chunk\":\"You \"}\n\n",
-            "event: chunk\ndata: {\"chunk\":\"said: \"}\n\n",
-            "event: chunk\ndata: {\"chunk\":\"a \"}\n\n",
-            "event: chunk\ndata: {\"chunk\":\"\\\"b\\\"\"}\n\n",
+            "event: chunk\ndata: {\"text\":\"You \"}\n\n",
+            "event: chunk\ndata: {\"text\":\"said: \"}\n\n",
+            "event: chunk\ndata: {\"text\":\"a \"}\n\n",
+            "event: chunk\ndata: {\"text\":\"\\\"b\\\"\"}\n\n",
             "event: done\ndata: {\"text\":\"You said: a \\\"b\\\"\"}\n\n",
         ];
         let texts: Vec<&str> = pieces.iter().map(|(text, _)| text.as_str()).collect();

@@ -98,7 +98,7 @@ async fn pausing_agent(lab: &Lab) {
     }
     let texts: Vec<&str> = pieces.iter().map(|(text, _)| text.as_str()).collect();
     let connected = "event: connected\ndata: {\"id\":1}\n\n";
-    let chunk = "event: chunk\ndata: {\"chunk\":\"You \"}\n\n";
+    let chunk = "event: chunk\ndata: {\"text\":\"You \"}\n\n";
     assert_eq!(texts, [connected, ": still here\n\n", chunk]);
     let comment = pieces[1].1;
     let expected = Duration::from_secs(15)..Duration::from_secs(20);

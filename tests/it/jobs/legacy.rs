@@ -142,7 +142,7 @@ fn the_second_of_two_legacy_starts_for_one_agent_fails() {
             Some("Superseded by a stop")
         );
         assert_eq!(run_job(&world, stop).await, "completed");
-        assert_eq!(agent_status(&world, id).await, ("pending".to_owned(), None));
+        assert_eq!(agent_status(&world, id).await, ("stopped".to_owned(), None));
     });
 }
 

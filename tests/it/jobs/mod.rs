@@ -1,10 +1,12 @@
-//! Jobs: how they run and end (`run`, `stop`, `deactivated`, `legacy`, `workers`), the events and webhooks about them
+//! Jobs: how they run and end (`run`, `stop`, `deactivated`, `legacy`, `limits`, `workers`), the events and webhooks about them
 //! (`publish`, `webhook`, `webhook_faults`, `deadlines`), requests that wait for them (`waits`), what logs must not hold
-//! (`secrets`), and the sweep (`sweep`).
+//! (`secrets`), what the database holds encrypted (`encryption`), and the sweep (`sweep`).
 
 mod deactivated;
 mod deadlines;
+mod encryption;
 mod legacy;
+mod limits;
 mod publish;
 mod run;
 mod secrets;

@@ -144,6 +144,7 @@ fn layers_keep_to_their_libraries() {
         ("agent_databases", vec!["std::env", "lambda_"]),
         ("secrets.rs", vec!["sqlx", "std::env::var", "lambda_"]),
         ("vpn.rs", vec!["sqlx", "std::env", "lambda_"]),
+        ("mail", vec!["sqlx", "std::env", "lambda_"]),
         ("app", vec!["lambda_http", "std::env"]),
         (
             "api",
@@ -383,4 +384,44 @@ fn every_listed_failure_has_its_test_and_every_such_test_is_listed() {
         tested, listed,
         "the codes of tests and those of tests/README.md"
     );
+}
+
+/// The names of all functions that are tests.
+fn names_of_tests() -> BTreeSet<String> {
+    let root = dev::build::workspace();
+    let mut names = BTreeSet::new();
+    for folder in ["shared/src", "tests"] {
+        for (_, text) in source::read_folder(&root.join(folder)) {
+            let mut is_test = false;
+            for line in text.lines().map(str::trim_start) {
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                let name = line.trim_start_matches("async ").strip_prefix("fn ");
+                if let Some(name) = name.filter(|_| is_test) {
+                    names.extend(name.split('(').next().map(str::to_owned));
+                    is_test = false;
+                }
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_risk_of_the_owasp_list_has_tests_that_exist() {
+    let table = dev::build::workspace().join("tests/it/api/OWASP.md");
+    let table = std::fs::read_to_string(table).expect("OWASP.md");
+    let tests = names_of_tests();
+    let mut risks = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| API")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let risk = cells[1].split(' ').next().unwrap_or_default();
+        let named: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{risk} has no test");
+        for name in named {
+            assert!(tests.contains(name), "{risk} has no test {name}");
+        }
+        risks.push(risk.to_owned());
+    }
+    let expected: Vec<String> = (1..=10).map(|number| format!("API{number}")).collect();
+    assert_eq!(risks, expected);
 }

@@ -17,7 +17,13 @@ const TENANT_TABLES: &[&str] = &[
     "usage_spans",
     "billing_accounts",
     "idempotency_keys",
+    "agent_databases",
+    "agent_environments",
     "outbox_events",
+    "organization_limits",
+    "open_streams",
+    "organization_settings",
+    "mail_deliveries",
 ];
 /// Types that carry the organization. Structs that hold one of them are found by [`carriers`].
 const SCOPES: &[&str] = &["OrganizationId", "AgentRef", "Clearance"];

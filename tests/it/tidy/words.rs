@@ -1,7 +1,7 @@
 //! Words and forms that the glossary replaced.
 
 /// Names that had a better one in the field's language. The glossary in `shared/src/lib.rs` has what is used
-/// instead. Names on the wire (`ghostContainers`, `remove-ghost`, `orphans`) are string literals and stay.
+/// instead. Names on the wire (`ghostContainers`, `remove-ghost`, `orphanRecords`) are string literals and stay.
 const REPLACED: &[&str] = &[
     "Act",
     "Begun",

@@ -146,6 +146,32 @@ scenario('a 413 and field errors leave the form as it was typed', async (visit) 
   expect(await dialog.getByLabel('Name', { exact: true }).inputValue()).toBe('large');
 });
 
+scenario('a limit that is reached says how much of it is used, and when it is possible again', async (visit) => {
+  const { page } = visit;
+  const owner = await member();
+  const id = await agent(owner, 'eager', 'stopped');
+  await visit.as(owner.key);
+  visit.expect(429, `/agents/${id}/resume`);
+  visit.expect(409, '/api/v1/milady/agents');
+  await visit.goto('/agents');
+  const text = 'Starts of an agent are limited to 10 an hour; please try again later';
+  const starts = problem(429, text, { limit: 'startsPerAgentAndHour', used: 10, allowed: 10 });
+  await answer(page, `POST /milady/agents/${id}/resume`, { ...starts, headers: { 'retry-after': '3000' } });
+  await page.getByRole('button', { name: 'Start eager' }).click();
+  await seen(row(page, 'eager'), `Not started. ${text}`);
+  await seen(row(page, 'eager'), /10 of 10 used, possible again at \S/);
+  await visit.goto('/agents/new');
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.getByLabel('Name', { exact: true }).fill('one too many');
+  const many = 'Agents are limited to 200 per organization; delete one first';
+  await answer(page, 'POST /milady/agents$', problem(409, many, { limit: 'agents', used: 200, allowed: 200 }));
+  await dialog.getByRole('button', { name: 'Create and start' }).click();
+  await seen(dialog, `Not created. ${many}`);
+  await seen(dialog, /200 of 200 used\./);
+  await dialog.getByRole('link', { name: 'See the limits' }).click();
+  await seen(page, /below its limits/);
+});
+
 scenario('names of 100 characters in any script are shown whole somewhere, and never as HTML', async (visit) => {
   const { page } = visit;
   const owner = await member();
@@ -182,5 +208,5 @@ scenario('what does not exist says so: an agent, a page, an address of the API',
     const response = await fetch('/api/v1/nothing');
     return [response.status, response.headers.get('content-type')];
   });
-  expect(api).toEqual([404, 'application/problem+json']);
+  expect(api).toEqual([404, 'application/json']);
 });

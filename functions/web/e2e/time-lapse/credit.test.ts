@@ -46,10 +46,11 @@ hosted(
     await seen(page, /It will be stopped at .* for lack of credit\./);
     expect(await column('status')).toBe('running');
 
+    // The page follows the log until it learns that the agent stopped.
+    visit.expect(409, '/logs');
     await seen(page, 'It was stopped for lack of credit.', TWO_DAYS);
     expect(await column('container_name')).toBe('');
     visit.expect(402, '/resume');
-    visit.expect(409, '/logs');
     await page.getByRole('button', { name: 'Start', exact: true }).click();
     await seen(page, /Not started\. Add \$/);
 

@@ -32,6 +32,26 @@ test('only what asking again cannot change is final', () => {
   expect([408, 429, 500, 502, 503, 0].some(final)).toBe(false);
   expect(isPassing(new ApiError({ kind: 'network', message: '' }))).toBe(true);
 });
+test('a limit that is reached for long is told at once, in the words of the server', () => {
+  const problem = {
+    success: false,
+    error: 'Starts of an agent are limited to 10 an hour; please try again later',
+    limit: 'startsPerAgentAndHour',
+    used: 10,
+    allowed: 10,
+  };
+  const after = (seconds: string) => fromResponse(response(429, { 'retry-after': seconds }), problem);
+  expect(after('3060').message).toBe(problem.error);
+  expect(after('3060').limit).toEqual({ used: 10, allowed: 10 });
+  expect(after('3060').retryAt).toBeGreaterThan(Date.now() + 3_000_000);
+  expect(fromResponse(response(409), { ...problem, limit: 'agents' })).toMatchObject({
+    limit: { used: 10, allowed: 10 },
+    retryAt: null,
+  });
+  expect(fromResponse(response(429, { 'retry-after': '3' }), '<html>').limit).toBeNull();
+  expect([after('3060'), after('60')].map(isPassing)).toEqual([false, false]);
+  expect([after('5'), fromResponse(response(429), problem)].map(isPassing)).toEqual([true, true]);
+});
 test('Retry-After may be a date', () => {
   const now = Date.parse('2026-11-27T12:00:00Z');
   expect(retryAfter('Fri, 27 Nov 2026 12:00:10 GMT', now)).toBe(10_000);

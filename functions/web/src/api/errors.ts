@@ -4,6 +4,7 @@ import type { SchemaFieldError, SchemaPaymentRequired, SchemaProblem } from './o
 export type ErrorKind = 'http' | 'foreign' | 'network' | 'offline' | 'timeout';
 
 export type Payment = { readonly required: number; readonly current: number };
+export type ReachedLimit = { readonly used: number; readonly allowed: number };
 
 type Known = {
   kind: ErrorKind;
@@ -13,6 +14,7 @@ type Known = {
   retryAfterMs?: number | null;
   fields?: readonly SchemaFieldError[];
   payment?: Payment | null;
+  limit?: ReachedLimit | null;
 };
 
 /** Every failure of a request, with a sentence that can be shown as it is. */
@@ -23,6 +25,9 @@ export class ApiError extends Error {
   readonly retryAfterMs: number | null;
   readonly fields: readonly SchemaFieldError[];
   readonly payment: Payment | null;
+  readonly limit: ReachedLimit | null;
+  /** When it can be sent again, by the clock of the browser. */
+  readonly retryAt: number | null;
 
   constructor(known: Known) {
     super(known.message);
@@ -33,6 +38,8 @@ export class ApiError extends Error {
     this.retryAfterMs = known.retryAfterMs ?? null;
     this.fields = known.fields ?? [];
     this.payment = known.payment ?? null;
+    this.limit = known.limit ?? null;
+    this.retryAt = this.retryAfterMs === null ? null : Date.now() + this.retryAfterMs;
   }
 }
 
@@ -41,10 +48,17 @@ export function isFinal(error: unknown): boolean {
   return error instanceof ApiError && error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status);
 }
 
-/** The request may not have arrived, so a request with an Idempotency-Key may be sent again. */
+/** Nobody waits longer than this for an answer that may come if the request is sent again. */
+const SOON = 10_000;
+
+/**
+ * The request may not have arrived, so a request with an Idempotency-Key may be sent again. A limit that is reached for
+ * longer is told at once.
+ */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
-  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503 || error.status === 429;
+  if (error.status === 429) return (error.retryAfterMs ?? 0) <= SOON;
+  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503;
 }
 
 /** What happened in a few words, for "Last answer 3 min ago: ...". */
@@ -105,6 +119,10 @@ export function fromResponse(response: Response, body: unknown): ApiError {
     payment:
       has(body, 'requiredBalance') && has(body, 'currentBalance')
         ? { required: Number(body.requiredBalance), current: Number(body.currentBalance) }
+        : null,
+    limit:
+      has(body, 'limit') && has(body, 'used') && has(body, 'allowed')
+        ? { used: Number(body.used), allowed: Number(body.allowed) }
         : null,
   });
 }

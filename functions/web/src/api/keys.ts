@@ -3,6 +3,7 @@ export const keys = {
   session: ['session'],
   config: ['config'],
   credit: ['credit'],
+  settings: ['settings'],
   agents: ['agents'],
   agent: (id: string) => ['agent', id],
   agentJobs: (id: string) => ['agent', id, 'jobs'],

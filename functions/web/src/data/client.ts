@@ -15,8 +15,9 @@ declare module '@tanstack/react-query' {
 /** Five tries in a row, then it is an error that a person can read. */
 const TRIES = 5;
 
+/** The session may be over, or what its user may do may have changed. */
 function settled(error: unknown) {
-  if (error instanceof ApiError && error.status === 401) void confirmSession();
+  if (error instanceof ApiError && [401, 403].includes(error.status)) void confirmSession();
 }
 
 export const client = new QueryClient({

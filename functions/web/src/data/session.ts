@@ -2,6 +2,7 @@ import type { QueryClient } from '@tanstack/react-query';
 import { api, unwrap } from '../api/client';
 import { ApiError } from '../api/errors';
 import { getSession, type Session } from '../api/operations';
+import { type GuardedAction, whyNot } from './access';
 import { createStore, useStore } from './store';
 import { tell } from './tabs';
 
@@ -18,6 +19,13 @@ export const signedIn = (): boolean => sessionStore.get().state === 'in';
 export const useSession = (): SessionState => useStore(sessionStore, (session) => session);
 export const useUser = (): Session | null =>
   useStore(sessionStore, (session) => (session.state === 'in' || session.state === 'over' ? session.user : null));
+
+/** Why the user may not do this; null if they may. */
+export const whyUserMayNot = (action: GuardedAction): string | null => {
+  const session = sessionStore.get();
+  return 'user' in session ? whyNot(session.user, action) : null;
+};
+export const useWhyNot = (action: GuardedAction): string | null => useStore(sessionStore, () => whyUserMayNot(action));
 
 /** For the types only: browsers set this header themselves and ignore ours. */
 const ORIGIN = { header: { Origin: globalThis.location?.origin ?? '' } };

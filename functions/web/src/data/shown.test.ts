@@ -58,6 +58,17 @@ test('only what runs, and backups of what is stopped, cost something', () => {
   expect(costNow(agent({ billingStatus: 'exempt' }), 0.0025)).toBe(0);
 });
 
+test.each([
+  ['pending', { start: true, stop: true, save: false, open: false }],
+  ['running', { start: false, stop: true, save: true, open: true }],
+  ['disconnected', { start: true, stop: true, save: false, open: false }],
+  ['stopped', { start: true, stop: false, save: false, open: false }],
+  ['error', { start: true, stop: false, save: false, open: false }],
+  ['provisioning', { start: false, stop: false, save: false, open: false }],
+] as const)('what is possible next while it is %s', (status, can) => {
+  expect(possible(agent({ status }), null)).toEqual({ ...can, delete: true });
+});
+
 test('nothing can be started or stopped while something is going on', () => {
   expect(possible(agent({ pendingAction: 'suspend' }), null)).toMatchObject({ start: false, stop: false, save: false });
   expect(possible(agent(), 'stop')).toMatchObject({ stop: false, open: false });

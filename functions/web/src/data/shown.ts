@@ -90,18 +90,20 @@ export function billingWord(status: SchemaBillingStatus): { tone: Tone; word: st
   }
 }
 
-/** What may be done next. The server decides; this only leaves out what cannot work. */
+/** What somebody who may do everything can do next. The server decides; this only leaves out what cannot work. */
 export function possible(agent: Agent, doing: ActionKind | null) {
   const busy = doing !== null || agent.pendingAction !== null || agent.status === 'provisioning';
-  const stopped = agent.status === 'stopped' || agent.status === 'pending' || agent.status === 'error';
+  const { status } = agent;
   return {
-    start: !busy && (stopped || agent.status === 'disconnected'),
-    stop: !busy && (agent.status === 'running' || agent.status === 'disconnected'),
+    start: !busy && ['stopped', 'pending', 'error', 'disconnected'].includes(status),
+    stop: !busy && ['running', 'disconnected', 'pending'].includes(status),
     save: !busy && agent.status === 'running',
     open: !busy && agent.status === 'running',
     delete: doing !== 'delete' && agent.pendingAction !== 'delete',
   };
 }
+
+export type Action = keyof ReturnType<typeof possible>;
 
 /** What an agent costs an hour as it is now. `hourlyRate` is what it would cost while it runs. */
 export function costNow(agent: Agent, idlePrice: number | null): number | null {

@@ -1,5 +1,5 @@
 import type { LucideIcon } from 'lucide-react';
-import { Bot, Box, Building2, ReceiptText, ScrollText, Server, Wallet } from 'lucide-react';
+import { Bot, Box, Building2, Mail, ReceiptText, ScrollText, Server, Settings, UserRound, Wallet } from 'lucide-react';
 import type { ComponentType } from 'react';
 
 export type PageProps = { readonly params: Readonly<Record<string, string | undefined>> };
@@ -35,6 +35,20 @@ export const pages: readonly PageEntry[] = [
     load: () => import('./agent/page'),
   },
   { path: '/credits', title: 'Credits', who: 'everyone', rail: { icon: Wallet }, load: () => import('./credits/page') },
+  {
+    path: '/settings',
+    title: 'Settings',
+    who: 'everyone',
+    rail: { icon: Settings },
+    load: () => import('./settings/page'),
+  },
+  {
+    path: '/account',
+    title: 'Account',
+    who: 'everyone',
+    rail: { icon: UserRound },
+    load: () => import('./account/page'),
+  },
   { path: '/fleet', title: 'Fleet', who: 'operators', rail: { icon: Server }, load: () => import('./fleet/page') },
   {
     path: '/containers',
@@ -57,6 +71,7 @@ export const pages: readonly PageEntry[] = [
     rail: { icon: ReceiptText },
     load: () => import('./billing-runs/page'),
   },
+  { path: '/mails', title: 'Mails', who: 'operators', rail: { icon: Mail }, load: () => import('./mails/page') },
   {
     path: '/audit',
     title: 'Audit log',

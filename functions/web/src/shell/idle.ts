@@ -1,7 +1,6 @@
 import { sessionStore } from '../data/session';
 import { toast } from '../data/toasts';
 import { pages } from '../pages';
-import { loadDialog } from '../ui/dialog';
 import { loadMenu } from '../ui/menu';
 
 /** Once the first view has come to rest: what is loaded already opens at once, and no deploy can take it away. */
@@ -22,7 +21,10 @@ export function fetchTheRest(): void {
     const session = sessionStore.get();
     const operator = session.state === 'in' && session.user.superAdmin;
     const mine = pages.filter((page) => page.who === 'everyone' || operator).map((page) => page.load);
-    for (const load of [loadMenu, loadDialog, ...mine]) void load().catch(() => {});
+    // Not by way of ui/dialog, which the first view does not need.
+    const dialog = () => import('../ui/overlays/dialog');
+    const note = () => import('../pages/agents/job-note');
+    for (const load of [loadMenu, dialog, note, ...mine]) void load().catch(() => {});
   };
   const idle = () =>
     'requestIdleCallback' in window ? requestIdleCallback(all, { timeout: 10_000 }) : setTimeout(all, 3_000);

@@ -1,3 +1,4 @@
+import { lazy, Suspense } from 'react';
 import { useNow } from '../data/clock';
 import { useOnline } from '../data/online';
 import { useSession } from '../data/session';
@@ -7,13 +8,17 @@ import css from './notices.module.css';
 
 const WARN = 10 * 60_000;
 
-/** What concerns the whole page: no network, a session that ends soon. */
+/** Loaded apart, because the first view has to be small. A page whose version is gone does without it. */
+const Undeliverable = lazy(() => import('./undeliverable').catch(() => ({ default: () => null })));
+
+/** What concerns the whole page: no network, a session that ends soon, mails that reach nobody. */
 export function Notices() {
   const online = useOnline();
   const session = useSession();
   const now = useNow(30);
   const end = session.state === 'in' ? session.user.expiresAt : null;
   const left = end === null ? Number.POSITIVE_INFINITY : Date.parse(end) - now;
+  const isOwner = 'user' in session && session.user.role === 'owner';
   return (
     <div role="status" className={css.container}>
       {online ? null : (
@@ -29,6 +34,11 @@ export function Notices() {
             Your session ends in {span(left)}.
           </Status>
         </p>
+      ) : null}
+      {isOwner ? (
+        <Suspense fallback={null}>
+          <Undeliverable />
+        </Suspense>
       ) : null}
     </div>
   );

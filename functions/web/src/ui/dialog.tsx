@@ -16,8 +16,7 @@ export type DialogProps = {
   readonly plain?: boolean;
 };
 
-export const loadDialog = () => import('./overlays/dialog');
-const Impl = lazy(loadDialog);
+const Impl = lazy(() => import('./overlays/dialog'));
 
 /** An element with `data-first` gets the focus, else the first input. */
 export function Dialog(props: DialogProps) {

@@ -1,10 +1,13 @@
 import { X } from 'lucide-react';
 import { ApiError, reason } from '../api/errors';
+import { toServer } from '../data/clock';
 import { IconButton } from './button';
-import { money } from './format';
+import { count, money } from './format';
+import { Link } from './link';
 import css from './refusal.module.css';
 import { RequestId } from './states';
 import { Status } from './status';
+import { Moment } from './time';
 
 type Props = {
   readonly error: Error;
@@ -35,6 +38,17 @@ export function Refusal({ error, title, onDismiss, actions }: Props) {
             </li>
           ))}
         </ul>
+      ) : null}
+      {api?.limit ? (
+        <p className="muted">
+          {count(api.limit.used)} of {count(api.limit.allowed)} used
+          {api.retryAt === null ? null : (
+            <>
+              , possible again at <Moment at={toServer(api.retryAt)} seconds />
+            </>
+          )}
+          . <Link href="/credits">See the limits</Link>
+        </p>
       ) : null}
       <div className="row">
         {actions}

@@ -9,7 +9,7 @@ use lambda_http::{Body, Request};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::fleet_view::{AgentView, FleetContext, FleetView};
+use super::fleet_view::{FleetContext, FleetView, agent_views, host_views};
 use crate::api::encoding::Encoding;
 use crate::api::list;
 use crate::api::problem::Problem;
@@ -112,13 +112,14 @@ impl FleetQuery {
             let page = &rows[..row_count];
             let is_cut = row_count < rows.len();
             let hosts = page.iter().filter_map(|row| match row {
-                Row::Host(host) => Some((*host).into()),
+                Row::Host(host) => Some(*host),
                 Row::Agent(_) => None,
             });
             let agents = page.iter().filter_map(|row| match row {
                 Row::Host(_) => None,
-                Row::Agent(agent) => Some(AgentView::new(agent, context)),
+                Row::Agent(agent) => Some(*agent),
             });
+            let agents: Vec<&AgentReport> = agents.collect();
             let next = page.last().filter(|_| is_cut);
             let shown_incidents = incidents[..incident_count].iter();
             let data = FleetView {
@@ -126,8 +127,8 @@ impl FleetQuery {
                 stale,
                 summary: (&snapshot.summary).into(),
                 incidents: shown_incidents.map(|incident| (*incident).into()).collect(),
-                nodes: (!self.summary_only).then(|| hosts.collect()),
-                containers: (!self.summary_only).then(|| agents.collect()),
+                nodes: (!self.summary_only).then(|| host_views(hosts, &agents, context)),
+                containers: (!self.summary_only).then(|| agent_views(&agents, context)),
                 truncated: is_cut || incident_count < incidents.len(),
                 cursor: next.map(|row| encode(&row.position())),
             };

@@ -1,19 +1,19 @@
 //! The JSON of a fleet snapshot. Owns: its names, which say `node` for a host, `container` for an agent
 //! with its container, and `ghostContainers` for unclaimed containers. Does not own: which part of a
-//! snapshot a response contains (`fleet_page`).
+//! snapshot a response contains (`fleet_page`), the figures of a host (`fleet_runtime`).
 
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::fleet_runtime::RuntimeView;
 use crate::api::schema::{Always, Cursor};
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{
-    AgentReport, Alert, AlertCode, DockerHealth, FleetSnapshot, Health, HostReport, HostStatus,
-    Incident, Metadata, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer,
-    format_hundredths,
+    AgentReport, Alert, AlertCode, FleetSnapshot, Health, HostReport, HostStatus, Incident,
+    Metadata, Scope, Severity, Summary, UnclaimedContainer,
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
@@ -59,14 +59,14 @@ impl<'a> FleetView<'a> {
     /// The whole snapshot, however long.
     #[must_use]
     pub fn of(snapshot: &'a FleetSnapshot, stale: bool, context: &'a FleetContext) -> Self {
-        let agents = snapshot.agents.iter();
+        let agents: Vec<&AgentReport> = snapshot.agents.iter().collect();
         Self {
             refreshed_at: Timestamp(snapshot.refreshed_at),
             stale,
             summary: (&snapshot.summary).into(),
             incidents: snapshot.incidents.iter().map(Into::into).collect(),
-            nodes: Some(snapshot.hosts.iter().map(Into::into).collect()),
-            containers: Some(agents.map(|agent| AgentView::new(agent, context)).collect()),
+            nodes: Some(host_views(&snapshot.hosts, &agents, context)),
+            containers: Some(agent_views(&agents, context)),
             truncated: false,
             cursor: None,
         }
@@ -204,13 +204,41 @@ pub(super) struct HostView<'a> {
     updated_at: Timestamp,
     /// Containers of agents that no row claims.
     ghost_containers: Vec<UnclaimedContainerView<'a>>,
-    /// The agents whose rows name this host.
-    containers: &'a [AgentId],
+    /// The agents whose rows name this host, as in the list of all agents: in a truncated response, those on this page.
+    containers: Vec<AgentView<'a>>,
     runtime: RuntimeView<'a>,
 }
 
-impl<'a> From<&'a HostReport> for HostView<'a> {
-    fn from(host: &'a HostReport) -> Self {
+/// Hosts, each with those of the agents that are on it.
+pub(super) fn host_views<'a>(
+    hosts: impl IntoIterator<Item = &'a HostReport>,
+    agents: &[&'a AgentReport],
+    context: &'a FleetContext,
+) -> Vec<HostView<'a>> {
+    let mut agents_by_host: HashMap<&str, Vec<AgentView<'a>>> = HashMap::new();
+    for &agent in agents {
+        if let Some(node_id) = &agent.node_id {
+            let on_host = agents_by_host.entry(node_id).or_default();
+            on_host.push(AgentView::new(agent, context));
+        }
+    }
+    let hosts = hosts.into_iter().map(|host| {
+        let agents = agents_by_host.remove(host.node_id.as_str());
+        HostView::new(host, agents.unwrap_or_default())
+    });
+    hosts.collect()
+}
+
+pub(super) fn agent_views<'a>(
+    agents: &[&'a AgentReport],
+    context: &'a FleetContext,
+) -> Vec<AgentView<'a>> {
+    let agents = agents.iter().copied();
+    agents.map(|agent| AgentView::new(agent, context)).collect()
+}
+
+impl<'a> HostView<'a> {
+    fn new(host: &'a HostReport, agents: Vec<AgentView<'a>>) -> Self {
         Self {
             id: host.id,
             node_id: &host.node_id,
@@ -228,7 +256,7 @@ impl<'a> From<&'a HostReport> for HostView<'a> {
             created_at: Timestamp(host.created_at),
             updated_at: Timestamp(host.updated_at),
             ghost_containers: host.unclaimed_containers.iter().map(Into::into).collect(),
-            containers: &host.agent_ids,
+            containers: agents,
             runtime: host.into(),
         }
     }
@@ -282,78 +310,6 @@ impl<'a> From<&'a UnclaimedContainer> for UnclaimedContainerView<'a> {
     }
 }
 
-/// The figures of the host. A figure that could not be read is null.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "NodeRuntime")]
-struct RuntimeView<'a> {
-    reachable: bool,
-    docker_readable: bool,
-    checked_at: Option<Timestamp>,
-    ssh_latency_ms: Option<u64>,
-    docker_version: Option<&'a str>,
-    disk_used_percent: Option<u64>,
-    memory_used_percent: Option<u64>,
-    /// The average of the last minute, with two decimals.
-    load_average: Option<String>,
-    /// The number of processors. Thresholds of the load are per processor.
-    cpu_count: Option<u64>,
-    io_pressure_pct: Option<u64>,
-    actual_container_count: Option<usize>,
-    running_container_count: Option<usize>,
-    containers: Vec<RuntimeContainerView<'a>>,
-    error: Option<String>,
-}
-
-impl<'a> From<&'a HostReport> for RuntimeView<'a> {
-    fn from(host: &'a HostReport) -> Self {
-        let runtime = &host.runtime;
-        Self {
-            reachable: runtime.reachable,
-            docker_readable: runtime.docker_readable,
-            checked_at: host.observed_at.map(Timestamp),
-            ssh_latency_ms: runtime.latency_ms,
-            docker_version: runtime.docker_version.as_deref(),
-            disk_used_percent: runtime.facts.disk_used_percent,
-            memory_used_percent: runtime.facts.memory_used_percent,
-            load_average: runtime.facts.load_1m_hundredths.map(format_hundredths),
-            cpu_count: runtime.facts.cpus,
-            io_pressure_pct: runtime.facts.io_pressure_percent,
-            actual_container_count: runtime.container_count(),
-            running_container_count: runtime.running_container_count(),
-            containers: runtime.containers.iter().map(Into::into).collect(),
-            error: runtime.error.map(|error| error.to_string()),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-struct RuntimeContainerView<'a> {
-    name: &'a str,
-    id: &'a str,
-    image: &'a str,
-    state: &'a str,
-    status: &'a str,
-    running_for: Option<&'a str>,
-    health: Option<DockerHealth>,
-}
-
-impl<'a> From<&'a RuntimeContainer> for RuntimeContainerView<'a> {
-    fn from(container: &'a RuntimeContainer) -> Self {
-        Self {
-            name: &container.name,
-            id: &container.id,
-            image: &container.image,
-            state: &container.state,
-            status: &container.status,
-            running_for: container.running_for(),
-            health: container.health,
-        }
-    }
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "FleetContainer")]
@@ -387,7 +343,7 @@ pub(super) struct AgentView<'a> {
 }
 
 impl<'a> AgentView<'a> {
-    pub(super) fn new(agent: &'a AgentReport, context: &'a FleetContext) -> Self {
+    fn new(agent: &'a AgentReport, context: &'a FleetContext) -> Self {
         let organization_name = context.organization_names.get(&agent.organization_id);
         let image = agent.docker_image.as_deref();
         Self {

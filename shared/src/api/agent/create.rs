@@ -13,24 +13,27 @@ use crate::api::response::Data;
 use crate::api::route::{Link, RequestBody, ResponseKind, Route, Tag};
 use crate::api::schema::{Json, PlainText, TextMap, VariableMap};
 use crate::api::{idempotency, response};
-use crate::app::agent::create::agent_create;
+use crate::app::agent::create::{CreateDeps, agent_create};
 use crate::db::Database;
 use crate::db::agents::records::NewAgent;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{API_TOKEN, is_api_token, is_reserved_variable};
+use crate::domain::encrypted::OlderApplication;
 use crate::domain::ids::{AgentId, CharacterId};
 use crate::domain::image::{ImageReference, Images};
 use crate::domain::limits::{
-    MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_IMAGE_BYTES, MAX_VARIABLE_BYTES,
+    MAX_AGENT_NAME_CHARS, MAX_CONFIG_BYTES, MAX_ENVIRONMENT_BYTES, MAX_IMAGE_BYTES,
     MAX_VARIABLE_NAME_BYTES,
 };
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
+use crate::encryption::EncryptionKeys;
 use crate::invocation::Invocation;
 use crate::random::random_bytes;
 
 pub const ROUTE: Route = Route {
-    description: "A new agent has the status `pending`. It does not run and costs nothing until it is provisioned.",
+    description: "A new agent has the status `pending`. It does not run and costs nothing until it is provisioned. An \
+                  organization may have only so many agents, in any state: a further one gets 409.",
     parameters: &[IDEMPOTENCY_KEY],
     body: Some(RequestBody::required::<AgentCreateRequest>(EXAMPLE)),
     responses: &[
@@ -80,11 +83,11 @@ struct AgentCreateRequest {
     agent_name: String,
     /// The character that the agent plays. It must belong to the organization.
     character_id: Option<CharacterId>,
-    /// The agent's own settings. Keys that start with `__milady` are dropped. At most 100,000 bytes.
+    /// The agent's own settings. Keys that start with `__milady` are dropped. At most 65,536 bytes.
     agent_config: Option<TextMap<Json>>,
-    /// Environment variables of the agent's container, each of at most 120,000 bytes. Variables that the platform
-    /// sets, such as `PORT` and `DATABASE_URL`, and those that make a process load other code, such as `NODE_OPTIONS`
-    /// and `LD_PRELOAD`, are refused with 400. `MILADY_API_TOKEN` may be set, but not to an empty text.
+    /// Environment variables of the agent's container, at most 65,536 bytes of names and values together. Variables that
+    /// the platform sets, such as `PORT` and `DATABASE_URL`, and those that make a process load other code, such as
+    /// `NODE_OPTIONS` and `LD_PRELOAD`, are refused with 400. `MILADY_API_TOKEN` may be set, but not to an empty text.
     environment_vars: Option<VariableMap>,
     /// The image that the agent runs, if it is not the default one. An image that the deployment does not allow
     /// is refused with 400.
@@ -111,6 +114,20 @@ pub struct Deps {
     pub prices: Prices,
     /// The images that agents may run.
     pub images: Images,
+    /// Encrypt the environment if no older application reads it.
+    pub keys: EncryptionKeys,
+    pub older_application: OlderApplication,
+}
+
+impl Deps {
+    fn for_app(&self) -> CreateDeps<'_> {
+        CreateDeps {
+            pool: &self.pool,
+            prices: &self.prices,
+            keys: &self.keys,
+            older_application: self.older_application,
+        }
+    }
 }
 
 /// Configuration keys with this prefix belong to the platform. Those of a client are dropped.
@@ -129,8 +146,7 @@ pub async fn handle(
     let key = idempotency::optional(&request, &caller, "agent-create", &invocation)?;
     let agent = read(body::object(&request)?, &deps.images)?;
     let created = agent_create(
-        &deps.pool,
-        &deps.prices,
+        deps.for_app(),
         caller.organization_id,
         caller.user_id,
         &agent,
@@ -175,7 +191,7 @@ fn config(fields: &mut Fields) -> Option<Value> {
     config.retain(|key, _| !key.starts_with(RESERVED_PREFIX));
     let config = Value::Object(config);
     if config.to_string().len() > MAX_CONFIG_BYTES {
-        fields.refuse(FIELD, "must have at most 100,000 bytes");
+        fields.refuse(FIELD, "must have at most 65,536 bytes");
     }
     if contains_nul(&config) {
         fields.refuse(FIELD, "must not hold the character U+0000");
@@ -218,13 +234,15 @@ fn environment(fields: &mut Fields) -> Map<String, Value> {
     if !variables.values().all(Value::is_string) {
         fields.refuse(FIELD, "values must be strings");
     }
-    let is_too_long = |value: &Value| {
-        value
-            .as_str()
-            .is_some_and(|text| text.len() > MAX_VARIABLE_BYTES)
-    };
-    if variables.values().any(is_too_long) {
-        fields.refuse(FIELD, "values must have at most 120,000 bytes");
+    let bytes: usize = variables
+        .iter()
+        .map(|(name, value)| name.len() + value.as_str().map_or(0, str::len))
+        .sum();
+    if bytes > MAX_ENVIRONMENT_BYTES {
+        fields.refuse(
+            FIELD,
+            "names and values must have at most 65,536 bytes together",
+        );
     }
     if variables.values().any(contains_nul) {
         fields.refuse(FIELD, "values must not hold the character U+0000");

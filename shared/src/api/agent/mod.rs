@@ -42,6 +42,7 @@ pub const ROUTES: &[Route] = &[
     bridge::ROUTE,
     stream::ROUTE,
     logs::ROUTE,
+    logs::TEXT_ROUTE,
     pairing_token::ROUTE,
     pair::ROUTE,
     billing::ROUTE,

@@ -11,6 +11,7 @@ use crate::api::schema::{Succeeded, Text};
 use crate::api::{body, response};
 use crate::app::agent::pairing::pairing_redeem;
 use crate::db::Database;
+use crate::encryption::EncryptionKeys;
 
 pub const ROUTE: Route = Route {
     description: "The agent's own page calls this route. A token works once, within one minute, and only from the \
@@ -50,9 +51,16 @@ struct Paired {
     agent_name: Option<String>,
 }
 
+#[derive(Debug)]
+pub struct Deps {
+    pub pool: Database,
+    /// Decrypt the agent's key.
+    pub keys: EncryptionKeys,
+}
+
 /// # Errors
 /// 400, 401 if the token is unknown, used, expired or for another origin, 415, 503.
-pub async fn handle(pool: &Database, request: Request) -> Result<Response<Body>, Problem> {
+pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
     let mut fields = body::object(&request)?;
     let is_short = |text: &str| (1..=MAX_TOKEN_CHARS).contains(&text.chars().count());
     let token = fields.text("token", "must be 1 to 200 characters", is_short);
@@ -61,7 +69,8 @@ pub async fn handle(pool: &Database, request: Request) -> Result<Response<Body>,
     let origin = header
         .and_then(|origin| origin.to_str().ok())
         .unwrap_or_default();
-    let paired = pairing_redeem(pool, &token.unwrap_or_default(), origin).await?;
+    let token = token.unwrap_or_default();
+    let paired = pairing_redeem(&deps.pool, &deps.keys, &token, origin).await?;
     let paired = paired.and_then(|paired| Some((paired.api_token?, paired.agent_name)));
     let (api_key, agent_name) =
         paired.ok_or_else(|| Problem::unauthorized("This pairing token cannot be used"))?;

@@ -4,17 +4,15 @@ use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::start::{self, Accepted, Busy, StartJob, StartResult, start};
-use super::view;
+use super::start::{self, Accepted, Busy, StartJob, StartResult, StartedAgent, start};
 use crate::api::deps::StartDeps;
 use crate::api::problem::Problem;
 use crate::api::response::{self, Data};
 use crate::api::route::{JOB_LINK, ResponseKind, Route, Tag};
 use crate::api::schema::AgentUrl;
 use crate::app::agent::start::Started;
-use crate::db::agents::records::agent_find;
 use crate::domain::agent::AgentStatus;
-use crate::domain::ids::{AgentId, AgentRef};
+use crate::domain::ids::AgentId;
 use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
@@ -59,7 +57,16 @@ pub async fn handle(
     let StartResult { agent, started } =
         start(deps, &request, "agent-provision", &invocation).await?;
     match started {
-        Started::Running | Started::Done(_) => running(deps, agent).await,
+        Started::Running | Started::Done(_) => {
+            let StartedAgent { row, address } = start::started_agent(deps, agent).await?;
+            response::ok(RunningAgent {
+                id: row.id,
+                agent_name: row.agent_name,
+                status: row.status,
+                bridge_url: address.clone(),
+                health_url: address,
+            })
+        }
         Started::InProgress(job) => {
             let data = StartJob::new(agent.agent_id, &job);
             start::in_progress(start::busy_message(&job), data, job.job_id)
@@ -69,19 +76,4 @@ pub async fn handle(
             start::accepted("Agent provisioning has been queued", data, job)
         }
     }
-}
-
-async fn running(deps: &StartDeps, agent: AgentRef) -> Result<Response<Body>, Problem> {
-    let mut conn = deps.pool.statements();
-    let row = agent_find(&mut conn, agent).await?;
-    drop(conn);
-    let row = row.ok_or_else(|| Problem::not_found("Agent not found"))?;
-    let address = view::address(&row, deps.domain.as_deref());
-    response::ok(RunningAgent {
-        id: row.id,
-        agent_name: row.agent_name,
-        status: row.status,
-        bridge_url: address.clone(),
-        health_url: address,
-    })
 }

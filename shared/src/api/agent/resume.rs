@@ -10,9 +10,10 @@ use crate::api::deps::StartDeps;
 use crate::api::problem::Problem;
 use crate::api::response::{self, Data};
 use crate::api::route::{JOB_LINK, ResponseKind, Route, Tag};
+use crate::api::schema::AgentUrl;
 use crate::app::agent::start::{JobTicket, Started};
 use crate::domain::agent::AgentStatus;
-use crate::domain::ids::{AgentId, JobId};
+use crate::domain::ids::{AgentId, AgentRef, JobId};
 use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
@@ -45,6 +46,12 @@ struct Resumed {
     job_id: Option<JobId>,
     status: AgentStatus,
     message: &'static str,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
+    bridge_url: Option<String>,
+    /// Null if the agent has no public address.
+    #[schemars(with = "Option<AgentUrl>")]
+    health_url: Option<String>,
 }
 
 /// A job that resumes an agent.
@@ -67,21 +74,14 @@ pub async fn handle(
 ) -> Result<Response<Body>, Problem> {
     let StartResult { agent, started } = start(deps, &request, "agent-resume", &invocation).await?;
     let agent_id = agent.agent_id;
-    let running = |job_id, message| Resumed {
-        agent_id,
-        action: ACTION,
-        job_id,
-        status: AgentStatus::Running,
-        message,
-    };
     let pending = |job: &JobTicket, message| ResumeJob {
         job: StartJob::new(agent_id, job),
         action: ACTION,
         message,
     };
     match started {
-        Started::Running => response::ok(running(None, "Agent is already running")),
-        Started::Done(job) => response::ok(running(Some(job.job_id), "Agent resumed")),
+        Started::Running => running(deps, agent, None, "Agent is already running").await,
+        Started::Done(job) => running(deps, agent, Some(job.job_id), "Agent resumed").await,
         Started::Enqueued(job) => {
             let message = "Agent resume has been queued";
             start::accepted(message, pending(&job, message), job)
@@ -91,4 +91,22 @@ pub async fn handle(
             start::in_progress(message, pending(&job, message), job.job_id)
         }
     }
+}
+
+async fn running(
+    deps: &StartDeps,
+    agent: AgentRef,
+    job_id: Option<JobId>,
+    message: &'static str,
+) -> Result<Response<Body>, Problem> {
+    let address = start::started_agent(deps, agent).await?.address;
+    response::ok(Resumed {
+        agent_id: agent.agent_id,
+        action: ACTION,
+        job_id,
+        status: AgentStatus::Running,
+        message,
+        bridge_url: address.clone(),
+        health_url: address,
+    })
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::job::Polling;
+use super::view;
 use crate::api::deps::StartDeps;
 use crate::api::parameters::{IDEMPOTENCY_KEY, SYNC, WEBHOOK_URL};
 use crate::api::problem::{Problem, log_internal};
@@ -13,6 +14,7 @@ use crate::api::schema::{Always, Succeeded};
 use crate::api::{idempotency, list, path, response};
 use crate::app::agent::start::{JobTicket, Started, Webhook, agent_start};
 use crate::app::job::wait::job_await;
+use crate::db::agents::records::{AgentRecord, agent_find};
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::{AgentId, AgentRef, JobId};
 use crate::domain::job::{JobClass, JobKind, JobStatus};
@@ -77,6 +79,23 @@ async fn wait(
     } else {
         Started::Enqueued(ticket)
     })
+}
+
+/// An agent that was started, as its row describes it now.
+pub(super) struct StartedAgent {
+    pub(super) row: AgentRecord,
+    /// Where it can be reached; `None` if it has no public address.
+    pub(super) address: Option<String>,
+}
+
+pub(super) async fn started_agent(
+    deps: &StartDeps,
+    agent: AgentRef,
+) -> Result<StartedAgent, Problem> {
+    let row = agent_find(&mut deps.pool.statements(), agent).await?;
+    let row = row.ok_or_else(|| Problem::not_found("Agent not found"))?;
+    let address = view::address(&row, deps.domain.as_deref());
+    Ok(StartedAgent { row, address })
 }
 
 /// The webhook that the header `X-Webhook-URL` asks for, with a new secret to sign it.

@@ -21,15 +21,17 @@ use crate::api::problem::{Problem, log_internal};
 use crate::api::response::StreamedBody;
 use crate::api::route::{RequestBody, ResponseKind, Route, Tag};
 use crate::api::{body, path};
-use crate::app::agent::bridge::{BridgeError, agent_stream};
+use crate::app::agent::bridge::BridgeError;
+use crate::app::agent::stream::{AgentStream, OpenStream, agent_stream};
 use crate::failure::Cause;
 use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
     description: "The response is a stream of server-sent events: `connected`, `chunk` and `done` from the agent, \
                   and a comment line whenever the agent has been silent for 15 seconds. If the agent does not \
-                  answer, the stream is one event `error`, whose data is a JSON-RPC error with the code -32000. An \
-                  answer that breaks off or takes too long ends with the same event.",
+                  answer, the stream is one event `error`, whose data is a JSON-RPC error with the code -32000 and the \
+                  same text as `message`. An answer that breaks off or takes too long ends with the same event. An \
+                  organization may have only so many open streams: a further one gets 429.",
     body: Some(RequestBody::required::<MessageRequest>(
         r#"{"jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"text": "Hello"}}"#,
     )),
@@ -38,7 +40,7 @@ pub const ROUTE: Route = Route {
         "text/event-stream",
         "The agent's answer, or an event `error`.",
     )],
-    refusals: &[404],
+    refusals: &[404, 409],
     ..Route::post(
         "agent-stream",
         "/api/v1/milady/agents/{agentId}/stream",
@@ -83,7 +85,7 @@ type Piece = Result<Frame<Bytes>, Infallible>;
 /// status 200.
 ///
 /// # Errors
-/// 400 if the body is not a message, 401, 403, 404, 413, 415, 503.
+/// 400 if the body is not a message, 401, 403, 404, 409 and 429 if too many streams are open, 413, 415, 503.
 pub async fn handle(
     deps: &HostDeps,
     request: Request,
@@ -99,8 +101,9 @@ pub async fn handle(
         .min(MAX_STREAM_DURATION);
     let deadline = Instant::now() + time_left;
     let id = message["id"].clone();
-    let body = match agent_stream(&deps.pool, &deps.hosts, agent, bytes).await? {
-        Ok(head) => StreamBody::new(events(head.into_body(), deadline, id)).boxed_unsync(),
+    let answer = agent_stream(&deps.pool, &deps.hosts, agent, bytes, time_left).await?;
+    let body = match answer {
+        Ok(answer) => StreamBody::new(events(answer, deadline, id)).boxed_unsync(),
         Err(error) => {
             let only =
                 stream::once(async move { Piece::Ok(Frame::data(error_event(&id, &error))) });
@@ -130,32 +133,49 @@ fn check(message: &Value) -> Result<(), Problem> {
 
 /// The agent's answer as it arrives, with a comment whenever the agent has been silent for long. A connection
 /// that breaks and a deadline that passes end the stream with an event `error`.
-fn events(body: Incoming, deadline: Instant, id: Value) -> impl Stream<Item = Piece> {
+fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item = Piece> {
     struct Answer {
         body: Incoming,
         /// Whether the last line is complete. A comment in the middle of a line would corrupt it.
         is_between_lines: bool,
+        open: OpenStream,
     }
+    enum State {
+        Answering(Answer),
+        /// The last event was sent.
+        Ended(OpenStream),
+    }
+    let AgentStream { head, open } = answer;
     let answer = Answer {
-        body,
+        body: head.into_body(),
         is_between_lines: true,
+        open,
     };
-    stream::unfold(Some(answer), move |answer| {
+    stream::unfold(State::Answering(answer), move |state| {
         let id = id.clone();
         async move {
-            let mut answer = answer?;
+            let mut answer = match state {
+                State::Answering(answer) => answer,
+                State::Ended(open) => {
+                    open.close().await;
+                    return None;
+                }
+            };
             loop {
                 let time_left = deadline.saturating_duration_since(Instant::now());
                 let wait = KEEP_ALIVE_INTERVAL.min(time_left);
                 match timeout(wait, answer.body.frame()).await {
-                    Ok(None) => return None,
+                    Ok(None) => {
+                        answer.open.close().await;
+                        return None;
+                    }
                     Ok(Some(Ok(frame))) => {
                         let Ok(data) = frame.into_data() else {
                             continue;
                         };
                         let Some(last) = data.last() else { continue };
                         answer.is_between_lines = *last == b'\n';
-                        return Some((Ok(Frame::data(data)), Some(answer)));
+                        return Some((Ok(Frame::data(data)), State::Answering(answer)));
                     }
                     Ok(Some(Err(error))) => {
                         let error = error.class();
@@ -164,14 +184,15 @@ fn events(body: Incoming, deadline: Instant, id: Value) -> impl Stream<Item = Pi
                             "agent's answer broke off; stream ended with an error event"
                         );
                         let event = final_error_event(&id, &BridgeError::Unreachable);
-                        return Some((Ok(Frame::data(event)), None));
+                        return Some((Ok(Frame::data(event)), State::Ended(answer.open)));
                     }
                     Err(_) if time_left <= KEEP_ALIVE_INTERVAL => {
                         let event = final_error_event(&id, &BridgeError::TimedOut);
-                        return Some((Ok(Frame::data(event)), None));
+                        return Some((Ok(Frame::data(event)), State::Ended(answer.open)));
                     }
                     Err(_) if answer.is_between_lines => {
-                        return Some((Ok(Frame::data(KEEP_ALIVE_COMMENT.into())), Some(answer)));
+                        let comment = Frame::data(KEEP_ALIVE_COMMENT.into());
+                        return Some((Ok(comment), State::Answering(answer)));
                     }
                     Err(_) => {}
                 }
@@ -181,10 +202,13 @@ fn events(body: Incoming, deadline: Instant, id: Value) -> impl Stream<Item = Pi
 }
 
 fn error_event(id: &Value, error: &BridgeError) -> Bytes {
-    format!("event: error\ndata: {}\n\n", rpc::error(id, error)).into()
+    let mut data = rpc::error(id, error);
+    // Clients of the earlier deployment read it here.
+    data["message"] = error.to_string().into();
+    format!("event: error\ndata: {data}\n\n").into()
 }
 
 /// [`error_event`] for a stream that has already sent something. The empty line before it ends an unfinished event.
 fn final_error_event(id: &Value, error: &BridgeError) -> Bytes {
-    format!("\n\nevent: error\ndata: {}\n\n", rpc::error(id, error)).into()
+    [&b"\n\n"[..], &error_event(id, error)[..]].concat().into()
 }

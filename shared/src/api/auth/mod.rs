@@ -1,8 +1,11 @@
 //! Who is calling. Owns: reading credentials, looking up their holder in the database on every request, and refusing
 //! callers whose role or permissions do not suffice. Does not own: the rule that says so (`domain::access`).
 
+mod exhausted;
 mod jwt;
 mod session;
+
+use std::time::Instant;
 
 use chrono::{DateTime, Timelike, Utc};
 use lambda_http::Request;
@@ -19,9 +22,10 @@ use crate::db::identity::principals::{
     session_end,
 };
 use crate::db::{Connection, Database};
-use crate::domain::access::{self, Action, Permission, Permissions, Role};
+use crate::domain::access::{self, Action, CredentialKind, Permission, Permissions, Role};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
-use crate::domain::limits::DEFAULT_REQUESTS_PER_MINUTE;
+use crate::domain::limits::{DEFAULT_REQUESTS_PER_MINUTE, REQUESTS};
+pub use exhausted::ExhaustedCredentials;
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
 
@@ -37,6 +41,7 @@ pub struct Auth {
     pub session: Option<SessionSecret>,
     /// The origins that browsers may call from.
     pub origins: Vec<String>,
+    pub exhausted: ExhaustedCredentials,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +71,7 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     pub caller: Caller,
+    pub credential: CredentialKind,
     /// `None` for an API key, which is valid until it is revoked or expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// The time of billing's clock.
@@ -132,7 +138,7 @@ impl Auth {
         let headers = request.headers();
         let mut conn = pool.statements();
         if let Some(credential) = self.header_credential(headers).await? {
-            return look_up(&mut conn, &credential).await;
+            return self.look_up(&mut conn, &credential).await;
         }
         let candidates = cookie_candidates(headers);
         if !candidates.is_empty() && !is_read(request.method()) {
@@ -141,7 +147,7 @@ impl Auth {
         let mut refusal = unauthorized();
         for candidate in candidates {
             let tried = match self.cookie_credential(&candidate).await {
-                Ok(credential) => look_up(&mut conn, &credential).await,
+                Ok(credential) => self.look_up(&mut conn, &credential).await,
                 Err(problem) => Err(problem),
             };
             match tried {
@@ -188,6 +194,7 @@ impl Auth {
         Ok(SignedIn {
             authenticated: Authenticated {
                 caller,
+                credential: CredentialKind::Session,
                 expires_at: Some(session.expires_at),
                 now: principal.now,
             },
@@ -210,6 +217,32 @@ impl Auth {
             }
         }
         Ok(())
+    }
+
+    /// Reads what a credential stands for, and refuses those that may not be used now.
+    async fn look_up(
+        &self,
+        conn: &mut Connection,
+        credential: &Credential,
+    ) -> Result<Authenticated, Problem> {
+        let identity = credential.identity();
+        if let Some(refusal) = self.exhausted.refusal(&identity, Instant::now()) {
+            return Err(refusal);
+        }
+        let principal = find(conn, credential).await?.ok_or_else(unauthorized)?;
+        if let Err(refusal) = check_rate(&principal) {
+            self.exhausted.remember(identity, &refusal, Instant::now());
+            return Err(refusal);
+        }
+        let caller = caller_of(&principal)?;
+        tracing::Span::current().record("caller", field::display(principal.user_id));
+        touch(conn, &principal).await;
+        Ok(Authenticated {
+            caller,
+            credential: credential.kind(),
+            expires_at: credential.expires_at(),
+            now: principal.now,
+        })
     }
 
     async fn header_credential(&self, headers: &HeaderMap) -> Result<Option<Credential>, Problem> {
@@ -246,6 +279,25 @@ impl Auth {
 }
 
 impl Credential {
+    fn kind(&self) -> CredentialKind {
+        match self {
+            Self::Key(_) => CredentialKind::Key,
+            Self::Token(_) => CredentialKind::Token,
+            Self::Session(_) => CredentialKind::Session,
+        }
+    }
+
+    /// What tells it from other credentials.
+    fn identity(&self) -> String {
+        match self {
+            Self::Key(hash) => format!("key {hash}"),
+            Self::Token(claims) => format!("token {}", claims.subject()),
+            Self::Session(claims) => {
+                format!("session {:?}", claims.session().map(|session| session.id))
+            }
+        }
+    }
+
     fn expires_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Key(_) => None,
@@ -255,33 +307,17 @@ impl Credential {
     }
 }
 
-/// Reads what a credential stands for, and refuses those that may not be used now.
-async fn look_up(conn: &mut Connection, credential: &Credential) -> Result<Authenticated, Problem> {
-    let principal = find(conn, credential).await?.ok_or_else(unauthorized)?;
-    check_rate(&principal)?;
-    let caller = caller_of(&principal)?;
-    tracing::Span::current().record("caller", field::display(principal.user_id));
-    touch(conn, &principal).await;
-    Ok(Authenticated {
-        caller,
-        expires_at: credential.expires_at(),
-        now: principal.now,
-    })
-}
-
 /// # Errors
 /// 429.
 fn check_rate(principal: &Principal) -> Result<(), Problem> {
     let own = principal.key.as_ref().map(|key| key.rate_limit);
     let max = own.unwrap_or(DEFAULT_REQUESTS_PER_MINUTE);
     if principal.requests > max {
-        let error = format!(
-            "The limit requestsPerKeyAndMinute of {max} is reached; please try again later"
-        );
-        return Err(Problem::too_many_requests(
-            60 - principal.now.second(),
-            error,
-        ));
+        let error = format!("The limit {REQUESTS} of {max} is reached; please try again later");
+        let seconds = 60 - principal.now.second();
+        // Requests above the limit are not counted.
+        let problem = Problem::too_many_requests(seconds, error);
+        return Err(problem.with_limit(REQUESTS, i64::from(max), max));
     }
     Ok(())
 }
@@ -313,6 +349,7 @@ fn check_access(caller: &Caller, kind: CallerKind) -> Result<(), Problem> {
         CallerKind::Reader => Action::Read,
         CallerKind::AgentManager => Action::ManageAgents,
         CallerKind::AgentOwner => Action::DeleteAgents,
+        CallerKind::Owner => Action::ChangeSettings,
         CallerKind::SuperAdmin if caller.is_super_admin => return Ok(()),
         CallerKind::SuperAdmin => return Err(Problem::forbidden("Only operators may do this")),
         CallerKind::Browser | CallerKind::Scheduler | CallerKind::Anybody => return Ok(()),

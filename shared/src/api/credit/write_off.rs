@@ -18,8 +18,8 @@ use crate::domain::money::Money;
 use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
-    description: "Writes off all that is due and not paid up to the current full hour. The balance stays as it is. 409 \
-                  if nothing is owed.",
+    description: "Writes off what billing runs could not charge. What was used since the last run stays due, because the \
+                  balance may still pay for it. The balance stays as it is. 409 if nothing is owed.",
     caller: CallerKind::SuperAdmin,
     parameters: &[IDEMPOTENCY_KEY
         .required()

@@ -6,14 +6,15 @@ use crate::api::route::Tag;
 
 pub(super) const DESCRIPTION: &str = "\
 Every response has an `X-Request-Id`. A success is `{\"success\": true, ...}`. An error is an RFC 9457 problem that \
-also has `\"success\": false` and repeats its text as `error`. Two responses have another body: 402, and the 409 of \
-an agent for which a job is already active.
+also has `\"success\": false` and repeats its text as `error`. It is `application/json`, or `application/problem+json` \
+if `Accept` names that. Two responses have another body: 402, and the 409 of an agent for which a job is already active.
 
 Dates are ISO 8601 in UTC with milliseconds. Money is in US dollars, a number with at most six decimals. Unknown \
 keys in a request body are ignored, and an optional field may be null.
 
 Responses must not be cached, except those with an `ETag`: a client may keep them and ask for them again with \
-`If-None-Match`. The gateway in front of the API responds 429 above its rate limit.
+`If-None-Match`. The gateway in front of the API responds 429 above its rate limit. Where a limit of the API itself is \
+reached, the problem names it in `limit`, with `used` and `allowed`.
 ";
 
 pub(super) const CSV: &str = "\
@@ -59,7 +60,8 @@ pub(super) fn refusal_text(status: u16) -> (&'static str, &'static str) {
         ),
         409 => (
             "Conflict",
-            "The present state does not allow the request, or the first request with this key is still running.",
+            "The present state does not allow the request, the limit that `limit` names is reached, or the first request \
+             with this key is still running.",
         ),
         413 => ("ContentTooLarge", "The body is larger than 1 MiB."),
         415 => (
@@ -72,7 +74,7 @@ pub(super) fn refusal_text(status: u16) -> (&'static str, &'static str) {
         ),
         429 => (
             "TooManyRequests",
-            "The limit that `detail` names is reached.",
+            "The limit that `limit` names is reached. Try again after `Retry-After`.",
         ),
         502 => (
             "BadGateway",

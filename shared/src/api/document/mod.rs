@@ -9,8 +9,9 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::older_paths;
 use super::parameters;
-use super::problem::{PaymentRequiredBody, ProblemBody};
+use super::problem::{PROBLEM_JSON, PaymentRequiredBody, ProblemBody};
 use super::route::{
     CallerKind, Content, Link, Location, MakeSchema, Parameter, RequestBody, ResponseHeader,
     ResponseKind, Route,
@@ -61,11 +62,16 @@ impl Builder {
     }
 
     fn document(mut self) -> Value {
-        let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+        let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
         for route in routes::all() {
             let operation = self.operation(route);
-            let path = paths.entry(route.path).or_default();
-            path.insert(route.method.to_lowercase(), operation);
+            let method = route.method.to_lowercase();
+            if let Some(path) = older_paths::older(route.path) {
+                let older = older_operation(route, operation.clone());
+                paths.entry(path).or_default().insert(method.clone(), older);
+            }
+            let path = paths.entry(route.path.to_owned()).or_default();
+            path.insert(method, operation);
         }
         let mut schemas = self.requests.take_definitions(true);
         for (name, schema) in self.responses.take_definitions(true) {
@@ -103,6 +109,7 @@ impl Builder {
         let mut operation = json!({
             "operationId": route.operation,
             "x-function": route.function,
+            "x-caller": route.caller,
             "tags": [format!("{:?}", route.tag)],
             "summary": route.summary,
             "security": security(route.caller),
@@ -111,6 +118,9 @@ impl Builder {
         let description = description(route);
         if !description.is_empty() {
             operation["description"] = json!(description);
+        }
+        if route.is_deprecated {
+            operation["deprecated"] = json!(true);
         }
         let parameters = self.operation_parameters(route);
         if !parameters.is_empty() {
@@ -225,11 +235,12 @@ impl Builder {
             content.insert("text/csv".to_owned(), text);
         }
         if response.is_also_refusal {
-            let schema = self.responses.subschema_for::<ProblemBody>();
-            content.insert(
-                "application/problem+json".to_owned(),
-                json!({"schema": schema}),
-            );
+            let problem = json!(self.responses.subschema_for::<ProblemBody>());
+            if let Some(body) = content.get_mut("application/json") {
+                let success = body["schema"].take();
+                body["schema"] = json!({"anyOf": [success, problem]});
+            }
+            content.insert(PROBLEM_JSON.to_owned(), json!({"schema": problem}));
         }
         let mut value = json!({
             "description": response.description, "headers": headers, "content": content,
@@ -257,7 +268,8 @@ impl Builder {
                         "properties".to_owned(),
                         json!({"status": {"const": status}}),
                     );
-                    value["content"] = json!({"application/problem+json": {"schema": schema}});
+                    let content = json!({"schema": schema});
+                    value["content"] = json!({"application/json": content, PROBLEM_JSON: content});
                 }
             }
             if matches!(status, 429 | 503) {
@@ -268,6 +280,14 @@ impl Builder {
         }
         reference("responses", name)
     }
+}
+
+/// The operation of a route under the older path of the route.
+fn older_operation(route: &Route, mut operation: Value) -> Value {
+    operation["operationId"] = json!(format!("{}-older-path", route.operation));
+    operation["description"] = json!(format!("An older path of `{}`.", route.path));
+    operation["deprecated"] = json!(true);
+    operation
 }
 
 fn description(route: &Route) -> String {
@@ -281,6 +301,9 @@ fn description(route: &Route) -> String {
         CallerKind::AgentOwner => {
             "For owners, with a key that has the permission `agents`, if with one."
         }
+        CallerKind::Owner => {
+            "For owners, with a key that has the permission `billing`, if with one."
+        }
         _ => "",
     };
     format!("{} {rule}", route.description).trim().to_owned()
@@ -291,6 +314,7 @@ fn security(caller: CallerKind) -> Value {
         CallerKind::Reader
         | CallerKind::AgentManager
         | CallerKind::AgentOwner
+        | CallerKind::Owner
         | CallerKind::SuperAdmin => json!([
             {"apiKey": []}, {"bearer": []}, {"privyCookie": []}, {"sessionCookie": []},
         ]),
@@ -327,6 +351,7 @@ fn refusals(route: &Route) -> Vec<u16> {
         CallerKind::Reader
         | CallerKind::AgentManager
         | CallerKind::AgentOwner
+        | CallerKind::Owner
         | CallerKind::SuperAdmin => &[401, 403, 429, 503],
         CallerKind::Scheduler => &[401, 503],
         CallerKind::Browser => &[403, 503],

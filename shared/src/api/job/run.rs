@@ -36,6 +36,7 @@ impl RunResult {
     fn new(outcome: JobOutcome, webhook_called: bool) -> Self {
         let outcome = match outcome {
             JobOutcome::NothingToDo => "nothing",
+            JobOutcome::Waiting => "waiting",
             JobOutcome::Completed => "completed",
             JobOutcome::Retried => "again",
             JobOutcome::Failed => "failed",
@@ -72,7 +73,8 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<RunResult, RunError> {
         hosts: &deps.hosts,
     };
     let outcome = Box::pin(job_run(job_deps, id)).await?;
-    let webhook_called = webhook_call(&deps.pool, deps.address_policy, id).await?;
+    let keys = &deps.hosts.keys;
+    let webhook_called = webhook_call(&deps.pool, keys, deps.address_policy, id).await?;
     Ok(RunResult::new(outcome, webhook_called))
 }
 

@@ -1,5 +1,5 @@
 //! Sending a message to a running agent. Owns: why that fails, in the words that the agent's owner is shown. Does not
-//! own: the messages, which are JSON-RPC 2.0 and pass through unchanged.
+//! own: the messages, which are JSON-RPC 2.0 and pass through unchanged, and how many streams may be open (`stream`).
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub async fn agent_call(
 }
 
 /// Sends a message and returns the head of the agent's answer, whose body is still to be read.
-pub async fn agent_stream(
+pub(super) async fn open_answer(
     pool: &Database,
     hosts: &HostClient,
     agent: AgentRef,

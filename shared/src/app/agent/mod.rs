@@ -13,4 +13,5 @@ pub mod restore;
 pub mod snapshot;
 pub mod start;
 pub mod stop_request;
+pub mod stream;
 pub mod suspend;

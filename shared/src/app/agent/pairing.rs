@@ -2,14 +2,18 @@
 //! Owns: how long a token is valid, and that only its digest is stored.
 
 use chrono::TimeDelta;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::app::error::RequestError;
+use crate::app::stored_secrets::decrypt_environment;
 use crate::db;
 use crate::db::Database;
-use crate::db::agents::pairing_tokens::{NewPairingToken, RedeemedToken};
+use crate::db::agents::pairing_tokens::NewPairingToken;
 use crate::domain::agent::{AgentEvent, StatusConflict};
+use crate::domain::container::API_TOKEN;
 use crate::domain::ids::{AgentRef, UserId};
+use crate::encryption::EncryptionKeys;
 
 /// How long a token is valid: enough for a redirect of the browser.
 pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::seconds(60);
@@ -31,7 +35,7 @@ pub async fn pairing_begin(
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
     row.status.after(AgentEvent::PairingRequested)?;
-    if row.api_token.is_none() {
+    if !row.has_api_token {
         return Err(StatusConflict("Agent has no key to pair with").into());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
@@ -48,19 +52,43 @@ pub async fn pairing_begin(
     Ok(())
 }
 
-/// Redeems a token. `None` if it is unknown, used, expired or for another origin.
+/// The agent that a browser was paired with.
+#[derive(Clone, Debug)]
+pub struct PairedAgent {
+    pub agent_name: Option<String>,
+    /// `None` if the agent has lost its key since the token was made.
+    pub api_token: Option<String>,
+}
+
+/// Redeems a token. `None` if it is unknown, used, expired or for another origin. It stays valid if the agent's key
+/// cannot be decrypted.
 pub async fn pairing_redeem(
     pool: &Database,
+    keys: &EncryptionKeys,
     token: &str,
     origin: &str,
-) -> sqlx::Result<Option<RedeemedToken>> {
-    let mut conn = pool.statements();
-    db::agents::pairing_tokens::pairing_token_redeem_of_any_organization(
-        &mut conn,
-        &digest(token),
-        origin,
-    )
-    .await
+) -> Result<Option<PairedAgent>, RequestError> {
+    let mut tx = pool.begin().await?;
+    let hash = digest(token);
+    let redeemed = db::agents::pairing_tokens::pairing_token_redeem_of_any_organization(
+        &mut tx, &hash, origin,
+    );
+    let Some(redeemed) = redeemed.await? else {
+        return Ok(None);
+    };
+    let api_token = match redeemed.encrypted_environment() {
+        Some(environment) => {
+            let variables = decrypt_environment(keys, redeemed.agent_id, &environment)?;
+            let token = variables.get(API_TOKEN).and_then(Value::as_str);
+            token.map(str::to_owned)
+        }
+        None => redeemed.api_token,
+    };
+    tx.commit().await?;
+    Ok(Some(PairedAgent {
+        agent_name: redeemed.agent_name,
+        api_token,
+    }))
 }
 
 /// SHA-256, in hex.

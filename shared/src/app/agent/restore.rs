@@ -79,7 +79,7 @@ async fn enqueue(
         user_id: row.user_id,
         agent_name: row.name.as_deref(),
         backup_id: Some(backup.id),
-        webhook: None,
+        webhook_url: None,
     };
     let job_id = db::jobs::queue::start_enqueue(&mut tx, &clearance, &new, now)
         .await?

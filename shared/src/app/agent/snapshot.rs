@@ -13,6 +13,7 @@ use crate::app::host_access::{connect, find_running_agent};
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
 use crate::db::Database;
+use crate::db::agents::backups::MANUAL;
 use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{AgentRef, BackupId};
 use crate::hosts::{AgentHttp, HostClient};
@@ -68,7 +69,7 @@ async fn save(
     let created_at = db::clock::billing_clock(&mut tx).await?;
     // Others may have been stored while this one was read.
     limits::check_snapshots(&mut tx, agent, created_at).await?;
-    let id = agent_state::store(&mut tx, agent, limits::MANUAL, &state, created_at).await?;
+    let id = agent_state::store(&mut tx, agent, MANUAL, &state, created_at).await?;
     let saved = SavedBackup {
         id,
         size_bytes: u64::try_from(state.len()).unwrap_or(u64::MAX),

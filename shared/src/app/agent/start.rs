@@ -9,15 +9,17 @@ use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::app::publish::publish_due_jobs;
+use crate::app::stored_secrets::{outcome_location, webhook_secret_location};
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
-use crate::db::jobs::queue::{ActiveJob, StartJob, SupersedeIf, WebhookTarget};
+use crate::db::jobs::queue::{ActiveJob, SUPERSEDED_BY_A_START, StartJob, SupersedeIf};
 use crate::db::{Connection, Database};
 use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, JobId, OrganizationId};
 use crate::domain::job::{EXPECTED_START_DURATION, JobKind, JobStatus};
 use crate::domain::pricing::Prices;
+use crate::encryption::{EncryptionKeys, Location};
 use crate::events::Publisher;
 
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub struct StartDeps<'a> {
     pub prices: &'a Prices,
     /// Publishes the start job.
     pub publisher: &'a Publisher,
+    /// Encrypt webhook secrets.
+    pub keys: &'a EncryptionKeys,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +52,8 @@ pub struct JobTicket {
     /// As it was when the request ended.
     pub status: JobStatus,
     pub estimated_completion_at: Option<DateTime<Utc>>,
-    /// The secret that the webhook is signed with. Only the request that sets the webhook gets it.
+    /// The secret that the webhook is signed with. Only the request that sets the webhook gets it. In the stored
+    /// outcome of a request it is encrypted.
     pub webhook_secret: Option<String>,
 }
 
@@ -68,20 +73,30 @@ pub async fn agent_start(
     webhook: Option<&Webhook>,
     key: IdempotencyKey,
 ) -> Result<Started, RequestError> {
-    run_once(deps.pool, key, async |guard| {
-        let started = start(deps, agent, webhook, guard).await?;
+    let outcome = key.scope.as_ref().map(outcome_location);
+    let mut started = run_once(deps.pool, key, async |guard| {
+        let started = start(deps, agent, webhook, outcome.as_ref(), guard).await?;
         if let Started::Enqueued(job) = &started {
             publish_due_jobs(deps.publisher, &[job.job_id]).await;
         }
         Ok(started)
     })
-    .await
+    .await?;
+    // The first request and those that repeat it read the same outcome.
+    if let (Some(outcome), Started::Enqueued(job)) = (&outcome, &mut started)
+        && let Some(secret) = &mut job.webhook_secret
+    {
+        *secret = deps.keys.decrypt_text(secret, outcome)?;
+    }
+    Ok(started)
 }
 
+/// `outcome` is where the outcome will be stored, if it will be.
 async fn start(
     deps: StartDeps<'_>,
     agent: AgentRef,
     webhook: Option<&Webhook>,
+    outcome: Option<&Location>,
     guard: &mut IdempotencyGuard,
 ) -> Result<Started, RequestError> {
     let mut tx = deps.pool.begin().await?;
@@ -96,6 +111,7 @@ async fn start(
         Decision::AlreadyRunning => Started::Running,
         Decision::Busy(job) => return Ok(Started::InProgress(ticket(job, None))),
         Decision::KeepRunning { stop } => {
+            limits::check_starts(&mut tx, agent, now).await?;
             let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
             if let Some(stop) = stop
                 && !cancel_unclaimed(&mut tx, agent.organization_id, stop, now).await?
@@ -108,8 +124,13 @@ async fn start(
         Decision::Start => {
             limits::check_starts(&mut tx, agent, now).await?;
             let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
-            let job = enqueue(&mut tx, &clearance, &row, webhook, now).await?;
-            Started::Enqueued(ticket(job, webhook))
+            let job = enqueue(&mut tx, deps.keys, &clearance, &row, webhook, now).await?;
+            let secret = webhook.map(|webhook| &webhook.secret);
+            let secret = secret.map(|secret| match outcome {
+                Some(outcome) => deps.keys.encrypt_to_text(secret, outcome),
+                None => Ok(secret.clone()),
+            });
+            Started::Enqueued(ticket(job, secret.transpose()?))
         }
     };
     guard.complete(&mut tx, &started).await?;
@@ -159,13 +180,14 @@ async fn cancel_unclaimed(
     stop: ActiveJob,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let reason = "Superseded by a start";
+    let reason = SUPERSEDED_BY_A_START;
     let condition = SupersedeIf::Unattempted;
     db::jobs::queue::job_supersede(conn, organization_id, stop.id, condition, reason, now).await
 }
 
 async fn enqueue(
     conn: &mut Connection,
+    keys: &EncryptionKeys,
     clearance: &Clearance,
     row: &LockedAgent,
     webhook: Option<&Webhook>,
@@ -176,14 +198,16 @@ async fn enqueue(
         user_id: row.user_id,
         agent_name: row.name.as_deref(),
         backup_id: None,
-        webhook: webhook.map(|webhook| WebhookTarget {
-            url: &webhook.url,
-            secret: &webhook.secret,
-        }),
+        webhook_url: webhook.map(|webhook| webhook.url.as_str()),
     };
     let job_id = db::jobs::queue::start_enqueue(conn, clearance, &new, now).await?;
     // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
     let id = job_id.ok_or(StatusConflict("Agent provisioning is in progress"))?;
+    if let Some(webhook) = webhook {
+        let secret = keys.encrypt_to_text(&webhook.secret, &webhook_secret_location(id))?;
+        let organization_id = clearance.organization_id();
+        db::jobs::webhooks::webhook_secret_set(conn, organization_id, id, &secret).await?;
+    }
     Ok(ActiveJob {
         id,
         kind: JobKind::Provision,
@@ -193,7 +217,7 @@ async fn enqueue(
     })
 }
 
-fn ticket(job: ActiveJob, webhook: Option<&Webhook>) -> JobTicket {
+fn ticket(job: ActiveJob, webhook_secret: Option<String>) -> JobTicket {
     let status = if job.is_waiting {
         JobStatus::Pending
     } else {
@@ -204,6 +228,6 @@ fn ticket(job: ActiveJob, webhook: Option<&Webhook>) -> JobTicket {
         kind: job.kind,
         status,
         estimated_completion_at: job.estimated_completion_at,
-        webhook_secret: webhook.map(|webhook| webhook.secret.clone()),
+        webhook_secret,
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::Database;
 use crate::db::billing::history::agent::{
-    AgentCharge, AgentSpan, SpanSearch, charges_kept_since, charges_of_keys, spans_of_agent,
+    AgentCharge, AgentSpan, charges_kept_since, charges_of_keys, spans_of_agent,
 };
 use crate::db::billing::history::entries::{LedgerEntry, Selection, USAGE, entries_page};
 use crate::db::billing::history::others::{OtherTransaction, others_of_agent, others_page};
@@ -184,13 +184,13 @@ impl AgentKeys {
 
     async fn read_spans(&mut self, pool: &Database, count: usize) -> sqlx::Result<()> {
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        let search = SpanSearch {
-            from: self.period.from,
-            before: self.before,
-            limit,
-        };
-        let read = spans_of_agent(&mut pool.statements(), self.agent, search).await?;
-        self.is_exhausted = read.len() < count;
+        let mut conn = pool.statements();
+        let read = spans_of_agent(&mut conn, self.agent, self.before, limit).await?;
+        let period_from = self.period.from;
+        self.is_exhausted = read.len() < count
+            || read
+                .iter()
+                .any(|span| span.charged.charged_to <= period_from);
         let from = self.from;
         let keys = read
             .iter()

@@ -54,6 +54,8 @@ pub async fn organizations_page(
         let position = Position {
             balance: Money::rounded(record.balance.unwrap_or_default()),
             carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
+            // What is owed does not depend on it.
+            own_low_credit_mark: None,
             spans: spans.get(&record.id).map_or(&[], Vec::as_slice),
             decided_through: account.and_then(|account| account.decided_through),
         };

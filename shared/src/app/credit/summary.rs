@@ -41,6 +41,7 @@ pub async fn credit_summary(
         return Ok(None);
     };
     let now = db::clock::billing_clock(&mut tx).await?;
+    let settings = db::identity::settings::settings_find(&mut tx, organization_id).await?;
     let account = db::billing::accounts::account_find(&mut tx, organization_id).await?;
     let spans =
         db::billing::spans::spans_uncharged(&mut tx, &[organization_id], account.as_slice(), now)
@@ -63,6 +64,7 @@ pub async fn credit_summary(
     let position = Position {
         balance,
         carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
+        own_low_credit_mark: settings.low_credit_mark,
         spans: &spans,
         decided_through,
     };

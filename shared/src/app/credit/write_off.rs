@@ -19,7 +19,6 @@ use crate::db::requests::audit_log::AuditEntry;
 use crate::db::{Connection, Database};
 use crate::domain::agent::StatusConflict;
 use crate::domain::billing::Span;
-use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentId, OrganizationId, TransactionId, UserId, ledger_transaction_id};
 use crate::domain::money::Money;
 
@@ -40,7 +39,8 @@ pub struct WrittenOff {
     pub balance: Decimal,
 }
 
-/// Writes off all that is due and not paid, up to the current full hour.
+/// Writes off what billing runs could not charge, and carried debt. The time since the last run stays: the balance may
+/// still pay for it.
 ///
 /// # Errors
 /// [`RequestError::StatusConflict`] if nothing is owed, or if a writer without the locks changed the usage.
@@ -102,7 +102,7 @@ struct Debt {
     carried: Money,
     /// The spans of which something is not charged.
     spans: Vec<Span>,
-    /// The current full hour.
+    /// The hour up to which a run has decided the organization.
     through: DateTime<Utc>,
 }
 
@@ -112,8 +112,10 @@ impl Debt {
     async fn read(conn: &mut Connection, credit: LockedCredit) -> Result<Self, sqlx::Error> {
         let organization_id = credit.organization_id;
         db::agents::billing::agents_lock(conn, &[organization_id]).await?;
-        let through = Hour::containing(credit.now).instant();
         let account = db::billing::accounts::account_find(conn, organization_id).await?;
+        let decided_through = account.and_then(|account| account.decided_through);
+        // No span begins before it, so that nothing is written off before the first run.
+        let through = decided_through.unwrap_or(DateTime::UNIX_EPOCH);
         let mut spans = uncharged(conn, organization_id, account.as_slice(), through).await?;
         if cut_at_price_changes(conn, organization_id, &spans, through).await? {
             spans = uncharged(conn, organization_id, account.as_slice(), through).await?;

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::billing::metering::{
-    mismatches_of_any_organization, spans_end_unwanted, spans_open_missing,
+    mismatches_of_any_organization, spans_end_unwanted_of_any_organization,
+    spans_open_missing_of_any_organization,
 };
 use crate::db::identity::super_admins::has_only_unrecognized_super_admins;
 use crate::db::requests::outbox::{NewEvents, outbox_append};
 use crate::db::{Connection, Database};
 use crate::domain::billing::{ListedAgent, MAX_LISTED_AGENTS, Notice};
 use crate::domain::hour::Hour;
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::pricing::Prices;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,9 +112,13 @@ async fn take_over(conn: &mut Connection, prices: &Prices) -> sqlx::Result<Adopt
     .await?
     .rows_affected();
     let shutdown_dates_renewed = renew_shutdown_dates(conn, now, prices).await?;
-    let mismatched = mismatches_of_any_organization(conn).await?;
-    spans_end_unwanted(conn, &mismatched).await?;
-    spans_open_missing(conn, &mismatched).await?;
+    let mismatches = mismatches_of_any_organization(conn).await?;
+    let agents: Vec<AgentId> = mismatches
+        .iter()
+        .map(|mismatch| mismatch.agent_id)
+        .collect();
+    spans_end_unwanted_of_any_organization(conn, &agents).await?;
+    spans_open_missing_of_any_organization(conn, &agents).await?;
     let spans_closed = sqlx::query!(
         "UPDATE cloud.usage_spans SET billed_through = ended_at, settled = true,
             closed_reason = 'older biller'

@@ -6,4 +6,5 @@ pub mod bootstrap;
 pub mod migrate;
 pub mod prices;
 pub mod roles;
+pub mod secrets;
 pub mod super_admins;

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use crate::db;
 use crate::db::Database;
 use crate::domain::hour::Hour;
+use crate::domain::ids::AgentId;
 use crate::domain::pricing::Prices;
 
 /// Records the prices if they differ from the latest: they are valid from the next full hour, so that no time that was
@@ -30,9 +31,12 @@ pub async fn publish_prices(database: &Database, prices: &Prices) -> sqlx::Resul
             .execute(&mut *tx)
             .await?;
             // What existed before is metered from now on.
-            let organizations =
-                db::billing::metering::mismatches_of_any_organization(&mut tx).await?;
-            db::billing::metering::spans_open_missing(&mut tx, &organizations).await?;
+            let mismatches = db::billing::metering::mismatches_of_any_organization(&mut tx).await?;
+            let agents: Vec<AgentId> = mismatches
+                .iter()
+                .map(|mismatch| mismatch.agent_id)
+                .collect();
+            db::billing::metering::spans_open_missing_of_any_organization(&mut tx, &agents).await?;
         }
         Some(latest) if (latest.running, latest.idle) != (running, idle) => {
             let now = db::clock::billing_clock(&mut tx).await?;

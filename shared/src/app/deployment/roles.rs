@@ -24,7 +24,7 @@ const SHARED_TABLES: [(&str, &[&str]); 10] = [
     ("milady_pairing_tokens", &["INSERT", "UPDATE", "DELETE"]),
 ];
 /// What else the functions may do, and no more.
-const RIGHTS: [&str; 17] = [
+const RIGHTS: [&str; 24] = [
     "UPDATE (credit_balance, updated_at) ON public.organizations",
     "UPDATE (last_used_at, usage_count) ON public.api_keys",
     "USAGE ON SCHEMA cloud",
@@ -38,7 +38,14 @@ const RIGHTS: [&str; 17] = [
     "SELECT ON cloud.member_roles",
     "SELECT, INSERT, DELETE ON cloud.ended_sessions",
     "SELECT, INSERT, UPDATE ON cloud.request_counts",
+    "SELECT, INSERT, UPDATE ON cloud.organization_limits",
+    "SELECT, INSERT, DELETE ON cloud.open_streams",
+    "SELECT (organization_id, billing_email) ON public.organization_billing",
+    "SELECT, INSERT, UPDATE ON cloud.organization_settings",
+    "SELECT, INSERT, UPDATE, DELETE ON cloud.mail_deliveries",
+    "SELECT, INSERT, DELETE ON cloud.mail_suppressions",
     "SELECT, UPDATE, DELETE ON cloud.tombstones",
+    "SELECT, INSERT, UPDATE ON cloud.agent_databases, cloud.agent_environments",
     "SELECT ON cloud.billing_adoption, cloud.prices, cloud.shared_objects, cloud.shared_objects_made",
     "USAGE ON SEQUENCE cloud.ledger_seq",
     "EXECUTE ON FUNCTION cloud.billing_clock(),

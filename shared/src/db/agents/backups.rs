@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::{AgentRef, BackupId};
+use crate::domain::ids::{AgentRef, BackupId, OrganizationId};
 
 /// A backup without its state.
 #[derive(Clone, Debug)]
@@ -71,6 +71,8 @@ pub async fn backup_find(
     }))
 }
 
+/// The type of a backup that the owner requested.
+pub const MANUAL: &str = "manual";
 /// Older backups of an agent are deleted when a new one is stored.
 pub const MAX_BACKUPS: i64 = 10;
 
@@ -158,6 +160,27 @@ pub async fn backups_since(
         since
     )
     .fetch_all(conn)
+    .await
+}
+
+/// How many kept backups of a type, taken since `since`, the agent has that has most of an organization's.
+pub async fn backups_of_busiest_agent(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    snapshot_type: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce(max(n), 0) AS "n!" FROM (
+            SELECT count(*) AS n FROM public.milady_sandboxes a
+            JOIN public.milady_sandbox_backups b ON b.sandbox_record_id = a.id
+            WHERE a.organization_id = $1 AND b.snapshot_type = $2 AND b.created_at > $3
+            GROUP BY a.id) AS of_agents"#,
+        organization_id.uuid(),
+        snapshot_type,
+        since
+    )
+    .fetch_one(conn)
     .await
 }
 

@@ -24,6 +24,21 @@ pub async fn agents_lock(
     Ok(())
 }
 
+/// Locks these agents in the order of their ids. The caller has locked the organizations they belong to and those that
+/// are charged for them.
+pub async fn agents_lock_of_any_organization(
+    conn: &mut Connection,
+    ids: &[AgentId],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM public.milady_sandboxes WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        ids as &[AgentId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Those of these organizations that have an agent under dunning. Only a holder of an organization's lock changes which
 /// they are.
 pub async fn organizations_under_dunning(

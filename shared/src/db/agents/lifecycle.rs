@@ -10,6 +10,10 @@ use crate::domain::ids::{AgentRef, UserId};
 
 /// What requests and jobs decide on, read under the agent's lock.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another fact about the row"
+)]
 pub struct LockedAgent {
     pub user_id: UserId,
     pub name: Option<String>,
@@ -21,8 +25,8 @@ pub struct LockedAgent {
     /// Whether the agent may have a container, a volume or a database.
     pub needs_cleanup: bool,
     pub stop_requested: bool,
-    /// The agent's key, which a paired browser is given.
-    pub api_token: Option<String>,
+    /// Whether the agent has a key, which a paired browser is given.
+    pub has_api_token: bool,
 }
 
 /// Locks an agent. A transaction that needs both locks takes `organizations_lock` first.
@@ -36,9 +40,10 @@ pub async fn agent_lock(
             + r#" AS "names_container!",
             coalesce(node_id, container_name, database_uri, neon_project_id) IS NOT NULL
                 OR database_status <> 'none' OR coalesce(cardinality(former_nodes), 0) > 0
+                OR EXISTS (SELECT FROM cloud.agent_databases d WHERE d.agent_id = milady_sandboxes.id)
                 AS "needs_cleanup!",
             stop_requested_at IS NOT NULL AS "stop_requested!",
-            environment_vars ->> 'MILADY_API_TOKEN' AS api_token
+            environment_vars ->> 'MILADY_API_TOKEN' IS NOT NULL AS "has_api_token!"
         FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
@@ -53,7 +58,7 @@ pub async fn agent_lock(
         names_container: row.names_container,
         needs_cleanup: row.needs_cleanup,
         stop_requested: row.stop_requested,
-        api_token: row.api_token,
+        has_api_token: row.has_api_token,
     }))
 }
 

@@ -3,7 +3,7 @@
 pub mod backups;
 pub mod billing;
 pub mod commitments;
-pub mod environment;
+pub mod database;
 pub mod lifecycle;
 pub mod neglected;
 pub mod operator;
@@ -11,4 +11,5 @@ pub mod pairing_tokens;
 pub mod placement;
 pub mod pricing;
 pub mod records;
+pub mod secrets;
 pub mod tombstones;

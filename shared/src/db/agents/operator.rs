@@ -41,7 +41,7 @@ pub struct AgentFilter<'a> {
     pub node_id: Option<&'a str>,
 }
 
-/// One page of agents, newest first, after a position.
+/// One page of the agents that have a host, newest first, after a position.
 pub async fn agents_page_of_any_organization(
     conn: &mut Connection,
     filter: AgentFilter<'_>,
@@ -53,7 +53,8 @@ pub async fn agents_page_of_any_organization(
         "SELECT "
             + OPERATOR_AGENT_COLUMNS
             + " FROM public.milady_sandboxes
-        WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)
+        WHERE node_id IS NOT NULL AND ($1::text IS NULL OR status = $1)
+            AND ($2::text IS NULL OR node_id = $2)
             AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
         ORDER BY created_at DESC, id DESC LIMIT $5",
         filter.status.map(AgentStatus::as_str),
@@ -72,7 +73,8 @@ pub async fn agents_count_of_any_organization(
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM public.milady_sandboxes
-        WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR node_id = $2)"#,
+        WHERE node_id IS NOT NULL AND ($1::text IS NULL OR status = $1)
+            AND ($2::text IS NULL OR node_id = $2)"#,
         filter.status.map(AgentStatus::as_str),
         filter.node_id
     )

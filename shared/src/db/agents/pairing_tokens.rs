@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
+use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 
 /// A token to be stored. The database holds its hash only.
@@ -51,8 +52,23 @@ pub async fn pairing_token_insert(
 /// The agent that a redeemed token gives access to.
 #[derive(Clone, Debug)]
 pub struct RedeemedToken {
+    pub agent_id: AgentId,
     pub agent_name: Option<String>,
+    /// The agent's key; empty if its environment is encrypted.
     pub api_token: Option<String>,
+    environment_key_id: Option<String>,
+    environment_ciphertext: Option<Vec<u8>>,
+}
+
+impl RedeemedToken {
+    /// The environment that holds the agent's key, if it is encrypted.
+    #[must_use]
+    pub fn encrypted_environment(&self) -> Option<EncryptedValue> {
+        EncryptedValue::from_columns(
+            self.environment_key_id.clone(),
+            self.environment_ciphertext.clone(),
+        )
+    }
 }
 
 /// Redeems a token in one statement, so that of simultaneous attempts one succeeds. Returns `None` for a token that
@@ -65,12 +81,13 @@ pub async fn pairing_token_redeem_of_any_organization(
 ) -> sqlx::Result<Option<RedeemedToken>> {
     sqlx::query_as!(
         RedeemedToken,
-        "UPDATE public.milady_pairing_tokens t SET used_at = cloud.billing_clock()
-        FROM public.milady_sandboxes a
+        r#"UPDATE public.milady_pairing_tokens t SET used_at = cloud.billing_clock()
+        FROM public.milady_sandboxes a LEFT JOIN cloud.agent_environments e ON e.agent_id = a.id
         WHERE t.token_hash = $1 AND t.expected_origin = $2 AND t.used_at IS NULL
             AND t.expires_at > cloud.billing_clock() AND a.id = t.agent_id
             AND a.organization_id = t.organization_id AND a.status = 'running'
-        RETURNING a.agent_name, a.environment_vars ->> 'MILADY_API_TOKEN' AS api_token",
+        RETURNING a.id AS "agent_id!: AgentId", a.agent_name, a.environment_vars ->> 'MILADY_API_TOKEN' AS api_token,
+            e.key_id AS "environment_key_id?", e.ciphertext AS "environment_ciphertext?""#,
         hash,
         origin
     )

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
+use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::AgentRef;
 use crate::domain::placement::Ports;
 
@@ -16,8 +17,8 @@ use crate::domain::placement::Ports;
 pub struct RuntimeRecord {
     pub agent_name: Option<String>,
     pub agent_config: Option<Value>,
-    pub environment_vars: Value,
     pub docker_image: Option<String>,
+    /// The address of the database as the older application or an earlier version wrote it.
     pub database_uri: Option<String>,
     pub database_status: String,
     pub neon_project_id: Option<String>,
@@ -34,6 +35,10 @@ pub struct RuntimeRecord {
     pub stop_requested: bool,
     /// Whether the row names a container but no host.
     pub has_unknown_host: bool,
+    /// Whether this product created the database of the encrypted address. `None` if there is no such address.
+    pub has_own_database: Option<bool>,
+    address_key_id: Option<String>,
+    address_ciphertext: Option<Vec<u8>>,
     status: String,
 }
 
@@ -41,6 +46,12 @@ impl RuntimeRecord {
     #[must_use]
     pub fn status(&self) -> AgentStatus {
         AgentStatus::parse_or_unknown(&self.status)
+    }
+
+    /// The address of the agent's database. It replaces `database_uri`.
+    #[must_use]
+    pub fn database_address(&self) -> Option<EncryptedValue> {
+        EncryptedValue::from_columns(self.address_key_id.clone(), self.address_ciphertext.clone())
     }
 
     /// The port of the host that leads to the agent's bridge.
@@ -56,15 +67,17 @@ pub async fn runtime_record_find(
 ) -> sqlx::Result<Option<RuntimeRecord>> {
     sqlx::query_as!(
         RuntimeRecord,
-        r#"SELECT agent_name, agent_config, environment_vars, docker_image, database_uri,
-            database_status, neon_project_id, node_id, container_name, bridge_port, web_ui_port,
+        r#"SELECT agent_name, agent_config, docker_image, database_uri, database_status,
+            neon_project_id, node_id, container_name, bridge_port, web_ui_port,
             unsaved_since IS NOT NULL AS "has_unsaved_state!", data_bind,
             coalesce(former_nodes, '{}') AS "former_nodes!",
             stop_requested_at IS NOT NULL AS "stop_requested!",
             node_id IS NULL AND (sandbox_id IS NOT NULL OR container_name IS NOT NULL)
                 AS "has_unknown_host!",
-            status
-        FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2"#,
+            d.is_own AS "has_own_database?", d.key_id AS "address_key_id?",
+            d.ciphertext AS "address_ciphertext?", status
+        FROM public.milady_sandboxes a LEFT JOIN cloud.agent_databases d ON d.agent_id = a.id
+        WHERE a.organization_id = $1 AND a.id = $2"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )

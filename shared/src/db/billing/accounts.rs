@@ -1,10 +1,11 @@
 //! `billing_accounts`. Owns: which organizations a billing run has to decide, and what it has decided for each. A
-//! row is written under its organization's lock only.
+//! row is written under its organization's lock only, or under its own if the organization is deleted.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::db::session::Connection;
+use crate::domain::billing::LowCreditNotice;
 use crate::domain::ids::OrganizationId;
 use crate::domain::money::Money;
 
@@ -67,8 +68,9 @@ pub struct BillingAccount {
     pub decided_through: Option<DateTime<Utc>>,
     /// Spans that have caught up are charged up to this hour.
     pub charged_through: Option<DateTime<Utc>>,
-    /// Since when billing runs have found the balance below the low-credit limit.
+    /// Since when billing runs have found the balance below the low-credit mark.
     pub low_since: Option<DateTime<Utc>>,
+    pub low_notice: LowCreditNotice,
     pub carried_debt: Money,
 }
 
@@ -102,7 +104,8 @@ pub async fn accounts_read(
 ) -> sqlx::Result<BillingAccounts> {
     let rows = sqlx::query!(
         r#"SELECT clock.now AS "now!", a.organization_id AS "organization_id?", a.decided_through,
-            a.charged_through, a.low_since, a.carried_debt AS "carried_debt?"
+            a.charged_through, a.low_since, a.low_noticed_at, a.low_armed AS "low_armed?",
+            a.carried_debt AS "carried_debt?"
         FROM (SELECT cloud.billing_clock() AS now) AS clock
         LEFT JOIN cloud.billing_accounts a ON a.organization_id = ANY($1)"#,
         ids as &[OrganizationId]
@@ -119,6 +122,10 @@ pub async fn accounts_read(
             decided_through: row.decided_through,
             charged_through: row.charged_through,
             low_since: row.low_since,
+            low_notice: LowCreditNotice {
+                noticed_at: row.low_noticed_at,
+                is_armed: row.low_armed.unwrap_or(true),
+            },
             carried_debt: row.carried_debt.map_or(Money::ZERO, Money::rounded),
         })
     });
@@ -138,6 +145,10 @@ pub struct AccountUpdates {
     pub is_decided: Vec<bool>,
     /// Of decided ones.
     pub low_since: Vec<Option<DateTime<Utc>>>,
+    /// Of decided ones.
+    pub low_noticed_at: Vec<Option<DateTime<Utc>>>,
+    /// Of decided ones.
+    pub low_armed: Vec<bool>,
     /// The balances before this transaction. A new account starts from it.
     pub opening_balances: Vec<Decimal>,
 }
@@ -151,14 +162,19 @@ pub async fn accounts_update(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO cloud.billing_accounts AS a
-            (organization_id, decided_through, charged_through, low_since, carried_debt, opening_balance, opened_at)
-        SELECT u.id, CASE WHEN u.is_decided THEN $1::timestamptz END, u.charged_through, u.low_since, u.carried_debt,
-            u.opening, $2
-        FROM UNNEST($3::uuid[], $4::timestamptz[], $5::numeric[], $6::bool[], $7::timestamptz[], $8::numeric[])
-            AS u (id, charged_through, carried_debt, is_decided, low_since, opening)
+            (organization_id, decided_through, charged_through, low_since, low_noticed_at, low_armed, carried_debt,
+            opening_balance, opened_at)
+        SELECT u.id, CASE WHEN u.is_decided THEN $1::timestamptz END, u.charged_through, u.low_since,
+            u.low_noticed_at, u.low_armed, u.carried_debt, u.opening, $2
+        FROM UNNEST($3::uuid[], $4::timestamptz[], $5::numeric[], $6::bool[], $7::timestamptz[], $8::numeric[],
+                $9::timestamptz[], $10::bool[])
+            AS u (id, charged_through, carried_debt, is_decided, low_since, opening, low_noticed_at, low_armed)
         ON CONFLICT (organization_id) DO UPDATE
         SET decided_through = coalesce(excluded.decided_through, a.decided_through),
             low_since = CASE WHEN excluded.decided_through IS NULL THEN a.low_since ELSE excluded.low_since END,
+            low_noticed_at = CASE WHEN excluded.decided_through IS NULL THEN a.low_noticed_at
+                ELSE excluded.low_noticed_at END,
+            low_armed = CASE WHEN excluded.decided_through IS NULL THEN a.low_armed ELSE excluded.low_armed END,
             charged_through = excluded.charged_through, carried_debt = excluded.carried_debt",
         through,
         now,
@@ -167,7 +183,23 @@ pub async fn accounts_update(
         &updates.carried_debt,
         &updates.is_decided,
         &updates.low_since as &[Option<DateTime<Utc>>],
-        &updates.opening_balances
+        &updates.opening_balances,
+        &updates.low_noticed_at as &[Option<DateTime<Utc>>],
+        &updates.low_armed
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records that these organizations carry no debt. They are deleted, and the caller has locked their accounts.
+pub async fn carried_debts_clear(
+    conn: &mut Connection,
+    organization_ids: &[OrganizationId],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.billing_accounts SET carried_debt = 0 WHERE organization_id = ANY($1)",
+        organization_ids as &[OrganizationId]
     )
     .execute(conn)
     .await?;
@@ -180,7 +212,8 @@ pub async fn account_find(
     organization_id: OrganizationId,
 ) -> sqlx::Result<Option<BillingAccount>> {
     let row = sqlx::query!(
-        "SELECT organization_id, decided_through, charged_through, low_since, carried_debt
+        "SELECT organization_id, decided_through, charged_through, low_since, low_noticed_at, low_armed,
+            carried_debt
         FROM cloud.billing_accounts WHERE organization_id = $1",
         organization_id.uuid()
     )
@@ -191,6 +224,10 @@ pub async fn account_find(
         decided_through: row.decided_through,
         charged_through: row.charged_through,
         low_since: row.low_since,
+        low_notice: LowCreditNotice {
+            noticed_at: row.low_noticed_at,
+            is_armed: row.low_armed,
+        },
         carried_debt: Money::rounded(row.carried_debt),
     }))
 }

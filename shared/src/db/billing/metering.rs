@@ -1,17 +1,32 @@
 //! What the metering triggers missed, and new list prices. Owns: opening and ending spans outside of the triggers. A
-//! caller holds the locks of the organizations and of their agents.
+//! caller holds the locks of the organizations and of the agents.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{AgentId, OrganizationId};
 
-/// The organizations whose open spans are not those that their agents' states call for, in the order of their ids.
+/// An agent whose open span is not the one that its state calls for.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanMismatch {
+    pub agent_id: AgentId,
+    /// The organization that the agent belongs to; `None` if the agent is deleted.
+    pub organization_id: Option<OrganizationId>,
+    /// The organization that its open span is charged to; `None` if there is no such span. It is another one if the
+    /// agent was moved.
+    pub charged_to: Option<OrganizationId>,
+}
+
+/// The agents whose open spans are not those that their states call for, by organization.
 pub async fn mismatches_of_any_organization(
     conn: &mut Connection,
-) -> sqlx::Result<Vec<OrganizationId>> {
-    sql!(query_scalar!(
-        r#"SELECT DISTINCT coalesce(a.organization_id, s.organization_id) AS "id!: OrganizationId" FROM (
+) -> sqlx::Result<Vec<SpanMismatch>> {
+    sql!(query_as!(
+        SpanMismatch,
+        r#"SELECT coalesce(a.id, s.agent_id) AS "agent_id!: AgentId",
+            a.organization_id AS "organization_id?: OrganizationId",
+            s.organization_id AS "charged_to?: OrganizationId"
+        FROM (
             SELECT id, organization_id, hourly_rate, "#
             + METERED_KIND
             + " AS kind
@@ -20,18 +35,18 @@ pub async fn mismatches_of_any_organization(
         FULL JOIN (SELECT * FROM cloud.usage_spans WHERE ended_at IS NULL) AS s ON s.agent_id = a.id
         WHERE "
             + OPEN_SPAN_DIFFERS
-            + " ORDER BY 1"
+            + " ORDER BY 2, 3, 1"
     ))
     .fetch_all(conn)
     .await
 }
 
-/// Ends open spans of these organizations that their agents' states do not call for. The span of an agent that is still
-/// metered in the same way, but at another rate or for another organization, ends now, so that no time is lost. Any
-/// other ends at its mark, because in doubt the owner does not pay. Returns how many were ended.
-pub async fn spans_end_unwanted(
+/// Ends the open spans of these agents that their states do not call for. The span of an agent that is still metered in
+/// the same way, but at another rate or for another organization, ends now, so that no time is lost. Any other ends at
+/// its mark, because in doubt the owner does not pay. Returns how many were ended.
+pub async fn spans_end_unwanted_of_any_organization(
     conn: &mut Connection,
-    organization_ids: &[OrganizationId],
+    agent_ids: &[AgentId],
 ) -> sqlx::Result<u64> {
     let result = sql!(query!(
         "WITH open AS (
@@ -46,23 +61,23 @@ pub async fn spans_end_unwanted(
             + " AS kind
                 FROM public.milady_sandboxes
             ) AS a ON a.id = s.agent_id
-            WHERE s.ended_at IS NULL AND s.organization_id = ANY($1)
+            WHERE s.ended_at IS NULL AND s.agent_id = ANY($1)
         )
         UPDATE cloud.usage_spans s SET closed_reason = 'repaired',
             ended_at = CASE WHEN o.wanted = o.kind THEN greatest(o.mark, cloud.billing_clock()) ELSE o.mark END
-        FROM open o WHERE s.id = o.id AND NOT o.is_wanted",
-        organization_ids as &[OrganizationId]
+        FROM open o WHERE s.id = o.id AND s.ended_at IS NULL AND NOT o.is_wanted",
+        agent_ids as &[AgentId]
     ))
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
 }
 
-/// Opens the spans that these organizations' agents call for and that do not exist. They start now, not in the past.
-/// Returns how many were opened.
-pub async fn spans_open_missing(
+/// Opens the spans that these agents' states call for and that do not exist. They start now, not in the past. Returns how
+/// many were opened.
+pub async fn spans_open_missing_of_any_organization(
     conn: &mut Connection,
-    organization_ids: &[OrganizationId],
+    agent_ids: &[AgentId],
 ) -> sqlx::Result<u64> {
     let result = sql!(query!(
         "INSERT INTO cloud.usage_spans (agent_id, agent_created_at, organization_id, agent_name, kind, hourly_rate,
@@ -76,11 +91,11 @@ pub async fn spans_open_missing(
             FROM public.milady_sandboxes a, "
             + METERED_KIND
             + " AS k (kind)
-            WHERE a.organization_id = ANY($1) AND k.kind IS NOT NULL AND NOT EXISTS (
+            WHERE a.id = ANY($1) AND k.kind IS NOT NULL AND NOT EXISTS (
                 SELECT FROM cloud.usage_spans s WHERE s.agent_id = a.id AND s.ended_at IS NULL)
         ) AS a
         ON CONFLICT (agent_id) WHERE ended_at IS NULL DO NOTHING",
-        organization_ids as &[OrganizationId]
+        agent_ids as &[AgentId]
     ))
     .execute(conn)
     .await?;

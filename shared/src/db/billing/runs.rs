@@ -17,7 +17,7 @@ pub struct RunCounts {
     pub slices: i32,
     pub warned: i32,
     pub suspended: i32,
-    /// Organizations that could not be decided.
+    /// Organizations that could not be decided, or whose metering could not be repaired.
     pub errors: i32,
     pub repaired_spans: i32,
     pub revenue: Decimal,
@@ -25,7 +25,7 @@ pub struct RunCounts {
     pub written_off: Decimal,
     /// Debt of organizations that are deleted.
     pub uncollected: Decimal,
-    /// The organizations that could not be decided, and why.
+    /// The organizations counted in `errors`, and why; at most 100.
     pub failures: Value,
     /// The period up to which the organization that has waited longest is decided; `None` if all are decided.
     pub oldest_undecided: Option<DateTime<Utc>>,
@@ -95,7 +95,7 @@ pub struct RunRecord {
     pub counts: RunCounts,
 }
 
-/// An organization that a run could not decide, as [`RunCounts::failures`] lists it.
+/// An organization that failed in a run, as [`RunCounts::failures`] lists it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFailure {

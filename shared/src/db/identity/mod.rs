@@ -1,5 +1,7 @@
-//! Organizations, and the users that credentials stand for.
+//! Organizations, what operators allow them, what their owners want, and the users that credentials stand for.
 
+pub mod limits;
 pub mod organizations;
 pub mod principals;
+pub mod settings;
 pub mod super_admins;

@@ -18,6 +18,8 @@ pub struct LockedOrganization {
     pub balance: Option<Money>,
     /// Whether it may use the service.
     pub is_active: bool,
+    /// The low-credit mark that the owner has set.
+    pub own_low_credit_mark: Option<Money>,
 }
 
 /// Locks organizations in the order of their ids. Ids without a row are left out.
@@ -28,8 +30,10 @@ pub async fn organizations_lock(
     let rows = sql!(query!(
         "SELECT id, "
             + VALID_BALANCE
-            + " AS balance, is_active
-        FROM public.organizations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+            + r#" AS balance, is_active,
+            (SELECT s.low_credit_mark FROM cloud.organization_settings s WHERE s.organization_id = o.id)
+                AS "own_low_credit_mark?"
+        FROM public.organizations o WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE OF o"#,
         ids as &[OrganizationId]
     ))
     .fetch_all(conn)
@@ -38,6 +42,7 @@ pub async fn organizations_lock(
         id: row.id,
         balance: row.balance.map(Money::rounded),
         is_active: row.is_active,
+        own_low_credit_mark: row.own_low_credit_mark.map(Money::rounded),
     });
     Ok(organizations.collect())
 }

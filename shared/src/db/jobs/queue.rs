@@ -64,14 +64,6 @@ pub async fn stops_enqueue(
     Ok(())
 }
 
-/// Where the owner's server is told that a job has ended.
-#[derive(Clone, Copy, Debug)]
-pub struct WebhookTarget<'a> {
-    pub url: &'a str,
-    /// The key that the message is signed with.
-    pub secret: &'a str,
-}
-
 /// A job that starts an agent.
 #[derive(Clone, Debug)]
 pub struct StartJob<'a> {
@@ -81,7 +73,8 @@ pub struct StartJob<'a> {
     pub agent_name: Option<&'a str>,
     /// The backup to restore; `None` for the newest one.
     pub backup_id: Option<BackupId>,
-    pub webhook: Option<WebhookTarget<'a>>,
+    /// Where the owner's server is told that the job has ended.
+    pub webhook_url: Option<&'a str>,
 }
 
 /// Enqueues the job that starts an agent. This is the only way to start compute, and it takes the gate's clearance.
@@ -116,18 +109,16 @@ pub async fn start_enqueue(
     }
     sql!(query_scalar!(
         "INSERT INTO public.jobs (type, class, organization_id, agent_id, data, webhook_url,
-            webhook_secret, webhook_status, estimated_completion_at, scheduled_for, created_at,
-            updated_at)
-        VALUES ($1, $9, $2, $3, $4, $5, $6,
-            CASE WHEN $5::text IS NOT NULL THEN 'pending' END, $7, $8, $8, $8) "
+            webhook_status, estimated_completion_at, scheduled_for, created_at, updated_at)
+        VALUES ($1, $8, $2, $3, $4, $5,
+            CASE WHEN $5::text IS NOT NULL THEN 'pending' END, $6, $7, $7, $7) "
             + UNLESS_ONE_IS_ACTIVE
             + " RETURNING id",
         start.kind.as_str(),
         organization_id.uuid(),
         agent_id.uuid(),
         data,
-        start.webhook.map(|webhook| webhook.url),
-        start.webhook.map(|webhook| webhook.secret),
+        start.webhook_url,
         (now + EXPECTED_START_DURATION).naive_utc(),
         now.naive_utc(),
         start.kind.class().as_str()
@@ -136,25 +127,77 @@ pub async fn start_enqueue(
     .await
 }
 
-/// When the agent's starts and restores since `since` were requested, the newest first, at most `limit`.
+/// The error of a stop that a start cancelled.
+pub const SUPERSEDED_BY_A_START: &str = "Superseded by a start";
+
+/// When the agent's starts and restores since `since` were requested, the newest first, and the stops that a start
+/// cancelled.
 pub async fn starts_since(
     conn: &mut Connection,
     agent: AgentRef,
     since: DateTime<Utc>,
-    limit: i64,
 ) -> sqlx::Result<Vec<DateTime<Utc>>> {
     let times = sqlx::query_scalar!(
         "SELECT created_at FROM public.jobs
-        WHERE organization_id = $1 AND agent_id = $2 AND class = 'start' AND created_at > $3
-        ORDER BY created_at DESC LIMIT $4",
+        WHERE organization_id = $1 AND agent_id = $2 AND created_at > $3
+            AND (class = 'start' OR class = 'stop' AND status = 'failed' AND error = $4)
+        ORDER BY created_at DESC",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         since.naive_utc(),
-        limit
+        SUPERSEDED_BY_A_START
     )
     .fetch_all(conn)
     .await?;
     Ok(times.into_iter().map(|at| at.and_utc()).collect())
+}
+
+/// How many starts and restores since `since` the agent has that has most of an organization's.
+pub async fn starts_of_busiest_agent(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce(max(n), 0) AS "n!" FROM (
+            SELECT count(*) AS n FROM public.milady_sandboxes a
+            JOIN public.jobs j ON j.agent_id = a.id AND j.organization_id = a.organization_id
+            WHERE a.organization_id = $1 AND j.created_at > $2
+                AND (j.class = 'start' OR j.class = 'stop' AND j.status = 'failed' AND j.error = $3)
+            GROUP BY a.id) AS of_agents"#,
+        organization_id.uuid(),
+        since.naive_utc(),
+        SUPERSEDED_BY_A_START
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The starts and restores of an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartCounts {
+    /// Those that wait or run.
+    pub active: i64,
+    /// Those that a worker has begun.
+    pub running: i64,
+}
+
+pub async fn starts_count(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+) -> sqlx::Result<StartCounts> {
+    sql!(query_as!(
+        StartCounts,
+        r#"SELECT count(*) AS "active!", count(*) FILTER (WHERE status = 'in_progress') AS "running!"
+        FROM public.jobs WHERE organization_id = $1 AND type = ANY($2) AND type"#
+            + HAS_KIND_PREFIX
+            + " AND status IN "
+            + ACTIVE_STATUSES,
+        organization_id.uuid(),
+        &JobClass::Start.kind_names() as &[&str]
+    ))
+    .fetch_one(conn)
+    .await
 }
 
 /// Enqueues the job that stops or deletes an agent for its owner. Returns `None` if the agent has an active stop job.

@@ -4,18 +4,37 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::db::session::Connection;
-use crate::domain::ids::JobId;
+use crate::domain::ids::{JobId, OrganizationId};
 
 /// A webhook to be called now, and what it tells of its job.
 #[derive(Clone, Debug)]
 pub struct DueWebhook {
     pub url: String,
+    /// As it is stored: see `EncryptionKeys::decrypt_text`.
     pub secret: Option<String>,
     pub attempt: i32,
     pub kind: String,
     pub status: String,
     pub result: Option<Value>,
     pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// Stores the secret that a job's webhook is signed with. It is encrypted for the job, so the job comes first.
+pub async fn webhook_secret_set(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    job_id: JobId,
+    encrypted_secret: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.jobs SET webhook_secret = $3 WHERE organization_id = $1 AND id = $2",
+        organization_id.uuid(),
+        job_id.uuid(),
+        encrypted_secret
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Claims a job's webhook that is due. It becomes due again at `again_at` in case the caller dies.

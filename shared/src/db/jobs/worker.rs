@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId};
-use crate::domain::job::{JobKind, JobStatus};
+use crate::domain::job::{JobClass, JobKind, JobStatus};
+use crate::domain::limits::LimitName;
 
 /// The right to write to a job. Each claim, and each superseding, raises the attempt: a worker with an older fence
 /// writes nothing.
@@ -117,6 +118,20 @@ pub async fn job_claim_of_any_organization(
     Ok(row.and_then(ClaimedJobRow::into_job))
 }
 
+/// The organization of a job that waits and starts an agent; `None` for any other job.
+pub async fn waiting_start_of_any_organization(
+    conn: &mut Connection,
+    job_id: JobId,
+) -> sqlx::Result<Option<OrganizationId>> {
+    sqlx::query_scalar!(
+        "SELECT organization_id FROM public.jobs WHERE id = $1 AND status = 'pending' AND type = ANY($2)",
+        job_id.uuid(),
+        &JobClass::Start.kind_names() as &[&str]
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Fills in the agent and the class of a job that an older web app wrote, so that the unique index covers the job.
 /// Returns `false` if the agent has another active job of the same class.
 pub async fn job_assign_agent(
@@ -208,22 +223,35 @@ pub async fn jobs_stale_of_any_organization(
 }
 
 /// Jobs that are due and ended jobs whose webhook is due, the oldest first, at most 1,000. A share is reserved for
-/// webhooks, so that they are not held up while many jobs wait.
+/// webhooks, so that they are not held up while many jobs wait. Starts are left out while their organization has as many
+/// running as it may: no worker would begin them, and they would crowd out other jobs.
 pub async fn jobs_due_of_any_organization(
     conn: &mut Connection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<JobId>> {
     sql!(query_scalar!(
-        r#"(SELECT id AS "id!: JobId" FROM public.jobs WHERE status = 'pending' AND scheduled_for <= $1
+        "WITH full_organizations AS (
+            SELECT r.organization_id FROM public.jobs r
+            LEFT JOIN cloud.organization_limits l ON l.organization_id = r.organization_id
+            WHERE r.status = 'in_progress' AND r.type = ANY($4) AND r.type"
+            + HAS_KIND_PREFIX
+            + r#" GROUP BY r.organization_id, l.running_starts
+            HAVING count(*) >= coalesce(l.running_starts, $5)
+        )
+        (SELECT id AS "id!: JobId" FROM public.jobs j WHERE status = 'pending' AND scheduled_for <= $1
             AND type = ANY($3) AND type"#
             + HAS_KIND_PREFIX
             + "
+            AND (type <> ALL($4) OR NOT EXISTS (
+                SELECT FROM full_organizations f WHERE f.organization_id = j.organization_id))
             ORDER BY scheduled_for LIMIT 800)
         UNION ALL
         (SELECT id FROM public.jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
         now.naive_utc(),
         now,
-        &JobKind::names() as &[&str]
+        &JobKind::names() as &[&str],
+        &JobClass::Start.kind_names() as &[&str],
+        LimitName::RunningStarts.default_value()
     ))
     .fetch_all(conn)
     .await

@@ -1,7 +1,9 @@
 //! An organization as a billing run reads it under the organization's lock.
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
+use super::low_credit::{LowCreditNotice, low_credit_mark};
 use super::slice::Span;
 use crate::domain::agent::BillingStatus;
 use crate::domain::hour::Hour;
@@ -17,8 +19,12 @@ pub struct Organization {
     pub carried_debt: Money,
     /// Spans that have caught up are charged up to this hour; `None` before the first charge.
     pub charged_through: Option<DateTime<Utc>>,
-    /// Since when billing runs have found the balance below the low-credit limit.
+    /// Since when billing runs have found the balance below the low-credit mark.
     pub low_since: Option<DateTime<Utc>>,
+    /// Whether low credit may be announced.
+    pub low_notice: LowCreditNotice,
+    /// The low-credit mark that the owner has set.
+    pub own_low_credit_mark: Option<Money>,
     /// The agents that exist.
     pub agents: Vec<Agent>,
     /// The spans of which something is not charged, including those of deleted agents.
@@ -26,7 +32,20 @@ pub struct Organization {
 }
 
 impl Organization {
-    /// Whether the balance covers everything due and stays at or above the low-credit limit. Then no status changes,
+    /// What all open spans cost in an hour: dollars.
+    #[must_use]
+    pub fn burn(&self) -> Decimal {
+        let open = self.spans.iter().filter(|span| span.ended_at.is_none());
+        open.map(|span| span.hourly_rate).sum()
+    }
+
+    /// Below this balance the owner is warned.
+    #[must_use]
+    pub fn low_credit_mark(&self, prices: &Prices) -> Money {
+        low_credit_mark(self.own_low_credit_mark, self.burn(), prices)
+    }
+
+    /// Whether the balance covers everything due and stays at or above the low-credit mark. Then no status changes,
     /// except for agents under dunning, and the agents' rows need not be read.
     #[must_use]
     pub fn stays_above_low_credit(&self, period_end: Hour, prices: &Prices) -> bool {
@@ -36,7 +55,7 @@ impl Organization {
             .map(|span| span.uncharged(period_end.instant()))
             .sum();
         let due = self.carried_debt + uncharged;
-        self.balance - due >= prices.low_credit && due <= self.balance
+        self.balance - due >= self.low_credit_mark(prices) && due <= self.balance
     }
 }
 

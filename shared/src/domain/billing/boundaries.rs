@@ -19,7 +19,7 @@ fn consequences(decision: &Decision) -> &Consequences {
 }
 
 #[test]
-fn an_organization_stays_above_the_low_credit_limit_if_that_much_is_left_after_all_that_is_due() {
+fn an_organization_stays_above_the_low_credit_mark_if_that_much_is_left_after_all_that_is_due() {
     for (balance, carried, low_credit, stays) in [
         (dec!(2.10), dec!(0), dec!(2), true),
         (dec!(2.099999), dec!(0), dec!(2), false),
@@ -27,16 +27,13 @@ fn an_organization_stays_above_the_low_credit_limit_if_that_much_is_left_after_a
         (dec!(3.10), dec!(1), dec!(2), true),
         (dec!(3.099999), dec!(1), dec!(2), false),
         (dec!(0.1), dec!(0), dec!(0), true),
-        // No low-credit limit allows a debt.
+        // No low-credit mark allows a debt.
         (dec!(0.09), dec!(0), dec!(-1), false),
     ] {
         let mut organization = organization(balance, vec![running(1)]);
         organization.carried_debt = usd(carried);
-        let prices = Prices {
-            low_credit: usd(low_credit),
-            ..Prices::default()
-        };
-        let is_above = organization.stays_above_low_credit(hour(5), &prices);
+        organization.own_low_credit_mark = Some(usd(low_credit));
+        let is_above = organization.stays_above_low_credit(hour(5), &Prices::default());
         assert_eq!(is_above, stays, "{balance} {carried} {low_credit}");
     }
 }
@@ -173,6 +170,7 @@ fn carried_debt_is_paid_first_and_counts_as_spent() {
     let position = Position {
         balance: usd(dec!(7)),
         carried_debt: usd(dec!(3)),
+        own_low_credit_mark: None,
         spans: &[running(1)],
         decided_through: None,
     };
@@ -186,6 +184,7 @@ fn a_balance_at_the_low_credit_limit_has_no_time_left_until_it_is_low() {
         let position = Position {
             balance: usd(balance),
             carried_debt: Money::ZERO,
+            own_low_credit_mark: None,
             spans: &[running(1)],
             decided_through: None,
         };

@@ -237,6 +237,7 @@ fn the_forecast_says_when_the_balance_is_low_and_empty() {
         let position = Position {
             balance: usd(balance),
             carried_debt: Money::ZERO,
+            own_low_credit_mark: None,
             spans,
             decided_through,
         };

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::account::{Agent, Organization, WarningDelivery};
+use super::low_credit::LowCreditNotice;
 use super::slice::{amount, microseconds};
 use super::terms::Terms;
 use crate::domain::agent::BillingStatus;
@@ -61,10 +62,12 @@ pub struct ListedAgent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Notice {
-    /// The balance fell below the low-credit limit.
+    /// The balance fell below the low-credit mark.
     CreditLow {
         balance: Money,
         low_since: DateTime<Utc>,
+        /// The low-credit mark.
+        mark: Money,
     },
     /// Agents will be shut down unless the debt is paid.
     ShutdownScheduled {
@@ -100,8 +103,10 @@ impl Notice {
 /// What follows from the charges and the debt of one organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consequences {
-    /// Since when the balance has been below the low-credit limit.
+    /// Since when the balance has been below the low-credit mark.
     pub low_since: Option<DateTime<Utc>>,
+    /// Whether low credit may be announced next time.
+    pub low_notice: LowCreditNotice,
     /// Agents whose billing status or shutdown date changes.
     pub updates: Vec<BillingUpdate>,
     pub notices: Vec<Notice>,
@@ -135,15 +140,23 @@ impl<'a> Assessment<'a> {
         let low_since = self
             .is_low()
             .then(|| self.organization.low_since.unwrap_or(period_end));
+        let (low_notice, announces_low_credit) = self.organization.low_notice.after(
+            self.organization.low_since,
+            low_since.is_some(),
+            !changes.warned.is_empty(),
+            period_end,
+        );
+        let low_since_if_announced = low_since.filter(|_| announces_low_credit);
         Consequences {
             low_since,
-            notices: self.notices(&changes, low_since),
+            low_notice,
+            notices: self.notices(&changes, low_since_if_announced),
             updates: changes.updates,
         }
     }
 
     fn is_low(&self) -> bool {
-        self.balance < self.terms.prices.low_credit
+        self.balance < self.organization.low_credit_mark(self.terms.prices)
     }
 
     /// The shutdown date of agents that are warned now.
@@ -228,6 +241,7 @@ impl<'a> Assessment<'a> {
         Money::rounded(MIN_CEILING.max(hourly_cost * Decimal::from(CEILING_HOURS)))
     }
 
+    /// `low_since` is `None` unless low credit is announced.
     fn notices(&self, changes: &Changes<'_>, low_since: Option<DateTime<Utc>>) -> Vec<Notice> {
         let owed = self.owed;
         let mut notices = Vec::new();
@@ -249,15 +263,11 @@ impl<'a> Assessment<'a> {
                 owed,
             });
         }
-        // A shutdown warning in the same run already says that the balance is low.
-        let was_low = self.organization.low_since.is_some();
-        if let Some(low_since) = low_since
-            && !was_low
-            && changes.warned.is_empty()
-        {
+        if let Some(low_since) = low_since {
             notices.push(Notice::CreditLow {
                 balance: self.balance,
                 low_since,
+                mark: self.organization.low_credit_mark(self.terms.prices),
             });
         }
         notices

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use super::low_credit::low_credit_mark;
 use super::slice::Span;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
@@ -17,7 +18,7 @@ pub struct Forecast {
     pub burn_per_hour: Money,
     /// Hours until the balance is zero, rounded down to two decimals; `None` if nothing is being spent.
     pub hours_left: Option<Decimal>,
-    /// When the balance falls to the low-credit limit; `None` if never, or if it is not above it now.
+    /// When the balance falls to the low-credit mark; `None` if never, or if it is not above it now.
     pub low_at: Option<DateTime<Utc>>,
     /// When the balance is zero; `None` if never.
     pub empty_at: Option<DateTime<Utc>>,
@@ -28,6 +29,8 @@ pub struct Forecast {
 pub struct Position<'a> {
     pub balance: Money,
     pub carried_debt: Money,
+    /// The low-credit mark that the owner has set.
+    pub own_low_credit_mark: Option<Money>,
     /// The spans of which something is not charged.
     pub spans: &'a [Span],
     /// The hour up to which the organization is decided; `None` if no run has decided it.
@@ -62,6 +65,7 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
         let seconds = (hours_until(amount)? * Decimal::from(3600)).to_i64()?;
         now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
     };
+    let mark = low_credit_mark(position.own_low_credit_mark, burn, prices);
     Forecast {
         owed: position.owed(),
         burn_per_hour: Money::rounded(burn),
@@ -70,11 +74,7 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
                 .round_dp_with_strategy(2, RoundingStrategy::ToZero)
                 .normalize()
         }),
-        low_at: if left > prices.low_credit {
-            reached(prices.low_credit)
-        } else {
-            None
-        },
+        low_at: if left > mark { reached(mark) } else { None },
         empty_at: reached(Money::ZERO),
     }
 }

@@ -12,6 +12,7 @@ mod decision;
 mod dunning;
 mod finding;
 mod forecast;
+mod low_credit;
 mod slice;
 mod terms;
 mod unpaid_backups;
@@ -24,6 +25,7 @@ pub use dunning::{
 };
 pub use finding::{FindingKind, OpenFindings};
 pub use forecast::{Forecast, Position, forecast};
+pub use low_credit::{LowCreditNotice, low_credit_mark};
 pub use slice::{Slice, Span, SpanKind, amount, worth};
 pub use terms::Terms;
 pub use unpaid_backups::{UnpaidBackups, unpaid_backups};

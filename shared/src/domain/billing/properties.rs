@@ -65,6 +65,8 @@ pub(super) fn organization(balance: Decimal, spans: Vec<Span>) -> Organization {
         carried_debt: Money::ZERO,
         charged_through: None,
         low_since: None,
+        low_notice: LowCreditNotice::default(),
+        own_low_credit_mark: None,
         agents: ids.iter().map(|id| agent(id.uuid().as_u128())).collect(),
         spans,
     }
@@ -113,6 +115,7 @@ pub(super) fn applied(mut organization: Organization, decision: &Decision) -> Or
     }
     let consequences = decision.consequences.clone().unwrap_or_default();
     organization.low_since = consequences.low_since;
+    organization.low_notice = consequences.low_notice;
     for update in &consequences.updates {
         let agent = organization
             .agents

@@ -11,7 +11,7 @@ use super::observation::{
 };
 use super::redact::Metadata;
 use super::severity::Severity;
-use crate::domain::ids::{AgentId, HostId};
+use crate::domain::ids::HostId;
 use crate::domain::words::words;
 
 words! {
@@ -82,8 +82,6 @@ pub struct HostReport {
     pub updated_at: DateTime<Utc>,
     /// Sorted by name.
     pub unclaimed_containers: Vec<UnclaimedContainer>,
-    /// The agents whose rows name this host, sorted by id.
-    pub agent_ids: Vec<AgentId>,
     pub runtime: HostRuntime,
 }
 
@@ -104,8 +102,6 @@ impl HostReport {
         let unclaimed = our_containers
             .as_ref()
             .map(|our| our.unclaimed(&row.node_id, claims));
-        let mut agent_ids: Vec<AgentId> = agents.iter().map(|agent| agent.id).collect();
-        agent_ids.sort_unstable();
         Self {
             id: row.id,
             node_id: row.node_id.clone(),
@@ -123,7 +119,6 @@ impl HostReport {
             created_at: row.created_at,
             updated_at: row.updated_at,
             unclaimed_containers: unclaimed.unwrap_or_default(),
-            agent_ids,
             runtime: HostRuntime::of(inspection, our_containers.as_ref()),
         }
     }

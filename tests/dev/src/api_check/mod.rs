@@ -2,28 +2,31 @@
 //!
 //! Starts the stack with a fresh database. Schemathesis reads the `OpenAPI` document that the stack
 //! serves and sends requests that match it and requests that do not. The answers are counted per
-//! operation. The command fails if an answer differs from the description, if a route was not
-//! tested, or if fewer requests were sent than asked for.
+//! operation. The command fails if an answer differs from the description, if an operation succeeded
+//! that the caller's role may not use, if a route was not tested, or if fewer requests were sent than
+//! asked for.
 
 mod options;
 mod report;
+mod role;
 mod schemathesis;
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 use crate::command::stack::{CRON_SECRET, Stack, Webhooks};
 use crate::command::{self, seed};
-use crate::template::Template;
+use crate::template::{Route, Template};
 use crate::{build, postgres};
 pub use options::Options;
 use report::Report;
+pub use role::Role;
 
 /// The number of agents that can be restored: more than the restore requests of a run that can
 /// succeed.
@@ -37,10 +40,28 @@ pub async fn main(options: &Options) -> Result<bool> {
 }
 
 async fn run(options: &Options) -> Result<bool> {
-    let template = Template::load()?;
     let target = build::target_directory()?;
     let schemathesis = schemathesis::install(&target.join("tools/schemathesis")).await?;
-    let directory = target.join("api-check");
+    let mut passed = true;
+    for role in options.roles() {
+        let directory = target.join("api-check").join(role.name());
+        println!(
+            "Testing the API with the key of a user with the role {}.",
+            role.name()
+        );
+        passed &= check(options, *role, &schemathesis, directory).await?;
+    }
+    Ok(passed)
+}
+
+/// Tests the API with the key of a user with this role.
+async fn check(
+    options: &Options,
+    role: Role,
+    schemathesis: &Path,
+    directory: PathBuf,
+) -> Result<bool> {
+    let template = Template::load()?;
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let postgres_options = postgres::Options {
@@ -65,17 +86,20 @@ async fn run(options: &Options) -> Result<bool> {
         listener,
     )
     .await?;
+    let events = directory.join("events.ndjson");
+    let description = directory.join("openapi.json");
+    let description_text = stack.description().await?;
+    std::fs::write(&description, &description_text)?;
+    let document: Value = serde_json::from_str(&description_text)?;
     let routes: Vec<String> = template
         .functions
         .iter()
         .flat_map(|function| &function.routes)
-        .filter(|route| route.method != "ANY")
+        .filter(|route| route.method != "ANY" && !is_deprecated(&document, route))
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
-    let events = directory.join("events.ndjson");
-    let description = directory.join("openapi.json");
-    std::fs::write(&description, stack.description().await?)?;
     let configuration_file = directory.join("schemathesis.toml");
+    role.give(&stack.database).await?;
     insert_resources(&stack.database).await?;
     std::fs::write(&configuration_file, configuration(&stack.database).await?)?;
     // Schemathesis also sends the description's examples and each value's limits, so the total is
@@ -88,6 +112,8 @@ async fn run(options: &Options) -> Result<bool> {
         .arg("run")
         .arg(&description)
         .args(["--url", &stack.base_url()])
+        // They lead to the same functions as other routes.
+        .arg("--exclude-deprecated")
         .args(["--max-examples", &examples_per_operation.to_string()])
         .args(["--seed", &options.seed.to_string()])
         // One worker, so that the requests depend on nothing but the seed.
@@ -102,11 +128,25 @@ async fn run(options: &Options) -> Result<bool> {
         .status()
         .await
         .context("cannot run Schemathesis")?;
-    evaluate(&events, options.cases, &routes, status.success())
+    let report = Report::read(&events)?;
+    Ok(evaluate(
+        &report,
+        options.cases,
+        &routes,
+        role,
+        status.success(),
+    ))
+}
+
+/// Whether a route is only for clients of the earlier deployment.
+fn is_deprecated(document: &Value, route: &Route) -> bool {
+    let operation = &document["paths"][&route.path][route.method.to_lowercase()];
+    operation["deprecated"] == json!(true)
 }
 
 /// Inserts agents for the restore route: each can be restored only once, because no host runs it.
-/// Also inserts hosts, some of them for the route that removes hosts.
+/// Also inserts hosts, some of them for the route that removes hosts, and an organization for the route
+/// that changes limits. Those of the caller's organization are raised, so that they refuse nothing.
 async fn insert_resources(database: &PgPool) -> Result<()> {
     sqlx::query(
         "WITH stopped AS (
@@ -131,6 +171,18 @@ async fn insert_resources(database: &PgPool) -> Result<()> {
     .execute(database)
     .await
     .context("cannot add hosts")?;
+    sqlx::raw_sql("INSERT INTO organizations (name, slug) VALUES ('Limited', 'limited')")
+        .execute(database)
+        .await
+        .context("cannot add an organization")?;
+    sqlx::query(
+        "INSERT INTO cloud.organization_limits (organization_id, agents, active_starts, updated_at, updated_by)
+        SELECT organization_id, 10000, 10000, now(), user_id FROM api_keys WHERE key = $1",
+    )
+    .bind(seed::DEMOS[0].key())
+    .execute(database)
+    .await
+    .context("cannot raise limits")?;
     Ok(())
 }
 
@@ -148,6 +200,10 @@ async fn configuration(database: &PgPool) -> Result<String> {
         ),
         ("backups", "SELECT id::text FROM milady_sandbox_backups"),
         ("organizations", "SELECT id::text FROM organizations"),
+        (
+            "limited",
+            "SELECT id::text FROM organizations WHERE slug = 'limited'",
+        ),
         ("keys", "SELECT key FROM api_keys"),
         (
             "nodes",
@@ -165,20 +221,24 @@ async fn configuration(database: &PgPool) -> Result<String> {
     Ok(text)
 }
 
+/// Prints the report and what is wrong. Returns whether nothing is.
 fn evaluate(
-    events: &Path,
+    report: &Report,
     cases: usize,
     routes: &[String],
+    role: Role,
     schemathesis_passed: bool,
-) -> Result<bool> {
-    let report = Report::read(events)?;
+) -> bool {
     print!("{report}");
     let mut complaints = report.complaints(cases, routes);
+    let successes = report.successes().filter(|name| role.is_refused(name));
+    complaints
+        .extend(successes.map(|name| format!("{name} succeeded for the role {}.", role.name())));
     if !schemathesis_passed {
         complaints.push("Schemathesis found failures: see above.".to_owned());
     }
     for complaint in &complaints {
         println!("{complaint}");
     }
-    Ok(complaints.is_empty())
+    complaints.is_empty()
 }

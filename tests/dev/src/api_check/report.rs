@@ -73,6 +73,13 @@ impl Report {
         known + self.other_methods
     }
 
+    /// The operations of which at least one request succeeded.
+    pub(super) fn successes(&self) -> impl Iterator<Item = &str> {
+        let operations = self.operations.iter();
+        let succeeded = operations.filter(|(_, [_, success, ..])| *success > 0);
+        succeeded.map(|(operation, _)| operation.as_str())
+    }
+
     /// What is wrong with the run; empty if everything is right.
     pub(super) fn complaints(&self, required_cases: usize, routes: &[String]) -> Vec<String> {
         let mut complaints = self.unexpected_answers.clone();
@@ -151,6 +158,12 @@ mod tests {
             table.contains("4                              in all"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn operations_succeed_if_one_of_their_requests_does() {
+        assert_eq!(report().successes().collect::<Vec<_>>(), ["GET /a/{id}"]);
+        assert_eq!(Report::default().successes().count(), 0);
     }
 
     #[test]

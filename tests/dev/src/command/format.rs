@@ -27,14 +27,6 @@ fn amount(amount: Decimal) -> String {
     format!("${amount}")
 }
 
-/// Formats a time from JSON, to the minute.
-pub(super) fn json_minute(value: &Value) -> String {
-    value
-        .as_str()
-        .and_then(|text| text.parse::<DateTime<Utc>>().ok())
-        .map_or_else(|| "?".to_owned(), minute)
-}
-
 pub(super) fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::format::{self, minute};
-use super::mails;
+use super::mails::PrintedMails;
 use super::stack::Stack;
 use crate::gateway::describe;
 use crate::runtime::{Outcome, RETRY_AFTER};
@@ -39,6 +39,7 @@ pub(super) async fn time_lapse(
         hour_length.as_secs_f64(),
         minute(now)
     );
+    let mails = PrintedMails::default();
     let mut all_succeeded = true;
     let mut completed = 0;
     while runs.is_none_or(|runs| completed < runs) {
@@ -49,7 +50,7 @@ pub(super) async fn time_lapse(
         for (function, scheduled) in others(stack) {
             deliver(stack, function, scheduled, now).await?;
         }
-        mails::print_pending(&stack.database).await?;
+        mails.print_new(&stack.mailbox);
         completed += 1;
     }
     Ok(all_succeeded)
@@ -66,6 +67,7 @@ pub(super) async fn real_time(stack: &Stack, runs: Option<u32>) -> Result<bool> 
 async fn run_billing(stack: &Stack, runs: Option<u32>) -> Result<bool> {
     let (billing, scheduled) = billing(stack)?;
     let schedule = Schedule::parse(&scheduled.expression)?;
+    let mails = PrintedMails::default();
     let mut all_succeeded = true;
     let mut completed = 0;
     let mut last = Utc::now();
@@ -79,10 +81,10 @@ async fn run_billing(stack: &Stack, runs: Option<u32>) -> Result<bool> {
             "The next billing run is at {} UTC. Ctrl-C stops.",
             minute(due)
         );
-        print_mails_until(stack, due).await;
+        print_mails_until(stack, &mails, due).await;
         all_succeeded &= deliver_with_retries(stack, billing, scheduled, due).await?;
         completed += 1;
-        mails::print_pending(&stack.database).await?;
+        mails.print_new(&stack.mailbox);
         last = due;
     }
     Ok(all_succeeded)
@@ -129,19 +131,14 @@ async fn wait_until(due: DateTime<Utc>) {
     }
 }
 
-/// Prints mails until `due`. A database error is only reported, because the database may be down
-/// for a moment.
-async fn print_mails_until(stack: &Stack, due: DateTime<Utc>) {
+/// Prints mails until `due`.
+async fn print_mails_until(stack: &Stack, mails: &PrintedMails, due: DateTime<Utc>) {
     let mut polls = interval(MAIL_POLL_INTERVAL);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Ok(left) = (due - Utc::now()).to_std() {
         tokio::select! {
             () = sleep(left) => {}
-            _ = polls.tick() => {
-                if let Err(error) = mails::print_pending(&stack.database).await {
-                    eprintln!("Reading the outbox failed: {error:#}");
-                }
-            }
+            _ = polls.tick() => mails.print_new(&stack.mailbox),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::dynamodb::DynamoDb;
 use crate::events::EventBus;
 use crate::gateway::{Gateway, describe};
 use crate::host::image;
+use crate::mailbox::Mailbox;
 use crate::postgres::{self, Pooler, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::sim::Sim;
@@ -29,6 +30,8 @@ use crate::{build, clock, web};
 
 pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
 const SESSION_SECRET: &str = "a secret of this machine only, of no worth";
+/// Base64 of "a-key-of-32-bytes-of-no-worth-at".
+const SECRETS_KEYS: &str = "local:YS1rZXktb2YtMzItYnl0ZXMtb2Ytbm8td29ydGgtYXQ=";
 const AGENT_BASE_DOMAIN: &str = "agents.localhost";
 /// The role that the functions log in as.
 const RUNTIME_ROLE: &str = "cloud_runtime";
@@ -44,6 +47,8 @@ pub(crate) struct Stack {
     pub(super) functions: Pool,
     _bus: EventBus,
     _cache: DynamoDb,
+    /// Gets every mail that the functions send.
+    pub(super) mailbox: Mailbox,
     pub(super) template: Template,
     pub(crate) database: PgPool,
     /// The URL of the database, for other tools.
@@ -108,6 +113,7 @@ impl Stack {
             None => server.url_of(RUNTIME_ROLE, name),
         };
         let port = listener.local_addr()?.port();
+        let mailbox = Mailbox::start().await?;
         let environment = StackEnvironment {
             binaries: &binaries,
             origins: &format!("http://127.0.0.1:{port},http://localhost:{port}"),
@@ -117,6 +123,8 @@ impl Stack {
             ssh_key: ssh_key.to_str().context("the path of the SSH key")?,
             bus: &bus.address(),
             cache: &cache.address(),
+            smtp_url: &mailbox.url(),
+            app_url: &format!("http://127.0.0.1:{port}"),
             webhooks,
             has_simulated_hosts: simulated_hosts::is_enabled(options),
         };
@@ -145,11 +153,13 @@ impl Stack {
         if let Some(at) = start_of_time {
             gateway.set_time(at);
         }
+        gateway.show_mails(mailbox.clone());
         Ok(Self {
             gateway,
             functions,
             _bus: bus,
             _cache: cache,
+            mailbox,
             template,
             database,
             url,
@@ -193,6 +203,7 @@ impl Stack {
         let base_url = self.base_url();
         println!("\nThe dashboard is at {base_url}/ (sign in with a key below)");
         println!("The API is at {base_url}/api/v1, described at {base_url}/api/openapi.json");
+        println!("The mails to owners are at {base_url}/dev/mails");
         println!("The database is at {}", self.url);
         println!("{}", host::summary(&self.host));
         if let Some(line) = simulated_hosts::summary(self.sim.as_ref()) {
@@ -318,19 +329,30 @@ struct StackEnvironment<'a> {
     ssh_key: &'a str,
     bus: &'a str,
     cache: &'a str,
+    /// The mailbox.
+    smtp_url: &'a str,
+    /// Where mails link to.
+    app_url: &'a str,
     webhooks: Webhooks,
     has_simulated_hosts: bool,
 }
 
-/// A function with the settings of the template and local values for its secrets.
+/// A function with the settings of the template and local values for those that Secrets Manager keeps.
 fn with_local_settings(
     function: &template::Function,
     environment: &StackEnvironment,
 ) -> Result<Function> {
+    if let Some(name) = function.secrets.first() {
+        bail!("the setting {name} of {} has no local value", function.name);
+    }
     let mut env = function.env.clone();
-    for name in &function.secrets {
+    // The local stack passes the settings themselves.
+    let stored = env.extract_if(.., |name, _| name.ends_with("_ARN"));
+    let stored: Vec<String> = stored.map(|(name, _)| name).collect();
+    for name in stored {
+        let name = name.strip_suffix("_ARN").unwrap_or(&name);
         if let Some(value) = local_secret(name, function, environment)? {
-            env.insert(name.clone(), value.to_owned());
+            env.insert(name.to_owned(), value.to_owned());
         }
     }
     for (setting, endpoint, address) in [
@@ -352,13 +374,12 @@ fn with_local_settings(
     for (name, value) in [
         ("AGENT_BASE_DOMAIN", AGENT_BASE_DOMAIN),
         ("ALLOW_PRIVATE_WEBHOOKS", private_webhooks),
+        ("APP_URL", environment.app_url),
     ] {
         if let Some(setting) = env.get_mut(name) {
             value.clone_into(setting);
         }
     }
-    // The local stack passes the key as a file.
-    env.remove("MILADY_SSH_KEY_ARN");
     // Set for every function; each reads only those it needs.
     for (name, value) in [
         ("ALLOWED_ORIGINS", environment.origins),
@@ -397,9 +418,14 @@ fn local_secret<'a>(
         "RUNTIME_DATABASE_URL" => environment.runtime_url,
         "CRON_SECRET" => CRON_SECRET,
         "SESSION_SECRET" => SESSION_SECRET,
+        "SECRETS_KEYS" => SECRETS_KEYS,
+        "SMTP_URL" => environment.smtp_url,
         "AGENT_DATABASE_ADMIN_URL" => environment.admin_url,
-        // Agents' databases are created on the local Postgres server, not at Neon.
-        "NEON_API_KEY" => return Ok(None),
+        // The key is in a file. Agents' databases are created on the local Postgres server, not at Neon. There is neither
+        // an account at a registry nor a private network.
+        "MILADY_SSH_KEY" | "NEON_API_KEY" | "REGISTRY_ACCOUNTS" | "HEADSCALE_API_KEY" => {
+            return Ok(None);
+        }
         _ => bail!("the secret {name} of {} has no local value", function.name),
     }))
 }

@@ -2,6 +2,8 @@
 //! request to a payload 2.0 event, invokes the function, and converts the answer to a response.
 //! Function URLs that stream share the port, as they share the domain once deployed.
 //!
+//! `GET /dev/mails` shows the mails of a mailbox, once it has one.
+//!
 //! `POST /2015-03-31/functions/<name>/invocations` passes a raw event to a function, like Lambda's
 //! Invoke.
 
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::mailbox::{self, Mailbox};
 use crate::runtime::{MAX_PAYLOAD_BYTES, Outcome, Pool};
 use crate::template::Template;
 pub use routes::{RouteMatch, Routes};
@@ -40,7 +43,11 @@ pub struct Gateway {
     address: SocketAddr,
     server: JoinHandle<()>,
     time: SimulatedTime,
+    mailbox: ShownMailbox,
 }
+
+/// `None` if no mails are shown.
+type ShownMailbox = Arc<Mutex<Option<Mailbox>>>;
 
 /// `None` in real time.
 type SimulatedTime = Arc<Mutex<Option<DateTime<Utc>>>>;
@@ -51,6 +58,7 @@ struct Shared {
     routes: Routes,
     response_timeout: Duration,
     time: SimulatedTime,
+    mailbox: ShownMailbox,
 }
 
 impl Gateway {
@@ -70,12 +78,14 @@ impl Gateway {
             .local_addr()
             .context("the gateway has no address")?;
         let time = SimulatedTime::default();
+        let mailbox = ShownMailbox::default();
         let shared = Arc::new(Shared {
             routes: Routes::new(&template),
             pool,
             template,
             response_timeout,
             time: Arc::clone(&time),
+            mailbox: Arc::clone(&mailbox),
         });
         let service = Router::new()
             .fallback(serve)
@@ -89,12 +99,18 @@ impl Gateway {
             address,
             server,
             time,
+            mailbox,
         })
     }
 
     /// Dates the responses `at` from now on, so that clients follow simulated time.
     pub fn set_time(&self, at: DateTime<Utc>) {
         *self.time.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Shows the mails of this mailbox from now on.
+    pub fn show_mails(&self, mailbox: Mailbox) {
+        *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
     }
 
     #[must_use]
@@ -139,6 +155,9 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     if let Some(function) = invoked_function(method, path) {
         return invoke(shared, function, body).await;
+    }
+    if let Some(page) = shared.mail_page(method, path) {
+        return page;
     }
     let Some(matched) = shared.routes.find(method, path) else {
         if method == "OPTIONS" && shared.template.cors.is_some() {
@@ -191,6 +210,13 @@ impl Shared {
         let time = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
         let date = time?.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         HeaderValue::try_from(date).ok()
+    }
+
+    /// `None` for any other path.
+    fn mail_page(&self, method: &str, path: &str) -> Option<Response<Body>> {
+        let mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mailbox = mailbox.as_ref().filter(|_| method == "GET")?;
+        mailbox::page::answer(mailbox, path)
     }
 
     async fn invoke(&self, function: &str, event: Value) -> Result<Outcome> {

@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn function_url_matches_by_path_but_gets_no_parameters() {
-        let text = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {Route: \"POST \
-            /a/{id}/stream\"}\n    Properties:\n      CodeUri: target/lambda/f/\n      \
+        let text = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {Routes: [\"POST \
+            /a/{id}/stream\"]}\n    Properties:\n      CodeUri: target/lambda/f/\n      \
             FunctionUrlConfig: {AuthType: NONE, InvokeMode: RESPONSE_STREAM}\n";
         let routes = Routes::new(&Template::parse(text).unwrap());
         let expected = RouteMatch {

@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{Function, Instance, Outcome, RuntimeApi, StreamedResponse, lock};
 
-/// The maximum number of instances per function. More events wait for a free instance.
+/// The maximum number of instances per function, so that the local stack stays small. More events wait for a free
+/// instance, in the order of their arrival.
 const MAX_INSTANCES: usize = 10;
 
 /// Functions with their idle instances. Cheap to clone.
@@ -31,12 +32,23 @@ impl Pool {
     /// Creates a pool. Nothing starts before the first event.
     #[must_use]
     pub fn new(api: RuntimeApi, functions: Vec<Function>) -> Self {
+        Self::with_max_instances(api, functions, MAX_INSTANCES)
+    }
+
+    /// A pool with another maximum of instances per function. One that is never reached does as Lambda does, which
+    /// starts an instance whenever all are busy.
+    #[must_use]
+    pub fn with_max_instances(
+        api: RuntimeApi,
+        functions: Vec<Function>,
+        max_instances: usize,
+    ) -> Self {
         let functions = functions
             .into_iter()
             .map(|function| {
                 let pooled = PooledFunction {
                     idle: Mutex::default(),
-                    free: Semaphore::new(MAX_INSTANCES),
+                    free: Semaphore::new(max_instances),
                     function,
                 };
                 (pooled.function.name.clone(), Arc::new(pooled))

@@ -1,4 +1,5 @@
-//! An agent behind a port of a simulated host: it answers its health check only.
+//! An agent behind a port of a simulated host: it answers its health check only, unless its host's fault is that agents
+//! answer everything wrongly.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use russh::ChannelStream;
 use russh::server::Msg;
 
-use super::{Health, State};
+use super::{Fault, Health, State};
 
 /// Serves HTTP on a channel until either side closes it.
 pub(super) async fn serve(state: &Arc<State>, port: u16, stream: ChannelStream<Msg>) {
@@ -25,6 +26,11 @@ pub(super) async fn serve(state: &Arc<State>, port: u16, stream: ChannelStream<M
 async fn answer(state: &State, port: u16, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     state.counts().agent_requests += 1;
     state.simulate_latency().await;
+    match state.fault() {
+        Some(Fault::HugeAnswers(bytes)) => return Response::new(Full::from(vec![b' '; bytes])),
+        Some(Fault::HalfAnswers) => return Response::new(Full::from(r#"{"jsonrpc": "2.0", "re"#)),
+        _ => {}
+    }
     let health = state.script().agent_health(port);
     let (status, text) = match health {
         _ if request.uri().path() != "/health" => (StatusCode::NOT_FOUND, ""),

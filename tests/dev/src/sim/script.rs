@@ -52,6 +52,10 @@ pub enum Fault {
     ManyContainers(u64),
     /// Its engine's list breaks off in the middle.
     TruncatedJson,
+    /// Its agents answer every request with this many bytes.
+    HugeAnswers(usize),
+    /// Its agents answer every request with half a JSON document.
+    HalfAnswers,
 }
 
 impl Script {

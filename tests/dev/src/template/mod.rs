@@ -180,7 +180,7 @@ fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Res
         memory_mib: u32::try_from(number("MemorySize", 128)?)?,
         env: BTreeMap::new(),
         secrets: Vec::new(),
-        routes: url::read(resource)?.into_iter().collect(),
+        routes: url::read(resource)?,
         schedules: Vec::new(),
         rules: Vec::new(),
         retries: match &properties["EventInvokeConfig"]["MaximumRetryAttempts"] {

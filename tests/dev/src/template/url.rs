@@ -1,7 +1,7 @@
 //! Parses the URL of a function.
 //!
-//! A function URL has no path of its own. In a deployment, whatever stands in front of it adds one;
-//! `Metadata: {Route: "POST /path/{parameter}"}` beside the function's properties names that path.
+//! A function URL has no paths of its own. In a deployment, whatever stands in front of it adds them;
+//! `Metadata: {Routes: ["POST /path/{parameter}"]}` beside the function's properties names them.
 
 use anyhow::{Context, Result, bail};
 use serde_norway::Value;
@@ -11,14 +11,14 @@ use super::{Route, check_keys};
 /// The keys that SAM knows in a `FunctionUrlConfig`.
 const FUNCTION_URL_KEYS: &[&str] = &["AuthType", "Cors", "InvokeMode"];
 
-/// The route to the URL of a function resource; `None` if it has no URL.
-pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
-    let route = &resource["Metadata"]["Route"];
+/// The routes to the URL of a function resource; none if it has no URL.
+pub(super) fn read(resource: &Value) -> Result<Vec<Route>> {
+    let routes = &resource["Metadata"]["Routes"];
     let Some(url) = resource["Properties"]["FunctionUrlConfig"].as_mapping() else {
-        if !route.is_null() {
-            bail!("Metadata has a Route, but there is no FunctionUrlConfig");
+        if !routes.is_null() {
+            bail!("Metadata has Routes, but there is no FunctionUrlConfig");
         }
-        return Ok(None);
+        return Ok(Vec::new());
     };
     check_keys(url, FUNCTION_URL_KEYS).context("in FunctionUrlConfig")?;
     if url.get("InvokeMode").and_then(Value::as_str) != Some("RESPONSE_STREAM") {
@@ -26,14 +26,18 @@ pub(super) fn read(resource: &Value) -> Result<Option<Route>> {
             "FunctionUrlConfig must have InvokeMode: RESPONSE_STREAM; other routes belong to the API"
         );
     }
-    let (method, path) = route
-        .as_str()
-        .and_then(|route| route.split_once(' '))
-        .filter(|(method, path)| !method.is_empty() && path.starts_with('/'))
-        .context("a FunctionUrlConfig needs Metadata: {Route: \"METHOD /path\"}")?;
-    Ok(Some(Route {
+    let routes = routes.as_sequence().filter(|routes| !routes.is_empty());
+    let routes: Option<Vec<Route>> = routes.and_then(|routes| routes.iter().map(route).collect());
+    routes.context("a FunctionUrlConfig needs Metadata: {Routes: [\"METHOD /path\"]}")
+}
+
+/// `POST /path`.
+fn route(text: &Value) -> Option<Route> {
+    let (method, path) = text.as_str()?.split_once(' ')?;
+    let is_route = !method.is_empty() && path.starts_with('/');
+    is_route.then(|| Route {
         method: method.to_uppercase(),
         path: path.to_owned(),
         is_streamed: true,
-    }))
+    })
 }

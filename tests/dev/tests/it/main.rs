@@ -9,5 +9,6 @@
 mod events;
 mod host;
 mod http;
+mod mailbox;
 mod stack;
 mod streams;

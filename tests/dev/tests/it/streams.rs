@@ -160,7 +160,7 @@ Resources:
     Properties: {CorsConfiguration: {AllowOrigins: ['http://app'], AllowMethods: [POST]}}
   ScriptedFunction:
     Type: AWS::Serverless::Function
-    Metadata: {Route: 'POST /orders/{orderId}/stream'}
+    Metadata: {Routes: ['POST /orders/{orderId}/stream']}
     Properties:
       CodeUri: target/lambda/scripted-function/
       Timeout: 20

@@ -1,10 +1,12 @@
 //! `POST /api/v1/milady/agents/{agentId}/bridge`
 
+use dev::sim::{Fault, Health, Script};
 use expect_test::expect;
 use serde_json::{Value, json};
 use tests::calls::agent_path;
+use tests::simulated_world::SimulatedWorld;
 use tests::suite::Request;
-use tests::{World, check, run};
+use tests::{World, check, check_problem, run};
 use uuid::Uuid;
 
 use super::{UncallableAgent, agent_on_unreachable_host, call_without_leak, uncallable_agents};
@@ -123,5 +125,47 @@ fn an_unreachable_host_is_a_json_rpc_error_without_its_address() {
                 }
             "#]],
         );
+    });
+}
+
+#[test]
+fn a_huge_or_broken_answer_of_an_agent_fails_its_own_request_only() {
+    run(async {
+        let fleet = SimulatedWorld::new(vec![Script::new("n1")], 1, Health::Healthy).await;
+        let (world, key) = (&fleet.world, &fleet.operator);
+        let agent = fleet.agents[0][0];
+        world.set_columns(agent, "bridge_port = web_ui_port").await;
+        let ask = async || {
+            let path = agent_path(agent, "/bridge");
+            let answer = world.post_json(key, &path, &message()).await;
+            assert_eq!(answer.status(), 200, "{answer:?}");
+            answer.json()["error"]["message"].clone()
+        };
+        let host = &fleet.sim.hosts()[0];
+        for (fault, reason) in [
+            (
+                Fault::HugeAnswers(51 << 20),
+                "The agent's state is larger than 50 MB",
+            ),
+            (
+                Fault::HalfAnswers,
+                "The agent did not answer with a valid state",
+            ),
+        ] {
+            host.update_script(|script| script.fault = Some(fault))
+                .await;
+            assert_eq!(
+                ask().await,
+                json!("Bridge returned an invalid answer"),
+                "{fault:?}"
+            );
+            let snapshot = world.post(key, &agent_path(agent, "/snapshot")).await;
+            check_problem(&snapshot, 502, reason);
+        }
+        // The same instance goes on. A simulated agent has no bridge.
+        host.update_script(|script| script.fault = None).await;
+        assert_eq!(ask().await, json!("Bridge returned HTTP 404"));
+        let backups = "SELECT count(*) FROM milady_sandbox_backups";
+        assert_eq!(world.count(backups).await, 0);
     });
 }

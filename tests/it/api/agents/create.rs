@@ -171,11 +171,11 @@ fn every_invalid_field_is_reported() {
                 "environmentVars",
             ),
             (
-                json!({"agentName": "a", "environmentVars": {"A": "x".repeat(120_001)}}),
+                json!({"agentName": "a", "environmentVars": {"A": "x".repeat(65_536)}}),
                 "environmentVars",
             ),
             (
-                json!({"agentName": "a", "agentConfig": {"a": "x".repeat(100_000)}}),
+                json!({"agentName": "a", "agentConfig": {"a": "x".repeat(65_536)}}),
                 "agentConfig",
             ),
             (

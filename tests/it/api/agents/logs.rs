@@ -1,4 +1,4 @@
-//! `GET /api/v1/milady/agents/{agentId}/logs`
+//! `GET /api/v1/milady/agents/{agentId}/logs` and `GET /api/compat/agents/{agentId}/logs`
 
 use tests::calls::agent_path;
 use tests::suite::Request;
@@ -7,6 +7,11 @@ use uuid::Uuid;
 
 use super::{agent_on_unreachable_host, call_without_leak};
 
+const PATHS: [&str; 2] = [
+    "/api/v1/milady/agents/{agentId}/logs",
+    "/api/compat/agents/{agentId}/logs",
+];
+
 #[test]
 fn only_callers_of_the_agents_organization_read_its_log() {
     run(async {
@@ -14,17 +19,19 @@ fn only_callers_of_the_agents_organization_read_its_log() {
         let (organization, _) = world.tenant("5").await;
         let (_, stranger) = world.tenant("5").await;
         let agent = world.agent(organization, "running").await;
-        let path = agent_path(agent, "/logs");
-        let nobody = world.call(Request::new("GET", &path)).await;
-        assert_eq!(nobody.status(), 401);
-        for path in [path, agent_path(Uuid::new_v4(), "/logs")] {
-            let answer = world.get(&stranger, &path).await;
-            assert_eq!(answer.json()["error"], "Agent not found");
-            assert_eq!(answer.status(), 404);
+        for path in PATHS {
+            let of = |id: &str| path.replace("{agentId}", id);
+            let id = agent.to_string();
+            let nobody = world.call(Request::new("GET", &of(&id))).await;
+            assert_eq!(nobody.status(), 401, "{path}");
+            for id in [id, Uuid::new_v4().to_string()] {
+                let answer = world.get(&stranger, &of(&id)).await;
+                check_problem(&answer, 404, "Agent not found");
+            }
+            let malformed = world.get(&stranger, &of("17")).await;
+            assert_eq!(malformed.json()["details"][0]["field"], "agentId");
+            assert_eq!(malformed.status(), 400, "{path}");
         }
-        let malformed = world.get(&stranger, "/api/v1/milady/agents/17/logs").await;
-        assert_eq!(malformed.json()["details"][0]["field"], "agentId");
-        assert_eq!(malformed.status(), 400);
     });
 }
 
@@ -81,12 +88,15 @@ fn an_agent_without_a_container_has_no_log() {
         ] {
             let agent = world.agent(organization, "pending").await;
             world.set_columns(agent, columns).await;
-            let answer = world.get(&key, &agent_path(agent, "/logs")).await;
-            assert_eq!(
-                (answer.status(), answer.json()["error"].as_str()),
-                (409, Some("Agent has no container")),
-                "{columns}"
-            );
+            for path in PATHS {
+                let path = path.replace("{agentId}", &agent.to_string());
+                let answer = world.get(&key, &path).await;
+                assert_eq!(
+                    (answer.status(), answer.json()["error"].as_str()),
+                    (409, Some("Agent has no container")),
+                    "{path} {columns}"
+                );
+            }
         }
     });
 }

@@ -4,6 +4,7 @@ mod bridge;
 mod changes;
 mod create;
 mod delete;
+mod environment;
 mod get;
 mod jobs;
 mod limits;

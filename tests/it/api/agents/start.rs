@@ -159,6 +159,8 @@ fn starting_a_running_agent_succeeds_at_once() {
                   "data": {
                     "action": "resume",
                     "agentId": "<1>",
+                    "bridgeUrl": "https://<1>.agents.example",
+                    "healthUrl": "https://<1>.agents.example",
                     "jobId": null,
                     "message": "Agent is already running",
                     "status": "running"
@@ -253,6 +255,8 @@ fn a_start_cancels_a_stop_that_no_worker_has_begun() {
                   "data": {
                     "action": "resume",
                     "agentId": "<1>",
+                    "bridgeUrl": null,
+                    "healthUrl": null,
                     "jobId": null,
                     "message": "Agent is already running",
                     "status": "running"

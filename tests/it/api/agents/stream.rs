@@ -19,6 +19,7 @@ fn message() -> Value {
 fn failure(id: &Value, message: &str) -> String {
     let error = json!({
         "jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": message},
+        "message": message,
     });
     format!("event: error\ndata: {error}\n\n")
 }
@@ -78,7 +79,7 @@ fn an_invalid_message_is_refused_with_the_reason() {
             assert_eq!(answer.status(), 400, "{change} {}", answer.text());
             assert_eq!(answer.json()["details"][0]["field"], field, "{change}");
             let kind = answer.header("content-type");
-            assert_eq!(kind, Some("application/problem+json"));
+            assert_eq!(kind, Some("application/json"));
         }
         for body in ["", "{", "[]"] {
             let request = Request::new("POST", &path).key(&key).body(body);

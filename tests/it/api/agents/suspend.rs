@@ -155,16 +155,41 @@ fn an_agent_in_error_without_a_container_is_stopped_at_once() {
 }
 
 #[test]
+fn an_agent_that_was_never_started_is_stopped_at_once_and_costs_nothing() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let mut agents = Vec::new();
+        for action in ["suspend", "shutdown"] {
+            let agent = world.agent(organization, "pending").await;
+            let answer = patch(&world, &key, agent, &json!({"action": action})).await;
+            let expected = json!({"success": true, "data": {
+                "agentId": agent, "action": action, "message": "Agent suspended",
+                "previousStatus": "pending",
+            }});
+            assert_eq!((answer.status(), answer.json()), (200, expected));
+            agents.push(agent);
+        }
+        let by_post = world.agent(organization, "pending").await;
+        let answer = world.post(&key, &agent_path(by_post, "/suspend")).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        agents.push(by_post);
+        world.run_billing(2).await;
+        assert_eq!(world.charged(organization).await, rust_decimal::dec!(0));
+        for agent in agents {
+            assert_eq!(world.agent_row(agent).await.status, "stopped");
+            assert_eq!(world.jobs_of(agent).await.len(), 0);
+        }
+        assert_eq!(world.start(organization, by_post).await.status(), 202);
+    });
+}
+
+#[test]
 fn a_state_that_allows_no_stop_is_409_with_the_reason() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let pending = world.agent(organization, "pending").await;
-        check_problem(
-            &world.post(&key, &agent_path(pending, "/suspend")).await,
-            409,
-            "Agent is not running",
-        );
         assert_eq!(world.start(organization, pending).await.status(), 202);
         check_problem(
             &patch(&world, &key, pending, &json!({"action": "suspend"})).await,

@@ -49,8 +49,9 @@ fn f19_nothing_is_missing_on_a_host_that_was_not_read_and_disabled_hosts_are_not
         let data = &answer.json()["data"];
         assert_eq!(
             data["nodes"],
-            json!([{"nodeId": "n1", "read": false, "error": "The host cannot be reached",
-                "ghosts": [], "orphans": []}])
+            json!([{"nodeId": "n1", "hostname": "127.0.0.1", "read": false,
+                "error": "The host cannot be reached",
+                "ghostContainers": [], "ghosts": [], "orphanRecords": []}])
         );
         for total in ["nodesChecked", "totalGhostContainers", "totalOrphanRecords"] {
             assert_eq!(data[total], json!(0), "{total}");

@@ -110,11 +110,12 @@ fn filters_limit_and_cursor_select_the_rows_of_a_page() {
         let world = World::new().await;
         let key = world.super_admin().await;
         let agents = agents(&world).await;
-        let newest: Vec<Uuid> = agents.iter().rev().copied().collect();
+        // The fourth has no host.
+        let newest = [4, 2, 1, 0].map(|n| agents[n]);
         for (query, expected, filters) in [
             (
                 "",
-                vec![4, 3, 2, 1, 0],
+                vec![4, 2, 1, 0],
                 json!({"status": null, "nodeId": null}),
             ),
             (
@@ -160,7 +161,7 @@ fn filters_limit_and_cursor_select_the_rows_of_a_page() {
         loop {
             let path = format!("{LIST}?limit=2{cursor}");
             let page = world.get(&key, &path).await.json();
-            assert_eq!(page["data"]["total"], json!(5));
+            assert_eq!(page["data"]["total"], json!(4));
             let page_ids = ids(&page);
             assert_eq!(page["data"]["returned"], json!(page_ids.len()));
             listed.extend(page_ids);

@@ -8,8 +8,8 @@ use tests::world::minutes;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::HISTORY;
 use super::busy::{Busy, LAST_HOUR, decimal, state_day, sum};
+use super::{HISTORY, get};
 
 fn ids(rows: &[Value]) -> BTreeSet<String> {
     rows.iter().map(|row| row["id"].to_string()).collect()
@@ -405,6 +405,40 @@ fn the_daily_debits_for_the_older_application_are_not_listed() {
         assert!(busy.world.count(debits).await > 0);
         for (target, rows) in targets.iter().zip(before) {
             assert_eq!(busy.walk(target, "/data", 200).await, rows);
+        }
+    });
+}
+
+#[test]
+fn charges_that_were_paid_days_later_name_the_transaction_that_paid_them() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("100").await;
+        let agent = world.agent(organization, "running").await;
+        let key = world.key(organization).await;
+        world.run_billing(1).await;
+        // No run for three days: the oldest of the second run's charges are older than a day, the newest are not.
+        world.run_billing(73).await;
+        let list = async |target: &str| {
+            let response = get(&world, target, Some(&key)).await;
+            assert_eq!(response.status(), 200, "{}", response.text());
+            let rows = response.json()["data"].take();
+            rows.as_array().expect("rows").clone()
+        };
+        let transactions = list(&format!("{HISTORY}?type=usage")).await;
+        assert_eq!(transactions.len(), 2);
+        let charges = list(&format!("{HISTORY}?agentId={agent}")).await;
+        assert_eq!(charges.len(), 73);
+        for (hour, charge) in charges.iter().rev().enumerate() {
+            let paid_by = usize::from(hour == 0);
+            assert_eq!(
+                charge["transactionId"], transactions[paid_by]["id"],
+                "{charge}"
+            );
+            assert_eq!(
+                charge["createdAt"], transactions[paid_by]["createdAt"],
+                "{charge}"
+            );
         }
     });
 }

@@ -54,12 +54,13 @@ fn balance_forecasts_when_the_credit_is_used_up() {
         let response = get(&world, BALANCE, Some(&key)).await;
         assert_eq!(response.status(), 200);
         assert!(response.header("x-request-id").is_some());
-        // 12.06 - 0.0425 is charged. Half an hour more has passed: 11.99625 / 0.0425 = 282.26 h are left.
+        // 12.06 - 0.0425 is charged. Half an hour more has passed: 11.99625 / 0.0425 = 282.26 h are left,
+        // and 72 less until the mark.
         assert_eq!(
             response.json(),
             json!({"success": true, "balance": 12.0175, "data": {
                 "balance": 12.0175, "owed": 0.0, "burnPerHour": 0.0425, "hoursLeft": 282.26,
-                "lowAt": "2026-03-10T20:42:21.000Z", "emptyAt": "2026-03-12T19:45:52.000Z",
+                "lowAt": "2026-03-09T19:45:52.000Z", "emptyAt": "2026-03-12T19:45:52.000Z",
                 "requiredForNextAgent": 5.0, "scheduledShutdowns": [], "unpaidBackups": [],
             }})
         );
@@ -258,7 +259,7 @@ fn unchanged_list_is_304_without_a_body() {
         };
         let unchanged = send(&world, HISTORY, conditional(&tag)).await;
         assert_eq!((unchanged.status(), unchanged.text()), (304, ""));
-        assert!(unchanged.0.to_string().len() < 400, "{}", unchanged.0);
+        assert!(unchanged.0.to_string().len() < 600, "{}", unchanged.0);
         world.run_billing(2).await;
         assert_eq!(send(&world, HISTORY, conditional(&tag)).await.status(), 200);
     });

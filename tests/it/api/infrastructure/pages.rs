@@ -1,4 +1,4 @@
-//! A fleet that does not fit into one response.
+//! A fleet that does not fit into one response, and its compression.
 
 use std::collections::BTreeMap;
 
@@ -45,11 +45,23 @@ async fn all_pages(operations: &Operations, gzip: bool) -> Vec<Value> {
         let page = body["data"].clone();
         let cursor = page["cursor"].as_str().map(str::to_owned);
         assert!(cursor.is_none() || page["truncated"] == json!(true));
+        assert_hosts_hold_their_agents(&page);
         pages.push(page);
         match cursor {
             Some(cursor) => query = format!("?cursor={cursor}"),
             None => return pages,
         }
+    }
+}
+
+/// Checks that each host of a page holds the agents of the page that are on it.
+fn assert_hosts_hold_their_agents(page: &Value) {
+    for node in array(&page["nodes"]) {
+        let agents = array(&page["containers"]).iter();
+        let on_host: Vec<&Value> = agents
+            .filter(|agent| agent["nodeId"] == node["nodeId"])
+            .collect();
+        assert_eq!(node["containers"], json!(on_host), "{}", node["nodeId"]);
     }
 }
 
@@ -84,12 +96,36 @@ fn incompressible_text(characters: usize) -> String {
 }
 
 #[test]
+fn response_is_compressed_if_the_client_accepts_gzip() {
+    run(async {
+        let operations = Operations::inspected(20, 8).await;
+        let plain = operations.get("").await;
+        assert_eq!(plain.0["isBase64Encoded"], json!(false));
+        for (accept_encoding, is_compressed) in
+            [("gzip, deflate, br", true), ("br;q=1, gzip;q=0", false)]
+        {
+            let request = operations
+                .request("")
+                .header("accept-encoding", accept_encoding);
+            let response = operations.world.call(request).await;
+            assert_eq!(response.header("etag"), plain.header("etag"));
+            if is_compressed {
+                assert_eq!(response.json_of_gzip(), plain.json());
+                assert!(response.text().len() * 5 < plain.text().len());
+            } else {
+                assert_eq!(response.text(), plain.text());
+            }
+        }
+    });
+}
+
+#[test]
 fn pages_hold_each_host_once_with_all_its_agents() {
     run(async {
         let operations = Operations::inspected(500, 24).await;
         let snapshot = fleet::snapshot(500, 24, epoch());
         let pages = all_pages(&operations, false).await;
-        assert!((2..6).contains(&pages.len()), "{}", pages.len());
+        assert!((2..9).contains(&pages.len()), "{}", pages.len());
         assert_eq!(rows(&pages), rows_of(&snapshot));
         for page in &pages {
             let mut agents_by_host: BTreeMap<String, usize> = BTreeMap::new();

@@ -19,7 +19,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
             organization,
             "error",
             "node_id = 'n1', container_name = 'c', bridge_port = 20000, web_ui_port = 20001,
-            docker_image = 'milady/agent:1', error_count = 2,
+            headscale_ip = '100.64.0.7', docker_image = 'milady/agent:1', error_count = 2,
             error_message = 'ssh: connect to host 10.0.0.7 port 22: refused'",
         )
         .await;
@@ -50,6 +50,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
                         "dockerImage": "milady/agent:1",
                         "errorCount": 2,
                         "errorMessage": "ssh: connect to host [hidden] port [hidden] refused",
+                        "headscaleIp": "100.64.0.7",
                         "id": "<1>",
                         "lastHeartbeatAt": null,
                         "organizationId": "<2>",
@@ -69,6 +70,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
                         "dockerImage": null,
                         "errorCount": 0,
                         "errorMessage": null,
+                        "headscaleIp": null,
                         "id": "<4>",
                         "lastHeartbeatAt": null,
                         "organizationId": "<2>",

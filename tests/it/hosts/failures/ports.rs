@@ -30,6 +30,7 @@ fn a_start_tries_other_ports_if_its_port_is_taken() {
             return;
         };
         let (first, mut occupied) = occupy_ports();
+        lab.world.set_limit(lab.organization, "agents", 1_010).await;
         // By the rows, all other bridge ports are taken.
         sqlx::query(
             "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status, node_id,

@@ -3,7 +3,6 @@ import { useMemo } from 'react';
 import { api, unwrap } from '../../api/client';
 import { keys } from '../../api/keys';
 import type { SchemaBackup, SchemaJob, SchemaTransaction } from '../../api/openapi.gen';
-import { getAgentJobs } from '../../api/operations';
 import { every } from '../../data/client';
 import { jobWord } from '../../data/steps';
 import { money, span } from '../../ui/format';
@@ -15,7 +14,13 @@ import { backupOptions, backupWord } from './backups';
 import type { TabProps } from './page';
 
 const jobsOptions = (id: string) =>
-  queryOptions({ queryKey: keys.agentJobs(id), queryFn: () => getAgentJobs(id), refetchInterval: every(60_000) });
+  queryOptions({
+    queryKey: keys.agentJobs(id),
+    queryFn: async ({ signal }) =>
+      (await unwrap(api.GET('/api/v1/milady/agents/{agentId}/jobs', { params: { path: { agentId: id } }, signal })))
+        .data,
+    refetchInterval: every(60_000),
+  });
 
 const chargeOptions = (id: string) =>
   queryOptions({

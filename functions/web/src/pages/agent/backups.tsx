@@ -6,6 +6,7 @@ import type { SchemaBackup, SchemaSnapshotType } from '../../api/openapi.gen';
 import { act } from '../../data/agent-actions';
 import { nameOf } from '../../data/announcer';
 import { every } from '../../data/client';
+import { useWhyNot } from '../../data/session';
 import { possible } from '../../data/shown';
 import { Button } from '../../ui/button';
 import { Confirm } from '../../ui/dialog';
@@ -41,10 +42,14 @@ export default function Backups({ agent, view }: TabProps) {
   const query = useQuery(backupOptions(agent.id));
   const [asked, setAsked] = useState<SchemaBackup | null>(null);
   const can = possible(agent, view.doing);
+  const unsaved = useWhyNot('save');
+  const denied = useWhyNot('restore');
   const newest = query.data?.[0]?.id;
   const stopped = agent.status !== 'running';
   const columns = useMemo((): readonly Column<SchemaBackup>[] => {
-    const restorable = (backup: SchemaBackup) => (stopped ? can.start && backup.id === newest : can.save);
+    const blocked = (backup: SchemaBackup) =>
+      denied ??
+      (stopped && backup.id !== newest ? 'A stopped agent can be restored from its newest backup only' : null);
     return [
       { id: 'at', header: 'Saved', card: 'title', cell: (backup) => <Moment at={backup.createdAt} /> },
       { id: 'age', header: 'Age', card: 'aside', cell: (backup) => <Age at={backup.createdAt} /> },
@@ -63,12 +68,8 @@ export default function Backups({ agent, view }: TabProps) {
         cell: (backup) => (
           <Button
             small
-            disabled={!restorable(backup)}
-            title={
-              stopped && backup.id !== newest
-                ? 'A stopped agent can be restored from its newest backup only'
-                : undefined
-            }
+            blocked={blocked(backup)}
+            disabled={!(stopped ? can.start : can.save)}
             onClick={() => setAsked(backup)}
           >
             Restore…
@@ -76,14 +77,14 @@ export default function Backups({ agent, view }: TabProps) {
         ),
       },
     ];
-  }, [stopped, newest, can.start, can.save]);
+  }, [stopped, newest, denied, can.start, can.save]);
 
   return (
     <Block
       title="Backups"
       query={query}
       actions={
-        <Button small disabled={!can.save} onClick={() => act({ kind: 'save', agent: view.row })}>
+        <Button small blocked={unsaved} disabled={!can.save} onClick={() => act({ kind: 'save', agent: view.row })}>
           Save its state now
         </Button>
       }

@@ -1,6 +1,7 @@
 import { useMutation } from '@tanstack/react-query';
 import { ExternalLink } from 'lucide-react';
 import { api, unwrap } from '../../api/client';
+import { useWhyNot } from '../../data/session';
 import { possible } from '../../data/shown';
 import { Button, ButtonLink } from '../../ui/button';
 import { Copy } from '../../ui/copy';
@@ -13,6 +14,7 @@ import { Talk } from './talk';
 
 export default function Connect({ agent, view }: TabProps) {
   const running = possible(agent, view.doing).open;
+  const unopened = useWhyNot('open');
   if (!running)
     return (
       <Note title="It can be reached only while it runs">
@@ -23,7 +25,13 @@ export default function Connect({ agent, view }: TabProps) {
     <div className={css.connect}>
       <Block title="Open it">
         <p className={css.line}>
-          <ButtonLink look="primary" href={`/agents/${agent.id}/open`} target="_blank" rel="noopener">
+          <ButtonLink
+            look="primary"
+            blocked={unopened}
+            href={`/agents/${agent.id}/open`}
+            target="_blank"
+            rel="noopener"
+          >
             Open in a new tab <ExternalLink size={14} aria-hidden="true" />
           </ButtonLink>
           <span className="muted">signs you in with a token that is valid once, for 60 seconds</span>
@@ -46,6 +54,7 @@ export default function Connect({ agent, view }: TabProps) {
 type Answer = { readonly ms: number; readonly result: unknown; readonly error: string | null };
 
 function Ask({ id }: { id: string }) {
+  const blocked = useWhyNot('ask');
   const ask = useMutation({
     mutationFn: async (): Promise<Answer> => {
       const began = performance.now();
@@ -63,7 +72,7 @@ function Ask({ id }: { id: string }) {
     <Block
       title="Ask whether it answers"
       actions={
-        <Button small busy={ask.isPending} onClick={() => ask.mutate()}>
+        <Button small busy={ask.isPending} blocked={blocked} onClick={() => ask.mutate()}>
           {ask.isPending ? 'Asking…' : 'Ask the agent'}
         </Button>
       }

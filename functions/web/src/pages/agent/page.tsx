@@ -6,6 +6,7 @@ import type { AgentDetail } from '../../api/operations';
 import { act } from '../../data/agent-actions';
 import { type AgentView, agentOptions, useAgentView } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
+import { useWhyNot } from '../../data/session';
 import { possible } from '../../data/shown';
 import { Button, ButtonLink } from '../../ui/button';
 import { Menu } from '../../ui/menu';
@@ -13,8 +14,9 @@ import { Page } from '../../ui/page';
 import { Failure, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { Tabs } from '../../ui/tabs';
 import type { PageProps } from '..';
-import { AgentRefusal, AgentStatus } from '../agents/columns';
+import { AgentRefusal, AgentStatus, mainAction, VERBS } from '../agents/columns';
 import { DeleteAgent } from '../agents/delete';
+import { agentItem, RUNNING } from '../agents/items';
 import { Summary } from './summary';
 import { Trouble } from './trouble';
 
@@ -89,33 +91,34 @@ function Actions({ view }: { view: AgentView }) {
   const [, navigate] = useLocation();
   const { row } = view;
   const can = possible(row, view.doing);
-  const name = nameOf(row);
+  const kind = mainAction(view) ?? (can.stop ? 'stop' : null);
+  const unopened = useWhyNot('open');
+  const blocked = useWhyNot(kind ?? 'start');
   const items = () => [
-    {
-      label: 'Save its state',
-      onSelect: () => act({ kind: 'save', agent: row }),
-      ...(can.save ? {} : { disabled: true, hint: 'Only while it runs' }),
-    },
-    ...(row.status === 'disconnected'
-      ? [{ label: 'Start', disabled: !can.start, onSelect: () => act({ kind: 'start', agent: row }) }]
-      : []),
-    { label: 'Delete…', danger: true, disabled: !can.delete, onSelect: () => setDeleting(true) },
+    agentItem(view, 'save', { label: 'Save its state' }, RUNNING),
+    // What the button beside the menu does not do.
+    ...(kind !== 'start' && can.start ? [agentItem(view, 'start', { label: 'Start' })] : []),
+    ...(kind !== 'stop' && can.stop ? [agentItem(view, 'stop', { label: 'Stop' })] : []),
+    agentItem(view, 'delete', { label: 'Delete…', danger: true, onSelect: () => setDeleting(true) }),
   ];
   return (
     <>
       {can.open ? (
-        <ButtonLink look="primary" href={`/agents/${row.id}/open`} target="_blank" rel="noopener">
+        <ButtonLink look="primary" blocked={unopened} href={`/agents/${row.id}/open`} target="_blank" rel="noopener">
           Open <ExternalLink size={14} aria-hidden="true" />
           <span className="unseen">in a new tab</span>
         </ButtonLink>
       ) : null}
-      {can.stop ? <Button onClick={() => act({ kind: 'stop', agent: row })}>Stop</Button> : null}
-      {can.start && !can.stop ? (
-        <Button look="primary" onClick={() => act({ kind: 'start', agent: row })}>
-          Start
+      {kind ? (
+        <Button
+          look={kind === 'start' ? 'primary' : 'plain'}
+          blocked={blocked}
+          onClick={() => act({ kind, agent: row })}
+        >
+          {VERBS[kind]}
         </Button>
       ) : null}
-      <Menu label={`More for ${name}`} items={items} />
+      <Menu label={`More for ${nameOf(row)}`} items={items} />
       {deleting ? (
         <DeleteAgent agent={row} onClose={() => setDeleting(false)} onDone={() => navigate('/agents')} />
       ) : null}

@@ -2,6 +2,7 @@ import { useState } from 'react';
 import { useLocation } from 'wouter';
 import { nameOf } from '../../data/announcer';
 import { useConfig } from '../../data/credit';
+import { useWhyNot } from '../../data/session';
 import { isCustom, possible } from '../../data/shown';
 import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
@@ -14,6 +15,7 @@ import css from './settings.module.css';
 
 export default function Settings({ agent, view }: TabProps) {
   const [deleting, setDeleting] = useState(false);
+  const blocked = useWhyNot('delete');
   const [, navigate] = useLocation();
   const usual = useConfig().data?.defaultImage ?? null;
   const custom = isCustom(agent, usual);
@@ -71,7 +73,12 @@ export default function Settings({ agent, view }: TabProps) {
           undone; what it cost stays in your bill.
         </p>
         <div>
-          <Button look="danger" disabled={!possible(agent, view.doing).delete} onClick={() => setDeleting(true)}>
+          <Button
+            look="danger"
+            blocked={blocked}
+            disabled={!possible(agent, view.doing).delete}
+            onClick={() => setDeleting(true)}
+          >
             Delete this agent…
           </Button>
         </div>

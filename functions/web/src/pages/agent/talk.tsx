@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { useEffect, useRef, useState } from 'react';
 import { ApiError, fromResponse } from '../../api/errors';
+import { useWhyNot } from '../../data/session';
 import { Button } from '../../ui/button';
 import { Field, TextInput } from '../../ui/field';
 import { Refusal } from '../../ui/refusal';
@@ -36,7 +37,7 @@ async function stream(id: string, text: string, signal: AbortSignal, put: (chang
   const parser = createParser({
     onEvent: ({ event, data }) => {
       if (event === 'chunk') {
-        const piece = field(data, 'chunk') ?? field(data, 'text') ?? '';
+        const piece = field(data, 'text') ?? '';
         put((old) => ({ ...old, state: 'speaking', text: old.text + piece }));
       } else if (event === 'done') put((old) => ({ ...old, state: 'done', text: field(data, 'text') ?? old.text }));
       else if (event === 'error') {
@@ -53,6 +54,7 @@ async function stream(id: string, text: string, signal: AbortSignal, put: (chang
 export function Talk({ id }: { id: string }) {
   const [text, setText] = useState('');
   const [talking, setTalking] = useState(QUIET);
+  const blocked = useWhyNot('talk');
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
   const active = talking.state === 'waiting' || talking.state === 'speaking';
@@ -81,7 +83,7 @@ export function Talk({ id }: { id: string }) {
           <TextInput value={text} autoComplete="off" onChange={(event) => setText(event.target.value)} />
         </Field>
         <div className="row">
-          <Button type="submit" busy={active}>
+          <Button type="submit" busy={active} blocked={blocked}>
             Send
           </Button>
           {active ? <Button onClick={stop}>Stop</Button> : null}

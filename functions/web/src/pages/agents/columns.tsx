@@ -1,12 +1,11 @@
-import { useQuery } from '@tanstack/react-query';
+import { lazy, Suspense } from 'react';
 import type { Agent } from '../../api/operations';
 import { act, dismissRefusal } from '../../data/agent-actions';
 import type { AgentView } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
 import { useNow } from '../../data/clock';
-import { jobOptions } from '../../data/jobs';
+import { useWhyNot } from '../../data/session';
 import { billingWord, costNow, isCustom, possible, shown, silentSince } from '../../data/shown';
-import { currentStep, stepWord } from '../../data/steps';
 import { Button, ButtonLink } from '../../ui/button';
 import { Link } from '../../ui/link';
 import { Money } from '../../ui/money';
@@ -14,9 +13,12 @@ import { Refusal } from '../../ui/refusal';
 import { Badge, Status } from '../../ui/status';
 import type { Column } from '../../ui/table';
 import { nameKey } from '../../ui/table-order';
-import { Age, Countdown, Elapsed } from '../../ui/time';
+import { Age, Countdown } from '../../ui/time';
 import css from './columns.module.css';
 import { AgentMenu } from './menu';
+
+// Without it, the status is still true.
+const JobNote = lazy(() => import('./job-note').catch(() => ({ default: () => null })));
 
 const ORDER = { error: 0, disconnected: 1, unknown: 2, provisioning: 3, running: 4, pending: 5, stopped: 6 } as const;
 
@@ -123,7 +125,14 @@ export function AgentStatus({ agent }: { agent: AgentView }) {
   const state = shown(agent.row, agent.doing, now);
   if (state.tone === 'busy' && agent.jobId)
     return (
-      <Status tone="busy" note={<JobNote jobId={agent.jobId} agentId={agent.id} />}>
+      <Status
+        tone="busy"
+        note={
+          <Suspense fallback={null}>
+            <JobNote jobId={agent.jobId} agentId={agent.id} />
+          </Suspense>
+        }
+      >
         {state.word}
       </Status>
     );
@@ -131,18 +140,6 @@ export function AgentStatus({ agent }: { agent: AgentView }) {
     <Status tone={state.tone} note={state.note}>
       {state.word}
     </Status>
-  );
-}
-
-function JobNote({ jobId, agentId }: { jobId: string; agentId: string }) {
-  const { data } = useQuery(jobOptions(jobId, agentId));
-  if (!data) return null;
-  const step = currentStep(data.data);
-  return (
-    <>
-      {step ? `· ${stepWord(step)} ` : ''}
-      <Elapsed since={data.data.createdAt} until={data.data.completedAt} />
-    </>
   );
 }
 
@@ -159,22 +156,32 @@ function Billing({ agent }: { agent: AgentView }) {
 }
 
 function Actions({ agent }: { agent: AgentView }) {
-  const can = possible(agent.row, agent.doing);
-  const name = nameOf(agent.row);
+  const kind = mainAction(agent);
+  const blocked = useWhyNot(kind ?? 'start');
   return (
     <span className={css.actions}>
-      {can.stop && agent.row.status === 'running' ? (
-        <Button small onClick={() => act({ kind: 'stop', agent: agent.row })} aria-label={`Stop ${name}`}>
-          Stop
-        </Button>
-      ) : can.start && agent.row.status !== 'disconnected' ? (
-        <Button small onClick={() => act({ kind: 'start', agent: agent.row })} aria-label={`Start ${name}`}>
-          Start
+      {kind ? (
+        <Button
+          small
+          blocked={blocked}
+          onClick={() => act({ kind, agent: agent.row })}
+          aria-label={`${VERBS[kind]} ${nameOf(agent.row)}`}
+        >
+          {VERBS[kind]}
         </Button>
       ) : null}
       <AgentMenu agent={agent} />
     </span>
   );
+}
+
+export const VERBS = { start: 'Start', stop: 'Stop' } as const;
+
+/** The one action with a button of its own; all are in the menu. */
+export function mainAction({ row, doing }: AgentView): keyof typeof VERBS | null {
+  const can = possible(row, doing);
+  if (row.status === 'disconnected') return null;
+  return can.start ? 'start' : can.stop ? 'stop' : null;
 }
 
 const REFUSED = {
@@ -194,6 +201,7 @@ export function AgentDetail(agent: AgentView): React.ReactNode {
 }
 
 export function AgentRefusal({ agent }: { agent: AgentView }) {
+  const blocked = useWhyNot(agent.refusal?.kind ?? 'start');
   if (!agent.refusal) return null;
   const { error, kind } = agent.refusal;
   const payment = 'payment' in error && error.payment;
@@ -208,7 +216,7 @@ export function AgentRefusal({ agent }: { agent: AgentView }) {
             Look at the credit
           </ButtonLink>
         ) : kind === 'restore' ? null : (
-          <Button small onClick={() => act({ kind, agent: agent.row })}>
+          <Button small blocked={blocked} onClick={() => act({ kind, agent: agent.row })}>
             Try again
           </Button>
         )

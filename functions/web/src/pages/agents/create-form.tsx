@@ -5,13 +5,16 @@ import { ApiError, isPassing } from '../../api/errors';
 import { keys } from '../../api/keys';
 import type { SchemaAgentCreateRequest } from '../../api/openapi.gen';
 import type { Agent, Config } from '../../api/operations';
-import { act, createAgent } from '../../data/agent-actions';
+import { act } from '../../data/agent-actions';
 import { useConfig, useCredit } from '../../data/credit';
+import { useWhyNot } from '../../data/session';
 import { toast } from '../../data/toasts';
 import { Button, ButtonLink } from '../../ui/button';
 import { Checkbox, Field, Select, TextInput } from '../../ui/field';
 import { money, span } from '../../ui/format';
 import { Refusal } from '../../ui/refusal';
+import { Status } from '../../ui/status';
+import { createAgent } from './create-agent';
 import { badName, Environment, type Variable } from './environment';
 
 type Props = {
@@ -24,6 +27,7 @@ const OTHER = 'other';
 export function CreateForm({ onTyped, onCreated }: Props) {
   const config = useConfig().data;
   const credit = useCredit().data;
+  const blocked = useWhyNot('create');
   const [name, setName] = useState('');
   const [image, setImage] = useState('');
   const [other, setOther] = useState('');
@@ -83,6 +87,7 @@ export function CreateForm({ onTyped, onCreated }: Props) {
 
   return (
     <form onSubmit={submit} className="stack" noValidate>
+      {blocked ? <Status tone="warn">{blocked}.</Status> : null}
       <Field label="Name" error={tried ? nameError : null}>
         <TextInput
           value={name}
@@ -133,7 +138,7 @@ export function CreateForm({ onTyped, onCreated }: Props) {
       ) : null}
       {create.error ? <Refusal error={create.error} title="Not created" /> : null}
       <div className="row">
-        <Button type="submit" look="primary" busy={create.isPending} disabled={missing > 0}>
+        <Button type="submit" look="primary" blocked={blocked} busy={create.isPending} disabled={missing > 0}>
           {create.isPending ? 'Creating…' : start ? 'Create and start' : 'Create'}
         </Button>
       </div>

@@ -5,6 +5,7 @@ import { act } from '../../data/agent-actions';
 import { agentOptions, useAgentView } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
 import { jobOptions } from '../../data/jobs';
+import { useWhyNot } from '../../data/session';
 import { phases } from '../../data/steps';
 import { Button, ButtonLink } from '../../ui/button';
 import { Failure, Skeleton } from '../../ui/states';
@@ -22,6 +23,8 @@ type Props = {
 export function CreateProgress({ agentId, jobId, onJob, onClose }: Props) {
   const agent = useQuery(agentOptions(agentId));
   const view = useAgentView(agentId);
+  const unopened = useWhyNot('open');
+  const unstarted = useWhyNot('start');
   const newest = view?.jobId ?? null;
   useEffect(() => {
     if (newest && newest !== jobId) onJob(newest);
@@ -62,14 +65,20 @@ export function CreateProgress({ agentId, jobId, onJob, onClose }: Props) {
       <div className="row">
         {running ? (
           <>
-            <ButtonLink look="primary" href={`/agents/${agentId}/open`} target="_blank" rel="noopener">
+            <ButtonLink
+              look="primary"
+              blocked={unopened}
+              href={`/agents/${agentId}/open`}
+              target="_blank"
+              rel="noopener"
+            >
               Open
             </ButtonLink>
             <ButtonLink href={`/agents/${agentId}`}>Show the agent</ButtonLink>
           </>
         ) : failed || (view.refusal && !view.doing) ? (
           <>
-            <Button look="primary" onClick={retry}>
+            <Button look="primary" blocked={unstarted} onClick={retry}>
               Try again
             </Button>
             <ButtonLink href={`/agents/${agentId}/logs`}>Show its logs</ButtonLink>

@@ -1,9 +1,8 @@
 import { lazy, Suspense, useState } from 'react';
-import { act } from '../../data/agent-actions';
 import type { AgentView } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
-import { possible } from '../../data/shown';
 import { Menu } from '../../ui/menu';
+import { agentItem, RUNNING } from './items';
 
 const DeleteAgent = lazy(async () => ({ default: (await import('./delete')).DeleteAgent }));
 
@@ -11,26 +10,19 @@ const DeleteAgent = lazy(async () => ({ default: (await import('./delete')).Dele
 export function AgentMenu({ agent }: { agent: AgentView }) {
   const [deleting, setDeleting] = useState(false);
   const { row } = agent;
-  const items = () => {
-    const can = possible(row, agent.doing);
-    const running = can.open ? {} : { disabled: true, hint: 'Only while it runs' };
-    return [
-      { label: 'Open in a new tab', href: `/agents/${row.id}/open`, newTab: true, ...running },
-      { label: 'Logs', href: `/agents/${row.id}/logs` },
-      { label: 'Backups', href: `/agents/${row.id}/backups` },
-      null,
-      can.stop
-        ? { label: 'Stop', hint: 'Its state is saved first', onSelect: () => act({ kind: 'stop', agent: row }) }
-        : { label: 'Start', onSelect: () => act({ kind: 'start', agent: row }), disabled: !can.start },
-      {
-        label: 'Save its state',
-        onSelect: () => act({ kind: 'save', agent: row }),
-        ...(can.save ? {} : running),
-        disabled: !can.save,
-      },
-      { label: 'Delete…', danger: true, disabled: !can.delete, onSelect: () => setDeleting(true) },
-    ];
-  };
+  const items = () => [
+    agentItem(agent, 'open', { label: 'Open in a new tab', href: `/agents/${row.id}/open`, newTab: true }, RUNNING),
+    { label: 'Logs', href: `/agents/${row.id}/logs` },
+    { label: 'Backups', href: `/agents/${row.id}/backups` },
+    null,
+    agentItem(agent, 'start', { label: 'Start' }),
+    agentItem(agent, 'stop', {
+      label: 'Stop',
+      ...(row.status === 'running' ? { hint: 'Its state is saved first' } : {}),
+    }),
+    agentItem(agent, 'save', { label: 'Save its state' }, RUNNING),
+    agentItem(agent, 'delete', { label: 'Delete…', danger: true, onSelect: () => setDeleting(true) }),
+  ];
   return (
     <>
       <Menu small label={`More for ${nameOf(row)}`} items={items} />

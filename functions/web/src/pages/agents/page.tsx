@@ -6,6 +6,7 @@ import { nameOf } from '../../data/announcer';
 import { serverNow, useNow } from '../../data/clock';
 import { useConfig, useCredit } from '../../data/credit';
 import { agentsSentence } from '../../data/sentence';
+import { useWhyNot } from '../../data/session';
 import { type Filter, isCustom, matches, shown } from '../../data/shown';
 import { useUrlState } from '../../data/url';
 import { Button, ButtonLink, IconButton } from '../../ui/button';
@@ -35,6 +36,7 @@ export default function Agents() {
   const search = useSearch();
   const now = useNow(30);
   const rows = useMemo(() => agents.map((agent) => agent.row), [agents]);
+  const blocked = useWhyNot('create');
   const shownAny = listed || agents.length > 0;
   return (
     <Page
@@ -42,7 +44,7 @@ export default function Agents() {
       sentence={listed ? agentsSentence(rows, credit, now) : null}
       query={query}
       actions={
-        <ButtonLink look="primary" href={`/agents/new${search ? `?${search}` : ''}`}>
+        <ButtonLink look="primary" blocked={blocked} href={`/agents/new${search ? `?${search}` : ''}`}>
           <Plus size={16} aria-hidden="true" /> New agent
         </ButtonLink>
       }
@@ -221,11 +223,12 @@ function Density() {
 }
 
 function Nothing({ price }: { price: number | null }) {
+  const blocked = useWhyNot('create');
   return (
     <Note
       title="No agents yet"
       actions={
-        <ButtonLink look="primary" href="/agents/new">
+        <ButtonLink look="primary" blocked={blocked} href="/agents/new">
           Create your first agent
         </ButtonLink>
       }

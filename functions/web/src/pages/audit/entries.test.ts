@@ -30,6 +30,7 @@ test('the sentence counts what is wrong', () => {
 
 test('unknown words stay, deleted users have an identifier', () => {
   expect(actionWord('moon.land')).toBe('moon.land');
+  expect(actionWord('mail.retry')).toBe('Had a mail sent again');
   expect(actorName(entry({ actorName: null }))).toBe('user 11111111');
 });
 
@@ -38,4 +39,5 @@ test('subjects lead to where they can be seen', () => {
   expect(subjectPath(entry({ action: 'node.update', subject: 'eu-1' }))).toBe('/fleet/nodes/eu-1');
   expect(subjectPath(entry({ action: 'node.remove', subject: 'eu-1' }))).toBeNull();
   expect(subjectPath(entry({ action: 'credit.grant', subject: 'o' }))).toBe('/organizations?q=o');
+  expect(subjectPath(entry({ action: 'organization.limits', subject: 'o' }))).toBe('/organizations?q=o');
 });

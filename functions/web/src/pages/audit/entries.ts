@@ -8,6 +8,8 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'credit.refund': 'Took back credit',
   'credit.write_off': 'Wrote off debt',
   'agent.billing': 'Changed what an agent costs',
+  'organization.limits': 'Changed limits',
+  'mail.retry': 'Had a mail sent again',
   'node.register': 'Added a host',
   'node.update': 'Changed a host',
   'node.remove': 'Removed a host',
@@ -66,7 +68,8 @@ export function auditSentence(entries: readonly AuditEntry[], now: number, narro
 /** Where the subject can be seen. */
 export function subjectPath(entry: AuditEntry): string | null {
   const subject = encodeURIComponent(entry.subject);
-  if (entry.action.startsWith('credit.')) return `/organizations?q=${subject}`;
+  if (entry.action.startsWith('credit.') || entry.action === 'organization.limits')
+    return `/organizations?q=${subject}`;
   if (entry.action === 'agent.billing') return `/containers?q=${subject}`;
   if (entry.action === 'node.register' || entry.action === 'node.update') return `/fleet/nodes/${subject}`;
   if (entry.action.startsWith('container.')) {

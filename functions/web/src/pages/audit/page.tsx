@@ -1,5 +1,6 @@
 import { useCallback, useMemo } from 'react';
-import { type AuditEntry, getAudit } from '../../api/operations';
+import type { AuditEntry } from '../../api/operations';
+import { getAudit } from '../../api/operators';
 import { useNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import { getRuns } from '../../api/operations';
+import { getRuns } from '../../api/operators';
 import { useNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
 import { Opener, useOpenRows } from '../../ui/expandable';

@@ -55,7 +55,9 @@ function Result({ audit, old }: { audit: SchemaContainerAudit; old: boolean }) {
   const [sort, setSort] = useState('health');
   const unread = audit.nodes.filter((node) => !node.read);
   const unclaimed = audit.nodes.flatMap((node) => node.ghosts.map((found) => unclaimedView(node.nodeId, found)));
-  const missing = audit.nodes.flatMap((node) => node.orphans.map((orphan) => ({ ...orphan, nodeId: node.nodeId })));
+  const missing = audit.nodes.flatMap((node) =>
+    node.orphanRecords.map((orphan) => ({ ...orphan, nodeId: node.nodeId })),
+  );
   const nothing = audit.nodesChecked === 0;
   return (
     <div className={css.result} aria-busy={old}>

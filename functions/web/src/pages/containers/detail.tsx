@@ -14,7 +14,7 @@ const Id = ({ text, label }: { text: string; label: string }) => (
 /** Everything else that is known of a container, with the addresses that operators look for. */
 export function Detail({ view }: { view: ContainerView }) {
   const { row } = view;
-  const wide = row !== null && 'headscaleIp' in row ? row : null;
+  const wide = row !== null && 'bridgeUrl' in row ? row : null;
   return (
     <div className={css.more}>
       <Facts
@@ -36,7 +36,7 @@ export function Detail({ view }: { view: ContainerView }) {
           row === null ? null : ['User', <Id key="user" text={row.userId} label="the user's id" />],
           view.image === null ? null : ['Image', <code key="image">{view.image}</code>],
           row === null ? null : ['Ports', `web ${row.webUiPort ?? 'none'}, bridge ${row.bridgePort ?? 'none'}`],
-          wide?.headscaleIp ? ['Private address', <code key="ip">{wide.headscaleIp}</code>] : null,
+          row?.headscaleIp ? ['Private address', <code key="ip">{row.headscaleIp}</code>] : null,
           wide?.bridgeUrl ? ['Bridge', <code key="bridge">{wide.bridgeUrl}</code>] : null,
           wide?.healthUrl ? ['Health endpoint', <code key="health">{wide.healthUrl}</code>] : null,
           view.createdAt === null

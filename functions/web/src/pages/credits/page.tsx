@@ -10,6 +10,7 @@ import { Load, Skeleton } from '../../ui/states';
 import { Bill } from './bill';
 import { HowCharged } from './explain';
 import { History } from './history';
+import { Limits } from './limits';
 import { isRange } from './points';
 import { Shutdowns } from './shutdowns';
 
@@ -34,6 +35,7 @@ export default function Credits() {
       </Load>
       <Bill state={state} change={change} />
       <HowCharged />
+      <Limits />
     </Page>
   );
 }

@@ -1,7 +1,7 @@
 /** What operators do with hosts. */
 import { api, unwrap } from '../../api/client';
 import type { SchemaNodeRegisterRequest, SchemaNodeUpdateRequest } from '../../api/openapi.gen';
-import { probeHost } from '../../api/operations';
+import { probeHost } from '../../api/operators';
 import { useOperation } from '../../data/operation';
 import { toast } from '../../data/toasts';
 import { checkSentence } from './check';

@@ -54,7 +54,7 @@ export function effects(kind: CreditKind, organization: Organization, amount: nu
     }
     case 'write-off':
       return [
-        `${name} need not pay what is owed up to the current full hour: ${owed > 0 ? `${exact(owed)} by the last count` : 'nothing, by the last count'}.`,
+        `${name} need not pay what billing could not charge so far: ${owed > 0 ? `${exact(owed)} by the last count` : 'nothing, by the last count'}.`,
         'The balance stays as it is. Shutdowns that were scheduled for this debt are called off at the next full hour.',
         'This cannot be undone.',
       ];

@@ -1,5 +1,6 @@
 import { useCallback, useDeferredValue, useMemo, useState } from 'react';
-import { getOrganizations, type Organization } from '../../api/operations';
+import type { Organization } from '../../api/operations';
+import { getOrganizations } from '../../api/operators';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
 import { Copy } from '../../ui/copy';
@@ -16,10 +17,11 @@ import { type Column, DataTable } from '../../ui/table';
 import { Age } from '../../ui/time';
 import { CreditDialog } from './credit-dialog';
 import { type CreditKind, organizationsSentence, TITLES } from './effects';
+import { LimitsDialog } from './limits-dialog';
 import css from './page.module.css';
 
 const DEFAULTS = { q: '' };
-type Ask = (organization: Organization, kind: CreditKind) => void;
+type Ask = (organization: Organization, kind: CreditKind | 'limits') => void;
 
 const columns = (ask: Ask): readonly Column<Organization>[] => [
   {
@@ -92,6 +94,7 @@ const columns = (ask: Ask): readonly Column<Organization>[] => [
             danger: true,
             ...(row.owed > 0 ? { onSelect: () => ask(row, 'write-off') } : { disabled: true, hint: 'Nothing is owed' }),
           },
+          { label: 'Limits…', onSelect: () => ask(row, 'limits') },
           null,
           { label: 'Its agents', href: `/containers?q=${row.id}` },
           { label: 'What operators did', href: `/audit?subject=${row.id}` },
@@ -110,7 +113,7 @@ export default function Organizations() {
     [search],
   );
   const { query, growing, grow } = usePages(['organizations', search], ask);
-  const [asked, setAsked] = useState<{ organization: Organization; kind: CreditKind } | null>(null);
+  const [asked, setAsked] = useState<{ organization: Organization; kind: CreditKind | 'limits' } | null>(null);
   const shown = useMemo(() => columns((organization, kind) => setAsked({ organization, kind })), []);
   return (
     <Page
@@ -143,7 +146,9 @@ export default function Organizations() {
           )
         }
       </Load>
-      {asked ? (
+      {asked?.kind === 'limits' ? (
+        <LimitsDialog organization={asked.organization} onClose={() => setAsked(null)} />
+      ) : asked ? (
         <CreditDialog organization={asked.organization} kind={asked.kind} onClose={() => setAsked(null)} />
       ) : null}
     </Page>

@@ -7,7 +7,7 @@ import { IconButton } from '../button';
 import type { DialogProps } from '../dialog';
 import css from './dialog.module.css';
 
-/** Not imported directly: ui/dialog.tsx loads it when a dialog opens for the first time. */
+/** Not used directly: ui/dialog.tsx loads it when a dialog opens for the first time, unless it is loaded by then. */
 export default function DialogImpl({ open, onClose, title, children, footer, wide, urgent, plain }: DialogProps) {
   const Kind = urgent ? AlertDialog : Dialog;
   const popup = useRef<HTMLDivElement>(null);

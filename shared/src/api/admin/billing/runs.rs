@@ -19,8 +19,8 @@ use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
 
 pub const ROUTE: Route = Route {
-    description: "A run decides every organization that is due up to a full hour. One that could not decide somebody is \
-                  not complete; the next run tries again.",
+    description: "A run decides every organization that is due up to a full hour. One that could not decide \
+                  somebody, or not repair the metering of somebody's agents, is not complete; the next run tries again.",
     caller: CallerKind::SuperAdmin,
     parameters: &[LIMIT, CURSOR],
     responses: &[
@@ -49,7 +49,7 @@ struct RunJson {
     started_at: Timestamp,
     /// Null for a run that has not ended, or has died.
     finished_at: Option<Timestamp>,
-    /// Whether everybody who was due was decided.
+    /// Whether everybody who was due was decided, and all metering that was wrong was repaired.
     complete: bool,
     organizations: i32,
     agents_processed: i32,
@@ -57,7 +57,7 @@ struct RunJson {
     charges: i32,
     warned: i32,
     suspended: i32,
-    /// Organizations that could not be decided.
+    /// Organizations that could not be decided, or whose metering could not be repaired.
     errors: i32,
     repaired_spans: i32,
     charged: Money,
@@ -68,7 +68,7 @@ struct RunJson {
     uncollected: Money,
     /// The hour up to which the organization that has waited longest is decided. Null if everybody is.
     oldest_undecided: Option<Timestamp>,
-    /// The first 100 organizations that could not be decided.
+    /// The first 100 of the organizations counted in `errors`.
     failures: Vec<FailureJson>,
 }
 

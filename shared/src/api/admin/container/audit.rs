@@ -59,11 +59,15 @@ struct HostGhosts<'a> {
 #[schemars(inline)]
 struct AuditedHost<'a> {
     node_id: &'a str,
+    hostname: &'a str,
     read: bool,
     /// Why the host was not read.
     error: Option<String>,
+    /// The names of the containers that no row claims.
+    ghost_containers: Vec<&'a str>,
+    /// The same containers, described.
     ghosts: Vec<UnclaimedContainerView<'a>>,
-    orphans: Vec<OrphanRecord<'a>>,
+    orphan_records: Vec<OrphanRecord<'a>>,
 }
 
 /// An agent whose row names a container on a host that was read and does not have it.
@@ -88,20 +92,15 @@ impl<'a> From<&'a FleetAudit> for ContainerAudit<'a> {
     fn from(audit: &'a FleetAudit) -> Self {
         let hosts = || audit.hosts.iter();
         let with_unclaimed = hosts().filter(|host| !host.unclaimed_containers.is_empty());
-        let unclaimed = with_unclaimed.map(|host| {
-            let containers = host.unclaimed_containers.iter();
-            HostGhosts {
-                node_id: &host.node_id,
-                hostname: &host.hostname,
-                names: containers
-                    .map(|container| container.name.as_str())
-                    .collect(),
-            }
+        let unclaimed = with_unclaimed.map(|host| HostGhosts {
+            node_id: &host.node_id,
+            hostname: &host.hostname,
+            names: unclaimed_names(host),
         });
         Self {
             nodes_checked: hosts().filter(|host| host.error.is_none()).count(),
             ghost_containers: unclaimed.collect(),
-            orphan_records: hosts().flat_map(orphans).collect(),
+            orphan_records: hosts().flat_map(orphan_records).collect(),
             total_ghost_containers: hosts().map(|host| host.unclaimed_containers.len()).sum(),
             total_orphan_records: hosts().map(|host| host.missing_containers.len()).sum(),
             nodes: hosts().map(Into::into).collect(),
@@ -115,15 +114,22 @@ impl<'a> From<&'a HostAudit> for AuditedHost<'a> {
         let unclaimed = host.unclaimed_containers.iter();
         Self {
             node_id: &host.node_id,
+            hostname: &host.hostname,
             read: host.error.is_none(),
             error: host.error.map(|error| error.to_string()),
+            ghost_containers: unclaimed_names(host),
             ghosts: unclaimed.map(Into::into).collect(),
-            orphans: orphans(host).collect(),
+            orphan_records: orphan_records(host).collect(),
         }
     }
 }
 
-fn orphans(host: &HostAudit) -> impl Iterator<Item = OrphanRecord<'_>> {
+fn unclaimed_names(host: &HostAudit) -> Vec<&str> {
+    let unclaimed = host.unclaimed_containers.iter();
+    unclaimed.map(|container| container.name.as_str()).collect()
+}
+
+fn orphan_records(host: &HostAudit) -> impl Iterator<Item = OrphanRecord<'_>> {
     let missing = host.missing_containers.iter();
     missing.map(|missing| OrphanRecord {
         id: missing.agent_id,

@@ -1,5 +1,5 @@
-//! `GET /api/v1/admin/docker-containers`: the agents of all organizations with the places of their containers,
-//! newest first.
+//! `GET /api/v1/admin/docker-containers`: the agents of all organizations that have a host, with the places of their
+//! containers, newest first.
 
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
@@ -42,7 +42,7 @@ pub const ROUTE: Route = Route {
         "container-list",
         "/api/v1/admin/docker-containers",
         Tag::Admin,
-        "List the agents of all organizations with the places of their containers, newest first",
+        "List the agents of all organizations that have a host, with the places of their containers, newest first",
     )
 };
 

@@ -2,6 +2,7 @@
 //! hour, which organizations, in how many transactions, and the run's record.
 
 mod part;
+mod repair;
 mod tally;
 mod write;
 
@@ -14,10 +15,14 @@ use tracing::error;
 pub use tally::{Failure, Tally};
 
 use crate::db::Database;
-use crate::db::{self, billing::accounts::DueOrganization};
+use crate::db::{
+    self,
+    billing::{accounts::DueOrganization, metering::SpanMismatch},
+};
 use crate::domain::hour::Hour;
 use crate::domain::ids::OrganizationId;
 use crate::domain::pricing::Prices;
+use repair::{Repair, repair_spans};
 
 /// A batch is cut at this many spans and agents under dunning together, or at [`MAX_CHARGES`] slices; one organization
 /// is never split. Larger batches hold their locks longer without becoming cheaper per agent.
@@ -29,8 +34,6 @@ pub const MAX_CHARGES: usize = 20_000;
 const SINGLE_BATCH_WEIGHT: usize = 1_000;
 /// A run waits for an hour that begins within this time: the scheduler may be early, and clocks differ.
 const MAX_EARLY: TimeDelta = TimeDelta::seconds(60);
-/// How many organizations are repaired in one transaction.
-const REPAIR_BATCH: usize = 500;
 /// The first list prices are valid from here; they change nothing.
 const FIRST_PRICES: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
@@ -54,7 +57,7 @@ pub struct RunReport {
     pub period_end: Hour,
     /// By billing's clock.
     pub finished_at: DateTime<Utc>,
-    /// Whether the run decided every organization that was due.
+    /// Whether the run decided every organization that was due, and repaired all that the metering triggers missed.
     pub complete: bool,
     /// The period up to which the organization that has waited longest is decided; `None` if all are decided.
     pub oldest_undecided: Option<DateTime<Utc>>,
@@ -75,8 +78,9 @@ pub enum RunError {
     /// Committed parts stay; the next run charges the rest.
     #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
-    /// The invocation's time ran out, or organizations could not be decided. Committed parts stay.
-    #[error("not all organizations were charged ({} failed); the next run charges the rest", .0.tally.errors)]
+    /// The invocation's time ran out, organizations could not be decided, or their metering could not be
+    /// repaired. Committed parts stay.
+    #[error("the run is not complete (failed organizations: {}); the next run does the rest", .0.tally.errors)]
     Incomplete(Box<RunReport>),
     /// All that was known was charged. Until the objects are restored, changes of agents may be metered late, or
     /// charged twice.
@@ -92,10 +96,10 @@ pub async fn billing_run(
     request: &RunRequest,
 ) -> Result<RunReport, RunError> {
     // The two slow reads at the same time.
-    let (begun, mismatched) = tokio::join!(begin(pool, request), mismatched_organizations(pool));
-    let (mut input, mismatched) = (begun?, mismatched?);
-    if !mismatched.is_empty() {
-        input.repaired_spans = repair_spans(pool, &mismatched).await?;
+    let (begun, mismatches) = tokio::join!(begin(pool, request), mismatches(pool));
+    let (mut input, mismatches) = (begun?, mismatches?);
+    if !mismatches.is_empty() {
+        input.repair = repair_spans(pool, &mismatches).await?;
         let billed_until = input.period_end.instant();
         let mut conn = pool.statements();
         input.due = db::billing::accounts::organizations_due(&mut conn, billed_until).await?;
@@ -135,7 +139,7 @@ struct RunInput {
     run: i64,
     due: Vec<DueOrganization>,
     price_changes: Vec<DateTime<Utc>>,
-    repaired_spans: usize,
+    repair: Repair,
 }
 
 /// One connection reads all of it: more of them would cost more than they save, because each one plans anew.
@@ -154,7 +158,7 @@ async fn begin(pool: &Database, request: &RunRequest) -> Result<RunInput, RunErr
         run,
         due,
         price_changes,
-        repaired_spans: 0,
+        repair: Repair::default(),
     })
 }
 
@@ -168,7 +172,7 @@ async fn charge(
     let billed_until = period_end.instant();
     let mut conn = pool.statements();
     let mut tally = Tally {
-        repaired_spans: input.repaired_spans,
+        repaired_spans: input.repair.spans,
         ..Tally::default()
     };
     let context = part::Context {
@@ -180,6 +184,9 @@ async fn charge(
         max_charges: request.max_charges,
     };
     let reached = decide_all(&context, &input.due, request, &mut tally).await?;
+    for (organization_id, reason) in input.repair.failures {
+        tally.fail_unless_named(organization_id, reason);
+    }
     let complete = reached && tally.errors == 0;
     if tally.unwarned > 0 {
         let agents = tally.unwarned;
@@ -266,24 +273,9 @@ async fn wait_for_hour(
     }
 }
 
-async fn mismatched_organizations(pool: &Database) -> sqlx::Result<Vec<OrganizationId>> {
+async fn mismatches(pool: &Database) -> sqlx::Result<Vec<SpanMismatch>> {
     let mut conn = pool.statements();
     db::billing::metering::mismatches_of_any_organization(&mut conn).await
-}
-
-/// Corrects what the metering triggers missed, under the locks that a part takes. Returns the number of spans.
-async fn repair_spans(pool: &Database, organization_ids: &[OrganizationId]) -> sqlx::Result<usize> {
-    let mut repaired = 0;
-    for batch in organization_ids.chunks(REPAIR_BATCH) {
-        let mut tx = pool.begin().await?;
-        db::identity::organizations::organizations_lock(&mut tx, batch).await?;
-        db::agents::billing::agents_lock(&mut tx, batch).await?;
-        let ended = db::billing::metering::spans_end_unwanted(&mut tx, batch).await?;
-        let opened = db::billing::metering::spans_open_missing(&mut tx, batch).await?;
-        tx.commit().await?;
-        repaired += usize::try_from(ended.max(opened)).unwrap_or(usize::MAX);
-    }
-    Ok(repaired)
 }
 
 /// Cuts the due organizations into batches and keeps their order: as many batches as keep all connections busy to the

@@ -30,7 +30,7 @@ use crate::domain::pricing::Prices;
 /// No new part begins with less time than this before the deadline.
 const PART_TIME: Duration = Duration::from_secs(10);
 /// How many times a transaction is attempted in total if it keeps conflicting with others.
-const MAX_ATTEMPTS: usize = 4;
+pub(super) const MAX_ATTEMPTS: usize = 4;
 /// How long after a price change runs still cut spans at it: a writer may have opened a span at the old price while the
 /// first run cut them.
 const PRICE_CHANGE_OVERLAP: TimeDelta = TimeDelta::hours(1);
@@ -60,12 +60,19 @@ struct PartInput {
     now: DateTime<Utc>,
     /// The organizations to decide, in the order of their ids.
     organizations: Vec<Organization>,
-    /// The uncharged spans of deleted organizations.
-    abandoned: Vec<Span>,
+    abandoned: Abandoned,
     /// Organizations whose row holds no valid balance.
     invalid: Vec<OrganizationId>,
     /// Organizations whose agents must be locked first.
     deferred: Vec<OrganizationId>,
+}
+
+/// What deleted organizations have not paid.
+#[derive(Default)]
+struct Abandoned {
+    spans: Vec<Span>,
+    /// Accounts with carried debt.
+    accounts: Vec<BillingAccount>,
 }
 
 /// What a part locks, besides organizations.
@@ -249,7 +256,13 @@ impl Context<'_> {
         self.cut_at_price_changes(conn, &with_spans, &accounts)
             .await?;
         let billed_until = self.period_end.instant();
-        let mut abandoned = Vec::new();
+        let indebted = accounts.iter().filter(|account| {
+            account.carried_debt.is_positive() && !existing.contains(&account.organization_id)
+        });
+        let mut abandoned = Abandoned {
+            accounts: indebted.copied().collect(),
+            ..Abandoned::default()
+        };
         let with_account: HashSet<OrganizationId> = accounts
             .iter()
             .map(|account| account.organization_id)
@@ -269,7 +282,7 @@ impl Context<'_> {
         for owned in spans {
             match organizations.get_mut(&owned.organization_id) {
                 Some(organization) => organization.spans.push(owned.span),
-                None => abandoned.push(owned.span),
+                None => abandoned.spans.push(owned.span),
             }
         }
 
@@ -325,6 +338,10 @@ impl Context<'_> {
                     carried_debt: account.map_or(Money::ZERO, |account| account.carried_debt),
                     charged_through: account.and_then(|account| account.charged_through),
                     low_since: account.and_then(|account| account.low_since),
+                    low_notice: account
+                        .map(|account| account.low_notice)
+                        .unwrap_or_default(),
+                    own_low_credit_mark: organization.own_low_credit_mark,
                     agents: Vec::new(),
                     spans: Vec::new(),
                 },
@@ -334,25 +351,31 @@ impl Context<'_> {
     }
 
     /// Cuts spans at price changes after which their organizations have not been decided, so that each piece is
-    /// charged at its own price.
+    /// charged at its own price. An organization without an account has never been decided.
     async fn cut_at_price_changes(
         &self,
         conn: &mut Connection,
         organization_ids: &[OrganizationId],
         accounts: &[BillingAccount],
     ) -> Result<(), sqlx::Error> {
-        let decided = accounts.iter().map(|account| account.decided_through).min();
-        let decided = decided
-            .flatten()
-            .filter(|_| accounts.len() >= organization_ids.len());
+        let decided: HashMap<OrganizationId, DateTime<Utc>> = accounts
+            .iter()
+            .filter_map(|account| Some((account.organization_id, account.decided_through?)))
+            .collect();
         for &valid_from in &self.price_changes {
-            if decided.is_none_or(|decided| decided <= valid_from + PRICE_CHANGE_OVERLAP) {
-                db::billing::metering::spans_cut_at_price_change(
-                    conn,
-                    organization_ids,
-                    valid_from,
-                )
-                .await?;
+            let cut_through = valid_from + PRICE_CHANGE_OVERLAP;
+            let affected: Vec<OrganizationId> = organization_ids
+                .iter()
+                .copied()
+                .filter(|id| {
+                    decided
+                        .get(id)
+                        .is_none_or(|through| *through <= cut_through)
+                })
+                .collect();
+            if !affected.is_empty() {
+                db::billing::metering::spans_cut_at_price_change(conn, &affected, valid_from)
+                    .await?;
             }
         }
         Ok(())
@@ -417,11 +440,24 @@ impl Context<'_> {
     }
 
     /// Closes what deleted organizations have not paid. It is counted once and charged to nobody.
-    async fn abandon(&self, conn: &mut Connection, spans: &[Span]) -> Result<Money, PartError> {
+    async fn abandon(
+        &self,
+        conn: &mut Connection,
+        abandoned: &Abandoned,
+    ) -> Result<Money, PartError> {
         let billed_until = self.period_end.instant();
         let mut uncollected = Money::ZERO;
+        let mut indebted = Vec::new();
+        for account in &abandoned.accounts {
+            uncollected += account.carried_debt;
+            indebted.push(account.organization_id);
+        }
+        if !indebted.is_empty() {
+            db::billing::accounts::carried_debts_clear(conn, &indebted).await?;
+        }
         let mut cuts = Vec::new();
-        for span in spans
+        for span in abandoned
+            .spans
             .iter()
             .filter(|span| span.mark < span.end(billed_until))
         {

@@ -9,7 +9,7 @@ use crate::db::billing::runs::RunCounts;
 use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::money::Money;
 
-/// A run's record names at most this many organizations that could not be decided.
+/// A run's record names at most this many organizations that failed.
 const MAX_FAILURES: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub struct Tally {
     pub suspended: usize,
     /// Agents suspended although the mail provider never took their warning.
     pub unwarned: usize,
-    /// Organizations that could not be decided, or whose row holds no valid balance.
+    /// Organizations that could not be decided, whose metering could not be repaired, or whose row holds no valid
+    /// balance.
     pub errors: usize,
     /// The first hundred of the organizations counted in `errors`.
     pub failures: Vec<Failure>,
@@ -44,7 +45,7 @@ pub struct Tally {
     pub uncollected: Money,
 }
 
-/// An organization that could not be decided.
+/// An organization that could not be decided, or whose metering could not be repaired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
@@ -69,6 +70,17 @@ impl Tally {
                 organization_id,
                 reason,
             });
+        }
+    }
+
+    /// Counts an organization that failed, unless it has failed in a way that is recorded already.
+    pub(super) fn fail_unless_named(&mut self, organization_id: OrganizationId, reason: String) {
+        let is_named = self
+            .failures
+            .iter()
+            .any(|failure| failure.organization_id == organization_id);
+        if !is_named {
+            self.fail(organization_id, reason);
         }
     }
 

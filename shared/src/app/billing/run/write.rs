@@ -106,6 +106,11 @@ impl PartWrite {
         accounts
             .low_since
             .push(consequences.and_then(|consequences| consequences.low_since));
+        let low_notice = consequences.map_or(organization.low_notice, |consequences| {
+            consequences.low_notice
+        });
+        accounts.low_noticed_at.push(low_notice.noticed_at);
+        accounts.low_armed.push(low_notice.is_armed);
         accounts
             .opening_balances
             .push(organization.balance.to_decimal());

@@ -17,6 +17,8 @@ use crate::domain::job::{JobStatus, Step};
 pub enum JobOutcome {
     /// There was nothing to do: another worker has the job, it has ended, or it is not due yet.
     NothingToDo,
+    /// As many starts of the organization run as may. The job waits, and the sweep announces it again.
+    Waiting,
     Completed,
     /// The attempt failed, and the job is due again later.
     Retried,

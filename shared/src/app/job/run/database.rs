@@ -1,13 +1,14 @@
-//! An agent's own database: created before its first start, removed with the agent. Owns: that its address is in the
-//! agent's row before it is created, so that no created database is ever forgotten.
+//! An agent's own database: created before its first start, removed with the agent. Owns: that its address is recorded
+//! before it is created, so that no created database is ever forgotten.
 
 use tracing::warn;
 
 use super::context::JobContext;
 use super::error::StepError;
 use crate::agent_databases::{AgentDatabases, DatabaseError, DatabaseErrorReason, Neon, Server};
+use crate::app::stored_secrets::{database_address_location, names_own_database};
 use crate::db;
-use crate::db::agents::environment::NeonProject;
+use crate::db::Connection;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::ids::AgentId;
 use crate::domain::job::StepName;
@@ -17,41 +18,53 @@ pub(super) async fn ensure(
     context: &mut JobContext<'_>,
     record: &RuntimeRecord,
 ) -> Result<Option<String>, StepError> {
-    if record.database_status == "ready" && record.database_uri.is_some() {
-        return Ok(record.database_uri.clone());
+    let recorded = recorded_address(context, record)?;
+    if record.database_status == "ready" && recorded.is_some() {
+        return Ok(recorded);
     }
     context.start_step(StepName::Database).await?;
     let created = match &context.hosts.databases {
         AgentDatabases::NotConfigured => Err(not_configured()),
-        AgentDatabases::Server(server) => ensure_on_server(context, server, record).await,
-        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, record).await,
+        AgentDatabases::Server(server) => ensure_on_server(context, server).await,
+        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon).await,
     };
     if let Err(error @ StepError::Failure(_)) = &created {
         let mut conn = context.pool.statements();
         let text = error.to_string();
-        db::agents::environment::database_failed(&mut conn, context.agent(), &text).await?;
+        db::agents::database::database_failed(&mut conn, context.agent(), &text).await?;
     }
     let uri = created?;
     context.finish_step(StepName::Database).await?;
     Ok(Some(uri))
 }
 
-async fn ensure_on_server(
+/// The address of the agent's database, if one is recorded.
+fn recorded_address(
     context: &JobContext<'_>,
-    server: &Server,
     record: &RuntimeRecord,
-) -> Result<String, StepError> {
-    let password = context.random_secret()?;
-    let recorded = record.database_uri.as_deref();
-    // An address that an earlier attempt recorded keeps its password, because the role was created with that one. The
-    // server may have another host name by now.
-    let updated = recorded.and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
-    let uri = updated.unwrap_or_else(|| server.uri(context.agent_id, &password));
-    let mut conn = context.pool.statements();
+) -> Result<Option<String>, StepError> {
+    let Some(address) = record.database_address() else {
+        return Ok(record.database_uri.clone());
+    };
+    let location = database_address_location(context.agent_id);
+    Ok(Some(context.hosts.keys.decrypt(&address, &location)?))
+}
+
+async fn record_address(
+    context: &JobContext<'_>,
+    conn: &mut Connection,
+    uri: &str,
+) -> Result<(), StepError> {
+    let location = database_address_location(context.agent_id);
+    let address = context.hosts.keys.encrypt(uri, &location)?;
     let agent = context.agent();
-    let uri =
-        db::agents::environment::database_begin(&mut conn, agent, recorded, Some(&uri)).await?;
-    let uri = uri.ok_or_else(|| DatabaseError::new(DatabaseErrorReason::Protocol))?;
+    db::agents::secrets::database_address_set(conn, agent, &address, true).await?;
+    Ok(())
+}
+
+async fn ensure_on_server(context: &JobContext<'_>, server: &Server) -> Result<String, StepError> {
+    let uri = choose_address(context, server).await?;
+    let mut conn = context.pool.statements();
     let control_plane = if server.allows_control_plane() {
         None
     } else {
@@ -61,29 +74,48 @@ async fn ensure_on_server(
     let creation = server.ensure(&uri, control_plane);
     context.with_heartbeat(creation).await??;
     let mut conn = context.pool.statements();
-    db::agents::environment::database_ready(&mut conn, agent, None).await?;
+    db::agents::database::database_ready(&mut conn, context.agent(), None).await?;
     Ok(uri)
 }
 
-async fn ensure_at_neon(
-    context: &JobContext<'_>,
-    neon: &Neon,
-    record: &RuntimeRecord,
-) -> Result<String, StepError> {
-    let recorded = record.database_uri.as_deref();
+/// Records the address that the database will have, and returns it. Under the agent's lock, so that no other worker
+/// chooses another password.
+async fn choose_address(context: &JobContext<'_>, server: &Server) -> Result<String, StepError> {
+    let password = context.random_secret()?;
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    locked.ok_or(StepError::Lost)?;
+    let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
+    let record = record.ok_or(StepError::Lost)?;
+    let recorded = recorded_address(context, &record)?;
+    // An address that an earlier attempt recorded keeps its password, because the role was created with that one. The
+    // server may have another host name by now.
+    let updated = recorded
+        .as_deref()
+        .and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
+    let uri = updated.unwrap_or_else(|| server.uri(context.agent_id, &password));
+    if record.database_address().is_none() || recorded.as_deref() != Some(uri.as_str()) {
+        record_address(context, &mut tx, &uri).await?;
+    }
+    db::agents::database::database_begin(&mut tx, agent).await?;
+    tx.commit().await?;
+    Ok(uri)
+}
+
+async fn ensure_at_neon(context: &JobContext<'_>, neon: &Neon) -> Result<String, StepError> {
     let agent = context.agent();
     let mut conn = context.pool.statements();
-    db::agents::environment::database_begin(&mut conn, agent, recorded, None).await?;
+    db::agents::database::database_begin(&mut conn, agent).await?;
     drop(conn);
     let project = context
         .with_heartbeat(neon.ensure(context.agent_id))
         .await??;
-    let created = NeonProject {
-        id: &project.project_id,
-        uri: &project.uri,
-    };
-    let mut conn = context.pool.statements();
-    db::agents::environment::database_ready(&mut conn, agent, Some(created)).await?;
+    let mut tx = context.pool.begin().await?;
+    let project_id = Some(project.project_id.as_str());
+    db::agents::database::database_ready(&mut tx, agent, project_id).await?;
+    record_address(context, &mut tx, &project.uri).await?;
+    tx.commit().await?;
     Ok(project.uri)
 }
 
@@ -94,6 +126,7 @@ pub(super) async fn remove(
 ) -> Result<(), StepError> {
     if record.database_status == "none"
         && record.database_uri.is_none()
+        && record.has_own_database.is_none()
         && record.neon_project_id.is_none()
     {
         return Ok(());
@@ -135,11 +168,16 @@ pub(super) async fn remove_own(
     Ok(())
 }
 
-/// Whether the recorded database does not have the name that this product gives an agent's database.
+/// Whether the recorded database is not one that this product created.
 fn is_foreign(context: &JobContext<'_>, record: &RuntimeRecord) -> bool {
-    let name = format!("agent_{}", context.agent_id.uuid().simple());
-    let uri = record.database_uri.as_deref();
-    record.neon_project_id.is_none() && uri.is_some_and(|uri| !uri.contains(&name))
+    if record.neon_project_id.is_some() {
+        return false;
+    }
+    match (record.has_own_database, &record.database_uri) {
+        (Some(is_own), _) => !is_own,
+        (None, Some(uri)) => !names_own_database(context.agent_id, uri),
+        (None, None) => false,
+    }
 }
 
 pub(super) fn not_configured() -> StepError {

@@ -9,6 +9,7 @@ use crate::app::host_access::{AccountsUnreadable, OpenError};
 use crate::db;
 use crate::domain::agent::StatusConflict;
 use crate::domain::job::JobFailure;
+use crate::encryption::EncryptionError;
 use crate::failure::Failure;
 use crate::hosts::{EngineError, HostError};
 
@@ -101,6 +102,12 @@ impl From<DatabaseError> for StepError {
 
 impl From<Failure<AccountsUnreadable>> for StepError {
     fn from(error: Failure<AccountsUnreadable>) -> Self {
+        external_failure(error)
+    }
+}
+
+impl From<EncryptionError> for StepError {
+    fn from(error: EncryptionError) -> Self {
         external_failure(error)
     }
 }

@@ -6,11 +6,14 @@ use serde_json::{Map, Value, json};
 use super::context::JobContext;
 use super::error::StepError;
 use super::placement::HostSlot;
+use crate::app::stored_secrets;
 use crate::db;
+use crate::db::Connection;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::container::{
     self, AGENT_LIMITS, API_TOKEN, BRIDGE_PORT, JWT_SECRET, PlatformVariables, WEB_PORT,
 };
+use crate::domain::encrypted::OlderApplication;
 use crate::domain::placement::Ports;
 use crate::hosts::{ContainerSpec, DataMount, PublishedPort};
 
@@ -44,29 +47,40 @@ impl LaunchSpec<'_> {
             origins: &origins,
             database_uri: self.database_uri.as_deref(),
         };
-        Ok(container::environment(&owners_variables, &platform))
+        Ok(container::environment(
+            &Value::Object(owners_variables),
+            &platform,
+        ))
     }
 
     /// The owner's variables with the agent's secrets.
-    async fn ensure_secrets(&self, context: &JobContext<'_>) -> Result<Value, StepError> {
-        let variables = &self.record.environment_vars;
-        let mut missing = Map::new();
+    async fn ensure_secrets(
+        &self,
+        context: &JobContext<'_>,
+    ) -> Result<Map<String, Value>, StepError> {
+        let keys = &context.hosts.keys;
+        let agent = context.agent();
+        let mut tx = context.pool.begin().await?;
+        // A statement of its own: what is read after it is as the last writer left it.
+        let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+        locked.ok_or(StepError::Lost)?;
+        let stored = db::agents::secrets::environment_find(&mut tx, agent).await?;
+        let stored = stored.ok_or(StepError::Lost)?;
+        let is_encrypted =
+            stored.encrypted.is_some() || context.hosts.older_application == OlderApplication::Gone;
+        let mut variables = stored_secrets::environment(keys, agent.agent_id, stored)?;
+        let mut is_complete = true;
         for name in [JWT_SECRET, API_TOKEN] {
-            if variables
-                .get(name)
-                .and_then(Value::as_str)
-                .is_none_or(str::is_empty)
-            {
-                missing.insert(name.to_owned(), json!(context.random_secret()?));
+            if is_missing(variables.get(name)) {
+                variables.insert(name.to_owned(), json!(context.random_secret()?));
+                is_complete = false;
             }
         }
-        if missing.is_empty() {
-            return Ok(variables.clone());
+        if !is_complete {
+            store_environment(&mut tx, context, &variables, is_encrypted).await?;
         }
-        let missing = Value::Object(missing);
-        let mut conn = context.pool.statements();
-        let agent = context.agent();
-        Ok(db::agents::environment::environment_add_missing(&mut conn, agent, &missing).await?)
+        tx.commit().await?;
+        Ok(variables)
     }
 
     pub(super) fn container(
@@ -94,6 +108,35 @@ impl LaunchSpec<'_> {
             limits: AGENT_LIMITS,
         }
     }
+}
+
+fn is_missing(variable: Option<&Value>) -> bool {
+    match variable {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// Stores an environment, encrypted or not.
+async fn store_environment(
+    conn: &mut Connection,
+    context: &JobContext<'_>,
+    variables: &Map<String, Value>,
+    is_encrypted: bool,
+) -> Result<(), StepError> {
+    let agent = context.agent();
+    let variables = Value::Object(variables.clone());
+    if !is_encrypted {
+        db::agents::secrets::environment_column_set(conn, agent, &variables).await?;
+        return Ok(());
+    }
+    let keys = &context.hosts.keys;
+    let encrypted = stored_secrets::encrypt_environment(keys, agent.agent_id, &variables)?;
+    db::agents::secrets::encrypted_environment_set(conn, agent, &encrypted).await?;
+    let names = stored_secrets::names_only(&variables);
+    db::agents::secrets::environment_column_set(conn, agent, &names).await?;
+    Ok(())
 }
 
 fn published_ports(slot: &HostSlot, ports: Ports) -> Vec<PublishedPort> {

@@ -26,10 +26,11 @@ pub mod webhook;
 use tracing::{info, warn};
 
 use crate::db;
-use crate::db::Database;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
-use crate::domain::ids::{AgentRef, JobId};
+use crate::db::{Connection, Database};
+use crate::domain::ids::{AgentRef, JobId, OrganizationId};
 use crate::domain::job::{JobFailure, JobKind, JobStatus, Step};
+use crate::domain::limits::LimitName;
 
 pub use attempt::JobOutcome;
 pub(super) use attempt::{FailedAttempt, finish_failed_attempt};
@@ -113,6 +114,13 @@ async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Claim> {
     if readiness.adoption_required {
         return Ok(Claim::Ended(JobOutcome::NotAdopted));
     }
+    let starting = db::jobs::worker::waiting_start_of_any_organization(&mut tx, job_id).await?;
+    if let Some(organization_id) = starting
+        && !may_begin_start(&mut tx, organization_id).await?
+    {
+        info!(job.id = %job_id, "job {job_id} waits: as many starts of its organization run as may");
+        return Ok(Claim::Ended(JobOutcome::Waiting));
+    }
     let Some(job) = db::jobs::worker::job_claim_of_any_organization(&mut tx, job_id, now).await?
     else {
         return Ok(Claim::Ended(JobOutcome::NothingToDo));
@@ -144,6 +152,19 @@ async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Claim> {
     }
     tx.commit().await?;
     Ok(Claim::Claimed(job))
+}
+
+/// Whether fewer starts of the organization run than may. Other workers that want to begin one wait until the transaction
+/// ends.
+async fn may_begin_start(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+) -> sqlx::Result<bool> {
+    const LIMIT: LimitName = LimitName::RunningStarts;
+    db::identity::limits::limit_lock(conn, organization_id, LIMIT).await?;
+    let limits = db::identity::limits::limits_find(conn, organization_id).await?;
+    let starts = db::jobs::queue::starts_count(conn, organization_id).await?;
+    Ok(limits.check(LIMIT, starts.running, None).is_ok())
 }
 
 struct Attempt {

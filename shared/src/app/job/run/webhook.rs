@@ -12,6 +12,7 @@ use sha2::Sha256;
 use tracing::warn;
 use url::{Host, Url};
 
+use crate::app::stored_secrets::webhook_secret_location;
 use crate::db;
 use crate::db::Database;
 use crate::db::jobs::webhooks::DueWebhook;
@@ -19,6 +20,7 @@ use crate::domain::address::AddressPolicy;
 use crate::domain::ids::JobId;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook;
+use crate::encryption::EncryptionKeys;
 use crate::failure::{Failure, with_reason};
 
 const MAX_ATTEMPTS: i32 = 5;
@@ -29,6 +31,8 @@ type DeliveryError = Failure<DeliveryErrorReason>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum DeliveryErrorReason {
+    #[error("the secret that signs it cannot be decrypted")]
+    Secret,
     #[error("the URL {0}")]
     Url(&'static str),
     #[error("the receiver's name could not be resolved")]
@@ -54,6 +58,7 @@ enum DeliveryErrorReason {
 /// The database fails. The webhook is then called again.
 pub async fn webhook_call(
     pool: &Database,
+    keys: &EncryptionKeys,
     address_policy: AddressPolicy,
     job_id: JobId,
 ) -> sqlx::Result<bool> {
@@ -67,7 +72,7 @@ pub async fn webhook_call(
     drop(conn);
     let Some(due) = due else { return Ok(false) };
     let delivered = if due.attempt <= MAX_ATTEMPTS {
-        call(address_policy, job_id, &due, now).await
+        call(keys, address_policy, job_id, &due, now).await
     } else {
         Err(DeliveryErrorReason::NoAttemptLeft.into())
     };
@@ -103,6 +108,7 @@ fn retry_after(attempt: i32) -> TimeDelta {
 }
 
 async fn call(
+    keys: &EncryptionKeys,
     address_policy: AddressPolicy,
     job_id: JobId,
     due: &DueWebhook,
@@ -113,7 +119,9 @@ async fn call(
     let body = body(job_id, due, now);
     let mut request = client.post(url).header("content-type", "application/json");
     if let Some(secret) = &due.secret {
-        let signature = signature(secret, now.timestamp(), &body);
+        let secret = keys.decrypt_text(secret, &webhook_secret_location(job_id));
+        let secret = secret.map_err(with_reason(DeliveryErrorReason::Secret))?;
+        let signature = signature(&secret, now.timestamp(), &body);
         request = request.header("x-milady-signature", signature);
     }
     let response = request.body(body).send().await.map_err(|error| {

@@ -1,14 +1,16 @@
 //! What one agent was charged. Two statements: a single one would have the planner scan whole months.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use crate::db::session::Connection;
 use crate::domain::billing::SpanKind;
 use crate::domain::history::{ChargeKey, ChargedSpan};
-use crate::domain::ids::{AgentId, AgentRef, SpanId};
+use crate::domain::ids::{AgentId, AgentRef, OrganizationId, SpanId};
 
-/// A span of an agent of which something is charged.
+/// A span of an agent, and how far it is charged.
 #[derive(Clone, Debug)]
 pub struct AgentSpan {
     pub charged: ChargedSpan,
@@ -16,16 +18,6 @@ pub struct AgentSpan {
     pub kind: SpanKind,
     pub hourly_rate: Decimal,
     pub agent_name: Option<String>,
-}
-
-/// Which spans of an agent are read.
-#[derive(Clone, Copy, Debug)]
-pub struct SpanSearch {
-    /// Something was charged after this time.
-    pub from: DateTime<Utc>,
-    /// They began before this span, which began at that time.
-    pub before: ChargeKey,
-    pub limit: i64,
 }
 
 /// The time before which charges may have been dropped.
@@ -36,29 +28,28 @@ pub async fn charges_kept_since(conn: &mut Connection) -> sqlx::Result<DateTime<
     Ok(oldest.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
-/// An agent's spans of which something is charged in a period, the latest first.
+/// An agent's spans before a span that began at that time, the latest first. They do not overlap, so the times up to
+/// which they are charged descend, too.
 pub async fn spans_of_agent(
     conn: &mut Connection,
     agent: AgentRef,
-    search: SpanSearch,
+    before: ChargeKey,
+    limit: i64,
 ) -> sqlx::Result<Vec<AgentSpan>> {
+    // A condition on what is charged would have the planner read and sort all spans.
     let rows = sqlx::query!(
-        r#"SELECT s.id AS "id: SpanId", s.started_at, m.mark AS "mark!", s.kind, s.hourly_rate, s.agent_name
+        r#"SELECT s.id AS "id: SpanId", s.started_at, s.kind, s.hourly_rate, s.agent_name,
+            greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up THEN least(s.ended_at,
+                (SELECT charged_through FROM cloud.billing_accounts WHERE organization_id = $2)) END) AS "charged_to!"
         FROM cloud.usage_spans s
-        CROSS JOIN LATERAL (
-            SELECT greatest(s.started_at, s.billed_through, CASE WHEN s.caught_up THEN least(s.ended_at,
-                (SELECT charged_through FROM cloud.billing_accounts WHERE organization_id = $2)) END) AS mark
-        ) AS m
         WHERE s.agent_id = $1 AND s.organization_id = $2
             AND s.started_at <= $3 AND (s.started_at, s.id) < ($3, $4)
-            AND m.mark > greatest(s.started_at, $5)
-        ORDER BY s.started_at DESC, s.id DESC LIMIT $6"#,
+        ORDER BY s.started_at DESC, s.id DESC LIMIT $5"#,
         agent.agent_id.uuid(),
         agent.organization_id.uuid(),
-        search.before.period_start,
-        search.before.span.get(),
-        search.from,
-        search.limit
+        before.period_start,
+        before.span.get(),
+        limit
     )
     .fetch_all(conn)
     .await?;
@@ -67,7 +58,7 @@ pub async fn spans_of_agent(
             charged: ChargedSpan {
                 id: row.id,
                 started_at: row.started_at,
-                charged_to: row.mark,
+                charged_to: row.charged_to,
             },
             agent_id: agent.agent_id,
             kind: SpanKind::parse(&row.kind)?,
@@ -89,6 +80,9 @@ pub struct AgentCharge {
     pub created_at: DateTime<Utc>,
 }
 
+/// A charge is usually paid at the next full hour. Of charges that are paid later the entry is looked up separately.
+const USUALLY_PAID_WITHIN: TimeDelta = TimeDelta::days(1);
+
 /// The charges among these keys, newest first. `keys` are in descending order.
 pub async fn charges_of_keys(
     conn: &mut Connection,
@@ -100,35 +94,68 @@ pub async fn charges_of_keys(
     };
     let spans: Vec<SpanId> = keys.iter().map(|key| key.span).collect();
     let starts: Vec<DateTime<Utc>> = keys.iter().map(|key| key.period_start).collect();
-    // An entry is written after the time that it charges, so the first partition that may hold it usually does.
+    // With bounds for both tables, the planner looks at one or two months of each.
     let rows = sqlx::query!(
         r#"SELECT c.span AS "span: SpanId", c.period_start, c.period_end, c.amount, c.entry,
-            e.created_at AS "created_at!"
+            e.created_at AS "created_at?"
         FROM UNNEST($1::bigint[], $2::timestamptz[]) AS k (span, period_start)
         JOIN cloud.usage_charges c ON c.span = k.span AND c.period_start = k.period_start
-        CROSS JOIN LATERAL (
-            SELECT e.created_at FROM cloud.ledger_entries e
-            WHERE e.organization_id = $3 AND e.seq = c.entry AND e.created_at >= c.period_start LIMIT 1
-        ) AS e
+        LEFT JOIN cloud.ledger_entries e
+            ON e.organization_id = $3 AND e.seq = c.entry AND e.created_at >= $4 AND e.created_at < $6
         WHERE c.period_start >= $4 AND c.period_start <= $5
         ORDER BY c.period_start DESC, c.span DESC"#,
         &spans as &[SpanId],
         &starts,
         agent.organization_id.uuid(),
         oldest.period_start,
-        newest.period_start
+        newest.period_start,
+        newest.period_start + USUALLY_PAID_WITHIN
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let unknown: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.created_at.is_none())
+        .map(|row| row.entry)
+        .collect();
+    let later = if unknown.is_empty() {
+        HashMap::new()
+    } else {
+        entry_times(conn, agent.organization_id, &unknown, oldest.period_start).await?
+    };
+    let charges = rows.into_iter().filter_map(|row| {
+        Some(AgentCharge {
+            key: ChargeKey {
+                period_start: row.period_start,
+                span: row.span,
+            },
+            period_end: row.period_end,
+            amount: row.amount,
+            entry: row.entry,
+            created_at: row.created_at.or_else(|| later.get(&row.entry).copied())?,
+        })
+    });
+    Ok(charges.collect())
+}
+
+/// When these entries were written, which was after `since`.
+async fn entry_times(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    entries: &[i64],
+    since: DateTime<Utc>,
+) -> sqlx::Result<HashMap<i64, DateTime<Utc>>> {
+    let rows = sqlx::query!(
+        "SELECT seq, created_at FROM cloud.ledger_entries
+        WHERE organization_id = $1 AND seq = ANY ($2) AND created_at >= $3",
+        organization_id.uuid(),
+        entries,
+        since
     )
     .fetch_all(conn)
     .await?;
-    let charges = rows.into_iter().map(|row| AgentCharge {
-        key: ChargeKey {
-            period_start: row.period_start,
-            span: row.span,
-        },
-        period_end: row.period_end,
-        amount: row.amount,
-        entry: row.entry,
-        created_at: row.created_at,
-    });
-    Ok(charges.collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.seq, row.created_at))
+        .collect())
 }

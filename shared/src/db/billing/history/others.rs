@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::entries::Selection;
 use crate::db::session::Connection;
-use crate::domain::history::OtherPosition;
+use crate::domain::history::{OtherPosition, Period};
 use crate::domain::ids::{AgentRef, OrganizationId, TransactionId};
 
 #[derive(Clone, Debug)]
@@ -40,6 +40,17 @@ pub async fn others_page(
     from: OtherPosition,
     limit: i64,
 ) -> sqlx::Result<Vec<OtherTransaction>> {
+    if let Some(row_type) = selection.row_type {
+        return others_page_of_type(
+            conn,
+            organization_id,
+            row_type,
+            selection.period,
+            from,
+            limit,
+        )
+        .await;
+    }
     sql!(query_as!(
         OtherTransaction,
         "SELECT "
@@ -47,14 +58,41 @@ pub async fn others_page(
             + " FROM public.credit_transactions
         WHERE organization_id = $1 AND seq IS NULL AND amount <> 'NaN'
             AND (created_at, id) <= ($2, $3) AND created_at >= $4 AND created_at < $5
-            AND ($6::text IS NULL OR type = $6)
-        ORDER BY created_at DESC, id DESC LIMIT $7",
+        ORDER BY created_at DESC, id DESC LIMIT $6",
         organization_id.uuid(),
         from.created_at.naive_utc(),
         from.id.uuid(),
         selection.period.from.naive_utc(),
         selection.period.to.naive_utc(),
-        selection.row_type,
+        limit
+    ))
+    .fetch_all(conn)
+    .await
+}
+
+/// The same for one type, by the index that starts with it.
+async fn others_page_of_type(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    row_type: &str,
+    period: Period,
+    from: OtherPosition,
+    limit: i64,
+) -> sqlx::Result<Vec<OtherTransaction>> {
+    sql!(query_as!(
+        OtherTransaction,
+        "SELECT "
+            + OTHER_TRANSACTION_COLUMNS
+            + " FROM public.credit_transactions
+        WHERE organization_id = $1 AND type = $2 AND seq IS NULL AND amount <> 'NaN'
+            AND (created_at, id) <= ($3, $4) AND created_at >= $5 AND created_at < $6
+        ORDER BY created_at DESC, id DESC LIMIT $7",
+        organization_id.uuid(),
+        row_type,
+        from.created_at.naive_utc(),
+        from.id.uuid(),
+        period.from.naive_utc(),
+        period.to.naive_utc(),
         limit
     ))
     .fetch_all(conn)

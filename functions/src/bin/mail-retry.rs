@@ -1,0 +1,15 @@
+//! `POST /api/v1/admin/mails/{mailId}/retry`: sends a mail again.
+
+use shared::api::admin::mails::retry::handle;
+use shared::api::deps::DatabaseDeps;
+use shared::lambda::{self, Workload, config};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    lambda::init().await?;
+    let deps = &DatabaseDeps {
+        pool: lambda::database(Workload::Requests)?,
+        auth: config::auth()?,
+    };
+    lambda::serve_http("mail-retry", |request, _| handle(deps, request)).await
+}

@@ -1,0 +1,321 @@
+//! What each mail says. Owns: the sentences, and that names and amounts are shown safely. Does not own: the form
+//! (`render`).
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use crate::domain::mail::{MailTemplate, plain_line, unlinked_name};
+
+/// A mail lists at most this many agents and counts the others.
+const MAX_LISTED_AGENTS: usize = 20;
+
+/// The parts of a mail, from which both of its forms are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) subject: String,
+    pub(super) paragraphs: Vec<String>,
+    pub(super) agents: Vec<String>,
+    /// Agents that are not listed.
+    pub(super) further_agents: usize,
+    pub(super) organization: String,
+    /// What the link is for.
+    pub(super) action: &'static str,
+    pub(super) link: String,
+}
+
+/// The payload of an event, as far as mails need it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Payload {
+    agents: Vec<Agent>,
+    agent_count: usize,
+    balance: Option<Number>,
+    mark: Option<Number>,
+    owed: Option<Number>,
+    owed_at_deadline: Option<Number>,
+    debt_ceiling: Option<Number>,
+    scheduled_shutdown_at: Option<DateTime<Utc>>,
+    deletion_at: Option<DateTime<Utc>>,
+    reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Agent {
+    name: Option<String>,
+}
+
+/// Where and for whom a mail is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) organization_name: &'a str,
+    pub(super) time_zone: &'a str,
+    /// [`Payload::date`] in that time zone.
+    pub(super) local_date: Option<NaiveDateTime>,
+    pub(super) app_url: &'a str,
+}
+
+impl Payload {
+    /// # Errors
+    /// The payload has another form.
+    pub(super) fn read(payload: Value) -> serde_json::Result<Self> {
+        serde_json::from_value(payload)
+    }
+
+    /// The date that the mail is about.
+    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
+        self.scheduled_shutdown_at.or(self.deletion_at)
+    }
+
+    fn agents_text(&self) -> String {
+        match self.agent_count.max(self.agents.len()) {
+            1 => "1 agent".to_owned(),
+            count => format!("{count} agents"),
+        }
+    }
+}
+
+pub(super) fn content(template: MailTemplate, payload: &Payload, setting: &Setting<'_>) -> Content {
+    let (subject, paragraphs) = match template {
+        MailTemplate::CreditLow => credit_low(payload),
+        MailTemplate::ShutdownScheduled => shutdown_scheduled(payload, setting),
+        MailTemplate::Suspended => suspended(payload),
+        MailTemplate::Resumed => resumed(payload),
+        MailTemplate::StartFailed => start_failed(payload),
+        MailTemplate::StorageDeletion => storage_deletion(payload, setting),
+    };
+    let (action, page) = match template {
+        MailTemplate::Resumed | MailTemplate::StartFailed => ("Look at the agents", "/"),
+        _ => ("Look at the credit", "/credits"),
+    };
+    let listed = payload.agents.iter().take(MAX_LISTED_AGENTS);
+    let agents: Vec<String> = listed
+        .map(|agent| unlinked_name(agent.name.as_deref().unwrap_or_default()))
+        .collect();
+    Content {
+        subject: plain_line(&subject),
+        paragraphs,
+        further_agents: payload.agent_count.saturating_sub(agents.len()),
+        agents,
+        organization: unlinked_name(setting.organization_name),
+        action,
+        link: format!("{}{page}", setting.app_url),
+    }
+}
+
+type Texts = (String, Vec<String>);
+
+fn credit_low(payload: &Payload) -> Texts {
+    let left = payload.balance.as_ref().map_or(Decimal::ZERO, decimal);
+    let mut paragraphs = vec![format!(
+        "Your organization has {} of credit left.",
+        at_most(left)
+    )];
+    if let Some(mark) = payload.mark.as_ref().map(decimal) {
+        paragraphs.push(format!(
+            "You get this mail because that is less than {}. You can set another amount in the settings.",
+            at_least(mark)
+        ));
+    }
+    paragraphs.push(
+        "When the credit is used up, you get another mail with a date. Agents that are not paid for until then are \
+         shut down."
+            .to_owned(),
+    );
+    (format!("Low credit: {} left", at_most(left)), paragraphs)
+}
+
+fn shutdown_scheduled(payload: &Payload, setting: &Setting<'_>) -> Texts {
+    let agents = payload.agents_text();
+    let date = payload.scheduled_shutdown_at;
+    let mut paragraphs = vec![format!(
+        "The credit of your organization is used up. {agents} will be shut down on {}.",
+        date_text(date, setting)
+    )];
+    match (&payload.owed, &payload.owed_at_deadline) {
+        (Some(owed), Some(later)) => paragraphs.push(format!(
+            "You owe {} now, and {} then if the agents keep running. To avoid the shutdown, add at least {} before \
+             that time.",
+            at_least(decimal(owed)),
+            at_least(decimal(later)),
+            at_least(decimal(later)),
+        )),
+        _ => paragraphs.push("To avoid the shutdown, add credit before that time.".to_owned()),
+    }
+    if let Some(ceiling) = &payload.debt_ceiling {
+        paragraphs.push(format!(
+            "If the debt exceeds {} before, the agents are shut down earlier.",
+            at_least(decimal(ceiling))
+        ));
+    }
+    paragraphs.push("Their state is saved first, and they can be started again.".to_owned());
+    (
+        format!("{agents} will be shut down on {}", utc(date)),
+        paragraphs,
+    )
+}
+
+fn suspended(payload: &Payload) -> Texts {
+    let agents = payload.agents_text();
+    let mut paragraphs = vec![format!(
+        "{agents} of your organization were shut down because they were not paid for."
+    )];
+    if let Some(owed) = &payload.owed {
+        paragraphs.push(format!(
+            "You owe {}. Add credit to start them again.",
+            at_least(decimal(owed))
+        ));
+    }
+    (format!("Shut down: {agents}"), paragraphs)
+}
+
+fn resumed(payload: &Payload) -> Texts {
+    let agents = payload.agents_text();
+    let paragraph =
+        format!("The debt is paid. These agents of your organization run again: {agents}.");
+    (format!("Running again: {agents}"), vec![paragraph])
+}
+
+fn start_failed(payload: &Payload) -> Texts {
+    let agents = payload.agents_text();
+    let mut paragraphs = vec![format!("Not started, after several attempts: {agents}.")];
+    if let Some(reason) = &payload.reason {
+        paragraphs.push(format!("The reason: {}", unlinked_name(reason)));
+    }
+    paragraphs
+        .push("They cost nothing while they do not run, except for stored backups.".to_owned());
+    (format!("Not started: {agents}"), paragraphs)
+}
+
+fn storage_deletion(payload: &Payload, setting: &Setting<'_>) -> Texts {
+    let agents = payload.agents_text();
+    let date = payload.deletion_at;
+    let mut paragraphs = vec![format!(
+        "The backups of {agents} of your organization were not paid for. They will be deleted on {}, and cannot be \
+         restored then.",
+        date_text(date, setting)
+    )];
+    if let Some(owed) = &payload.owed {
+        paragraphs.push(format!(
+            "To keep them, add at least {} before that time.",
+            at_least(decimal(owed))
+        ));
+    }
+    (
+        format!("Backups of {agents} will be deleted on {}", utc(date)),
+        paragraphs,
+    )
+}
+
+fn utc(date: Option<DateTime<Utc>>) -> String {
+    date.map_or_else(
+        || "a date that follows".to_owned(),
+        |date| date.format("%Y-%m-%d %H:%M UTC").to_string(),
+    )
+}
+
+fn date_text(date: Option<DateTime<Utc>>, setting: &Setting<'_>) -> String {
+    let utc = utc(date);
+    match setting.local_date {
+        Some(local) if setting.time_zone != "UTC" => {
+            let local = local.format("%Y-%m-%d %H:%M");
+            format!("{utc} ({local} in {})", setting.time_zone)
+        }
+        _ => utc,
+    }
+}
+
+fn decimal(number: &Number) -> Decimal {
+    let digits = number.to_string();
+    let decimal = digits.parse().ok();
+    decimal
+        .or_else(|| Decimal::from_scientific(&digits).ok())
+        .unwrap_or_default()
+}
+
+/// What somebody has, in cents: never more than it is.
+fn at_most(amount: Decimal) -> String {
+    cents(amount, RoundingStrategy::ToNegativeInfinity)
+}
+
+/// What somebody owes, in cents: never less than it is.
+fn at_least(amount: Decimal) -> String {
+    cents(amount, RoundingStrategy::ToPositiveInfinity)
+}
+
+fn cents(amount: Decimal, strategy: RoundingStrategy) -> String {
+    format!("${:.2}", amount.round_dp_with_strategy(2, strategy))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn setting(name: &str) -> Setting<'_> {
+        Setting {
+            organization_name: name,
+            time_zone: "Europe/Berlin",
+            local_date: "2026-03-03T02:00:00".parse().ok(),
+            app_url: "https://app.example",
+        }
+    }
+
+    fn content_of(template: MailTemplate, payload: Value) -> Content {
+        let payload = Payload::read(payload).expect("a payload");
+        content(template, &payload, &setting("Acme"))
+    }
+
+    #[test]
+    fn a_shutdown_warning_says_when_and_what_avoids_it() {
+        let warning = content_of(
+            MailTemplate::ShutdownScheduled,
+            json!({"agents": [{"id": "x", "name": "one"}, {"id": "y", "name": null}], "agentCount": 30,
+                "owed": 0.021, "owedAtDeadline": 58.8, "scheduledShutdownAt": "2026-03-03T01:00:00Z",
+                "debtCeiling": 5.0}),
+        );
+        assert_eq!(
+            warning.subject,
+            "30 agents will be shut down on 2026-03-03 01:00 UTC"
+        );
+        assert_eq!(
+            warning.paragraphs[..3],
+            [
+                "The credit of your organization is used up. 30 agents will be shut down on 2026-03-03 01:00 UTC \
+                (2026-03-03 02:00 in Europe/Berlin).",
+                "You owe $0.03 now, and $58.80 then if the agents keep running. To avoid the shutdown, add at least \
+                $58.80 before that time.",
+                "If the debt exceeds $5.00 before, the agents are shut down earlier.",
+            ]
+        );
+        assert_eq!(warning.agents, ["one", "(without a name)"]);
+        assert_eq!(warning.further_agents, 28);
+        assert_eq!(warning.link, "https://app.example/credits");
+    }
+
+    #[test]
+    fn a_renewed_warning_names_no_amounts_that_nobody_has_counted() {
+        let warning = content_of(
+            MailTemplate::ShutdownScheduled,
+            json!({"agents": [{"name": "one"}], "agentCount": 1, "owed": null, "owedAtDeadline": null,
+                "scheduledShutdownAt": "2026-03-03T01:00:00Z", "debtCeiling": null}),
+        );
+        assert_eq!(
+            warning.paragraphs[1],
+            "To avoid the shutdown, add credit before that time."
+        );
+    }
+
+    #[test]
+    fn amounts_are_rounded_against_the_owners_surprise() {
+        let low = content_of(
+            MailTemplate::CreditLow,
+            json!({"balance": 1.999_999, "lowSince": "2026-03-01T02:00:00Z", "mark": 2.000_001}),
+        );
+        assert_eq!(low.subject, "Low credit: $1.99 left");
+        assert!(low.paragraphs[1].contains("less than $2.01"), "{low:?}");
+    }
+}

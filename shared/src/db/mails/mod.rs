@@ -1,0 +1,5 @@
+//! Mails: the events that they tell of, whom they may go to, and what became of each delivery.
+
+pub mod deliveries;
+pub mod events;
+pub mod recipients;
