@@ -13,7 +13,7 @@ const MARK_HOURS: i64 = 72;
 const NOTICE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
 /// The balance below which the owner is warned: their own mark, or the low-credit limit, or what the open spans cost in
-/// [`MARK_HOURS`] if that is more. `burn` is their cost per hour.
+/// 72 hours if that is more. `burn` is their cost per hour.
 #[must_use]
 pub fn low_credit_mark(own: Option<Money>, burn: Decimal, prices: &Prices) -> Money {
     own.unwrap_or_else(|| Money::rounded(burn * Decimal::from(MARK_HOURS)).max(prices.low_credit))
