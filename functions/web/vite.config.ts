@@ -78,6 +78,7 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'es2023',
     assetsInlineLimit: 0,
+    cssCodeSplit: false,
     sourcemap: 'hidden',
     modulePreload: { polyfill: false },
     reportCompressedSize: false,

@@ -55,7 +55,7 @@ scenario('a viewer sees every action, and why it is not theirs', async (visit) =
   await explained(page, page.getByRole('button', { name: 'Stop', exact: true }), 'Viewers may not stop agents');
   await explained(page, page.getByRole('button', { name: 'Delete this agent…' }), 'Viewers may not delete agents');
   await visit.goto(`/agents/${id}/connect`);
-  await explained(page, page.getByRole('button', { name: 'Open in a new tab' }), 'Viewers may not open agents');
+  await explained(page, page.getByRole('button', { name: 'Open in a new tab' }).last(), 'Viewers may not open agents');
   await explained(page, page.getByRole('button', { name: 'Ask the agent' }), 'Viewers may not ask agents');
   await explained(page, page.getByRole('button', { name: 'Send' }), 'Viewers may not talk to agents');
   await visit.goto('/agents/new');
