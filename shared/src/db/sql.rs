@@ -68,6 +68,12 @@ macro_rules! sql {
             "greatest(s.started_at, s.billed_through,
                 CASE WHEN s.caught_up THEN least(a.charged_through, s.ended_at) END)"] $($rest)*)
     };
+    // `mails::deliveries::DeliveryRecord`.
+    (@text $query:ident $record:tt [$($text:tt)*] DELIVERY_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "id, event_id, organization_id, template, recipient, state, attempts, due_at, reason, created_at,
+            updated_at"] $($rest)*)
+    };
     // `billing::history::others::OtherTransaction`.
     (@text $query:ident $record:tt [$($text:tt)*] OTHER_TRANSACTION_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*

@@ -74,14 +74,14 @@ pub async fn deliveries_of_event(
     conn: &mut Connection,
     event: EventRef,
 ) -> sqlx::Result<Vec<DeliveryRecord>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         DeliveryRecord,
-        "SELECT id, event_id, organization_id, template, recipient, state, attempts, due_at, reason, created_at,
-            updated_at
-        FROM cloud.mail_deliveries WHERE event_id = $1 AND organization_id = $2 ORDER BY created_at, id",
+        "SELECT "
+            + DELIVERY_COLUMNS
+            + " FROM cloud.mail_deliveries WHERE event_id = $1 AND organization_id = $2 ORDER BY created_at, id",
         event.id,
         event.organization_id.uuid()
-    )
+    ))
     .fetch_all(conn)
     .await
 }
@@ -90,13 +90,11 @@ pub async fn delivery_find_of_any_organization(
     conn: &mut Connection,
     id: DeliveryId,
 ) -> sqlx::Result<Option<DeliveryRecord>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         DeliveryRecord,
-        "SELECT id, event_id, organization_id, template, recipient, state, attempts, due_at, reason, created_at,
-            updated_at
-        FROM cloud.mail_deliveries WHERE id = $1",
+        "SELECT " + DELIVERY_COLUMNS + " FROM cloud.mail_deliveries WHERE id = $1",
         id.uuid()
-    )
+    ))
     .fetch_optional(conn)
     .await
 }
@@ -313,11 +311,11 @@ pub async fn deliveries_page_of_any_organization(
     after: Option<PagePosition>,
     limit: i64,
 ) -> sqlx::Result<Vec<DeliveryRecord>> {
-    sqlx::query_as!(
+    sql!(query_as!(
         DeliveryRecord,
-        "SELECT id, event_id, organization_id, template, recipient, state, attempts, due_at, reason, created_at,
-            updated_at
-        FROM cloud.mail_deliveries
+        "SELECT "
+            + DELIVERY_COLUMNS
+            + " FROM cloud.mail_deliveries
         WHERE ($1::text IS NULL OR state = $1)
             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
         ORDER BY created_at DESC, id DESC LIMIT $4",
@@ -325,7 +323,7 @@ pub async fn deliveries_page_of_any_organization(
         after.map(|position| position.created_at),
         after.map(|position| position.id),
         limit
-    )
+    ))
     .fetch_all(conn)
     .await
 }
