@@ -3,11 +3,15 @@
 //! their own.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningInstructions, SigningSettings, UriPathNormalizationMode, sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
+use bytes::Bytes;
 use hyper::http::Request;
 
 /// Who makes requests, and where.
@@ -58,6 +62,78 @@ impl AwsAccount {
         now: SystemTime,
     ) -> Option<Request<String>> {
         let url = self.url(service, path);
+        let signed_body = SignableBody::Bytes(body.as_bytes());
+        let signed_headers = headers.iter().copied();
+        let request = SignableRequest::new("POST", &url, signed_headers, signed_body).ok()?;
+        let settings = SigningSettings::default();
+        let signature = self.signature(service.signing_name, settings, request, now)?;
+        let mut request = Request::post(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body).ok()?;
+        signature.apply_to_request_http1x(&mut request);
+        Some(request)
+    }
+
+    /// The address of an object in a bucket.
+    #[must_use]
+    pub fn object_url(&self, bucket: &str, key: &str) -> String {
+        if let Some(endpoint) = &self.endpoint {
+            return format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/'));
+        }
+        let region = &self.region;
+        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+        format!("https://{bucket}.s3.{region}.amazonaws.com{suffix}/{key}")
+    }
+
+    /// A signed request of S3. `None` if a setting does not fit into a request.
+    #[must_use]
+    pub fn object_request(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&'static str, &'static str)],
+        body: Bytes,
+        now: SystemTime,
+    ) -> Option<Request<Bytes>> {
+        let mut settings = s3_settings();
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let signed_headers = headers.iter().copied();
+        let signed_body = SignableBody::Bytes(&body);
+        let request = SignableRequest::new(method, url, signed_headers, signed_body).ok()?;
+        let signature = self.signature(S3, settings, request, now)?;
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body).ok()?;
+        signature.apply_to_request_http1x(&mut request);
+        Some(request)
+    }
+
+    /// An address at which anybody who has it can read an object of S3 until `lifetime` is over. `None` if a setting does
+    /// not fit into an address.
+    #[must_use]
+    pub fn presigned_url(&self, url: &str, lifetime: Duration, now: SystemTime) -> Option<String> {
+        let mut settings = s3_settings();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(lifetime);
+        let body = SignableBody::UnsignedPayload;
+        let request = SignableRequest::new("GET", url, std::iter::empty(), body).ok()?;
+        let signature = self.signature(S3, settings, request, now)?;
+        let mut request = Request::get(url).body(()).ok()?;
+        signature.apply_to_request_http1x(&mut request);
+        Some(request.uri().to_string())
+    }
+
+    fn signature(
+        &self,
+        signing_name: &str,
+        settings: SigningSettings,
+        request: SignableRequest<'_>,
+        now: SystemTime,
+    ) -> Option<SigningInstructions> {
         let identity = Credentials::new(
             &self.access_key_id,
             &self.secret_access_key,
@@ -69,24 +145,25 @@ impl AwsAccount {
         let parameters = SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name(service.signing_name)
+            .name(signing_name)
             .time(now)
-            .settings(SigningSettings::default())
+            .settings(settings)
             .build()
             .ok()?
             .into();
-        let signed_body = SignableBody::Bytes(body.as_bytes());
-        let signed_headers = headers.iter().copied();
-        let request = SignableRequest::new("POST", &url, signed_headers, signed_body).ok()?;
         let (signature, _) = sign(request, &parameters).ok()?.into_parts();
-        let mut request = Request::post(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(body).ok()?;
-        signature.apply_to_request_http1x(&mut request);
-        Some(request)
+        Some(signature)
     }
+}
+
+const S3: &str = "s3";
+
+/// S3 takes paths as they are.
+fn s3_settings() -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings
 }
 
 /// The name of an error in what a service says its kind is, such as `com.amazonaws#ThrottlingException`. `None` for any
@@ -161,6 +238,57 @@ mod tests {
             china.url(SERVICE, "/v2"),
             "https://secretsmanager.cn-north-1.amazonaws.com.cn/v2"
         );
+    }
+
+    #[test]
+    fn an_object_is_requested_from_its_bucket_with_the_hash_of_the_body() {
+        let account = account();
+        let url = account.object_url("backups", "a/b");
+        assert_eq!(url, "https://backups.s3.eu-central-1.amazonaws.com/a/b");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(492_312);
+        let headers = [("content-type", "application/json")];
+        let request = account.object_request("PUT", &url, &headers, Bytes::from("{}"), now);
+        let request = request.expect("a request");
+        let header = |name: &str| request.headers()[name].to_str().expect("a text");
+        assert_eq!(
+            header("x-amz-content-sha256"),
+            "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+        );
+        let (signed, _) = header("authorization")
+            .split_once(", Signature=")
+            .expect("a signature");
+        assert_eq!(
+            signed,
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260301/eu-central-1/s3/aws4_request, \
+            SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
+        );
+        let local = AwsAccount {
+            endpoint: Some("http://127.0.0.1:9/".to_owned()),
+            ..account
+        };
+        assert_eq!(
+            local.object_url("backups", "a"),
+            "http://127.0.0.1:9/backups/a"
+        );
+    }
+
+    #[test]
+    fn a_presigned_address_holds_its_lifetime_and_a_signature() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(492_312);
+        let account = account();
+        let url = format!("{}?response-content-type=x", account.object_url("b", "k"));
+        let presigned = account.presigned_url(&url, Duration::from_mins(5), now);
+        let presigned = presigned.expect("an address");
+        for part in [
+            "https://b.s3.eu-central-1.amazonaws.com/k?",
+            "response-content-type=x",
+            "X-Amz-Expires=300",
+            "X-Amz-Security-Token=token",
+            "X-Amz-SignedHeaders=host",
+            "X-Amz-Signature=",
+        ] {
+            assert!(presigned.contains(part), "{part} is not in {presigned}");
+        }
     }
 
     #[test]

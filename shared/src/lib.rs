@@ -3,7 +3,8 @@
 //!
 //! # The map
 //! ```text
-//! functions -> lambda -> api -> app -> { db, hosts, cache, events, mail, vpn, agent_databases, secrets } -> domain
+//! functions -> lambda -> api -> app
+//!   -> { db, hosts, cache, events, mail, webhook_client, vpn, agent_databases, bucket, secrets } -> domain
 //! ```
 //! - [`domain`]: the rules, as pure functions: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, a folder per group of tables: SQL, but no rules and no transactions.
@@ -11,11 +12,14 @@
 //! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, and the lease of the run that renews it.
 //! - [`events`]: EventBridge: publishing what happened.
 //! - [`mail`]: handing mails over to SES or to an SMTP server.
+//! - [`webhook_client`]: calling webhooks, at checked addresses and signed.
 //! - [`agent_databases`]: the database that each agent owns, on a Postgres server or at Neon.
+//! - [`bucket`]: S3: the states of backups.
 //! - [`vpn`]: Headscale: the nodes of the private network.
 //! - [`secrets`]: reading secrets from settings, files or Secrets Manager.
 //! - [`app`]: the use cases, a folder per resource: they begin and commit transactions.
 //! - [`api`]: one file per route or event: authentication, request and response types, status codes.
+//! - [`cloud_formation`]: answering requests for a custom resource.
 //! - [`invocation`]: the deadline and the identifier of one invocation, for `api` and `lambda`.
 //! - [`metrics`]: metrics, written as log lines.
 //! - [`encryption`]: the keys that secrets in the database are encrypted with.
@@ -40,14 +44,15 @@
 //!    container that it created itself.
 //! 5. No transaction stays open across SSH or HTTP.
 //! 6. What could not be observed is `unknown`: never `missing`, never `stopped`. Nothing is removed or stopped
-//!    because of it.
+//!    because of it. When most of the fleet becomes unreadable at once, the fault is on this side.
 //! 7. No text from a request ever reaches a shell.
 //! 8. Every query on one tenant's data takes the organization's identifier. A query without it says so in its
 //!    name, `..._of_any_organization`, or is listed with a reason in `tests/it/tidy/queries.rs`.
 //! 9. SSH coordinates, raw driver errors, SQL, secrets and mail addresses never reach a response or a log.
 //!    The operators' answers about hosts are an exception: they hold host name, SSH port, user and
 //!    fingerprint. And owners see the address that they have set.
-//! 10. DynamoDB is a cache: losing it loses nothing. Decisions about money and lifecycles never read it.
+//! 10. DynamoDB is a cache: losing it loses nothing, and the fleet is inspected without it. Decisions about money and
+//!     lifecycles never read it.
 //!
 //! # Glossary
 //! One word per concept, in code, logs, errors, tests and documentation. A new concept gets its word here
@@ -62,13 +67,23 @@
 //!   a *container observation* per container there; a host that could not be observed has a *host read
 //!   error* instead.
 //! - *status transition*: a change of an agent's status that follows from refresh runs. It takes two matching
-//!   observations to lose a status, and one to regain it.
+//!   observations to lose a status, and one to regain it. The first of the two is a *suspicion*.
+//! - *death* of a container: it has ended, and Docker does not start it again, or starts it again and again. The next
+//!   refresh run decides about an *ailing* container.
+//! - *own fault*: most of the fleet became unreadable in one run, which says nothing about the hosts.
+//! - *discrepancy*: what one refresh run observed that must not be: a *surplus container*, which runs although its agent
+//!   is stopped, or an agent that should run on no known host. What the next run observes, too, is *repaired*.
 //! - *agent container*: a container that this product made, by its label or name. *Our containers* are these
 //!   and those that a row claims.
 //! - *unclaimed container*: an agent container that no row claims. On the wire: `ghostContainers`.
 //! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphanRecords`.
 //! - *container action*: what an operator does to one container.
+//! - *withdrawn host*: a host that takes no agents because an operator *drains* it, which is to move its agents to other
+//!   hosts, or has declared it *lost*. A *move* of an agent is a stop with a snapshot and a start elsewhere. A lost host
+//!   that answers again has *returned*.
 //! - *slot*: room for one agent on a host. *Drift*: containers on a host minus rows that expect one there.
+//! - A host is *set aside* while starts on it fail: it takes an agent only if no other host can. What containers may use
+//!   of a host is *promised* to them.
 //!
 //! **Agents and jobs**
 //! - *owner* of an agent: the user it belongs to, and the user's organization. *Operator*: a super admin.
@@ -79,9 +94,14 @@
 //! - The events of the *outbox* are *published* when EventBridge accepts them. A mail event is *handed over* when
 //!   the mail provider takes it. A due job or tombstone is *announced* by an event (on the wire: `told`). An attempt
 //!   that failed is *retried* (on the wire: `again`).
+//! - *product event*: what product analytics learns of an organization: figures and identifiers, never names. Events wait and
+//!   travel in *batches*.
 //! - *neglected agent*: an agent that no job works on although one should. The sweep ends its start (on the wire:
 //!   `orphaned`) or enqueues the stop that is missing.
+//! - *stop reason*: who stopped an agent, or what did. A start clears it.
 //! - *class* of a job: whether it starts or stops compute. An agent has at most one active job of each class.
+//! - *lane*: the queue and the workers of one class. There is *room* for a job while fewer of its organization and on its
+//!   host run than may; otherwise it is *turned away*, and stays due. *Backlog*: what waits and runs in the lanes.
 //! - *fence*: the number of the attempt that holds a job. A worker with an older number changes nothing.
 //! - *launch*: the steps of a start job from the image to a healthy container.
 //! - *cleanup*: removing what an earlier attempt left on a host.
@@ -91,10 +111,15 @@
 //! - *silent agent*: a running agent whose heartbeat is late.
 //! - *limit* of an organization: how many it may have of something at a time, or request within a period. It is the default
 //!   or an operator's value (on the wire: `override`). What is *allowed* is that number, what is *used* how many there are.
+//! - *open stream*: a request that holds its connection for long, whether it streams or waits.
 //! - *tombstone*: the record of what an agent left on hosts and database servers when another application deleted
 //!   its row.
 //! - *checkpoint*: recording a job's progress under the fence.
-//! - *unsaved state*: state in an agent's volume that no backup holds.
+//! - *unsaved state*: state in an agent's volume that no backup holds. It is *left* on a host if the agent was started on
+//!   another one all the same.
+//! - *backup*: a stored state: *manual* at the owner's request, *daily* of a running agent, *pre-shutdown* by a stop. To
+//!   *stage* a state is to store it so far that only its backup's row is missing. An object in the bucket is *abandoned* if
+//!   no backup refers to it.
 //! - *idempotency key*: the header that makes a repeated request replay the first answer.
 //!
 //! **Billing**
@@ -114,6 +139,8 @@
 //!   own, or the limit, or what 72 hours cost if that is more.
 //! - *dunning*: warning, grace period and suspension of agents in debt. *Shutdown date*: the end of the grace
 //!   period. *Ceiling*: the debt above which agents are suspended without waiting for that date.
+//! - *top-up*: a balance that rises, no matter who changes it. *Automatic resume*: starting agents after it that billing
+//!   stopped. Each try is an *attempt*; a *notice* is what the owner has to be told of one that succeeded or failed.
 //! - *finding*: a row that violates an invariant of billing, as the daily *audit* recorded it.
 //! - *clearance*: the credit gate's permission to start one agent.
 //!
@@ -121,9 +148,18 @@
 //! - *delivery*: one attempt to reach one *recipient* with the mail of one event, repeated while it fails for now. The
 //!   recipients of an organization are a *chain*: the next one is addressed when the mail to the one before is refused or
 //!   bounces.
+//! - *notice*: an event of which the owner is told: by a mail, and in the list of notices.
 //! - *suppressed address*: one that mails bounced from, or whose owner called one spam. Nothing is sent there.
 //! - *undeliverable* event: nobody of the chain is left.
 //! - *feedback*: an event of SES about a mail that it took.
+//!
+//! **Webhooks**
+//! - *webhook* of a job: a URL that is called when the job ends. *Webhook of an organization*: a URL to which the events that
+//!   lead to mails are sent, too. Its *kind* says whether it is a server of the organization's own, which checks signatures,
+//!   or Slack. Who is called is the *receiver*.
+//! - *webhook delivery*: one event for one webhook, attempted until the receiver takes it.
+//! - *failure series*: failed attempts of a webhook without one that succeeded between them. After each the webhook is *left
+//!   alone* for a while. After three days of them, or if the receiver says that it is gone, it is *switched off*.
 //!
 //! **Secrets**
 //! - *key*: of the operator's list `SECRETS_KEYS`; its *id* is stored with each value. *Rotation*: another key comes
@@ -146,7 +182,9 @@ pub mod agent_databases;
 pub mod api;
 pub mod app;
 pub mod aws;
+pub mod bucket;
 pub mod cache;
+pub mod cloud_formation;
 pub mod db;
 pub mod domain;
 pub mod encryption;
@@ -160,3 +198,4 @@ pub mod metrics;
 pub mod random;
 pub mod secrets;
 pub mod vpn;
+pub mod webhook_client;

@@ -1,10 +1,22 @@
 //! Metrics in `CloudWatch`'s embedded metric format: a log line that `CloudWatch` turns into a metric. Owns: the
 //! names of the metrics, which the alarms in `template.yaml` refer to.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+
+/// The dimension of every metric: without it, the metrics of one stack would silence the alarms of another one in the same
+/// account.
+const STACK: &str = "Stack";
+
+static STACK_NAME: OnceLock<String> = OnceLock::new();
+
+/// Names the stack whose metrics this process writes. Without a name they have no dimension. Only the first call counts.
+pub fn set_stack(name: String) {
+    let _ = STACK_NAME.set(name);
+}
 
 /// The figures of a billing run, complete or not.
 #[derive(Clone, Debug)]
@@ -22,9 +34,9 @@ pub struct BillingRun {
     pub duration: Duration,
 }
 
-/// Records a billing run in the namespace `Milady/Billing`, without dimensions: `CompleteRuns`, `Charged`, `Owed`,
-/// `Errors`, `UndecidedMinutes` and `Duration`. Alarms fire when no run was complete for 90 minutes, when there are
-/// errors, and when an organization has waited for three hours.
+/// Records a billing run in the namespace `Milady/Billing`: `CompleteRuns`, `Charged`, `Owed`, `Errors`,
+/// `UndecidedMinutes` and `Duration`. Alarms fire when no run was complete for 90 minutes, when there are errors, when an
+/// organization has waited for three hours, and when organizations owe much.
 pub fn record_billing_run(run: &BillingRun) {
     let metrics = [
         ("CompleteRuns", "Count", json!(u8::from(run.complete))),
@@ -41,22 +53,59 @@ pub fn record_billing_run(run: &BillingRun) {
     record("Milady/Billing", &metrics, run.at);
 }
 
-/// Counts the open findings of the audit of billing that are errors: `Findings` in the namespace `Milady/Billing`, without
-/// dimensions, after each audit. The alarm fires while there is one.
+/// Counts the open findings of the audit of billing that are errors: `Findings` in the namespace `Milady/Billing`, after
+/// each audit. The alarm fires while there is one.
 pub fn count_billing_findings(count: usize, at: DateTime<Utc>) {
     self::count("Milady/Billing", "Findings", count, at);
 }
 
 /// Counts the agents' databases that are too large or cannot be measured: `TooLarge` in the namespace
-/// `Milady/AgentDatabases`, without dimensions. The alarm fires while there is one.
+/// `Milady/AgentDatabases`. The alarm fires while there is one.
 pub fn count_too_large_databases(count: usize, at: DateTime<Utc>) {
     self::count("Milady/AgentDatabases", "TooLarge", count, at);
 }
 
-/// Counts the events of the last day of which nobody could be told: `Undeliverable` in the namespace `Milady/Mails`, without
-/// dimensions, after each sweep of the mails. The alarm fires while there is one.
+/// Counts the events of the last day of which nobody could be told: `Undeliverable` in the namespace `Milady/Mails`, after
+/// each sweep of the mails. Alarms fire while there is one, and when no sweep was complete for 15 minutes.
 pub fn count_undeliverable_mails(count: usize, at: DateTime<Utc>) {
     self::count("Milady/Mails", "Undeliverable", count, at);
+}
+
+/// The jobs of a lane.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneMetrics {
+    pub due: u64,
+    pub running: u64,
+    /// How long the oldest job has waited.
+    pub oldest: TimeDelta,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogMetrics {
+    pub stops: LaneMetrics,
+    pub starts: LaneMetrics,
+}
+
+/// Records the jobs of both lanes in the namespace `Milady/Jobs`, after each sweep: `StopsDue`,
+/// `StopsRunning`, `OldestStop`, and the same of starts. The alarm fires when a stop has waited for ten minutes.
+pub fn record_backlog(backlog: &BacklogMetrics, at: DateTime<Utc>) {
+    let BacklogMetrics { stops, starts } = backlog;
+    let seconds = |time: TimeDelta| json!(time.num_seconds());
+    let metrics = [
+        ("StopsDue", "Count", json!(stops.due)),
+        ("StopsRunning", "Count", json!(stops.running)),
+        ("OldestStop", "Seconds", seconds(stops.oldest)),
+        ("StartsDue", "Count", json!(starts.due)),
+        ("StartsRunning", "Count", json!(starts.running)),
+        ("OldestStart", "Seconds", seconds(starts.oldest)),
+    ];
+    record("Milady/Jobs", &metrics, at);
+}
+
+/// Counts the hosts that could not be read: `UnreadableHosts` in the namespace `Milady/Fleet`, after each complete refresh
+/// run. Alarms fire when a host could not be read for ten minutes, and when no run was complete for five.
+pub fn count_unreadable_hosts(count: usize, at: DateTime<Utc>) {
+    self::count("Milady/Fleet", "UnreadableHosts", count, at);
 }
 
 fn count(namespace: &str, name: &'static str, value: usize, at: DateTime<Utc>) {
@@ -65,6 +114,8 @@ fn count(namespace: &str, name: &'static str, value: usize, at: DateTime<Utc>) {
 
 /// Writes metrics, each with its name, unit and value.
 fn record(namespace: &str, metrics: &[(&'static str, &'static str, Value)], at: DateTime<Utc>) {
+    let stack = STACK_NAME.get();
+    let dimensions: Vec<&str> = stack.map(|_| STACK).into_iter().collect();
     let definitions: Vec<Value> = metrics
         .iter()
         .map(|(name, unit, _)| json!({"Name": name, "Unit": unit}))
@@ -73,10 +124,13 @@ fn record(namespace: &str, metrics: &[(&'static str, &'static str, Value)], at: 
         "_aws": {
             "Timestamp": at.timestamp_millis(),
             "CloudWatchMetrics": [
-                {"Namespace": namespace, "Dimensions": [[]], "Metrics": definitions},
+                {"Namespace": namespace, "Dimensions": [dimensions], "Metrics": definitions},
             ],
         },
     });
+    if let Some(stack) = stack {
+        line[STACK] = json!(stack);
+    }
     for (name, _, value) in metrics {
         line[*name] = value.clone();
     }

@@ -1,14 +1,15 @@
-//! Where secrets are kept. Owns: the places where a secret can be kept, and the request that reads one from Secrets
-//! Manager. Does not own: what a secret means, and how long it is kept in memory.
+//! Where secrets are kept. Owns: the places where a secret can be kept, the request that reads one from Secrets Manager,
+//! and secrets that are needed again and again. Does not own: what a secret means.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -22,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_400);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long a [`KeptSecret`] is kept: a rotated one is in use after this time.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Secrets Manager stores 64 KB.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 const SERVICE: Service = Service {
@@ -149,6 +152,57 @@ impl Secrets {
     }
 }
 
+/// A secret that is read at most every 30 seconds, however often it is needed, and whether or not it can be read.
+pub struct KeptSecret {
+    place: Secret,
+    secrets: Secrets,
+    /// The lock is held while the secret is read, so that it is read once for all who wait.
+    last: Mutex<Option<LastRead>>,
+}
+
+struct LastRead {
+    at: Instant,
+    text: Result<String, SecretErrorReason>,
+}
+
+/// Shows only the kind of place.
+impl fmt::Debug for KeptSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+impl KeptSecret {
+    /// Reads nothing before the secret is needed.
+    #[must_use]
+    pub fn new(place: Secret, secrets: Secrets) -> Self {
+        Self {
+            place,
+            secrets,
+            last: Mutex::default(),
+        }
+    }
+
+    pub async fn text(&self) -> Result<String, SecretError> {
+        let mut last = self.last.lock().await;
+        if let Some(last) = last.as_ref()
+            && last.at.elapsed() < READ_AGAIN_AFTER
+        {
+            return last.text.clone().map_err(SecretError::new);
+        }
+        let read = Box::pin(self.secrets.read(&self.place)).await;
+        let text = match &read {
+            Ok(text) => Ok(text.clone()),
+            Err(error) => Err(error.reason()),
+        };
+        *last = Some(LastRead {
+            at: Instant::now(),
+            text,
+        });
+        read
+    }
+}
+
 async fn attempt(account: &AwsAccount, arn: &str) -> Result<String, FailedAttempt> {
     #[expect(
         clippy::disallowed_methods,
@@ -254,6 +308,8 @@ mod tests {
             assert!(!format!("{secret:?}").contains("word"));
         }
         assert_eq!(format!("{:?}", Secrets::default()), "Secrets");
+        let kept = KeptSecret::new(Secret::Text("word".to_owned()), Secrets::default());
+        assert_eq!(format!("{kept:?}"), "Text");
     }
 
     #[test]

@@ -16,18 +16,20 @@ use tracing::warn;
 use url::Url;
 
 use crate::failure::{Failure, with_reason};
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::KeptSecret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one request, including reading the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
+/// The user under which Headscale 0.28 and later show every tagged node (`TaggedDevices` in `hscontrol/types/users.go`).
+/// Tags replace the user, so such a node belongs to nobody.
+const TAGGED_DEVICES: &str = "tagged-devices";
 
 /// Headscale's API, with a key for it.
 pub struct Vpn {
     base: Url,
-    key: Secret,
-    secrets: Secrets,
+    key: KeptSecret,
     user: String,
 }
 
@@ -111,25 +113,42 @@ enum Id {
     Number(u64),
 }
 
+/// Users that an identity provider made may have no name (Headscale 0.24 and later).
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct User {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    provider_id: String,
+}
+
+impl User {
+    fn is_nobody(&self) -> bool {
+        self.name == TAGGED_DEVICES || self.identities().all(str::is_empty)
+    }
+
+    fn is(&self, identity: &str) -> bool {
+        self.identities().any(|own| own == identity)
+    }
+
+    fn identities(&self) -> impl Iterator<Item = &str> {
+        [&self.name, &self.email, &self.provider_id]
+            .into_iter()
+            .map(String::as_str)
+    }
 }
 
 impl Vpn {
     /// `None` if the address is neither https nor http on this machine: the key must not travel in the clear.
     #[must_use]
-    pub fn new(base: &str, key: Secret, secrets: Secrets, user: String) -> Option<Self> {
+    pub fn new(base: &str, key: KeptSecret, user: String) -> Option<Self> {
         let base: Url = base.parse().ok()?;
         let is_local = matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
         let is_safe = base.scheme() == "https" || (base.scheme() == "http" && is_local);
-        is_safe.then_some(Self {
-            base,
-            key,
-            secrets,
-            user,
-        })
+        is_safe.then_some(Self { base, key, user })
     }
 
     /// The user whose nodes are shown.
@@ -138,7 +157,7 @@ impl Vpn {
         &self.user
     }
 
-    /// The nodes of that user and the nodes without a user, in Headscale's order.
+    /// The nodes of that user and the nodes that belong to no user, in Headscale's order.
     pub async fn nodes(&self) -> Result<Vec<VpnNode>, VpnError> {
         let authorization = self.authorization().await?;
         let client = Client::builder()
@@ -164,17 +183,22 @@ impl Vpn {
             warn!(%error, cause = error.cause(), "Headscale's response is not a list of nodes");
             error
         })?;
-        let is_shown = |node: &VpnNode| node.user.as_ref().is_none_or(|user| *user == self.user);
-        Ok(list
-            .nodes
-            .into_iter()
-            .map(VpnNode::from)
-            .filter(is_shown)
-            .collect())
+        let nodes = list.nodes.into_iter();
+        Ok(nodes.filter_map(|node| self.shown(node)).collect())
+    }
+
+    /// `None` for a node of another user.
+    fn shown(&self, mut node: Node) -> Option<VpnNode> {
+        let user = node.user.take().filter(|user| !user.is_nobody());
+        let is_shown = user.as_ref().is_none_or(|user| user.is(&self.user));
+        is_shown.then(|| VpnNode {
+            user: user.map(|_| self.user.clone()),
+            ..node.into()
+        })
     }
 
     async fn authorization(&self) -> Result<HeaderValue, VpnError> {
-        let key = self.secrets.read(&self.key).await;
+        let key = self.key.text().await;
         let key = key.map_err(with_reason(VpnErrorReason::NoKey))?;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
             .map_err(with_reason(VpnErrorReason::NoKey))?;
@@ -227,6 +251,7 @@ fn classify(error: reqwest::Error) -> VpnError {
     error
 }
 
+/// Without the node's user.
 impl From<Node> for VpnNode {
     fn from(node: Node) -> Self {
         // Headscale writes Go's zero time, in the year 1, for "never".
@@ -235,7 +260,6 @@ impl From<Node> for VpnNode {
         let mut tags: Vec<String> = tags.into_iter().flatten().flatten().collect();
         tags.sort();
         tags.dedup();
-        let user = node.user.map(|user| user.name);
         Self {
             id: match node.id {
                 Id::Text(id) => id,
@@ -243,7 +267,7 @@ impl From<Node> for VpnNode {
             },
             name: node.name,
             given_name: node.given_name,
-            user: user.filter(|name| !name.is_empty()),
+            user: None,
             ip_addresses: node.ip_addresses.unwrap_or_default(),
             online: node.online,
             last_seen: unless_zero(node.last_seen),
@@ -257,6 +281,7 @@ impl From<Node> for VpnNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::{Secret, Secrets};
 
     #[test]
     fn the_key_is_only_sent_over_https_or_to_this_machine() {
@@ -269,8 +294,8 @@ mod tests {
             ("ftp://127.0.0.1", false),
             ("vpn.example", false),
         ] {
-            let key = Secret::Text("word".to_owned());
-            let vpn = Vpn::new(base, key, Secrets::default(), "milady".to_owned());
+            let key = KeptSecret::new(Secret::Text("word".to_owned()), Secrets::default());
+            let vpn = Vpn::new(base, key, "milady".to_owned());
             assert_eq!(vpn.is_some(), accepted, "{base}");
             if let Some(vpn) = vpn {
                 assert_eq!(format!("{vpn:?}"), "Vpn");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use dev::gateway::Routes;
 use dev::runtime::Instance;
@@ -15,6 +16,9 @@ use crate::world::World;
 
 static ROUTES: LazyLock<Routes> =
     LazyLock::new(|| Routes::new(&Template::load().expect("template.yaml")));
+
+/// How long `job-run` may take, as `template.yaml` says. It begins no step that it has no time for.
+pub const JOB_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// Running instances that later calls of the same world reuse.
 #[derive(Clone, Debug, Default)]
@@ -106,10 +110,7 @@ impl World {
     pub async fn run_job(&self, job: Uuid) -> Value {
         let event = serde_json::json!({"detail-type": "job.due", "detail": {"jobId": job}});
         let instance = self.instance("job-run").await;
-        match instance
-            .invoke(event, std::time::Duration::from_mins(1))
-            .await
-        {
+        match instance.invoke(event, JOB_TIMEOUT).await {
             dev::runtime::Outcome::Success(answer) => answer,
             other => panic!("job-run failed: {other:?}"),
         }

@@ -1,5 +1,6 @@
 //! The files, and the parts of files, that are derived from the code: the `OpenAPI` document, the route table of
-//! `cargo lambda watch`, the table of the functions, and the sample event of a route that has none yet.
+//! `cargo lambda watch`, the table of the functions, what the template says of the schema, and the sample event of a route
+//! that has none yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use dev::build::workspace;
 use dev::template::{Function, Template};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use shared::api::document::document;
 use shared::api::older_paths;
 use shared::api::parameters;
@@ -25,9 +27,34 @@ pub fn files() -> Result<Vec<(String, String)>> {
             "functions/README.md",
             &[("settings", settings_table()?), ("list", function_table()?)],
         )?,
+        with_parts("template.yaml", &[("schema", schema_properties()?)])?,
     ];
     files.extend(missing_events()?);
     Ok(files)
+}
+
+/// What a deployment does to the database: how many migrations there are, which tells a rollback from an upgrade, and a
+/// fingerprint of them and of the rights of the functions' role. CloudFormation invokes `db-migrate` if one of them changes.
+fn schema_properties() -> Result<String> {
+    let entries = fs::read_dir(workspace().join("migrations"))?;
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "sql"));
+    paths.sort();
+    let migrations = paths.len();
+    paths.push(workspace().join("shared/src/app/deployment/roles.rs"));
+    let mut hash = Sha256::new();
+    for path in paths {
+        let name = path.file_name().context("a file has no name")?;
+        hash.update(name.as_encoded_bytes());
+        hash.update([0]);
+        hash.update(fs::read(&path)?);
+        hash.update([0]);
+    }
+    let fingerprint = hex::encode(&hash.finalize()[..8]);
+    Ok(format!(
+        "      Migrations: {migrations}\n      Fingerprint: \"{fingerprint}\"\n"
+    ))
 }
 
 fn document_text() -> Result<String> {
@@ -177,16 +204,18 @@ fn trigger(function: &Function) -> Result<String> {
     });
     let schedules = function.schedules.iter();
     let schedules = schedules.map(|schedule| format!("`{}`", schedule.expression));
-    let events = function.rules.iter().flat_map(|rule| {
+    let queued = function.queues.iter().flat_map(|queue| &queue.rules);
+    let events = function.rules.iter().chain(queued).flat_map(|rule| {
         let types = rule.pattern["detail-type"].as_array();
         types.into_iter().flatten().filter_map(Value::as_str)
     });
-    let events = events.map(|event| format!("the event `{event}`"));
-    let all: Vec<String> = routes
-        .chain(others)
-        .chain(schedules)
-        .chain(events)
-        .collect();
+    let mut all: Vec<String> = routes.chain(others).chain(schedules).collect();
+    for event in events.map(|event| format!("the event `{event}`")) {
+        // Several queues can have the same event.
+        if !all.contains(&event) {
+            all.push(event);
+        }
+    }
     if all.is_empty() {
         ensure!(
             function.routes.is_empty(),

@@ -67,6 +67,7 @@ pub fn inspected(containers: Vec<ContainerObservation>, now: DateTime<Utc>) -> H
         cpus: Some(16),
         memory_used_percent: Some(61),
         disk_used_percent: Some(42),
+        docker_disk_used_percent: None,
         io_pressure_percent: Some(3),
     };
     HostInspection::Observed(Box::new(HostObservation {
@@ -96,6 +97,7 @@ fn inspected_host(
             allocated_count: allocated,
             enabled: true,
             last_health_check: Some(now - TimeDelta::minutes(1)),
+            set_aside_until: None,
             metadata: Metadata::default(),
             created_at: now - TimeDelta::days(30),
             updated_at: now,

@@ -32,7 +32,8 @@ pub fn can_run(availability: &Result<(), String>) -> bool {
     availability.is_ok()
 }
 
-/// A world with the hosts `n1`, `n2`, ... and an organization with credit.
+/// A world with the hosts `n1`, `n2`, ... and an organization with credit. As long as no host was inspected, agents are
+/// placed on `n1`: it is the only one that is known to be healthy.
 #[derive(Debug)]
 pub struct Lab {
     pub world: World,
@@ -364,7 +365,7 @@ async fn insert_node(world: &World, node_id: &str, host: &Host) {
     sqlx::query(
         "INSERT INTO docker_nodes (node_id, hostname, ssh_port, ssh_user, host_key_fingerprint,
             metadata, status)
-        VALUES ($1, '127.0.0.1', $2, $3, $4, $5, 'healthy')",
+        VALUES ($1, '127.0.0.1', $2, $3, $4, $5, CASE $1 WHEN 'n1' THEN 'healthy' ELSE 'unknown' END)",
     )
     .bind(node_id)
     .bind(i32::from(host.sshd.port()))

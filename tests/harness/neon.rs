@@ -54,6 +54,8 @@ struct ApiState {
     projects: Vec<(String, String)>,
     /// The settings of the project that was created last.
     last_settings: Value,
+    /// How often a password was reset.
+    reset_count: usize,
     faults: VecDeque<(Method, Fault)>,
     requests: Vec<String>,
 }
@@ -131,6 +133,14 @@ impl ApiState {
         id
     }
 
+    fn uri(&self, id: &str) -> String {
+        let password = match self.reset_count {
+            0 => "word".to_owned(),
+            resets => format!("word-{resets}"),
+        };
+        format!("postgresql://neondb_owner:{password}@{id}.neon.example/neondb?sslmode=require")
+    }
+
     fn fault(&mut self, method: &Method) -> Option<Fault> {
         let at = self
             .faults
@@ -167,7 +177,7 @@ impl ApiState {
                 let id = self.create(name);
                 self.last_settings = request["project"]["settings"].clone();
                 let created = json!({"project": {"id": id, "name": name},
-                    "connection_uris": [{"connection_uri": uri(&id), "connection_parameters": {}}],
+                    "connection_uris": [{"connection_uri": self.uri(&id), "connection_parameters": {}}],
                     "roles": [], "databases": [], "operations": []});
                 (201, created)
             }
@@ -175,10 +185,32 @@ impl ApiState {
                 let exists = self.projects.iter().any(|(project, _)| project == id);
                 let names = (parameter("database_name"), parameter("role_name"));
                 if exists && names == ("neondb", "neondb_owner") {
-                    (200, json!({"uri": uri(id)}))
+                    (200, json!({"uri": self.uri(id)}))
                 } else {
                     refusal(404)
                 }
+            }
+            ("GET", ["projects", _, "branches"]) => {
+                let branches = json!([{"id": "br-side", "default": false}, {"id": "br-main", "default": true}]);
+                (200, json!({"branches": branches}))
+            }
+            (
+                "POST",
+                [
+                    "projects",
+                    _,
+                    "branches",
+                    "br-main",
+                    "roles",
+                    "neondb_owner",
+                    "reset_password",
+                ],
+            ) => {
+                self.reset_count += 1;
+                (
+                    200,
+                    json!({"role": {"name": "neondb_owner"}, "operations": []}),
+                )
             }
             ("DELETE", ["projects", id]) => {
                 let before = self.projects.len();
@@ -248,10 +280,6 @@ async fn answer(
 
 fn lock(state: &Mutex<ApiState>) -> MutexGuard<'_, ApiState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn uri(id: &str) -> String {
-    format!("postgresql://neondb_owner:word@{id}.neon.example/neondb?sslmode=require")
 }
 
 fn refusal(status: u16) -> (u16, Value) {

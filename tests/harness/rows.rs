@@ -56,6 +56,20 @@ impl World {
         .expect("a backup")
     }
 
+    /// Inserts a request for a snapshot, made now, that runs for this many seconds unless it ends earlier.
+    pub async fn snapshot_request(&self, organization: Uuid, agent: Uuid, seconds: i32) {
+        sqlx::query(
+            "INSERT INTO cloud.snapshot_requests (organization_id, agent_id, requested_at, running_until)
+            VALUES ($1, $2, billing_clock(), billing_clock() + make_interval(secs => $3))",
+        )
+        .bind(organization)
+        .bind(agent)
+        .bind(f64::from(seconds))
+        .execute(&self.pool)
+        .await
+        .expect("a request");
+    }
+
     /// Gives an organization's owner a verified wallet with an admin role, and keys that may be used for it.
     pub async fn make_admin(&self, organization: Uuid, role: &str) {
         let wallet = format!("0x{}{}", organization.simple(), "00000000");

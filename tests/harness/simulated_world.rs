@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dev::host::image;
 use dev::sim::{Container, Health, Key, Script, Sim};
 use uuid::Uuid;
 
+use crate::suite;
 use crate::world::World;
 
 /// The first web port of an agent on a host.
@@ -29,10 +31,15 @@ impl SimulatedWorld {
         let mut world = World::new().await;
         let key = Key::random();
         let text = key.to_openssh().expect("a key");
+        let admin = suite::server().await.url("postgres");
         for (setting, value) in [
             ("MILADY_SSH_KEY", STANDARD.encode(text)),
             ("MILADY_SSH_KEY_PATH", String::new()),
             ("ALLOW_PRIVATE_NODES", "true".to_owned()),
+            ("DEFAULT_AGENT_IMAGE", image::SAMPLE.to_owned()),
+            ("AGENT_IMAGE_ALLOW", "milady/,elizaos/agent:".to_owned()),
+            ("AGENT_DATABASE_ADMIN_URL", admin),
+            ("AGENT_HEALTH_SECONDS", "4".to_owned()),
         ] {
             world.settings.insert(setting.to_owned(), value);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dev::build::workspace;
 use dev::template::Template;
 use shared::api::{older_paths, routes};
+use shared::domain::fleet::DEGRADED_DISK_PERCENT;
 use tests::derived;
 
 #[test]
@@ -13,6 +14,11 @@ fn no_derived_file_is_stale() {
         let on_disk = std::fs::read_to_string(workspace().join(&path)).unwrap_or_default();
         assert!(on_disk == text, "{path} is stale: run `cargo prepare`");
     }
+}
+
+#[test]
+fn local_stack_and_fleet_agree_on_when_a_disk_is_full() {
+    assert_eq!(dev::host::FULL_DISK_PERCENT, DEGRADED_DISK_PERCENT);
 }
 
 #[test]

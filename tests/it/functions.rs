@@ -107,13 +107,15 @@ fn every_function_understands_its_sample_event() {
                         | "openapi"
                         | "db-migrate"
                         | "agent-database-check"
+                        | "backup-daily"
                         | "job-run"
                         | "job-sweep"
                         | "fleet-refresh"
                         | "billing-audit"
                         | "billing-hourly"
                         | "billing-trigger"
-                        | "notify" => 200,
+                        | "notify"
+                        | "webhook-deliver" => 200,
                         _ => 401,
                     };
                     assert_eq!(status, expected, "{name}: {response}");
@@ -155,10 +157,6 @@ fn startup_error_names_the_setting_and_hides_its_value() {
             (
                 Function::new("job-run", &url).with("SECRETS_KEYS", "a:aHVudGVyMg=="),
                 "SECRETS_KEYS has a key that is not 32 bytes long",
-            ),
-            (
-                Function::new("db-migrate", &url).with("OLDER_APPLICATION", "hunter2"),
-                "OLDER_APPLICATION is not present or gone",
             ),
             (
                 Function::new("billing-trigger", &url).with("MILADY_GRACE_HOURS", "0"),

@@ -25,6 +25,7 @@ fn target(sshd: &Sshd) -> Target {
         port: sshd.port(),
         user: sshd.user().to_owned(),
         fingerprint: Fingerprint::parse(&sshd.fingerprint()),
+        key_type: None,
         docker_socket: "/nowhere/docker.sock".to_owned(),
     }
 }
@@ -209,7 +210,8 @@ fn a_connection_is_shared_and_a_dead_one_is_replaced() {
             ));
         }
         let channels_before = first.channels_opened();
-        let facts = first.read_facts().await.expect("facts");
+        let figures = first.read_figures().await.expect("figures");
+        let facts = figures.into_facts(None);
         assert_eq!(
             (
                 hosts.handshakes(),
@@ -229,7 +231,7 @@ fn a_connection_is_shared_and_a_dead_one_is_replaced() {
             "{facts:?}"
         );
         // Ten concurrent reads share the one connection.
-        let facts = futures_util::future::join_all((0..10).map(|_| first.read_facts())).await;
+        let facts = futures_util::future::join_all((0..10).map(|_| first.read_figures())).await;
         assert!(facts.iter().all(Result::is_ok));
         assert_eq!(
             (hosts.handshakes(), sshd.connections().expect("a count")),
@@ -238,7 +240,7 @@ fn a_connection_is_shared_and_a_dead_one_is_replaced() {
         sshd.stop().expect("stopped");
         sshd.restart().await.expect("started");
         let again = hosts.connect(&pinned).await.expect("a new connection");
-        assert!(again.read_facts().await.is_ok());
+        assert!(again.read_figures().await.is_ok());
         assert_eq!(hosts.handshakes(), 2);
         let commands = sshd.commands().expect("commands");
         assert!(commands.len() >= 12 && commands.iter().all(|command| *command == commands[0]));
@@ -440,7 +442,7 @@ fn every_refusal_of_the_engine_has_its_reason() {
         };
         assert_eq!(
             reason(engine.create(&missing).await),
-            Err(EngineErrorReason::NotFound)
+            Err(EngineErrorReason::ImageGone)
         );
         let pulled = engine
             .pull(
@@ -449,7 +451,7 @@ fn every_refusal_of_the_engine_has_its_reason() {
                 Duration::from_secs(20),
             )
             .await;
-        assert_eq!(reason(pulled), Err(EngineErrorReason::ImageMissing));
+        assert_eq!(reason(pulled), Err(EngineErrorReason::RegistryUnreachable));
         host.engine.stop().expect("the engine is killed");
         let containers = engine.list_containers().await;
         assert_eq!(
@@ -457,7 +459,7 @@ fn every_refusal_of_the_engine_has_its_reason() {
             Err(EngineErrorReason::Host(HostReadError::DockerUnavailable))
         );
         // SSH still works.
-        assert!(connection.read_facts().await.is_ok());
+        assert!(connection.read_figures().await.is_ok());
         host.engine.restart().await.expect("the engine");
         let containers = engine.list_containers().await.expect("containers");
         assert_eq!(containers.len(), 2);

@@ -1,9 +1,10 @@
-//! The integration tests, one binary. They mirror the library: `api` mirrors the routes, `billing` tests the
-//! metering and charging, `cache` the snapshot cache, `databases` agents' own databases, `derived` the
-//! files that are derived from the code, `hosts` and `refresh`
-//! the inspection of hosts, `host_client` the connections to hosts, `jobs` the work outside requests, `mail` the
-//! mails to owners, `secrets`
-//! reading our secrets, `sim` the simulated hosts. `functions` starts the binaries that ship.
+//! The integration tests, one binary. They mirror the library: `answers` tests what Docker, Podman and SSH servers
+//! really answer, `api` mirrors the routes, `billing` tests the metering and charging, `cache` the snapshot cache,
+//! `databases` agents' own databases, `deployment` what a deployment relies on, `derived` the files that are derived from
+//! the code, `hosts`, `refresh` and `repair` the inspection of hosts, `host_client` the connections to hosts, `jobs` the
+//! work outside requests, `mail` the mails to owners, `lost_hosts` hosts that are lost or drained, `own_faults` refresh
+//! runs while the network or the cache fails, `placement` which host a start takes, `secrets` reading our secrets, `sim`
+//! the simulated hosts, `webhooks` the webhooks of organizations. `functions` starts the binaries that ship.
 
 #![expect(
     clippy::expect_used,
@@ -17,22 +18,29 @@
 )]
 
 mod adoption_walk;
+mod answers;
 mod api;
 mod billing;
 mod cache;
 mod connections;
 mod databases;
+mod deployment;
 mod derived;
 mod functions;
 mod host_client;
 mod hosts;
 mod jobs;
+mod lost_hosts;
 mod mail;
 mod migrations;
+mod own_faults;
+mod placement;
 mod pooler;
 mod refresh;
+mod repair;
 mod roles;
 mod secrets;
 mod sim;
 mod tidy;
 mod tls;
+mod webhooks;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use shared::domain::address::AddressPolicy;
 use shared::domain::fleet::HostReadError;
 use shared::hosts::{DOCKER_SOCKET, Fingerprint, HostClient, Target};
-use shared::secrets::{Secret, SecretErrorReason, Secrets};
+use shared::secrets::{KeptSecret, Secret, SecretErrorReason, Secrets};
 use tests::secrets_manager::{SECRET_ACCESS_KEY, SecretsManager, StoredSecret, secrets_at};
 use tests::suite::{self, Request};
 use tests::{Function, World, reason, run};
@@ -194,7 +194,7 @@ fn a_setting_that_cannot_be_read_ends_the_function_and_no_log_holds_a_secret() {
                 text(r#"{"OTHER": "hunter2"}"#),
                 "LOG_LEVEL",
                 "trace".to_owned(),
-                "RUNTIME_DATABASE_URL is not set",
+                "RUNTIME_DATABASE_URL_ARN names a secret that does not hold the setting",
             ),
             (
                 text("postgres://hunter2@x/y"),
@@ -242,6 +242,7 @@ fn a_key_that_hosts_refuse_is_read_again_at_most_once_a_minute() {
                 port: host.port(),
                 user: "root".to_owned(),
                 fingerprint: Fingerprint::parse(host.fingerprint()),
+                key_type: None,
                 docker_socket: DOCKER_SOCKET.to_owned(),
             }
         };
@@ -255,5 +256,47 @@ fn a_key_that_hosts_refuse_is_read_again_at_most_once_a_minute() {
             assert_eq!(refused.reason(), HostReadError::AuthFailed);
         }
         assert_eq!(manager.calls().await, 2);
+    });
+}
+
+#[test]
+fn a_secret_that_is_needed_again_and_again_is_read_at_most_every_30_seconds() {
+    run(async {
+        let secret = (arn("key"), StoredSecret::Text("word".to_owned()));
+        let manager = SecretsManager::start(BTreeMap::from([secret])).await;
+        let kept = |name: &str| KeptSecret::new(stored(name), secrets_at(&manager.url()));
+        let (key, missing) = (kept("key"), kept("none"));
+        for _ in 0..3 {
+            assert_eq!(reason(key.text().await), Ok("word".to_owned()));
+        }
+        assert_eq!(manager.calls().await, 1);
+        for _ in 0..3 {
+            let unreadable = Err(SecretErrorReason::Unreadable);
+            assert_eq!(reason(missing.text().await), unreadable);
+        }
+        assert_eq!(manager.calls().await, 2);
+    });
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_not_read_again_for_each_host() {
+    run(async {
+        let manager = SecretsManager::start(BTreeMap::new()).await;
+        let secrets = secrets_at(&manager.url());
+        let hosts = HostClient::with_key_source(Some(stored("key")), secrets, AddressPolicy::Any);
+        for number in 0..3 {
+            let target = Target {
+                node_id: format!("n{number}"),
+                hostname: "127.0.0.1".to_owned(),
+                port: 9,
+                user: "root".to_owned(),
+                fingerprint: None,
+                key_type: None,
+                docker_socket: DOCKER_SOCKET.to_owned(),
+            };
+            let refused = hosts.connect(&target).await.expect_err("no key");
+            assert_eq!(refused.reason(), HostReadError::NoKey);
+        }
+        assert_eq!(manager.calls().await, 1);
     });
 }

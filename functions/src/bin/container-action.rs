@@ -12,7 +12,6 @@ async fn main() -> Result<(), lambda::Error> {
         hosts: config::hosts()?,
         images: config::images()?,
         registries: config::registry_accounts()?,
-        secrets: config::secrets()?,
     };
     lambda::serve_http("container-action", |request, invocation| {
         handle(deps, request, invocation)

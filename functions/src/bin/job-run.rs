@@ -1,4 +1,4 @@
-//! The events `job.due` and `tombstone.due`: runs one job, or removes what a deleted agent left.
+//! The events `job.due` and `tombstone.due`: runs a job, or removes what a deleted agent left.
 
 use shared::api::job::run::{Deps, handle};
 use shared::app::host_access::JobHostDeps;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), lambda::Error> {
             databases: config::agent_databases()?,
             images: config::images()?,
             registries: config::registry_accounts()?,
-            secrets: config::secrets()?,
+            bucket: config::backup_bucket()?,
             keys: config::encryption_keys()?,
             older_application: config::older_application()?,
             domain: config::agent_base_domain()?,
@@ -26,5 +26,8 @@ async fn main() -> Result<(), lambda::Error> {
         },
         address_policy: config::webhook_address_policy()?,
     };
-    lambda::serve_events("job-run", |event, _| handle(deps, event)).await
+    lambda::serve_events("job-run", |event, invocation| {
+        handle(deps, event, invocation)
+    })
+    .await
 }

@@ -1,4 +1,4 @@
-//! Every minute: publishes events, recovers stale jobs, announces jobs that are due.
+//! Every minute: publishes events, recovers stale jobs, starts agents again after a top-up, moves agents, announces jobs.
 
 use shared::api::job::sweep::{Deps, handle};
 use shared::lambda::{self, Workload, config};
@@ -9,6 +9,7 @@ async fn main() -> Result<(), lambda::Error> {
     let deps = &Deps {
         pool: lambda::database(Workload::Requests)?,
         publisher: config::publisher()?,
+        prices: config::prices()?,
     };
     lambda::serve_events("job-sweep", |_, _| handle(deps)).await
 }

@@ -84,7 +84,7 @@ struct LimitsJson {
     image_bytes: usize,
     /// Of any request.
     body_bytes: usize,
-    /// Starts and restores. `GET /api/v1/limits` says what holds for the organization.
+    /// Attempts to start or restore. `GET /api/v1/limits` says what holds for the organization.
     starts_per_agent_and_hour: i32,
     /// Likewise.
     snapshots_per_agent_and_hour: i32,

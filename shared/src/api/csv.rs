@@ -7,12 +7,10 @@ use serde_json::{Map, Value};
 
 use super::accept::weight;
 use super::problem::{Problem, log_internal};
+use crate::domain::payload::{MAX_PAYLOAD_BYTES, escaped_length};
 
 /// The most rows that one answer holds.
 pub const MAX_LINES: i64 = 20_000;
-/// The length of the text as Lambda returns it, escaped in a JSON string. Lambda allows 6,291,556 bytes for the whole
-/// answer.
-const MAX_BYTES: usize = 5_500_000;
 
 /// A row with the names of its members, in the order of the columns.
 pub trait Columns: Serialize {
@@ -32,15 +30,11 @@ pub fn is_wanted(request: &Request) -> bool {
 /// 500 if a row has no JSON form.
 pub fn encode<T: Columns>(rows: &[T]) -> Result<(String, usize), Problem> {
     let mut text = T::COLUMNS.join(",") + "\r\n";
-    let mut bytes = text.len();
+    let mut bytes = escaped_length(&text);
     for (count, row) in rows.iter().enumerate() {
         let line = line(row)?;
-        let escaped = line
-            .bytes()
-            .filter(|byte| matches!(byte, b'"' | b'\\' | ..b' '));
-        // A control character takes six bytes at most.
-        bytes += line.len() + 5 * escaped.count();
-        if bytes > MAX_BYTES {
+        bytes += escaped_length(&line);
+        if bytes > MAX_PAYLOAD_BYTES {
             return Ok((text, count));
         }
         text.push_str(&line);
@@ -158,7 +152,8 @@ mod tests {
         let (text, count) = encode(&rows).expect("CSV");
         assert!(count < rows.len(), "{count}");
         let returned = serde_json::to_string(&text).expect("JSON");
-        assert!(returned.len() <= MAX_BYTES, "{}", returned.len());
+        let length = returned.len() - 2;
+        assert!(length <= MAX_PAYLOAD_BYTES, "{length}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::auth::Auth;
 use crate::app::agent::{start, stop_request};
 use crate::app::deployment::roles::RuntimeLogin;
+use crate::app::webhook;
 use crate::db::Database;
 use crate::domain::address::AddressPolicy;
 use crate::domain::encrypted::OlderApplication;
@@ -45,6 +46,27 @@ pub struct HostDeps {
     pub pool: Database,
     pub auth: Auth,
     pub hosts: HostClient,
+}
+
+/// For routes that register or test an organization's webhooks.
+#[derive(Debug)]
+pub struct WebhookDeps {
+    pub pool: Database,
+    pub auth: Auth,
+    /// Encrypt what a webhook is called with.
+    pub keys: EncryptionKeys,
+    /// Which addresses a webhook may lead to.
+    pub address_policy: AddressPolicy,
+}
+
+impl WebhookDeps {
+    pub(super) fn for_app(&self) -> webhook::WebhookDeps<'_> {
+        webhook::WebhookDeps {
+            pool: &self.pool,
+            keys: &self.keys,
+            address_policy: self.address_policy,
+        }
+    }
 }
 
 /// For routes that start an agent.

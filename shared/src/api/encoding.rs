@@ -10,6 +10,7 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 
 use super::problem::{Problem, log_internal};
+use crate::domain::payload::{base64_length, escaped_length};
 
 /// A shorter body fits into one packet either way.
 const MIN_BYTES: usize = 1_024;
@@ -40,12 +41,11 @@ impl Encoding {
         let text =
             serde_json::to_string(body).map_err(log_internal("response has no JSON form"))?;
         if self == Self::Plain {
-            let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
-            let length = text.len() + escaped.count();
+            let length = escaped_length(&text);
             return Ok((Body::Text(text), length));
         }
         let bytes = gzip(&text)?;
-        let length = bytes.len().div_ceil(3) * 4;
+        let length = base64_length(bytes.len());
         Ok((Body::Binary(bytes), length))
     }
 }

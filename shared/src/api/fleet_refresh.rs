@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::db::Database;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;
+use crate::metrics;
 
 /// Below the minute between two scheduled runs, so that a run does not find the lease of the one before.
 const MAX_RUN: Duration = Duration::from_secs(50);
@@ -37,7 +38,7 @@ pub struct Answer {
     /// Hosts that the run had no time to inspect.
     late: usize,
     /// Agents that responded.
-    heard: u64,
+    heard: usize,
     disconnected: usize,
     regained: usize,
     /// Agents whose container is lost.
@@ -70,10 +71,16 @@ pub async fn handle(
     };
     let run = fleet_refresh(deps, requested_at(&event), owner, timeout);
     Ok(match Box::pin(run).await? {
-        RefreshOutcome::Done(counts) => answer("done", counts),
+        RefreshOutcome::Done(counts) => {
+            let inspected = counts.hosts.saturating_sub(counts.not_inspected_hosts);
+            let unreadable = inspected.saturating_sub(counts.read_hosts);
+            metrics::count_unreadable_hosts(unreadable, counts.finished_at);
+            answer("done", counts)
+        }
         RefreshOutcome::Busy => answer("busy", RefreshCounts::default()),
         RefreshOutcome::Fresh => answer("fresh", RefreshCounts::default()),
         RefreshOutcome::Overtaken => answer("overtaken", RefreshCounts::default()),
+        RefreshOutcome::Uncached(counts) => answer("uncached", counts),
     })
 }
 

@@ -5,11 +5,13 @@ use super::route::Parameter;
 use super::schema::{
     Cursor, Etag, KeyText, LogSince, NodeId, OriginText, PageSize, SyncText, WebhookUrl,
 };
-use crate::domain::ids::{AgentId, DeliveryId, JobId, OrganizationId, TransactionId};
+use crate::domain::ids::{AgentId, BackupId, DeliveryId, JobId, OrganizationId, TransactionId};
 
 /// The parameters that paths may have.
 pub const PATH: &[Parameter] = &[
     Parameter::path::<AgentId>("agentId", "").example(r#""11111111-2222-4333-8444-555555555555""#),
+    Parameter::path::<BackupId>("backupId", "")
+        .example(r#""22222222-3333-4444-8555-666666666666""#),
     Parameter::path::<AgentId>(
         "containerId",
         "The agent's id, as the list of containers gives it.",

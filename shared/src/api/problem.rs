@@ -242,6 +242,12 @@ impl Problem {
         Self::unavailable_for(retry_after::SETTINGS, error)
     }
 
+    /// 501: this deployment cannot do it.
+    #[must_use]
+    pub fn not_implemented(error: &str) -> Self {
+        Self::new(501, "Not Implemented", error)
+    }
+
     /// 502: a host, an agent or Headscale responded, but not as it should.
     #[must_use]
     pub fn bad_gateway(error: &str) -> Self {
@@ -392,6 +398,10 @@ impl From<RequestError> for Problem {
             RequestError::Invalid { field, message } => Self::field(field, message),
             RequestError::Credit(refusal) => Self::payment_required(&refusal),
             RequestError::LimitReached(reached) => reached.into(),
+            RequestError::TooSoon { limit, retry_after } => {
+                let seconds = u32::try_from(retry_after.num_seconds()).unwrap_or(u32::MAX);
+                Self::too_many_requests(seconds, error.to_string()).with_limit(limit, 1, 1)
+            }
             RequestError::IdempotencyKeyReused => Self::unprocessable(&error.to_string()),
             RequestError::HostUnavailable(error) => {
                 Self::unavailable_for(retry_after::HOST, error.to_string())

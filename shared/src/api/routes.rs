@@ -1,7 +1,9 @@
 //! All routes. Owns: the list.
 
 use super::route::Route;
-use super::{admin, agent, billing, config, credit, job, limit, node, openapi, session, settings};
+use super::{
+    admin, agent, billing, config, credit, job, limit, node, notice, openapi, session, settings,
+};
 
 /// Every route, in the order of the document.
 pub fn all() -> impl Iterator<Item = &'static Route> {
@@ -12,6 +14,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         credit::ROUTES,
         limit::ROUTES,
         settings::ROUTES,
+        notice::ROUTES,
         session::ROUTES,
         node::ROUTES,
         admin::ROUTES,

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::domain::access::{CredentialKind, Permission, Role};
-use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
+use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus, StopReason};
 use crate::domain::billing::SpanKind;
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{
@@ -22,6 +22,8 @@ use crate::domain::limits::LimitName;
 use crate::domain::mail::{DeliveryState, MailTemplate};
 use crate::domain::money::Money;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::webhook::WebhookKind;
+use crate::domain::withdrawal::{DrainFate, HostService};
 
 /// Implements `JsonSchema` with a schema that stands in `components` under this name.
 macro_rules! schemas {
@@ -86,6 +88,7 @@ schemas! {
     ContainerKind, "ContainerKind", words(ContainerKind::ALL, |kind| kind.as_str());
     AgentStatus, "AgentStatus", words(AgentStatus::ALL, |status| status.as_str());
     BillingStatus, "BillingStatus", words(BillingStatus::ALL, |status| status.as_str());
+    StopReason, "StopReason", words(StopReason::ALL, |reason| reason.as_str());
     DatabaseStatus, "DatabaseStatus", words(DatabaseStatus::ALL, |status| status.as_str());
     JobKind, "JobKind", words(JobKind::ALL, |kind| kind.as_str());
     JobVerb, "JobVerb", words(JobKind::ALL, |kind| kind.verb().as_str());
@@ -94,9 +97,12 @@ schemas! {
     StepStatus, "StepStatus", words(StepStatus::ALL, |status| status.as_str());
     MailTemplate, "MailTemplate", words(MailTemplate::ALL, |template| template.as_str());
     DeliveryState, "MailState", words(DeliveryState::ALL, |state| state.as_str());
+    WebhookKind, "WebhookKind", words(WebhookKind::ALL, |kind| kind.as_str());
     LimitName, "LimitName", words(LimitName::ALL, |limit| limit.as_str());
     SpanKind, "MeteredKind", words(SpanKind::ALL, |kind| kind.as_str());
     HostStatus, "NodeStatus", words(HostStatus::ALL, |status| status.as_str());
+    HostService, "NodeService", words(HostService::ALL, |service| service.as_str());
+    DrainFate, "DrainFate", words(DrainFate::ALL, |fate| fate.as_str());
     ContainerAction, "ContainerAction", words(ContainerAction::ALL, |action| action.as_str());
     Severity, "Severity", words(Severity::ALL, |severity| severity.as_str());
     Scope, "Scope", words(Scope::ALL, |scope| scope.as_str());
@@ -128,6 +134,9 @@ forms! {
     Etag, json_schema!({"type": "string"});
     WebhookUrl, json_schema!({
         "type": "string", "format": "uri", "pattern": "^https://[!-~]+$", "maxLength": 2048,
+    });
+    SlackUrl, json_schema!({
+        "type": "string", "format": "uri", "pattern": "^https://hooks\\.slack\\.com/[!-~]+$", "maxLength": 2048,
     });
     OriginText, json_schema!({
         "type": "string", "format": "uri", "pattern": r"^https?://[A-Za-z0-9.:\[\]-]+$",

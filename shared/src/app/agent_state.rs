@@ -1,28 +1,19 @@
-//! An agent's state: read from the agent, stored as a backup, given back to the agent. Owns: the size limit, the
-//! form in the database, and which answers of an agent count as a state.
+//! An agent's state: read from the agent, and given back to it. Owns: the size limit, and which answers of an agent
+//! count as a state. Does not own: where states are kept (`state_store`).
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use crate::db;
-use crate::db::Connection;
-use crate::db::agents::backups::{BackupState, StoredState};
 use crate::domain::fleet::HostReadError;
-use crate::domain::ids::{AgentRef, BackupId};
-use crate::failure::{Failure, with_reason};
+use crate::failure::Failure;
 use crate::hosts::{AgentHttp, HostError};
 
 /// The largest state that is stored.
-const MAX_STATE_BYTES: usize = 50 * 1024 * 1024;
+pub(super) const MAX_STATE_BYTES: usize = 50 * 1024 * 1024;
 /// How long an agent may take to send or to restore its state.
 pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_RESTORE_ANSWER_BYTES: usize = 1024 * 1024;
@@ -46,6 +37,9 @@ pub enum StateErrorReason {
     /// The stored bytes cannot be decompressed.
     #[error("The backup is damaged")]
     DamagedBackup,
+    /// The bucket of the backups did not take or return a state.
+    #[error("The store of the backups cannot be reached")]
+    StoreUnavailable,
 }
 
 impl From<HostError> for StateError {
@@ -73,23 +67,43 @@ pub(crate) async fn fetch(agent: &AgentHttp, timeout: Duration) -> Result<Bytes,
     Ok(answer.body)
 }
 
-/// Whether the body is a JSON object with at least one of the fields that make up a state.
-fn is_state(body: &[u8]) -> bool {
-    #[expect(
-        clippy::zero_sized_map_values,
-        reason = "the values do not matter, and a set would be read from a JSON array"
-    )]
-    type Object = Option<HashMap<String, IgnoredAny>>;
+/// Whether the body has the shape of a state: an object with a list of memories, whose other known fields are objects.
+/// An agent that cannot read its own data answers `{"config":{}}`, which would replace everything it has (F68).
+pub(crate) fn is_state(body: &[u8]) -> bool {
+    // Raw, so that no text in them is read: the name of a file can hold a lone surrogate (F91).
     #[derive(Deserialize)]
-    struct Fields {
-        memories: Option<Vec<IgnoredAny>>,
-        config: Object,
-        #[serde(rename = "workspaceFiles")]
-        workspace_files: Object,
+    struct Fields<'a> {
+        #[serde(borrow)]
+        memories: &'a RawValue,
+        #[serde(borrow)]
+        config: Option<&'a RawValue>,
+        #[serde(borrow, rename = "workspaceFiles")]
+        workspace_files: Option<&'a RawValue>,
     }
-    serde_json::from_slice::<Fields>(body).is_ok_and(|fields| {
-        fields.memories.is_some() || fields.config.is_some() || fields.workspace_files.is_some()
+    let text = as_text(body);
+    let is_object =
+        |value: Option<&RawValue>| value.is_none_or(|value| value.get().starts_with('{'));
+    serde_json::from_str::<Fields<'_>>(&text).is_ok_and(|fields| {
+        fields.memories.get().starts_with('[')
+            && is_object(fields.config)
+            && is_object(fields.workspace_files)
     })
+}
+
+/// The body as text that is not longer: what is not UTF-8 becomes `?`. `String::from_utf8_lossy` writes three bytes for one,
+/// so an agent with a state of 50 MB could use up the memory of a function that reads several states.
+fn as_text(body: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(body) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push('?');
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Restores a state: sends it to the agent, which replaces its own.
@@ -103,60 +117,27 @@ pub(crate) async fn restore(agent: &AgentHttp, state: Bytes) -> Result<(), State
     }
 }
 
-/// Stores a state as the agent's newest backup. A state that JSONB cannot hold (U+0000, invalid UTF-8) is stored
-/// compressed.
-pub(crate) async fn store(
-    conn: &mut Connection,
-    agent: AgentRef,
-    kind: &str,
-    state: &[u8],
-    now: DateTime<Utc>,
-) -> sqlx::Result<BackupId> {
-    let size = i64::try_from(state.len()).unwrap_or(i64::MAX);
-    if let Ok(text) = std::str::from_utf8(state) {
-        conn.savepoint().await?;
-        let json = BackupState::Json(text);
-        match db::agents::backups::backup_insert(conn, agent, kind, json, size, now).await {
-            Ok(id) => return Ok(id),
-            Err(error) if db::is_unstorable_value(&error) => conn.rollback_to_savepoint().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(state).map_err(sqlx::Error::Io)?;
-    let bytes = encoder.finish().map_err(sqlx::Error::Io)?;
-    let compressed = BackupState::Compressed(&bytes);
-    db::agents::backups::backup_insert(conn, agent, kind, compressed, size, now).await
-}
-
-/// Decodes a stored state into the bytes that the agent sent.
-pub(crate) fn decode(stored: StoredState) -> Result<Bytes, StateError> {
-    let Some(compressed) = stored.compressed else {
-        return Ok(stored.json.into());
-    };
-    let mut state = Vec::new();
-    let limit = u64::try_from(MAX_STATE_BYTES).unwrap_or(u64::MAX);
-    let decoder = GzDecoder::new(compressed.as_slice());
-    decoder
-        .take(limit)
-        .read_to_end(&mut state)
-        .map_err(with_reason(StateErrorReason::DamagedBackup))?;
-    Ok(state.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_a_json_object_with_at_least_one_known_field() {
+    fn f68_a_state_is_a_json_object_with_a_list_of_memories() {
         for (body, expected) in [
             (r#"{"memories":[],"config":{},"workspaceFiles":{}}"#, true),
             (
                 r#"{"memories":[{"role":"user","text":"a\u0000b"}],"more":1}"#,
                 true,
             ),
-            (r#"{"config":{}}"#, true),
+            (r#"{"memories":[],"config":null}"#, true),
+            (
+                r#"{"workspaceFiles":{"\ud83d":"\udc00"},"memories":[]}"#,
+                true,
+            ),
+            (r#"{"config":{}}"#, false),
+            (r#"{"config":{},"workspaceFiles":{"a.txt":"text"}}"#, false),
+            (r#"{"memories":null,"config":{}}"#, false),
+            (r#"{"memories":[],"config":[]}"#, false),
             (r#"{"memories":{}}"#, false),
             (r#"{"workspaceFiles":[]}"#, false),
             ("{}", false),
@@ -167,5 +148,16 @@ mod tests {
         ] {
             assert_eq!(is_state(body.as_bytes()), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_state_that_is_not_utf_8_is_read_without_becoming_longer() {
+        let mut body = br#"{"memories":[""#.to_vec();
+        body.extend([0xff; 1_000]);
+        body.extend(br#""]}"#);
+        assert!(is_state(&body));
+        let text = as_text(&body);
+        assert_eq!(text.len(), body.len());
+        assert!(matches!(as_text("ü".as_bytes()), Cow::Borrowed("ü")));
     }
 }

@@ -1,6 +1,8 @@
 //! Why a request of an owner or operator fails. Owns: the reasons, and that their texts can be shown to the
 //! caller. Does not own: status codes (`api::problem`).
 
+use chrono::TimeDelta;
+
 use crate::domain::agent::StatusConflict;
 use crate::domain::credit_gate::Refusal;
 use crate::domain::fleet::HostReadError;
@@ -11,6 +13,7 @@ use crate::hosts::{EngineError, EngineErrorReason, HostError};
 
 use super::agent_state::{StateError, StateErrorReason};
 use super::host_access::{AccountsUnreadable, FindAgentError, OpenError};
+use super::state_store::StoreError;
 
 /// The texts are shown to the caller. Unless a variant says otherwise, nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,14 @@ pub enum RequestError {
     Credit(#[from] Refusal),
     #[error(transparent)]
     LimitReached(#[from] LimitReached),
+    /// The same was requested a moment ago.
+    #[error("The limit {limit} of 1 is reached; please try again later")]
+    TooSoon {
+        /// The limit's name.
+        limit: &'static str,
+        /// After this the request is allowed.
+        retry_after: TimeDelta,
+    },
     #[error("This Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
     #[error("The first request with this Idempotency-Key is still running")]
@@ -58,7 +69,8 @@ pub enum RequestError {
 pub enum AgentFault {
     #[error(transparent)]
     State(StateError),
-    #[error(transparent)]
+    /// Operators alone work with the engine itself.
+    #[error("{}", .0.reason().operator_text())]
     Engine(EngineError),
     #[error(transparent)]
     Registry(#[from] Failure<AccountsUnreadable>),
@@ -121,6 +133,15 @@ impl From<HostError> for RequestError {
 impl From<HostReadError> for RequestError {
     fn from(reason: HostReadError) -> Self {
         Self::HostUnavailable(reason.into())
+    }
+}
+
+impl From<StoreError> for RequestError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::State(error) => error.into(),
+            StoreError::Database(error) => error.into(),
+        }
     }
 }
 

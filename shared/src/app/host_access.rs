@@ -1,6 +1,6 @@
 //! The way from a use case to a host. Owns: connecting to the host that a row names, pinning the key that it
-//! first presented, replacing a kept connection that died, and our accounts at registries. Does not own: the
-//! connections (`hosts`).
+//! first presented, replacing a kept connection that died, stopping the containers of a lost host that answers again, and
+//! our accounts at registries. Does not own: the connections (`hosts`).
 
 use crate::db::Database;
 use crate::domain::ids::AgentRef;
@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use tracing::{info, warn};
 
 use crate::agent_databases::AgentDatabases;
+use crate::bucket::Bucket;
 use crate::db;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::db::hosts::coordinates::HostCoordinates;
@@ -19,13 +21,14 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::encrypted::OlderApplication;
 use crate::domain::fleet::HostReadError;
 use crate::domain::image::{Images, registry as registry_of};
+use crate::domain::withdrawal::WithdrawalKind;
 use crate::encryption::EncryptionKeys;
 use crate::failure::{Failure, with_reason};
 use crate::hosts::{
     AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, EngineErrorReason, Fingerprint,
     HostClient, HostError, RegistryAccount, Target,
 };
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::KeptSecret;
 
 /// What jobs need to work on hosts.
 #[derive(Debug)]
@@ -35,8 +38,9 @@ pub struct JobHostDeps {
     /// The images that agents may run.
     pub images: Images,
     /// The accounts at registries: a JSON object of `{username, password}` by registry.
-    pub registries: Option<Secret>,
-    pub secrets: Secrets,
+    pub registries: Option<KeptSecret>,
+    /// Where the states of backups are kept; in the database if there is no bucket.
+    pub bucket: Option<Bucket>,
     /// Encrypt and decrypt what the database holds of agents' secrets.
     pub keys: EncryptionKeys,
     pub older_application: OlderApplication,
@@ -49,6 +53,11 @@ pub struct JobHostDeps {
     /// Random bytes for secrets.
     pub random: fn() -> Option<[u8; 32]>,
 }
+
+/// How long a container of a lost host may take to end by itself. Short, because the inspection of a host may take ten
+/// seconds for all of them; the next one stops those that are left.
+const LOST_STOP_GRACE: Duration = Duration::from_secs(2);
+const MAX_CONCURRENT_STOPS: usize = 4;
 
 /// Why a host cannot be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +103,9 @@ impl Host {
         };
         let checked = connect_and_check(pool, hosts, &node, connect_engine, is_dead).await;
         let (connection, engine) = checked?;
+        if node.is_lost {
+            stop_containers(pool, &engine, &node.node_id).await?;
+        }
         Ok(Self {
             node,
             connection,
@@ -160,6 +172,11 @@ pub(crate) async fn connect(
     if target.fingerprint.is_none() {
         pin(pool, &node.node_id, connection.fingerprint()).await?;
     }
+    if target.key_type.as_deref() != Some(connection.key_type()) {
+        let presented = format!("{} {}", connection.key_type(), connection.fingerprint());
+        let mut conn = pool.statements();
+        db::hosts::coordinates::host_record_key(&mut conn, &node.node_id, &presented).await?;
+    }
     Ok(connection)
 }
 
@@ -192,19 +209,56 @@ where
     Ok((connection, checked))
 }
 
+/// Stops all agents' containers on a host that was declared lost and answers again, before anything else is done there:
+/// their agents may run on other hosts by now. Containers and volumes stay. Records that the host has returned.
+pub(crate) async fn stop_containers(
+    pool: &Database,
+    engine: &Engine,
+    node_id: &str,
+) -> Result<(), OpenError> {
+    let containers = engine.list_containers().await?;
+    let running = containers
+        .into_iter()
+        .filter(|container| container.is_agent_container() && !container.state().has_ended());
+    let ids: Vec<String> = running.map(|container| container.id).collect();
+    let stopped = ids.len();
+    let stops = stream::iter(ids).map(|id| async move { engine.stop(&id, LOST_STOP_GRACE).await });
+    let stops = stops.buffer_unordered(MAX_CONCURRENT_STOPS);
+    stops.try_collect::<Vec<()>>().await?;
+    if stopped > 0 {
+        warn!(
+            node.id = node_id,
+            containers = stopped,
+            "a lost host answers; the agents' containers on it were stopped"
+        );
+    }
+    let mut conn = pool.statements();
+    let now = db::clock::billing_clock(&mut conn).await?;
+    let kind = WithdrawalKind::Loss;
+    if db::hosts::withdrawals::withdrawal_finish(&mut conn, node_id, kind, now).await? {
+        warn!(node.id = node_id, "a lost host has returned");
+    }
+    Ok(())
+}
+
 /// Where a host is, as its row says.
 pub(crate) fn target(node: &HostCoordinates) -> Target {
     let socket = node.metadata.get("dockerSocket");
     let socket = socket.and_then(|socket| socket.as_str());
+    let pin = node.host_key_fingerprint.as_deref();
+    let pin = pin.map(Fingerprint::from_pin);
+    let presented = node.presented_host_key.as_deref();
+    let key_type = presented.and_then(|presented| {
+        let (key_type, fingerprint) = presented.split_once(' ')?;
+        (pin.is_some() && Fingerprint::parse(fingerprint) == pin).then(|| key_type.to_owned())
+    });
     Target {
         node_id: node.node_id.clone(),
         hostname: node.hostname.clone(),
         port: u16::try_from(node.ssh_port).unwrap_or(22),
         user: node.ssh_user.clone(),
-        fingerprint: node
-            .host_key_fingerprint
-            .as_deref()
-            .map(Fingerprint::from_pin),
+        fingerprint: pin,
+        key_type,
         docker_socket: socket
             .filter(|socket| socket.starts_with('/'))
             .unwrap_or(DOCKER_SOCKET)
@@ -236,8 +290,7 @@ pub struct AccountsUnreadable;
 
 /// Our account at the registry of an image. `None` if we have none there: the pull is then anonymous.
 pub(crate) async fn registry_account(
-    secrets: &Secrets,
-    accounts: Option<&Secret>,
+    accounts: Option<&KeptSecret>,
     image: &str,
 ) -> Result<Option<RegistryAccount>, Failure<AccountsUnreadable>> {
     #[derive(Deserialize)]
@@ -248,7 +301,7 @@ pub(crate) async fn registry_account(
     let Some(accounts) = accounts else {
         return Ok(None);
     };
-    let text = Box::pin(secrets.read(accounts)).await;
+    let text = accounts.text().await;
     let text = text.map_err(with_reason(AccountsUnreadable))?;
     let mut accounts: HashMap<String, Account> =
         serde_json::from_str(&text).map_err(with_reason(AccountsUnreadable))?;

@@ -1,35 +1,45 @@
 //! Publishing events. Owns: which events are published when. A job's row is itself the record that the job is due, so
-//! `job.due` is not in the outbox: it is published after the commit, and each minute by the sweep for every due job.
-//! `tombstone.due` is not in the outbox either: only the sweep publishes it.
+//! `job.due` is not in the outbox: it is published after the commit, and by the sweep for due jobs that no worker has.
+//! `tombstone.due` is not in the outbox either: only the sweep publishes it. Events for product analytics wait in batches of
+//! their own, so that those of many organizations delay no mail.
 
+use chrono::TimeDelta;
 use serde_json::json;
+use tracing::error;
 
 use crate::db;
 use crate::db::Database;
 use crate::db::requests::outbox::UnpublishedEvent;
-use crate::domain::ids::{AgentId, JobId};
+use crate::db::requests::product_events::{
+    product_batches_delete_of_any_organization, product_batches_expire_of_any_organization,
+    product_batches_of_any_organization,
+};
+use crate::domain::ids::AgentId;
+use crate::domain::job::{DueJob, JobClass};
 use crate::domain::timestamp::Timestamp;
 use crate::events::{Event, MAX_BATCH, Publisher};
 
-/// Publishes that these jobs are due. Returns for how many the event was accepted.
-pub async fn publish_due_jobs(publisher: &Publisher, job_ids: &[JobId]) -> usize {
-    let events = job_ids.iter().map(|id| Event {
+/// Batches of product events that were not accepted for so long are given up: analytics has no use for them.
+const PRODUCT_EVENTS_KEPT_FOR: TimeDelta = TimeDelta::days(2);
+
+/// Publishes that these jobs are due, each in its lane. Returns whether each event was accepted.
+pub async fn publish_due_jobs(publisher: &Publisher, jobs: &[DueJob]) -> Vec<bool> {
+    let events = jobs.iter().map(|job| Event {
         kind: "job.due".to_owned(),
-        detail: json!({"jobId": id}),
+        detail: json!({"jobId": job.id, "lane": job.lane}),
     });
-    count_accepted(publisher, events.collect()).await
+    let events: Vec<Event> = events.collect();
+    publisher.publish(&events).await.accepted
 }
 
-/// Publishes that the tombstones of these agents are due. Returns for how many the event was accepted.
+/// Publishes that the tombstones of these agents are due, in the lane of stops. Returns for how many the event was
+/// accepted.
 pub async fn publish_due_tombstones(publisher: &Publisher, agent_ids: &[AgentId]) -> usize {
     let events = agent_ids.iter().map(|id| Event {
         kind: "tombstone.due".to_owned(),
-        detail: json!({"agentId": id}),
+        detail: json!({"agentId": id, "lane": JobClass::Stop}),
     });
-    count_accepted(publisher, events.collect()).await
-}
-
-async fn count_accepted(publisher: &Publisher, events: Vec<Event>) -> usize {
+    let events: Vec<Event> = events.collect();
     let accepted = publisher.publish(&events).await.accepted;
     accepted
         .into_iter()
@@ -37,7 +47,8 @@ async fn count_accepted(publisher: &Publisher, events: Vec<Event>) -> usize {
         .count()
 }
 
-/// How many events of the outbox were published, and how many stay there because they were not accepted.
+/// How many rows of the outbox, or of the product events, were published, and how many stay there because they were not
+/// accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxReport {
     pub published: usize,
@@ -71,6 +82,51 @@ pub async fn publish_outbox(pool: &Database, publisher: &Publisher) -> sqlx::Res
     Ok(OutboxReport {
         published: sent_count,
         unpublished: rows.len() - sent_count,
+    })
+}
+
+/// Publishes events for product analytics, oldest first. A batch that could not be deleted is published again: PostHog
+/// drops events that come twice.
+///
+/// # Errors
+/// The database fails.
+pub async fn publish_product_events(
+    pool: &Database,
+    publisher: &Publisher,
+) -> sqlx::Result<OutboxReport> {
+    let mut conn = pool.statements();
+    let before = db::clock::billing_clock(&mut conn).await? - PRODUCT_EVENTS_KEPT_FOR;
+    let expired = product_batches_expire_of_any_organization(&mut conn, before).await?;
+    if expired > 0 {
+        error!(
+            batches = expired,
+            "{expired} batches of product events were not accepted for two days and are given up"
+        );
+    }
+    let rows = product_batches_of_any_organization(&mut conn).await?;
+    let row_count = rows.len();
+    let (ids, events): (Vec<i64>, Vec<Event>) = rows
+        .into_iter()
+        .map(|row| {
+            let event = Event {
+                kind: "product.events".to_owned(),
+                detail: json!({"batch": row.batch}),
+            };
+            (row.id, event)
+        })
+        .unzip();
+    let outcome = publisher.publish(&events).await;
+    let accepted: Vec<i64> = ids
+        .iter()
+        .zip(&outcome.accepted)
+        .filter_map(|(id, is_accepted)| is_accepted.then_some(*id))
+        .collect();
+    if !accepted.is_empty() {
+        product_batches_delete_of_any_organization(&mut conn, &accepted).await?;
+    }
+    Ok(OutboxReport {
+        published: accepted.len(),
+        unpublished: row_count - accepted.len(),
     })
 }
 

@@ -1,11 +1,13 @@
 //! The settings of an organization, which its owner changes.
 
 use crate::app::error::RequestError;
+use crate::app::webhook::register::{OwnWebhook, own_webhook_set, slack_set};
 use crate::db;
 use crate::db::Database;
 use crate::db::identity::settings::OrganizationSettings;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::money::Money;
+use crate::encryption::EncryptionKeys;
 
 /// What happens to a setting that need not have a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,16 +34,29 @@ pub struct SettingsChange {
     pub billing_email: Change<String>,
     pub time_zone: Option<String>,
     pub automatic_resume: Option<bool>,
+    /// Naming the webhook that there is switches it on.
+    pub webhook: Change<OwnWebhook>,
+    /// Likewise: the URL of an incoming webhook of Slack.
+    pub slack_url: Change<String>,
+}
+
+/// The settings after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatedSettings {
+    pub settings: OrganizationSettings,
+    /// The key that signs the events for the webhook. Only the request that makes it gets it.
+    pub webhook_secret: Option<String>,
 }
 
 /// # Errors
-/// [`RequestError::Invalid`] if there is no such time zone.
+/// [`RequestError::Invalid`] if there is no such time zone; [`RequestError::Encryption`] without a key for a webhook.
 pub async fn settings_update(
     pool: &Database,
+    keys: &EncryptionKeys,
     organization_id: OrganizationId,
     user_id: UserId,
     change: SettingsChange,
-) -> Result<OrganizationSettings, RequestError> {
+) -> Result<UpdatedSettings, RequestError> {
     let mut tx = pool.begin().await?;
     if let Some(name) = &change.time_zone
         && !db::identity::settings::time_zone_exists(&mut tx, name).await?
@@ -66,6 +81,18 @@ pub async fn settings_update(
     };
     let now = db::clock::billing_clock(&mut tx).await?;
     db::identity::settings::settings_set(&mut tx, organization_id, &after, user_id, now).await?;
+    let webhook_secret = match change.webhook {
+        Change::Keep => None,
+        Change::Set(own) => {
+            own_webhook_set(&mut tx, keys, organization_id, own, user_id, now).await?
+        }
+    };
+    if let Change::Set(url) = change.slack_url {
+        slack_set(&mut tx, keys, organization_id, url, user_id, now).await?;
+    }
     tx.commit().await?;
-    Ok(after)
+    Ok(UpdatedSettings {
+        settings: after,
+        webhook_secret,
+    })
 }

@@ -6,6 +6,7 @@ use crate::db::agents::secrets::StoredEnvironment;
 use crate::db::requests::idempotency::KeyScope;
 use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::{AgentId, JobId};
+use crate::domain::webhook::WebhookRef;
 use crate::encryption::{EncryptionError, EncryptionErrorReason, EncryptionKeys, Location};
 
 pub(crate) fn environment_location(agent_id: AgentId) -> Location {
@@ -23,6 +24,12 @@ pub(crate) fn names_own_database(agent_id: AgentId, uri: &str) -> bool {
 
 pub(crate) fn webhook_secret_location(job_id: JobId) -> Location {
     Location::new("public.jobs", "webhook_secret", job_id)
+}
+
+/// The key that signs, or Slack's URL.
+pub(crate) fn organization_webhook_location(webhook: WebhookRef) -> Location {
+    let row = format!("{}/{}", webhook.organization_id, webhook.kind.as_str());
+    Location::new("cloud.organization_webhooks", "secret", row)
 }
 
 /// Where the outcome of a request with an idempotency key is stored.

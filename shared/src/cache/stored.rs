@@ -14,9 +14,10 @@ use crate::domain::fleet::{
     Metadata, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer, Verdict,
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
+use crate::domain::lane::Backlog;
 
 /// The format of the parts. A snapshot of another format reads as absent.
-pub(super) const SNAPSHOT_FORMAT: u64 = 5;
+pub(super) const SNAPSHOT_FORMAT: u64 = 6;
 
 /// The part for the fleet as a whole, with the agents that have no registered host.
 #[derive(Serialize, Deserialize)]
@@ -104,7 +105,7 @@ struct StoredSummary {
     #[serde(rename = "failed_agents")]
     failed_health_agents: usize,
     unknown_agents: usize,
-    backlog: u64,
+    backlog: Backlog,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -185,6 +186,7 @@ struct StoredFacts {
     cpus: Option<u64>,
     memory_used_percent: Option<u64>,
     disk_used_percent: Option<u64>,
+    docker_disk_used_percent: Option<u64>,
     io_pressure_percent: Option<u64>,
 }
 

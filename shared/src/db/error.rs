@@ -67,14 +67,20 @@ pub fn is_duplicate_object(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("42710"))
 }
 
-/// Whether the database cannot hold a value: SQLSTATE classes 22 (data exceptions) and 54 (program limits).
+/// Whether the database refuses a state of an agent although it works: SQLSTATE classes 22 (data exceptions) and 54
+/// (program limits), or more time, memory or disk would be needed than there is (`query_canceled`, `out_of_memory`,
+/// `disk_full`).
 #[must_use]
-pub fn is_unstorable_value(error: &sqlx::Error) -> bool {
+pub fn is_refused_state(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;
     };
     let code = error.code();
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+    code.is_some_and(|code| {
+        code.starts_with("22")
+            || code.starts_with("54")
+            || matches!(&*code, "57014" | "53200" | "53100")
+    })
 }
 
 /// What may be logged of a database error: its SQLSTATE and the constraint it violates, or the kind of connection

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AgentId, ApiKeyId, BackupId, CharacterId, ClaimId, DeliveryId, HostId, JobId, OrganizationId,
-    SpanId, StreamId, TransactionId, UserId,
+    SnapshotRequestId, SpanId, StreamId, TransactionId, UserId, WebhookDeliveryId,
 };
 
 macro_rules! as_uuid {
@@ -41,7 +41,7 @@ macro_rules! as_uuid {
 
 as_uuid! {
     OrganizationId, UserId, ApiKeyId, AgentId, CharacterId, BackupId, JobId, HostId, TransactionId,
-    ClaimId, StreamId, DeliveryId,
+    ClaimId, StreamId, SnapshotRequestId, DeliveryId, WebhookDeliveryId,
 }
 
 impl Type<Postgres> for SpanId {

@@ -24,10 +24,11 @@ pub mod requests;
 pub mod schema_check;
 mod session;
 pub mod settings;
+pub mod webhooks;
 
 pub use error::{
-    DatabaseFailure, classify, error_class, is_duplicate_object, is_forbidden, is_unique_violation,
-    is_unstorable_value,
+    DatabaseFailure, classify, error_class, is_duplicate_object, is_forbidden, is_refused_state,
+    is_unique_violation,
 };
 pub use login::RenewedLogin;
 pub use session::{Connection, Database, Transaction, Workload};

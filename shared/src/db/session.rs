@@ -110,7 +110,7 @@ impl Database {
         Self::with_login(Login::new(options, None), workload)
     }
 
-    /// Reads the login again when the server refuses it, once per connection.
+    /// Reads the login again when the server refuses it, at most every 30 seconds.
     #[must_use]
     pub fn renewing(options: PgConnectOptions, workload: Workload, renew: RenewedLogin) -> Self {
         Self::with_login(Login::new(options, Some(renew)), workload)

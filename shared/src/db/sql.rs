@@ -91,7 +91,7 @@ macro_rules! sql {
     // `agents::operator::OperatorAgent`.
     (@text $query:ident $record:tt [$($text:tt)*] OPERATOR_AGENT_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*] AGENT_ROW_COLUMNS
-            + ", bridge_port, web_ui_port, headscale_ip, bridge_url, health_url,
+            + ", stop_reason, bridge_port, web_ui_port, headscale_ip, bridge_url, health_url,
             (SELECT o.name FROM public.organizations o WHERE o.id = organization_id) AS organization_name"
             $($rest)*)
     };
@@ -104,13 +104,17 @@ macro_rules! sql {
     // `hosts::coordinates::HostCoordinates`.
     (@text $query:ident $record:tt [$($text:tt)*] HOST_COORDINATES_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*
-            "node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, metadata"] $($rest)*)
+            r#"node_id, hostname, ssh_port, ssh_user, host_key_fingerprint, presented_host_key, metadata,
+            node_id IN (SELECT w.node_id FROM cloud.host_withdrawals w WHERE w.kind = 'loss') AS "is_lost!""#]
+            $($rest)*)
     };
     // `hosts::registry::HostRecord`.
     (@text $query:ident $record:tt [$($text:tt)*] HOST_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*] HOST_COORDINATES_COLUMNS
-            + ", id, capacity, allocated_count, enabled, status, last_health_check, created_at,
-            updated_at" $($rest)*)
+            + ", id, capacity, allocated_count, enabled, status, last_health_check, created_at, updated_at,
+            (SELECT CASE w.kind WHEN 'loss' THEN CASE WHEN w.done_at IS NULL THEN 'lost' ELSE 'returned' END
+                ELSE CASE WHEN w.done_at IS NULL THEN 'draining' ELSE 'drained' END END
+                FROM cloud.host_withdrawals w WHERE w.node_id = docker_nodes.node_id) AS service" $($rest)*)
     };
 
     // An organization's balance; NULL if the row holds no valid amount.

@@ -85,6 +85,8 @@ pub enum AgentEvent {
     HostRegained,
     /// Two consecutive refresh runs saw that the agent's container is gone.
     ContainerLost,
+    /// An operator declared the agent's host lost.
+    HostDeclaredLost,
 }
 
 /// All transitions. Jobs carry out what an owner requests, so a request alone leaves the status as it is. A start
@@ -93,8 +95,9 @@ pub enum AgentEvent {
 const TRANSITIONS: &[(AgentStatus, AgentEvent, AgentStatus)] = {
     use AgentStatus::{Disconnected, Error, Pending, Provisioning, Running, Stopped};
     use AgentEvent::{
-        ContainerLost, DeleteRequested, HostLost, HostRegained, PairingRequested, RestoreRequested,
-        StartBegun, StartFailed, StartFinished, StartRequested, StopFinished, StopRequested,
+        ContainerLost, DeleteRequested, HostDeclaredLost, HostLost, HostRegained, PairingRequested,
+        RestoreRequested, StartBegun, StartFailed, StartFinished, StartRequested, StopFinished,
+        StopRequested,
     };
     &[
         (Pending,      StartRequested,   Pending),
@@ -131,6 +134,12 @@ const TRANSITIONS: &[(AgentStatus, AgentEvent, AgentStatus)] = {
         (Disconnected, HostRegained,     Running),
         (Running,      ContainerLost,    Error),
         (Disconnected, ContainerLost,    Error),
+        (Pending,      HostDeclaredLost, Pending),
+        (Provisioning, HostDeclaredLost, Stopped),
+        (Running,      HostDeclaredLost, Stopped),
+        (Disconnected, HostDeclaredLost, Stopped),
+        (Stopped,      HostDeclaredLost, Stopped),
+        (Error,        HostDeclaredLost, Error),
     ]
 };
 
@@ -164,6 +173,23 @@ words! {
         Suspended = "suspended",
         /// An operator lets the agent run for free: it is never metered, charged, warned about or suspended.
         Exempt = "exempt",
+    }
+}
+
+words! {
+    /// `milady_sandboxes.stop_reason`: who stopped the agent, or what did. Null if nobody did, or another application. A
+    /// start clears it.
+    pub enum StopReason {
+        Owner = "owner",
+        /// Billing stopped the agent because of its debt. It is started again after a top-up.
+        Billing = "billing",
+        /// The agent exceeded a limit.
+        Limit = "limit",
+        Operator = "operator",
+        /// The agent is moved to another host, and is started there.
+        Drain = "drain",
+        /// The agent's start failed, or its container or its host was lost.
+        Failure = "failure",
     }
 }
 

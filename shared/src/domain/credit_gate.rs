@@ -3,7 +3,8 @@
 
 use rust_decimal::Decimal;
 
-use super::ids::{AgentId, OrganizationId};
+use super::agent::{BillingStatus, StatusConflict};
+use super::ids::{AgentId, AgentRef, OrganizationId};
 use super::money::Money;
 use super::pricing::Prices;
 
@@ -85,6 +86,22 @@ pub fn check(request: &Request, prices: &Prices) -> Result<Clearance, Refusal> {
     Ok(Clearance {
         organization_id: request.organization_id,
         agent_id: request.agent_id,
+    })
+}
+
+/// Admits an agent that an operator moves to another host. It ran until then and was metered, so it needs no more credit
+/// than to go on running: like an agent that is not moved, it is refused only after billing has suspended it. Only an
+/// operator can begin a move.
+pub fn check_move(
+    agent: AgentRef,
+    billing: Option<BillingStatus>,
+) -> Result<Clearance, StatusConflict> {
+    if billing == Some(BillingStatus::Suspended) {
+        return Err(StatusConflict("The agent is suspended because of its debt"));
+    }
+    Ok(Clearance {
+        organization_id: agent.organization_id,
+        agent_id: agent.agent_id,
     })
 }
 

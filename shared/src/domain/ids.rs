@@ -64,10 +64,14 @@ identifiers! {
     /// One attempt to carry out a request with an idempotency key.
     ClaimId,
     InvocationId,
-    /// A stream that somebody reads.
+    /// A stream that somebody reads, or another request that holds its connection for long.
     StreamId,
+    /// A request for a snapshot.
+    SnapshotRequestId,
     /// An attempt to reach one recipient with one mail.
     DeliveryId,
+    /// One event that is sent to one webhook.
+    WebhookDeliveryId,
 }
 
 /// An agent together with the organization that owns it: what a query on one tenant's agent takes.

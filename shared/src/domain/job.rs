@@ -4,6 +4,7 @@
 use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 
+use super::ids::JobId;
 use super::timestamp::Timestamp;
 use super::words::words;
 
@@ -30,11 +31,13 @@ words! {
         Delete = "milady_delete",
     }
 
-    /// Whether a job starts or stops compute. An agent has at most one active job of each class.
+    /// Whether a job starts or stops compute. An agent has at most one active job of each class, and the jobs of a class
+    /// have a lane: see `domain::lane`.
     pub enum JobClass {
         /// The job can end with a running container.
         Start = "start",
-        /// The job leaves the agent stopped, or finds that it is gone.
+        /// The job leaves the agent stopped, or finds that it is gone. One that moves an agent leaves it running if its
+        /// state cannot be saved.
         Stop = "stop",
     }
 
@@ -157,6 +160,13 @@ impl RetryRule {
     }
 }
 
+/// A job that is due, and the lane that it waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueJob {
+    pub id: JobId,
+    pub lane: JobClass,
+}
+
 /// A step that a job has begun, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -179,7 +189,10 @@ pub enum JobFailure {
     /// The job's row cannot be understood.
     #[error("The job is malformed")]
     Malformed,
-    /// A host or a service failed. Another attempt may succeed.
+    /// A host failed. Another attempt may succeed, on another one.
+    #[error("{0}")]
+    Host(String),
+    /// A service or the agent itself failed. Another attempt may succeed.
     #[error("{0}")]
     External(String),
     /// What was requested can never be done.
@@ -191,7 +204,7 @@ impl JobFailure {
     /// Whether another attempt of the same job may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::External(_))
+        matches!(self, Self::Host(_) | Self::External(_))
     }
 }
 

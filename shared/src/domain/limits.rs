@@ -22,6 +22,8 @@ pub const MAX_IMAGE_BYTES: usize = 255;
 pub const DEFAULT_REQUESTS_PER_MINUTE: i32 = 1_000;
 /// The name of the limit on requests in refusals. Each key has its own.
 pub const REQUESTS: &str = "requestsPerKeyAndMinute";
+/// The name in refusals of the limit on tests of a webhook: one within `webhook::TEST_INTERVAL`.
+pub const WEBHOOK_TESTS: &str = "testsPerWebhookAndTenSeconds";
 
 words! {
     /// A limit that operators can change for one organization. The words are on the wire.
@@ -32,9 +34,16 @@ words! {
         ActiveStarts = "activeStarts",
         /// Starts and restores that a worker has begun. Further ones are not refused, but wait.
         RunningStarts = "runningStarts",
+        /// Requests that hold a connection for long: streams, calls of the bridge and reads of logs, and requests that
+        /// wait for a job, which are not refused, but do not wait.
         OpenStreams = "openStreams",
-        /// Starts and restores, whether or not they succeeded: a start that fails costs its owner nothing.
+        /// Attempts to start or restore the agent, whether or not they succeeded: one that fails costs its owner nothing,
+        /// although its container ran until then. A start that waits for its first attempt counts as one.
         StartsPerAgentAndHour = "startsPerAgentAndHour",
+        /// Backups that owners requested and whose agents are being asked for their state.
+        RunningSnapshots = "runningSnapshots",
+        /// Backups that owners requested of any agent. Like the two below, it counts those that failed, too.
+        SnapshotsPerHour = "snapshotsPerHour",
         /// Backups that an owner requested, of up to 50 MB each.
         SnapshotsPerAgentAndHour = "snapshotsPerAgentAndHour",
         /// The same within a minute, so that an hour's backups do not come all at once.
@@ -49,8 +58,11 @@ impl LimitName {
         match self {
             Self::Agents => 200,
             Self::ActiveStarts => 50,
-            Self::RunningStarts | Self::StartsPerAgentAndHour => 10,
+            // Each snapshot sends up to 50 MB to the database.
+            Self::RunningStarts | Self::StartsPerAgentAndHour | Self::RunningSnapshots => 10,
             Self::OpenStreams => 20,
+            // 3 GB an hour at most.
+            Self::SnapshotsPerHour => 60,
             Self::SnapshotsPerAgentAndHour => 6,
             Self::SnapshotsPerAgentAndMinute => 1,
         }
@@ -60,17 +72,16 @@ impl LimitName {
     #[must_use]
     pub fn bounds(self) -> RangeInclusive<i32> {
         match self {
-            Self::Agents | Self::ActiveStarts => 0..=10_000,
+            Self::Agents | Self::ActiveStarts | Self::SnapshotsPerHour => 0..=10_000,
             // With 0, starts would be accepted and wait for ever.
             Self::RunningStarts => 1..=1_000,
-            Self::OpenStreams | Self::StartsPerAgentAndHour => 0..=1_000,
-            // Below `MAX_BACKUPS`, because only kept ones are counted.
+            Self::OpenStreams | Self::StartsPerAgentAndHour | Self::RunningSnapshots => 0..=1_000,
             Self::SnapshotsPerAgentAndHour | Self::SnapshotsPerAgentAndMinute => 0..=9,
         }
     }
 }
 
-/// A limit on requests of one kind for one agent within a period.
+/// A limit on requests of one kind within a period: for one agent, or for all of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub limit: LimitName,
@@ -82,10 +93,14 @@ pub const STARTS: Rate = Rate {
     period: TimeDelta::hours(1),
 };
 pub const SNAPSHOTS_PER_HOUR: Rate = Rate {
+    limit: LimitName::SnapshotsPerHour,
+    period: TimeDelta::hours(1),
+};
+pub const SNAPSHOTS_PER_AGENT_AND_HOUR: Rate = Rate {
     limit: LimitName::SnapshotsPerAgentAndHour,
     period: TimeDelta::hours(1),
 };
-pub const SNAPSHOTS_PER_MINUTE: Rate = Rate {
+pub const SNAPSHOTS_PER_AGENT_AND_MINUTE: Rate = Rate {
     limit: LimitName::SnapshotsPerAgentAndMinute,
     period: TimeDelta::minutes(1),
 };
@@ -98,6 +113,8 @@ pub struct OrganizationLimits {
     pub running_starts: Option<i32>,
     pub open_streams: Option<i32>,
     pub starts_per_agent_and_hour: Option<i32>,
+    pub running_snapshots: Option<i32>,
+    pub snapshots_per_hour: Option<i32>,
     pub snapshots_per_agent_and_hour: Option<i32>,
     pub snapshots_per_agent_and_minute: Option<i32>,
 }
@@ -110,6 +127,8 @@ impl OrganizationLimits {
             LimitName::RunningStarts => &mut self.running_starts,
             LimitName::OpenStreams => &mut self.open_streams,
             LimitName::StartsPerAgentAndHour => &mut self.starts_per_agent_and_hour,
+            LimitName::RunningSnapshots => &mut self.running_snapshots,
+            LimitName::SnapshotsPerHour => &mut self.snapshots_per_hour,
             LimitName::SnapshotsPerAgentAndHour => &mut self.snapshots_per_agent_and_hour,
             LimitName::SnapshotsPerAgentAndMinute => &mut self.snapshots_per_agent_and_minute,
         }
@@ -151,17 +170,18 @@ impl OrganizationLimits {
         })
     }
 
-    /// Refuses one more stream beside those that end by these times, the earliest first.
-    pub fn check_streams(
+    /// Refuses one more beside those that end by these times, the earliest first.
+    pub fn check_running(
         self,
+        limit: LimitName,
         expiries: &[DateTime<Utc>],
         now: DateTime<Utc>,
     ) -> Result<(), LimitReached> {
-        let allowed = usize::try_from(self.allowed(LimitName::OpenStreams)).unwrap_or_default();
+        let allowed = usize::try_from(self.allowed(limit)).unwrap_or_default();
         let first_free = expiries.get(expiries.len().saturating_sub(allowed));
         let used = i64::try_from(expiries.len()).unwrap_or(i64::MAX);
         let retry_after = first_free.map(|expiry| *expiry - now);
-        self.check(LimitName::OpenStreams, used, retry_after)
+        self.check(limit, used, retry_after)
     }
 
     /// Refuses one more request after these, the newest first.
@@ -214,6 +234,8 @@ impl fmt::Display for LimitReached {
             LimitName::RunningStarts => ("Starts that run", "per organization"),
             LimitName::OpenStreams => ("Open streams", "per organization"),
             LimitName::StartsPerAgentAndHour => ("Starts of an agent", "an hour"),
+            LimitName::RunningSnapshots => ("Snapshots that run", "per organization"),
+            LimitName::SnapshotsPerHour => ("Snapshots of all agents", "an hour"),
             LimitName::SnapshotsPerAgentAndHour => ("Snapshots of an agent", "an hour"),
             LimitName::SnapshotsPerAgentAndMinute => ("Snapshots of an agent", "a minute"),
         };
@@ -278,7 +300,8 @@ mod tests {
 
     #[test]
     fn f49_a_stream_is_refused_until_enough_of_the_open_ones_have_ended() {
-        let two = with(LimitName::OpenStreams, 2);
+        let limit = LimitName::OpenStreams;
+        let two = with(limit, 2);
         for (expiries, wait) in [
             (vec![], None),
             (vec![5], None),
@@ -286,7 +309,8 @@ mod tests {
             // The limit was lowered: two of them must end.
             (vec![5, 9, 12], Some(9)),
         ] {
-            let refused = two.check_streams(&minutes(&expiries), minute(0)).err();
+            let refused = two.check_running(limit, &minutes(&expiries), minute(0));
+            let refused = refused.err();
             let waits = refused.map(|refused| refused.retry_after.expect("a time").num_minutes());
             assert_eq!(waits, wait, "{expiries:?}");
         }
@@ -296,7 +320,9 @@ mod tests {
     fn f49_where_none_is_allowed_nobody_is_told_to_wait() {
         let now = minute(1);
         let reached = |limit, used: &[DateTime<Utc>]| match limit {
-            LimitName::OpenStreams => with(limit, 0).check_streams(used, now),
+            LimitName::OpenStreams | LimitName::RunningSnapshots => {
+                with(limit, 0).check_running(limit, used, now)
+            }
             LimitName::StartsPerAgentAndHour => with(limit, 0).check_rate(STARTS, used, now),
             _ => with(limit, 0).check(limit, 0, Some(TimeDelta::minutes(1))),
         };

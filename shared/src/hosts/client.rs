@@ -1,19 +1,19 @@
-//! The connections that a warm function keeps. Owns: keeping at most one connection per host, checking that it
-//! belongs to the host that the caller means, and replacing it when it is dead.
+//! The connections that a warm function keeps. Owns: keeping at most one connection per host, checking that it belongs to
+//! the host that the caller means, replacing it when it is dead, and closing idle ones when there are too many.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::connection::Connection;
 use super::error::HostError;
-use super::handshake::Handshake;
+use super::handshake::{Handshake, LoggedIn};
 use super::host_key::PresentedKeyCell;
 use super::key::{KeyError, KeyErrorReason, SshKey};
 use super::target::{Fingerprint, Target, resolve_hostname};
@@ -25,19 +25,37 @@ use crate::secrets::{Secret, Secrets};
 /// Covers everything from resolving the host name to the accepted login.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A function may have 1,024 files open. The rest is for the database, the cache and what a new connection takes until a
+/// closed one is gone.
+const MAX_CONNECTIONS: usize = 800;
+/// While all connections are in use, how often it is checked whether one has become idle.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// How often a key that hosts refuse is loaded again: one host that refuses it for good must not cause a request to
 /// Secrets Manager per connection.
 const RELOAD_KEY_AFTER: Duration = Duration::from_mins(1);
 
+/// When a key that could not be loaded is loaded again: otherwise each connection would cause a request.
+const LOAD_KEY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// Makes connections to hosts and keeps one per host.
 #[derive(Debug)]
 pub struct HostClient {
-    key: Mutex<Option<LoadedKey>>,
+    key: Mutex<KeyState>,
     key_source: Option<Secret>,
     secrets: Secrets,
     address_policy: AddressPolicy,
     entries: StdMutex<HashMap<String, Arc<ConnectionEntry>>>,
+    /// A permit for each connection that may still be opened.
+    permits: Arc<Semaphore>,
     handshakes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct KeyState {
+    loaded: Option<LoadedKey>,
+    /// When the key could not be loaded.
+    failed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -83,7 +101,10 @@ impl HostClient {
     #[must_use]
     pub fn new(key: SshKey, address_policy: AddressPolicy) -> Self {
         Self {
-            key: Mutex::new(Some(LoadedKey::new(key))),
+            key: Mutex::new(KeyState {
+                loaded: Some(LoadedKey::new(key)),
+                failed_at: None,
+            }),
             ..Self::with_key_source(None, Secrets::default(), address_policy)
         }
     }
@@ -102,7 +123,17 @@ impl HostClient {
             secrets,
             address_policy,
             entries: StdMutex::default(),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             handshakes: AtomicU64::new(0),
+        }
+    }
+
+    /// The same client with another limit on open connections.
+    #[must_use]
+    pub fn with_max_connections(self, max_connections: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max_connections)),
+            ..self
         }
     }
 
@@ -185,6 +216,8 @@ impl HostClient {
         let addresses =
             resolve_hostname(self.address_policy, &target.hostname, target.port).await?;
         let key = self.key().await?;
+        let permit = self.connection_permit().await;
+        let connected = |logged_in: LoggedIn| Connection::new(logged_in, permit);
         let handshake = Handshake {
             target,
             addresses: &addresses,
@@ -194,7 +227,7 @@ impl HostClient {
         };
         let refusal = match handshake.run().await {
             Err(error) if error.reason() == HostReadError::AuthFailed => error,
-            connected => return connected,
+            result => return result.map(connected),
         };
         let Some(newer_key) = self.newer_key(&key).await else {
             return Err(refusal);
@@ -203,24 +236,61 @@ impl HostClient {
             key: &newer_key,
             ..handshake
         };
-        handshake.run().await
+        handshake.run().await.map(connected)
+    }
+
+    /// Waits while all connections that may be open are in use.
+    async fn connection_permit(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                return permit;
+            }
+            if !self.close_idle_connection() {
+                sleep(IDLE_CHECK_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Closes the idle connection that was not used for the longest time. Returns whether there was one.
+    fn close_idle_connection(&self) -> bool {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = entries.values().filter_map(|entry| {
+            // Whoever holds the lock is about to use the connection.
+            let kept_connection = entry.0.try_lock().ok()?;
+            let last_used = kept_connection.as_ref()?.idle_since()?;
+            Some((last_used, kept_connection))
+        });
+        let Some((_, mut kept_connection)) = idle.min_by_key(|(last_used, _)| *last_used) else {
+            return false;
+        };
+        *kept_connection = None;
+        true
     }
 
     async fn key(&self) -> Result<SshKey, HostError> {
-        let mut loaded = self.key.lock().await;
-        if let Some(loaded) = loaded.as_ref() {
+        let mut state = self.key.lock().await;
+        if let Some(loaded) = &state.loaded {
             return Ok(loaded.key.clone());
         }
-        let key = self.load_key().await?;
-        *loaded = Some(LoadedKey::new(key.clone()));
-        Ok(key)
+        if state
+            .failed_at
+            .is_some_and(|at| at.elapsed() < LOAD_KEY_AGAIN_AFTER)
+        {
+            return Err(HostReadError::NoKey.into());
+        }
+        let loaded = self.load_key().await;
+        match &loaded {
+            Ok(key) => state.loaded = Some(LoadedKey::new(key.clone())),
+            Err(_) => state.failed_at = Some(Instant::now()),
+        }
+        loaded
     }
 
     /// The key that its source holds now. `None` if that is the refused one.
     async fn newer_key(&self, refused: &SshKey) -> Option<SshKey> {
         self.key_source.as_ref()?;
-        let mut loaded = self.key.lock().await;
-        let loaded = loaded.as_mut()?;
+        let mut state = self.key.lock().await;
+        let loaded = state.loaded.as_mut()?;
         // Another host's refusal may have had it loaded.
         let is_refused = loaded.key.0 == refused.0;
         let is_due = loaded
@@ -246,6 +316,12 @@ impl HostClient {
 }
 
 impl KeptConnection {
+    /// When the connection was last used. `None` if it is in use.
+    fn idle_since(&self) -> Option<Instant> {
+        let is_shared = Arc::strong_count(&self.connection) > 1;
+        (!is_shared && self.connection.is_idle()).then(|| self.connection.last_used())
+    }
+
     /// A host that was moved or pinned to another key is another host. If no key was pinned when the connection
     /// was made, pinning the key that the host presented then does not invalidate the connection.
     fn leads_to(&self, target: &Target) -> bool {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle};
 use russh::{ChannelOpenFailure, Disconnect};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::channel::Channel;
 use super::error::{HostError, classify};
+use super::handshake::LoggedIn;
 use super::host_key::HostKeyCheck;
 use super::target::Fingerprint;
 use crate::domain::fleet::HostReadError;
@@ -32,9 +33,12 @@ const DISCARD_PORT: u16 = 9;
 pub struct Connection {
     handle: Handle<HostKeyCheck>,
     fingerprint: Fingerprint,
+    key_type: String,
     channels: Arc<Semaphore>,
     channels_opened: AtomicU64,
     last_used: Mutex<Instant>,
+    /// Counts the connection against the client's limit.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl std::fmt::Debug for Connection {
@@ -44,13 +48,15 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(handle: Handle<HostKeyCheck>, fingerprint: Fingerprint) -> Self {
+    pub(super) fn new(logged_in: LoggedIn, permit: OwnedSemaphorePermit) -> Self {
         Self {
-            handle,
-            fingerprint,
+            handle: logged_in.handle,
+            fingerprint: logged_in.fingerprint,
+            key_type: logged_in.key_type,
             channels: Arc::new(Semaphore::new(MAX_CHANNELS)),
             channels_opened: AtomicU64::new(0),
             last_used: Mutex::new(Instant::now()),
+            _permit: permit,
         }
     }
 
@@ -58,6 +64,12 @@ impl Connection {
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
+    }
+
+    /// The type of that key, as OpenSSH calls it: `ssh-ed25519`.
+    #[must_use]
+    pub fn key_type(&self) -> &str {
+        &self.key_type
     }
 
     /// How many channels were opened on this connection so far.
@@ -71,11 +83,19 @@ impl Connection {
         if self.handle.is_closed() {
             return false;
         }
-        let last_used = *self
+        self.last_used().elapsed() < PING_WHEN_IDLE_AFTER || self.ping().await.is_ok()
+    }
+
+    /// Whether no channel is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.channels.available_permits() == MAX_CHANNELS
+    }
+
+    pub(super) fn last_used(&self) -> Instant {
+        *self
             .last_used
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        last_used.elapsed() < PING_WHEN_IDLE_AFTER || self.ping().await.is_ok()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One exchange with the SSH server, without a channel. Times out after 2 s.

@@ -1,6 +1,7 @@
 //! A host's load, memory and disk figures. Owns: the only command that is ever run on a host, and parsing
 //! what it prints. Every figure is optional: older kernels, for example, have no pressure figures.
 
+use std::path::Path;
 use std::time::Duration;
 
 use russh::ChannelMsg;
@@ -12,21 +13,56 @@ use super::error::HostError;
 use crate::domain::fleet::HostFacts;
 use crate::domain::fleet::HostReadError;
 
-/// A constant: nothing is ever inserted into it.
+/// A constant: nothing is ever inserted into it. So it reports every local file system, and the one that Docker uses is
+/// found here (F89). `-l`, which not every `df` knows, leaves out network file systems: one that hangs would block the
+/// command.
 const COMMAND: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
-    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disk'; df -P -B1 /";
+    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l";
+const ROOT: &str = "/";
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a host reports about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFigures {
+    /// Without Docker's own disk.
+    facts: HostFacts,
+    file_systems: Vec<FileSystem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileSystem {
+    mount_point: String,
+    used_percent: u64,
+}
+
+impl HostFigures {
+    /// `docker_root` is the directory in which Docker keeps its data, if it is known.
+    #[must_use]
+    pub fn into_facts(self, docker_root: Option<&str>) -> HostFacts {
+        let file_systems = self.file_systems.iter();
+        let holding = file_systems.filter(|file_system| {
+            docker_root.is_some_and(|root| Path::new(root).starts_with(&file_system.mount_point))
+        });
+        // Of several mounts on one directory, `df` lists the valid one last.
+        let nearest = holding.max_by_key(|file_system| file_system.mount_point.len());
+        let nearest = nearest.filter(|file_system| file_system.mount_point != ROOT);
+        HostFacts {
+            docker_disk_used_percent: nearest.map(|file_system| file_system.used_percent),
+            ..self.facts
+        }
+    }
+}
+
 impl Connection {
     /// Reads the host's own figures.
-    pub async fn read_facts(&self) -> Result<HostFacts, HostError> {
+    pub async fn read_figures(&self) -> Result<HostFigures, HostError> {
         timeout(COMMAND_TIMEOUT, self.run_facts_command())
             .await
             .map_err(|_: Elapsed| HostReadError::TimedOut)?
     }
 
-    async fn run_facts_command(&self) -> Result<HostFacts, HostError> {
+    async fn run_facts_command(&self) -> Result<HostFigures, HostError> {
         let mut channel = self.open_command_channel().await?;
         channel.exec(COMMAND).await?;
         let mut output = Vec::new();
@@ -46,17 +82,26 @@ impl Connection {
     }
 }
 
-fn parse(output: &str) -> HostFacts {
+fn parse(output: &str) -> HostFigures {
     let section = |name: &str| {
         let start = output.split(&format!("== {name}\n")).nth(1)?;
         start.split("== ").next()
     };
-    HostFacts {
+    let file_systems = section("disks").map(file_systems).unwrap_or_default();
+    let root = file_systems
+        .iter()
+        .find(|file_system| file_system.mount_point == ROOT);
+    let facts = HostFacts {
         load_1m_hundredths: section("loadavg").and_then(|text| hundredths(text.split(' ').next()?)),
         cpus: section("cpus").and_then(|text| text.trim().parse().ok()),
         memory_used_percent: section("meminfo").and_then(memory_used_percent),
-        disk_used_percent: section("disk").and_then(disk_used_percent),
+        disk_used_percent: root.map(|root| root.used_percent),
+        docker_disk_used_percent: None,
         io_pressure_percent: section("pressure/io").and_then(pressure_percent),
+    };
+    HostFigures {
+        facts,
+        file_systems,
     }
 }
 
@@ -81,13 +126,22 @@ fn memory_used_percent(meminfo: &str) -> Option<u64> {
     percent(total.saturating_sub(available), total)
 }
 
-/// As `df` computes it: used / (used + available), but rounded down. Blocks reserved for root are neither.
-fn disk_used_percent(df: &str) -> Option<u64> {
-    let line = df.lines().nth(1)?;
+/// The file systems in the table of `df`. A line that is none, such as the heading, is left out.
+fn file_systems(df: &str) -> Vec<FileSystem> {
+    df.lines().filter_map(file_system).collect()
+}
+
+/// The use as `df` computes it, used / (used + available), but rounded down. Blocks reserved for root are neither.
+fn file_system(line: &str) -> Option<FileSystem> {
     let mut columns = line.split_whitespace().skip(2);
     let used: u64 = columns.next()?.parse().ok()?;
     let available: u64 = columns.next()?.parse().ok()?;
-    percent(used, used.checked_add(available)?)
+    // A name may hold spaces.
+    let mount_point: Vec<&str> = columns.skip(1).collect();
+    Some(FileSystem {
+        mount_point: mount_point.join(" "),
+        used_percent: percent(used, used.checked_add(available)?)?,
+    })
 }
 
 /// The share of the last minute in which some process waited.
@@ -112,8 +166,9 @@ mod tests {
     const OUTPUT: &str = "== loadavg\n1.05 0.70 0.60 2/345 6789\n== meminfo\nMemTotal:  1000 kB\n\
         MemFree: 100 kB\nMemAvailable: 250 kB\n== pressure/cpu\nsome avg10=0.00 avg60=1.00 avg300=0 total=1\n\
         == pressure/io\nsome avg10=0.00 avg60=41.99 avg300=0.00 total=5\nfull avg10=0.00 avg60=3.00\n\
-        == pressure/memory\n== cpus\n2\n== disk\nFilesystem 1-blocks Used Available Capacity Mounted on\n\
-        /dev/sda1 1000 420 580 42% /\n";
+        == pressure/memory\n== cpus\n2\n== disks\nFilesystem 1-blocks Used Available Capacity Mounted on\n\
+        tmpfs 0 0 0 - /sys/fs\n/dev/sda1 1000 420 580 42% /\n/dev/sdb1 1000 900 100 90% /var\n\
+        /dev/sdc1 1000 970 30 97% /var/lib/docker\n/dev/sdd1 1000 10 990 1% /mnt/my disk\n";
 
     #[test]
     fn every_figure_is_parsed_from_the_output() {
@@ -122,19 +177,39 @@ mod tests {
             cpus: Some(2),
             memory_used_percent: Some(75),
             disk_used_percent: Some(42),
+            docker_disk_used_percent: None,
             io_pressure_percent: Some(41),
         };
-        assert_eq!(parse(OUTPUT), expected);
+        assert_eq!(parse(OUTPUT).into_facts(None), expected);
+    }
+
+    #[test]
+    fn f89_dockers_disk_is_the_one_that_holds_its_directory() {
+        for (root, expected) in [
+            (None, None),
+            (Some("/var/lib/docker"), Some(97)),
+            (Some("/var/lib/docker/data"), Some(97)),
+            (Some("/var/lib/docker2"), Some(90)),
+            (Some("/mnt/my disk/docker"), Some(1)),
+            // It is the root file system, which has a figure of its own.
+            (Some("/docker"), None),
+            (Some("relative"), None),
+        ] {
+            let facts = parse(OUTPUT).into_facts(root);
+            assert_eq!(facts.docker_disk_used_percent, expected, "{root:?}");
+            assert_eq!(facts.disk_used_percent, Some(42), "{root:?}");
+        }
     }
 
     #[test]
     fn missing_and_malformed_figures_are_none() {
-        assert_eq!(parse(""), HostFacts::default());
+        let facts = |output| parse(output).into_facts(Some("/var/lib/docker"));
+        assert_eq!(facts(""), HostFacts::default());
         assert_eq!(
-            parse("== loadavg\nx\n== meminfo\nMemTotal: 0 kB\nMemAvailable: 0 kB\n== disk\n"),
+            facts("== loadavg\nx\n== meminfo\nMemTotal: 0 kB\nMemAvailable: 0 kB\n== disks\n"),
             HostFacts::default()
         );
         let overflowing = format!("== loadavg\n{}.0 1 1\n", u64::MAX);
-        assert_eq!(parse(&overflowing), HostFacts::default());
+        assert_eq!(facts(&overflowing), HostFacts::default());
     }
 }

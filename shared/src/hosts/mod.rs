@@ -6,6 +6,7 @@ mod agent;
 mod channel;
 mod client;
 mod connection;
+mod dial;
 mod engine;
 mod error;
 mod facts;
@@ -19,9 +20,10 @@ pub use agent::{AgentHttp, HttpResponse};
 pub use client::{HostClient, HostKeyProbe};
 pub use connection::Connection;
 pub use engine::{
-    ContainerRuntime, ContainerSpec, DataMount, Engine, EngineError, EngineErrorReason,
-    PublishedPort, RegistryAccount,
+    ContainerRuntime, ContainerSpec, DataMount, Engine, EngineError, EngineErrorReason, EngineInfo,
+    NextStep, PublishedPort, RegistryAccount, name_holder,
 };
 pub use error::HostError;
+pub use facts::HostFigures;
 pub use key::{KeyError, KeyErrorReason, SshKey};
 pub use target::{DOCKER_SOCKET, Fingerprint, Target, resolve_hostname};

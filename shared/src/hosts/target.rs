@@ -32,6 +32,9 @@ pub struct Target {
     /// The pinned host key. `None` if no key is pinned yet: the first connection accepts any key, and the
     /// caller pins it.
     pub fingerprint: Option<Fingerprint>,
+    /// The type of the pinned key, as OpenSSH calls it: `ssh-ed25519`. `None` if it is not known yet: then a host that
+    /// presents a key of another type is asked for the others (F79).
+    pub key_type: Option<String>,
     /// The path of the Docker Engine's socket.
     pub docker_socket: String,
 }

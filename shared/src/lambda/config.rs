@@ -16,6 +16,7 @@ use crate::agent_databases::{self, AgentDatabases, Neon, Server};
 use crate::api::auth::{Auth, ExhaustedCredentials, Privy, PrivyKey, SessionSecret};
 use crate::app::deployment::roles::RuntimeLogin;
 use crate::aws::AwsAccount;
+use crate::bucket::Bucket;
 use crate::cache::Cache;
 use crate::domain::address::AddressPolicy;
 use crate::domain::encrypted::OlderApplication;
@@ -26,7 +27,7 @@ use crate::encryption::EncryptionKeys;
 use crate::events::Publisher;
 use crate::hosts::HostClient;
 use crate::mail::{Mailer, Sender};
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::{KeptSecret, Secrets};
 use crate::vpn::Vpn;
 
 /// `true`: any address. `false`, the default: public addresses only.
@@ -244,7 +245,7 @@ pub fn vpn() -> Result<Option<Vpn>, ConfigError> {
     let (Some(url), Some(key)) = (var(name)?, key) else {
         return Ok(None);
     };
-    let vpn = Vpn::new(&url, key, secrets()?, user);
+    let vpn = Vpn::new(&url, KeptSecret::new(key, secrets()?), user);
     vpn.map(Some)
         .ok_or(ConfigError::new(name, "is not an https address"))
 }
@@ -273,6 +274,18 @@ fn aws_account(endpoint: &'static str) -> Result<Option<AwsAccount>, ConfigError
             endpoint,
         }),
     )
+}
+
+/// `BACKUP_BUCKET`: the bucket with the states of backups, at S3 or at `AWS_ENDPOINT_URL_S3`. `None` if they are kept in the
+/// database.
+pub fn backup_bucket() -> Result<Option<Bucket>, ConfigError> {
+    let name = "BACKUP_BUCKET";
+    let Some(bucket) = var(name)? else {
+        return Ok(None);
+    };
+    let account = aws_account("AWS_ENDPOINT_URL_S3")?;
+    let account = account.ok_or(ConfigError::new(name, "is set, and AWS_REGION is not"))?;
+    Ok(Some(Bucket::new(bucket, account)))
 }
 
 /// How mails are sent, from the sender `MAIL_FROM` (an address, or a name with an address in angle brackets): by the SMTP
@@ -308,12 +321,14 @@ pub fn app_url() -> Result<String, ConfigError> {
 
 /// Our accounts at registries: `REGISTRY_ACCOUNTS` (a JSON object of `{username, password}` by registry),
 /// `REGISTRY_ACCOUNTS_PATH` or `REGISTRY_ACCOUNTS_ARN`. `None` if all images are public.
-pub fn registry_accounts() -> Result<Option<Secret>, ConfigError> {
-    secret(
+pub fn registry_accounts() -> Result<Option<KeptSecret>, ConfigError> {
+    let place = secret(
         "REGISTRY_ACCOUNTS",
         "REGISTRY_ACCOUNTS_PATH",
         "REGISTRY_ACCOUNTS_ARN",
-    )
+    )?;
+    let secrets = secrets()?;
+    Ok(place.map(|place| KeptSecret::new(place, secrets)))
 }
 
 /// `SECRETS_KEYS` (`id:key` pairs separated by commas; a key is base64 of 32 bytes): the keys that secrets in the database
@@ -432,6 +447,11 @@ pub(super) fn database_options(
         .ok_or(ConfigError::new(name, "is not a postgres:// address"))?;
     let bundle = var("DATABASE_CA_BUNDLE")?;
     verify_server(options, bundle.as_deref()).map_err(|problem| ConfigError::new(name, problem))
+}
+
+/// `STACK_NAME`: the dimension of the metrics. `None` if it is not set.
+pub(super) fn stack_name() -> Option<String> {
+    var("STACK_NAME").ok().flatten()
 }
 
 /// `LOG_LEVEL`: error, warn, info, debug or trace. `info` if it is not set or not valid.

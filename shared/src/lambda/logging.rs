@@ -7,9 +7,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::config;
 use super::meter::StatementCounter;
+use crate::metrics;
 
-/// Sets up logging. A `main` without settings calls it first.
+/// Sets up logging and names the stack of the metrics. A `main` without settings calls it first.
 pub fn init_logging() {
+    if let Some(stack) = config::stack_name() {
+        metrics::set_stack(stack);
+    }
     // `LOG_LEVEL` applies to our own lines. The lines of libraries can hold headers and addresses, so only
     // their warnings are printed. Those of the database driver also hold SQL: they are counted, never printed.
     let level = config::log_level();

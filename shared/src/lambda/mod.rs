@@ -10,6 +10,7 @@ mod events;
 mod http;
 mod logging;
 mod meter;
+mod origin;
 mod runtime;
 mod stored;
 mod tls;

@@ -29,10 +29,14 @@ macro_rules! stored_setting {
 
 pub(super) const RUNTIME_DATABASE_URL: StoredSetting = stored_setting!("RUNTIME_DATABASE_URL");
 pub(super) const OWNER_DATABASE_URL: StoredSetting = stored_setting!("OWNER_DATABASE_URL");
+pub(super) const ORIGIN_SECRET: StoredSetting = stored_setting!("ORIGIN_SECRET");
+pub(super) const ORIGIN_SECRET_OTHER: StoredSetting = stored_setting!("ORIGIN_SECRET_OTHER");
 
-const SETTINGS: [StoredSetting; 8] = [
+const SETTINGS: [StoredSetting; 10] = [
     RUNTIME_DATABASE_URL,
     OWNER_DATABASE_URL,
+    ORIGIN_SECRET,
+    ORIGIN_SECRET_OTHER,
     stored_setting!("SESSION_SECRET"),
     stored_setting!("CRON_SECRET"),
     stored_setting!("SECRETS_KEYS"),

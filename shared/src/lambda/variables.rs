@@ -38,6 +38,23 @@ pub const VARIABLES: &[Variable] = &[
         "`error`, `warn`, `info` (the default), `debug` or `trace`",
     ),
     variable(
+        "STACK_NAME",
+        "the dimension `Stack` of the metrics; without it they have none",
+    ),
+    variable(
+        "SECRETS_REVISION",
+        "read by nobody: another value replaces all instances, which then read their secrets again",
+    ),
+    variable(
+        "ORIGIN_SECRET_ARN",
+        "the secret with what stands in front of the API sends as `X-Origin-Secret`, at least 32 bytes: requests without \
+        it get 403; unset if everybody may call the functions",
+    ),
+    variable(
+        "ORIGIN_SECRET_OTHER_ARN",
+        "the secret with another value of that header, which is accepted, too, while it is rotated",
+    ),
+    variable(
         "ALLOWED_ORIGINS",
         "the origins of pages that may call the API, separated by commas",
     ),
@@ -147,6 +164,10 @@ pub const VARIABLES: &[Variable] = &[
         "how long a started agent may take to become healthy: seconds, 1 to 600; 120 unless set",
     ),
     variable(
+        "BACKUP_BUCKET",
+        "the S3 bucket with the states of backups; unset if they are kept in the database",
+    ),
+    variable(
         "HEADSCALE_API_URL",
         "Headscale's https address; without it or its key the operators' network route answers 503",
     ),
@@ -164,7 +185,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "APP_URL",
-        "the https address of the dashboard, to which mails link; http only at this machine",
+        "the https address of the dashboard, to which mails and messages in Slack link; http only at this machine",
     ),
     variable(
         "SES_CONFIGURATION_SET",

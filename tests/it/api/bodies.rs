@@ -117,6 +117,11 @@ impl Deployment {
             ),
             ("POST /api/auth/pair", none, json!({"token": "x"})),
             ("PATCH /api/v1/settings", none, json!({"lowCreditMark": 3})),
+            (
+                "POST /api/v1/settings/webhook/test",
+                none,
+                json!({"kind": "slack"}),
+            ),
             ("POST /api/v1/session", none, json!({"apiKey": owner})),
         ] {
             add(&owner, route, id, body);
@@ -143,6 +148,16 @@ impl Deployment {
                 "POST /api/v1/admin/docker-nodes/probe",
                 none,
                 json!({"hostname": "no-such-host.invalid"}),
+            ),
+            (
+                "POST /api/v1/admin/docker-nodes/{nodeId}/lost",
+                "n1",
+                json!({"nodeId": "n1"}),
+            ),
+            (
+                "POST /api/v1/admin/docker-nodes/{nodeId}/drain",
+                "n1",
+                json!({"movesAtOnce": 3}),
             ),
             (
                 "PATCH /api/v1/admin/docker-nodes/{nodeId}",

@@ -259,6 +259,50 @@ fn responses_of_older_and_newer_versions_are_understood() {
 }
 
 #[test]
+fn f94_tagged_nodes_and_users_without_a_name_are_told_apart() {
+    run(async {
+        let network = Network::new().await;
+        let unnamed = |email: &str, provider_id: &str| {
+            let mut user = user("");
+            user["email"] = json!(email);
+            user["providerId"] = json!(provider_id);
+            user
+        };
+        let mut tagged_devices = user("tagged-devices");
+        tagged_devices["id"] = json!("2147455555");
+        // Origin: `Node.Proto` and `User.Proto` in Headscale's `hscontrol/types`, of the versions that are named.
+        for (version, owner, is_shown, shown_user) in [
+            ("0.22: no user", Value::Null, true, Value::Null),
+            ("0.23: our user", user("milady"), true, json!("milady")),
+            ("0.23: another user", user("somebody"), false, Value::Null),
+            (
+                "0.24: a user of an identity provider",
+                unnamed("a@example.com", "https://id/7"),
+                false,
+                Value::Null,
+            ),
+            (
+                "0.24: ours by the identifier",
+                unnamed("", "milady"),
+                true,
+                json!("milady"),
+            ),
+            ("0.24: an empty user", unnamed("", ""), true, Value::Null),
+            ("0.28: a tagged node", tagged_devices, true, Value::Null),
+        ] {
+            let data = network
+                .data_for(json!({"nodes": [node("1", "host-a", &owner)]}))
+                .await;
+            let nodes = data["vpnNodes"].as_array().expect("nodes");
+            assert_eq!(nodes.len(), usize::from(is_shown), "{version}: {data}");
+            if is_shown {
+                assert_eq!(nodes[0]["user"], shown_user, "{version}");
+            }
+        }
+    });
+}
+
+#[test]
 fn invalid_response_of_headscale_is_502_without_its_address() {
     run(async {
         let network = Network::new().await;
@@ -414,10 +458,18 @@ fn key_is_read_from_secrets_manager() {
         let manager = SecretsManager::start(secrets).await;
         let stored = network.function().without("HEADSCALE_API_KEY");
         let stored = stored.with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &manager.url());
-        let response = network
-            .call(&stored.clone().with("HEADSCALE_API_KEY_ARN", ARN))
+        let instance = stored
+            .clone()
+            .with("HEADSCALE_API_KEY_ARN", ARN)
+            .start()
             .await;
-        assert_eq!(response.status(), 200, "{response:?}");
+        for _ in 0..2 {
+            let request = Request::new("GET", ROUTE).key(&network.key);
+            let response = network.world.call_instance(&instance, request).await;
+            assert_eq!(response.status(), 200, "{response:?}");
+        }
+        // It is not read for each request.
+        assert_eq!(manager.calls().await, 1);
         let other = format!("{ARN}-other");
         let response = network
             .call(&stored.with("HEADSCALE_API_KEY_ARN", &other))

@@ -1,5 +1,5 @@
 //! `/api/v1/limits` and `/api/v1/admin/organizations/{organizationId}/limits`. What is refused because of a limit is
-//! tested in `agents::limits` and `jobs::limits`.
+//! tested in `agents::limits`, `agents::stream_limits`, `agents::snapshot_limits` and `jobs::limits`.
 
 use serde_json::{Value, json};
 use tests::calls::agent_path;
@@ -37,8 +37,10 @@ fn f49_an_organization_sees_its_limits_and_what_it_uses_of_them() {
         let saved = world.agent(organization, "running").await;
         for minute in [0, 30] {
             world.set_clock(minutes(minute)).await;
-            world.backup(saved, "manual").await;
+            world.snapshot_request(organization, saved, 20).await;
         }
+        let another = world.agent(others, "running").await;
+        world.snapshot_request(others, another, 20).await;
         let first = world.agent(organization, "pending").await;
         let second = world.agent(organization, "pending").await;
         for agent in [first, first, second] {
@@ -48,7 +50,10 @@ fn f49_an_organization_sees_its_limits_and_what_it_uses_of_them() {
                 .execute("UPDATE jobs SET status = 'in_progress' WHERE status = 'pending'")
                 .await;
             if agent == first {
-                world.execute("UPDATE jobs SET status = 'failed'").await;
+                // With a second attempt.
+                world
+                    .execute("UPDATE jobs SET status = 'failed', attempts = 2")
+                    .await;
             }
         }
         let third = world.agent(organization, "pending").await;
@@ -69,7 +74,9 @@ fn f49_an_organization_sees_its_limits_and_what_it_uses_of_them() {
             ("activeStarts", 50, 2),
             ("runningStarts", 10, 1),
             ("openStreams", 20, 2),
-            ("startsPerAgentAndHour", 10, 2),
+            ("startsPerAgentAndHour", 10, 4),
+            ("runningSnapshots", 10, 1),
+            ("snapshotsPerHour", 60, 2),
             ("snapshotsPerAgentAndHour", 6, 2),
             ("snapshotsPerAgentAndMinute", 1, 1),
         ];
@@ -81,7 +88,7 @@ fn f49_an_organization_sees_its_limits_and_what_it_uses_of_them() {
         let again = again.header("if-none-match", tag);
         assert_eq!(world.call(again).await.status(), 304);
         let others = world.get(&others_key, LIMITS).await;
-        let untouched = json!({"limit": "agents", "allowed": 200, "used": 1});
+        let untouched = json!({"limit": "agents", "allowed": 200, "used": 2});
         assert_eq!(limit(&others, "agents"), untouched);
         let nobody = world.call(Request::new("GET", LIMITS)).await;
         assert_eq!(nobody.status(), 401);
@@ -158,6 +165,8 @@ fn limits_out_of_bounds_are_refused_and_nothing_is_changed() {
             ("runningStarts", 1_000),
             ("openStreams", 1_000),
             ("startsPerAgentAndHour", 1_000),
+            ("runningSnapshots", 1_000),
+            ("snapshotsPerHour", 10_000),
             ("snapshotsPerAgentAndHour", 9),
             ("snapshotsPerAgentAndMinute", 9),
         ] {

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 /// A valid request to one of the route's paths.
 fn request(route: &Route, path: &str, agent: Uuid, key: &str) -> Request {
-    let path = path.replace("{agentId}", &agent.to_string());
+    let path = path
+        .replace("{agentId}", &agent.to_string())
+        .replace("{backupId}", &Uuid::nil().to_string());
     let request = Request::new(route.method, &path).key(key);
     let request = request.header("idempotency-key", "older");
     match &route.body {

@@ -33,7 +33,7 @@ async fn set_role(world: &World, organization: Uuid, role: &str) {
 
 fn defaults() -> Value {
     json!({"lowCreditMark": null, "billingEmail": null, "timeZone": "UTC", "automaticResume": true,
-        "undeliverableSince": null})
+        "undeliverableSince": null, "webhook": null, "slack": null})
 }
 
 #[test]
@@ -54,7 +54,8 @@ fn an_owner_changes_settings_and_what_is_not_named_stays() {
         let read = world.get(&key, SETTINGS).await;
         assert_eq!(changed.json(), read.json());
         let expected = json!({"lowCreditMark": 20.5, "billingEmail": "bills@a.example",
-            "timeZone": "Europe/Berlin", "automaticResume": false, "undeliverableSince": null});
+            "timeZone": "Europe/Berlin", "automaticResume": false, "undeliverableSince": null,
+            "webhook": null, "slack": null});
         assert_eq!(read.json()["data"], expected);
         let tag = read.header("etag").expect("a tag");
         let again = Request::new("GET", SETTINGS).key(&key);

@@ -64,6 +64,11 @@ fn cases() -> Vec<Case> {
         ),
         case("GET /api/v1/milady/agents/{agentId}/jobs", 401, 404),
         case("GET /api/v1/milady/agents/{agentId}/backups", 401, 404),
+        case(
+            "GET /api/v1/milady/agents/{agentId}/backups/{backupId}/download",
+            401,
+            404,
+        ),
         case("POST /api/v1/milady/agents/{agentId}/snapshot", 401, 404),
         Case {
             body: json!({"jsonrpc": "2.0", "id": 1, "method": "status.get"}),
@@ -79,9 +84,14 @@ fn cases() -> Vec<Case> {
         case("GET /api/v1/milady/config", 401, 200),
         case("GET /api/v1/limits", 401, 200),
         case("GET /api/v1/settings", 401, 200),
+        case("GET /api/v1/notices", 401, 200),
         Case {
             body: json!({"automaticResume": true}),
             ..case("PATCH /api/v1/settings", 401, 200)
+        },
+        Case {
+            body: json!({"kind": "webhook"}),
+            ..case("POST /api/v1/settings/webhook/test", 401, 404)
         },
         admin_case("GET /api/v1/admin/mails", Value::Null),
         admin_case("POST /api/v1/admin/mails/{mailId}/retry", Value::Null),
@@ -111,6 +121,7 @@ fn cases() -> Vec<Case> {
             "PATCH /api/v1/admin/agents/{agentId}/billing",
             json!({"exempt": true}),
         ),
+        admin_case("POST /api/v1/admin/agents/{agentId}/move", Value::Null),
         admin_case("GET /api/v1/admin/docker-nodes", Value::Null),
         admin_case(
             "POST /api/v1/admin/docker-nodes",
@@ -124,6 +135,23 @@ fn cases() -> Vec<Case> {
         admin_case("DELETE /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
         admin_case(
             "POST /api/v1/admin/docker-nodes/{nodeId}/health-check",
+            Value::Null,
+        ),
+        admin_case(
+            "POST /api/v1/admin/docker-nodes/{nodeId}/lost",
+            json!({"nodeId": "n1"}),
+        ),
+        admin_case(
+            "DELETE /api/v1/admin/docker-nodes/{nodeId}/lost",
+            Value::Null,
+        ),
+        admin_case("GET /api/v1/admin/docker-nodes/{nodeId}/drain", Value::Null),
+        admin_case(
+            "POST /api/v1/admin/docker-nodes/{nodeId}/drain",
+            Value::Null,
+        ),
+        admin_case(
+            "DELETE /api/v1/admin/docker-nodes/{nodeId}/drain",
             Value::Null,
         ),
         admin_case("POST /api/v1/admin/docker-nodes/sync", Value::Null),
@@ -180,6 +208,7 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
     let path = path
         .replace("{agentId}", &agent.to_string())
         .replace("{jobId}", &job.to_string())
+        .replace("{backupId}", &Uuid::nil().to_string())
         .replace("{nodeId}", "n1")
         .replace("{organizationId}", &Uuid::nil().to_string())
         .replace("{transactionId}", "019ca700-3e80-8000-8000-000000000001")

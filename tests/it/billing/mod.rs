@@ -7,6 +7,7 @@ mod corruptions;
 mod debt;
 mod dunning;
 mod faults;
+mod forecast;
 mod free_ride;
 mod gate;
 mod known_failures;

@@ -38,6 +38,10 @@ fn a_run_names_what_the_database_has_lost_and_charges_all_the_same() {
                 "column webhook_due_at on jobs, index cloud_jobs_webhook_due_idx on jobs",
             ),
             (
+                "ALTER TABLE milady_sandboxes DROP COLUMN stop_reason",
+                "index cloud_milady_sandboxes_stopped_by_billing_idx on milady_sandboxes",
+            ),
+            (
                 "DROP INDEX cloud_jobs_one_active_key",
                 "index cloud_jobs_one_active_key on jobs",
             ),

@@ -238,3 +238,24 @@ fn a_silent_service_times_out_and_its_late_creation_is_found() {
         assert_eq!(api.project_names(), [name]);
     });
 }
+
+#[test]
+fn f65_a_reset_password_is_in_the_projects_new_uri() {
+    run(async {
+        let api = NeonApi::start().await;
+        let project = ensure(&api, agent().0).await;
+        let _ = api.take_requests();
+        let id = project.project_id.as_str();
+        let reset = neon(&api).reset_password(id).await.expect("a project");
+        assert_eq!(reset.project_id, project.project_id);
+        assert_ne!(reset.uri, project.uri);
+        assert_eq!(
+            api.take_requests(),
+            [
+                format!("GET /projects/{id}/branches"),
+                format!("POST /projects/{id}/branches/br-main/roles/neondb_owner/reset_password"),
+                format!("GET /projects/{id}/connection_uri"),
+            ]
+        );
+    });
+}

@@ -1,4 +1,5 @@
-//! The password of the functions' role is rotated while a function is warm.
+//! The password of the functions' role is rotated while a function is warm. How often it is read again is tested in
+//! `shared::db::login`.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,10 @@ fn a_warm_function_reads_a_rotated_password_again() {
         rotate("two").await;
         assert_eq!((status().await, manager.calls().await), (200, 2));
         assert_eq!((status().await, manager.calls().await), (200, 2));
-        // The secret does not hold this one yet.
+        // The secret does not hold this one yet, and was read just now.
         rotate("three").await;
-        assert_eq!((status().await, manager.calls().await), (500, 3));
+        for _ in 0..5 {
+            assert_eq!((status().await, manager.calls().await), (500, 2));
+        }
     });
 }

@@ -314,6 +314,21 @@ fn deleting_can_be_repeated_and_disconnects_clients() {
 }
 
 #[test]
+fn f65_ending_an_agents_sessions_leaves_its_database() {
+    run(async {
+        let server = server().await;
+        let agent = agent(&server);
+        server.ensure(&agent.uri, None).await.expect("a database");
+        let mut own = PgConnection::connect(&agent.uri)
+            .await
+            .expect("the agent connects");
+        assert_eq!(reason(server.end_sessions(agent.id).await), Ok(()));
+        assert!(own.ping().await.is_err());
+        assert_usable(&agent).await;
+    });
+}
+
+#[test]
 fn an_administrator_need_not_be_a_superuser() {
     run(async {
         let postgres = postgres().await;

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::{Value, json};
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
 use tests::suite::Request;
 use tests::world::hours;
@@ -43,8 +43,12 @@ fn f01_f02_an_unpaid_agent_stops_and_is_charged_again_when_it_runs_again() {
             .post(&lab.api_key, &agent_path(agent, "/resume"))
             .await;
         assert_eq!(refused.status(), 402, "{refused:?}");
+        let stopped = world.get(&lab.api_key, &agent_path(agent, "")).await;
+        assert_eq!(stopped.json()["data"]["stopReason"], json!("billing"));
         world.top_up(lab.organization, "50").await;
         lab.start(agent).await;
+        let running = world.get(&lab.api_key, &agent_path(agent, "")).await;
+        assert_eq!(running.json()["data"]["stopReason"], json!(null));
         let row = world.agent_row(agent).await;
         assert_eq!(
             (row.billing_status.as_str(), row.status.as_str()),
@@ -128,7 +132,7 @@ fn f16_a_stop_without_a_snapshot_keeps_the_state_on_its_host() {
         let message = suspended.json()["data"]["message"].clone();
         assert_eq!(
             message,
-            json!("Agent suspended; its state could not be read and is kept on its host")
+            json!("Agent suspended; its state could not be saved and is kept on its host")
         );
         lab.assert_nothing_runs(agent, "suspended").await;
         assert_eq!(lab.volumes(agent).await, [1, 0]);
@@ -177,7 +181,7 @@ fn f17_concurrent_starts_on_one_free_slot_create_one_container() {
         let runs = starts.iter().map(|(_, job)| async move {
             let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
             let worker = world.function("job-run").start().await;
-            match worker.invoke(event, Duration::from_mins(1)).await {
+            match worker.invoke(event, JOB_TIMEOUT).await {
                 Outcome::Success(response) => response["outcome"].clone(),
                 other => panic!("{other:?}"),
             }

@@ -1,13 +1,11 @@
 //! Metering begins with the container, and only if its agent comes to run (F63).
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use rust_decimal::dec;
 use serde_json::json;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
 use tests::world::{hours, minutes};
 use tests::{Lab, audit, run, wait_until};
@@ -111,7 +109,7 @@ fn f63_a_worker_that_dies_after_the_start_leaves_no_time_to_charge() {
             .start()
             .await;
         let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-        let attempt = worker.invoke(event, Duration::from_mins(1));
+        let attempt = worker.invoke(event, JOB_TIMEOUT);
         let death = async {
             wait_until("the container runs", async || {
                 lab.containers(agent).await == [1]

@@ -2,6 +2,7 @@
 
 use dev::host::{Registry, image};
 use serde_json::{Value, json};
+use tests::calls::JOB_TIMEOUT;
 use tests::lab::can_run;
 use tests::{Lab, run};
 
@@ -31,11 +32,11 @@ fn only_the_account_of_the_images_registry_is_used_for_a_pull() {
         };
         let wrong = "wrong-canary-88ab";
         let broken = "{\"broken-canary";
-        let cannot_pull = "The image cannot be pulled";
+        let refused = "The image's registry requires an account that may pull it";
         for (accounts, sentence) in [
-            (None, cannot_pull),
-            (Some(account(registry.name(), wrong)), cannot_pull),
-            (Some(account("ghcr.io".to_owned(), password)), cannot_pull),
+            (None, refused),
+            (Some(account(registry.name(), wrong)), refused),
+            (Some(account("ghcr.io".to_owned(), password)), refused),
             (
                 Some(broken.to_owned()),
                 "The registry's credentials cannot be read",
@@ -90,7 +91,7 @@ fn only_the_account_of_the_images_registry_is_used_for_a_pull() {
 async fn run_logged(function: &tests::Function, job: uuid::Uuid) -> (String, String) {
     let instance = function.start().await;
     let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-    let timeout = std::time::Duration::from_mins(1);
+    let timeout = JOB_TIMEOUT;
     let outcome = instance.invoke(event, timeout).await;
     instance.kill().await;
     let dev::runtime::Outcome::Success(answer) = outcome else {

@@ -1,13 +1,11 @@
 //! Workers that stall, lose their job to another worker, and continue.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dev::runtime::{Instance, Outcome};
 use serde_json::json;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
 use tests::world::hours;
 use tests::{Lab, run};
@@ -41,7 +39,7 @@ async fn run_while_worker_is_stopped(
         .expect("the lock");
     let sleeper = world.function("job-run").start().await;
     let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-    let sleeping = sleeper.invoke(event, Duration::from_mins(2));
+    let sleeping = sleeper.invoke(event, JOB_TIMEOUT);
     let waking = async {
         world.wait_until_a_session_is_blocked().await;
         signal("-STOP", &sleeper);

@@ -2,14 +2,12 @@
 //! the step, the worker is killed, or the host goes down. Afterwards nothing is left over, and the next attempt
 //! succeeds. Triggers in the database stop the worker, so the binary under test is the one that ships.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
 use tests::suite::Request;
 use tests::{Lab, run};
@@ -123,7 +121,7 @@ async fn run_to(lab: &Lab, job: Uuid, failure: Failure, point: Point) {
         .expect("the lock");
     let instance = lab.world.function("job-run").start().await;
     let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-    let running = instance.invoke(event, Duration::from_mins(1));
+    let running = instance.invoke(event, JOB_TIMEOUT);
     let stopping = async {
         lab.world.wait_until_a_session_is_blocked().await;
         if failure == Failure::Killed {
@@ -189,7 +187,13 @@ async fn suspend_and_start_at_each_point(failure: Failure, start: &[Point], stop
         lab.assert_nothing_runs(agent, &format!("suspended after {end:?}"))
             .await;
 
-        let job = request_job(&lab, agent, "/provision").await;
+        // On its host, an agent gets the state of a backup only if its owner requests it.
+        // Without a restore nothing is asked of the host once the agent is healthy.
+        let operation = match point {
+            ("restore", _) | ("health", "done") => "/restore",
+            _ => "/provision",
+        };
+        let job = request_job(&lab, agent, operation).await;
         stop_at(&lab, *point, failure).await;
         run_to(&lab, job, failure, *point).await;
         if failure == Failure::Refused {

@@ -366,12 +366,20 @@ fn before_adoption_no_job_is_claimed_announced_recovered_or_ended() {
         // Two starts and two stops were due, and as many had lost their worker. Three suspended agents may have a
         // container and have no job. Ten agents name a container, and have failed or have no start job.
         assert_eq!(
-            (&swept["recovered"], &swept["stops"], &swept[ANNOUNCED]),
-            (&json!(4), &json!(13), &json!(17))
+            (&swept["recovered"], &swept["stops"]),
+            (&json!(4), &json!(13))
         );
+        // Not all of them are announced at once: an organization and a host have only so many stops at a time.
         let mut outcomes = Vec::new();
-        for id in announced_jobs(&bus) {
-            outcomes.push(run_job(&world, id).await);
+        loop {
+            let announced = announced_jobs(&bus);
+            if announced.len() == outcomes.len() {
+                break;
+            }
+            for id in &announced[outcomes.len()..] {
+                outcomes.push(run_job(&world, *id).await);
+            }
+            sweep(&world, &bus).await;
         }
         outcomes.sort();
         assert_eq!(

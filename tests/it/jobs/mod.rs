@@ -1,19 +1,26 @@
-//! Jobs: how they run and end (`run`, `stop`, `deactivated`, `legacy`, `limits`, `workers`), the events and webhooks about them
+//! Jobs: how they run and end (`run`, `stop`, `deactivated`, `legacy`, `limits`, `lanes`, `workers`), the events and webhooks about them
 //! (`publish`, `webhook`, `webhook_faults`, `deadlines`), requests that wait for them (`waits`), what logs must not hold
-//! (`secrets`), what the database holds encrypted (`encryption`), and the sweep (`sweep`).
+//! (`secrets`), what the database holds encrypted (`encryption`), the sweep (`sweep`), the product events that it publishes
+//! (`product_events`), agents that it starts again after a top-up (`automatic_resume`, `resume_limits`), and agents that it
+//! moves (`moves`).
 
+mod automatic_resume;
 mod deactivated;
 mod deadlines;
 mod encryption;
+mod lanes;
 mod legacy;
 mod limits;
+mod moves;
+mod product_events;
 mod publish;
+mod resume_limits;
 mod run;
 mod secrets;
 mod stop;
 mod sweep;
 mod waits;
-mod webhook;
+pub(crate) mod webhook;
 mod webhook_faults;
 mod workers;
 
@@ -25,7 +32,7 @@ use dev::events::EventBus;
 use dev::runtime::{Instance, Outcome};
 use dev::template::Template;
 use serde_json::{Value, json};
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::suite::{Response, epoch};
 use tests::{Function, World};
 use tokio::sync::OnceCell;
@@ -152,10 +159,7 @@ fn due_event(job: Uuid) -> Value {
 
 /// Runs a job on this worker. Returns the outcome in one word.
 async fn run_job_on(instance: &Instance, job: Uuid) -> String {
-    match instance
-        .invoke(due_event(job), Duration::from_mins(1))
-        .await
-    {
+    match instance.invoke(due_event(job), JOB_TIMEOUT).await {
         Outcome::Success(answer) => answer["outcome"].as_str().expect("a word").to_owned(),
         other => panic!("job-run failed: {other:?} {:#?}", instance.logs()),
     }
@@ -194,13 +198,10 @@ async fn kill_worker_at(world: &World, job: Uuid, lock: &'static str) {
     let instance = world.function("job-run").start().await;
     let mut holder = world.pool.begin().await.expect("begin");
     sqlx::query(lock).execute(&mut *holder).await.expect(lock);
-    let (outcome, ()) = tokio::join!(
-        instance.invoke(due_event(job), Duration::from_mins(1)),
-        async {
-            world.wait_until_a_session_is_blocked().await;
-            instance.kill().await;
-        }
-    );
+    let (outcome, ()) = tokio::join!(instance.invoke(due_event(job), JOB_TIMEOUT), async {
+        world.wait_until_a_session_is_blocked().await;
+        instance.kill().await;
+    });
     assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
     holder.rollback().await.expect("rollback");
 }

@@ -65,10 +65,12 @@ fn the_published_event_has_the_form_of_the_sample_event() {
         let [event] = bus.received().try_into().expect("one event");
         assert_eq!(event["source"], json!("milady.control-plane"));
         assert_eq!(event["detail-type"], json!("job.due"));
-        assert_eq!(event["detail"]["jobId"], json!(start));
-        // The fields are those of the sample event.
+        assert_eq!(event["detail"], json!({"jobId": start, "lane": "start"}));
+        // The fields are those of the sample event, which is in a message of a queue.
         let sample = include_str!("../../../events/job-run.json");
         let sample: Value = serde_json::from_str(sample).expect("JSON");
+        let body = sample["Records"][0]["body"].as_str().expect("a body");
+        let sample: Value = serde_json::from_str(body).expect("JSON");
         let names = |value: &Value| -> Vec<String> {
             let fields = value.as_object().expect("an object");
             fields.keys().cloned().collect()

@@ -42,6 +42,8 @@ fn a_start_without_a_host_fails_after_three_attempts() {
         assert_eq!(row.state(), ("failed", 3, Some(NO_HOST)));
         assert_eq!((row.completed_at, row.result), (Some(seconds(150)), None));
         assert_eq!(agent_status(&world, id).await, in_error(NO_HOST));
+        let failed = world.get(&key, &agent_path(id, "")).await;
+        assert_eq!(failed.json()["data"]["stopReason"], json!("failure"));
         let errors = "SELECT error_count::bigint FROM milady_sandboxes";
         assert_eq!(world.count(errors).await, 1);
         assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);

@@ -45,6 +45,45 @@ fn an_agent_has_at_most_one_active_stop_job_of_whatever_kind() {
     });
 }
 
+#[test]
+fn f81_a_state_that_was_saved_counts_as_saved_although_its_container_is_gone() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("10").await;
+        let mut agents = Vec::new();
+        // The first agent's backup is of an earlier run.
+        for backup_at in [0, 60] {
+            world.set_clock(seconds(backup_at)).await;
+            let id = world.agent(organization, "running").await;
+            // Nothing is left on a host that is not registered any more.
+            world
+                .set_columns(id, "node_id = 'gone', container_name = 'milady-' || id")
+                .await;
+            let backup = world.backup(id, "pre-shutdown").await;
+            agents.push((id, backup));
+        }
+        let start = "UPDATE milady_sandboxes SET compute_started_at = (
+            SELECT max(created_at) - interval '30 seconds' FROM milady_sandbox_backups)";
+        world.execute(start).await;
+        world.set_clock(seconds(90)).await;
+        for ((id, backup), is_saved) in agents.into_iter().zip([false, true]) {
+            let stop = suspend(&world, &key, id).await;
+            assert_eq!(run_job(&world, stop).await, "completed");
+            let result = job(&world, stop).await.result.expect("a result");
+            let named = is_saved.then_some(json!(backup));
+            assert_eq!(result.get("backupId"), named.as_ref(), "{result}");
+            let unsaved: bool = sqlx::query_scalar(
+                "SELECT unsaved_since IS NOT NULL FROM milady_sandboxes WHERE id = $1",
+            )
+            .bind(id)
+            .fetch_one(&world.pool)
+            .await
+            .expect("an agent");
+            assert_eq!(unsaved, !is_saved, "{result}");
+        }
+    });
+}
+
 /// Runs more attempts than a start job has. Each of them fails with this error and is retried.
 async fn assert_retried_without_end(world: &World, stop: Uuid, error: &str) {
     let mut at = 0;

@@ -95,7 +95,7 @@ fn a_job_that_completes_in_time_is_answered_as_done_and_so_is_its_replay() {
             (
                 SUSPEND,
                 snapshot("failed"),
-                Some("Agent suspended; its state could not be read and is kept on its host"),
+                Some("Agent suspended; its state could not be saved and is kept on its host"),
             ),
             (SUSPEND, json!([]), Some("Agent suspended")),
             (
@@ -175,5 +175,36 @@ fn a_request_stops_waiting_after_a_failed_attempt() {
                 "{route:?}"
             );
         }
+    });
+}
+
+#[test]
+fn f49_a_request_that_waits_is_an_open_stream_and_does_not_wait_if_there_are_too_many() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (organization, key) = world.tenant("10").await;
+        let rows = "SELECT count(*) FROM cloud.open_streams";
+        let id = world.agent(organization, "running").await;
+        let (response, ()) = tokio::join!(SUSPEND.call(&world, &bus, &key, id), async {
+            wait_until("the request is counted", async || {
+                world.count(rows).await == 1
+            })
+            .await;
+            complete_job(&world, id, &json!([])).await;
+        });
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(world.count(rows).await, 0);
+        world.set_limit(organization, "open_streams", 0).await;
+        let started = Instant::now();
+        for route in [SUSPEND, SHUTDOWN, DELETE, RESTORE] {
+            let id = world.agent(organization, "running").await;
+            world.backup(id, "auto").await;
+            job_id(&route.call(&world, &bus, &key, id).await);
+        }
+        let id = world.agent(organization, "pending").await;
+        let request = Request::new("POST", &agent_path(id, "/provision?sync=true")).key(&key);
+        let function = publishing_function(&world, "agent-provision", &bus);
+        job_id(&world.call_function(&function, request).await);
+        assert!(started.elapsed() < Duration::from_secs(15));
     });
 }

@@ -24,9 +24,9 @@ use super::{
     tenant_with_agent,
 };
 
-/// A server that records its calls and answers with a chosen status.
+/// A server that records its calls and answers with a chosen status, or not at all.
 #[derive(Clone, Debug)]
-pub(super) struct WebhookReceiver {
+pub(crate) struct WebhookReceiver {
     address: SocketAddr,
     state: Arc<Mutex<Answers>>,
 }
@@ -35,23 +35,25 @@ pub(super) struct WebhookReceiver {
 struct Answers {
     status: u16,
     location: Option<String>,
+    hangs: bool,
     calls: Vec<Call>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl WebhookReceiver {
-    pub(super) async fn answering(status: u16) -> Self {
+    pub(crate) async fn answering(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(Answers {
             status,
             location: None,
+            hangs: false,
             calls: Vec::new(),
         }));
         let router = Router::new()
@@ -61,18 +63,23 @@ impl WebhookReceiver {
         Self { address, state }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook?from=test", self.address)
     }
 
     /// Sets the status, and the `location` header, of the answers from now on.
-    pub(super) fn set_answer(&self, status: u16, location: Option<&str>) {
+    pub(crate) fn set_answer(&self, status: u16, location: Option<&str>) {
         let mut state = self.state.lock().expect("nobody panicked here");
         state.status = status;
         state.location = location.map(str::to_owned);
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    /// Whether it takes calls from now on without answering them.
+    pub(crate) fn set_hanging(&self, hangs: bool) {
+        self.state.lock().expect("nobody panicked here").hangs = hangs;
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
         let state = self.state.lock().expect("nobody panicked here");
         state.calls.clone()
     }
@@ -84,15 +91,21 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let mut state = state.lock().expect("nobody panicked here");
-    state.calls.push(Call {
-        path: uri.to_string(),
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    });
-    let mut response = Response::builder().status(state.status);
-    if let Some(location) = &state.location {
-        response = response.header("location", location);
+    let (hangs, response) = {
+        let mut state = state.lock().expect("nobody panicked here");
+        state.calls.push(Call {
+            path: uri.to_string(),
+            headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        });
+        let mut response = Response::builder().status(state.status);
+        if let Some(location) = &state.location {
+            response = response.header("location", location);
+        }
+        (state.hangs, response)
+    };
+    if hangs {
+        std::future::pending::<()>().await;
     }
     response.body(Body::empty()).expect("a response")
 }
@@ -213,7 +226,7 @@ pub(super) async fn webhook_row(world: &World, job: Uuid) -> WebhookRow {
 }
 
 /// The signature by the contract's description.
-pub(super) fn signature(secret: &str, unix: i64, body: &str) -> String {
+pub(crate) fn signature(secret: &str, unix: i64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(format!("{unix}.{body}").as_bytes());
     let digest = hex::encode(mac.finalize().into_bytes());

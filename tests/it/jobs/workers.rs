@@ -9,7 +9,7 @@ use shared::db::jobs::worker::job_claim_of_any_organization;
 use shared::domain::ids::{AgentId, JobId, OrganizationId};
 use tests::calls::agent_path;
 use tests::world::hours;
-use tests::{World, run};
+use tests::{World, check_problem, run};
 use uuid::Uuid;
 
 use super::{
@@ -189,6 +189,31 @@ fn a_start_superseded_while_its_worker_waits_changes_nothing() {
             assert_eq!(agent_status(&world, id).await, expected);
         });
     }
+}
+
+#[test]
+fn a_stop_ends_a_start_before_a_worker_has_begun_it_and_not_afterwards() {
+    run(async {
+        let world = World::new().await;
+        let (_, key, id) = tenant_with_agent(&world).await;
+        let start = provision(&world, &key, id).await;
+        let path = agent_path(id, "/suspend");
+        let stop = async {
+            let refused = world.post(&key, &path).await;
+            check_problem(&refused, 409, "Agent provisioning is in progress");
+        };
+        let outcome = run_blocked_job(&world, start, LOCK_ORGANIZATIONS, stop).await;
+        assert_eq!(outcome, RETRIED);
+        let (_, key, id) = tenant_with_agent(&world).await;
+        let start = provision(&world, &key, id).await;
+        let stopped = world.post(&key, &agent_path(id, "/suspend")).await;
+        assert_eq!(stopped.status(), 200, "{stopped:?}");
+        assert_eq!(run_job(&world, start).await, NOTHING_TO_DO);
+        let row = job(&world, start).await;
+        assert_eq!(row.state(), ("failed", 1, Some("Superseded by a stop")));
+        let stopped = ("stopped".to_owned(), None);
+        assert_eq!(agent_status(&world, id).await, stopped);
+    });
 }
 
 #[test]

@@ -175,26 +175,66 @@ fn old_news_is_not_mailed() {
     });
 }
 
+/// The names of a mail's headers, in their order.
+fn header_names(raw: &str) -> Vec<&str> {
+    let (head, _) = raw.split_once("\r\n\r\n").expect("headers");
+    let lines = head.lines().filter(|line| !line.starts_with([' ', '\t']));
+    lines
+        .map(|line| line.split(':').next().unwrap_or_default())
+        .collect()
+}
+
+/// Of the whole way, from the table to the message. `app::mail::render` has many more names.
 #[test]
 fn names_make_no_header_no_tag_and_no_link() {
     run(async {
         let (world, provider) = smtp_world().await;
         let owner = organization(&world, "owner@a.example").await;
-        sqlx::query("UPDATE organizations SET name = $2 WHERE id = $1")
-            .bind(owner)
-            .bind("<a href=\"https://evil.example\">x</a>\r\nBcc: y@evil.example")
-            .execute(&world.pool)
-            .await
-            .expect("a name");
-        let id = write_event(&world, owner, SHUTDOWN).await;
-        assert!(notify(&world, id, SHUTDOWN).await);
-        let mail = &provider.taken()[0];
-        let parsed = mail.parsed();
-        assert_eq!(parsed.header("bcc"), None);
-        for text in [&parsed.text, &parsed.html] {
-            assert!(!text.contains("evil.example"), "{text}");
+        let names = [
+            "plain",
+            "<a href=\"https://evil.example\">x</a>\r\nBcc: y@evil.example",
+            "=?utf-8?q?=0D=0ABcc:_y@evil.example?=",
+            "=?utf-8?B?PGI+?= [x](https://evil.example)",
+            "\u{202e}elpmaxe.live\u{202c} www.evil.example",
+            "\r\n.\r\nQUIT\r\n",
+            "ü\u{2028}Ж\u{feff}語",
+        ];
+        for name in names {
+            sqlx::query("UPDATE organizations SET name = $2 WHERE id = $1")
+                .bind(owner)
+                .bind(name)
+                .execute(&world.pool)
+                .await
+                .expect("a name");
+            let id = write_event(&world, owner, SHUTDOWN).await;
+            sqlx::query("UPDATE outbox_events SET payload = payload || $2 WHERE id = $1")
+                .bind(id)
+                .bind(json!({"agents": [{"name": name}]}))
+                .execute(&world.pool)
+                .await
+                .expect("an agent");
+            assert!(notify(&world, id, SHUTDOWN).await, "{name:?}");
         }
-        assert_eq!(parsed.html.matches("<a ").count(), 1);
+        let mails = provider.taken();
+        assert_eq!(mails.len(), names.len());
+        for (mail, name) in mails.iter().zip(names) {
+            assert_eq!(
+                header_names(&mail.raw),
+                header_names(&mails[0].raw),
+                "{name:?}"
+            );
+            let parsed = mail.parsed();
+            assert_eq!(parsed.header("bcc"), None);
+            assert_eq!(parsed.subject(), mails[0].parsed().subject());
+            for text in [&parsed.text, &parsed.html] {
+                assert!(!text.contains("evil.example"), "{text}");
+                assert!(
+                    !text.contains(['\u{202e}', '\u{202c}', '\u{2028}']),
+                    "{text}"
+                );
+            }
+            assert_eq!(parsed.html.matches("<a ").count(), 1);
+        }
     });
 }
 

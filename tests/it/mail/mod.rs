@@ -1,10 +1,11 @@
 //! Mails to owners: whom they reach (`chain`), what failed attempts lead to (`attempts`), what SES reports (`feedback`),
-//! and what remains of a worker that was killed (`crashes`).
+//! what remains of a worker that was killed (`crashes`), and what billing makes of it all (`known_failures`).
 
 mod attempts;
 mod chain;
 mod crashes;
 mod feedback;
+mod known_failures;
 
 use std::time::Duration;
 

@@ -143,8 +143,10 @@ fn layers_keep_to_their_libraries() {
         ("events", vec!["sqlx", "lambda_"]),
         ("agent_databases", vec!["std::env", "lambda_"]),
         ("secrets.rs", vec!["sqlx", "std::env::var", "lambda_"]),
+        ("bucket.rs", vec!["sqlx", "std::env", "lambda_"]),
         ("vpn.rs", vec!["sqlx", "std::env", "lambda_"]),
         ("mail", vec!["sqlx", "std::env", "lambda_"]),
+        ("webhook_client.rs", vec!["sqlx", "std::env", "lambda_"]),
         ("app", vec!["lambda_http", "std::env"]),
         (
             "api",

@@ -122,6 +122,54 @@ scenario('a member sees the settings, a shortened address, and why nothing can b
   expect(await page.getByText('Our mails have reached nobody').count()).toBe(0);
 });
 
+scenario('an owner registers a webhook, sees its secret once, tests it, and removes it', async (visit) => {
+  const { page } = visit;
+  const owner = await member();
+  await visit.as(owner.key);
+  await visit.goto('/settings');
+  const url = page.getByLabel('URL of your webhook');
+  const register = page.getByRole('button', { name: 'Register the webhook' });
+  expect(await register.isDisabled()).toBe(true);
+  visit.expect(400, '/settings');
+  await url.fill('nonsense');
+  await register.click();
+  await seen(page, 'It must be a URL.');
+  await url.fill('http://127.0.0.1:9/hook');
+  await register.click();
+  await seen(page, 'This secret signs the events. It is shown only now.');
+  const secret = (await page.locator('main code').textContent()) ?? '';
+  expect(secret).toMatch(/^[0-9a-f]{64}$/);
+  visit.secret(secret);
+  await page.getByRole('button', { name: 'Hide' }).click();
+  await seen(page, 'Events are sent there.');
+  await page.getByRole('button', { name: 'Test the webhook' }).click();
+  await seen(page, 'Not delivered: the receiver could not be reached.');
+  await visit.goto('/settings');
+  expect(await url.inputValue()).toBe('http://127.0.0.1:9/hook');
+  await page.getByRole('button', { name: 'Remove the webhook' }).click();
+  await seen(page, 'Nothing is sent to the webhook from now on.');
+  await register.waitFor();
+  expect(
+    await sql(`SELECT count(*) FROM cloud.organization_webhooks WHERE organization_id = '${owner.organization}'`),
+  ).toEqual(['0']);
+});
+
+scenario('a webhook that is switched off says since when and why', async (visit) => {
+  const { page } = visit;
+  const owner = await member();
+  await sql(`INSERT INTO cloud.organization_webhooks
+      (organization_id, kind, url, secret, failures, failing_since, reason, due_at, active_since, switched_off_at, updated_by)
+    VALUES ('${owner.organization}', 'slack', 'https://hooks.slack.com/…', 'x', 80, now() - interval '3 days',
+      'the receiver answered with HTTP 404', now(), now(), now(), '${owner.user}')`);
+  await visit.as(owner.key);
+  await visit.goto('/settings');
+  await seen(page, /Switched off since .*: the receiver answered with HTTP 404\. A test that succeeds/);
+  const url = page.getByLabel('URL of an incoming webhook of Slack');
+  expect(await url.inputValue()).toBe('');
+  expect(await url.getAttribute('placeholder')).toBe('https://hooks.slack.com/…');
+  await page.getByRole('button', { name: 'Test Slack' }).waitFor();
+});
+
 scenario('an owner whom no mail reaches is told so on every page, and where to set an address', async (visit) => {
   const { page } = visit;
   const owner = await member();
@@ -129,6 +177,7 @@ scenario('an owner whom no mail reaches is told so on every page, and where to s
   await visit.as(owner.key);
   await visit.goto('/credits');
   await seen(page, /Our mails have reached nobody since/);
+  await seen(page.getByRole('table', { name: 'Notices, newest first' }), 'Nobody to address');
   await visit.goto('/agents');
   await page.getByRole('link', { name: 'Set a billing address in the settings' }).click();
   await page.getByLabel('Billing address').waitFor();

@@ -14,10 +14,14 @@ import type {
   SchemaMail,
   SchemaNodeContainer,
   SchemaNodeDetail,
+  SchemaNodeDrain,
   SchemaNodeProbe,
   SchemaOrganization,
   SchemaOrganizationSettings,
+  SchemaOrganizationWebhook,
   SchemaSession,
+  SchemaWebhookKind,
+  SchemaWebhookTest,
 } from './openapi.gen';
 
 export type Session = SchemaSession;
@@ -32,11 +36,15 @@ export type FleetNode = SchemaFleetNode;
 export type ContainerRow = SchemaContainerRow;
 export type NodeContainer = SchemaNodeContainer;
 export type NodeDetail = SchemaNodeDetail;
+export type NodeDrain = SchemaNodeDrain;
 export type Probe = SchemaNodeProbe;
 export type RunEntry = SchemaBillingRunEntry;
 export type AuditEntry = SchemaAuditEntry;
 export type Organization = SchemaOrganization;
 export type Settings = SchemaOrganizationSettings;
+export type OrganizationWebhook = SchemaOrganizationWebhook;
+export type WebhookKind = SchemaWebhookKind;
+export type WebhookTest = SchemaWebhookTest;
 export type Mail = SchemaMail;
 
 const aborting = (signal?: AbortSignal) => (signal ? { signal } : {});

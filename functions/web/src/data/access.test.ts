@@ -23,6 +23,7 @@ test.each<[GuardedAction, owner: string | null, member: string | null, viewer: s
   ['stop', null, null, 'Viewers may not stop agents'],
   ['save', null, null, 'Viewers may not save the state of agents'],
   ['restore', null, null, 'Viewers may not restore agents'],
+  ['download', null, null, 'Viewers may not download backups'],
   ['delete', null, 'Only owners and admins may delete agents', 'Viewers may not delete agents'],
   ['open', null, null, 'Viewers may not open agents'],
   ['ask', null, null, 'Viewers may not ask agents'],

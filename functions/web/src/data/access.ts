@@ -12,11 +12,12 @@ const ACTIONS = {
   stop: ['stop agents', operations.agentSuspend],
   save: ['save the state of agents', operations.agentSnapshot],
   restore: ['restore agents', operations.agentRestore],
+  download: ['download backups', operations.agentBackupDownload],
   delete: ['delete agents', operations.agentDelete],
   open: ['open agents', operations.agentPairingToken],
   ask: ['ask agents', operations.agentBridge],
   talk: ['talk to agents', operations.agentStream],
-  configure: ['change the settings', operations.settingsUpdate],
+  configure: ['change the settings', operations.settingsUpdate, operations.webhookTest],
 } as const satisfies Readonly<Record<string, readonly [what: string, ...callers: CallerKind[]]>>;
 
 export type GuardedAction = keyof typeof ACTIONS;

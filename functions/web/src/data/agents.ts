@@ -55,7 +55,16 @@ sessionStore.subscribe(() => {
 
 /** Without the fields that only the detail has: else each answer would look like a change of the row. */
 function summary(agent: Agent & Partial<AgentDetail>): Agent {
-  const { bridgeUrl: _b, healthUrl: _h, errorCount: _e, nodeId: _n, environmentNames: _v, ...rest } = agent;
+  const {
+    bridgeUrl: _b,
+    healthUrl: _h,
+    errorCount: _e,
+    lastDeath: _d,
+    backupError: _f,
+    nodeId: _n,
+    environmentNames: _v,
+    ...rest
+  } = agent;
   return rest;
 }
 

@@ -42,6 +42,16 @@ test.each([
   expect(shown(agent(change), null, NOW)).toMatchObject({ word, tone });
 });
 
+test.each([
+  [null, undefined],
+  ['owner', undefined],
+  ['operator', 'by an operator'],
+  ['drain', 'while its host is emptied'],
+  ['failure', 'after a failure'],
+] as const)('stopped by %o says %o', (stopReason, note) => {
+  expect(shown(agent({ status: 'stopped', stopReason }), null, NOW).note).toBe(note);
+});
+
 test('what was just asked for is shown before what the server knows', () => {
   expect(shown(agent(), 'stop', NOW).word).toBe('Stopping');
 });
@@ -67,6 +77,15 @@ test.each([
   ['provisioning', { start: false, stop: false, save: false, open: false }],
 ] as const)('what is possible next while it is %s', (status, can) => {
   expect(possible(agent({ status }), null)).toEqual({ ...can, delete: true });
+});
+
+test('a start that waits for a worker can be stopped, and one that is under way cannot', () => {
+  for (const status of ['pending', 'stopped', 'error'] as const) {
+    const waiting = agent({ status, pendingAction: 'provision' });
+    expect(possible(waiting, null)).toMatchObject({ start: false, stop: true, delete: true });
+    expect(possible(waiting, 'stop').stop).toBe(false);
+  }
+  expect(possible(agent({ status: 'provisioning', pendingAction: 'provision' }), null).stop).toBe(false);
 });
 
 test('nothing can be started or stopped while something is going on', () => {

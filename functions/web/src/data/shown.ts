@@ -1,5 +1,5 @@
 /** What an agent is in words, the same on all pages. Pure. */
-import type { SchemaBillingStatus, SchemaJobVerb } from '../api/openapi.gen';
+import type { SchemaBillingStatus, SchemaJobVerb, SchemaStopReason } from '../api/openapi.gen';
 import type { Agent } from '../api/operations';
 import type { Tone } from '../ui/status';
 import type { ActionKind } from './intents';
@@ -26,6 +26,16 @@ const PENDING: Record<SchemaJobVerb, string> = {
   suspend: 'Stopping',
   delete: 'Deleting',
   restore: 'Restoring',
+};
+
+/** What the owner did needs no words. */
+const STOPPED_BY: Record<SchemaStopReason, string> = {
+  owner: '',
+  billing: 'for lack of credit',
+  limit: 'by a limit',
+  operator: 'by an operator',
+  drain: 'while its host is emptied',
+  failure: 'after a failure',
 };
 
 /**
@@ -58,10 +68,12 @@ export function shown(agent: Agent, doing: ActionKind | null, now: number): Show
       if (silent === null) return { tone: 'ok', word: 'Running', ...calm };
       return { tone: 'silent', word: 'Running', note: `silent for ${silent} min`, needsYou: true };
     }
-    case 'stopped':
-      return agent.billingStatus === 'suspended'
-        ? { tone: 'warn', word: 'Suspended', note: 'for lack of credit', needsYou: true }
-        : { tone: 'off', word: 'Stopped', ...calm };
+    case 'stopped': {
+      if (agent.billingStatus === 'suspended')
+        return { tone: 'warn', word: 'Suspended', note: 'for lack of credit', needsYou: true };
+      const note = agent.stopReason ? STOPPED_BY[agent.stopReason] : '';
+      return { tone: 'off', word: 'Stopped', ...(note ? { note } : {}), ...calm };
+    }
     case 'disconnected':
       return { tone: 'unknown', word: 'Unreachable', note: 'not charged', needsYou: true };
     case 'error':
@@ -94,9 +106,11 @@ export function billingWord(status: SchemaBillingStatus): { tone: Tone; word: st
 export function possible(agent: Agent, doing: ActionKind | null) {
   const busy = doing !== null || agent.pendingAction !== null || agent.status === 'provisioning';
   const { status } = agent;
+  // No worker has begun the start, so the server ends it.
+  const waits = agent.pendingAction === 'provision' && ['pending', 'stopped', 'error'].includes(status);
   return {
     start: !busy && ['stopped', 'pending', 'error', 'disconnected'].includes(status),
-    stop: !busy && ['running', 'disconnected', 'pending'].includes(status),
+    stop: doing === null && (waits || (!busy && ['running', 'disconnected', 'pending'].includes(status))),
     save: !busy && agent.status === 'running',
     open: !busy && agent.status === 'running',
     delete: doing !== 'delete' && agent.pendingAction !== 'delete',

@@ -2,7 +2,7 @@
 //! and deleted. Does not own: the requests (`session`).
 //!
 //! Source: Neon's API reference, neon.com/docs/reference/api ("List projects", "Create project", "Retrieve
-//! connection URI", "Delete project") and neon.com/docs/guides/consumption-limits (quotas). A request answered with
+//! connection URI", "Delete project", "List branches", "Reset role password") and neon.com/docs/guides/consumption-limits (quotas). A request answered with
 //! 423, 429 or 503 can always be repeated. A POST that
 //! failed otherwise, or got no response, must not be: two projects may have the same name. So a project is
 //! looked up before it is created, and a creation with an unknown outcome is left to the next call, which finds
@@ -109,6 +109,20 @@ impl Neon {
                 return Err(DatabaseErrorReason::Protocol.into());
             }
             Ok(NeonProject { project_id, uri })
+        })
+        .await
+    }
+
+    /// Gives the agent of a project a new password, and returns the project with its new URI. Neon ends the sessions that
+    /// the old one began. A repeated call makes another password.
+    pub async fn reset_password(&self, project_id: &str) -> Result<NeonProject, DatabaseError> {
+        with_timeout(async {
+            let session = self.session()?;
+            session.reset_password(project_id).await?;
+            Ok(NeonProject {
+                project_id: project_id.to_owned(),
+                uri: session.uri(project_id).await?,
+            })
         })
         .await
     }

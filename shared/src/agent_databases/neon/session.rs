@@ -76,6 +76,18 @@ struct Uri {
     uri: String,
 }
 
+#[derive(Deserialize)]
+struct Branches {
+    branches: Vec<Branch>,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    id: String,
+    #[serde(default)]
+    default: bool,
+}
+
 #[derive(Default, Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -153,6 +165,27 @@ impl<'a> Session<'a> {
         ]);
         let uri: Uri = read_json(self.send(Method::GET, url, None).await?).await?;
         Ok(uri.uri)
+    }
+
+    /// Replaces the password of a project's default role.
+    pub(super) async fn reset_password(&self, project_id: &str) -> Result<(), DatabaseError> {
+        let url = self.url(&["projects", project_id, "branches"])?;
+        let list: Branches = read_json(self.send(Method::GET, url, None).await?).await?;
+        let branches = list.branches.into_iter();
+        // Agents' projects have one branch, unless somebody made another one.
+        let branch = branches.min_by_key(|branch| !branch.default);
+        let branch = branch.ok_or(DatabaseErrorReason::Protocol)?.id;
+        let path = [
+            "projects",
+            project_id,
+            "branches",
+            &branch,
+            "roles",
+            DEFAULT_ROLE,
+            "reset_password",
+        ];
+        let response = self.send(Method::POST, self.url(&path)?, None).await?;
+        check_status(response).await.map(drop)
     }
 
     /// Deletes a project. A project that is gone is no error.

@@ -196,6 +196,19 @@ impl Server {
         .await
     }
 
+    /// Ends the sessions of an agent's role and those in its database.
+    pub async fn end_sessions(&self, agent_id: AgentId) -> Result<(), DatabaseError> {
+        let name = name(agent_id);
+        within(CREATE_TIMEOUT, async {
+            let options = self.options(CREATE_TIMEOUT);
+            let mut conn = options.connect().await.map_err(classify)?;
+            let ended = statements::end_sessions(&mut conn, &name).await;
+            close(conn).await;
+            ended.map_err(classify)
+        })
+        .await
+    }
+
     /// The sizes of all agents' databases.
     pub async fn measure(&self) -> Result<MeasuredDatabases, DatabaseError> {
         within(MEASURE_TIMEOUT, async {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::create::INVALID_DATABASE;
-use super::statements::{find_role, join_role, run, sqlstate};
+use super::statements::{end_sessions, find_role, join_role, run, sqlstate};
 use crate::failure::Cause;
 
 /// For what the role left in other databases. Other agents can hold locks there; without a limit they could delay
@@ -40,18 +40,6 @@ pub(super) async fn remove(
         drop_role(conn, name).await?;
     }
     Ok(())
-}
-
-/// Ends the sessions of the role, and those in its database: `DROP DATABASE` ends most of these itself, but not one that
-/// uses a replication slot. Waits a second for each.
-async fn end_sessions(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-    // Without those that we have no right to end: `DROP DATABASE` then says what is in the way.
-    let end = sqlx::query(
-        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
-        WHERE (usename = $1 OR datname = $1) AND pid <> pg_backend_pid()
-            AND pg_has_role(current_user, usesysid, 'USAGE')",
-    );
-    end.bind(name).execute(conn).await.map(drop)
 }
 
 /// A prepared transaction outlives its session, blocks `DROP DATABASE`, and can be ended only in its database and by

@@ -29,6 +29,18 @@ pub(super) async fn join_role(conn: &mut PgConnection, name: &str) -> sqlx::Resu
     run(conn, format!("GRANT {name} TO CURRENT_USER")).await
 }
 
+/// Ends the sessions of the role, and those in its database: `DROP DATABASE` ends most of these itself, but not one that
+/// uses a replication slot. Waits a second for each.
+pub(super) async fn end_sessions(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    // Without those that we have no right to end: `DROP DATABASE` then says what is in the way.
+    let end = sqlx::query(
+        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+        WHERE (usename = $1 OR datname = $1) AND pid <> pg_backend_pid()
+            AND pg_has_role(current_user, usesysid, 'USAGE')",
+    );
+    end.bind(name).execute(conn).await.map(drop)
+}
+
 pub(super) async fn run(conn: &mut PgConnection, statement: String) -> sqlx::Result<()> {
     let statement = sqlx::raw_sql(AssertSqlSafe(statement));
     statement.execute(conn).await.map(drop)

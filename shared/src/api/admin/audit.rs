@@ -52,6 +52,7 @@ const MAX_FILTER_CHARS: usize = 200;
 struct EntryJson {
     /// A number as text.
     id: String,
+    /// The nil UUID for what the control plane did by itself.
     actor_id: UserId,
     /// Null for a user without a name, or who is deleted.
     actor_name: Option<String>,

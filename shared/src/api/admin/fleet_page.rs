@@ -16,11 +16,9 @@ use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
 use crate::domain::ids::{AgentId, OrganizationId};
+use crate::domain::payload::MAX_PAYLOAD_BYTES;
 use crate::domain::timestamp::Timestamp;
 
-/// The length of a body as Lambda returns it: escaped in a JSON string, or as base64. The rest of Lambda's six
-/// megabytes is for the headers and the JSON around them.
-const MAX_BODY_BYTES: usize = 5_500_000;
 /// An answer that would be too long holds this many incidents, the most severe ones.
 const MAX_INCIDENTS: usize = 1_000;
 
@@ -133,7 +131,7 @@ impl FleetQuery {
                 cursor: next.map(|row| encode(&row.position())),
             };
             let (body, length) = encoding.encode(&Data::new(data))?;
-            if length <= MAX_BODY_BYTES {
+            if length <= MAX_PAYLOAD_BYTES {
                 return Ok(body);
             }
             if incident_count > MAX_INCIDENTS {
@@ -191,7 +189,7 @@ impl FleetQuery {
 
 /// A number of rows that probably fits if `count` rows have this length.
 fn fewer_rows(count: usize, length: usize) -> usize {
-    let fitting = count.saturating_mul(MAX_BODY_BYTES) / length;
+    let fitting = count.saturating_mul(MAX_PAYLOAD_BYTES) / length;
     // Rows differ in length. A tenth less seldom needs another attempt.
     (fitting * 9 / 10).clamp(1, count - 1)
 }

@@ -16,6 +16,7 @@ pub(super) struct RuntimeView<'a> {
     checked_at: Option<Timestamp>,
     ssh_latency_ms: Option<u64>,
     docker_version: Option<&'a str>,
+    /// Of the fuller of the root file system and the one that holds Docker's data.
     disk_used_percent: Option<u64>,
     memory_used_percent: Option<u64>,
     /// The average of the last minute, with two decimals.
@@ -38,7 +39,7 @@ impl<'a> From<&'a HostReport> for RuntimeView<'a> {
             checked_at: host.observed_at.map(Timestamp),
             ssh_latency_ms: runtime.latency_ms,
             docker_version: runtime.docker_version.as_deref(),
-            disk_used_percent: runtime.facts.disk_used_percent,
+            disk_used_percent: runtime.facts.fuller_disk_used_percent(),
             memory_used_percent: runtime.facts.memory_used_percent,
             load_average: runtime.facts.load_1m_hundredths.map(format_hundredths),
             cpu_count: runtime.facts.cpus,

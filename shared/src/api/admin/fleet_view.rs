@@ -16,6 +16,7 @@ use crate::domain::fleet::{
     Metadata, Scope, Severity, Summary, UnclaimedContainer,
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
+use crate::domain::lane::LaneBacklog;
 use crate::domain::timestamp::Timestamp;
 
 /// What is shown with a snapshot that is not in it.
@@ -106,7 +107,39 @@ pub(super) struct SummaryView {
     missing_containers: usize,
     failed_containers: usize,
     unknown_containers: usize,
+    /// Jobs that wait for a worker, in both lanes.
     backlog_count: u64,
+    backlog: BacklogView,
+}
+
+/// The jobs of each lane. Stops and starts have workers of their own.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Backlog")]
+struct BacklogView {
+    stops: LaneView,
+    starts: LaneView,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Lane")]
+struct LaneView {
+    /// Jobs that wait for a worker.
+    due: u64,
+    /// Jobs that a worker has.
+    running: u64,
+    /// Since when the job that has waited longest is due. Null if none waits.
+    oldest_due_at: Option<Timestamp>,
+}
+
+impl From<LaneBacklog> for LaneView {
+    fn from(lane: LaneBacklog) -> Self {
+        Self {
+            due: lane.due,
+            running: lane.running,
+            oldest_due_at: lane.oldest_due_at.map(Timestamp),
+        }
+    }
 }
 
 impl From<&Summary> for SummaryView {
@@ -137,7 +170,11 @@ impl From<&Summary> for SummaryView {
             missing_containers: summary.missing_agents,
             failed_containers: summary.failed_health_agents,
             unknown_containers: summary.unknown_agents,
-            backlog_count: summary.backlog,
+            backlog_count: summary.backlog.due(),
+            backlog: BacklogView {
+                stops: summary.backlog.stops.into(),
+                starts: summary.backlog.starts.into(),
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/milady/agents/{agentId}/backups`: the ten newest backups.
+//! `GET /api/v1/milady/agents/{agentId}/backups`: the newest backups.
 
 use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::schema::SnapshotType;
 use crate::api::{list, path};
 use crate::db;
-use crate::db::agents::backups::MAX_BACKUPS;
+use crate::db::agents::backups::MAX_LISTED_BACKUPS;
 use crate::domain::ids::BackupId;
 use crate::domain::timestamp::Timestamp;
 
@@ -24,13 +24,13 @@ pub const ROUTE: Route = Route {
         "agent-backups",
         "/api/v1/milady/agents/{agentId}/backups",
         Tag::Agents,
-        "List the ten newest backups of an agent",
+        "List the newest backups of an agent",
     )
 };
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
-struct Backups(#[schemars(length(max = MAX_BACKUPS))] Vec<BackupJson>);
+struct Backups(#[schemars(length(max = MAX_LISTED_BACKUPS))] Vec<BackupJson>);
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

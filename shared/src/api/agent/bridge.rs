@@ -14,7 +14,8 @@ use crate::app::agent::bridge::agent_call;
 
 pub const ROUTE: Route = Route {
     description: "The agent's answer is returned unchanged if it arrives within 25 seconds. Otherwise the response \
-                  is a JSON-RPC error with the code -32000, whose message gives the reason.",
+                  is a JSON-RPC error with the code -32000, whose message gives the reason. Until then the call is one \
+                  of the organization's open streams, of which there may be only so many: a further one gets 429.",
     body: Some(RequestBody::required::<RpcRequest>(
         r#"{"jsonrpc": "2.0", "id": 1, "method": "status.get", "params": {}}"#,
     )),
@@ -25,7 +26,7 @@ pub const ROUTE: Route = Route {
     .example(
         r#"{"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "Sandbox is not running"}}"#,
     )],
-    refusals: &[404],
+    refusals: &[404, 409],
     ..Route::post(
         "agent-bridge",
         "/api/v1/milady/agents/{agentId}/bridge",
@@ -47,13 +48,15 @@ struct RpcResponse {
 /// with status 200.
 ///
 /// # Errors
-/// 400 if the body is not a JSON-RPC request, 401, 403, 404, 413, 415, 503.
+/// 400 if the body is not a JSON-RPC request, 401, 403, 404, 409 and 429 if too many streams are open, 413, 415, 503.
 pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let message = rpc::read(&request)?;
     let bytes = Bytes::copy_from_slice(body::bytes(&request)?);
     let answer = agent_call(&deps.pool, &deps.hosts, agent, bytes).await?;
-    let answer = answer.unwrap_or_else(|error| rpc::error(&message["id"], &error));
-    response::with_status(200, &answer)
+    match answer {
+        Ok(answer) => response::with_status(200, &answer),
+        Err(error) => response::with_status(200, &rpc::error(&message["id"], &error)),
+    }
 }

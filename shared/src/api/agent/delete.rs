@@ -15,8 +15,8 @@ use crate::domain::ids::{AgentId, JobId};
 use crate::domain::job::JobStatus;
 
 pub const ROUTE: Route = Route {
-    description: "An agent that is being provisioned cannot be deleted. Metering ends with the request, even if the \
-                  host answers later.",
+    description: "An agent that is being provisioned cannot be deleted; a start that no worker has begun is ended. \
+                  Metering ends with the request, even if the host answers later.",
     responses: &[
         ResponseKind::json::<Done>(200, "The agent was deleted."),
         ResponseKind::json::<Pending<DeletionJob>>(

@@ -9,6 +9,8 @@ use crate::api::response::Data;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{list, path};
 use crate::db::Database;
+use crate::db::agents::daily_backups::backup_error;
+use crate::db::agents::deaths::death_find;
 use crate::db::agents::records::agent_find;
 use crate::domain::pricing::Prices;
 
@@ -46,6 +48,8 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let mut conn = deps.pool.statements();
     let record = agent_find(&mut conn, agent).await?;
+    let backup_error = backup_error(&mut conn, agent).await?;
+    let last_death = death_find(&mut conn, agent).await?;
     drop(conn);
     let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let domain = deps.domain.as_deref();
@@ -54,6 +58,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         default_image: &deps.default_image,
         now: authenticated.now,
     };
-    let data = AgentDetail::new(record, context, domain, caller.is_super_admin);
+    let is_admin = caller.is_super_admin;
+    let data = AgentDetail::new(record, backup_error, last_death, context, domain, is_admin);
     list::respond(&request, &Data::new(data))
 }

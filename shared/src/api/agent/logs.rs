@@ -67,7 +67,7 @@ struct AgentLogs {
 }
 
 /// # Errors
-/// 400, 401, 403, 404, 409 if the agent has no container, 503.
+/// 400, 401, 403, 404, 409 if the agent has no container, 429 if too many streams are open, 503.
 pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);

@@ -1,5 +1,6 @@
 //! Agents, as their owners see and control them: one file per route.
 
+pub mod backup_download;
 pub mod backups;
 pub mod billing;
 pub mod bridge;
@@ -10,6 +11,7 @@ mod job;
 pub mod jobs;
 pub mod list;
 pub mod logs;
+pub mod moves;
 pub mod pair;
 pub mod pairing_token;
 pub mod provision;
@@ -38,6 +40,7 @@ pub const ROUTES: &[Route] = &[
     snapshot::ROUTE,
     jobs::ROUTE,
     backups::ROUTE,
+    backup_download::ROUTE,
     restore::ROUTE,
     bridge::ROUTE,
     stream::ROUTE,
@@ -46,4 +49,5 @@ pub const ROUTES: &[Route] = &[
     pairing_token::ROUTE,
     pair::ROUTE,
     billing::ROUTE,
+    moves::ROUTE,
 ];

@@ -4,20 +4,24 @@ use lambda_http::{Body, Request, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::deps::HostDeps;
+use crate::api::auth::Auth;
 use crate::api::parameters::IDEMPOTENCY_KEY;
 use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{idempotency, path, response};
-use crate::app::agent::snapshot::agent_snapshot;
+use crate::app::agent::snapshot::{SnapshotDeps, agent_snapshot};
+use crate::bucket::Bucket;
+use crate::db::Database;
 use crate::domain::ids::BackupId;
 use crate::domain::timestamp::Timestamp;
+use crate::hosts::HostClient;
 use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
-    description: "At most ten backups are kept; an eleventh replaces the oldest. A state may have at most 50 MB. The \
-                  status is 502 if the agent's response is not valid, and 503 if its host cannot be reached.",
+    description: "The newest three manual backups are kept. A state may have at most 50 MB. The status is 502 if the \
+                  agent's response is not valid or the backup cannot be stored, and 503 if the agent's host cannot be \
+                  reached: all count towards the limits on snapshots.",
     parameters: &[IDEMPOTENCY_KEY],
     responses: &[ResponseKind::json::<Data<NewBackup>>(
         200,
@@ -46,18 +50,32 @@ struct NewBackup {
     created_at: Timestamp,
 }
 
+#[derive(Debug)]
+pub struct Deps {
+    pub pool: Database,
+    pub auth: Auth,
+    pub hosts: HostClient,
+    /// Where states are kept; in the database if there is no bucket.
+    pub bucket: Option<Bucket>,
+}
+
 /// # Errors
 /// 400, 401, 403, 404, 409 if the agent does not run, 422, 429, 502 if its answer is not valid, 503 if its host
 /// cannot be reached.
 pub async fn handle(
-    deps: &HostDeps,
+    deps: &Deps,
     request: Request,
     invocation: Invocation,
 ) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
     let key = idempotency::optional(&request, &caller, "agent-snapshot", &invocation)?;
-    let backup = agent_snapshot(&deps.pool, &deps.hosts, agent, key).await?;
+    let app_deps = SnapshotDeps {
+        pool: &deps.pool,
+        hosts: &deps.hosts,
+        bucket: deps.bucket.as_ref(),
+    };
+    let backup = agent_snapshot(app_deps, agent, key).await?;
     response::ok(NewBackup {
         id: backup.id,
         backup_id: backup.id,

@@ -90,7 +90,7 @@ pub(super) async fn stop(
             let message = match is_state_saved {
                 Some(true) => "Agent suspended with snapshot",
                 Some(false) => {
-                    "Agent suspended; its state could not be read and is kept on its host"
+                    "Agent suspended; its state could not be saved and is kept on its host"
                 }
                 None => "Agent suspended",
             };

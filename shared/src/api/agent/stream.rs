@@ -22,7 +22,8 @@ use crate::api::response::StreamedBody;
 use crate::api::route::{RequestBody, ResponseKind, Route, Tag};
 use crate::api::{body, path};
 use crate::app::agent::bridge::BridgeError;
-use crate::app::agent::stream::{AgentStream, OpenStream, agent_stream};
+use crate::app::agent::stream::{AgentStream, agent_stream};
+use crate::app::open_stream::OpenStream;
 use crate::failure::Cause;
 use crate::invocation::Invocation;
 
@@ -136,8 +137,7 @@ fn check(message: &Value) -> Result<(), Problem> {
 fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item = Piece> {
     struct Answer {
         body: Incoming,
-        /// Whether the last line is complete. A comment in the middle of a line would corrupt it.
-        is_between_lines: bool,
+        position: EventPosition,
         open: OpenStream,
     }
     enum State {
@@ -148,7 +148,7 @@ fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item
     let AgentStream { head, open } = answer;
     let answer = Answer {
         body: head.into_body(),
-        is_between_lines: true,
+        position: EventPosition::default(),
         open,
     };
     stream::unfold(State::Answering(answer), move |state| {
@@ -173,8 +173,10 @@ fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item
                         let Ok(data) = frame.into_data() else {
                             continue;
                         };
-                        let Some(last) = data.last() else { continue };
-                        answer.is_between_lines = *last == b'\n';
+                        if data.is_empty() {
+                            continue;
+                        }
+                        answer.position.advance(&data);
                         return Some((Ok(Frame::data(data)), State::Answering(answer)));
                     }
                     Ok(Some(Err(error))) => {
@@ -190,7 +192,7 @@ fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item
                         let event = final_error_event(&id, &BridgeError::TimedOut);
                         return Some((Ok(Frame::data(event)), State::Ended(answer.open)));
                     }
-                    Err(_) if answer.is_between_lines => {
+                    Err(_) if answer.position.is_between_events() => {
                         let comment = Frame::data(KEEP_ALIVE_COMMENT.into());
                         return Some((Ok(comment), State::Answering(answer)));
                     }
@@ -199,6 +201,39 @@ fn events(answer: AgentStream, deadline: Instant, id: Value) -> impl Stream<Item
             }
         }
     })
+}
+
+/// Where a stream of server-sent events stands. A comment in the middle of a line would corrupt the line, and the empty
+/// line after the comment would end the event that the comment is in (F90).
+#[derive(Clone, Copy, Debug, Default)]
+struct EventPosition {
+    /// The current line has begun.
+    is_in_line: bool,
+    /// The current event has begun: a line was sent, and no empty one after it.
+    is_in_event: bool,
+    /// The last byte was a carriage return, which ends a line alone or with a line feed.
+    after_carriage_return: bool,
+}
+
+impl EventPosition {
+    fn advance(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let is_second_half = *byte == b'\n' && self.after_carriage_return;
+            self.after_carriage_return = *byte == b'\r';
+            match byte {
+                b'\n' if is_second_half => {}
+                b'\n' | b'\r' => {
+                    self.is_in_event = self.is_in_line;
+                    self.is_in_line = false;
+                }
+                _ => self.is_in_line = true,
+            }
+        }
+    }
+
+    fn is_between_events(self) -> bool {
+        !self.is_in_line && !self.is_in_event
+    }
 }
 
 fn error_event(id: &Value, error: &BridgeError) -> Bytes {
@@ -211,4 +246,38 @@ fn error_event(id: &Value, error: &BridgeError) -> Bytes {
 /// [`error_event`] for a stream that has already sent something. The empty line before it ends an unfinished event.
 fn final_error_event(id: &Value, error: &BridgeError) -> Bytes {
     [&b"\n\n"[..], &error_event(id, error)[..]].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ends of line are those of <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>.
+    #[test]
+    fn f90_a_comment_is_sent_only_between_events() {
+        for (sent, expected) in [
+            ("", true),
+            ("event: chunk", false),
+            ("event: chunk\n", false),
+            ("event: chunk\ndata: 1\n", false),
+            ("event: chunk\ndata: 1\n\n", true),
+            ("event: chunk\r\ndata: 1\r\n", false),
+            ("event: chunk\r\ndata: 1\r\n\r\n", true),
+            ("event: chunk\rdata: 1\r", false),
+            ("event: chunk\rdata: 1\r\r", true),
+            ("event: chunk\r\n\n", true),
+            (": a comment\n", false),
+            (": a comment\n\n", true),
+            ("data: 1\n\ndata: 2\n", false),
+            ("\n", true),
+        ] {
+            // However the stream is cut into pieces.
+            for cut in 0..=sent.len() {
+                let mut position = EventPosition::default();
+                position.advance(&sent.as_bytes()[..cut]);
+                position.advance(&sent.as_bytes()[cut..]);
+                assert_eq!(position.is_between_events(), expected, "{sent:?} {cut}");
+            }
+        }
+    }
 }

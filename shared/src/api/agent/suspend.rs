@@ -12,7 +12,7 @@ use crate::invocation::Invocation;
 
 pub const ROUTE: Route = Route {
     description: "The agent's state is saved first, if it can be read. Metering ends with the request, even if the \
-                  host answers later.",
+                  host answers later. A start that no worker has begun is ended.",
     parameters: &[IDEMPOTENCY_KEY],
     responses: stop::RESPONSES,
     refusals: &[400, 404, 409, 422],

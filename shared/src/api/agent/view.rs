@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::api::response::number;
 use crate::api::schema::AgentUrl;
+use crate::db::agents::deaths::DeathRecord;
 use crate::db::agents::records::AgentRecord;
-use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus};
+use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus, StopReason};
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::silent_since;
 use crate::domain::ids::{AgentId, JobId};
@@ -39,6 +40,8 @@ pub(super) struct AgentSummary {
     /// The last heartbeat of a running agent that has had none for five minutes or longer; null for every other agent.
     silent_since: Option<Timestamp>,
     error_message: Option<String>,
+    /// Who stopped the agent, or what did. Null if nobody did, or another application; a start clears it.
+    stop_reason: Option<StopReason>,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(rename = "token_address")]
@@ -71,6 +74,10 @@ pub(super) struct AgentDetail {
     summary: AgentSummary,
     #[schemars(range(min = 0))]
     error_count: i32,
+    /// Why the last daily backup failed, of an agent that was running then. It is tried again. Null if it did not fail.
+    backup_error: Option<String>,
+    /// How the agent's last container died, if one did.
+    last_death: Option<ContainerDeath>,
     /// The names of the agent's environment variables, with those that the platform has made. The values are never shown.
     environment_names: Vec<String>,
     /// Null if the agent has no public address.
@@ -81,6 +88,34 @@ pub(super) struct AgentDetail {
     health_url: Option<String>,
     #[serde(flatten)]
     operator_fields: Option<OperatorFields>,
+}
+
+/// A container that ended by itself, at its start or while the agent ran.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ContainerDeath {
+    at: Timestamp,
+    /// Null if Docker did not say.
+    exit_code: Option<i64>,
+    /// Whether it was killed because it used up its memory.
+    out_of_memory: bool,
+    /// How often Docker had started it again.
+    #[schemars(range(min = 0))]
+    restarts: i64,
+    /// The last lines that it wrote, at most 50, each with its time.
+    log: String,
+}
+
+impl From<DeathRecord> for ContainerDeath {
+    fn from(death: DeathRecord) -> Self {
+        Self {
+            at: Timestamp(death.died_at),
+            exit_code: death.exit_code,
+            out_of_memory: death.out_of_memory,
+            restarts: death.restarts,
+            log: death.log,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -109,6 +144,7 @@ impl AgentSummary {
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
             silent_since: silent_since.map(Timestamp),
             error_message: agent.error_message,
+            stop_reason: agent.stop_reason.as_deref().and_then(StopReason::parse),
             created_at: Timestamp(agent.created_at),
             updated_at: Timestamp(agent.updated_at),
             token_address: agent.token_address,
@@ -140,6 +176,8 @@ impl AgentSummary {
 impl AgentDetail {
     pub(super) fn new(
         mut agent: AgentRecord,
+        backup_error: Option<String>,
+        last_death: Option<DeathRecord>,
         context: ViewContext<'_>,
         domain: Option<&str>,
         is_super_admin: bool,
@@ -147,6 +185,8 @@ impl AgentDetail {
         let address = address(&agent, domain);
         Self {
             error_count: agent.error_count,
+            backup_error,
+            last_death: last_death.map(ContainerDeath::from),
             environment_names: agent.environment_names.take().unwrap_or_default(),
             health_url: address.clone(),
             bridge_url: address,

@@ -76,9 +76,11 @@ pub(super) fn refusal_text(status: u16) -> (&'static str, &'static str) {
             "TooManyRequests",
             "The limit that `limit` names is reached. Try again after `Retry-After`.",
         ),
+        501 => ("NotImplemented", "This deployment cannot do it."),
         502 => (
             "BadGateway",
-            "The response of an agent, a host or Headscale is not valid, or a host did not respond.",
+            "The response of an agent, a host or Headscale is not valid, or a host or the store of backups did not \
+             respond.",
         ),
         503 => (
             "ServiceUnavailable",

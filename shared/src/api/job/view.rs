@@ -50,6 +50,9 @@ struct JobResult {
     /// The backup that holds the state of the agent that was stopped.
     #[schemars(skip_serializing_if = "Option::is_none", with = "BackupId")]
     backup_id: Option<BackupId>,
+    /// Where the state of an agent that was started on another host comes from, and what is left on the former one.
+    #[schemars(skip_serializing_if = "Option::is_none", with = "String")]
+    notice: Option<String>,
     /// What of a deleted agent was left on its host.
     #[schemars(skip_serializing_if = "Option::is_none", with = "String")]
     left: Option<String>,

@@ -14,7 +14,8 @@ use crate::domain::limits::LimitName;
 
 pub const ROUTE: Route = Route {
     description: "What exceeds a limit is refused with 409 or 429, and the problem names the limit. Only starts above \
-                  `runningStarts` are not refused: they wait until another one has ended.",
+                  `runningStarts` are not refused: they wait until another one has ended. Above `openStreams`, requests \
+                  that would wait for a job answer at once.",
     responses: &[ResponseKind::json::<Data<Vec<LimitJson>>>(200, "The limits.").with_etag()],
     ..Route::get(
         "limit-list",

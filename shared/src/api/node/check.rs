@@ -18,7 +18,7 @@ use crate::domain::timestamp::Timestamp;
 pub const ROUTE: Route = Route {
     description: "Takes ten seconds at most, records the host's status, and pins its key if none is pinned. A host is \
                   `degraded` if Docker cannot be read or the disk is at least 90 % full, and `offline` if we cannot \
-                  log in.",
+                  log in. A healthy host that was set aside, because starts on it failed, takes agents again.",
     caller: CallerKind::SuperAdmin,
     responses: &[ResponseKind::json::<Data<NodeCheck>>(
         200,
@@ -90,6 +90,7 @@ struct Engine {
 #[schemars(inline)]
 struct DiskUsage {
     ok: bool,
+    /// Of the fuller of the root file system and the one that holds Docker's data.
     used_percent: u64,
 }
 
@@ -124,7 +125,7 @@ fn checks(inspection: &HostInspection) -> Checks {
         Ok(engine) => (Some(engine), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let disk_used_percent = observation.and_then(|host| host.facts.disk_used_percent);
+    let disk_used_percent = observation.and_then(|host| host.facts.fuller_disk_used_percent());
     Checks {
         ssh: Ssh {
             ok: observation.is_some(),

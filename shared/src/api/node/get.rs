@@ -11,6 +11,9 @@ use crate::api::response::Data;
 use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::db::agents::operator::host_agents_of_any_organization;
 use crate::db::hosts::registry::host_record;
+use crate::db::hosts::unread::unread_host_find;
+use crate::db::hosts::withdrawals::withdrawal_find;
+use crate::domain::timestamp::Timestamp;
 
 pub const ROUTE: Route = Route {
     caller: CallerKind::SuperAdmin,
@@ -37,12 +40,21 @@ pub async fn handle(deps: &ImageDeps, request: Request) -> Result<Response<Body>
     let node = host_record(&mut conn, &node_id).await?;
     let node = node.ok_or_else(|| Problem::not_found("Node not found"))?;
     let agents = host_agents_of_any_organization(&mut conn, &node_id).await?;
+    let unread = unread_host_find(&mut conn, &node_id).await?;
+    let withdrawal = withdrawal_find(&mut conn, &node_id).await?;
     drop(conn);
     let agents = agents
         .into_iter()
         .map(|agent| HostAgentJson::new(agent, &deps.default_image));
     let data = HostDetailJson {
         host_key_fingerprint: node.host_key_fingerprint.clone(),
+        unread_since: unread.map(|unread| Timestamp(unread.since)),
+        withdrawn_at: withdrawal
+            .as_ref()
+            .map(|withdrawal| Timestamp(withdrawal.requested_at)),
+        withdrawal_done_at: withdrawal
+            .and_then(|withdrawal| withdrawal.done_at)
+            .map(Timestamp),
         node: HostJson::new(node),
         containers: agents.collect(),
     };

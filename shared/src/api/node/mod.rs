@@ -2,9 +2,11 @@
 //! audit's.
 
 pub mod check;
+pub mod drain;
 mod fields;
 pub mod get;
 pub mod list;
+pub mod lost;
 mod path;
 pub mod probe;
 pub mod register;
@@ -23,5 +25,10 @@ pub const ROUTES: &[Route] = &[
     update::ROUTE,
     remove::ROUTE,
     check::ROUTE,
+    drain::PLAN_ROUTE,
+    drain::ROUTE,
+    drain::CANCEL_ROUTE,
+    lost::ROUTE,
+    lost::RETURN_ROUTE,
     sync::ROUTE,
 ];

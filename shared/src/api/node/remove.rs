@@ -13,7 +13,8 @@ use crate::api::schema::Always;
 use crate::app::node::remove::node_remove;
 
 pub const ROUTE: Route = Route {
-    description: "Refused with 409 while agents have containers on the host, or state there that no backup has.",
+    description: "Refused with 409 while agents have containers on the host, or state there that no backup has: drain \
+                  the host first, or declare it lost.",
     caller: CallerKind::SuperAdmin,
     responses: &[ResponseKind::json::<Data<RemovedNode>>(
         200,

@@ -20,7 +20,8 @@ use crate::domain::address::AddressPolicy;
 
 pub const ROUTE: Route = Route {
     description: "A host whose capacity is below its allocated slots gets no new agents. A host whose address changes \
-                  keeps its pinned key, unless the request clears or replaces the key.",
+                  keeps its pinned key, unless the request clears or replaces the key. A host that is drained or \
+                  declared lost is not enabled: 409.",
     caller: CallerKind::SuperAdmin,
     body: Some(RequestBody::required::<NodeUpdateRequest>(
         r#"{"capacity": 12, "enabled": true}"#,
@@ -29,7 +30,7 @@ pub const ROUTE: Route = Route {
         200,
         "The changed host.",
     )],
-    refusals: &[404],
+    refusals: &[404, 409],
     ..Route::patch(
         "node-update",
         "/api/v1/admin/docker-nodes/{nodeId}",
@@ -117,7 +118,7 @@ pub struct Deps {
 }
 
 /// # Errors
-/// 400, 401, 403, 404, 415, 503.
+/// 400, 401, 403, 404, 409, 415, 503.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
     let admin = deps.auth.super_admin(&deps.pool, &request).await?;
     let node_id = node_id(&request)?;

@@ -6,11 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::db::agents::operator::OperatorAgent;
 use crate::db::hosts::registry::HostRecord;
-use crate::domain::agent::AgentStatus;
+use crate::domain::agent::{AgentStatus, StopReason};
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{HostStatus, redact_addresses, redact_secrets};
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::timestamp::Timestamp;
+use crate::domain::withdrawal::HostService;
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,6 +31,8 @@ pub(super) struct HostJson {
     /// Whether agents may be started on the host.
     enabled: bool,
     status: HostStatus,
+    /// Whether the host is there for agents: an operator may drain it, or declare it lost.
+    service: HostService,
     last_health_check: Option<Timestamp>,
     /// The stored metadata. Values of keys such as `apiToken` or `password` are redacted.
     #[schemars(with = "Map<String, Value>")]
@@ -43,6 +46,7 @@ pub(super) struct HostJson {
 impl HostJson {
     pub(super) fn new(node: HostRecord) -> Self {
         Self {
+            service: node.host_service(),
             id: node.id,
             node_id: node.node_id,
             hostname: node.hostname,
@@ -84,6 +88,12 @@ pub(super) struct HostDetailJson {
     pub(super) node: HostJson,
     /// The fingerprint of the pinned key; null if none is pinned.
     pub(super) host_key_fingerprint: Option<String>,
+    /// The first of the inspections in a row that could not read the host's containers; null if the last one could.
+    pub(super) unread_since: Option<Timestamp>,
+    /// When the host's drain began or the host was declared lost; null for a host in service.
+    pub(super) withdrawn_at: Option<Timestamp>,
+    /// When a drained host was empty, or a lost host answered again.
+    pub(super) withdrawal_done_at: Option<Timestamp>,
     /// The agents whose rows name the host, those with a container on it first. The volume of a stopped agent may be
     /// on the host.
     #[schemars(length(max = 1_000))]
@@ -111,6 +121,8 @@ pub(super) struct HostAgentJson {
     last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
     error_count: i32,
+    /// Who stopped the agent, or what did. Null if nobody did, or another application; a start clears it.
+    stop_reason: Option<StopReason>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -135,6 +147,7 @@ impl HostAgentJson {
             last_heartbeat_at: agent.last_heartbeat_at.map(Timestamp),
             error_message: error.map(redact_addresses),
             error_count: agent.error_count,
+            stop_reason: agent.stop_reason.as_deref().and_then(StopReason::parse),
             created_at: Timestamp(agent.created_at),
             updated_at: Timestamp(agent.updated_at),
         }

@@ -9,7 +9,6 @@ use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::db::identity::settings::settings_find;
-use crate::db::mails::events::undeliverable_since;
 
 pub const ROUTE: Route = Route {
     responses: &[ResponseKind::json::<Data<SettingsJson>>(200, "The settings.").with_etag()],
@@ -26,8 +25,8 @@ pub const ROUTE: Route = Route {
 pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Body>, Problem> {
     let caller = deps.auth.caller(&deps.pool, &request, ROUTE.caller).await?;
     let mut conn = deps.pool.statements();
-    let settings = settings_find(&mut conn, caller.organization_id).await?;
-    let since = undeliverable_since(&mut conn, caller.organization_id).await?;
-    let settings = SettingsJson::new(settings, since, caller.role);
+    let organization_id = caller.organization_id;
+    let settings = settings_find(&mut conn, organization_id).await?;
+    let settings = SettingsJson::read(&mut conn, organization_id, settings, caller.role).await?;
     list::respond(&request, &Data::new(settings))
 }

@@ -3,7 +3,8 @@
 pub mod get;
 pub mod update;
 mod view;
+pub mod webhook_test;
 
 use super::route::Route;
 
-pub const ROUTES: &[Route] = &[get::ROUTE, update::ROUTE];
+pub const ROUTES: &[Route] = &[get::ROUTE, update::ROUTE, webhook_test::ROUTE];

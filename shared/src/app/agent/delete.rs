@@ -7,7 +7,7 @@ use crate::db;
 use crate::db::jobs::queue::SupersedeIf;
 use crate::domain::agent::AgentEvent;
 use crate::domain::ids::{AgentRef, JobId};
-use crate::domain::job::JobKind;
+use crate::domain::job::{DueJob, JobClass, JobKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
@@ -58,6 +58,10 @@ pub async fn agent_delete(deps: StopDeps<'_>, agent: AgentRef) -> Result<Deleted
 
 async fn wait(deps: StopDeps<'_>, agent: AgentRef, job_id: JobId) -> Result<Deleted, RequestError> {
     let StopDeps { pool, publisher } = deps;
-    let job = publish_and_wait(pool, publisher, agent.organization_id, job_id).await?;
+    let due = DueJob {
+        id: job_id,
+        lane: JobClass::Stop,
+    };
+    let job = publish_and_wait(pool, publisher, agent.organization_id, due).await?;
     Ok(job.map_or(Deleted::Enqueued(job_id), |_| Deleted::Done))
 }

@@ -7,15 +7,18 @@ use tokio::time::timeout;
 
 use crate::app::error::RequestError;
 use crate::app::host_access::Host;
+use crate::app::open_stream::OpenStream;
 use crate::db;
 use crate::db::Database;
 use crate::domain::agent::StatusConflict;
 use crate::domain::container;
 use crate::domain::fleet::HostReadError;
 use crate::domain::ids::AgentRef;
+use crate::domain::payload::{MAX_PAYLOAD_BYTES, last_lines};
 use crate::hosts::{Engine, EngineError, EngineErrorReason, HostClient};
 
-/// A function's response is limited to 6 MB, and escaping can make a text several times longer in JSON.
+/// How much of a log is read. What does not fit into a response is left out afterwards: escaping and replacing what is
+/// not UTF-8 can make a text several times longer.
 const MAX_LOG_BYTES: usize = 2 * 1024 * 1024;
 /// How long connecting to the host and reading the log may take together.
 const LOG_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,10 +49,10 @@ pub enum Since {
 /// The agent's row names no container, or the container is not on the host that the row names.
 pub(crate) const NO_CONTAINER: StatusConflict = StatusConflict("Agent has no container");
 
-/// Reads the log of an agent's container.
+/// Reads the log of an agent's container. Meanwhile the request counts as an open stream: a host may answer slowly.
 ///
 /// # Errors
-/// [`RequestError::StatusConflict`] if there is no container.
+/// [`RequestError::StatusConflict`] if there is no container, [`RequestError::LimitReached`] if too many streams are open.
 pub async fn agent_logs(
     pool: &Database,
     hosts: &HostClient,
@@ -76,7 +79,8 @@ pub async fn agent_logs(
         let text = read_log(&host.engine, &name, part, fetched_at).await;
         text.map_err(read_error)
     };
-    let text = limit_time(read).await?;
+    let read = Box::pin(limit_time(read));
+    let text = OpenStream::during(pool, agent.organization_id, LOG_TIMEOUT, read).await?;
     Ok(Logs { text, fetched_at })
 }
 
@@ -103,9 +107,8 @@ pub(crate) async fn read_log(
     let since_seconds = since.map_or(0, |at| {
         i32::try_from(at.timestamp().max(0)).unwrap_or(i32::MAX)
     });
-    engine
-        .read_logs(container, part.tail, since_seconds, MAX_LOG_BYTES)
-        .await
+    let text = engine.read_logs(container, part.tail, since_seconds, MAX_LOG_BYTES);
+    Ok(last_lines(&text.await?, MAX_PAYLOAD_BYTES).to_owned())
 }
 
 /// What a failure to read the log of an agent's container means for the request.

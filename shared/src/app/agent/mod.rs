@@ -1,13 +1,17 @@
-//! What owners do with their agents: one file per use case. Shared by several: `job_request`, `stop_request` and
+//! What owners and operators do with agents: one file per use case. Shared by several: `job_request`, `stop_request` and
 //! `state`.
 
+pub mod automatic_resume;
+pub mod backup_download;
 pub mod billing;
 pub mod bridge;
 pub mod create;
+pub mod daily_backup;
 pub mod delete;
 mod job_request;
 mod limits;
 pub mod logs;
+pub mod moves;
 pub mod pairing;
 pub mod restore;
 pub mod snapshot;

@@ -16,7 +16,7 @@ use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, StartJob};
 use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
 use crate::domain::ids::{AgentRef, BackupId, JobId};
-use crate::domain::job::JobKind;
+use crate::domain::job::{DueJob, JobClass, JobKind};
 
 /// A restore that was accepted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,8 +42,11 @@ pub async fn agent_restore(
     run_once(deps.pool, key, async |guard| {
         let mut restore = enqueue(deps, agent, backup_id, guard).await?;
         let organization_id = agent.organization_id;
-        let job =
-            publish_and_wait(deps.pool, deps.publisher, organization_id, restore.job_id).await?;
+        let due = DueJob {
+            id: restore.job_id,
+            lane: JobClass::Start,
+        };
+        let job = publish_and_wait(deps.pool, deps.publisher, organization_id, due).await?;
         if job.is_some() {
             restore.is_done = true;
             guard.amend(deps.pool, &restore).await;

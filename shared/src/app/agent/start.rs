@@ -1,4 +1,4 @@
-//! Starting an agent (provision and resume). Owns: what the request does in each status. The credit gate and the job
+//! Starting an agent (provision and resume). Owns: what a start does in each status. The credit gate and the job
 //! are one transaction, which holds the organization's row and the agent's.
 
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ use crate::db::{Connection, Database};
 use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus, StatusConflict};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, JobId, OrganizationId};
-use crate::domain::job::{EXPECTED_START_DURATION, JobKind, JobStatus};
+use crate::domain::job::{DueJob, EXPECTED_START_DURATION, JobKind, JobStatus};
 use crate::domain::pricing::Prices;
 use crate::encryption::{EncryptionKeys, Location};
 use crate::events::Publisher;
@@ -77,7 +77,11 @@ pub async fn agent_start(
     let mut started = run_once(deps.pool, key, async |guard| {
         let started = start(deps, agent, webhook, outcome.as_ref(), guard).await?;
         if let Started::Enqueued(job) = &started {
-            publish_due_jobs(deps.publisher, &[job.job_id]).await;
+            let due = DueJob {
+                id: job.job_id,
+                lane: job.kind.class(),
+            };
+            publish_due_jobs(deps.publisher, &[due]).await;
         }
         Ok(started)
     })
@@ -105,27 +109,21 @@ async fn start(
     let row = db::agents::lifecycle::agent_lock(&mut tx, agent)
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
-    let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    let started = match decide(&row, &jobs)? {
-        Decision::AlreadyRunning => Started::Running,
-        Decision::Busy(job) => return Ok(Started::InProgress(ticket(job, None))),
-        Decision::KeepRunning { stop } => {
-            limits::check_starts(&mut tx, agent, now).await?;
-            let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
-            if let Some(stop) = stop
-                && !cancel_unclaimed(&mut tx, agent.organization_id, stop, now).await?
-            {
-                return Ok(Started::InProgress(ticket(stop, None)));
-            }
-            db::agents::lifecycle::agent_cancel_stop(&mut tx, &clearance, now).await?;
-            Started::Running
-        }
-        Decision::Start => {
-            limits::check_starts(&mut tx, agent, now).await?;
-            let clearance = gate::ask(&mut tx, deps.prices, agent).await?;
-            let job = enqueue(&mut tx, deps.keys, &clearance, &row, webhook, now).await?;
+    let webhook_url = webhook.map(|webhook| webhook.url.as_str());
+    let started = match begin(&mut tx, deps.prices, agent, &row, webhook_url, now).await? {
+        StartOutcome::AlreadyRunning | StartOutcome::KeptRunning => Started::Running,
+        StartOutcome::Busy(job) => return Ok(Started::InProgress(ticket(job, None))),
+        StartOutcome::Enqueued(job) => {
             let secret = webhook.map(|webhook| &webhook.secret);
+            if let Some(secret) = secret {
+                let secret = deps
+                    .keys
+                    .encrypt_to_text(secret, &webhook_secret_location(job.id))?;
+                let organization_id = agent.organization_id;
+                db::jobs::webhooks::webhook_secret_set(&mut tx, organization_id, job.id, &secret)
+                    .await?;
+            }
             let secret = secret.map(|secret| match outcome {
                 Some(outcome) => deps.keys.encrypt_to_text(secret, outcome),
                 None => Ok(secret.clone()),
@@ -136,6 +134,52 @@ async fn start(
     guard.complete(&mut tx, &started).await?;
     tx.commit().await?;
     Ok(started)
+}
+
+/// What a transaction has done to start an agent.
+pub(super) enum StartOutcome {
+    /// Nothing: the agent runs, and nobody stops it.
+    AlreadyRunning,
+    /// It has cancelled the agent's stop, which no worker had begun.
+    KeptRunning,
+    /// Nothing: this job must end first.
+    Busy(ActiveJob),
+    /// It has enqueued this job.
+    Enqueued(ActiveJob),
+}
+
+/// Starts an agent in the caller's transaction, which holds the locks of the organization and of the agent. A refusal
+/// leaves the transaction without a change.
+pub(super) async fn begin(
+    conn: &mut Connection,
+    prices: &Prices,
+    agent: AgentRef,
+    row: &LockedAgent,
+    webhook_url: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<StartOutcome, RequestError> {
+    let jobs = db::jobs::queue::jobs_active(conn, agent).await?;
+    match decide(row, &jobs)? {
+        Decision::AlreadyRunning => Ok(StartOutcome::AlreadyRunning),
+        Decision::Busy(job) => Ok(StartOutcome::Busy(job)),
+        Decision::KeepRunning { stop } => {
+            limits::check_starts(conn, agent, now).await?;
+            let clearance = gate::ask(conn, prices, agent).await?;
+            if let Some(stop) = stop
+                && !cancel_unclaimed(conn, agent.organization_id, stop, now).await?
+            {
+                return Ok(StartOutcome::Busy(stop));
+            }
+            db::agents::lifecycle::agent_cancel_stop(conn, &clearance, now).await?;
+            Ok(StartOutcome::KeptRunning)
+        }
+        Decision::Start => {
+            limits::check_starts(conn, agent, now).await?;
+            let clearance = gate::ask(conn, prices, agent).await?;
+            let job = enqueue(conn, &clearance, row, webhook_url, now).await?;
+            Ok(StartOutcome::Enqueued(job))
+        }
+    }
 }
 
 enum Decision {
@@ -187,10 +231,9 @@ async fn cancel_unclaimed(
 
 async fn enqueue(
     conn: &mut Connection,
-    keys: &EncryptionKeys,
     clearance: &Clearance,
     row: &LockedAgent,
-    webhook: Option<&Webhook>,
+    webhook_url: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<ActiveJob, RequestError> {
     let new = StartJob {
@@ -198,16 +241,11 @@ async fn enqueue(
         user_id: row.user_id,
         agent_name: row.name.as_deref(),
         backup_id: None,
-        webhook_url: webhook.map(|webhook| webhook.url.as_str()),
+        webhook_url,
     };
     let job_id = db::jobs::queue::start_enqueue(conn, clearance, &new, now).await?;
     // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.
     let id = job_id.ok_or(StatusConflict("Agent provisioning is in progress"))?;
-    if let Some(webhook) = webhook {
-        let secret = keys.encrypt_to_text(&webhook.secret, &webhook_secret_location(id))?;
-        let organization_id = clearance.organization_id();
-        db::jobs::webhooks::webhook_secret_set(conn, organization_id, id, &secret).await?;
-    }
     Ok(ActiveJob {
         id,
         kind: JobKind::Provision,

@@ -1,4 +1,5 @@
-//! What suspending and deleting an agent share. Owns: that a start job is never interrupted, and the stop job.
+//! What suspending and deleting an agent share. Owns: that a start that a worker has begun is never interrupted, that one
+//! that waits is ended, and the stop job.
 //!
 //! Metering ends when the request commits, however late the host answers.
 
@@ -7,9 +8,9 @@ use chrono::{DateTime, Utc};
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
-use crate::db::jobs::queue::{ActiveJob, StopJob};
+use crate::db::jobs::queue::{ActiveJob, SUPERSEDED_BY_A_STOP, StopJob, SupersedeIf};
 use crate::db::{Connection, Database};
-use crate::domain::agent::StatusConflict;
+use crate::domain::agent::{StatusConflict, StopReason};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
 use crate::events::Publisher;
@@ -27,11 +28,13 @@ pub(super) struct StoppableAgent {
     pub(super) row: LockedAgent,
     /// Its suspend and delete jobs.
     pub(super) jobs: Vec<ActiveJob>,
+    /// Whether a start or a restore waited for a worker. It has ended now.
+    pub(super) has_ended_start: bool,
     pub(super) now: DateTime<Utc>,
 }
 
-/// Locks an agent that is to be stopped. Fails while a start job is active: a start job always ends, and the
-/// owner can repeat the request then.
+/// Locks an agent that is to be stopped, and ends its start if no worker has begun it: it may wait for long. Fails while a
+/// worker has a start job, or will attempt it again: such a job soon ends, and the owner can repeat the request then.
 pub(super) async fn lock_for_stop(
     conn: &mut Connection,
     agent: AgentRef,
@@ -39,15 +42,29 @@ pub(super) async fn lock_for_stop(
     let row = db::agents::lifecycle::agent_lock(conn, agent)
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
-    let jobs = db::jobs::queue::jobs_active(conn, agent).await?;
-    if jobs.iter().any(|job| job.kind.is_start()) {
-        return Err(StatusConflict("Agent provisioning is in progress").into());
-    }
     let now = db::clock::billing_clock(conn).await?;
+    let jobs = db::jobs::queue::jobs_active(conn, agent).await?;
+    let (starts, jobs): (Vec<ActiveJob>, Vec<ActiveJob>) =
+        jobs.into_iter().partition(|job| job.kind.is_start());
+    for start in &starts {
+        let is_ended = db::jobs::queue::job_supersede(
+            conn,
+            agent.organization_id,
+            start.id,
+            SupersedeIf::Unattempted,
+            SUPERSEDED_BY_A_STOP,
+            now,
+        )
+        .await?;
+        if !is_ended {
+            return Err(StatusConflict("Agent provisioning is in progress").into());
+        }
+    }
     Ok(StoppableAgent {
         agent,
         row,
         jobs,
+        has_ended_start: !starts.is_empty(),
         now,
     })
 }
@@ -60,7 +77,14 @@ impl StoppableAgent {
 
     /// Accepts the stop: the agent is not charged for running from now on.
     pub(super) async fn end_metering(&self, conn: &mut Connection) -> sqlx::Result<()> {
-        db::agents::lifecycle::agent_request_stop(conn, self.agent, self.now).await
+        let reason = StopReason::Owner;
+        db::agents::lifecycle::agent_request_stop(conn, self.agent, reason, self.now).await
+    }
+
+    /// Makes the owner the one who stops the agent, whoever began it: then no top-up starts the agent again.
+    pub(super) async fn take_over(&self, conn: &mut Connection) -> sqlx::Result<()> {
+        let reason = StopReason::Owner;
+        db::agents::lifecycle::agent_stop_reason_set(conn, self.agent, reason, self.now).await
     }
 
     /// Enqueues the job that stops the container.

@@ -10,15 +10,15 @@ use crate::db;
 use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::JobRecord;
-use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict};
+use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict, StopReason};
 use crate::domain::ids::{AgentRef, JobId};
-use crate::domain::job::{JobKind, StepName, StepStatus};
+use crate::domain::job::{DueJob, JobClass, JobKind, StepName, StepStatus};
 
 /// `previous_status` is the database's word for the status before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suspended {
     AlreadyStopped,
-    /// The agent had no container; its status is `stopped` now.
+    /// The agent had no container; its status is `stopped` now. Its start, if one waited, has ended.
     WithoutJob {
         previous_status: String,
     },
@@ -51,7 +51,11 @@ pub async fn agent_suspend(
             return Ok(suspended);
         };
         let StopDeps { pool, publisher } = deps;
-        let job = publish_and_wait(pool, publisher, agent.organization_id, *job_id).await?;
+        let due = DueJob {
+            id: *job_id,
+            lane: JobClass::Stop,
+        };
+        let job = publish_and_wait(pool, publisher, agent.organization_id, due).await?;
         let Some(job) = job else {
             return Ok(suspended);
         };
@@ -78,18 +82,43 @@ async fn suspend(
 ) -> Result<Suspended, RequestError> {
     let mut tx = pool.begin().await?;
     let stoppable = lock_for_stop(&mut tx, agent).await?;
-    let StoppableAgent { row, jobs, now, .. } = &stoppable;
+    let StoppableAgent {
+        row,
+        jobs,
+        has_ended_start,
+        now,
+        ..
+    } = &stoppable;
     let previous_status = row.status.as_str().to_owned();
     let suspended = if let Some(job) = jobs.first() {
         if job.kind == JobKind::Delete {
             return Err(StatusConflict("Agent is being deleted").into());
+        }
+        // The job that begins a move stops the agent only if its state can be saved. This stop is not conditional.
+        let runs = matches!(row.status, AgentStatus::Running | AgentStatus::Disconnected);
+        if runs && !row.stop_requested {
+            stoppable.end_metering(&mut tx).await?;
+        } else {
+            stoppable.take_over(&mut tx).await?;
         }
         Suspended::Enqueued {
             job_id: job.id,
             previous_status,
         }
     } else if row.status == AgentStatus::Stopped {
-        Suspended::AlreadyStopped
+        // From now on neither a top-up nor the move that the agent is stopped for starts it again.
+        let is_restarted = matches!(
+            row.stop_reason,
+            Some(StopReason::Billing | StopReason::Drain)
+        );
+        if is_restarted {
+            stoppable.take_over(&mut tx).await?;
+        }
+        if *has_ended_start {
+            Suspended::WithoutJob { previous_status }
+        } else {
+            Suspended::AlreadyStopped
+        }
     } else {
         row.status.after(AgentEvent::StopRequested)?;
         if stoppable.expects_container() {
@@ -104,6 +133,7 @@ async fn suspend(
                 to: row.status.after(AgentEvent::StopFinished)?,
             };
             db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, *now).await?;
+            stoppable.take_over(&mut tx).await?;
             Suspended::WithoutJob { previous_status }
         }
     };

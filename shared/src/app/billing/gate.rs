@@ -5,6 +5,7 @@ use crate::app::error::RequestError;
 use crate::db;
 use crate::db::Connection;
 use crate::db::billing::accounts::BillingAccounts;
+use crate::domain::agent::BillingStatus;
 use crate::domain::credit_gate::{self, Clearance, Request};
 use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentRef, OrganizationId};
@@ -44,6 +45,22 @@ pub async fn ask(
         committed_hourly: commitment.hourly,
     };
     Ok(credit_gate::check(&request, prices)?)
+}
+
+/// Asks the gate about an agent that an operator moves, inside the caller's transaction, which holds the agent's lock and
+/// the organization's row from here on.
+pub async fn ask_for_move(
+    conn: &mut Connection,
+    agent: AgentRef,
+    billing: Option<BillingStatus>,
+) -> Result<Clearance, RequestError> {
+    let locked =
+        db::identity::organizations::organizations_lock(conn, &[agent.organization_id]).await?;
+    let organization = locked.first().ok_or(RequestError::AGENT_NOT_FOUND)?;
+    if !organization.is_active {
+        return Err(RequestError::ORGANIZATION_INACTIVE);
+    }
+    Ok(credit_gate::check_move(agent, billing)?)
 }
 
 /// All that is due and not paid: up to the current full hour, whether or not a run has tried to charge it (F62).

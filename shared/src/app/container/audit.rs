@@ -21,6 +21,7 @@ use crate::domain::fleet::{
     FleetReading, FleetSnapshot, HostInspection, HostReadError, InspectedHost, UnclaimedContainer,
 };
 use crate::domain::ids::AgentId;
+use crate::domain::lane::Backlog;
 use crate::hosts::HostClient;
 
 /// How many hosts are read at the same time.
@@ -82,8 +83,9 @@ pub async fn container_audit(
     let run = FleetReading {
         hosts: hosts.collect(),
         agents,
-        backlog: 0,
+        backlog: Backlog::default(),
         billing_findings: Vec::new(),
+        own_fault: None,
     };
     let audited_at = clock.now();
     Ok(FleetAudit {

@@ -7,6 +7,7 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::db::settings::wrong_settings;
@@ -29,6 +30,8 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 /// A migration waits a second for a table. Meanwhile whoever writes the table waits behind it.
 const MAX_ATTEMPTS: u32 = 60;
+/// A server that nobody can reach drops packets for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub struct MigrationCounts {
 pub enum MigrationError {
     #[error("another process holds a lock that the migrations need; try again")]
     Busy,
+    #[error("the database did not answer within 10 seconds")]
+    Unreachable,
     /// A pooler gives the locks and settings of the session to others.
     #[error("OWNER_DATABASE_URL must lead directly to the server, not through a pooler")]
     Pooler,
@@ -74,8 +79,9 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<MigrationCounts, Migr
 
 /// Connects with [`SETTINGS`], which shows whether a pooler stands between.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, MigrationError> {
-    let connected = PgConnection::connect_with(&options.clone().options(SETTINGS)).await;
-    let mut conn = match connected {
+    let options = options.clone().options(SETTINGS);
+    let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let mut conn = match connected.map_err(|_| MigrationError::Unreachable)? {
         Err(error) if is_refused_parameter(&error) => return Err(MigrationError::Pooler),
         connected => connected?,
     };

@@ -24,7 +24,7 @@ const SHARED_TABLES: [(&str, &[&str]); 10] = [
     ("milady_pairing_tokens", &["INSERT", "UPDATE", "DELETE"]),
 ];
 /// What else the functions may do, and no more.
-const RIGHTS: [&str; 24] = [
+const RIGHTS: [&str; 29] = [
     "UPDATE (credit_balance, updated_at) ON public.organizations",
     "UPDATE (last_used_at, usage_count) ON public.api_keys",
     "USAGE ON SCHEMA cloud",
@@ -40,12 +40,19 @@ const RIGHTS: [&str; 24] = [
     "SELECT, INSERT, UPDATE ON cloud.request_counts",
     "SELECT, INSERT, UPDATE ON cloud.organization_limits",
     "SELECT, INSERT, DELETE ON cloud.open_streams",
+    "SELECT, INSERT, UPDATE (running_until), DELETE ON cloud.snapshot_requests",
     "SELECT (organization_id, billing_email) ON public.organization_billing",
     "SELECT, INSERT, UPDATE ON cloud.organization_settings",
     "SELECT, INSERT, UPDATE, DELETE ON cloud.mail_deliveries",
-    "SELECT, INSERT, DELETE ON cloud.mail_suppressions",
+    "SELECT, INSERT, DELETE ON cloud.mail_suppressions, cloud.product_event_batches",
+    "SELECT, INSERT, UPDATE, DELETE ON cloud.organization_webhooks, cloud.webhook_deliveries",
     "SELECT, UPDATE, DELETE ON cloud.tombstones",
+    "SELECT, INSERT, UPDATE, DELETE ON cloud.resume_attempts, cloud.resume_notices, cloud.fleet_discrepancies,
+        cloud.unread_hosts, cloud.host_withdrawals, cloud.agent_moves, cloud.lost_agents, cloud.failed_starts,
+        cloud.host_suspicions, cloud.container_suspicions, cloud.ailing_containers, cloud.container_deaths",
     "SELECT, INSERT, UPDATE ON cloud.agent_databases, cloud.agent_environments",
+    "SELECT, INSERT, UPDATE, DELETE ON cloud.daily_backups",
+    "SELECT, INSERT, DELETE ON cloud.backup_objects",
     "SELECT ON cloud.billing_adoption, cloud.prices, cloud.shared_objects, cloud.shared_objects_made",
     "USAGE ON SEQUENCE cloud.ledger_seq",
     "EXECUTE ON FUNCTION cloud.billing_clock(),

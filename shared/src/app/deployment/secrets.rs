@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use crate::app::stored_secrets::{
     database_address_location, encrypt_environment, environment, environment_location, names_only,
-    names_own_database, webhook_secret_location,
+    names_own_database, organization_webhook_location, webhook_secret_location,
 };
 use crate::db;
 use crate::db::{Connection, Database};
 use crate::domain::encrypted::{EncryptedValue, OlderApplication};
 use crate::domain::ids::{AgentId, AgentRef, JobId, OrganizationId};
+use crate::domain::webhook::{WebhookKind, WebhookRef};
 use crate::encryption::{EncryptionError, EncryptionErrorReason, EncryptionKeys, Location};
 
 /// Rows of one transaction. Meanwhile nobody else changes them.
@@ -79,6 +80,9 @@ pub async fn encrypt_secrets(
         encrypted += encrypt_table(owner, keys, key_id, table, max_batches).await?;
     }
     encrypted += encrypt_webhook_secrets(owner, keys, key_id, max_batches).await?;
+    for kind in WebhookKind::ALL {
+        encrypted += encrypt_organization_webhooks(owner, keys, key_id, *kind, max_batches).await?;
+    }
     if is_gone {
         encrypted += encrypt_agents(owner, keys, max_batches).await?;
     }
@@ -174,6 +178,57 @@ async fn encrypt_webhook_secrets(
             sqlx::query!(
                 "UPDATE public.jobs SET webhook_secret = $2 WHERE id = $1",
                 row.id.uuid(),
+                secret
+            )
+            .execute(&mut *tx)
+            .await?;
+            encrypted += 1;
+        }
+        tx.commit().await?;
+    }
+    Ok(encrypted)
+}
+
+async fn encrypt_organization_webhooks(
+    owner: &Database,
+    keys: &EncryptionKeys,
+    key_id: &str,
+    kind: WebhookKind,
+    max_batches: usize,
+) -> Result<usize, EncryptSecretsError> {
+    let mut encrypted = 0;
+    let mut last = OrganizationId::new(Uuid::nil());
+    for _ in 0..max_batches {
+        let mut tx = owner.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT organization_id, secret FROM cloud.organization_webhooks
+            WHERE kind = $1 AND organization_id > $2 AND NOT starts_with(secret, $3::text || ':')
+            ORDER BY organization_id LIMIT $4 FOR UPDATE",
+            kind.as_str(),
+            last.uuid(),
+            key_id,
+            BATCH_ROWS
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(row) = rows.last() else { break };
+        last = row.organization_id;
+        for row in rows {
+            let organization_id = row.organization_id;
+            let location = organization_webhook_location(WebhookRef {
+                organization_id,
+                kind,
+            });
+            let secret = keys.decrypt_text(&row.secret, &location);
+            let table = "cloud.organization_webhooks";
+            let Some(secret) = readable(secret, table, organization_id.uuid()) else {
+                continue;
+            };
+            let secret = keys.encrypt_to_text(&secret, &location)?;
+            sqlx::query!(
+                "UPDATE cloud.organization_webhooks SET secret = $3 WHERE organization_id = $1 AND kind = $2",
+                organization_id.uuid(),
+                kind.as_str(),
                 secret
             )
             .execute(&mut *tx)
@@ -312,6 +367,7 @@ async fn count_left(conn: &mut Connection, key_id: &str, is_gone: bool) -> sqlx:
         r#"SELECT (SELECT count(*) FROM cloud.agent_databases WHERE key_id <> $1)
             + (SELECT count(*) FROM cloud.agent_environments WHERE key_id <> $1)
             + (SELECT count(*) FROM public.jobs WHERE NOT starts_with(webhook_secret, $1::text || ':'))
+            + (SELECT count(*) FROM cloud.organization_webhooks WHERE NOT starts_with(secret, $1::text || ':'))
             + (SELECT count(*) FROM public.milady_sandboxes
                 WHERE $2 AND (database_uri IS NOT NULL OR CASE jsonb_typeof(environment_vars)
                     WHEN 'object' THEN EXISTS (SELECT FROM jsonb_each_text(environment_vars) AS v WHERE v.value <> '')

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::error::Elapsed;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tracing::warn;
 
 use super::run_clock::RunClock;
-use crate::app::host_access::{OpenError, connect_and_check, target};
+use crate::app::host_access::{OpenError, connect_and_check, stop_containers, target};
 use crate::db;
 use crate::db::Database;
 use crate::db::hosts::coordinates::HostCoordinates;
@@ -20,7 +20,7 @@ use crate::domain::fleet::{
     EngineObservation, HostFacts, HostInspection, HostObservation, HostReadError,
 };
 use crate::domain::ids::AgentId;
-use crate::hosts::{AgentHttp, Connection, Engine, EngineError, HostClient};
+use crate::hosts::{AgentHttp, Connection, Engine, EngineError, HostClient, HostFigures};
 
 /// For everything that is read of one host and its agents.
 pub const HOST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +29,8 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The reads end this long before the host's own time does. Otherwise a slow Docker Engine would use up
 /// that time, and the figures would be discarded together with it.
 const ENGINE_MARGIN: Duration = Duration::from_millis(500);
+/// For what the engine says about itself. Without it the list of containers still counts.
+const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEALTH_BYTES: usize = 64 * 1024;
 /// Each probe holds a channel of the host's one SSH connection. The other channels are closed by then, so
@@ -128,7 +130,7 @@ struct ConnectedHost {
 }
 
 /// Connects to the host, measures one round trip to its SSH server, and reads its figures and its Docker
-/// Engine.
+/// Engine. A lost host counts as not read until the agents' containers on it are stopped.
 async fn read_host(
     pool: &Database,
     hosts: &HostClient,
@@ -144,39 +146,50 @@ async fn read_host(
         Ok(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
     };
     let (connection, latency_ms) = connect_and_check(pool, hosts, node, ping, |_| true).await?;
+    if node.is_lost {
+        let engine = Engine::connect(Arc::clone(&connection), &target(node).docker_socket).await?;
+        stop_containers(pool, &engine, &node.node_id).await?;
+    }
     let latest = deadline.checked_sub(ENGINE_MARGIN).unwrap_or(deadline);
     let read_deadline = latest.min(Instant::now() + ENGINE_TIMEOUT);
-    let (facts, engine) = tokio::join!(
-        read_facts(&connection, node, read_deadline),
+    let (figures, engine) = tokio::join!(
+        read_figures(&connection, node, read_deadline),
         read_engine(&connection, node, read_deadline),
     );
+    let docker_root = engine.as_ref().ok().and_then(|read| read.root.as_deref());
     Ok(ConnectedHost {
         connection,
         latency_ms,
-        facts,
-        engine,
+        facts: figures.into_facts(docker_root),
+        engine: engine.map(|read| read.observation),
     })
 }
 
-async fn read_facts(
+async fn read_figures(
     connection: &Connection,
     node: &HostCoordinates,
     deadline: Instant,
-) -> HostFacts {
-    let facts = timeout_at(deadline.into(), connection.read_facts()).await;
-    let facts = facts.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
-    facts.unwrap_or_else(|error| {
+) -> HostFigures {
+    let figures = timeout_at(deadline.into(), connection.read_figures()).await;
+    let figures = figures.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
+    figures.unwrap_or_else(|error| {
         let cause = error.cause();
         warn!(node.id = node.node_id, %error, cause, "host figures not read; the snapshot shows none");
-        HostFacts::default()
+        HostFigures::default()
     })
+}
+
+struct EngineRead {
+    observation: EngineObservation,
+    /// The directory in which Docker keeps its data, if it is known.
+    root: Option<String>,
 }
 
 async fn read_engine(
     connection: &Arc<Connection>,
     node: &HostCoordinates,
     deadline: Instant,
-) -> Result<EngineObservation, HostReadError> {
+) -> Result<EngineRead, HostReadError> {
     let socket = target(node).docker_socket;
     let engine = timeout_at(deadline.into(), list_containers(connection, &socket)).await;
     let engine = engine.unwrap_or_else(|_: Elapsed| Err(HostReadError::TimedOut.into()));
@@ -190,12 +203,19 @@ async fn read_engine(
 async fn list_containers(
     connection: &Arc<Connection>,
     socket: &str,
-) -> Result<EngineObservation, EngineError> {
+) -> Result<EngineRead, EngineError> {
     let engine = Engine::connect(Arc::clone(connection), socket).await?;
-    let (version, containers) = tokio::try_join!(engine.read_version(), engine.list_containers())?;
-    Ok(EngineObservation {
-        version,
-        containers,
+    let (info, containers) = tokio::join!(
+        timeout(INFO_TIMEOUT, engine.read_info()),
+        engine.list_containers()
+    );
+    let info = info.ok().and_then(Result::ok).unwrap_or_default();
+    Ok(EngineRead {
+        observation: EngineObservation {
+            version: info.version,
+            containers: containers?,
+        },
+        root: info.root_directory,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The refresh run: every minute, and on request. Owns: that only one runs at a time, the order in which
-//! hosts and rows are read, and what a run writes. A run that ends early keeps what it has read. Does not
-//! own: inspecting one host (`inspect`), nor what observations mean (`domain::fleet`).
+//! hosts and rows are read, and what a run writes. A run that ends early keeps what it has read. Without the cache a
+//! run does everything but renew the snapshot (F72). Does not own: inspecting one host (`inspect`), nor what
+//! observations mean (`domain::fleet`).
 //!
 //! The rows that go into the snapshot are read after the hosts. A start names its container in its row before it
 //! creates it, so these rows claim every container that was observed while it was being created.
@@ -12,20 +13,24 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout_at;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::deaths::{self, DeathDeps};
 use super::inspect::{InspectionResult, Probe, inspect};
+use super::repair::repair;
 use super::run_clock::RunClock;
 use super::transitions::{self, AppliedTransitions};
-use crate::cache::{Cache, CacheError, CachedSnapshot, Lease};
+use crate::cache::{Cache, CachedSnapshot, Lease};
 use crate::db;
 use crate::db::Database;
-use crate::db::hosts::inspection::{FleetHost, HostCheck};
+use crate::db::hosts::inspection::{ExpectedAgent, FleetHost, HostCheck};
+use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{
-    AgentEvidence, FleetReading, FleetSnapshot, HostInspection, HostStatus, InspectedHost,
-    find_transitions,
+    AgentEvidence, AgentRow, FleetReading, FleetSnapshot, HostChange, HostInspection, HostRow,
+    HostStatus, InspectedHost, OwnFault, Suspicions, find_transitions, next_suspicions,
 };
 use crate::domain::ids::{AgentId, InvocationId};
+use crate::domain::placement::set_aside_hosts;
 use crate::hosts::HostClient;
 
 /// With this limit, a run over 500 hosts, 25 of which time out after ten seconds, takes 14 s (`cargo bench -p tests
@@ -33,6 +38,9 @@ use crate::hosts::HostClient;
 const MAX_CONCURRENT_HOSTS: usize = 64;
 /// The time before the deadline that is kept free for writing rows and the snapshot.
 const WRITE_RESERVE: Duration = Duration::from_secs(5);
+/// A recorded heartbeat is replaced when it is as old as this: an agent's row is not rewritten every minute. Below the
+/// five minutes from which an agent counts as silent, by more than a run.
+const HEARTBEAT_RECORDED_EVERY: TimeDelta = TimeDelta::minutes(3);
 
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshDeps<'a> {
@@ -51,13 +59,15 @@ pub struct RefreshCounts {
     /// Hosts that the run had no time to inspect.
     pub not_inspected_hosts: usize,
     /// Agents that responded.
-    pub heartbeats: u64,
+    pub heartbeats: usize,
     pub disconnected_agents: usize,
     pub regained_agents: usize,
     /// Agents whose container is lost.
     pub lost_agents: usize,
     /// Hosts whose number of allocated slots was wrong.
     pub corrected_hosts: usize,
+    /// When the snapshot was made.
+    pub finished_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,17 +80,15 @@ pub enum RefreshOutcome {
     Fresh,
     /// The run outlived its lease and another run has begun. Its snapshot is discarded.
     Overtaken,
+    /// The cache does not answer. The run did everything but renew the snapshot.
+    Uncached(RefreshCounts),
 }
 
-/// The run ended early. What it wrote about hosts and agents stays; the cache keeps the previous
+/// The run ended early: the database failed. What it wrote about hosts and agents stays; the cache keeps the previous
 /// snapshot.
 #[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    #[error("the database request failed ({})", db::error_class(.0))]
-    Database(#[from] sqlx::Error),
-}
+#[error("the database request failed ({})", db::error_class(.0))]
+pub struct RefreshError(#[from] sqlx::Error);
 
 /// Inspects all hosts and caches the snapshot. `requested_at` is `None` for a scheduled run. `owner`
 /// identifies the invocation in the lease.
@@ -97,8 +105,14 @@ pub async fn fleet_refresh(
     let now = readiness.now;
     let clock = RunClock::start(now);
     let lease_end = now + TimeDelta::from_std(timeout).unwrap_or_default();
-    let Some(lease) = deps.cache.lease_take(owner, now, lease_end).await? else {
-        return Ok(RefreshOutcome::Busy);
+    let lease = match deps.cache.lease_take(owner, now, lease_end).await {
+        Ok(Some(lease)) => Some(lease),
+        Ok(None) => return Ok(RefreshOutcome::Busy),
+        // Agents' lives must not depend on the cache. Another run at the same time observes and writes the same.
+        Err(error) => {
+            error!(%error, "no lease for the refresh run; it does not renew the snapshot");
+            None
+        }
     };
     let run = Run {
         deps,
@@ -106,8 +120,10 @@ pub async fn fleet_refresh(
         is_adopted: !readiness.adoption_required,
         deadline,
     };
-    let outcome = run.run(&lease, requested_at).await;
-    if let Err(error) = deps.cache.lease_return(&lease).await {
+    let outcome = run.run(lease.as_ref(), requested_at).await;
+    if let Some(lease) = &lease
+        && let Err(error) = deps.cache.lease_return(lease).await
+    {
         warn!(%error, "fleet lease not returned; runs are skipped until it expires");
     }
     outcome
@@ -127,17 +143,22 @@ struct Run<'a> {
 struct RunPlan {
     hosts: Vec<FleetHost>,
     probes: HashMap<String, Vec<Probe>>,
-    expected_agents: HashSet<AgentId>,
+    agents: Vec<ExpectedAgent>,
+    /// What earlier runs suspected.
+    suspicions: Suspicions,
 }
 
 impl Run<'_> {
     async fn run(
         &self,
-        lease: &Lease,
+        lease: Option<&Lease>,
         requested_at: Option<DateTime<Utc>>,
     ) -> Result<RefreshOutcome, RefreshError> {
         let began_at = self.clock.now();
-        let previous = self.previous_snapshot(began_at).await?;
+        let previous = match lease {
+            Some(_) => self.previous_snapshot(began_at).await,
+            None => None,
+        };
         if let (Some(requested_at), Some(previous)) = (requested_at, &previous)
             && previous.began_at >= requested_at
         {
@@ -145,43 +166,36 @@ impl Run<'_> {
         }
         let plan = self.read_plan().await?;
         let results = self.inspect_all(&plan).await;
-        let responding = results.values().flat_map(|result| &result.responding);
+        let own_fault = own_fault(&plan, &results);
         let evidence = AgentEvidence {
-            responding: responding.copied().collect(),
-            expected_before_run: plan.expected_agents,
+            responding: results
+                .values()
+                .flat_map(|result| result.responding.iter().copied())
+                .collect(),
+            expected_before_run: plan.agents.iter().map(|agent| agent.agent_id).collect(),
         };
-        let heartbeats = self.write_heartbeats(&evidence.responding).await?;
-        let corrected_hosts = self.write_hosts(&results).await?;
-        let mut reading = self.read_rows(results).await?;
+        self.write_heartbeats(&evidence.responding).await?;
+        let corrected_hosts = self.write_hosts(&results, own_fault).await?;
+        // Before the rows are read: a transition or a repair would act on a dead container, too, and knows less of it.
+        let deaths = self.find_deaths(&plan, &results).await?;
+        let mut reading = self.read_rows(results, own_fault).await?;
         let mut applied = AppliedTransitions::default();
         if self.is_adopted {
-            let previous = previous.as_deref().map(|previous| &previous.snapshot);
-            let transitions = find_transitions(&reading, previous, &evidence, self.clock.now());
+            let transitions =
+                find_transitions(&reading, &plan.suspicions, &evidence, self.clock.now());
             if !transitions.is_empty() {
                 applied = transitions::apply(self.deps.pool, &transitions).await?;
-                // The snapshot shows the statuses after the transitions.
-                let mut conn = self.deps.pool.statements();
-                reading.agents =
-                    db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
             }
-        }
-        let now = self.clock.now();
-        let mut snapshot = FleetSnapshot::of(&reading, now);
-        if let Some(previous) = &previous {
-            snapshot.continue_incidents(&previous.snapshot);
-        }
-        let cache = self.deps.cache;
-        if !cache
-            .snapshot_write(lease, &snapshot, began_at, now)
-            .await?
-        {
-            warn!(
-                "refresh run outlived its lease and another one has begun; its snapshot is discarded"
-            );
-            return Ok(RefreshOutcome::Overtaken);
+            let is_repaired = repair(self.deps.pool, &reading, self.clock.now()).await?;
+            if is_repaired || !transitions.is_empty() {
+                // The snapshot shows the statuses after the transitions.
+                reading.agents = self.read_agents().await?;
+            }
+            let next = next_suspicions(&reading, &plan.suspicions, &evidence, began_at);
+            self.write_suspicions(&plan.suspicions, &next).await?;
         }
         let inspections = || reading.hosts.iter().map(|host| &host.inspection);
-        Ok(RefreshOutcome::Done(RefreshCounts {
+        let counts = RefreshCounts {
             hosts: plan.hosts.len(),
             read_hosts: inspections()
                 .filter(|inspection| inspection.engine().is_ok())
@@ -189,23 +203,55 @@ impl Run<'_> {
             not_inspected_hosts: inspections()
                 .filter(|inspection| inspection.inspected_at().is_none())
                 .count(),
-            heartbeats,
+            heartbeats: evidence.responding.len(),
             disconnected_agents: applied.disconnected,
             regained_agents: applied.regained,
-            lost_agents: applied.lost,
+            lost_agents: applied.lost + deaths,
             corrected_hosts,
-        }))
+            finished_at: self.clock.now(),
+        };
+        self.show_heartbeats(&mut reading.agents, &evidence.responding);
+        let mut snapshot = FleetSnapshot::of(&reading, self.clock.now());
+        if let Some(previous) = &previous {
+            snapshot.continue_incidents(&previous.snapshot);
+        }
+        Ok(self.cache(lease, &snapshot, began_at, counts).await)
+    }
+
+    async fn cache(
+        &self,
+        lease: Option<&Lease>,
+        snapshot: &FleetSnapshot,
+        began_at: DateTime<Utc>,
+        counts: RefreshCounts,
+    ) -> RefreshOutcome {
+        let Some(lease) = lease else {
+            return RefreshOutcome::Uncached(counts);
+        };
+        let now = self.clock.now();
+        let cache = self.deps.cache;
+        match cache.snapshot_write(lease, snapshot, began_at, now).await {
+            Ok(true) => RefreshOutcome::Done(counts),
+            Ok(false) => {
+                warn!(
+                    "refresh run outlived its lease and another one has begun; its snapshot is discarded"
+                );
+                RefreshOutcome::Overtaken
+            }
+            Err(error) => {
+                error!(%error, "fleet snapshot not written; readers see the previous one");
+                RefreshOutcome::Uncached(counts)
+            }
+        }
     }
 
     /// A snapshot that cannot be read counts as none: the run replaces it.
-    async fn previous_snapshot(
-        &self,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Arc<CachedSnapshot>>, CacheError> {
-        match self.deps.cache.snapshot(now).await {
-            Err(CacheError::Unreadable) => Ok(None),
-            other => other,
-        }
+    async fn previous_snapshot(&self, now: DateTime<Utc>) -> Option<Arc<CachedSnapshot>> {
+        let previous = self.deps.cache.snapshot(now).await;
+        previous.unwrap_or_else(|error| {
+            warn!(%error, "previous fleet snapshot not read; its incidents begin anew");
+            None
+        })
     }
 
     async fn read_plan(&self) -> sqlx::Result<RunPlan> {
@@ -213,18 +259,40 @@ impl Run<'_> {
         let hosts = db::hosts::inspection::hosts_all(&mut conn).await?;
         let agents = db::hosts::inspection::agents_expected_of_any_organization(&mut conn).await?;
         let mut plan = RunPlan {
+            suspicions: db::hosts::suspicions::suspicions_of_any_organization(&mut conn).await?,
             hosts,
             probes: HashMap::new(),
-            expected_agents: agents.iter().map(|agent| agent.agent_id).collect(),
+            agents,
         };
-        for agent in agents {
+        for agent in &plan.agents {
             if let Some(port) = agent.web_port {
                 let agent_id = agent.agent_id;
-                let probes = plan.probes.entry(agent.node_id).or_default();
+                let probes = plan.probes.entry(agent.node_id.clone()).or_default();
                 probes.push(Probe { agent_id, port });
             }
         }
         Ok(plan)
+    }
+
+    /// Returns the number of agents whose container died.
+    async fn find_deaths(
+        &self,
+        plan: &RunPlan,
+        results: &HashMap<String, InspectionResult>,
+    ) -> sqlx::Result<usize> {
+        if !self.is_adopted {
+            return Ok(0);
+        }
+        let deps = DeathDeps {
+            pool: self.deps.pool,
+            host_client: self.deps.host_client,
+            clock: self.clock,
+            deadline: self
+                .deadline
+                .checked_sub(WRITE_RESERVE)
+                .unwrap_or(self.deadline),
+        };
+        deaths::find_deaths(deps, &plan.hosts, &plan.agents, results).await
     }
 
     /// The results by host. A host that was not reached before the deadline has none.
@@ -251,26 +319,52 @@ impl Run<'_> {
         results
     }
 
-    /// Returns the number of agents whose heartbeat was written.
-    async fn write_heartbeats(&self, responding: &HashSet<AgentId>) -> sqlx::Result<u64> {
+    async fn write_heartbeats(&self, responding: &HashSet<AgentId>) -> sqlx::Result<()> {
         let agents: Vec<AgentId> = responding.iter().copied().collect();
-        let mut tx = self.deps.pool.begin().await?;
         let now = self.clock.now();
-        let written =
-            db::hosts::inspection::heartbeats_record_of_any_organization(&mut tx, &agents, now)
-                .await?;
-        tx.commit().await?;
-        Ok(written)
+        let mut tx = self.deps.pool.begin().await?;
+        db::hosts::inspection::heartbeats_record_of_any_organization(
+            &mut tx,
+            &agents,
+            now - HEARTBEAT_RECORDED_EVERY,
+            now,
+        )
+        .await?;
+        tx.commit().await
     }
 
-    /// Writes the status of each inspected host and corrects the numbers of allocated slots. Returns the
-    /// number of corrected hosts.
+    /// Gives the agents that responded the time of this run: their rows may have an older one.
+    fn show_heartbeats(&self, agents: &mut [AgentRow], responding: &HashSet<AgentId>) {
+        let now = self.clock.now();
+        for agent in agents {
+            let should_run = matches!(
+                agent.status,
+                AgentStatus::Running | AgentStatus::Disconnected
+            );
+            if should_run && responding.contains(&agent.id) {
+                agent.last_heartbeat_at = Some(now);
+            }
+        }
+    }
+
+    async fn write_suspicions(&self, earlier: &Suspicions, next: &Suspicions) -> sqlx::Result<()> {
+        let mut tx = self.deps.pool.begin().await?;
+        db::hosts::suspicions::suspicions_replace_of_any_organization(&mut tx, earlier, next)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Writes the status of each inspected host and since when it cannot be read, and corrects the numbers of allocated
+    /// slots. Returns the number of corrected hosts. A host that could not be read because of a fault on this side keeps
+    /// the status that it had, and may not be declared lost for it.
     async fn write_hosts(
         &self,
         results: &HashMap<String, InspectionResult>,
+        own_fault: Option<OwnFault>,
     ) -> sqlx::Result<usize> {
         let checks: Vec<HostCheck> = results
             .iter()
+            .filter(|(_, result)| own_fault.is_none() || result.inspection.engine().is_ok())
             .filter_map(|(node_id, result)| {
                 Some(HostCheck {
                     node_id: node_id.clone(),
@@ -293,6 +387,19 @@ impl Run<'_> {
             }
             corrected_hosts = corrections.len();
         }
+        let hosts = |was_read| -> Vec<String> {
+            let results = results.iter();
+            results
+                .filter(|(_, result)| result.inspection.was_read() == Some(was_read))
+                .map(|(node_id, _)| node_id.clone())
+                .collect()
+        };
+        // Hosts that are well must not seem lost to an operator.
+        if own_fault.is_none() {
+            db::hosts::unread::unread_hosts_record(&mut tx, &hosts(false), self.clock.now())
+                .await?;
+        }
+        db::hosts::unread::read_hosts_record(&mut tx, &hosts(true)).await?;
         db::hosts::inspection::hosts_record_checks(&mut tx, &checks).await?;
         tx.commit().await?;
         Ok(corrected_hosts)
@@ -302,25 +409,56 @@ impl Run<'_> {
     async fn read_rows(
         &self,
         mut results: HashMap<String, InspectionResult>,
+        own_fault: Option<OwnFault>,
     ) -> sqlx::Result<FleetReading> {
         let mut conn = self.deps.pool.statements();
         let rows = db::hosts::inspection::hosts_all(&mut conn).await?;
         let now = self.clock.now();
-        let backlog =
-            db::hosts::inspection::jobs_waiting_of_any_organization(&mut conn, now).await?;
+        let backlog = db::jobs::lanes::backlog_of_any_organization(&mut conn, now).await?;
         let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
         let billing_findings = db::billing::findings::findings_open(&mut conn).await?;
+        let failed_starts =
+            db::hosts::failed_starts::failed_starts_of_any_organization(&mut conn, now).await?;
+        let mut set_aside = set_aside_hosts(&failed_starts, now);
         let hosts = rows.into_iter().map(|FleetHost { row, .. }| InspectedHost {
             inspection: results
                 .remove(&row.node_id)
                 .map_or(HostInspection::NotInspected, |result| result.inspection),
-            row,
+            row: HostRow {
+                set_aside_until: set_aside.remove(&row.node_id),
+                ..row
+            },
         });
         Ok(FleetReading {
             hosts: hosts.collect(),
             agents,
-            backlog: u64::try_from(backlog).unwrap_or_default(),
+            backlog,
             billing_findings,
+            own_fault,
         })
     }
+
+    async fn read_agents(&self) -> sqlx::Result<Vec<AgentRow>> {
+        let mut conn = self.deps.pool.statements();
+        db::hosts::inspection::agents_of_any_organization(&mut conn).await
+    }
+}
+
+/// Whether most of the hosts that earlier runs could read became unreadable in this run.
+fn own_fault(plan: &RunPlan, results: &HashMap<String, InspectionResult>) -> Option<OwnFault> {
+    let changes = plan.hosts.iter().filter_map(|host| {
+        let node_id = &host.coordinates.node_id;
+        let is_suspected = plan.suspicions.hosts.contains_key(node_id);
+        Some(HostChange {
+            was_unread: is_suspected || host.status == HostStatus::Offline,
+            inspection: &results.get(node_id)?.inspection,
+        })
+    });
+    let fault = OwnFault::find(changes)?;
+    error!(
+        hosts = fault.hosts,
+        unread_hosts = fault.unread_hosts,
+        "most of the fleet became unreadable in one run; no agent becomes disconnected"
+    );
+    Some(fault)
 }

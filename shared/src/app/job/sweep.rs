@@ -1,16 +1,23 @@
 //! The sweep, once a minute. Owns: that nothing is forgotten: the outbox is published, stale jobs are recovered, agents
-//! that should be stopped get a job, and every due job is announced. It takes no input and runs no job itself. Two runs
+//! that should be stopped get a job, and due jobs are announced, lane by lane. It takes no input and runs no job itself. Two runs
 //! at the same time may publish an event twice, which does no harm.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{error, info, warn};
 
 use crate::app::job::run::{FailedAttempt, finish_failed_attempt};
-use crate::app::publish::{publish_due_jobs, publish_due_tombstones, publish_outbox};
+use crate::app::publish::{
+    publish_due_jobs, publish_due_tombstones, publish_outbox, publish_product_events,
+};
 use crate::db;
 use crate::db::Database;
+use crate::db::agents::neglected::NeglectedAgent;
+use crate::db::jobs::lanes::Announce;
 use crate::db::jobs::queue::StopJob;
-use crate::domain::job::{JOB_STALE_AFTER, STALE_JOB_ERROR};
+use crate::domain::agent::StopReason;
+use crate::domain::ids::{AgentId, JobId};
+use crate::domain::job::{JOB_STALE_AFTER, JobClass, STALE_JOB_ERROR};
+use crate::domain::lane::Backlog;
 use crate::events::Publisher;
 
 /// What a deleted agent left is usually removed within a minute. After this time an operator has to look.
@@ -22,6 +29,10 @@ pub struct SweepReport {
     pub published: usize,
     /// Events of the outbox that were not accepted. They stay there for the next sweep.
     pub unpublished: usize,
+    /// Batches of product events that were accepted.
+    pub published_batches: usize,
+    /// Batches of product events that were not. They stay for the next sweep.
+    pub unpublished_batches: usize,
     /// Jobs whose worker had stopped.
     pub recovered_jobs: usize,
     /// Agents that were being started and had no start job any more.
@@ -37,6 +48,14 @@ pub struct SweepReport {
     /// Due tombstones whose event was not accepted.
     pub unannounced_tombstones: usize,
     pub deleted_idempotency_keys: u64,
+    /// The jobs after all this. `None` if they were not counted.
+    pub backlog: Option<MeasuredBacklog>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeasuredBacklog {
+    pub backlog: Backlog,
+    pub at: DateTime<Utc>,
 }
 
 /// Does all that is due. Until an existing deployment is adopted, jobs are left alone, because its older worker may
@@ -80,10 +99,19 @@ pub async fn job_sweep(pool: &Database, publisher: &Publisher) -> sqlx::Result<S
     );
     report.published = outbox.published;
     report.unpublished = outbox.unpublished;
+    // After the outbox: an owner's warning does not wait for them.
+    let batches = duties.note_error(
+        "publishing product events",
+        publish_product_events(pool, publisher).await,
+    );
+    report.published_batches = batches.published;
+    report.unpublished_batches = batches.unpublished;
     report.deleted_idempotency_keys = duties.note_error(
         "deleting idempotency keys",
         delete_idempotency_keys(pool).await,
     );
+    let backlog = measure_backlog(pool).await.map(Some);
+    report.backlog = duties.note_error("counting the jobs", backlog);
     duties.first_error.map_or(Ok(report), Err)
 }
 
@@ -117,6 +145,7 @@ async fn recover_stale_jobs(pool: &Database) -> sqlx::Result<usize> {
     let attempt = FailedAttempt {
         error: STALE_JOB_ERROR,
         is_retryable: true,
+        is_out_of_time: false,
         steps: &[],
     };
     let mut recovered = 0;
@@ -161,9 +190,17 @@ async fn handle_neglected(pool: &Database) -> sqlx::Result<NeglectReport> {
     )
     .await?;
     let agents = db::agents::neglected::agents_to_stop_of_any_organization(&mut tx, &ids).await?;
-    let stops: Vec<StopJob> = agents
+    let to_stop = agents.into_iter().filter(|agent| agent.expects_container);
+    let to_stop: Vec<NeglectedAgent> = to_stop.collect();
+    let suspended = to_stop.iter().filter(|agent| agent.suspended);
+    let suspended: Vec<AgentId> = suspended.map(|agent| agent.agent_id).collect();
+    if !suspended.is_empty() {
+        let reason = StopReason::Billing;
+        db::agents::neglected::stop_reasons_fill_of_any_organization(&mut tx, &suspended, reason)
+            .await?;
+    }
+    let stops: Vec<StopJob> = to_stop
         .into_iter()
-        .filter(|agent| agent.expects_container)
         .map(|agent| StopJob {
             organization_id: agent.organization_id,
             user_id: agent.user_id,
@@ -195,13 +232,34 @@ struct Announcements {
 async fn announce_due_jobs(pool: &Database, publisher: &Publisher) -> sqlx::Result<Announcements> {
     let mut conn = pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
-    let due = db::jobs::worker::jobs_due_of_any_organization(&mut conn, now).await?;
+    let mut due = Vec::new();
+    // Stops first: nobody pays for an agent that was asked to stop and still runs.
+    for lane in [JobClass::Stop, JobClass::Start] {
+        let jobs =
+            db::jobs::lanes::jobs_announce_of_any_organization(&mut conn, lane, Announce::All, now)
+                .await?;
+        due.extend(jobs);
+    }
+    due.extend(db::jobs::lanes::webhooks_due_of_any_organization(&mut conn, now).await?);
     drop(conn);
     let accepted = publish_due_jobs(publisher, &due).await;
+    let rejected = due.iter().zip(accepted).filter(|(_, accepted)| !accepted);
+    let rejected: Vec<JobId> = rejected.map(|(job, _)| job.id).collect();
+    if !rejected.is_empty() {
+        let mut conn = pool.statements();
+        db::jobs::lanes::jobs_unannounce_of_any_organization(&mut conn, &rejected).await?;
+    }
     Ok(Announcements {
-        accepted,
-        rejected: due.len() - accepted,
+        accepted: due.len() - rejected.len(),
+        rejected: rejected.len(),
     })
+}
+
+async fn measure_backlog(pool: &Database) -> sqlx::Result<MeasuredBacklog> {
+    let mut conn = pool.statements();
+    let at = db::clock::billing_clock(&mut conn).await?;
+    let backlog = db::jobs::lanes::backlog_of_any_organization(&mut conn, at).await?;
+    Ok(MeasuredBacklog { backlog, at })
 }
 
 async fn announce_due_tombstones(

@@ -1,7 +1,10 @@
-//! Waiting for a job within one request. Owns: how long, and when waiting becomes pointless.
+//! Waiting for a job within one request. Owns: how long, and when waiting becomes pointless. Does not own: how many
+//! requests of an organization may wait (`app::open_stream`).
 
 use std::time::{Duration, Instant};
 
+use crate::app::error::RequestError;
+use crate::app::open_stream::OpenStream;
 use crate::db;
 use crate::db::Database;
 use crate::db::jobs::queue::JobRecord;
@@ -15,13 +18,29 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until a job has ended or its current attempt has failed: the next attempt is too far away to wait for. Returns
-/// the job as it is then, or `None` if there is no such job.
+/// the job as it is then, or `None` if there is no such job. Does not wait if the organization has as many open streams as
+/// it may.
 pub async fn job_await(
     pool: &Database,
     organization_id: OrganizationId,
     job_id: JobId,
-) -> sqlx::Result<Option<JobRecord>> {
-    let deadline = Instant::now() + WAIT_TIMEOUT;
+) -> Result<Option<JobRecord>, RequestError> {
+    let waiting = poll(pool, organization_id, job_id, WAIT_TIMEOUT);
+    match OpenStream::during(pool, organization_id, WAIT_TIMEOUT, waiting).await {
+        Err(RequestError::LimitReached(_)) => {
+            poll(pool, organization_id, job_id, Duration::ZERO).await
+        }
+        waited => waited,
+    }
+}
+
+async fn poll(
+    pool: &Database,
+    organization_id: OrganizationId,
+    job_id: JobId,
+    timeout: Duration,
+) -> Result<Option<JobRecord>, RequestError> {
+    let deadline = Instant::now() + timeout;
     let mut pause = FIRST_PAUSE;
     loop {
         let mut conn = pool.statements();

@@ -1,14 +1,19 @@
 //! What an organization may have and has. Only reads.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::app::error::RequestError;
 use crate::db;
-use crate::db::agents::backups::MANUAL;
 use crate::db::identity::limits::LimitsChange;
+use crate::db::requests::snapshot_requests::SnapshotRequest;
 use crate::db::{Connection, Database};
-use crate::domain::ids::OrganizationId;
-use crate::domain::limits::{LimitName, SNAPSHOTS_PER_HOUR, SNAPSHOTS_PER_MINUTE, STARTS};
+use crate::domain::ids::{AgentId, OrganizationId};
+use crate::domain::limits::{
+    LimitName, SNAPSHOTS_PER_AGENT_AND_HOUR, SNAPSHOTS_PER_AGENT_AND_MINUTE, SNAPSHOTS_PER_HOUR,
+    STARTS,
+};
 
 /// A limit of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub async fn limit_usage(
     let limits = db::identity::limits::limits_find(conn, organization_id).await?;
     let now = db::clock::billing_clock(conn).await?;
     let starts = db::jobs::queue::starts_count(conn, organization_id).await?;
+    let since = now - SNAPSHOTS_PER_HOUR.period;
+    let snapshots =
+        db::requests::snapshot_requests::snapshot_requests_since(conn, organization_id, since)
+            .await?;
     let mut usage = Vec::new();
     for limit in LimitName::ALL {
         let used = match limit {
@@ -44,11 +53,16 @@ pub async fn limit_usage(
                 let since = now - STARTS.period;
                 db::jobs::queue::starts_of_busiest_agent(conn, organization_id, since).await?
             }
+            LimitName::RunningSnapshots => {
+                let running = snapshots.iter().filter(|one| one.running_until > now);
+                i64::try_from(running.count()).unwrap_or(i64::MAX)
+            }
+            LimitName::SnapshotsPerHour => i64::try_from(snapshots.len()).unwrap_or(i64::MAX),
             LimitName::SnapshotsPerAgentAndHour => {
-                snapshots(conn, organization_id, now - SNAPSHOTS_PER_HOUR.period).await?
+                of_busiest_agent(&snapshots, now - SNAPSHOTS_PER_AGENT_AND_HOUR.period)
             }
             LimitName::SnapshotsPerAgentAndMinute => {
-                snapshots(conn, organization_id, now - SNAPSHOTS_PER_MINUTE.period).await?
+                of_busiest_agent(&snapshots, now - SNAPSHOTS_PER_AGENT_AND_MINUTE.period)
             }
         };
         usage.push(LimitUsage {
@@ -61,12 +75,13 @@ pub async fn limit_usage(
     Ok(usage)
 }
 
-async fn snapshots(
-    conn: &mut Connection,
-    organization_id: OrganizationId,
-    since: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    db::agents::backups::backups_of_busiest_agent(conn, organization_id, MANUAL, since).await
+/// How many snapshots were requested since `since` of the agent of which most were.
+fn of_busiest_agent(snapshots: &[SnapshotRequest], since: DateTime<Utc>) -> i64 {
+    let mut counts: BTreeMap<AgentId, i64> = BTreeMap::new();
+    for snapshot in snapshots.iter().filter(|one| one.requested_at > since) {
+        *counts.entry(snapshot.agent_id).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or_default()
 }
 
 /// The limits of an organization as operators see them.

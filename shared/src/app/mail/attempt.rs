@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::MailDeps;
 use super::chain::address_next;
-use super::content::{Payload, Setting, content};
+use super::compose::compose;
 use super::render::render;
 use crate::db;
 use crate::db::Transaction;
@@ -93,9 +93,9 @@ async fn write(
     if claimed.has_failed && now > facts.occurred_at + template.max_age() {
         return Ok(Err(Failed::Useless("the mail is too old")));
     }
-    let Some(organization_name) = facts.organization_name else {
+    if facts.organization_name.is_none() {
         return Ok(Err(Failed::Useless("the organization is deleted")));
-    };
+    }
     let Some(to) = claimed.recipient.clone() else {
         return Ok(Err(Failed::Useless("there is no recipient")));
     };
@@ -103,23 +103,9 @@ async fn write(
         let reason = "the address is suppressed".to_owned();
         return Ok(Err(Failed::Send(SendError::Refused { reason })));
     }
-    let Ok(payload) = Payload::read(facts.payload) else {
+    let Some(content) = compose(deps.pool, template, facts, deps.app_url).await? else {
         return Ok(Err(Failed::Useless("the event has another form")));
     };
-    let local_date = match payload.date() {
-        Some(date) => {
-            let mut conn = deps.pool.statements();
-            db::mails::events::local_time(&mut conn, date, &facts.time_zone).await?
-        }
-        None => None,
-    };
-    let setting = Setting {
-        organization_name: &organization_name,
-        time_zone: &facts.time_zone,
-        local_date,
-        app_url: deps.app_url,
-    };
-    let content = content(template, &payload, &setting);
     let Ok(rendered) = render(&content) else {
         return Ok(Err(Failed::Useless("the mail cannot be written")));
     };

@@ -7,22 +7,23 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use crate::domain::mail::{MailTemplate, plain_line, unlinked_name};
+use crate::domain::webhook::WebhookKind;
 
 /// A mail lists at most this many agents and counts the others.
 const MAX_LISTED_AGENTS: usize = 20;
 
 /// The parts of a mail, from which both of its forms are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) subject: String,
-    pub(super) paragraphs: Vec<String>,
-    pub(super) agents: Vec<String>,
+pub(crate) struct Content {
+    pub(crate) subject: String,
+    pub(crate) paragraphs: Vec<String>,
+    pub(crate) agents: Vec<String>,
     /// Agents that are not listed.
-    pub(super) further_agents: usize,
-    pub(super) organization: String,
+    pub(crate) further_agents: usize,
+    pub(crate) organization: String,
     /// What the link is for.
-    pub(super) action: &'static str,
-    pub(super) link: String,
+    pub(crate) action: &'static str,
+    pub(crate) link: String,
 }
 
 /// The payload of an event, as far as mails need it.
@@ -38,6 +39,8 @@ pub(super) struct Payload {
     debt_ceiling: Option<Number>,
     scheduled_shutdown_at: Option<DateTime<Utc>>,
     deletion_at: Option<DateTime<Utc>>,
+    failing_since: Option<DateTime<Utc>>,
+    webhook: Option<WebhookKind>,
     reason: Option<String>,
 }
 
@@ -85,9 +88,11 @@ pub(super) fn content(template: MailTemplate, payload: &Payload, setting: &Setti
         MailTemplate::Resumed => resumed(payload),
         MailTemplate::StartFailed => start_failed(payload),
         MailTemplate::StorageDeletion => storage_deletion(payload, setting),
+        MailTemplate::WebhookSwitchedOff => webhook_switched_off(payload),
     };
     let (action, page) = match template {
         MailTemplate::Resumed | MailTemplate::StartFailed => ("Look at the agents", "/"),
+        MailTemplate::WebhookSwitchedOff => ("Look at the settings", "/settings"),
         _ => ("Look at the credit", "/credits"),
     };
     let listed = payload.agents.iter().take(MAX_LISTED_AGENTS);
@@ -180,7 +185,9 @@ fn resumed(payload: &Payload) -> Texts {
 
 fn start_failed(payload: &Payload) -> Texts {
     let agents = payload.agents_text();
-    let mut paragraphs = vec![format!("Not started, after several attempts: {agents}.")];
+    let mut paragraphs = vec![format!(
+        "Your organization has agents that could not be started: {agents}."
+    )];
     if let Some(reason) = &payload.reason {
         paragraphs.push(format!("The reason: {}", unlinked_name(reason)));
     }
@@ -207,6 +214,34 @@ fn storage_deletion(payload: &Payload, setting: &Setting<'_>) -> Texts {
         format!("Backups of {agents} will be deleted on {}", utc(date)),
         paragraphs,
     )
+}
+
+fn webhook_switched_off(payload: &Payload) -> Texts {
+    let name = match payload.webhook {
+        Some(WebhookKind::Slack) => "Slack",
+        Some(WebhookKind::Webhook) | None => "the webhook",
+    };
+    let mut paragraphs = vec![format!(
+        "Events of your organization are no longer sent to {name}."
+    )];
+    if let Some(since) = payload.failing_since {
+        paragraphs.push(format!(
+            "Since {} no attempt has succeeded.",
+            utc(Some(since))
+        ));
+    }
+    if let Some(reason) = &payload.reason {
+        paragraphs.push(format!(
+            "Why the last attempt failed: {}",
+            unlinked_name(reason)
+        ));
+    }
+    paragraphs.push(
+        "To have events sent there again, test it or save it again in the settings. Events until then are not sent \
+         there. Mails are sent as before."
+            .to_owned(),
+    );
+    (format!("Switched off: {name}"), paragraphs)
 }
 
 fn utc(date: Option<DateTime<Utc>>) -> String {
@@ -307,6 +342,25 @@ mod tests {
             warning.paragraphs[1],
             "To avoid the shutdown, add credit before that time."
         );
+    }
+
+    #[test]
+    fn the_mail_about_a_webhook_says_which_why_and_what_to_do() {
+        let off = content_of(
+            MailTemplate::WebhookSwitchedOff,
+            json!({"webhook": "slack", "failingSince": "2026-03-01T00:00:00.000Z",
+                "reason": "the receiver answered with HTTP 404"}),
+        );
+        assert_eq!(off.subject, "Switched off: Slack");
+        assert_eq!(
+            off.paragraphs[..3],
+            [
+                "Events of your organization are no longer sent to Slack.",
+                "Since 2026-03-01 00:00 UTC no attempt has succeeded.",
+                "Why the last attempt failed: the receiver answered with HTTP 404",
+            ]
+        );
+        assert_eq!(off.link, "https://app.example/settings");
     }
 
     #[test]

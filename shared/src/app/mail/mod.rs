@@ -8,7 +8,8 @@
 
 mod attempt;
 mod chain;
-mod content;
+pub(super) mod compose;
+pub(super) mod content;
 pub mod feedback;
 pub mod notify;
 mod render;

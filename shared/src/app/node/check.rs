@@ -1,4 +1,4 @@
-//! An operator has one host inspected now.
+//! An operator has one host inspected now. If it is healthy, it is no longer set aside.
 
 use std::time::Instant;
 
@@ -48,10 +48,25 @@ pub async fn node_check(
         .ok_or(HostReadError::NotInspected)?;
     let status = HostStatus::of(&inspection);
     let mut conn = pool.statements();
+    let names = [node_id.to_owned()];
+    match inspection.was_read() {
+        Some(true) => db::hosts::unread::read_hosts_record(&mut conn, &names).await?,
+        Some(false) => {
+            db::hosts::unread::unread_hosts_record(&mut conn, &names, checked_at).await?;
+        }
+        None => {}
+    }
     let previous_status =
         db::hosts::registry::host_record_check(&mut conn, node_id, status.as_str(), checked_at)
             .await?
             .ok_or(RequestError::NODE_NOT_FOUND)?;
+    // Where the trouble is not over, the next starts set the host aside again.
+    if status == HostStatus::Healthy {
+        db::hosts::failed_starts::failed_starts_forgive_of_any_organization(
+            &mut conn, node_id, checked_at,
+        )
+        .await?;
+    }
     Ok(HostCheck {
         hostname: node.hostname,
         previous_status: HostStatus::parse_or_unknown(&previous_status),

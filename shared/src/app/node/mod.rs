@@ -1,6 +1,8 @@
 //! What operators do with hosts: one file per use case.
 
 pub mod check;
+pub mod drain;
+pub mod lost;
 pub mod probe;
 pub mod register;
 pub mod remove;

@@ -48,6 +48,7 @@ pub async fn node_probe(
         port: address.ssh_port,
         user: address.ssh_user,
         fingerprint: None,
+        key_type: None,
         docker_socket: DOCKER_SOCKET.to_owned(),
     };
     let probe = hosts.probe_host_key(&target).await;

@@ -101,6 +101,7 @@ async fn probe(hosts: &HostClient, node: &mut NewHost) -> Result<Option<String>,
         port: node.ssh_port,
         user: node.ssh_user.clone(),
         fingerprint: expected.map(Fingerprint::from_pin),
+        key_type: None,
         docker_socket: DOCKER_SOCKET.to_owned(),
     };
     let probe = hosts.probe_host_key(&target).await;

@@ -1,7 +1,7 @@
 //! An operator removes a host.
 //!
 //! Stopped agents whose state is saved do not prevent that: their next start restores the newest backup on another
-//! host. Until then their rows still name the removed host.
+//! host. Until then their rows still name the removed host. What deleted agents left on a lost host is forgotten with it.
 
 use serde_json::json;
 
@@ -10,11 +10,12 @@ use crate::db;
 use crate::db::Database;
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::ids::UserId;
+use crate::domain::withdrawal::WithdrawalKind;
 
 /// Removes a host that holds no container and no unsaved state of an agent.
 ///
 /// # Errors
-/// [`RequestError::Conflict`] if it may hold one of them, or if a tombstone names it.
+/// [`RequestError::Conflict`] if it may hold one of them, or if a tombstone names it and it is not declared lost.
 pub async fn node_remove(
     pool: &Database,
     admin_id: UserId,
@@ -29,7 +30,7 @@ pub async fn node_remove(
     if usage.active > 0 {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': {} agent(s) run there or may have a container there. \
-            They must be suspended or deleted first.",
+            Drain it first, or have them suspended or deleted; if the host is lost for good, declare it lost first.",
             usage.active
         )));
     }
@@ -41,16 +42,21 @@ pub async fn node_remove(
             usage.unsaved
         )));
     }
-    if usage.tombstones > 0 {
+    let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    let is_lost = withdrawal.is_some_and(|found| found.kind == Some(WithdrawalKind::Loss));
+    if usage.tombstones > 0 && !is_lost {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': what {} deleted agent(s) left on it is not removed yet. \
-            Try again in a minute; if the host is lost for good, remove it from \
-            node_id and former_nodes in cloud.tombstones first.",
+            Try again in a minute; if the host is lost for good, declare it lost first.",
             usage.tombstones
         )));
     }
-    db::hosts::registry::host_delete(&mut tx, node_id).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
+    if is_lost {
+        db::agents::tombstones::tombstones_forget_host_of_any_organization(&mut tx, node_id, now)
+            .await?;
+    }
+    db::hosts::registry::host_delete(&mut tx, node_id).await?;
     let action = AuditEntry {
         user_id: admin_id,
         action: "node.remove",

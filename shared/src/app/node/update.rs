@@ -12,12 +12,15 @@ use crate::db::Database;
 use crate::db::hosts::registry::{HostChanges, HostRecord};
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::address::AddressPolicy;
+use crate::domain::agent::StatusConflict;
 use crate::domain::fleet::HostReadError;
 use crate::domain::ids::UserId;
+use crate::domain::withdrawal::WithdrawalKind;
 use crate::hosts::resolve_hostname;
 
 /// Changes a host. A hostname that resolves to a refused address is an error. One that does not resolve is not,
-/// because it may resolve later; every connection checks the address again.
+/// because it may resolve later; every connection checks the address again. A host that is drained or declared lost is
+/// not enabled.
 pub async fn node_update(
     pool: &Database,
     address_policy: AddressPolicy,
@@ -33,6 +36,19 @@ pub async fn node_update(
         }
     }
     let mut tx = pool.begin().await?;
+    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
+        return Err(RequestError::NODE_NOT_FOUND);
+    }
+    let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    if let Some(withdrawal) = withdrawal
+        && changes.enabled == Some(true)
+    {
+        return Err(StatusConflict(match withdrawal.kind {
+            Some(WithdrawalKind::Drain) => "The host is drained; cancel the drain first",
+            _ => "The host is declared lost; take it back into service first",
+        })
+        .into());
+    }
     let now = db::clock::billing_clock(&mut tx).await?;
     let node = db::hosts::registry::host_change(&mut tx, node_id, changes, now)
         .await?

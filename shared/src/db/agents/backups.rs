@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::{AgentRef, BackupId, OrganizationId};
+use crate::domain::ids::{AgentRef, BackupId};
 
 /// A backup without its state.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Backup {
     pub created_at: DateTime<Utc>,
 }
 
-/// An agent's newest ten backups, newest first.
+/// An agent's newest backups, newest first, at most [`MAX_LISTED_BACKUPS`].
 pub async fn backups_newest(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<Vec<Backup>> {
     sql!(query_as!(
         Backup,
@@ -24,9 +24,10 @@ pub async fn backups_newest(conn: &mut Connection, agent: AgentRef) -> sqlx::Res
             + "
         FROM public.milady_sandbox_backups b JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
         WHERE a.organization_id = $1 AND a.id = $2
-        ORDER BY b.created_at DESC, b.id DESC LIMIT 10",
+        ORDER BY b.created_at DESC, b.id DESC LIMIT $3",
         agent.organization_id.uuid(),
-        agent.agent_id.uuid()
+        agent.agent_id.uuid(),
+        MAX_LISTED_BACKUPS
     ))
     .fetch_all(conn)
     .await
@@ -73,8 +74,15 @@ pub async fn backup_find(
 
 /// The type of a backup that the owner requested.
 pub const MANUAL: &str = "manual";
-/// Older backups of an agent are deleted when a new one is stored.
-pub const MAX_BACKUPS: i64 = 10;
+/// The type of a daily backup of a running agent.
+pub const DAILY: &str = "auto";
+/// The type of the backup that a stop makes.
+pub const PRE_SHUTDOWN: &str = "pre-shutdown";
+/// Lists are not longer. More are kept only of agents that an earlier deployment has backed up.
+pub const MAX_LISTED_BACKUPS: i64 = 20;
+/// Older backups of a type are deleted when a new backup is stored. Of those that a stop made, only the newest is kept.
+pub const MAX_MANUAL_BACKUPS: i64 = 3;
+pub const MAX_DAILY_BACKUPS: i64 = 7;
 
 /// A state in the form in which it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +91,14 @@ pub enum BackupState<'a> {
     Json(&'a str),
     /// In `state_bytes`.
     Compressed(&'a [u8]),
+    /// In the bucket, in the object that was made for the backup with this id.
+    InBucket(BackupId),
 }
 
-/// Stores an agent's state, marks the agent as backed up, and deletes all but its newest ten backups.
+/// Stores an agent's state, marks the agent as backed up, and deletes the backups that are no longer kept.
 ///
 /// # Errors
-/// Fails with [`crate::db::is_unstorable_value`] for JSON that the database cannot hold.
+/// Fails with [`crate::db::is_refused_state`] for a state that the database does not take.
 pub async fn backup_insert(
     conn: &mut Connection,
     agent: AgentRef,
@@ -97,14 +107,16 @@ pub async fn backup_insert(
     size_bytes: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<BackupId> {
-    let (json, bytes) = match state {
-        BackupState::Json(json) => (json, None),
-        BackupState::Compressed(bytes) => ("{}", Some(bytes)),
+    let (json, bytes, object_id) = match state {
+        BackupState::Json(json) => (json, None, None),
+        BackupState::Compressed(bytes) => ("{}", Some(bytes), None),
+        BackupState::InBucket(object_id) => ("{}", None, Some(object_id)),
     };
     let id = sqlx::query_scalar!(
         "INSERT INTO public.milady_sandbox_backups
-            (sandbox_record_id, snapshot_type, state_data, state_bytes, size_bytes, created_at)
-        SELECT id, $3, ($4::text)::jsonb, $5, $6, $7 FROM public.milady_sandboxes
+            (id, sandbox_record_id, snapshot_type, state_data, state_bytes, size_bytes, created_at)
+        SELECT coalesce($8, gen_random_uuid()), id, $3, ($4::text)::jsonb, $5, $6, $7
+        FROM public.milady_sandboxes
         WHERE organization_id = $1 AND id = $2
         RETURNING id",
         agent.organization_id.uuid(),
@@ -113,7 +125,8 @@ pub async fn backup_insert(
         json,
         bytes,
         size_bytes,
-        now
+        now,
+        object_id.map(BackupId::uuid)
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -125,70 +138,78 @@ pub async fn backup_insert(
     )
     .execute(&mut *conn)
     .await?;
-    delete_old(conn, agent).await?;
+    backups_prune(conn, agent).await?;
     Ok(id)
 }
 
-async fn delete_old(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
+async fn backups_prune(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1 AND id NOT IN (
-            SELECT id FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1
-            ORDER BY created_at DESC, id DESC LIMIT $2)",
+        "DELETE FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1 AND id IN (
+            SELECT id FROM (
+                SELECT id, snapshot_type, created_at, row_number() OVER (
+                    PARTITION BY CASE WHEN snapshot_type IN ($2, $3) THEN snapshot_type END
+                    ORDER BY created_at DESC, id DESC) AS place
+                FROM public.milady_sandbox_backups WHERE sandbox_record_id = $1) AS ranked
+            WHERE place > CASE snapshot_type WHEN $2 THEN $4::bigint WHEN $3 THEN 1 ELSE $5::bigint END)",
         agent.agent_id.uuid(),
-        MAX_BACKUPS
+        MANUAL,
+        PRE_SHUTDOWN,
+        MAX_MANUAL_BACKUPS,
+        MAX_DAILY_BACKUPS
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// When the agent's kept backups of a type were taken since `since`, the newest first.
-pub async fn backups_since(
+/// The newest backup that a stop made since the agent's container began to run. `None` also if it is not known when that
+/// was.
+pub async fn backup_of_stop(
     conn: &mut Connection,
     agent: AgentRef,
-    snapshot_type: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<Vec<DateTime<Utc>>> {
+) -> sqlx::Result<Option<BackupId>> {
     sqlx::query_scalar!(
-        "SELECT b.created_at FROM public.milady_sandbox_backups b
+        "SELECT b.id FROM public.milady_sandbox_backups b
         JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
-        WHERE a.organization_id = $1 AND a.id = $2 AND b.snapshot_type = $3 AND b.created_at > $4
-        ORDER BY b.created_at DESC",
+        WHERE a.organization_id = $1 AND a.id = $2 AND b.snapshot_type = $3
+            AND b.created_at >= coalesce(a.compute_started_at, a.stop_requested_at)
+        ORDER BY b.created_at DESC, b.id DESC LIMIT 1",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
-        snapshot_type,
-        since
+        PRE_SHUTDOWN
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await
 }
 
-/// How many kept backups of a type, taken since `since`, the agent has that has most of an organization's.
-pub async fn backups_of_busiest_agent(
-    conn: &mut Connection,
-    organization_id: OrganizationId,
-    snapshot_type: &str,
-    since: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"SELECT coalesce(max(n), 0) AS "n!" FROM (
-            SELECT count(*) AS n FROM public.milady_sandboxes a
-            JOIN public.milady_sandbox_backups b ON b.sandbox_record_id = a.id
-            WHERE a.organization_id = $1 AND b.snapshot_type = $2 AND b.created_at > $3
-            GROUP BY a.id) AS of_agents"#,
-        organization_id.uuid(),
-        snapshot_type,
-        since
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// A state that was read. `compressed`, if present, is the state; `json` is then empty.
+/// A state that was read.
 #[derive(Clone, Debug)]
 pub struct StoredState {
+    pub backup_id: BackupId,
+    /// Empty if the state is elsewhere.
     pub json: String,
+    /// The state, if JSON does not hold it.
     pub compressed: Option<Vec<u8>>,
+    /// Whether the state is in the bucket.
+    pub is_in_bucket: bool,
+}
+
+/// Whether the state of an agent's backup is in the bucket. `None` for a backup of another agent.
+pub async fn backup_is_in_bucket(
+    conn: &mut Connection,
+    agent: AgentRef,
+    backup_id: BackupId,
+) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM cloud.backup_objects o WHERE o.backup_id = b.id) AS "is_in_bucket!"
+        FROM public.milady_sandbox_backups b JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
+        WHERE a.organization_id = $1 AND a.id = $2 AND b.id = $3"#,
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        backup_id.uuid()
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The state of an agent's backup with this id, or of its newest backup if `backup_id` is `None`.
@@ -199,9 +220,11 @@ pub async fn backup_state(
 ) -> sqlx::Result<Option<StoredState>> {
     sqlx::query_as!(
         StoredState,
-        r#"SELECT b.state_data::text AS "json!", b.state_bytes AS compressed
+        r#"SELECT b.id AS backup_id, b.state_data::text AS "json!", b.state_bytes AS compressed,
+            o.backup_id IS NOT NULL AS "is_in_bucket!"
         FROM public.milady_sandbox_backups b
         JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
+        LEFT JOIN cloud.backup_objects o ON o.backup_id = b.id
         WHERE a.organization_id = $1 AND a.id = $2 AND ($3::uuid IS NULL OR b.id = $3)
         ORDER BY b.created_at DESC, b.id DESC LIMIT 1"#,
         agent.organization_id.uuid(),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::agent::{AgentStatus, BillingStatus};
+use crate::domain::agent::{AgentStatus, BillingStatus, StopReason};
 use crate::domain::billing::{Agent, BillingUpdate, WarningDelivery};
 use crate::domain::ids::{AgentId, OrganizationId};
 
@@ -94,7 +94,8 @@ pub async fn agents_read(
     Ok(agents.collect())
 }
 
-/// Writes new billing statuses with their warning columns.
+/// Writes new billing statuses with their warning columns. Billing is the reason of the stops that it causes, unless
+/// the agent is being stopped for another one.
 pub async fn agents_update_billing(
     conn: &mut Connection,
     updates: &[BillingUpdate],
@@ -109,18 +110,22 @@ pub async fn agents_update_billing(
         updates.iter().map(|update| update.warned_at).collect();
     let shutdown: Vec<Option<DateTime<Utc>>> =
         updates.iter().map(|update| update.shutdown_at).collect();
+    let stops: Vec<bool> = updates.iter().map(|update| update.stop.is_some()).collect();
     sqlx::query!(
         "UPDATE public.milady_sandboxes a
         SET billing_status = s.billing, shutdown_warning_sent_at = s.warned,
-            scheduled_shutdown_at = s.shutdown, updated_at = $5
-        FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[])
-            AS s (id, billing, warned, shutdown)
+            scheduled_shutdown_at = s.shutdown, updated_at = $5,
+            stop_reason = CASE WHEN s.stops THEN coalesce(a.stop_reason, $7) ELSE a.stop_reason END
+        FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $6::bool[])
+            AS s (id, billing, warned, shutdown, stops)
         WHERE a.id = s.id",
         &ids as &[AgentId],
         &billing,
         &warned as &[Option<DateTime<Utc>>],
         &shutdown as &[Option<DateTime<Utc>>],
-        now
+        now,
+        &stops,
+        StopReason::Billing.as_str()
     )
     .execute(conn)
     .await?;

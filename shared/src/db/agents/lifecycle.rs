@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::agent::{AgentStatus, BillingStatus};
+use crate::domain::agent::{AgentStatus, BillingStatus, StopReason};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, UserId};
 
@@ -25,6 +25,8 @@ pub struct LockedAgent {
     /// Whether the agent may have a container, a volume or a database.
     pub needs_cleanup: bool,
     pub stop_requested: bool,
+    /// `None` also for a word that this version does not know.
+    pub stop_reason: Option<StopReason>,
     /// Whether the agent has a key, which a paired browser is given.
     pub has_api_token: bool,
 }
@@ -42,7 +44,7 @@ pub async fn agent_lock(
                 OR database_status <> 'none' OR coalesce(cardinality(former_nodes), 0) > 0
                 OR EXISTS (SELECT FROM cloud.agent_databases d WHERE d.agent_id = milady_sandboxes.id)
                 AS "needs_cleanup!",
-            stop_requested_at IS NOT NULL AS "stop_requested!",
+            stop_requested_at IS NOT NULL AS "stop_requested!", stop_reason,
             environment_vars ->> 'MILADY_API_TOKEN' IS NOT NULL AS "has_api_token!"
         FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE"#,
         agent.organization_id.uuid(),
@@ -58,6 +60,7 @@ pub async fn agent_lock(
         names_container: row.names_container,
         needs_cleanup: row.needs_cleanup,
         stop_requested: row.stop_requested,
+        stop_reason: row.stop_reason.as_deref().and_then(StopReason::parse),
         has_api_token: row.has_api_token,
     }))
 }
@@ -68,8 +71,9 @@ pub struct StatusChange {
     pub to: AgentStatus,
 }
 
-/// Changes an agent's status. `error` replaces the agent's last error, `None` clears it. Returns `false` if the agent
-/// is no longer in the status that the change starts from.
+/// Changes an agent's status. `error` replaces the agent's last error, `None` clears it. A start clears the reason of
+/// the last stop. An agent in error stands still because of the failure, unless another reason is recorded. Returns
+/// `false` if the agent is no longer in the status that the change starts from.
 pub async fn agent_change_status(
     conn: &mut Connection,
     agent: AgentRef,
@@ -79,14 +83,17 @@ pub async fn agent_change_status(
 ) -> sqlx::Result<bool> {
     let result = sqlx::query!(
         "UPDATE public.milady_sandboxes SET status = $4, error_message = $5,
-            error_count = error_count + ($5::text IS NOT NULL)::int, updated_at = $6
+            error_count = error_count + ($5::text IS NOT NULL)::int, updated_at = $6,
+            stop_reason = CASE $4 WHEN 'provisioning' THEN NULL
+                WHEN 'error' THEN coalesce(stop_reason, $7) ELSE stop_reason END
         WHERE organization_id = $1 AND id = $2 AND status = $3",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         change.from.as_str(),
         change.to.as_str(),
         error,
-        now
+        now,
+        StopReason::Failure.as_str()
     )
     .execute(conn)
     .await?;
@@ -97,14 +104,36 @@ pub async fn agent_change_status(
 pub async fn agent_request_stop(
     conn: &mut Connection,
     agent: AgentRef,
+    reason: StopReason,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.milady_sandboxes SET stop_requested_at = coalesce(stop_requested_at, $3),
-            updated_at = $3
+            stop_reason = $4, updated_at = $3
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
+        now,
+        reason.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the reason why an agent stands still.
+pub async fn agent_stop_reason_set(
+    conn: &mut Connection,
+    agent: AgentRef,
+    reason: StopReason,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET stop_reason = $3, updated_at = $4
+        WHERE organization_id = $1 AND id = $2 AND stop_reason IS DISTINCT FROM $3",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        reason.as_str(),
         now
     )
     .execute(conn)
@@ -120,7 +149,7 @@ pub async fn agent_cancel_stop(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE public.milady_sandboxes SET stop_requested_at = NULL,
+        "UPDATE public.milady_sandboxes SET stop_requested_at = NULL, stop_reason = NULL,
             shutdown_warning_sent_at = CASE billing_status
                 WHEN 'suspended' THEN NULL ELSE shutdown_warning_sent_at END,
             scheduled_shutdown_at = CASE billing_status
@@ -158,8 +187,8 @@ pub async fn agent_delete_backups(conn: &mut Connection, agent: AgentRef) -> sql
     Ok(())
 }
 
-/// Deletes an agent's row, and its backups with it. Its usage spans and ledger rows stay.
-/// Deletes an agent of which nothing is left outside, and the tombstone that its row leaves.
+/// Deletes an agent of which nothing is left outside, its backups, and the tombstone that its row leaves. Its usage spans and
+/// ledger rows stay. The tombstone stays if it names a lost host: what is there is removed if the host returns.
 pub async fn agent_delete(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2",
@@ -169,7 +198,9 @@ pub async fn agent_delete(conn: &mut Connection, agent: AgentRef) -> sqlx::Resul
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "DELETE FROM cloud.tombstones WHERE organization_id = $1 AND agent_id = $2",
+        "DELETE FROM cloud.tombstones t WHERE organization_id = $1 AND agent_id = $2 AND NOT EXISTS (
+            SELECT FROM cloud.host_withdrawals w
+            WHERE w.kind = 'loss' AND (w.node_id = t.node_id OR w.node_id = ANY(t.former_nodes)))",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )

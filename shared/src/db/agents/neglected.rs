@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::agent::AgentStatus;
+use crate::domain::agent::{AgentStatus, StopReason};
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
 
@@ -89,7 +89,7 @@ pub async fn neglected_starts_end_of_any_organization(
 ) -> sqlx::Result<u64> {
     let result = sql!(query!(
         "UPDATE public.milady_sandboxes a SET status = 'error', error_message = $2,
-            error_count = error_count + 1, updated_at = $3
+            error_count = error_count + 1, updated_at = $3, stop_reason = coalesce(stop_reason, $5)
         WHERE a.id = ANY($1) AND a.status = 'provisioning' AND NOT EXISTS (
             SELECT FROM public.jobs j
             WHERE j.organization_id = a.organization_id AND j.status IN "
@@ -102,9 +102,26 @@ pub async fn neglected_starts_end_of_any_organization(
         ids as &[AgentId],
         error,
         now,
-        &JobKind::names() as &[&str]
+        &JobKind::names() as &[&str],
+        StopReason::Failure.as_str()
     ))
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
+}
+
+/// Records why these agents are stopped. Those that have a reason keep it.
+pub async fn stop_reasons_fill_of_any_organization(
+    conn: &mut Connection,
+    ids: &[AgentId],
+    reason: StopReason,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET stop_reason = $2 WHERE id = ANY($1) AND stop_reason IS NULL",
+        ids as &[AgentId],
+        reason.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 
 use crate::db::page::PagePosition;
 use crate::db::session::Connection;
-use crate::domain::agent::{AgentStatus, BillingStatus};
-use crate::domain::ids::{AgentId, OrganizationId, UserId};
+use crate::domain::agent::{AgentStatus, BillingStatus, StopReason};
+use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 
 /// An agent's row, including what leads to its container.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct OperatorAgent {
     pub last_heartbeat_at: Option<DateTime<Utc>>,
     pub error_message: Option<String>,
     pub error_count: i32,
+    /// A word of [`StopReason`], or of another version.
+    pub stop_reason: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -158,4 +160,24 @@ pub async fn agent_of_any_organization(
         container_name: row.container_name,
         docker_image: row.docker_image,
     }))
+}
+
+/// Records that an operator stopped the container of an agent that neither runs nor is being started. An earlier reason
+/// stays.
+pub async fn agent_stopped_by_operator(
+    conn: &mut Connection,
+    agent: AgentRef,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET stop_reason = $3, updated_at = $4
+        WHERE organization_id = $1 AND id = $2 AND stop_reason IS NULL AND status IN ('stopped', 'error')",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        StopReason::Operator.as_str(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

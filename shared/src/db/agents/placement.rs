@@ -32,6 +32,10 @@ pub struct RuntimeRecord {
     pub data_bind: Option<String>,
     /// Hosts that may hold volumes from earlier placements.
     pub former_nodes: Vec<String>,
+    /// Those of them whose volumes hold state that no backup does.
+    pub left_nodes: Vec<String>,
+    /// The host on which the agent last ran with its volume.
+    state_node_id: Option<String>,
     pub stop_requested: bool,
     /// Whether the row names a container but no host.
     pub has_unknown_host: bool,
@@ -54,6 +58,20 @@ impl RuntimeRecord {
         EncryptedValue::from_columns(self.address_key_id.clone(), self.address_ciphertext.clone())
     }
 
+    /// Whether the agent ran with a volume that is on this host, and nowhere else since.
+    #[must_use]
+    pub fn has_state_on(&self, node_id: &str) -> bool {
+        // Agents that were started before `state_node_id` was recorded have unsaved state.
+        let is_unsaved_here = self.has_unsaved_state && self.node_id.as_deref() == Some(node_id);
+        is_unsaved_here || self.state_node_id.as_deref() == Some(node_id)
+    }
+
+    /// Whether a volume is known to hold the agent's state, on whatever host.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        self.has_unsaved_state || self.state_node_id.is_some()
+    }
+
     /// The port of the host that leads to the agent's bridge.
     #[must_use]
     pub fn bridge(&self) -> Option<u16> {
@@ -70,7 +88,8 @@ pub async fn runtime_record_find(
         r#"SELECT agent_name, agent_config, docker_image, database_uri, database_status,
             neon_project_id, node_id, container_name, bridge_port, web_ui_port,
             unsaved_since IS NOT NULL AS "has_unsaved_state!", data_bind,
-            coalesce(former_nodes, '{}') AS "former_nodes!",
+            coalesce(former_nodes, '{}') AS "former_nodes!", coalesce(left_nodes, '{}') AS "left_nodes!",
+            state_node_id,
             stop_requested_at IS NOT NULL AS "stop_requested!",
             node_id IS NULL AND (sandbox_id IS NOT NULL OR container_name IS NOT NULL)
                 AS "has_unknown_host!",
@@ -113,8 +132,8 @@ pub struct NewPlacement<'a> {
 }
 
 /// Records where the container of an agent that is being started will be. If the agent moves, its previous host
-/// becomes a former one, which may hold an old volume but no longer the newest state. Returns `false` if the agent
-/// is not being started any more or has a container already.
+/// becomes a former one, which may hold an old volume; state that no backup holds counts as left there. Returns `false`
+/// if the agent is not being started any more or has a container already.
 ///
 /// # Errors
 /// A unique violation if another start has taken one of the ports meanwhile.
@@ -129,6 +148,10 @@ pub async fn placement_record(
             former_nodes = CASE WHEN node_id <> $3
                 THEN array_append(array_remove(former_nodes, $3), node_id)
                 ELSE former_nodes END,
+            left_nodes = array_remove(CASE WHEN node_id <> $3 AND unsaved_since IS NOT NULL
+                THEN array_append(array_remove(left_nodes, node_id), node_id)
+                ELSE left_nodes END, $3),
+            state_node_id = CASE WHEN node_id = $3 THEN state_node_id END,
             data_bind = CASE WHEN node_id = $3 THEN data_bind END,
             unsaved_since = CASE WHEN node_id = $3 THEN unsaved_since END,
             node_id = $3, container_name = $4, bridge_port = $5, web_ui_port = $6, updated_at = $7
@@ -177,7 +200,7 @@ pub struct StartedContainer<'a> {
 }
 
 /// Records the addresses at which the web proxy in front of the agents reaches a started agent. From now on the agent's
-/// volume holds state that no backup does. An earlier `unsaved_since` is replaced: the start may have restored a backup
+/// volume holds its state, which no backup does. An earlier `unsaved_since` is replaced: the start may have restored a backup
 /// over the state that it stood for, and only whether a time is set is ever read.
 pub async fn placement_record_urls(
     conn: &mut Connection,
@@ -187,7 +210,7 @@ pub async fn placement_record_urls(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.milady_sandboxes SET bridge_url = $3, health_url = $4, docker_image = $5,
-            last_heartbeat_at = $6, unsaved_since = $6
+            last_heartbeat_at = $6, unsaved_since = $6, state_node_id = node_id
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -248,7 +271,8 @@ pub async fn placement_revert(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.milady_sandboxes SET node_id = $3, data_bind = $4, former_nodes = $5,
-            unsaved_since = CASE WHEN $6 THEN coalesce(unsaved_since, $7) END
+            unsaved_since = CASE WHEN $6 THEN coalesce(unsaved_since, $7) END,
+            state_node_id = $8, left_nodes = $9
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -256,7 +280,9 @@ pub async fn placement_revert(
         before.data_bind,
         &before.former_nodes,
         before.has_unsaved_state,
-        now
+        now,
+        before.state_node_id,
+        &before.left_nodes
     )
     .execute(conn)
     .await?;

@@ -44,13 +44,15 @@ pub async fn tombstones_due_of_any_organization(
     .await
 }
 
-/// How many tombstones were left before this time.
+/// How many tombstones were left before this time, apart from those that wait for a lost host to return.
 pub async fn tombstones_count_of_any_organization(
     conn: &mut Connection,
     created_before: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM cloud.tombstones WHERE created_at < $1"#,
+        r#"SELECT count(*) AS "count!" FROM cloud.tombstones t WHERE created_at < $1 AND NOT EXISTS (
+            SELECT FROM cloud.host_withdrawals w
+            WHERE w.kind = 'loss' AND (w.node_id = t.node_id OR w.node_id = ANY(t.former_nodes)))"#,
         created_before
     )
     .fetch_one(conn)
@@ -162,4 +164,22 @@ pub async fn tombstone_delete_of_any_organization(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Lets tombstones forget a lost host that leaves the fleet. A worker of one of them loses its fence.
+pub async fn tombstones_forget_host_of_any_organization(
+    conn: &mut Connection,
+    node_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        "UPDATE cloud.tombstones SET node_id = nullif(node_id, $1), former_nodes = array_remove(former_nodes, $1),
+            holds_slot = holds_slot AND node_id IS DISTINCT FROM $1, due_at = $2, attempts = attempts + 1
+        WHERE node_id = $1 OR $1 = ANY(former_nodes)",
+        node_id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::{AgentId, OrganizationId};
+use crate::domain::ids::{AgentId, AgentRef, OrganizationId};
 
 /// An agent whose open span is not the one that its state calls for.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,55 @@ pub async fn spans_open_missing_of_any_organization(
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
+}
+
+/// Ends the open span of an agent of which nobody knows where it is, at its last heartbeat. What is charged beyond is left as
+/// it is.
+pub async fn span_end_at_last_heartbeat(
+    conn: &mut Connection,
+    agent: AgentRef,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.usage_spans s SET closed_reason = 'repaired',
+            ended_at = greatest(cloud.open_span_mark(s), CASE WHEN a.last_heartbeat_at IS NOT NULL
+                THEN least(a.last_heartbeat_at, cloud.billing_clock()) END)
+        FROM public.milady_sandboxes a
+        WHERE a.organization_id = $1 AND a.id = $2 AND s.agent_id = a.id AND s.ended_at IS NULL",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lets the metering of an agent that does not run any more end when the agent answered last, or at `seen_at` if that was
+/// later. What is charged beyond is left as it is. The caller has just ended the span by changing the agent's status, in
+/// the same transaction. The account is locked before its mark is read: a run that charges the agent holds it.
+pub async fn metering_end_at_last_sign_of_life(
+    conn: &mut Connection,
+    agent: AgentRef,
+    seen_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM cloud.billing_accounts WHERE organization_id = $1 FOR SHARE",
+        agent.organization_id.uuid()
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE cloud.usage_spans s SET ended_at = greatest($3, a.last_heartbeat_at, cloud.open_span_mark(s))
+        FROM public.milady_sandboxes a
+        WHERE a.organization_id = $1 AND a.id = $2 AND s.organization_id = a.organization_id AND s.agent_id = a.id
+            AND s.kind = 'running' AND NOT s.settled
+            AND s.ended_at > greatest($3, a.last_heartbeat_at, cloud.open_span_mark(s))",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        seen_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The times after `after` and up to `through` at which list prices change.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::db::session::Connection;
+use crate::domain::fleet::HostStatus;
 
 /// How a host is reached.
 #[derive(Clone, Debug)]
@@ -13,7 +14,11 @@ pub struct HostCoordinates {
     pub ssh_user: String,
     /// `None` until the first connection pins the host's key.
     pub host_key_fingerprint: Option<String>,
+    /// The type and the fingerprint of the key that a connection accepted: `ssh-ed25519 SHA256:...`.
+    pub presented_host_key: Option<String>,
     pub metadata: Value,
+    /// Whether the host is declared lost: nothing is done there but stopping the containers of agents.
+    pub is_lost: bool,
 }
 
 /// A host, enabled or not.
@@ -30,34 +35,42 @@ pub async fn host_find(
     .await
 }
 
-pub async fn any_host_enabled(conn: &mut Connection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM public.docker_nodes WHERE enabled) AS "any!""#
-    )
-    .fetch_one(conn)
-    .await
+/// A host on which agents may be placed.
+#[derive(Clone, Debug)]
+pub struct EnabledHost {
+    pub coordinates: HostCoordinates,
+    /// By the last inspection.
+    pub status: HostStatus,
+    pub capacity: i32,
+    pub allocated_count: i32,
 }
 
-/// The three best hosts with a free slot: `preferred`, which may hold the agent's volume, then hosts that were not
-/// offline at the last inspection, then those with the most free slots. Three, because a start connects to them one
-/// after the other until one is usable.
-pub async fn hosts_with_free_slots(
-    conn: &mut Connection,
-    preferred: Option<&str>,
-) -> sqlx::Result<Vec<HostCoordinates>> {
-    sql!(query_as!(
-        HostCoordinates,
+/// All enabled hosts, with and without a free slot.
+pub async fn hosts_enabled(conn: &mut Connection) -> sqlx::Result<Vec<EnabledHost>> {
+    let rows = sql!(query!(
         "SELECT "
             + HOST_COORDINATES_COLUMNS
-            + "
-        FROM public.docker_nodes WHERE enabled AND allocated_count < capacity
-        ORDER BY node_id IS NOT DISTINCT FROM $1 DESC, status = 'offline',
-            capacity - allocated_count DESC, node_id
-        LIMIT 3",
-        preferred
+            + ", status, capacity, allocated_count FROM public.docker_nodes WHERE enabled
+            ORDER BY node_id"
     ))
     .fetch_all(conn)
-    .await
+    .await?;
+    let hosts = rows.into_iter().map(|row| EnabledHost {
+        status: HostStatus::parse_or_unknown(&row.status),
+        capacity: row.capacity,
+        allocated_count: row.allocated_count,
+        coordinates: HostCoordinates {
+            node_id: row.node_id,
+            hostname: row.hostname,
+            ssh_port: row.ssh_port,
+            ssh_user: row.ssh_user,
+            host_key_fingerprint: row.host_key_fingerprint,
+            presented_host_key: row.presented_host_key,
+            metadata: row.metadata,
+            is_lost: row.is_lost,
+        },
+    });
+    Ok(hosts.collect())
 }
 
 /// Pins the key that a host presented at its first connection. Returns `false` if a key was pinned meanwhile.
@@ -75,4 +88,21 @@ pub async fn host_pin_key(
     .execute(conn)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Records which key of a host a connection accepted, with its type.
+pub async fn host_record_key(
+    conn: &mut Connection,
+    node_id: &str,
+    presented: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.docker_nodes SET presented_host_key = $2
+        WHERE node_id = $1 AND presented_host_key IS DISTINCT FROM $2",
+        node_id,
+        presented
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

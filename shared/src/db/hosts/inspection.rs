@@ -9,12 +9,13 @@ use crate::db::agents::lifecycle::StatusChange;
 use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{AgentRow, HostRow, HostStatus};
-use crate::domain::ids::AgentId;
-use crate::domain::job::JobKind;
+use crate::domain::ids::{AgentId, OrganizationId};
 
 #[derive(Clone, Debug)]
 pub struct FleetHost {
     pub coordinates: HostCoordinates,
+    /// By the last inspection.
+    pub status: HostStatus,
     pub row: HostRow,
 }
 
@@ -30,6 +31,7 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
     .fetch_all(conn)
     .await?;
     let hosts = records.into_iter().map(|record| FleetHost {
+        status: HostStatus::parse_or_unknown(&record.status),
         row: HostRow {
             id: record.id,
             node_id: record.node_id.clone(),
@@ -37,6 +39,7 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
             allocated_count: record.allocated_count,
             enabled: record.enabled,
             last_health_check: record.last_health_check,
+            set_aside_until: None,
             metadata: serde_json::from_value(record.metadata.clone()).unwrap_or_default(),
             created_at: record.created_at,
             updated_at: record.updated_at,
@@ -47,7 +50,9 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
             ssh_port: record.ssh_port,
             ssh_user: record.ssh_user,
             host_key_fingerprint: record.host_key_fingerprint,
+            presented_host_key: record.presented_host_key,
             metadata: record.metadata,
+            is_lost: record.is_lost,
         },
     });
     Ok(hosts.collect())
@@ -57,6 +62,7 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
 #[derive(Clone, Debug)]
 pub struct ExpectedAgent {
     pub agent_id: AgentId,
+    pub organization_id: OrganizationId,
     pub node_id: String,
     /// The port of its host that leads to the agent's pages.
     pub web_port: Option<u16>,
@@ -68,7 +74,7 @@ pub async fn agents_expected_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<Vec<ExpectedAgent>> {
     let rows = sqlx::query!(
-        r#"SELECT id, node_id AS "node_id!", web_ui_port FROM public.milady_sandboxes
+        r#"SELECT id, organization_id, node_id AS "node_id!", web_ui_port FROM public.milady_sandboxes
         WHERE status IN ('running', 'disconnected') AND node_id IS NOT NULL
         ORDER BY last_heartbeat_at NULLS FIRST, id"#
     )
@@ -76,6 +82,7 @@ pub async fn agents_expected_of_any_organization(
     .await?;
     let agents = rows.into_iter().map(|row| ExpectedAgent {
         agent_id: row.id,
+        organization_id: row.organization_id,
         node_id: row.node_id,
         web_port: row.web_ui_port.and_then(|port| u16::try_from(port).ok()),
     });
@@ -108,39 +115,27 @@ pub async fn agents_of_any_organization(conn: &mut Connection) -> sqlx::Result<V
     Ok(agents.collect())
 }
 
-/// How many of our jobs are due and wait for a worker.
-pub async fn jobs_waiting_of_any_organization(
-    conn: &mut Connection,
-    now: DateTime<Utc>,
-) -> sqlx::Result<i64> {
-    sql!(query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM public.jobs
-        WHERE status = 'pending' AND scheduled_for <= $1 AND type = ANY($2) AND type"#
-            + HAS_KIND_PREFIX,
-        now.naive_utc(),
-        &JobKind::names() as &[&str]
-    ))
-    .fetch_one(conn)
-    .await
-}
-
-/// Records that these agents answered (F18). Skips an agent that another transaction holds: the next run records it.
+/// Records that these agents answered (F18), unless the recorded heartbeat is newer than `newest_replaced`. Skips an agent
+/// that another transaction holds: the next run records it.
 pub async fn heartbeats_record_of_any_organization(
     conn: &mut Connection,
     agent_ids: &[AgentId],
+    newest_replaced: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let result = sqlx::query!(
+) -> sqlx::Result<()> {
+    sqlx::query!(
         "UPDATE public.milady_sandboxes SET last_heartbeat_at = $2 WHERE id IN (
             SELECT id FROM public.milady_sandboxes
             WHERE id = ANY($1) AND status IN ('running', 'disconnected')
+                AND (last_heartbeat_at IS NULL OR last_heartbeat_at <= $3)
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)",
         agent_ids as &[AgentId],
-        now
+        now,
+        newest_replaced
     )
     .execute(conn)
     .await?;
-    Ok(result.rows_affected())
+    Ok(())
 }
 
 #[derive(Clone, Debug)]

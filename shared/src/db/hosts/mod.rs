@@ -1,6 +1,11 @@
-//! `docker_nodes`.
+//! `docker_nodes`, and what is recorded about hosts.
 
 pub mod coordinates;
+pub mod discrepancies;
+pub mod failed_starts;
 pub mod inspection;
 pub mod registry;
 pub mod slots;
+pub mod suspicions;
+pub mod unread;
+pub mod withdrawals;

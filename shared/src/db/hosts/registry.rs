@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::db::session::Connection;
 use crate::domain::ids::HostId;
+use crate::domain::withdrawal::HostService;
 
 /// A host's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,9 +23,25 @@ pub struct HostRecord {
     pub status: String,
     pub last_health_check: Option<DateTime<Utc>>,
     pub host_key_fingerprint: Option<String>,
+    /// See [`HostCoordinates`](super::coordinates::HostCoordinates).
+    #[serde(default)]
+    pub presented_host_key: Option<String>,
     pub metadata: Value,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Whether the host is declared lost.
+    #[serde(default)]
+    pub is_lost: bool,
+    /// A word of [`HostService`]; `None` for a host in service.
+    pub service: Option<String>,
+}
+
+impl HostRecord {
+    #[must_use]
+    pub fn host_service(&self) -> HostService {
+        let service = self.service.as_deref().and_then(HostService::parse);
+        service.unwrap_or(HostService::InService)
+    }
 }
 
 /// One page of hosts in the order of their names, after a name.
@@ -209,12 +226,33 @@ pub async fn host_usage_of_any_organization(
     .await
 }
 
+/// Deletes a host, and what is recorded of its inspections and its withdrawal.
 pub async fn host_delete(conn: &mut Connection, node_id: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM public.docker_nodes WHERE node_id = $1",
         node_id
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    super::unread::read_hosts_record(conn, &[node_id.to_owned()]).await?;
+    super::withdrawals::withdrawal_delete(conn, node_id).await
+}
+
+/// Sets whether agents may be placed on a host. Returns whether they might be before.
+pub async fn host_enable(
+    conn: &mut Connection,
+    node_id: &str,
+    enabled: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar!(
+        "WITH before AS (SELECT id, enabled FROM public.docker_nodes WHERE node_id = $1 FOR NO KEY UPDATE)
+        UPDATE public.docker_nodes n SET enabled = $2, updated_at = $3
+        FROM before WHERE n.id = before.id RETURNING before.enabled",
+        node_id,
+        enabled,
+        now
+    )
+    .fetch_optional(conn)
+    .await
 }

@@ -15,6 +15,24 @@ pub async fn slot_take(conn: &mut Connection, node_id: &str) -> sqlx::Result<boo
     Ok(result.rows_affected() == 1)
 }
 
+/// Takes a slot of a host that is drained, for an agent whose only state is there. The drain is not done any more: it moves
+/// the agent as soon as it runs. Returns `false` if the host has no free slot or is not drained.
+pub async fn slot_take_on_drained_host(conn: &mut Connection, node_id: &str) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
+        "UPDATE public.docker_nodes SET allocated_count = allocated_count + 1, updated_at = cloud.billing_clock()
+        WHERE node_id = $1 AND allocated_count < capacity AND EXISTS (
+            SELECT FROM cloud.host_withdrawals w WHERE w.node_id = $1 AND w.kind = 'drain')",
+        node_id
+    )
+    .execute(&mut *conn)
+    .await?;
+    let is_taken = result.rows_affected() == 1;
+    if is_taken {
+        super::withdrawals::drain_reopen(conn, node_id).await?;
+    }
+    Ok(is_taken)
+}
+
 pub async fn slot_free(conn: &mut Connection, node_id: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.docker_nodes SET allocated_count = greatest(allocated_count - 1, 0),

@@ -15,7 +15,8 @@ pub async fn limits_find(
     let limits = sqlx::query_as!(
         OrganizationLimits,
         "SELECT agents, active_starts, running_starts, open_streams, starts_per_agent_and_hour,
-            snapshots_per_agent_and_hour, snapshots_per_agent_and_minute
+            running_snapshots, snapshots_per_hour, snapshots_per_agent_and_hour,
+            snapshots_per_agent_and_minute
         FROM cloud.organization_limits WHERE organization_id = $1",
         organization_id.uuid()
     )
@@ -53,13 +54,15 @@ pub async fn limits_set(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO cloud.organization_limits (organization_id, agents, active_starts, running_starts,
-            open_streams, starts_per_agent_and_hour, snapshots_per_agent_and_hour,
-            snapshots_per_agent_and_minute, updated_at, updated_by)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            open_streams, starts_per_agent_and_hour, running_snapshots, snapshots_per_hour,
+            snapshots_per_agent_and_hour, snapshots_per_agent_and_minute, updated_at, updated_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (organization_id) DO UPDATE SET agents = excluded.agents,
             active_starts = excluded.active_starts, running_starts = excluded.running_starts,
             open_streams = excluded.open_streams,
             starts_per_agent_and_hour = excluded.starts_per_agent_and_hour,
+            running_snapshots = excluded.running_snapshots,
+            snapshots_per_hour = excluded.snapshots_per_hour,
             snapshots_per_agent_and_hour = excluded.snapshots_per_agent_and_hour,
             snapshots_per_agent_and_minute = excluded.snapshots_per_agent_and_minute,
             updated_at = excluded.updated_at, updated_by = excluded.updated_by",
@@ -69,6 +72,8 @@ pub async fn limits_set(
         limits.running_starts,
         limits.open_streams,
         limits.starts_per_agent_and_hour,
+        limits.running_snapshots,
+        limits.snapshots_per_hour,
         limits.snapshots_per_agent_and_hour,
         limits.snapshots_per_agent_and_minute,
         change.updated_at,

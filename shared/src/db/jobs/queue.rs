@@ -14,6 +14,9 @@ use crate::domain::job::{
     EXPECTED_START_DURATION, JobClass, JobKind, JobStatus, StepName, StepStatus,
 };
 
+/// The reason of a stop that removes a container which runs although its agent is stopped.
+pub const REMOVE_SURPLUS: &str = "surplus";
+
 /// A job that stops an agent.
 #[derive(Clone, Debug)]
 pub struct StopJob {
@@ -21,7 +24,8 @@ pub struct StopJob {
     pub user_id: UserId,
     pub agent_id: AgentId,
     pub agent_name: Option<String>,
-    /// `billing`, `owner`, or `cleanup` for what a failed start has left.
+    /// `billing`, `owner`, `drain` for an agent that moves to another host, `cleanup` for what a failed start has left, or
+    /// [`REMOVE_SURPLUS`].
     pub reason: &'static str,
 }
 
@@ -129,19 +133,22 @@ pub async fn start_enqueue(
 
 /// The error of a stop that a start cancelled.
 pub const SUPERSEDED_BY_A_START: &str = "Superseded by a start";
+/// The error of a start that a stop ended.
+pub const SUPERSEDED_BY_A_STOP: &str = "Superseded by a stop";
 
 /// When the agent's starts and restores since `since` were requested, the newest first, and the stops that a start
-/// cancelled.
+/// cancelled. The time of a job is there once for each of its attempts, and once if it has had none yet.
 pub async fn starts_since(
     conn: &mut Connection,
     agent: AgentRef,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DateTime<Utc>>> {
     let times = sqlx::query_scalar!(
-        "SELECT created_at FROM public.jobs
+        r#"SELECT created_at AS "created_at!" FROM public.jobs,
+            generate_series(1, CASE class WHEN 'start' THEN greatest(attempts, 1) ELSE 1 END)
         WHERE organization_id = $1 AND agent_id = $2 AND created_at > $3
             AND (class = 'start' OR class = 'stop' AND status = 'failed' AND error = $4)
-        ORDER BY created_at DESC",
+        ORDER BY created_at DESC"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         since.naive_utc(),
@@ -152,7 +159,8 @@ pub async fn starts_since(
     Ok(times.into_iter().map(|at| at.and_utc()).collect())
 }
 
-/// How many starts and restores since `since` the agent has that has most of an organization's.
+/// How many attempts of the starts and restores that were requested since `since` the agent has that has most of an
+/// organization's, counted as in [`starts_since`].
 pub async fn starts_of_busiest_agent(
     conn: &mut Connection,
     organization_id: OrganizationId,
@@ -160,7 +168,8 @@ pub async fn starts_of_busiest_agent(
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT coalesce(max(n), 0) AS "n!" FROM (
-            SELECT count(*) AS n FROM public.milady_sandboxes a
+            SELECT sum(CASE j.class WHEN 'start' THEN greatest(j.attempts, 1) ELSE 1 END) AS n
+            FROM public.milady_sandboxes a
             JOIN public.jobs j ON j.agent_id = a.id AND j.organization_id = a.organization_id
             WHERE a.organization_id = $1 AND j.created_at > $2
                 AND (j.class = 'start' OR j.class = 'stop' AND j.status = 'failed' AND j.error = $3)
@@ -313,14 +322,15 @@ pub async fn starts_supersede_of_any_organization(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sql!(query!(
-        "UPDATE public.jobs SET status = 'failed', error = 'Superseded by a stop', attempts = attempts + 1,
+        "UPDATE public.jobs SET status = 'failed', error = $4, attempts = attempts + 1,
             completed_at = $2, updated_at = $2,
             webhook_due_at = CASE WHEN webhook_url IS NOT NULL THEN $2::timestamp AT TIME ZONE 'UTC' END
         WHERE agent_id = ANY($1) AND type = ANY($3) AND status IN "
             + ACTIVE_STATUSES,
         agent_ids as &[AgentId],
         now.naive_utc(),
-        &JobClass::Start.kind_names() as &[&str]
+        &JobClass::Start.kind_names() as &[&str],
+        SUPERSEDED_BY_A_STOP
     ))
     .execute(conn)
     .await?;

@@ -1,13 +1,13 @@
-//! `jobs` as workers see them. Owns: claiming, the fence, and which jobs are due or stale. Does not own: webhooks
-//! (`webhooks`).
+//! `jobs` as workers see them. Owns: claiming, the fence, and which jobs are stale. Does not own: whether there is room
+//! for a job (`lanes`), webhooks (`webhooks`).
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::queue::REMOVE_SURPLUS;
 use crate::db::session::Connection;
 use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId};
-use crate::domain::job::{JobClass, JobKind, JobStatus};
-use crate::domain::limits::LimitName;
+use crate::domain::job::{JobKind, JobStatus};
 
 /// The right to write to a job. Each claim, and each superseding, raises the attempt: a worker with an older fence
 /// writes nothing.
@@ -16,6 +16,30 @@ pub struct JobFence {
     pub organization_id: OrganizationId,
     pub job_id: JobId,
     pub attempt: i32,
+}
+
+/// What a stop is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopPurpose {
+    /// The agent stops. Also the purpose of jobs that are no stops.
+    Stop,
+    /// Only what a failed start left is to be removed. The agent stays in error.
+    CleanUp,
+    /// Only a container that runs although the agent is stopped is to be removed.
+    RemoveSurplus,
+    /// The stop begins a move of the agent to another host.
+    Move,
+}
+
+impl StopPurpose {
+    fn parse(reason: Option<&str>) -> Self {
+        match reason {
+            Some("cleanup") => Self::CleanUp,
+            Some(REMOVE_SURPLUS) => Self::RemoveSurplus,
+            Some("drain") => Self::Move,
+            _ => Self::Stop,
+        }
+    }
 }
 
 /// A job that a worker has claimed.
@@ -30,8 +54,7 @@ pub struct ClaimedJob {
     pub agent_exists: bool,
     /// The backup to restore; `None` for the newest one.
     pub backup_id: Option<BackupId>,
-    /// Whether only what a failed start left is to be removed. The agent stays in error.
-    pub cleanup: bool,
+    pub purpose: StopPurpose,
     pub attempt: i32,
 }
 
@@ -69,7 +92,7 @@ impl ClaimedJobRow {
             agent_id: self.agent_id.or(self.named_agent.and_then(parse_agent)),
             agent_exists: self.agent_exists,
             backup_id: self.named_backup.and_then(|text| text.parse().ok()),
-            cleanup: self.reason.as_deref() == Some("cleanup"),
+            purpose: StopPurpose::parse(self.reason.as_deref()),
             attempt: self.attempts,
         })
     }
@@ -101,7 +124,8 @@ pub async fn job_claim_of_any_organization(
     let row = query_claimed_jobs!(
         [
             "UPDATE public.jobs SET status = 'in_progress', attempts = attempts + 1,
-            started_at = coalesce(started_at, $2), updated_at = $2
+            started_at = coalesce(started_at, $2), updated_at = $2, announced_at = NULL,
+            turned_away_at = NULL
         WHERE id = (
             SELECT id FROM public.jobs WHERE id = $1 AND status = 'pending' AND scheduled_for <= $2
                 AND type = ANY($3)
@@ -116,20 +140,6 @@ pub async fn job_claim_of_any_organization(
     .fetch_optional(conn)
     .await?;
     Ok(row.and_then(ClaimedJobRow::into_job))
-}
-
-/// The organization of a job that waits and starts an agent; `None` for any other job.
-pub async fn waiting_start_of_any_organization(
-    conn: &mut Connection,
-    job_id: JobId,
-) -> sqlx::Result<Option<OrganizationId>> {
-    sqlx::query_scalar!(
-        "SELECT organization_id FROM public.jobs WHERE id = $1 AND status = 'pending' AND type = ANY($2)",
-        job_id.uuid(),
-        &JobClass::Start.kind_names() as &[&str]
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// Fills in the agent and the class of a job that an older web app wrote, so that the unique index covers the job.
@@ -199,6 +209,35 @@ pub async fn job_write(
     Ok(result.rows_affected() == 1)
 }
 
+/// What a worker's fence is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceState {
+    /// The worker has the job.
+    Held,
+    /// The worker has completed the job. It may not know: the answer to its last commit can be lost.
+    Completed,
+    /// Another worker has the job, or something else took its place.
+    Lost,
+}
+
+/// Asks for a fence. Waits for a transaction of the same worker whose commit is still under way.
+pub async fn fence_state(conn: &mut Connection, fence: JobFence) -> sqlx::Result<FenceState> {
+    let status = sqlx::query_scalar!(
+        "SELECT status FROM public.jobs WHERE id = $1 AND organization_id = $2 AND attempts = $3
+        FOR NO KEY UPDATE",
+        fence.job_id.uuid(),
+        fence.organization_id.uuid(),
+        fence.attempt
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match status.as_deref().and_then(JobStatus::parse) {
+        Some(JobStatus::InProgress) => FenceState::Held,
+        Some(JobStatus::Completed) => FenceState::Completed,
+        _ => FenceState::Lost,
+    })
+}
+
 /// Claimed jobs that have shown no progress since `before`, the oldest progress first, at most 200.
 pub async fn jobs_stale_of_any_organization(
     conn: &mut Connection,
@@ -220,39 +259,4 @@ pub async fn jobs_stale_of_any_organization(
     .await?;
     let jobs = rows.into_iter().filter_map(ClaimedJobRow::into_job);
     Ok(jobs.collect())
-}
-
-/// Jobs that are due and ended jobs whose webhook is due, the oldest first, at most 1,000. A share is reserved for
-/// webhooks, so that they are not held up while many jobs wait. Starts are left out while their organization has as many
-/// running as it may: no worker would begin them, and they would crowd out other jobs.
-pub async fn jobs_due_of_any_organization(
-    conn: &mut Connection,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<JobId>> {
-    sql!(query_scalar!(
-        "WITH full_organizations AS (
-            SELECT r.organization_id FROM public.jobs r
-            LEFT JOIN cloud.organization_limits l ON l.organization_id = r.organization_id
-            WHERE r.status = 'in_progress' AND r.type = ANY($4) AND r.type"
-            + HAS_KIND_PREFIX
-            + r#" GROUP BY r.organization_id, l.running_starts
-            HAVING count(*) >= coalesce(l.running_starts, $5)
-        )
-        (SELECT id AS "id!: JobId" FROM public.jobs j WHERE status = 'pending' AND scheduled_for <= $1
-            AND type = ANY($3) AND type"#
-            + HAS_KIND_PREFIX
-            + "
-            AND (type <> ALL($4) OR NOT EXISTS (
-                SELECT FROM full_organizations f WHERE f.organization_id = j.organization_id))
-            ORDER BY scheduled_for LIMIT 800)
-        UNION ALL
-        (SELECT id FROM public.jobs WHERE webhook_due_at <= $2 ORDER BY webhook_due_at LIMIT 200)",
-        now.naive_utc(),
-        now,
-        &JobKind::names() as &[&str],
-        &JobClass::Start.kind_names() as &[&str],
-        LimitName::RunningStarts.default_value()
-    ))
-    .fetch_all(conn)
-    .await
 }

@@ -86,6 +86,24 @@ pub async fn deliveries_of_event(
     .await
 }
 
+/// The deliveries of these events, oldest first.
+pub async fn deliveries_of_events(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    event_ids: &[i64],
+) -> sqlx::Result<Vec<DeliveryRecord>> {
+    sql!(query_as!(
+        DeliveryRecord,
+        "SELECT "
+            + DELIVERY_COLUMNS
+            + " FROM cloud.mail_deliveries WHERE event_id = ANY($1) AND organization_id = $2 ORDER BY created_at, id",
+        event_ids,
+        organization_id.uuid()
+    ))
+    .fetch_all(conn)
+    .await
+}
+
 pub async fn delivery_find_of_any_organization(
     conn: &mut Connection,
     id: DeliveryId,

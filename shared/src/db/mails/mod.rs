@@ -2,4 +2,5 @@
 
 pub mod deliveries;
 pub mod events;
+pub mod notices;
 pub mod recipients;

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::db::session::Connection;
 use crate::domain::history::Period;
 use crate::domain::ids::UserId;
 
-/// What an admin does.
+/// What an admin does, or an owner with secrets of an agent.
 #[derive(Clone, Debug)]
 pub struct AuditEntry<'a> {
     pub user_id: UserId,
@@ -24,6 +25,11 @@ pub struct AuditEntry<'a> {
 /// The result of an action outside the database before it happens. An entry that keeps this result belongs to an
 /// action whose outcome nobody knows.
 pub const BEGUN: &str = "begun";
+
+/// The user of entries about what the control plane did by itself.
+pub const CONTROL_PLANE: UserId = UserId::new(Uuid::nil());
+/// The removal of a container that runs although its agent is stopped.
+pub const SURPLUS_CONTAINER: &str = "agent.surplus_container";
 
 /// Returns the entry's id.
 pub async fn audit_append(
@@ -58,6 +64,29 @@ pub async fn audit_finish(
         entry_id,
         result,
         details,
+        BEGUN
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The same for the entries of an action of the control plane about this subject.
+pub async fn audit_finish_subject(
+    conn: &mut Connection,
+    action: &str,
+    subject: &str,
+    result: &str,
+    details: &Value,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.admin_audit_log SET result = $3, details = details || $4
+        WHERE subject = $2 AND action = $1 AND user_id = $5 AND result = $6",
+        action,
+        subject,
+        result,
+        details,
+        CONTROL_PLANE.uuid(),
         BEGUN
     )
     .execute(conn)

@@ -1,4 +1,5 @@
-//! `open_streams`: the streams that somebody reads, until they end or expire.
+//! `open_streams`: the streams that somebody reads, and other requests that hold their connection for long, until they end
+//! or expire.
 
 use chrono::{DateTime, Utc};
 

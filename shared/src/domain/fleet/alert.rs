@@ -22,9 +22,12 @@ pub enum AlertCode {
     #[serde(rename = "saturation")]
     SlotsTaken,
     Disk,
+    DockerDisk,
     Memory,
     IoPressure,
     Load,
+    /// Starts on the host fail, so that other hosts are preferred.
+    SetAside,
     // Something to clean up.
     Drift,
     Pinned,
@@ -41,6 +44,8 @@ pub enum AlertCode {
     ContainerDegraded,
     ContainerStale,
     // The whole fleet.
+    /// Most of it became unreadable in one run.
+    FleetUnreadable,
     NoHosts,
     NoHostRead,
     NoFreeSlot,
@@ -67,6 +72,7 @@ impl From<Resource> for AlertCode {
     fn from(resource: Resource) -> Self {
         match resource {
             Resource::Disk => Self::Disk,
+            Resource::DockerDisk => Self::DockerDisk,
             Resource::Memory => Self::Memory,
             Resource::IoPressure => Self::IoPressure,
             Resource::Load => Self::Load,
@@ -81,12 +87,23 @@ impl AlertCode {
         matches!(self, Self::HostNotRead(_))
     }
 
+    /// Whether the host could not be read. A host that presented another key was reached.
+    #[must_use]
+    pub fn is_unread_host(self) -> bool {
+        self.is_host_not_read() && self != Self::HostNotRead(HostReadError::HostKeyMismatch)
+    }
+
     /// Whether the critical alert means that the host takes no more agents.
     #[must_use]
     pub fn is_about_capacity(self) -> bool {
         matches!(
             self,
-            Self::SlotsTaken | Self::Disk | Self::Memory | Self::IoPressure | Self::Load
+            Self::SlotsTaken
+                | Self::Disk
+                | Self::DockerDisk
+                | Self::Memory
+                | Self::IoPressure
+                | Self::Load
         )
     }
 
@@ -118,9 +135,14 @@ impl AlertCode {
             ),
             Self::SlotsTaken => ("All slots are taken", "Few slots are left"),
             Self::Disk => ("The disk is almost full", "The disk is filling up"),
+            Self::DockerDisk => (
+                "Docker's disk is almost full",
+                "Docker's disk is filling up",
+            ),
             Self::Memory => ("The memory is almost used up", "The memory is running low"),
             Self::IoPressure => ("The disk cannot keep up", "The disk is busy"),
             Self::Load => ("The processors are overloaded", "The processors are busy"),
+            Self::SetAside => same("Starts on the host fail; other hosts are preferred"),
             Self::Drift => (
                 "Containers do not match the database",
                 "One container does not match the database",
@@ -134,6 +156,7 @@ impl AlertCode {
             Self::ContainerMissing => same("is missing"),
             Self::ContainerDegraded => same("is degraded"),
             Self::ContainerStale => ("is silent", "is silent, but its container is healthy"),
+            Self::FleetUnreadable => same("Most of the fleet became unreadable at once"),
             Self::NoHosts => same("No host is enabled"),
             Self::NoHostRead => same("No host was read"),
             Self::NoFreeSlot => same("No agent can be placed"),
@@ -189,6 +212,7 @@ pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert>
     alerts.extend(not_read(host));
     alerts.extend(last_check(host, now));
     alerts.extend(slots_taken(host));
+    alerts.extend(set_aside(host));
     if let Ok(observation) = host.inspection.observation() {
         let shortages = observation.facts.shortages().into_iter();
         alerts.extend(shortages.map(|shortage| {
@@ -246,6 +270,17 @@ fn slots_taken(host: &HostCondition<'_>) -> Option<Alert> {
     Some(Alert::with_figure(AlertCode::SlotsTaken, severity, &figure))
 }
 
+fn set_aside(host: &HostCondition<'_>) -> Option<Alert> {
+    let until = host.row.set_aside_until?;
+    let figure = until.format("until %H:%M UTC, or a check of the host");
+    let figure = figure.to_string();
+    Some(Alert::with_figure(
+        AlertCode::SetAside,
+        Severity::Warning,
+        &figure,
+    ))
+}
+
 fn drift(drift: i64) -> Option<Alert> {
     let severity = DRIFT.severity(&drift.unsigned_abs())?;
     let figure = format!(
@@ -300,6 +335,7 @@ mod tests {
             cpus: Some(2),
             memory_used_percent: Some(percent),
             disk_used_percent: Some(percent),
+            docker_disk_used_percent: Some(percent),
             io_pressure_percent: Some(io_pressure),
         };
         observed_facts(facts, false)
@@ -311,6 +347,7 @@ mod tests {
         let expected_codes = [
             AlertCode::SlotsTaken,
             AlertCode::Disk,
+            AlertCode::DockerDisk,
             AlertCode::Memory,
             AlertCode::IoPressure,
             AlertCode::Load,
@@ -350,6 +387,7 @@ mod tests {
             texts(&facts(41, 96, 405), 85, -1),
             [
                 "The disk is almost full: 96 %",
+                "Docker's disk is almost full: 96 %",
                 "The memory is almost used up: 96 %",
                 "Few slots are left: 85 of 100 are taken",
                 "The disk is busy: 41 %",

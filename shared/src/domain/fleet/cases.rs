@@ -6,13 +6,15 @@ use super::fixtures::*;
 use super::*;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
+use crate::domain::lane::Backlog;
 
 fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
     let run = FleetReading {
         hosts,
         agents,
-        backlog: 0,
+        backlog: Backlog::default(),
         billing_findings: Vec::new(),
+        own_fault: None,
     };
     FleetSnapshot::of(&run, now())
 }
@@ -343,6 +345,36 @@ fn one_incident_of_an_unread_host_replaces_those_of_its_agents() {
             .detail
             .ends_with("The host is not registered")
     );
+}
+
+#[test]
+fn f67_one_incident_of_the_fleet_replaces_those_of_all_unread_hosts() {
+    let other_key = failed(HostReadError::HostKeyMismatch);
+    let run = FleetReading {
+        hosts: vec![
+            host("a", unreachable()),
+            host("b", failed(HostReadError::AuthFailed)),
+            host("c", other_key),
+        ],
+        agents: vec![agent(1, "a"), agent(2, "b")],
+        own_fault: Some(OwnFault {
+            unread_hosts: 2,
+            hosts: 3,
+        }),
+        ..FleetReading::default()
+    };
+    let fleet = FleetSnapshot::of(&run, now());
+    let expected = [
+        (Severity::Critical, AlertCode::FleetUnreadable),
+        (
+            Severity::Critical,
+            AlertCode::HostNotRead(HostReadError::HostKeyMismatch),
+        ),
+    ];
+    assert_eq!(codes(&fleet), expected);
+    assert!(fleet.incidents[0].detail.starts_with("2 of 3 hosts: "));
+    // Each host still says why it was not read.
+    assert_eq!(fleet.hosts[0].alerts.len(), 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
+use crate::domain::lane::{Backlog, LaneBacklog};
 use uuid::Uuid;
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -25,6 +26,7 @@ pub(crate) fn host_row(node_id: &str) -> HostRow {
         allocated_count: 1,
         enabled: true,
         last_health_check: Some(ago(1)),
+        set_aside_until: None,
         metadata: Metadata::default(),
         created_at: ago(10_000),
         updated_at: ago(1),
@@ -162,6 +164,7 @@ pub(crate) fn example_run() -> FleetReading {
         cpus: Some(4),
         memory_used_percent: Some(61),
         disk_used_percent: Some(86),
+        docker_disk_used_percent: None,
         io_pressure_percent: Some(3),
     };
     let mut a = host("a", HostInspection::Observed(Box::new(observation)));
@@ -174,7 +177,15 @@ pub(crate) fn example_run() -> FleetReading {
     FleetReading {
         hosts: vec![b, a],
         agents: vec![silent, agent(1, "a"), agent(3, "b"), pending],
-        backlog: 1,
+        backlog: Backlog {
+            starts: LaneBacklog {
+                due: 1,
+                running: 2,
+                oldest_due_at: Some(ago(3)),
+            },
+            ..Backlog::default()
+        },
         billing_findings: Vec::new(),
+        own_fault: None,
     }
 }

@@ -118,7 +118,7 @@ fn without_container(status: AgentStatus) -> Verdict {
 
 fn stopped_agent(state: ContainerState) -> Verdict {
     match state {
-        ContainerState::Running | ContainerState::Restarting => warning(
+        ContainerState::Running | ContainerState::Restarting | ContainerState::Stopping => warning(
             Health::Degraded,
             "The agent is stopped and its container still runs",
         ),
@@ -141,6 +141,7 @@ fn with_container(
             warning(Health::Degraded, "Docker starts the container again")
         }
         ContainerState::Paused => warning(Health::Degraded, "The container is paused"),
+        ContainerState::Stopping => warning(Health::Degraded, "The container is being stopped"),
         ContainerState::Removing => warning(Health::Degraded, "The container is being removed"),
         ContainerState::Created => info(Health::Warming, "The container was not started yet"),
         ContainerState::Running | ContainerState::Unknown => running(expected, container, now),

@@ -38,7 +38,7 @@ impl HostStatus {
             Err(HostReadError::NotInspected | HostReadError::NoKey) => return Self::Unknown,
             Err(_) => return Self::Offline,
         };
-        let disk_used = observation.facts.disk_used_percent;
+        let disk_used = observation.facts.fuller_disk_used_percent();
         let is_disk_nearly_full = disk_used.is_some_and(|used| used >= DEGRADED_DISK_PERCENT);
         if observation.engine.is_err() || is_disk_nearly_full {
             Self::Degraded

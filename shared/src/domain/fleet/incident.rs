@@ -1,5 +1,5 @@
-//! What is wrong in the fleet, in the order in which to look at it. Owns: titles, order, and that one
-//! incident of an unread host replaces the incidents of all its agents.
+//! What is wrong in the fleet, in the order in which to look at it. Owns: titles, order, and that one incident of an unread
+//! host replaces the incidents of all its agents, and one of the fleet those of all unread hosts (F67).
 
 use std::collections::HashMap;
 
@@ -10,9 +10,10 @@ use super::alert::{Alert, AlertCode};
 use super::claims::UnclaimedContainer;
 use super::health::Health;
 use super::host::HostReport;
-use super::observation::ContainerState;
+use super::observation::{ContainerState, OwnFault};
 use super::severity::Severity;
 use super::summary::Summary;
+use crate::domain::agent::AgentStatus;
 use crate::domain::billing::OpenFindings;
 use crate::domain::words::words;
 
@@ -49,6 +50,7 @@ pub(super) fn incidents(
     agents: &[AgentReport],
     summary: &Summary,
     billing_findings: &[OpenFindings],
+    own_fault: Option<OwnFault>,
     now: DateTime<Utc>,
 ) -> Vec<Incident> {
     let mut hidden_agents: HashMap<&str, usize> = hosts
@@ -67,12 +69,14 @@ pub(super) fn incidents(
     for host in hosts {
         let hidden = hidden_agents.get(host.node_id.as_str());
         let hidden = hidden.copied().unwrap_or(0);
-        let alerts = host.alerts.iter();
+        let is_shown = |alert: &&Alert| own_fault.is_none() || !alert.code.is_unread_host();
+        let alerts = host.alerts.iter().filter(is_shown);
         incidents.extend(alerts.map(|alert| of_host(host, alert, hidden, now)));
         let unclaimed = host.unclaimed_containers.iter();
         incidents.extend(unclaimed.map(|container| of_unclaimed(host, container, now)));
     }
-    incidents.extend(of_fleet(summary, now));
+    let fleet = own_fault.map(|fault| of_own_fault(fault, now));
+    incidents.extend(fleet.or_else(|| of_fleet(summary, now)));
     incidents.extend(of_billing(billing_findings, now));
     incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     incidents
@@ -153,7 +157,10 @@ fn of_agent(agent: &AgentReport, now: DateTime<Utc>) -> Incident {
         scope: Scope::Container,
         code,
         title: format!("Agent {name} {headline}"),
-        detail: agent.verdict.reason.clone(),
+        detail: match (&agent.error_message, agent.status) {
+            (Some(message), AgentStatus::Error) => format!("{}: {message}", agent.verdict.reason),
+            _ => agent.verdict.reason.clone(),
+        },
         node_id: agent.node_id.clone(),
         container_id: Some(id),
         since: now,
@@ -180,6 +187,24 @@ fn of_unclaimed(host: &HostReport, container: &UnclaimedContainer, now: DateTime
         detail,
         node_id: Some(host.node_id.clone()),
         container_id: Some(container.container_id.clone()),
+        since: now,
+    }
+}
+
+fn of_own_fault(fault: OwnFault, now: DateTime<Utc>) -> Incident {
+    let (severity, code) = (Severity::Critical, AlertCode::FleetUnreadable);
+    Incident {
+        severity,
+        scope: Scope::Cluster,
+        code,
+        title: code.headline(severity),
+        detail: format!(
+            "{} of {} hosts: look at this deployment's network, DNS, SSH key and file descriptors first. No agent \
+            became disconnected",
+            fault.unread_hosts, fault.hosts
+        ),
+        node_id: None,
+        container_id: None,
         since: now,
     }
 }

@@ -15,6 +15,8 @@ pub struct HostFacts {
     pub memory_used_percent: Option<u64>,
     /// Use of the root file system, in percent.
     pub disk_used_percent: Option<u64>,
+    /// Use of the file system that holds Docker's data, in percent. `None` if that is the root file system.
+    pub docker_disk_used_percent: Option<u64>,
     /// Share of the last minute in which some process waited for I/O, in percent.
     pub io_pressure_percent: Option<u64>,
 }
@@ -76,6 +78,8 @@ impl<T: PartialOrd> Thresholds<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     Disk,
+    /// The disk of Docker's data, if it is another one (F89).
+    DockerDisk,
     Memory,
     IoPressure,
     Load,
@@ -98,6 +102,12 @@ impl HostFacts {
         shortages.any(|shortage| shortage.severity == Severity::Critical)
     }
 
+    /// Use of the fuller of the root file system and Docker's own, in percent.
+    #[must_use]
+    pub fn fuller_disk_used_percent(&self) -> Option<u64> {
+        self.disk_used_percent.max(self.docker_disk_used_percent)
+    }
+
     pub(super) fn shortages(&self) -> Vec<Shortage> {
         let percentage = |resource, value: Option<u64>, thresholds: &Thresholds<u64>| {
             let value = value?;
@@ -109,6 +119,11 @@ impl HostFacts {
         };
         let shortages = [
             percentage(Resource::Disk, self.disk_used_percent, &DISK_PERCENT),
+            percentage(
+                Resource::DockerDisk,
+                self.docker_disk_used_percent,
+                &DISK_PERCENT,
+            ),
             percentage(Resource::Memory, self.memory_used_percent, &MEMORY_PERCENT),
             percentage(
                 Resource::IoPressure,
@@ -153,6 +168,7 @@ mod tests {
             cpus: Some(2),
             memory_used_percent: Some(94),
             disk_used_percent: Some(94),
+            docker_disk_used_percent: Some(94),
             io_pressure_percent: Some(69),
         };
         assert!(!calm.is_overloaded());
@@ -173,6 +189,10 @@ mod tests {
             },
             HostFacts {
                 disk_used_percent: Some(95),
+                ..calm.clone()
+            },
+            HostFacts {
+                docker_disk_used_percent: Some(95),
                 ..calm.clone()
             },
             HostFacts {

@@ -7,21 +7,30 @@ mod action;
 mod agent;
 mod alert;
 mod claims;
+mod death;
+mod discrepancy;
 mod health;
 mod host;
 mod incident;
 mod load;
 mod observation;
+mod own_fault;
 mod redact;
 mod severity;
 mod snapshot;
 mod summary;
+mod suspicion;
 mod transition;
 
 pub use action::{ContainerAction, ContainerContext, ContainerDetail};
 pub use agent::AgentReport;
 pub use alert::{Alert, AlertCode};
 pub use claims::UnclaimedContainer;
+pub use death::{
+    AilingContainer, CloseObservation, ContainerEnd, Death, Diagnosis, KEPT_LOG_BYTES,
+    KEPT_LOG_LINES, RESTART_WINDOW, diagnose, is_suspicious, kept_log,
+};
+pub use discrepancy::{DISCREPANCY_MAX_AGE, Discrepancy, DiscrepancyKind, find_discrepancies};
 pub use health::{Health, Verdict, silent_since};
 pub use host::{HostReport, HostRuntime, HostStatus, RuntimeContainer};
 pub use incident::{Incident, Scope};
@@ -29,13 +38,15 @@ pub use load::{DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};
 pub use observation::{
     AgentObservation, AgentRow, ContainerCondition, ContainerObservation, ContainerState,
     DockerHealth, EngineObservation, FleetReading, HostInspection, HostObservation, HostReadError,
-    HostRow, InspectedHost,
+    HostRow, InspectedHost, OwnFault,
 };
+pub use own_fault::HostChange;
 pub use redact::{Metadata, MetadataValue, redact_addresses, redact_secrets};
 pub use severity::Severity;
 pub use snapshot::{FleetSnapshot, SNAPSHOT_STALE_AFTER};
 pub use summary::Summary;
-pub use transition::{AgentEvidence, StatusTransition, find_transitions};
+pub use suspicion::{ContainerSuspicion, Suspicions};
+pub use transition::{AgentEvidence, StatusTransition, find_transitions, next_suspicions};
 
 #[cfg(test)]
 mod cases;

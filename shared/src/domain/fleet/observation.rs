@@ -11,6 +11,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::billing::OpenFindings;
 use crate::domain::container::name;
 use crate::domain::ids::{AgentId, AgentRef, HostId, OrganizationId, UserId};
+use crate::domain::lane::Backlog;
 use crate::domain::words::words;
 
 /// What one refresh run read: every host as it was inspected, and the rows as they were after all inspections.
@@ -20,10 +21,20 @@ pub struct FleetReading {
     pub hosts: Vec<InspectedHost>,
     /// All agents, with and without a host.
     pub agents: Vec<AgentRow>,
-    /// The number of our jobs that wait for a worker.
-    pub backlog: u64,
+    pub backlog: Backlog,
     /// What the audit of billing found and is not repaired.
     pub billing_findings: Vec<OpenFindings>,
+    /// Whether most of the fleet became unreadable in this run.
+    pub own_fault: Option<OwnFault>,
+}
+
+/// Most of the hosts that could be read before became unreadable in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFault {
+    /// Hosts that became unreadable.
+    pub unread_hosts: usize,
+    /// These and the hosts that were read.
+    pub hosts: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +53,8 @@ pub struct HostRow {
     pub enabled: bool,
     /// When the host was last inspected before this run.
     pub last_health_check: Option<DateTime<Utc>>,
+    /// Not a column: until when the host is set aside, because starts on it failed (`placement::set_aside_hosts`).
+    pub set_aside_until: Option<DateTime<Utc>>,
     pub metadata: Metadata,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -139,6 +152,18 @@ impl HostInspection {
             Self::NotInspected => Err(HostReadError::NotInspected),
             Self::Failed { error, .. } => Err(*error),
             Self::Observed(observation) => Ok(observation),
+        }
+    }
+
+    /// Whether the host's containers were read. `None` if the run says nothing about the host, because the cause is on
+    /// our side.
+    #[must_use]
+    pub fn was_read(&self) -> Option<bool> {
+        use HostReadError::{NoKey, NotInspected, NotRegistered};
+        match self.engine() {
+            Ok(_) => Some(true),
+            Err(NotInspected | NoKey | NotRegistered) => None,
+            Err(_) => Some(false),
         }
     }
 
@@ -254,6 +279,8 @@ pub enum ContainerState {
     Running,
     Paused,
     Restarting,
+    /// Podman's word for a container that is being stopped.
+    Stopping,
     Removing,
     Exited,
     Dead,
@@ -262,16 +289,17 @@ pub enum ContainerState {
 }
 
 impl ContainerState {
-    /// Parses Docker's word. Where an engine omits the word, the beginning of its status text decides.
+    /// Parses Docker's or Podman's word. Where an engine omits the word, the beginning of its status text decides.
     #[must_use]
     pub fn parse(word: &str, status: &str) -> Self {
         match word {
-            "created" => Self::Created,
+            "created" | "configured" | "initialized" => Self::Created,
             "running" => Self::Running,
             "paused" => Self::Paused,
             "restarting" => Self::Restarting,
+            "stopping" => Self::Stopping,
             "removing" => Self::Removing,
-            "exited" => Self::Exited,
+            "exited" | "stopped" => Self::Exited,
             "dead" => Self::Dead,
             "" => Self::parse_status(status),
             _ => Self::Unknown,
@@ -304,6 +332,7 @@ impl ContainerState {
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
             Self::Removing => "removing",
             Self::Exited => "exited",
             Self::Dead => "dead",
@@ -383,6 +412,14 @@ pub enum HostReadError {
     NotRegistered,
 }
 
+impl HostReadError {
+    /// Whether the error is about the host. Otherwise its cause is this run or its configuration.
+    #[must_use]
+    pub fn is_about_host(self) -> bool {
+        !matches!(self, Self::NotInspected | Self::NoKey | Self::NotRegistered)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,6 +431,7 @@ mod tests {
             ContainerState::Running,
             ContainerState::Paused,
             ContainerState::Restarting,
+            ContainerState::Stopping,
             ContainerState::Removing,
             ContainerState::Exited,
             ContainerState::Dead,
@@ -403,6 +441,9 @@ mod tests {
         }
         for (word, status, state) in [
             ("hibernated", "Up 1 second", ContainerState::Unknown),
+            ("stopped", "", ContainerState::Exited),
+            ("configured", "", ContainerState::Created),
+            ("initialized", "", ContainerState::Created),
             ("", "Up 3 minutes (healthy)", ContainerState::Running),
             ("", "Up 3 minutes (Paused)", ContainerState::Paused),
             ("", "Exited (137) 2 hours ago", ContainerState::Exited),

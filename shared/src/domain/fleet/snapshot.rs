@@ -42,9 +42,17 @@ impl FleetSnapshot {
             .collect();
         agents.sort_by(|one, other| (&one.node_id, one.id).cmp(&(&other.node_id, other.id)));
         let summary = Summary::of(&hosts, &agents, run.backlog);
+        let incidents = incidents(
+            &hosts,
+            &agents,
+            &summary,
+            &run.billing_findings,
+            run.own_fault,
+            now,
+        );
         Self {
             refreshed_at: now,
-            incidents: incidents(&hosts, &agents, &summary, &run.billing_findings, now),
+            incidents,
             summary,
             hosts,
             agents,

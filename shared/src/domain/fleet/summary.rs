@@ -4,6 +4,7 @@ use super::agent::AgentReport;
 use super::health::Health;
 use super::host::{HostReport, HostStatus, percent};
 use crate::domain::agent::AgentStatus;
+use crate::domain::lane::Backlog;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -42,12 +43,11 @@ pub struct Summary {
     pub missing_agents: usize,
     pub failed_health_agents: usize,
     pub unknown_agents: usize,
-    /// Jobs that wait for a worker.
-    pub backlog: u64,
+    pub backlog: Backlog,
 }
 
 impl Summary {
-    pub(super) fn of(hosts: &[HostReport], agents: &[AgentReport], backlog: u64) -> Self {
+    pub(super) fn of(hosts: &[HostReport], agents: &[AgentReport], backlog: Backlog) -> Self {
         let count_hosts = |is_counted: fn(&HostReport) -> bool| {
             hosts.iter().filter(|host| is_counted(host)).count()
         };

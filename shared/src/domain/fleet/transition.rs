@@ -1,19 +1,19 @@
-//! Status changes that follow from refresh runs. Owns: the rule that one observation proves no loss. A host that
-//! is not read, or a container that is gone, changes an agent's status only if the previous run observed the same.
+//! Status changes that follow from refresh runs. Owns: the rule that one observation proves no loss. A host that is not
+//! read, or a container that is gone, changes an agent's status only if an earlier run observed the same and none since
+//! observed the opposite; and what a run leaves to the next one for that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims::Claims;
-use super::observation::{AgentObservation, AgentRow, FleetReading, HostReadError};
-use super::snapshot::FleetSnapshot;
+use super::observation::{AgentObservation, AgentRow, FleetReading};
+use super::suspicion::{ContainerSuspicion, Suspicions};
 use crate::domain::agent::{AgentEvent, AgentStatus};
 use crate::domain::ids::{AgentId, AgentRef};
 
-/// A snapshot that is older than this does not count as the previous run: too much may have happened in
-/// between.
-const PREVIOUS_RUN_MAX_AGE: TimeDelta = TimeDelta::minutes(10);
+/// An observation that is older than this does not count any more: too much may have happened since.
+const SUSPICION_MAX_AGE: TimeDelta = TimeDelta::minutes(10);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusTransition {
@@ -38,23 +38,39 @@ pub struct AgentEvidence {
     pub responding: HashSet<AgentId>,
 }
 
-/// The status changes that follow from `run` and from the snapshot of the run before it.
+/// The status changes that follow from `run` and from what earlier runs observed.
 #[must_use]
 pub fn find_transitions(
     run: &FleetReading,
-    previous: Option<&FleetSnapshot>,
+    earlier: &Suspicions,
     evidence: &AgentEvidence,
     now: DateTime<Utc>,
 ) -> Vec<StatusTransition> {
-    let previous = previous.filter(|snapshot| now - snapshot.refreshed_at <= PREVIOUS_RUN_MAX_AGE);
     let claims = Claims::of(run);
     let transition = |agent: &AgentRow| {
-        if !should_run(agent.status) || !evidence.expected_before_run.contains(&agent.id) {
+        if !is_expected(agent, evidence) {
             return None;
         }
-        let before = previous.and_then(|snapshot| previous_observation(snapshot, agent));
         let current = claims.observation(agent);
-        let event = event(before, current, evidence.responding.contains(&agent.id))?;
+        let event = match current {
+            AgentObservation::NoHost => return None,
+            AgentObservation::HostNotRead(_) => {
+                // An agent that answers is not lost, even if its host's Docker Engine is (F33).
+                let is_lost = is_host_lost(current)
+                    && run.own_fault.is_none()
+                    && !evidence.responding.contains(&agent.id)
+                    && is_host_suspected(earlier, agent, now);
+                is_lost.then_some(AgentEvent::HostLost)?
+            }
+            AgentObservation::NoContainer | AgentObservation::Container(_) => {
+                if is_container_lost(current) {
+                    let is_suspected = is_container_suspected(earlier, agent, now);
+                    is_suspected.then_some(AgentEvent::ContainerLost)?
+                } else {
+                    AgentEvent::HostRegained
+                }
+            }
+        };
         agent.status.after(event).ok()?;
         Some(StatusTransition {
             agent: agent.agent_ref(),
@@ -68,39 +84,77 @@ pub fn find_transitions(
     run.agents.iter().filter_map(transition).collect()
 }
 
-/// What the previous run observed of the same agent, if the agent should have run then, on the same host
-/// and under the same container name.
-fn previous_observation(previous: &FleetSnapshot, agent: &AgentRow) -> Option<AgentObservation> {
-    let key = (agent.node_id.as_deref(), agent.id);
-    let agents = &previous.agents;
-    let index = agents.binary_search_by(|report| (report.node_id.as_deref(), report.id).cmp(&key));
-    let report = agents.get(index.ok()?)?;
-    let is_comparable = report.container_name == agent.container_name && should_run(report.status);
-    is_comparable.then_some(report.observation)
+/// What the next run has to know. What this run did not observe stays as earlier runs left it.
+#[must_use]
+pub fn next_suspicions(
+    run: &FleetReading,
+    earlier: &Suspicions,
+    evidence: &AgentEvidence,
+    began_at: DateTime<Utc>,
+) -> Suspicions {
+    let hosts = run.hosts.iter().filter_map(|host| {
+        let error = host.inspection.engine().err()?;
+        let node_id = &host.row.node_id;
+        let observed_at = if error.is_about_host() && run.own_fault.is_none() {
+            began_at
+        } else {
+            *earlier.hosts.get(node_id)?
+        };
+        Some((node_id.clone(), observed_at))
+    });
+    let claims = Claims::of(run);
+    let containers = run.agents.iter().filter_map(|agent| {
+        if !is_expected(agent, evidence) {
+            return None;
+        }
+        let observation = claims.observation(agent);
+        if is_container_lost(observation) {
+            return ContainerSuspicion::of(agent, began_at);
+        }
+        let is_unobserved = matches!(observation, AgentObservation::HostNotRead(_));
+        let suspicion = earlier.containers.get(&agent.id)?;
+        is_unobserved.then(|| suspicion.clone())
+    });
+    Suspicions {
+        hosts: hosts.collect(),
+        containers: containers
+            .map(|suspicion| (suspicion.agent.agent_id, suspicion))
+            .collect::<HashMap<_, _>>(),
+    }
 }
 
-/// What two consecutive observations say. An agent that answers is not lost, even if its host's Docker
-/// Engine is (F33).
-fn event(
-    previous: Option<AgentObservation>,
-    current: AgentObservation,
-    is_responding: bool,
-) -> Option<AgentEvent> {
-    match current {
-        AgentObservation::NoHost => None,
-        AgentObservation::HostNotRead(_) => {
-            let is_lost = is_host_lost(current) && previous.is_some_and(is_host_lost);
-            (is_lost && !is_responding).then_some(AgentEvent::HostLost)
-        }
-        AgentObservation::NoContainer | AgentObservation::Container(_) => {
-            if !is_container_lost(current) {
-                return Some(AgentEvent::HostRegained);
-            }
-            previous
-                .is_some_and(is_container_lost)
-                .then_some(AgentEvent::ContainerLost)
-        }
+impl ContainerSuspicion {
+    fn of(agent: &AgentRow, observed_at: DateTime<Utc>) -> Option<Self> {
+        Some(Self {
+            agent: agent.agent_ref(),
+            node_id: agent.node_id.clone()?,
+            container_name: agent.expected_container_name(),
+            observed_at,
+        })
     }
+}
+
+/// Whether the agent should have run when the run began, and should still.
+fn is_expected(agent: &AgentRow, evidence: &AgentEvidence) -> bool {
+    let should_run = matches!(
+        agent.status,
+        AgentStatus::Running | AgentStatus::Disconnected
+    );
+    should_run && evidence.expected_before_run.contains(&agent.id)
+}
+
+/// Whether an earlier run could not read the agent's host, when the agent was there already.
+fn is_host_suspected(earlier: &Suspicions, agent: &AgentRow, now: DateTime<Utc>) -> bool {
+    let node_id = agent.node_id.as_ref();
+    let observed_at = node_id.and_then(|node_id| earlier.hosts.get(node_id));
+    observed_at.is_some_and(|at| now - *at <= SUSPICION_MAX_AGE && agent.updated_at <= *at)
+}
+
+fn is_container_suspected(earlier: &Suspicions, agent: &AgentRow, now: DateTime<Utc>) -> bool {
+    earlier.containers.get(&agent.id).is_some_and(|suspicion| {
+        now - suspicion.observed_at <= SUSPICION_MAX_AGE
+            && ContainerSuspicion::of(agent, suspicion.observed_at).as_ref() == Some(suspicion)
+    })
 }
 
 fn reason(event: AgentEvent, current: AgentObservation) -> Option<&'static str> {
@@ -113,15 +167,8 @@ fn reason(event: AgentEvent, current: AgentObservation) -> Option<&'static str> 
     }
 }
 
-fn should_run(status: AgentStatus) -> bool {
-    matches!(status, AgentStatus::Running | AgentStatus::Disconnected)
-}
-
-/// Whether the host failed. Errors whose cause is this run or its configuration say nothing about the host.
 fn is_host_lost(observation: AgentObservation) -> bool {
-    use HostReadError::{NoKey, NotInspected, NotRegistered};
-    matches!(observation, AgentObservation::HostNotRead(error)
-        if !matches!(error, NotInspected | NoKey | NotRegistered))
+    matches!(observation, AgentObservation::HostNotRead(error) if error.is_about_host())
 }
 
 fn is_container_lost(observation: AgentObservation) -> bool {
@@ -135,7 +182,10 @@ fn is_container_lost(observation: AgentObservation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::*;
-    use super::super::{ContainerObservation, EngineObservation, HostInspection, InspectedHost};
+    use super::super::{
+        ContainerObservation, EngineObservation, HostInspection, HostReadError, InspectedHost,
+        OwnFault,
+    };
     use super::*;
 
     const GONE: Option<&str> = Some("The agent's container is gone from its host");
@@ -145,8 +195,7 @@ mod tests {
         FleetReading {
             hosts: vec![host("a", inspection)],
             agents: vec![row],
-            backlog: 0,
-            billing_findings: Vec::new(),
+            ..FleetReading::default()
         }
     }
 
@@ -180,16 +229,28 @@ mod tests {
         }
 
         fn outcome(&self) -> Option<(AgentEvent, Option<&'static str>)> {
-            let previous = FleetSnapshot::of(&self.previous, ago(self.minutes_between));
+            let earlier = suspicions(&self.previous, &Suspicions::default(), self.minutes_between);
             let set = |is_member: bool| HashSet::from_iter(is_member.then_some(id(1)));
             let evidence = AgentEvidence {
                 expected_before_run: set(self.is_expected),
                 responding: set(self.is_responding),
             };
-            let transitions = find_transitions(&self.current, Some(&previous), &evidence, now());
+            let transitions = find_transitions(&self.current, &earlier, &evidence, now());
             assert!(transitions.len() <= 1, "{transitions:?}");
             let transition = transitions.first();
             transition.map(|transition| (transition.event, transition.reason))
+        }
+    }
+
+    /// What a run that began so many minutes ago, and expected every agent, leaves to the next.
+    fn suspicions(run: &FleetReading, earlier: &Suspicions, minutes: i64) -> Suspicions {
+        next_suspicions(run, earlier, &everybody(), ago(minutes))
+    }
+
+    fn everybody() -> AgentEvidence {
+        AgentEvidence {
+            expected_before_run: (1..=9).map(id).collect(),
+            ..AgentEvidence::default()
         }
     }
 
@@ -305,11 +366,69 @@ mod tests {
         assert_eq!(runs.outcome(), lost);
         runs.minutes_between = 11;
         assert_eq!(runs.outcome(), None);
-        let evidence = AgentEvidence {
-            expected_before_run: HashSet::from([id(1)]),
-            ..AgentEvidence::default()
-        };
-        assert_eq!(find_transitions(&runs.current, None, &evidence, now()), []);
+        let none = Suspicions::default();
+        let found = find_transitions(&runs.current, &none, &everybody(), now());
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn f72_a_run_that_does_not_inspect_a_host_leaves_what_earlier_runs_observed() {
+        for (observed, event) in [
+            (unreachable(), AgentEvent::HostLost),
+            (empty(), AgentEvent::ContainerLost),
+        ] {
+            let observed = run(observed, agent(1, "a"));
+            let not_inspected = run(HostInspection::NotInspected, agent(1, "a"));
+            let mut earlier = suspicions(&observed, &Suspicions::default(), 1);
+            for _ in 0..3 {
+                earlier = suspicions(&not_inspected, &earlier, 0);
+            }
+            let found = find_transitions(&observed, &earlier, &everybody(), now());
+            let events: Vec<AgentEvent> = found.iter().map(|found| found.event).collect();
+            assert_eq!(events, [event]);
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_read_and_a_container_that_runs_are_not_suspected() {
+        let mut earlier = Suspicions::default();
+        for (observed, hosts, containers) in [
+            (unreachable(), 1, 0),
+            (empty(), 0, 1),
+            (unreachable(), 1, 1),
+            (with("running"), 0, 0),
+        ] {
+            earlier = suspicions(&run(observed, agent(1, "a")), &earlier, 1);
+            assert_eq!(
+                (earlier.hosts.len(), earlier.containers.len()),
+                (hosts, containers)
+            );
+        }
+    }
+
+    #[test]
+    fn f67_nothing_is_lost_or_suspected_while_the_fault_is_on_this_side() {
+        let mut current = run(unreachable(), agent(1, "a"));
+        let earlier = suspicions(&current, &Suspicions::default(), 1);
+        assert_eq!(earlier.hosts.len(), 1);
+        current.own_fault = Some(OwnFault {
+            unread_hosts: 3,
+            hosts: 3,
+        });
+        assert_eq!(
+            find_transitions(&current, &earlier, &everybody(), now()),
+            []
+        );
+        assert_eq!(suspicions(&current, &earlier, 0), earlier);
+        let none = Suspicions::default();
+        assert_eq!(suspicions(&current, &none, 0), none);
+    }
+
+    #[test]
+    fn an_agent_that_changed_since_its_host_was_suspected_is_not_lost() {
+        let mut runs = TwoRuns::of(unreachable(), unreachable());
+        runs.current.agents[0].updated_at = now();
+        assert_eq!(runs.outcome(), None);
     }
 
     #[test]
@@ -338,17 +457,12 @@ mod tests {
             FleetReading {
                 hosts,
                 agents,
-                backlog: 0,
-                billing_findings: Vec::new(),
+                ..FleetReading::default()
             }
         };
-        let previous = FleetSnapshot::of(&run_without(&["b"]), ago(1));
-        let evidence = AgentEvidence {
-            expected_before_run: (1..=9).map(id).collect(),
-            ..AgentEvidence::default()
-        };
-        let transitions =
-            find_transitions(&run_without(&["a", "b"]), Some(&previous), &evidence, now());
+        let earlier = suspicions(&run_without(&["b"]), &Suspicions::default(), 1);
+        let current = run_without(&["a", "b"]);
+        let transitions = find_transitions(&current, &earlier, &everybody(), now());
         let agents: Vec<AgentId> = transitions
             .into_iter()
             .map(|transition| transition.agent.agent_id)

@@ -20,6 +20,7 @@ words! {
         Resumed = "agent.resumed",
         StartFailed = "agent.start_failed",
         StorageDeletion = "agent.storage_deletion_scheduled",
+        WebhookSwitchedOff = "webhook.switched_off",
     }
 
     /// What became of an attempt to reach one recipient.
@@ -68,8 +69,11 @@ impl MailTemplate {
                 UnknownOutcome::SendAgain
             }
             // After low credit a shutdown warning follows before anything stops, and the owner gets one such mail a day
-            // at most. What was resumed or failed can be seen elsewhere, and two mails look as if it had happened twice.
-            Self::CreditLow | Self::Resumed | Self::StartFailed => UnknownOutcome::LetGo,
+            // at most. What was resumed, failed or switched off can be seen elsewhere, and two mails look as if it had
+            // happened twice.
+            Self::CreditLow | Self::Resumed | Self::StartFailed | Self::WebhookSwitchedOff => {
+                UnknownOutcome::LetGo
+            }
         }
     }
 

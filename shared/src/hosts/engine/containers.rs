@@ -1,70 +1,67 @@
 //! Containers: finding, creating, starting, stopping and removing them.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bollard::models::{ContainerSummary, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
-use chrono::DateTime;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
 use super::Engine;
-use super::error::{EngineError, classify, ignore_missing};
-use super::spec::{
-    ContainerSpec, DATA_PATH, DataMount, LABEL_AGENT, LABEL_ATTEMPT, create_body, labels,
-};
-use crate::domain::container::ResourceLimits;
-use crate::domain::fleet::ContainerObservation;
+use super::error::{EngineError, EngineErrorReason, classify, ignore_missing};
+use super::observed::{self, ContainerRuntime};
+use super::spec::{ContainerSpec, DataMount, create_body, labels};
+use crate::domain::fleet::{ContainerObservation, HostReadError};
 
-/// What Docker tells of one container beyond the list of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContainerRuntime {
-    pub is_running: bool,
-    /// How often Docker has restarted the container by its restart policy.
-    pub restart_count: i64,
-    pub limits: ResourceLimits,
-}
+/// How long a removal that the engine has begun before is waited for. Removing a large file system takes seconds.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
+const FIRST_REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+const MAX_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// All containers, running or not, labelled or not.
     pub async fn list_containers(&self) -> Result<Vec<ContainerObservation>, EngineError> {
-        let options = ListContainersOptionsBuilder::new().all(true).build();
-        self.list(options).await
+        self.list("").await
     }
 
     /// The container of exactly this name.
     pub async fn find(&self, name: &str) -> Result<Option<ContainerObservation>, EngineError> {
         // Docker's filter also matches names that only contain this one.
-        let filters = HashMap::from([("name", vec![name])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filters)
-            .build();
-        let containers = self.list(options).await?;
+        let filters = json!({"name": [name]}).to_string();
+        let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
+        let containers = self.list(&format!("&filters={filters}")).await?;
         Ok(containers
             .into_iter()
             .find(|container| container.name == name))
     }
 
-    async fn list(
-        &self,
-        options: ListContainersOptions,
-    ) -> Result<Vec<ContainerObservation>, EngineError> {
-        let summaries = self.docker.list_containers(Some(options)).await;
-        let summaries = summaries.map_err(classify)?;
-        Ok(summaries.into_iter().filter_map(observation).collect())
+    async fn list(&self, filters: &str) -> Result<Vec<ContainerObservation>, EngineError> {
+        let path = format!("/containers/json?all=true{filters}");
+        match self.get(&path).await? {
+            Value::Array(entries) => Ok(entries.iter().filter_map(observed::of_list).collect()),
+            // How Go writes a list that was never filled.
+            Value::Null => Ok(Vec::new()),
+            _ => Err(HostReadError::Protocol.into()),
+        }
     }
 
     pub async fn inspect(&self, id: &str) -> Result<ContainerRuntime, EngineError> {
-        let response = self.docker.inspect_container(id, None).await;
-        let response = response.map_err(classify)?;
-        Ok(ContainerRuntime {
-            is_running: response.state.and_then(|state| state.running) == Some(true),
-            restart_count: response.restart_count.unwrap_or_default(),
-            limits: limits(&response.host_config.unwrap_or_default()),
-        })
+        Ok(observed::runtime(&self.details(id).await?))
+    }
+
+    /// The container with this id, also if no list shows it. `None` if it is gone.
+    pub async fn observe(&self, id: &str) -> Result<Option<ContainerObservation>, EngineError> {
+        match self.details(id).await {
+            Ok(details) => Ok(observed::of_details(&details)),
+            Err(error) if error.reason() == EngineErrorReason::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn details(&self, id: &str) -> Result<Value, EngineError> {
+        self.get(&format!("/containers/{id}/json")).await
     }
 
     /// Creates a container and, where they are missing, its volume and the network. Returns Docker's id. The
@@ -106,54 +103,26 @@ impl Engine {
         restarted.map_err(classify)
     }
 
-    /// Removes a container, running or not. A container that is gone is no error.
+    /// Removes a container, running or not. A container that is gone is no error, and a removal that is under way is
+    /// waited for.
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::new().force(true).build();
-        ignore_missing(self.docker.remove_container(id, Some(options)).await)
+        let started = Instant::now();
+        let mut pause = FIRST_REMOVAL_PAUSE;
+        loop {
+            let options = RemoveContainerOptionsBuilder::new().force(true).build();
+            let removed = self.docker.remove_container(id, Some(options)).await;
+            match ignore_missing(removed) {
+                Err(error)
+                    if error.reason() == EngineErrorReason::BeingRemoved
+                        && started.elapsed() < REMOVAL_TIMEOUT => {}
+                other => return other,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_REMOVAL_PAUSE);
+        }
     }
 }
 
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-/// Docker writes 0 or a negative number where there is no limit.
-fn limits(config: &HostConfig) -> ResourceLimits {
-    let limit = |number: Option<i64>| number.filter(|number| *number > 0);
-    ResourceLimits {
-        memory_bytes: limit(config.memory),
-        nano_cpus: limit(config.nano_cpus),
-        pids: limit(config.pids_limit),
-    }
-}
-
-/// `None` for a container without an id or a name, which Docker does not list.
-fn observation(summary: ContainerSummary) -> Option<ContainerObservation> {
-    let labels = summary.labels.unwrap_or_default();
-    let name = summary.names.unwrap_or_default().into_iter().next()?;
-    let created_at = DateTime::from_timestamp(summary.created.unwrap_or_default(), 0);
-    let state = summary.state.map(|state| state.to_string());
-    let data_bind = summary
-        .mounts
-        .unwrap_or_default()
-        .into_iter()
-        .find_map(|mount| {
-            let is_bind = mount.typ.as_deref() == Some("bind");
-            let is_data = mount.destination.as_deref() == Some(DATA_PATH);
-            mount.source.filter(|_| is_bind && is_data)
-        });
-    Some(ContainerObservation {
-        id: summary.id?,
-        name: name.trim_start_matches('/').to_owned(),
-        image: summary.image.unwrap_or_default(),
-        state: state.unwrap_or_default(),
-        status: summary.status.unwrap_or_default(),
-        health: None,
-        created_at: created_at.unwrap_or(DateTime::UNIX_EPOCH),
-        label: labels.get(LABEL_AGENT).cloned(),
-        attempt: labels
-            .get(LABEL_ATTEMPT)
-            .and_then(|attempt| attempt.parse().ok()),
-        data_bind,
-    })
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::time::error::Elapsed;
 
 use super::Engine;
-use super::error::{EngineError, classify_pull, exists};
+use super::error::{EngineError, EngineErrorReason, classify_pull, exists};
 use crate::domain::fleet::HostReadError;
 use crate::domain::image::tagged;
 
@@ -46,7 +46,12 @@ impl Engine {
             while let Some(step) = progress.next().await {
                 step.map_err(classify_pull)?;
             }
-            Ok(())
+            // Some engines end a pull that failed without the error.
+            if self.has_image(&image).await? {
+                Ok(())
+            } else {
+                Err(EngineError::new(EngineErrorReason::ImageMissing))
+            }
         };
         tokio::time::timeout(timeout, pull)
             .await

@@ -65,7 +65,7 @@ impl Engine {
             }
             match ignore_missing(self.docker.remove_network(id).await) {
                 Ok(()) => count -= 1,
-                Err(error) if error.reason() == EngineErrorReason::Refused => {}
+                Err(error) if is_kept(error.reason()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -96,6 +96,14 @@ impl Engine {
             .filter(|network| network.name.as_deref() == Some(NETWORK))
             .collect())
     }
+}
+
+/// Whether the engine kept a network because containers use it.
+fn is_kept(reason: EngineErrorReason) -> bool {
+    matches!(
+        reason,
+        EngineErrorReason::InUse | EngineErrorReason::StateConflict | EngineErrorReason::Refused
+    )
 }
 
 /// Whether agents in this network cannot reach each other.

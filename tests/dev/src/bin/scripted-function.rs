@@ -24,11 +24,13 @@ async fn main() -> Result<(), Error> {
 
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload, context } = event;
-    // Through the gateway the instruction is in the body, through the event bus in the detail.
-    let body: Option<Value> = payload["body"]
-        .as_str()
-        .and_then(|body| serde_json::from_str(body).ok());
-    let detail = payload.get("detail").filter(|detail| detail.is_object());
+    // Through the gateway the instruction is in the body, through the event bus in the detail. A queue puts the event into
+    // the body of a message.
+    let parsed = |body: &Value| -> Option<Value> { serde_json::from_str(body.as_str()?).ok() };
+    let body = parsed(&payload["body"]);
+    let message = parsed(&payload["Records"][0]["body"]);
+    let event = message.as_ref().unwrap_or(&payload);
+    let detail = event.get("detail").filter(|detail| detail.is_object());
     let instruction = body.as_ref().or(detail).unwrap_or(&payload);
     match instruction["do"].as_str() {
         Some("fail") => Err(requested_failure()),

@@ -52,6 +52,7 @@ pub(super) async fn start(options: &Options, dir: &Path) -> Result<Host, NoHost>
         return Err("the host is disabled by --no-host.".to_owned());
     }
     Sshd::availability()?;
+    host::check_disk()?;
     let started = async {
         let (sshd, (socket, own_engine)) = tokio::try_join!(start_sshd(dir), start_engine(dir))?;
         image::import_if_outdated(&socket).await?;

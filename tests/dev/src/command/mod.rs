@@ -1,6 +1,7 @@
 //! `cargo dev`: builds the functions, starts the stack, migrates and seeds the database, runs the
 //! schedules and a host for agents.
 
+mod demo_host;
 mod format;
 mod host;
 mod mails;

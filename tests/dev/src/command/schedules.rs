@@ -53,6 +53,8 @@ pub(super) async fn time_lapse(
         mails.print_new(&stack.mailbox);
         completed += 1;
     }
+    stack.finish_deliveries().await;
+    mails.print_new(&stack.mailbox);
     Ok(all_succeeded)
 }
 
@@ -87,6 +89,8 @@ async fn run_billing(stack: &Stack, runs: Option<u32>) -> Result<bool> {
         mails.print_new(&stack.mailbox);
         last = due;
     }
+    stack.finish_deliveries().await;
+    mails.print_new(&stack.mailbox);
     Ok(all_succeeded)
 }
 

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool, Row};
 use uuid::Uuid;
 
+use super::demo_host;
 use super::options::Options;
 use super::seed::DEMOS;
 use crate::sim::{Container, Facts, Fault, Health, Key, Script, Sim, SimHost};
@@ -52,7 +53,8 @@ pub(super) async fn start(options: &Options, key: &Path, database: &PgPool) -> R
     remove(&mut transaction).await?;
     let sim = if is_enabled(options) {
         let mut plan = Plan::new(&mut transaction).await?;
-        let scripts = plan.scripts();
+        let mut scripts = plan.scripts();
+        scripts.push(demo_host::place_agents(&mut transaction).await?);
         let sim = Sim::start(&Key::find_or_create(key)?, scripts)?;
         for host in sim.hosts() {
             register(&mut transaction, host).await?;
@@ -165,6 +167,7 @@ impl Plan {
                     cpus: 4,
                     memory_percent: 97,
                     disk_percent: 96,
+                    docker_disk_percent: None,
                     io_pressure_percent: Some(74),
                 }),
             self.host_with_unhealthy_agents(),
@@ -228,7 +231,7 @@ impl Plan {
         }
         // Missing container: the row says that the agent runs, but no host has its container.
         self.agent(NODE, "lost", "running");
-        // The opposite: the row says that the agent is stopped, but its container runs.
+        // The opposite: the row says that the agent is stopped, but its container runs. It is removed after two inspections.
         let forgotten = self.agent(NODE, "not quite stopped", "stopped");
         script.with_container(forgotten)
     }
@@ -256,6 +259,10 @@ async fn remove(database: &mut PgConnection) -> Result<()> {
             .execute(&mut *database)
             .await?;
     }
+    sqlx::query("DELETE FROM docker_nodes WHERE node_id = $1")
+        .bind(demo_host::NAME)
+        .execute(&mut *database)
+        .await?;
     Ok(())
 }
 

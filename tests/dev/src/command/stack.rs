@@ -11,6 +11,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::host::{self, Host, NoHost};
 use super::migration_set::is_of_another_set;
@@ -37,6 +38,8 @@ const AGENT_BASE_DOMAIN: &str = "agents.localhost";
 const RUNTIME_ROLE: &str = "cloud_runtime";
 /// Behind the pooler.
 const POOLED_SESSIONS: u32 = 4;
+/// How long the end of a command waits for them.
+const DELIVERIES_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_PORT: u16 = 8787;
 const PORTS_TO_TRY: u16 = 100;
 
@@ -45,7 +48,7 @@ const PORTS_TO_TRY: u16 = 100;
 pub(crate) struct Stack {
     gateway: Gateway,
     pub(super) functions: Pool,
-    _bus: EventBus,
+    bus: EventBus,
     _cache: DynamoDb,
     /// Gets every mail that the functions send.
     pub(super) mailbox: Mailbox,
@@ -157,7 +160,7 @@ impl Stack {
         Ok(Self {
             gateway,
             functions,
-            _bus: bus,
+            bus,
             _cache: cache,
             mailbox,
             template,
@@ -176,6 +179,12 @@ impl Stack {
         clock::set(&self.database, at).await?;
         self.gateway.set_time(at);
         Ok(())
+    }
+
+    /// Waits until the events that were published are delivered: what handles one needs the database, which stops last.
+    pub(super) async fn finish_deliveries(&self) {
+        // A failed delivery is attempted again only after a minute, and starting an agent takes longer.
+        let _ = timeout(DELIVERIES_TIMEOUT, self.bus.wait_until_idle()).await;
     }
 
     /// The base URL of the API.
@@ -342,13 +351,11 @@ fn with_local_settings(
     function: &template::Function,
     environment: &StackEnvironment,
 ) -> Result<Function> {
-    if let Some(name) = function.secrets.first() {
-        bail!("the setting {name} of {} has no local value", function.name);
-    }
     let mut env = function.env.clone();
     // The local stack passes the settings themselves.
     let stored = env.extract_if(.., |name, _| name.ends_with("_ARN"));
-    let stored: Vec<String> = stored.map(|(name, _)| name).collect();
+    let mut stored: Vec<String> = stored.map(|(name, _)| name).collect();
+    stored.extend(function.secrets.iter().cloned());
     for name in stored {
         let name = name.strip_suffix("_ARN").unwrap_or(&name);
         if let Some(value) = local_secret(name, function, environment)? {
@@ -422,8 +429,13 @@ fn local_secret<'a>(
         "SMTP_URL" => environment.smtp_url,
         "AGENT_DATABASE_ADMIN_URL" => environment.admin_url,
         // The key is in a file. Agents' databases are created on the local Postgres server, not at Neon. There is neither
-        // an account at a registry nor a private network.
-        "MILADY_SSH_KEY" | "NEON_API_KEY" | "REGISTRY_ACCOUNTS" | "HEADSCALE_API_KEY" => {
+        // an account at a registry nor a private network, and nothing stands in front of the API.
+        "MILADY_SSH_KEY"
+        | "NEON_API_KEY"
+        | "REGISTRY_ACCOUNTS"
+        | "HEADSCALE_API_KEY"
+        | "ORIGIN_SECRET"
+        | "ORIGIN_SECRET_OTHER" => {
             return Ok(None);
         }
         _ => bail!("the secret {name} of {} has no local value", function.name),

@@ -1,5 +1,5 @@
 //! A stand-in for `EventBridge`: accepts `PutEvents` over HTTP like the real one, and delivers each
-//! event to the functions whose rules in the template match it.
+//! event to the functions whose rules in the template match it, or to the queues in front of them.
 //!
 //! Delivery is asynchronous: the sender does not wait, and a function that fails is retried as
 //! often as the template says. Tests can inspect the accepted events and make the bus fail.
@@ -7,6 +7,7 @@
 mod pattern;
 mod put_events;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,12 +19,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::gateway::describe;
 use crate::runtime::{Outcome, Pool, RETRY_AFTER};
-use crate::template::Template;
+use crate::template::{Queue, Template};
 use pattern::Pattern;
 use put_events::{AcceptedEvent, Refusal};
 
@@ -52,6 +54,8 @@ struct Shared {
 struct Target {
     bus: String,
     pattern: Pattern,
+    /// The queue in which events wait, if the rule does not invoke the function itself.
+    queue: Option<Queue>,
     function: String,
     timeout: Duration,
     retries: usize,
@@ -63,6 +67,9 @@ struct BusState {
     refused_detail_type: Option<String>,
     received: Vec<Value>,
     pool: Option<Pool>,
+    deliveries: JoinSet<()>,
+    /// How many more events each queue may deliver now, by the queues' names.
+    free: HashMap<String, Arc<Semaphore>>,
 }
 
 impl EventBus {
@@ -102,7 +109,10 @@ impl EventBus {
 
     /// Delivers the events accepted from now on to the functions of `pool`.
     pub fn deliver_to(&self, pool: Pool) {
-        self.shared.lock().pool = Some(pool);
+        let free = self.shared.queue_shares(pool.max_instances());
+        let mut state = self.shared.lock();
+        state.free = free;
+        state.pool = Some(pool);
     }
 
     /// The endpoint, for `AWS_ENDPOINT_URL_EVENTBRIDGE`.
@@ -139,13 +149,20 @@ impl EventBus {
 impl Drop for EventBus {
     fn drop(&mut self) {
         self.server.abort();
+        // Whoever drops the bus stops what the functions need, too: their failures say nothing then.
+        self.shared.lock().deliveries.abort_all();
     }
 }
 
 fn targets(template: &Template) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for function in &template.functions {
-        for rule in &function.rules {
+        let direct = function.rules.iter().map(|rule| (rule, None));
+        let queued = function.queues.iter().flat_map(|queue| {
+            let rules = queue.rules.iter();
+            rules.map(move |rule| (rule, Some(queue)))
+        });
+        for (rule, queue) in direct.chain(queued) {
             let pattern = Pattern::parse(&rule.pattern)
                 .with_context(|| format!("the pattern of {}", function.resource))?;
             if rule.bus != "default" && !template.buses.contains(&rule.bus) {
@@ -158,9 +175,14 @@ fn targets(template: &Template) -> Result<Vec<Target>> {
             targets.push(Target {
                 bus: rule.bus.clone(),
                 pattern,
+                queue: queue.cloned(),
                 function: function.name.clone(),
                 timeout: function.timeout,
-                retries: usize::try_from(function.retries)?,
+                // An event in a queue expires before it would be visible again.
+                retries: match queue {
+                    Some(_) => 0,
+                    None => usize::try_from(function.retries)?,
+                },
             });
         }
     }
@@ -230,13 +252,17 @@ impl Shared {
                 message: "Rate exceeded".to_owned(),
             });
         }
-        if let Some(pool) = &state.pool {
+        // Forgets those that have ended.
+        while state.deliveries.try_join_next().is_some() {}
+        if let Some(pool) = state.pool.clone() {
             let matching = |target: &&Target| target.bus == bus && target.pattern.matches(&event);
             for target in self.targets.iter().filter(matching) {
                 self.pending_deliveries.send_modify(|count| *count += 1);
+                let queue = target.queue.as_ref();
+                let free = queue.and_then(|queue| state.free.get(&queue.resource).cloned());
                 let delivery = Arc::clone(self);
-                let delivery = delivery.deliver(pool.clone(), target.clone(), event.clone());
-                tokio::spawn(delivery);
+                let delivery = delivery.deliver(pool.clone(), target.clone(), free, event.clone());
+                state.deliveries.spawn(delivery);
             }
         }
         let id = event["id"].clone();
@@ -247,11 +273,54 @@ impl Shared {
         Ok(id)
     }
 
-    async fn deliver(self: Arc<Self>, pool: Pool, target: Target, event: Value) {
+    /// The share of each queue in the instances of its function, in proportion to what the template allows each: in the
+    /// local stack a function has fewer instances than in Lambda.
+    fn queue_shares(&self, max_instances: usize) -> HashMap<String, Arc<Semaphore>> {
+        let queues: HashMap<&str, (&str, usize)> = self
+            .targets
+            .iter()
+            .filter_map(|target| {
+                let queue = target.queue.as_ref()?;
+                let function = target.function.as_str();
+                Some((queue.resource.as_str(), (function, queue.max_concurrency)))
+            })
+            .collect();
+        let share = |(function, max_concurrency): (&str, usize)| {
+            let of_function = queues.values().filter(|(other, _)| *other == function);
+            let all: usize = of_function.map(|(_, maximum)| maximum).sum();
+            let share = max_instances * max_concurrency / all.max(1);
+            share.clamp(1, max_concurrency.max(1))
+        };
+        queues
+            .iter()
+            .map(|(name, queue)| ((*name).to_owned(), Arc::new(Semaphore::new(share(*queue)))))
+            .collect()
+    }
+
+    async fn deliver(
+        self: Arc<Self>,
+        pool: Pool,
+        target: Target,
+        free: Option<Arc<Semaphore>>,
+        event: Value,
+    ) {
+        match (&target.queue, free) {
+            (Some(queue), Some(free)) => {
+                // An event that waits too long is lost, as in the queue.
+                if let Ok(Ok(_place)) = timeout(queue.retention, free.acquire()).await {
+                    self.invoke(&pool, &target, message(&event)).await;
+                }
+            }
+            _ => self.invoke(&pool, &target, event).await,
+        }
+        self.pending_deliveries.send_modify(|count| *count -= 1);
+    }
+
+    async fn invoke(&self, pool: &Pool, target: &Target, payload: Value) {
         let mut waits = self.retry_after.iter().take(target.retries);
         loop {
             let function = &target.function;
-            let failed = match pool.invoke(function, event.clone(), target.timeout).await {
+            let failed = match pool.invoke(function, payload.clone(), target.timeout).await {
                 Ok(Outcome::Success(_)) => break,
                 failed => describe(failed),
             };
@@ -260,8 +329,17 @@ impl Shared {
             println!("  next attempt of {function} in {} s", wait.as_secs());
             tokio::time::sleep(*wait).await;
         }
-        self.pending_deliveries.send_modify(|count| *count -= 1);
     }
+}
+
+/// The event as a queue delivers it.
+fn message(event: &Value) -> Value {
+    json!({"Records": [{
+        "messageId": event["id"],
+        "body": event.to_string(),
+        "eventSource": "aws:sqs",
+        "awsRegion": event["region"],
+    }]})
 }
 
 fn failure(status: StatusCode, Refusal { code, message }: &Refusal) -> Response<Body> {

@@ -21,6 +21,8 @@ mod slot;
 mod sshd;
 mod supervisor;
 
+use std::process::Command;
+
 use anyhow::Result;
 
 pub use engine::{Container, Engine};
@@ -30,6 +32,9 @@ pub use keys::KeyType;
 pub use registry::Registry;
 pub use silent_port::SilentPort;
 pub use sshd::{Options, Sshd};
+
+/// The fleet starts no agent on a host whose disk is this full.
+pub const FULL_DISK_PERCENT: u64 = 90;
 
 /// One host, as a row of `docker_nodes` describes it.
 #[derive(Debug)]
@@ -43,7 +48,8 @@ impl Host {
     /// Whether a host can be started here. The error is a sentence for the user.
     pub fn availability() -> Result<(), String> {
         Sshd::availability()?;
-        Engine::availability()
+        Engine::availability()?;
+        check_disk()
     }
 
     /// Starts a host whose engine has the sample agent's image.
@@ -52,5 +58,21 @@ impl Host {
         let (sshd, engine) = tokio::try_join!(Sshd::start(&options), Engine::start(name))?;
         image::import(&engine).await?;
         Ok(Self { sshd, engine })
+    }
+}
+
+/// A host shares the disk of this machine.
+pub(crate) fn check_disk() -> Result<(), String> {
+    let output = Command::new("df").args(["--output=pcent", "/"]).output();
+    let output = output.map_err(|error| format!("df cannot be run: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let used_percent = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    match used_percent.trim_end().trim_end_matches('%').parse::<u64>() {
+        Ok(used) if used >= FULL_DISK_PERCENT => Err(format!(
+            "the disk of this machine is {used} % full, and no agent is started on a host whose \
+             disk is {FULL_DISK_PERCENT} % full"
+        )),
+        // Unknown is no obstacle.
+        _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 # The first process of a server's process namespace. Reads orders from standard input and starts or
 # stops the server. Each order is answered with one line. Arguments: the directory; the paths to
-# hide from the server, each optionally followed by `=` and a size; the server's command line.
+# hide from the server, each optionally followed by `=` and a size; the server's command line. The
+# variable CONTROL_GROUP names an engine's control group.
 
 # Outside a process namespace `stop-all` would kill every process of the machine.
 [ "$$" = 1 ] || exit 1
@@ -49,4 +50,10 @@ while read -r order; do
         echo stopped
         ;;
     esac
+done
+
+# The processes of a paused container cannot be killed in control groups of version 1, and the
+# namespace ends only with its last process.
+for state in /sys/fs/cgroup/freezer/"${CONTROL_GROUP:-none}"/*/freezer.state; do
+    [ ! -e "$state" ] || echo THAWED >"$state"
 done

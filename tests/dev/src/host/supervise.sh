@@ -43,6 +43,6 @@ shift 7
 trap : INT TERM HUP
 exec 9>&2 2>>"$directory/log"
 # shellcheck disable=SC2086 # the options are words
-unshare $options -- sh -c "$init" namespace_init "$directory" "$hidden" "$@"
+CONTROL_GROUP=$group unshare $options -- sh -c "$init" namespace_init "$directory" "$hidden" "$@"
 clean
 rmdir "$directory"

@@ -19,6 +19,7 @@ const MAX_INSTANCES: usize = 10;
 pub struct Pool {
     api: RuntimeApi,
     functions: Arc<HashMap<String, Arc<PooledFunction>>>,
+    max_instances: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,14 @@ impl Pool {
         Self {
             api,
             functions: Arc::new(functions),
+            max_instances,
         }
+    }
+
+    /// The maximum number of instances per function.
+    #[must_use]
+    pub fn max_instances(&self) -> usize {
+        self.max_instances
     }
 
     #[must_use]

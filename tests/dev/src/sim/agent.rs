@@ -28,7 +28,7 @@ async fn answer(state: &State, port: u16, request: &Request<Incoming>) -> Respon
     state.simulate_latency().await;
     match state.fault() {
         Some(Fault::HugeAnswers(bytes)) => return Response::new(Full::from(vec![b' '; bytes])),
-        Some(Fault::HalfAnswers) => return Response::new(Full::from(r#"{"jsonrpc": "2.0", "re"#)),
+        Some(Fault::Answers(body)) => return Response::new(Full::from(body)),
         _ => {}
     }
     let health = state.script().agent_health(port);

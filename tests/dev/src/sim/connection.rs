@@ -17,14 +17,14 @@ use super::{Fault, State, agent, docker};
 /// The only command that a host knows. It must match the command of the inspection in
 /// `shared::hosts`.
 const FACTS: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
-    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disk'; df -P -B1 /";
+    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l";
 /// The exit status of a shell for an unknown command.
 const COMMAND_NOT_FOUND: u32 = 127;
 
-/// The server configuration with this key.
-pub(super) fn config(key: PrivateKey) -> Arc<Config> {
+/// The server configuration with these keys.
+pub(super) fn config(keys: Vec<PrivateKey>) -> Arc<Config> {
     Arc::new(Config {
-        keys: vec![key],
+        keys,
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
         // No delay against guessing of keys.
         auth_rejection_time: Duration::ZERO,

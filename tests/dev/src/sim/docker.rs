@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use chrono::Utc;
 use futures_util::StreamExt;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,32 +19,56 @@ use russh::ChannelStream;
 use russh::server::Msg;
 use serde_json::{Value, json};
 
-use super::docker_json;
-use super::{Fault, State};
+use super::docker_start::{self, Refusal};
+use super::{Fault, State, answers, docker_json};
 use crate::gateway::event::decoded;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves HTTP on a channel until either side closes it.
 pub(super) async fn serve(state: &Arc<State>, stream: ChannelStream<Msg>) {
-    let answer = |request| async move { Ok::<_, Infallible>(answer(state, &request).await) };
+    let answer = |request| async move { Ok::<_, Infallible>(answer(state, request).await) };
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
     // A client may hang up at any time.
     let _ = served.await;
 }
 
-async fn answer(state: &State, request: &Request<Incoming>) -> Response<Body> {
-    let docker_request = DockerRequest::new(request);
+async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
+    let docker_request = DockerRequest::new(&request);
     let endpoint = format!("{} {}", request.method(), docker_request.path_pattern());
-    *state.counts().requests.entry(endpoint).or_default() += 1;
+    *state.counts().requests.entry(endpoint.clone()).or_default() += 1;
     state.simulate_latency().await;
     if state.fault() == Some(Fault::DockerSilent) {
         std::future::pending::<()>().await;
     }
+    if let Some(refusal) = state.script().api_versions.refusal(docker_request.version) {
+        return error(StatusCode::BAD_REQUEST, &refusal);
+    }
+    if let Some((status, text)) = answers::take(&mut state.script().answers, &endpoint) {
+        let mut response = body("application/json", Full::from(text).boxed_unsync());
+        *response.status_mut() = status;
+        return response;
+    }
     let path: Vec<&str> = docker_request.path.iter().map(String::as_str).collect();
-    match (request.method().as_str(), path.as_slice()) {
+    let method = request.method().clone();
+    match (method.as_str(), path.as_slice()) {
         ("GET" | "HEAD", ["_ping"]) => body("text/plain", Full::from("OK").boxed_unsync()),
         ("GET", ["version"]) => json(&docker_json::version(&state.script())),
+        ("GET", ["info"]) => json(&docker_json::info(&state.script())),
+        ("GET", ["networks"]) => json(&docker_start::networks(&state.script())),
+        ("POST", ["networks", "create"]) => answer_of(docker_start::create_network()),
+        ("GET", ["volumes", name]) => answer_of(docker_start::find_volume(&state.script(), name)),
+        ("DELETE", ["volumes", name]) => remove_volume(state, name),
+        ("POST", ["volumes", "create"]) => {
+            let settings = read_json(request).await;
+            json(&docker_start::create_volume(&mut state.script(), &settings))
+        }
+        ("POST", ["containers", "create"]) => {
+            let settings = read_json(request).await;
+            let name = docker_request.value("name").unwrap_or_default();
+            let mut script = state.script();
+            answer_of(docker_start::create_container(&mut script, name, &settings))
+        }
         ("GET", ["containers", "json"]) => list(state, &docker_request),
         ("GET", ["containers", id, "json"]) => {
             let script = state.script();
@@ -64,13 +89,20 @@ async fn answer(state: &State, request: &Request<Incoming>) -> Response<Body> {
         ) => change_state(state, id, verb),
         ("DELETE", ["containers", id]) => remove(state, id, docker_request.is_set("force")),
         ("GET", ["images", name @ .., "json"]) => image(state, &name.join("/")),
-        ("POST", ["images", "create"]) => pull(state, &docker_request),
+        ("POST", ["images", "create"]) => {
+            if let Some(Fault::SlowPull(time)) = state.fault() {
+                tokio::time::sleep(time).await;
+            }
+            pull(state, &docker_request)
+        }
         _ => error(StatusCode::NOT_FOUND, "page not found"),
     }
 }
 
 /// A request without the API version in its path.
 struct DockerRequest {
+    /// The minor part of the API version, if the path has one: `1.41`.
+    version: Option<u32>,
     path: Vec<String>,
     query: Vec<(String, String)>,
 }
@@ -84,14 +116,16 @@ impl DockerRequest {
             .skip(1)
             .map(decoded)
             .collect();
-        let versioned = path.first().and_then(|first| first.strip_prefix('v'));
-        if versioned.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())) {
+        let version = path.first().and_then(|first| first.strip_prefix("v1."));
+        let version = version.and_then(|minor| minor.parse().ok());
+        if version.is_some() {
             path.remove(0);
         }
         let plain = |text: &str| decoded(&text.replace('+', " "));
         let query = request.uri().query().unwrap_or_default().split('&');
         let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         Self {
+            version,
             path,
             query: query
                 .map(|(name, value)| (plain(name), plain(value)))
@@ -103,7 +137,10 @@ impl DockerRequest {
     fn path_pattern(&self) -> String {
         let mut path = self.path.clone();
         match path.as_mut_slice() {
-            [first, id, ..] if first == "containers" && id != "json" => "{id}".clone_into(id),
+            [first, id, ..] if first == "containers" && id != "json" && id != "create" => {
+                "{id}".clone_into(id);
+            }
+            [first, name] if first == "volumes" && name != "create" => "{name}".clone_into(name),
             [first, .., last] if first == "images" && last == "json" => {
                 return "/images/{name}/json".to_owned();
             }
@@ -177,6 +214,7 @@ fn logs(state: &State, id: &str, docker_request: &DockerRequest) -> Response<Bod
 
 fn change_state(state: &State, id: &str, verb: &str) -> Response<Body> {
     let mut script = state.script();
+    let death = script.dies_at_start;
     let Some(container) = script.find_mut(id) else {
         return no_such_container(id);
     };
@@ -189,7 +227,13 @@ fn change_state(state: &State, id: &str, verb: &str) -> Response<Body> {
         }
         ("stop", true) => container.set_state("exited", "Exited (0) Less than a second ago"),
         ("kill", true) => container.set_state("exited", "Exited (137) Less than a second ago"),
-        _ => container.set_state("running", "Up Less than a second"),
+        _ => {
+            container.set_state("running", "Up Less than a second");
+            container.started_at = Some(Utc::now());
+            if let Some(death) = death {
+                container.restart_after(death, Utc::now());
+            }
+        }
     }
     empty(StatusCode::NO_CONTENT)
 }
@@ -233,6 +277,31 @@ fn pull(state: &State, docker_request: &DockerRequest) -> Response<Body> {
     body("application/json", Full::from(text).boxed_unsync())
 }
 
+fn remove_volume(state: &State, name: &str) -> Response<Body> {
+    let mut script = state.script();
+    if let Err(refusal) = docker_start::find_volume(&script, name) {
+        return answer_of(Err(refusal));
+    }
+    script.volumes.remove(name);
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// The JSON of a request; null if it has none.
+async fn read_json(request: Request<Incoming>) -> Value {
+    let body = request.into_body().collect().await;
+    let bytes = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn answer_of(result: Result<Value, Refusal>) -> Response<Body> {
+    match result {
+        Ok(value) => json(&value),
+        Err(refusal) => error(refusal.status, &refusal.message),
+    }
+}
+
 fn no_such_container(id: &str) -> Response<Body> {
     let message = format!("No such container: {id}");
     error(StatusCode::NOT_FOUND, &message)
@@ -265,9 +334,5 @@ fn body(kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(
-        "api-version",
-        HeaderValue::from_static(docker_json::API_VERSION),
-    );
     response
 }

@@ -6,10 +6,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::script::{Container, Script};
+use super::script::{Container, DOCKER_ROOT, MEMORY_KIB, Script};
 
-/// The API version of Docker 20.10, whose container lists report health in the status text only.
-pub(super) const API_VERSION: &str = "1.41";
 /// The chunk size of answers that are produced as they are read.
 const CHUNK_BYTES: u64 = 16 * 1024;
 /// The mount point of an agent's data.
@@ -19,18 +17,56 @@ const WEB_PORT: u16 = 2138;
 
 pub(super) fn version(script: &Script) -> Value {
     let version = &script.docker_version;
+    let api = script.api_versions;
     json!({
         "Platform": {"Name": ""},
-        "Components": [{"Name": "Engine", "Version": version, "Details": {"ApiVersion": API_VERSION}}],
+        "Components": [{"Name": "Engine", "Version": version, "Details": {"ApiVersion": api.newest_text()}}],
         "Version": version,
-        "ApiVersion": API_VERSION,
-        "MinAPIVersion": "1.12",
+        "ApiVersion": api.newest_text(),
+        "MinAPIVersion": api.oldest_text(),
         "GitCommit": "0000000",
         "GoVersion": "go1.19.8",
         "Os": "linux",
         "Arch": "amd64",
         "KernelVersion": "6.1.0",
         "BuildTime": "2023-05-18T08:38:34.000000000+00:00",
+    })
+}
+
+/// What the engine says about itself and its host.
+pub(super) fn info(script: &Script) -> Value {
+    json!({
+        "ServerVersion": script.docker_version,
+        "NCPU": script.facts.cpus,
+        "MemTotal": MEMORY_KIB * 1024,
+        "DockerRootDir": DOCKER_ROOT,
+        "SystemTime": docker_timestamp(Utc::now() + script.clock_ahead),
+        "Containers": script.containers.len(),
+        "Images": script.images.len(),
+        "Driver": "overlay2",
+        "OSType": "linux",
+    })
+}
+
+/// The network of the agents.
+pub(super) fn network() -> Value {
+    json!({
+        "Name": "milady-agents",
+        "Id": "0".repeat(64),
+        "Driver": "bridge",
+        "Scope": "local",
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+    })
+}
+
+pub(super) fn volume(name: &str) -> Value {
+    json!({
+        "Name": name,
+        "Driver": "local",
+        "Mountpoint": format!("{DOCKER_ROOT}/volumes/{name}/_data"),
+        "Labels": {},
+        "Scope": "local",
+        "Options": {},
     })
 }
 
@@ -58,18 +94,23 @@ pub(super) fn details(container: &Container, script: &Script) -> Value {
     let is = |state: &str| container.state == state;
     let running = container.is_up();
     let at = docker_timestamp(created_at(container, script));
+    // Docker writes the year 1 for "never".
+    let time = |at: Option<DateTime<Utc>>| match at {
+        Some(at) => docker_timestamp(at + script.clock_ahead),
+        None => "0001-01-01T00:00:00Z".to_owned(),
+    };
     let mut state = json!({
         "Status": container.state,
         "Running": running,
         "Paused": is("paused"),
         "Restarting": is("restarting"),
-        "OOMKilled": false,
+        "OOMKilled": container.oom_killed,
         "Dead": is("dead"),
         "Pid": if running { 4242 } else { 0 },
         "ExitCode": exit_code(&container.status),
         "Error": "",
-        "StartedAt": at,
-        "FinishedAt": "0001-01-01T00:00:00Z",
+        "StartedAt": time(container.started_at.or(Some(container.created_at))),
+        "FinishedAt": time(container.finished_at),
     });
     if let Some(health) = health(&container.status) {
         state["Health"] = json!({"Status": health, "FailingStreak": 0, "Log": []});
@@ -82,10 +123,14 @@ pub(super) fn details(container: &Container, script: &Script) -> Value {
         "State": state,
         "Image": format!("sha256:{}", "0".repeat(64)),
         "Name": format!("/{}", container.name),
-        "RestartCount": 0,
+        "RestartCount": container.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "Mounts": mounts(container),
+        "HostConfig": {
+            "Memory": container.memory_bytes.unwrap_or_default(),
+            "NanoCpus": container.nano_cpus.unwrap_or_default(),
+        },
         "Config": {"Image": container.image, "Labels": container.labels},
         "NetworkSettings": {"Networks": {}},
     })
@@ -200,6 +245,7 @@ fn mounts(container: &Container) -> Value {
 fn exit_code(status: &str) -> i64 {
     let code = status
         .strip_prefix("Exited (")
+        .or(status.strip_prefix("Restarting ("))
         .and_then(|rest| rest.split_once(')'));
     code.and_then(|(code, _)| code.parse().ok())
         .unwrap_or_default()

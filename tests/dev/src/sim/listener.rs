@@ -5,12 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::Session;
 use super::controlled_stream::ControlledStream;
-use super::{PortMode, PortState, State};
+use super::{Fault, PortMode, PortState, State};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -81,9 +81,20 @@ async fn run(state: &Arc<State>, mut port: Port) -> io::Result<()> {
 
 async fn accept(state: &Arc<State>, listener: &TcpListener) -> io::Result<()> {
     loop {
-        let (stream, _) = listener.accept().await?;
-        state.counts().connections += 1;
+        let (mut stream, _) = listener.accept().await?;
+        let number = {
+            let mut counts = state.counts();
+            counts.connections += 1;
+            counts.connections
+        };
         stream.set_nodelay(true)?;
+        if let Some(Fault::ClosesFirst(count)) = state.fault()
+            && number <= count
+        {
+            // What sshd writes before it closes the connection (`sshd.c`).
+            let _ = stream.write_all(b"Exceeded MaxStartups\r\n").await;
+            continue;
+        }
         tokio::spawn(serve(Arc::clone(state), stream));
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! Owns what such a host answers and refuses, and counts its requests. They make fleets possible
 //! that are larger or more broken than real ones: a host costs one port and no thread. Tests
-//! compare the answers with those of a real engine. Nothing runs on these hosts, so agents cannot
-//! be placed there.
+//! compare the answers with those of a real engine. An agent can be started there, but nothing of
+//! it runs: all that it does is to answer its health check. It has no bridge and no state.
 
 mod agent;
+mod answers;
 mod connection;
 mod controlled_stream;
 mod counts;
 mod docker;
 mod docker_json;
+mod docker_start;
 mod key;
 mod listener;
 mod script;
@@ -19,13 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use russh::keys::{HashAlg, PublicKey};
+use russh::keys::{HashAlg, PrivateKey, PublicKey};
 use tokio::sync::watch;
 
+pub use answers::{Answer, ApiVersions};
 pub use counts::Counts;
 pub use key::Key;
 use listener::Port;
-pub use script::{Container, Facts, Fault, Health, Script};
+pub use script::{Container, Death, Facts, Fault, Health, Script};
 
 /// Simulated hosts, which end when this value is dropped.
 #[derive(Debug)]
@@ -70,6 +73,11 @@ impl SimHost {
             Port::reserve(0).context("no free port for a simulated host")?;
         let key = |which: &str| key::from_seed(&format!("{which} of {}", script.name));
         let keys = [key("the key"), key("another key")];
+        let more_keys = script.host_keys.iter().map(PrivateKey::from_openssh);
+        let more_keys: Vec<PrivateKey> = more_keys.collect::<Result<_, _>>()?;
+        let fingerprint = keys[0].fingerprint(HashAlg::Sha256).to_string();
+        let [own, other] = keys;
+        let own = [vec![own], more_keys].concat();
         let ports = PortState {
             mode: PortMode::of(script.fault),
             disconnects: 0,
@@ -77,8 +85,8 @@ impl SimHost {
         let state = Arc::new(State {
             name: script.name.clone(),
             port,
-            fingerprint: keys[0].fingerprint(HashAlg::Sha256).to_string(),
-            configs: keys.map(connection::config),
+            fingerprint,
+            configs: [own, vec![other]].map(connection::config),
             authorized: authorized.clone(),
             script: Mutex::new(script),
             is_listening: watch::Sender::new(ports.mode != PortMode::Refusing),

@@ -8,7 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::answers::{Answer, ApiVersions};
+
 const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+/// The directory of its Docker Engine's data.
+pub(super) const DOCKER_ROOT: &str = "/var/lib/docker";
+pub(super) const MEMORY_KIB: u64 = 16_000_000;
+const DISK_BYTES: u64 = 200_000_000_000;
 
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -17,9 +23,18 @@ pub struct Script {
     /// In the order of the engine's lists.
     pub containers: Vec<Container>,
     pub images: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
     pub facts: Facts,
+    /// Further host keys besides the original one, in OpenSSH's format.
+    pub host_keys: Vec<String>,
     pub docker_socket: String,
     pub docker_version: String,
+    /// The versions of the API that its engine speaks.
+    pub api_versions: ApiVersions,
+    /// How each container ends that is started; `None` if it keeps running.
+    pub dies_at_start: Option<Death>,
+    /// Answers of its engine in place of the usual ones, the first that matches a request.
+    pub answers: Vec<Answer>,
     /// The delay of each opened channel and each answer.
     pub latency: Duration,
     /// How far its clock is ahead.
@@ -34,6 +49,8 @@ pub enum Fault {
     Refusing,
     /// It accepts connections but sends nothing.
     Silent,
+    /// It closes its first connections without a greeting, as OpenSSH does beyond `MaxStartups`.
+    ClosesFirst(u64),
     /// It presents another host key than its original one.
     ChangedKey,
     /// It refuses every login.
@@ -46,6 +63,12 @@ pub enum Fault {
     DockerDown,
     /// Its engine accepts requests but never answers.
     DockerSilent,
+    /// Its engine takes this long to pull an image.
+    SlowPull(Duration),
+    /// Its engine has no addresses left for networks.
+    NoAddressPools,
+    /// Its engine refuses to create containers, because its disk is full.
+    DockerDiskFull,
     /// Its engine lists one container with a label of this many bytes.
     HugeResponse(u64),
     /// Its engine lists this many containers.
@@ -54,8 +77,8 @@ pub enum Fault {
     TruncatedJson,
     /// Its agents answer every request with this many bytes.
     HugeAnswers(usize),
-    /// Its agents answer every request with half a JSON document.
-    HalfAnswers,
+    /// Its agents answer every request with this body.
+    Answers(&'static [u8]),
 }
 
 impl Script {
@@ -66,9 +89,14 @@ impl Script {
             name: name.to_owned(),
             containers: Vec::new(),
             images: BTreeSet::new(),
+            volumes: BTreeSet::new(),
             facts: Facts::default(),
+            host_keys: Vec::new(),
             docker_socket: DEFAULT_DOCKER_SOCKET.to_owned(),
             docker_version: "20.10.24+dfsg1".to_owned(),
+            api_versions: ApiVersions::DOCKER_20,
+            dies_at_start: None,
+            answers: Vec::new(),
             latency: Duration::ZERO,
             clock_ahead: TimeDelta::zero(),
             fault: None,
@@ -107,6 +135,29 @@ impl Script {
             fault: Some(fault),
             ..self
         }
+    }
+
+    /// Adds a host key.
+    #[must_use]
+    pub fn host_key(mut self, text: &str) -> Self {
+        self.host_keys.push(text.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn engine(self, docker_version: &str, api_versions: ApiVersions) -> Self {
+        Self {
+            docker_version: docker_version.to_owned(),
+            api_versions,
+            ..self
+        }
+    }
+
+    /// Adds an answer in place of the usual one.
+    #[must_use]
+    pub fn answer(mut self, answer: Answer) -> Self {
+        self.answers.push(answer);
+        self
     }
 
     /// The container with this id, id prefix or name.
@@ -153,9 +204,28 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// The host port of its agent's web pages.
     pub web_port: Option<u16>,
+    /// Billionths of a processor. `None` if there is no limit.
+    pub nano_cpus: Option<i64>,
     pub agent: Health,
     /// Its log lines with their times.
     pub lines: Vec<(DateTime<Utc>, String)>,
+    /// The limit of its memory.
+    pub memory_bytes: Option<i64>,
+    /// How often Docker has started it again.
+    pub restart_count: i64,
+    /// Whether the kernel killed it because of its memory.
+    pub oom_killed: bool,
+    /// When it was started last, by a correct clock.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it last ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// How a container ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    pub exit_code: i64,
+    pub oom_killed: bool,
 }
 
 /// The behaviour of an agent's health check.
@@ -184,8 +254,14 @@ impl Container {
             created_at: Utc::now() - TimeDelta::hours(1),
             labels: BTreeMap::new(),
             web_port: None,
+            nano_cpus: None,
             agent: Health::Healthy,
             lines: Vec::new(),
+            memory_bytes: None,
+            restart_count: 0,
+            oom_killed: false,
+            started_at: None,
+            finished_at: None,
         }
     }
 
@@ -254,6 +330,23 @@ impl Container {
         status.clone_into(&mut self.status);
     }
 
+    /// Ends the container at this time, after which Docker starts it again.
+    pub fn restart_after(&mut self, death: Death, at: DateTime<Utc>) {
+        let status = format!("Restarting ({}) 1 second ago", death.exit_code);
+        self.set_state("restarting", &status);
+        self.restart_count += 1;
+        self.oom_killed = death.oom_killed;
+        self.finished_at = Some(at);
+    }
+
+    /// Ends the container at this time for good.
+    pub fn end(&mut self, death: Death, at: DateTime<Utc>) {
+        let status = format!("Exited ({}) 1 second ago", death.exit_code);
+        self.set_state("exited", &status);
+        self.oom_killed = death.oom_killed;
+        self.finished_at = Some(at);
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.state == "running"
     }
@@ -277,6 +370,8 @@ pub struct Facts {
     pub memory_percent: u64,
     /// The use of the root file system.
     pub disk_percent: u64,
+    /// The use of the file system that holds Docker's data. `None` if that is the root file system.
+    pub docker_disk_percent: Option<u64>,
     /// The share of the last minute in which a task waited for I/O. `None` if the kernel does not
     /// report it.
     pub io_pressure_percent: Option<u64>,
@@ -289,6 +384,7 @@ impl Default for Facts {
             cpus: 4,
             memory_percent: 35,
             disk_percent: 40,
+            docker_disk_percent: None,
             io_pressure_percent: Some(1),
         }
     }
@@ -297,13 +393,16 @@ impl Default for Facts {
 impl Facts {
     /// The output of the command that reads the facts.
     pub(super) fn command_output(&self) -> String {
-        const MEMORY_KIB: u64 = 16_000_000;
-        const DISK_BYTES: u64 = 200_000_000_000;
         let percentage = |total: u64, percent: u64| total / 100 * percent;
         let (load, cpus) = (self.load_hundredths, self.cpus);
         let available = MEMORY_KIB - percentage(MEMORY_KIB, self.memory_percent.min(100));
-        let used = percentage(DISK_BYTES, self.disk_percent.min(100));
-        let free = DISK_BYTES - used;
+        let disk = |device: &str, used_percent: u64, mount_point: &str| {
+            let used = percentage(DISK_BYTES, used_percent.min(100));
+            let free = DISK_BYTES - used;
+            format!("{device} {DISK_BYTES} {used} {free} {used_percent}% {mount_point}\n")
+        };
+        let docker_disk = self.docker_disk_percent;
+        let docker_disk = docker_disk.map(|percent| disk("/dev/vdb1", percent, DOCKER_ROOT));
         let no_pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n\
             full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
         let io = self.io_pressure_percent.map(|percent| {
@@ -327,11 +426,11 @@ impl Facts {
             ("pressure/memory", no_pressure.to_owned()),
             ("cpus", format!("{cpus}\n")),
             (
-                "disk",
+                "disks",
                 format!(
-                    "Filesystem     1-blocks Used Available Capacity Mounted on\n\
-                    /dev/vda1 {DISK_BYTES} {used} {free} {}% /\n",
-                    self.disk_percent
+                    "Filesystem     1-blocks Used Available Capacity Mounted on\n{}{}",
+                    disk("/dev/vda1", self.disk_percent, "/"),
+                    docker_disk.unwrap_or_default()
                 ),
             ),
         ];

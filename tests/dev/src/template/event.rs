@@ -1,8 +1,11 @@
 //! Parses the `Events` of a function.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use serde_norway::{Mapping, Value};
 
+use super::queue::{self, Queue};
 use super::value::Scope;
 use super::{Function, Route, Rule, Schedule, check_keys, text};
 
@@ -51,7 +54,12 @@ const RULE: &[&str] = &[
 ];
 
 /// Adds one event to its function.
-pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Result<()> {
+pub(super) fn read(
+    event: &Value,
+    scope: &Scope,
+    queues: &mut BTreeMap<String, Queue>,
+    function: &mut Function,
+) -> Result<()> {
     let event = event.as_mapping().context("an event must be a mapping")?;
     check_keys(event, &["Type", "Properties"])?;
     let kind = event.get("Type").and_then(Value::as_str);
@@ -79,6 +87,7 @@ pub(super) fn read(event: &Value, scope: &Scope, function: &mut Function) -> Res
             check_keys(properties, RULE)?;
             function.rules.push(rule(properties, scope)?);
         }
+        Some("SQS") => queue::read_event(properties, scope, queues, function)?,
         other => bail!("events of type {other:?} are not supported"),
     }
     Ok(())
@@ -94,7 +103,7 @@ fn rule(properties: &Mapping, scope: &Scope) -> Result<Rule> {
     let pattern = properties.get("Pattern").context("Pattern is missing")?;
     Ok(Rule {
         bus: bus.unwrap_or_else(|| "default".to_owned()),
-        pattern: serde_json::to_value(pattern).context("Pattern is not JSON")?,
+        pattern: scope.json(pattern).context("Pattern is not JSON")?,
     })
 }
 

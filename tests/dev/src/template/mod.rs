@@ -1,11 +1,12 @@
-//! Parses `template.yaml`: functions with their routes, schedules, rules, limits and settings;
-//! event buses; tables.
+//! Parses `template.yaml`: functions with their routes, schedules, rules, queues, limits and
+//! settings; event buses; tables.
 //!
 //! The local stack takes these from the template only. The parser is stricter than the usual
 //! checkers, which ignore unknown keys inside an event: here they are errors.
 
 mod cors;
 mod event;
+mod queue;
 mod url;
 mod value;
 
@@ -19,6 +20,7 @@ use serde_norway::{Mapping, Value};
 
 use crate::build;
 pub use cors::Cors;
+pub use queue::Queue;
 use value::{Scope, entries, scalar};
 
 /// Lambda's default.
@@ -62,6 +64,7 @@ pub struct Function {
     pub routes: Vec<Route>,
     pub schedules: Vec<Schedule>,
     pub rules: Vec<Rule>,
+    pub queues: Vec<Queue>,
     /// How often a failed asynchronous invocation is retried.
     pub retries: u32,
 }
@@ -107,6 +110,7 @@ impl Template {
         let document: Value = serde_norway::from_str(text).context("the file is not YAML")?;
         let scope = Scope::new(&document)?;
         let globals = &document["Globals"]["Function"];
+        let mut queues = queue::read_all(&document["Resources"], &scope)?;
         let mut template = Self {
             functions: Vec::new(),
             buses: scope.buses(),
@@ -117,7 +121,7 @@ impl Template {
             let properties = &resource["Properties"];
             match resource["Type"].as_str() {
                 Some("AWS::Serverless::Function") => {
-                    let function = function(&name, resource, globals, &scope);
+                    let function = function(&name, resource, globals, &scope, &mut queues);
                     let function = function.with_context(|| format!("in resource {name}"))?;
                     template.functions.push(function);
                 }
@@ -156,7 +160,13 @@ fn table(properties: &Value, scope: &Scope) -> Result<Table> {
     })
 }
 
-fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Result<Function> {
+fn function(
+    name: &str,
+    resource: &Value,
+    globals: &Value,
+    scope: &Scope,
+    queues: &mut BTreeMap<String, Queue>,
+) -> Result<Function> {
     let properties = &resource["Properties"];
     let pick = |key: &str| properties.get(key).or_else(|| globals.get(key));
     let number = |key: &str, default: u64| match pick(key) {
@@ -183,6 +193,7 @@ fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Res
         routes: url::read(resource)?,
         schedules: Vec::new(),
         rules: Vec::new(),
+        queues: Vec::new(),
         retries: match &properties["EventInvokeConfig"]["MaximumRetryAttempts"] {
             Value::Null => DEFAULT_RETRIES,
             value => scalar(value)
@@ -190,18 +201,25 @@ fn function(name: &str, resource: &Value, globals: &Value, scope: &Scope) -> Res
                 .context("MaximumRetryAttempts is not a number")?,
         },
     };
-    for source in [globals, properties] {
-        for (key, value) in entries(&source["Environment"]["Variables"])? {
-            match scope.resolve(value) {
-                Some(text) if !text.contains("{{resolve:") => {
-                    function.env.insert(key, text);
-                }
-                _ => function.secrets.push(key),
+    // A function's own values replace those that all functions have, and an empty one takes a setting away.
+    let own = entries(&properties["Environment"]["Variables"])?;
+    let common = entries(&globals["Environment"]["Variables"])?;
+    let is_common = |key: &str| common.iter().any(|(name, _)| name == key);
+    let is_replaced = |key: &str| own.iter().any(|(name, _)| name == key);
+    let taken_away =
+        |(key, value): &&(String, &Value)| is_common(key) && value.as_str() == Some("");
+    let common = common.iter().filter(|(key, _)| !is_replaced(key));
+    for (key, value) in common.chain(own.iter().filter(|setting| !taken_away(setting))) {
+        match scope.resolve(value) {
+            Some(text) if !text.contains("{{resolve:") => {
+                function.env.insert(key.clone(), text);
             }
+            _ => function.secrets.push(key.clone()),
         }
     }
     for (name, event) in entries(&properties["Events"])? {
-        event::read(event, scope, &mut function).with_context(|| format!("in event {name}"))?;
+        event::read(event, scope, queues, &mut function)
+            .with_context(|| format!("in event {name}"))?;
     }
     Ok(function)
 }
@@ -226,5 +244,7 @@ fn check_keys(mapping: &Mapping, keys: &[&str]) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod deployed;
 #[cfg(test)]
 mod tests;

@@ -105,6 +105,56 @@ fn references_to_lists_buses_and_tables_are_resolved() {
     assert_eq!((cors.max_age, cors.credentials), (Some(600), false));
 }
 
+const QUEUES: &str = "
+Resources:
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: ours}}
+  Orders: {Type: AWS::SQS::Queue, Properties: {MessageRetentionPeriod: 120}}
+  Ordered:
+    Type: AWS::Events::Rule
+    Properties:
+      EventBusName: !Ref Bus
+      EventPattern: {detail-type: [order]}
+      Targets: [{Id: queue, Arn: !GetAtt Orders.Arn}]
+  AgentGet:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: target/lambda/agent-get/
+      Events:
+        Orders:
+          Type: SQS
+          Properties: {Queue: !GetAtt Orders.Arn, BatchSize: 1, ScalingConfig: {MaximumConcurrency: 3}}
+";
+
+#[test]
+fn a_function_has_the_queues_that_deliver_to_it_with_their_rules() {
+    let template = Template::parse(QUEUES).unwrap();
+    let rule = Rule {
+        bus: "ours".to_owned(),
+        pattern: serde_json::json!({"detail-type": ["order"]}),
+    };
+    assert_eq!(
+        template.functions[0].queues,
+        [Queue {
+            resource: "Orders".to_owned(),
+            rules: vec![rule],
+            retention: Duration::from_mins(2),
+            max_concurrency: 3,
+        }]
+    );
+    for (right, wrong) in [
+        ("BatchSize: 1", "BatchSize: 2"),
+        ("Queue: !GetAtt Orders.Arn", "Queue: !GetAtt Order.Arn"),
+        ("MaximumConcurrency", "MaximumConcurency"),
+        (", ScalingConfig: {MaximumConcurrency: 3}", ""),
+        ("Arn: !GetAtt Orders.Arn}]", "Arn: !GetAtt Bus.Arn}]"),
+        ("EventPattern", "Pattern"),
+    ] {
+        assert!(QUEUES.contains(right), "{right}");
+        let parsed = Template::parse(&QUEUES.replace(right, wrong));
+        assert!(parsed.is_err(), "{wrong}");
+    }
+}
+
 const STREAMS: &str = "
 Resources:
   AgentStream:
@@ -191,6 +241,24 @@ fn template_files_and_sample_events_name_the_same_functions() {
 }
 
 #[test]
+fn product_events_go_to_posthog_and_only_the_connection_knows_its_key() {
+    let text = fs::read_to_string(build::workspace().join("template.yaml")).unwrap();
+    let document: Value = serde_norway::from_str(&text).unwrap();
+    let resources = &document["Resources"];
+    let rule = &resources["ProductEventsRule"]["Properties"];
+    let pattern = &rule["EventPattern"];
+    assert_eq!(pattern["source"][0], "milady.control-plane");
+    assert_eq!(pattern["detail-type"][0], "product.events");
+    assert_eq!(rule["Targets"][0]["InputPath"], "$.detail");
+    for (name, resource) in entries(resources).unwrap() {
+        let knows_key = serde_norway::to_string(resource)
+            .unwrap()
+            .contains("PostHogKeySecretArn");
+        assert_eq!(knows_key, name == "PostHogConnection", "{name}");
+    }
+}
+
+#[test]
 fn sample_events_match_the_routes_schedules_and_rules_of_the_template() {
     for function in &Template::load().unwrap().functions {
         let path = build::workspace().join(format!("events/{}.json", function.name));
@@ -232,6 +300,16 @@ fn sample_events_match_the_routes_schedules_and_rules_of_the_template() {
             ["source", "detail-type"].into_iter().all(has)
         });
         assert!(matches || function.rules.is_empty(), "{}", path.display());
+        // A queue has the event in the body of a message.
+        let mut queued = function.queues.iter().flat_map(|queue| &queue.rules);
+        let body = event["Records"][0]["body"].as_str().unwrap_or("{}");
+        let sent: Json = serde_json::from_str(body).unwrap();
+        let matches = queued.any(|rule| {
+            let kinds = rule.pattern["detail-type"].as_array().unwrap();
+            let lanes = rule.pattern["detail"]["lane"].as_array().unwrap();
+            kinds.contains(&sent["detail-type"]) && lanes.contains(&sent["detail"]["lane"])
+        });
+        assert!(matches || function.queues.is_empty(), "{}", path.display());
     }
 }
 

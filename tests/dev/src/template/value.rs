@@ -5,6 +5,29 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_norway::Value;
 
+/// The parameters without a default, which every deployment has to give.
+const REQUIRED_PARAMETERS: [(&str, &str); 7] = [
+    (
+        "RuntimeSecretArn",
+        "arn:aws:secretsmanager:us-east-1:123456789012:secret:local/runtime",
+    ),
+    (
+        "OwnerSecretArn",
+        "arn:aws:secretsmanager:us-east-1:123456789012:secret:local/owner",
+    ),
+    (
+        "SecretsKeysArn",
+        "arn:aws:secretsmanager:us-east-1:123456789012:secret:local/secrets-keys",
+    ),
+    (
+        "SshKeySecretArn",
+        "arn:aws:secretsmanager:us-east-1:123456789012:secret:local/ssh-key",
+    ),
+    ("AppUrl", "http://localhost:3000"),
+    ("AllowedOrigins", "http://localhost:3000"),
+    ("MailFrom", "Milady Cloud <mails@example.com>"),
+];
+
 /// What references resolve to: parameters to their defaults, event buses and tables to their names.
 pub(super) struct Scope {
     values: BTreeMap<String, String>,
@@ -20,8 +43,10 @@ impl Scope {
         ];
         let mut scope = Self {
             values: values
+                .into_iter()
+                .chain(REQUIRED_PARAMETERS)
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+                .collect(),
             buses: Vec::new(),
         };
         for (name, parameter) in entries(&document["Parameters"])? {
@@ -87,6 +112,26 @@ impl Scope {
             }
             _ => None,
         }
+    }
+
+    /// The JSON form of a value whose scalars are all known here.
+    pub(super) fn json(&self, value: &Value) -> Result<serde_json::Value> {
+        Ok(match value {
+            Value::Sequence(parts) => parts
+                .iter()
+                .map(|part| self.json(part))
+                .collect::<Result<serde_json::Value>>()?,
+            Value::Mapping(_) => entries(value)?
+                .into_iter()
+                .map(|(key, value)| Ok((key, self.json(value)?)))
+                .collect::<Result<serde_json::Map<_, _>>>()?
+                .into(),
+            Value::Tagged(_) => self
+                .resolve(value)
+                .context("a value cannot be resolved without deploying")?
+                .into(),
+            plain => serde_json::to_value(plain)?,
+        })
     }
 
     fn substitute(&self, text: &str) -> Option<String> {

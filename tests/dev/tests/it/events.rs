@@ -24,6 +24,26 @@ Resources:
         Ordered:
           Type: EventBridgeRule
           Properties: {EventBusName: !Ref Bus, Pattern: {source: [me], detail-type: [order]}}
+        Slow:
+          Type: SQS
+          Properties: {Queue: !GetAtt Slow.Arn, BatchSize: 1, ScalingConfig: {MaximumConcurrency: 2}}
+        Quick:
+          Type: SQS
+          Properties: {Queue: !GetAtt Quick.Arn, BatchSize: 1, ScalingConfig: {MaximumConcurrency: 2}}
+  Slow: {Type: AWS::SQS::Queue}
+  Quick: {Type: AWS::SQS::Queue}
+  SlowOrdered:
+    Type: AWS::Events::Rule
+    Properties:
+      EventBusName: !Ref Bus
+      EventPattern: {detail-type: [slow]}
+      Targets: [{Id: queue, Arn: !GetAtt Slow.Arn}]
+  QuickOrdered:
+    Type: AWS::Events::Rule
+    Properties:
+      EventBusName: !Ref Bus
+      EventPattern: {detail-type: [quick]}
+      Targets: [{Id: queue, Arn: !GetAtt Quick.Arn}]
 ";
 
 async fn bus() -> EventBus {
@@ -34,14 +54,17 @@ async fn bus() -> EventBus {
 
 async fn delivering_bus() -> EventBus {
     let bus = bus().await;
-    let function = Function {
+    let api = RuntimeApi::start().await.unwrap();
+    bus.deliver_to(Pool::new(api, vec![scripted_function()]));
+    bus
+}
+
+fn scripted_function() -> Function {
+    Function {
         name: "scripted-function".to_owned(),
         binary: env!("CARGO_BIN_EXE_scripted-function").into(),
         env: BTreeMap::new(),
-    };
-    let api = RuntimeApi::start().await.unwrap();
-    bus.deliver_to(Pool::new(api, vec![function]));
-    bus
+    }
 }
 
 async fn put(bus: &EventBus, entries: Value) -> Answer {
@@ -103,6 +126,24 @@ async fn event_reaches_the_function_whose_rule_matches() {
 }
 
 #[tokio::test]
+async fn dropped_bus_delivers_nothing_any_more() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let wait = Duration::from_millis(300);
+    let bus = EventBus::start_with(&template, &[wait; 2]).await.unwrap();
+    let api = RuntimeApi::start().await.unwrap();
+    bus.deliver_to(Pool::new(api, vec![scripted_function()]));
+    let records = RecordFile::new("dropped");
+    let detail = json!({"do": "note", "file": records.0, "then": "fail"});
+    put(&bus, json!([entry("order", &detail)])).await;
+    while records.read().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(bus);
+    tokio::time::sleep(2 * wait).await;
+    assert_eq!(records.read().len(), 1);
+}
+
+#[tokio::test]
 async fn failed_function_is_retried_as_the_template_says() {
     let bus = delivering_bus().await;
     let records = RecordFile::new("failing");
@@ -111,6 +152,27 @@ async fn failed_function_is_retried_as_the_template_says() {
     bus.wait_until_idle().await;
     let event = bus.received().remove(0);
     assert_eq!(records.read(), [event.clone(), event]);
+}
+
+#[tokio::test]
+async fn events_that_wait_in_one_queue_do_not_delay_those_of_another() {
+    let bus = delivering_bus().await;
+    let records = RecordFile::new("queued");
+    let sleep = json!({"do": "sleep"});
+    for _ in 0..3 {
+        put(&bus, json!(vec![entry("slow", &sleep); 10])).await;
+    }
+    let note = json!({"do": "note", "file": records.0});
+    put(&bus, json!([entry("quick", &note)])).await;
+    let event = bus.received().remove(30);
+    let started = std::time::Instant::now();
+    while records.read().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(15), "not delivered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let message = &records.read()[0]["Records"][0];
+    let body = message["body"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap(), event);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tests::calls::agent_path;
 use tests::simulated_world::SimulatedWorld;
 use tests::suite::Request;
+use tests::world::minutes;
 use tests::{World, check, check_problem, run};
 use uuid::Uuid;
 
@@ -142,23 +143,23 @@ fn a_huge_or_broken_answer_of_an_agent_fails_its_own_request_only() {
             answer.json()["error"]["message"].clone()
         };
         let host = &fleet.sim.hosts()[0];
-        for (fault, reason) in [
+        for (minute, (fault, error, reason)) in (0_i64..).zip([
             (
                 Fault::HugeAnswers(51 << 20),
+                "Bridge returned an answer that is too long",
                 "The agent's state is larger than 50 MB",
             ),
             (
-                Fault::HalfAnswers,
+                Fault::Answers(br#"{"jsonrpc": "2.0", "re"#),
+                "Bridge returned an invalid answer",
                 "The agent did not answer with a valid state",
             ),
-        ] {
+        ]) {
+            // A snapshot counts, although it fails.
+            world.set_clock(minutes(minute)).await;
             host.update_script(|script| script.fault = Some(fault))
                 .await;
-            assert_eq!(
-                ask().await,
-                json!("Bridge returned an invalid answer"),
-                "{fault:?}"
-            );
+            assert_eq!(ask().await, json!(error), "{error}");
             let snapshot = world.post(key, &agent_path(agent, "/snapshot")).await;
             check_problem(&snapshot, 502, reason);
         }
@@ -167,5 +168,35 @@ fn a_huge_or_broken_answer_of_an_agent_fails_its_own_request_only() {
         assert_eq!(ask().await, json!("Bridge returned HTTP 404"));
         let backups = "SELECT count(*) FROM milady_sandbox_backups";
         assert_eq!(world.count(backups).await, 0);
+    });
+}
+
+/// Origins: `json.dumps` of Python and `JSON.stringify` before ES2019 write half an emoji as a lone surrogate; Lambda's
+/// quota for a synchronous response is 6,291,556 bytes.
+#[test]
+fn f91_f92_an_answer_is_passed_on_as_it_is_unless_lambda_could_not_return_it() {
+    run(async {
+        let fleet = SimulatedWorld::new(vec![Script::new("n1")], 1, Health::Healthy).await;
+        let (world, key) = (&fleet.world, &fleet.operator);
+        let agent = fleet.agents[0][0];
+        world.set_columns(agent, "bridge_port = web_ui_port").await;
+        // 4.5 MB that become 7.5 MB.
+        let long = format!("{{\"result\":[{}0]}}", "\"\",".repeat(1_500_000));
+        let long: &'static str = Box::leak(long.into_boxed_str());
+        let too_long = json!({"jsonrpc": "2.0", "id": 7, "error": {
+            "code": -32000, "message": "Bridge returned an answer that is too long",
+        }})
+        .to_string();
+        let surrogate = r#"{"jsonrpc":"2.0","id":7,"result":{"text":"\ud83d"}}"#;
+        for (answer, expected) in [(surrogate, surrogate), (long, too_long.as_str())] {
+            let fault = Fault::Answers(answer.as_bytes());
+            fleet.sim.hosts()[0]
+                .update_script(|script| script.fault = Some(fault))
+                .await;
+            let path = agent_path(agent, "/bridge");
+            let response = world.post_json(key, &path, &message()).await;
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.text(), expected);
+        }
     });
 }

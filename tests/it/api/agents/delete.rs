@@ -126,12 +126,15 @@ fn a_deletion_supersedes_a_suspension() {
 }
 
 #[test]
-fn a_deletion_is_refused_while_a_start_job_is_active_and_accepted_without_one() {
+fn a_deletion_is_refused_while_a_worker_has_a_start_job_and_accepted_without_one() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
         let agent = world.agent(organization, "pending").await;
         assert_eq!(world.start(organization, agent).await.status(), 202);
+        world
+            .execute("UPDATE jobs SET status = 'in_progress', attempts = 1")
+            .await;
         check_problem(
             &delete(&world, &key, agent).await,
             409,
@@ -139,6 +142,22 @@ fn a_deletion_is_refused_while_a_start_job_is_active_and_accepted_without_one() 
         );
         let orphaned = world.agent(organization, "provisioning").await;
         assert_eq!(delete(&world, &key, orphaned).await.status(), 202);
+    });
+}
+
+#[test]
+fn a_deletion_ends_a_start_that_waits_for_a_worker() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let agent = world.agent(organization, "pending").await;
+        assert_eq!(world.start(organization, agent).await.status(), 202);
+        let answer = delete(&world, &key, agent).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert!(!world.agent_exists(agent).await);
+        let superseded = json!({"type": "milady_provision", "status": "failed", "attempts": 1,
+            "error": "Superseded by a stop"});
+        assert_eq!(world.jobs_of(agent).await, [superseded]);
     });
 }
 

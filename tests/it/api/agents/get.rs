@@ -31,6 +31,7 @@ fn an_agent_is_shown_with_its_public_address_and_without_its_hosts() {
                 {
                   "data": {
                     "agentName": "agent",
+                    "backupError": null,
                     "billingStatus": "active",
                     "bridgeUrl": "https://<1>.agents.example",
                     "containerKind": "managed",
@@ -44,12 +45,14 @@ fn an_agent_is_shown_with_its_public_address_and_without_its_hosts() {
                     "hourlyRate": 0.02,
                     "id": "<1>",
                     "lastBackupAt": null,
+                    "lastDeath": null,
                     "lastHeartbeatAt": null,
                     "pendingAction": null,
                     "pendingJobId": null,
                     "scheduledShutdownAt": null,
                     "silentSince": null,
                     "status": "running",
+                    "stopReason": null,
                     "token_address": null,
                     "token_chain": null,
                     "token_name": null,

@@ -1,27 +1,21 @@
-//! Limits on what an organization has, and on what is requested of an agent within an hour or a minute.
+//! Limits on what an organization has, and on the starts of an agent within an hour. Other limits are tested in
+//! `stream_limits`, `snapshot_limits` and `jobs::limits`.
 
 use serde_json::{Value, json};
 use tests::calls::agent_path;
-use tests::suite::{Request, Response};
+use tests::suite::Request;
 use tests::world::minutes;
-use tests::{World, check_field_errors, check_limit, check_problem, run};
+use tests::{World, check_field_errors, check_limit, run};
 use uuid::Uuid;
+
+use super::retry_after;
 
 const AGENTS: &str = "/api/v1/milady/agents";
 const STARTS: &str = "Starts of an agent are limited to 10 an hour; please try again later";
-const SNAPSHOTS: &str = "Snapshots of an agent are limited to 6 an hour; please try again later";
-
-fn retry_after(response: &Response) -> Option<&str> {
-    response.header("retry-after")
-}
 
 fn create(key: &str) -> Request {
     let body = json!({"agentName": "a"});
     Request::new("POST", AGENTS).key(key).json(&body)
-}
-
-fn message() -> Value {
-    json!({"jsonrpc": "2.0", "id": 7, "method": "message.send", "params": {"text": "Hello"}})
 }
 
 async fn end_jobs(world: &World) {
@@ -270,154 +264,6 @@ fn f49_an_operators_limit_on_starts_holds_for_each_agent() {
         check_limit(&refused, 409, text, ("startsPerAgentAndHour", 2, 0));
         world.set_limit(organization, column, 3).await;
         assert_eq!(world.post(&key, &path).await.status(), 202);
-    });
-}
-
-#[test]
-fn an_agents_seventh_manual_snapshot_within_an_hour_is_refused() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
-        let agent = world.agent(organization, "running").await;
-        let path = agent_path(agent, "/snapshot");
-        for _ in 0..6 {
-            world.backup(agent, "manual").await;
-            world.backup(agent, "auto").await;
-        }
-        let refused = world.post(&key, &path).await;
-        check_limit(&refused, 429, SNAPSHOTS, ("snapshotsPerAgentAndHour", 6, 6));
-        assert_eq!(retry_after(&refused), Some("3600"));
-        world.set_clock(minutes(60)).await;
-        // Only its host is missing now.
-        let response = world.post(&key, &path).await;
-        check_problem(&response, 409, "Sandbox is not running");
-    });
-}
-
-#[test]
-fn f49_an_agents_second_manual_snapshot_within_a_minute_is_refused() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
-        let agent = world.agent(organization, "running").await;
-        let path = agent_path(agent, "/snapshot");
-        let not_running = "Sandbox is not running";
-        world.backup(agent, "auto").await;
-        world.backup(agent, "pre-shutdown").await;
-        check_problem(&world.post(&key, &path).await, 409, not_running);
-        world.backup(agent, "manual").await;
-        let refused = world.post(&key, &path).await;
-        let text = "Snapshots of an agent are limited to 1 a minute; please try again later";
-        check_limit(&refused, 429, text, ("snapshotsPerAgentAndMinute", 1, 1));
-        assert_eq!(retry_after(&refused), Some("60"));
-        let another = world.agent(organization, "running").await;
-        let response = world.post(&key, &agent_path(another, "/snapshot")).await;
-        check_problem(&response, 409, not_running);
-        let column = "snapshots_per_agent_and_minute";
-        world.set_limit(organization, column, 2).await;
-        check_problem(&world.post(&key, &path).await, 409, not_running);
-        world.set_limit(organization, column, 1).await;
-        world.set_clock(minutes(1)).await;
-        check_problem(&world.post(&key, &path).await, 409, not_running);
-    });
-}
-
-/// Inserts the row of a stream that expires so many seconds after the test's time begins.
-async fn open_stream(world: &World, organization: Uuid, seconds: i32) {
-    sqlx::query(
-        "INSERT INTO cloud.open_streams (organization_id, expires_at)
-        VALUES ($1, billing_clock() + make_interval(secs => $2))",
-    )
-    .bind(organization)
-    .bind(f64::from(seconds))
-    .execute(&world.pool)
-    .await
-    .expect("a stream");
-}
-
-#[test]
-fn f49_a_21st_open_stream_is_refused_until_one_has_ended_or_expired() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
-        let agent = world.agent(organization, "pending").await;
-        let path = agent_path(agent, "/stream");
-        // Those of functions that were killed.
-        for n in 0..20 {
-            open_stream(&world, organization, 60 + n).await;
-        }
-        let refused = world.post_json(&key, &path, &message()).await;
-        let text = "Open streams are limited to 20 per organization; please try again later";
-        check_limit(&refused, 429, text, ("openStreams", 20, 20));
-        assert_eq!(retry_after(&refused), Some("60"));
-        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "status.get"});
-        let bridge = agent_path(agent, "/bridge");
-        assert_eq!(world.post_json(&key, &bridge, &ping).await.status(), 200);
-        let (others, others_key) = world.tenant("50").await;
-        let others_path = agent_path(world.agent(others, "pending").await, "/stream");
-        let response = world.post_json(&others_key, &others_path, &message()).await;
-        assert_eq!(response.status(), 200, "{response:?}");
-        world.set_clock(minutes(1)).await;
-        for _ in 0..3 {
-            // The agent does not run, so that the stream ends at once, and its place is free again.
-            let response = world.post_json(&key, &path, &message()).await;
-            assert_eq!(response.status(), 200, "{response:?}");
-        }
-        let rows = "SELECT count(*) FROM cloud.open_streams";
-        assert_eq!(world.count(rows).await, 19);
-        world.set_limit(organization, "open_streams", 18).await;
-        let refused = world.post_json(&key, &path, &message()).await;
-        let text = "Open streams are limited to 18 per organization; please try again later";
-        check_limit(&refused, 429, text, ("openStreams", 19, 18));
-        // Two of them must end.
-        assert_eq!(retry_after(&refused), Some("2"));
-        world.set_limit(organization, "open_streams", 0).await;
-        let refused = world.post_json(&key, &path, &message()).await;
-        let text = "Open streams are limited to 0 per organization";
-        check_limit(&refused, 409, text, ("openStreams", 19, 0));
-    });
-}
-
-#[test]
-fn f49_a_stream_that_was_not_opened_leaves_no_row() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
-        let (_, stranger) = world.tenant("50").await;
-        let agent = world.agent(organization, "running").await;
-        let path = agent_path(agent, "/stream");
-        let answer = world.post_json(&stranger, &path, &message()).await;
-        check_problem(&answer, 404, "Agent not found");
-        let answer = world.post_json(&key, &path, &message()).await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        let rows = "SELECT count(*) FROM cloud.open_streams";
-        assert_eq!(world.count(rows).await, 0);
-    });
-}
-
-#[test]
-fn f49_simultaneous_requests_open_no_more_streams_than_allowed() {
-    run(async {
-        let world = World::new().await;
-        let (organization, key) = world.tenant("50").await;
-        world.set_limit(organization, "open_streams", 3).await;
-        // As if no stream ended.
-        world
-            .execute(
-                "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-                CREATE TRIGGER keep BEFORE DELETE ON cloud.open_streams
-                    FOR EACH ROW EXECUTE FUNCTION public.keep()",
-            )
-            .await;
-        let agent = world.agent(organization, "pending").await;
-        let request = || {
-            let request = Request::new("POST", &agent_path(agent, "/stream")).key(&key);
-            request.json(&message())
-        };
-        let requests = (0..12).map(|_| world.call_on_new_instance(request()));
-        let answers = futures_util::future::join_all(requests).await;
-        let with = |status| answers.iter().filter(|one| one.status() == status).count();
-        assert_eq!((with(200), with(429)), (3, 9), "{answers:?}");
     });
 }
 

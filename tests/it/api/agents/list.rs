@@ -55,6 +55,7 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
                       "scheduledShutdownAt": null,
                       "silentSince": null,
                       "status": "pending",
+                      "stopReason": null,
                       "token_address": null,
                       "token_chain": null,
                       "token_name": null,
@@ -79,6 +80,7 @@ fn agents_are_listed_newest_first_with_every_column_of_the_dashboard() {
                       "scheduledShutdownAt": null,
                       "silentSince": null,
                       "status": "running",
+                      "stopReason": null,
                       "token_address": "0xabc",
                       "token_chain": "base",
                       "token_name": "Cat",
@@ -215,7 +217,7 @@ fn status_words_of_a_newer_version_are_shown_as_unknown() {
         world
             .set_columns(
                 agent,
-                "database_status = 'dreaming', total_billed = 'NaN', hourly_rate = 'NaN'",
+                "database_status = 'dreaming', total_billed = 'NaN', hourly_rate = 'NaN', stop_reason = 'boredom'",
             )
             .await;
         let row = world.get(&key, LIST).await.json()["data"][0].clone();
@@ -224,13 +226,15 @@ fn status_words_of_a_newer_version_are_shown_as_unknown() {
                 &row["status"],
                 &row["databaseStatus"],
                 &row["totalBilled"],
-                &row["hourlyRate"]
+                &row["hourlyRate"],
+                &row["stopReason"]
             ],
             [
                 &json!("unknown"),
                 &json!("unknown"),
                 &json!(0.0),
-                &json!(0.02)
+                &json!(0.02),
+                &json!(null)
             ]
         );
         let path = format!("{LIST}/{agent}/provision");

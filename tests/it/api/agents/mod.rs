@@ -1,5 +1,6 @@
 //! `/api/v1/milady/agents`
 
+mod backup_download;
 mod bridge;
 mod changes;
 mod create;
@@ -13,13 +14,19 @@ mod logs;
 mod pairing;
 mod restore;
 mod snapshot;
+mod snapshot_limits;
 mod start;
 mod stream;
+mod stream_limits;
 mod suspend;
 
 use tests::World;
 use tests::suite::{Request, Response};
 use uuid::Uuid;
+
+fn retry_after(response: &Response) -> Option<&str> {
+    response.header("retry-after")
+}
 
 /// An agent that cannot be called, and the columns that are the reason.
 struct UncallableAgent {

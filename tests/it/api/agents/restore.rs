@@ -2,12 +2,14 @@
 
 use expect_test::expect;
 use serde_json::json;
+use shared::db::agents::backups::{BackupState, DAILY, MANUAL, PRE_SHUTDOWN, backup_insert};
+use shared::domain::ids::{AgentId, AgentRef, OrganizationId};
 use tests::calls::agent_path;
 use tests::world::minutes;
 use tests::{World, check, check_problem, run};
 
 #[test]
-fn the_newest_ten_backups_are_listed_newest_first() {
+fn the_newest_twenty_backups_are_listed_newest_first() {
     run(async {
         let world = World::new().await;
         let (organization, key) = world.tenant("5").await;
@@ -22,28 +24,76 @@ fn the_newest_ten_backups_are_listed_newest_first() {
                 }
             "#]],
         );
-        for minute in 0..12 {
+        for minute in 0..22 {
             world.set_clock(minutes(minute)).await;
             world
-                .backup(agent, if minute == 11 { "pre-shutdown" } else { "auto" })
+                .backup(agent, if minute == 21 { "pre-shutdown" } else { "auto" })
                 .await;
         }
         let answer = world.get(&key, &agent_path(agent, "/backups")).await.json();
         let rows = answer["data"].as_array().expect("rows");
-        assert_eq!(rows.len(), 10);
-        assert_eq!(rows[9]["createdAt"], "2026-03-01T00:02:00.000Z");
+        assert_eq!(rows.len(), 20);
+        assert_eq!(rows[19]["createdAt"], "2026-03-01T00:02:00.000Z");
         let mut newest = rows[0].clone();
         newest["id"] = json!(null);
         assert_eq!(
             newest,
             json!({"id": null, "snapshotType": "pre-shutdown", "sizeBytes": 16,
-                "vercelSnapshotId": null, "createdAt": "2026-03-01T00:11:00.000Z"})
+                "vercelSnapshotId": null, "createdAt": "2026-03-01T00:21:00.000Z"})
         );
         let (_, stranger) = world.tenant("5").await;
         check_problem(
             &world.get(&stranger, &agent_path(agent, "/backups")).await,
             404,
             "Agent not found",
+        );
+    });
+}
+
+#[test]
+fn three_manual_and_seven_daily_backups_and_the_newest_of_a_stop_are_kept() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("5").await;
+        let id = world.agent(organization, "running").await;
+        let other = world.agent(organization, "running").await;
+        world.backup(other, "manual").await;
+        let agent = AgentRef {
+            organization_id: OrganizationId::new(organization),
+            agent_id: AgentId::new(id),
+        };
+        let kinds = async |n: usize| {
+            let listed = world.get(&key, &agent_path(id, "/backups")).await.json();
+            let rows = listed["data"].as_array().expect("rows").clone();
+            let kinds = rows.iter().map(|row| row["snapshotType"].clone());
+            let kinds: Vec<_> = kinds.collect();
+            assert_eq!(kinds.len(), n, "{kinds:?}");
+            [MANUAL, DAILY, PRE_SHUTDOWN]
+                .map(|kind| kinds.iter().filter(|k| **k == json!(kind)).count())
+        };
+        let insert = async |minute: i64, kind: &str| {
+            let mut tx = world.database.begin().await.expect("begin");
+            let state = BackupState::Json(r#"{"memories": []}"#);
+            backup_insert(&mut tx, agent, kind, state, 16, minutes(minute))
+                .await
+                .expect("a backup");
+            tx.commit().await.expect("commit");
+        };
+        for minute in 0..9 {
+            insert(minute, DAILY).await;
+            insert(minute, PRE_SHUTDOWN).await;
+        }
+        assert_eq!(kinds(8).await, [0, 7, 1]);
+        for minute in 10..15 {
+            insert(minute, MANUAL).await;
+        }
+        insert(90, DAILY).await;
+        assert_eq!(kinds(11).await, [3, 7, 1]);
+        assert_eq!(
+            world
+                .count("SELECT count(*) FROM milady_sandbox_backups")
+                .await,
+            12
         );
     });
 }

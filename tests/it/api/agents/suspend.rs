@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::calls::agent_path;
 use tests::suite::{Request, Response};
 use tests::world::hours;
-use tests::{World, check, check_field_errors, check_problem, run};
+use tests::{World, audit, check, check_field_errors, check_problem, run};
 use uuid::Uuid;
 
 async fn patch(world: &World, key: &str, agent: Uuid, body: &serde_json::Value) -> Response {
@@ -191,6 +191,9 @@ fn a_state_that_allows_no_stop_is_409_with_the_reason() {
         let (organization, key) = world.tenant("5").await;
         let pending = world.agent(organization, "pending").await;
         assert_eq!(world.start(organization, pending).await.status(), 202);
+        world
+            .execute("UPDATE jobs SET status = 'in_progress', attempts = 1")
+            .await;
         check_problem(
             &patch(&world, &key, pending, &json!({"action": "suspend"})).await,
             409,
@@ -207,6 +210,41 @@ fn a_state_that_allows_no_stop_is_409_with_the_reason() {
         );
         let refused = world.post(&key, &agent_path(deleted, "/suspend")).await;
         check_problem(&refused, 409, "Agent is being deleted");
+    });
+}
+
+#[test]
+fn a_stop_ends_a_start_that_waits_for_a_worker() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("50").await;
+        let superseded = |kind: &str| json!({"type": kind, "status": "failed", "attempts": 1, "error": "Superseded by a stop"});
+        for status in ["pending", "stopped", "error"] {
+            let agent = world.agent(organization, status).await;
+            assert_eq!(world.start(organization, agent).await.status(), 202);
+            let answer = patch(&world, &key, agent, &json!({"action": "suspend"})).await;
+            let expected = json!({"success": true, "data": {
+                "agentId": agent, "action": "suspend", "message": "Agent suspended",
+                "previousStatus": status,
+            }});
+            assert_eq!((answer.status(), answer.json()), (200, expected));
+            assert_eq!(world.agent_row(agent).await.status, "stopped");
+            let jobs = world.jobs_of(agent).await;
+            assert_eq!(jobs, [superseded("milady_provision")], "{status}");
+            assert_eq!(world.start(organization, agent).await.status(), 202);
+        }
+        // A restore of a running agent waits like a start.
+        let agent = world.agent(organization, "running").await;
+        world.backup(agent, "auto").await;
+        let restore = world.post(&key, &agent_path(agent, "/restore")).await;
+        assert_eq!(restore.status(), 202, "{restore:?}");
+        let answer = world.post(&key, &agent_path(agent, "/suspend")).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        let jobs = world.jobs_of(agent).await;
+        assert!(jobs.contains(&superseded("milady_restore")), "{jobs:?}");
+        assert_eq!(jobs.len(), 2);
+        world.run_billing(2).await;
+        audit::check(&world.pool).await;
     });
 }
 

@@ -85,6 +85,7 @@ fn a_row_is_listed_with_its_addresses_and_without_its_secrets() {
                         "organizationName": "Test",
                         "sandboxId": "s-1",
                         "status": "running",
+                        "stopReason": null,
                         "updatedAt": "2026-03-01T00:00:00.000Z",
                         "userId": "<3>",
                         "webUiPort": 20002

@@ -176,6 +176,10 @@ async fn stopped_agents(client: &mut Client<'_>, organization: Uuid) {
     let job = id_in(&queued["data"]["jobId"]);
     client.get("/api/v1/jobs/{jobId}", &job).await;
     let delete = format!("DELETE {AGENT}");
+    // A worker has begun the start.
+    world
+        .execute("UPDATE jobs SET status = 'in_progress', attempts = 1")
+        .await;
     client.ask(&delete, &created, Value::Null, 409).await;
 
     let pending = world.agent(organization, "pending").await.to_string();

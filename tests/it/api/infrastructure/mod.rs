@@ -230,6 +230,18 @@ fn response_is_the_cached_snapshot() {
                       "allocatedSlots": 1,
                       "attentionContainers": 0,
                       "availableSlots": 1,
+                      "backlog": {
+                        "starts": {
+                          "due": 0,
+                          "oldestDueAt": null,
+                          "running": 0
+                        },
+                        "stops": {
+                          "due": 0,
+                          "oldestDueAt": null,
+                          "running": 0
+                        }
+                      },
                       "backlogCount": 0,
                       "degradedNodes": 0,
                       "disconnectedContainers": 0,

@@ -57,6 +57,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
                         "organizationName": "Test",
                         "sandboxId": null,
                         "status": "error",
+                        "stopReason": null,
                         "updatedAt": "2026-03-01T00:00:00.000Z",
                         "userId": "<3>",
                         "webUiPort": 20001
@@ -77,6 +78,7 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
                         "organizationName": "Test",
                         "sandboxId": null,
                         "status": "stopped",
+                        "stopReason": null,
                         "updatedAt": "2026-03-01T00:00:00.000Z",
                         "userId": "<3>",
                         "webUiPort": null
@@ -91,10 +93,14 @@ fn a_host_is_shown_with_the_agents_whose_rows_name_it() {
                     "lastHealthCheck": null,
                     "metadata": {},
                     "nodeId": "n1",
+                    "service": "in_service",
                     "sshPort": 9,
                     "sshUser": "root",
                     "status": "unknown",
-                    "updatedAt": "2026-03-01T00:00:00.000Z"
+                    "unreadSince": null,
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "withdrawalDoneAt": null,
+                    "withdrawnAt": null
                   },
                   "success": true
                 }

@@ -29,58 +29,60 @@ fn hosts_are_listed_by_name_with_every_field_except_secrets() {
         check(
             &list,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "nodes": [
-                  {
-                    "allocatedCount": 3,
-                    "availableSlots": 5,
-                    "capacity": 8,
-                    "createdAt": "2026-03-01T00:00:00.000Z",
-                    "enabled": true,
-                    "hostKeyPinned": false,
-                    "hostname": "node.example.com",
-                    "id": "<1>",
-                    "lastHealthCheck": null,
-                    "metadata": {},
-                    "nodeId": "B",
-                    "sshPort": 22,
-                    "sshUser": "root",
-                    "status": "unknown",
-                    "updatedAt": "2026-03-01T00:00:00.000Z"
+                200 application/json
+                {
+                  "data": {
+                    "nodes": [
+                      {
+                        "allocatedCount": 3,
+                        "availableSlots": 5,
+                        "capacity": 8,
+                        "createdAt": "2026-03-01T00:00:00.000Z",
+                        "enabled": true,
+                        "hostKeyPinned": false,
+                        "hostname": "node.example.com",
+                        "id": "<1>",
+                        "lastHealthCheck": null,
+                        "metadata": {},
+                        "nodeId": "B",
+                        "service": "in_service",
+                        "sshPort": 22,
+                        "sshUser": "root",
+                        "status": "unknown",
+                        "updatedAt": "2026-03-01T00:00:00.000Z"
+                      },
+                      {
+                        "allocatedCount": 5,
+                        "availableSlots": 0,
+                        "capacity": 4,
+                        "createdAt": "2026-03-01T00:00:00.000Z",
+                        "enabled": false,
+                        "hostKeyPinned": true,
+                        "hostname": "192.0.2.7",
+                        "id": "<2>",
+                        "lastHealthCheck": "2026-03-01T00:00:00.000Z",
+                        "metadata": {
+                          "deep": [
+                            {
+                              "rack": 4
+                            }
+                          ],
+                          "dockerSocket": "/run/docker.sock",
+                          "region": "eu"
+                        },
+                        "nodeId": "b",
+                        "service": "in_service",
+                        "sshPort": 2222,
+                        "sshUser": "milady",
+                        "status": "degraded",
+                        "updatedAt": "2026-03-01T00:00:00.000Z"
+                      }
+                    ],
+                    "total": 2
                   },
-                  {
-                    "allocatedCount": 5,
-                    "availableSlots": 0,
-                    "capacity": 4,
-                    "createdAt": "2026-03-01T00:00:00.000Z",
-                    "enabled": false,
-                    "hostKeyPinned": true,
-                    "hostname": "192.0.2.7",
-                    "id": "<2>",
-                    "lastHealthCheck": "2026-03-01T00:00:00.000Z",
-                    "metadata": {
-                      "deep": [
-                        {
-                          "rack": 4
-                        }
-                      ],
-                      "dockerSocket": "/run/docker.sock",
-                      "region": "eu"
-                    },
-                    "nodeId": "b",
-                    "sshPort": 2222,
-                    "sshUser": "milady",
-                    "status": "degraded",
-                    "updatedAt": "2026-03-01T00:00:00.000Z"
-                  }
-                ],
-                "total": 2
-              },
-              "success": true
-            }
-        "#]],
+                  "success": true
+                }
+            "#]],
         );
         let tag = list.header("etag").expect("a tag");
         let conditional_get = Request::new("GET", NODES)

@@ -2,9 +2,11 @@
 
 mod addresses;
 mod check;
+mod drain;
 mod get;
 mod keys;
 mod list;
+mod lost;
 mod probe;
 mod register;
 mod remove;
@@ -129,6 +131,15 @@ fn only_super_admins_may_call_the_host_routes() {
             ),
             ("DELETE", format!("{NODES}/n1"), None),
             ("POST", format!("{NODES}/n1/health-check"), None),
+            (
+                "POST",
+                format!("{NODES}/n1/lost"),
+                Some(json!({"nodeId": "n1"})),
+            ),
+            ("DELETE", format!("{NODES}/n1/lost"), None),
+            ("GET", format!("{NODES}/n1/drain"), None),
+            ("POST", format!("{NODES}/n1/drain"), None),
+            ("DELETE", format!("{NODES}/n1/drain"), None),
             ("POST", format!("{NODES}/sync"), None),
             (
                 "POST",

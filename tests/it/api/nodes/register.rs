@@ -21,30 +21,31 @@ fn an_unreachable_host_is_registered_with_a_warning() {
         check(
             &register(&world, &key, &body).await,
             expect![[r#"
-            201 application/json
-            {
-              "data": {
-                "allocatedCount": 0,
-                "availableSlots": 8,
-                "capacity": 8,
-                "createdAt": "2026-03-01T00:00:00.000Z",
-                "enabled": true,
-                "hostKeyFingerprint": null,
-                "hostKeyPinned": false,
-                "hostname": "127.0.0.1",
-                "id": "<1>",
-                "lastHealthCheck": null,
-                "metadata": {},
-                "nodeId": "n1",
-                "sshPort": 9,
-                "sshUser": "root",
-                "status": "unknown",
-                "updatedAt": "2026-03-01T00:00:00.000Z",
-                "warning": "The host cannot be reached. Its key will be pinned at the first connection"
-              },
-              "success": true
-            }
-        "#]],
+                201 application/json
+                {
+                  "data": {
+                    "allocatedCount": 0,
+                    "availableSlots": 8,
+                    "capacity": 8,
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "enabled": true,
+                    "hostKeyFingerprint": null,
+                    "hostKeyPinned": false,
+                    "hostname": "127.0.0.1",
+                    "id": "<1>",
+                    "lastHealthCheck": null,
+                    "metadata": {},
+                    "nodeId": "n1",
+                    "service": "in_service",
+                    "sshPort": 9,
+                    "sshUser": "root",
+                    "status": "unknown",
+                    "updatedAt": "2026-03-01T00:00:00.000Z",
+                    "warning": "The host cannot be reached. Its key will be pinned at the first connection"
+                  },
+                  "success": true
+                }
+            "#]],
         );
         // The name does not resolve now and may later. A given pin is stored.
         let body = json!({"nodeId": "n2", "hostname": "no-such-host.invalid", "sshPort": null,

@@ -61,7 +61,7 @@ fn a_host_with_a_container_cannot_be_removed() {
             let agent = agent_with(&world, organization, status, columns).await;
             let refused = remove(&world, &key, "n1").await;
             let sentence = "Cannot remove node 'n1': 1 agent(s) run there or may have a container there. \
-                They must be suspended or deleted first.";
+                Drain it first, or have them suspended or deleted; if the host is lost for good, declare it lost first.";
             assert_eq!(
                 status_and_error(&refused),
                 (409, sentence.to_owned()),

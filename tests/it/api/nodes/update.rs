@@ -75,28 +75,29 @@ fn several_fields_change_at_once_and_null_or_unknown_fields_are_ignored() {
         check(
             &update(&world, &key, "n1", &body).await,
             expect![[r#"
-            200 application/json
-            {
-              "data": {
-                "allocatedCount": 5,
-                "availableSlots": 0,
-                "capacity": 2,
-                "createdAt": "2026-03-01T00:00:00.000Z",
-                "enabled": false,
-                "hostKeyPinned": true,
-                "hostname": "127.0.0.1",
-                "id": "<1>",
-                "lastHealthCheck": null,
-                "metadata": {},
-                "nodeId": "n1",
-                "sshPort": 2200,
-                "sshUser": "root",
-                "status": "unknown",
-                "updatedAt": "2026-03-01T00:00:00.000Z"
-              },
-              "success": true
-            }
-        "#]],
+                200 application/json
+                {
+                  "data": {
+                    "allocatedCount": 5,
+                    "availableSlots": 0,
+                    "capacity": 2,
+                    "createdAt": "2026-03-01T00:00:00.000Z",
+                    "enabled": false,
+                    "hostKeyPinned": true,
+                    "hostname": "127.0.0.1",
+                    "id": "<1>",
+                    "lastHealthCheck": null,
+                    "metadata": {},
+                    "nodeId": "n1",
+                    "service": "in_service",
+                    "sshPort": 2200,
+                    "sshUser": "root",
+                    "status": "unknown",
+                    "updatedAt": "2026-03-01T00:00:00.000Z"
+                  },
+                  "success": true
+                }
+            "#]],
         );
         // A new address does not clear the pin.
         assert_eq!(

@@ -126,6 +126,8 @@ fn f09_an_unbilled_container_can_be_stopped_but_not_started() {
             assert_eq!(is_running(engine, &id).await, !may_be_stopped, "{columns}");
             engine.start_container(&id).await.expect("started");
         }
+        let reason = "SELECT count(*) FROM milady_sandboxes WHERE stop_reason = 'operator'";
+        assert_eq!(lab.world.count(reason).await, 1);
 
         // One container whose agent is on another host according to its row, and one without any agent.
         lab.world
@@ -293,7 +295,7 @@ fn an_image_is_pulled_with_our_account_at_its_registry() {
         };
         let request =
             || action_request("pull-image", "n1", &container_name(agent)).key(&lab.api_key);
-        let cannot = "The image cannot be pulled";
+        let cannot = "The registry refuses our account; check REGISTRY_ACCOUNTS";
         assert_refused(&lab.world.call(request()).await, 502, cannot);
         let wrong = lab.world.call_function(&accounts("wrong"), request()).await;
         assert_refused(&wrong, 502, cannot);

@@ -61,7 +61,7 @@ fn f16_an_agent_whose_state_cannot_be_saved_stays_on_its_host() {
 
         let suspended = world.post(key, &agent_path(agent, "/suspend")).await;
         assert_eq!(suspended.status(), 200, "{suspended:?}");
-        let sentence = "Agent suspended; its state could not be read and is kept on its host";
+        let sentence = "Agent suspended; its state could not be saved and is kept on its host";
         assert_eq!(suspended.json()["data"]["message"], json!(sentence));
         lab.assert_nothing_runs(agent, "suspended").await;
         assert_eq!(lab.volumes(agent).await, [1, 0]);

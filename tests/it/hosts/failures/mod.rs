@@ -7,14 +7,12 @@ mod disk;
 mod host;
 mod ports;
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dev::runtime::Outcome;
 use regex::Regex;
 use serde_json::{Value, json};
 use tests::Lab;
-use tests::calls::agent_path;
+use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
 use tests::suite::Function;
 use uuid::Uuid;
@@ -80,7 +78,7 @@ pub(super) fn worker(lab: &Lab) -> Function {
 pub(super) async fn run_job(lab: &Lab, worker: &Function, job: Uuid) -> String {
     let instance = worker.start().await;
     let event = json!({"detail-type": "job.due", "detail": {"jobId": job}});
-    let outcome = instance.invoke(event, Duration::from_mins(1)).await;
+    let outcome = instance.invoke(event, JOB_TIMEOUT).await;
     instance.kill().await;
     let secrets = HostSecrets::of(lab);
     for line in instance.logs() {

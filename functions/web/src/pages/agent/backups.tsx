@@ -6,8 +6,10 @@ import type { SchemaBackup, SchemaSnapshotType } from '../../api/openapi.gen';
 import { act } from '../../data/agent-actions';
 import { nameOf } from '../../data/announcer';
 import { every } from '../../data/client';
+import { useOperation } from '../../data/operation';
 import { useWhyNot } from '../../data/session';
 import { possible } from '../../data/shown';
+import { toast } from '../../data/toasts';
 import { Button } from '../../ui/button';
 import { Confirm } from '../../ui/dialog';
 import { bytes, many } from '../../ui/format';
@@ -24,6 +26,11 @@ export const backupOptions = (id: string) =>
         .data,
     refetchInterval: every(60_000),
   });
+
+async function addressOf(agentId: string, backupId: string): Promise<string> {
+  const path = '/api/v1/milady/agents/{agentId}/backups/{backupId}/download';
+  return (await unwrap(api.GET(path, { params: { path: { agentId, backupId } } }))).data.url;
+}
 
 export function backupWord(type: SchemaSnapshotType): string {
   switch (type) {
@@ -44,6 +51,14 @@ export default function Backups({ agent, view }: TabProps) {
   const can = possible(agent, view.doing);
   const unsaved = useWhyNot('save');
   const denied = useWhyNot('restore');
+  const undownloadable = useWhyNot('download');
+  const { run: download, busy: downloading } = useOperation((backupId: string) => addressOf(agent.id, backupId), {
+    repeatable: true,
+    touches: [],
+    // The address answers with an attachment, so the page stays.
+    onDone: (url) => globalThis.location.assign(url),
+    onRefused: (error) => toast({ tone: 'bad', text: error.message }),
+  });
   const newest = query.data?.[0]?.id;
   const stopped = agent.status !== 'running';
   const columns = useMemo((): readonly Column<SchemaBackup>[] => {
@@ -66,18 +81,23 @@ export default function Backups({ agent, view }: TabProps) {
         end: true,
         card: 'actions',
         cell: (backup) => (
-          <Button
-            small
-            blocked={blocked(backup)}
-            disabled={!(stopped ? can.start : can.save)}
-            onClick={() => setAsked(backup)}
-          >
-            Restore…
-          </Button>
+          <>
+            <Button small blocked={undownloadable} busy={downloading} onClick={() => download(backup.id)}>
+              Download
+            </Button>{' '}
+            <Button
+              small
+              blocked={blocked(backup)}
+              disabled={!(stopped ? can.start : can.save)}
+              onClick={() => setAsked(backup)}
+            >
+              Restore…
+            </Button>
+          </>
         ),
       },
     ];
-  }, [stopped, newest, denied, can.start, can.save]);
+  }, [stopped, newest, denied, undownloadable, download, downloading, can.start, can.save]);
 
   return (
     <Block
@@ -89,11 +109,19 @@ export default function Backups({ agent, view }: TabProps) {
         </Button>
       }
     >
+      {agent.backupError === null ? null : (
+        <Note title="The last daily backup failed">
+          <p>{agent.backupError}. It is tried again.</p>
+        </Note>
+      )}
       <Load query={query}>
         {(backups) =>
           backups.length === 0 ? (
             <Note title="No backups yet">
-              <p>One is made each day, before each stop, and when you ask for it. The newest ten are listed.</p>
+              <p>
+                One is made each day while it runs, before each stop, and when you ask for it. Seven, one and three of
+                them are kept.
+              </p>
             </Note>
           ) : (
             <DataTable caption="Backups" rows={backups} columns={columns} id={(backup) => backup.id} />

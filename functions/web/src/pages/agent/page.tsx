@@ -69,7 +69,7 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
   const agent: AgentDetail = { ...query.data, ...view.row };
   return (
     <Page title={title} sentence={<AgentStatus agent={view} />} query={query} actions={<Actions view={view} />}>
-      {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} />}
+      {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} death={query.data.lastDeath} />}
       <StaleFrame query={query}>
         <Summary agent={agent} />
       </StaleFrame>
@@ -91,7 +91,7 @@ function Actions({ view }: { view: AgentView }) {
   const [, navigate] = useLocation();
   const { row } = view;
   const can = possible(row, view.doing);
-  const kind = mainAction(view) ?? (can.stop ? 'stop' : null);
+  const kind = mainAction(view) ?? (can.stop && row.pendingAction === null ? 'stop' : null);
   const unopened = useWhyNot('open');
   const blocked = useWhyNot(kind ?? 'start');
   const items = () => [

@@ -1,3 +1,4 @@
+import type { AgentDetail } from '../../api/operations';
 import type { AgentView } from '../../data/agents';
 import { useNow } from '../../data/clock';
 import { useCredit } from '../../data/credit';
@@ -9,7 +10,7 @@ import { Moment } from '../../ui/time';
 import css from './trouble.module.css';
 
 /** What is wrong with the agent, what it means, and what helps. Nothing while nothing is. */
-export function Trouble({ view }: { view: AgentView }) {
+export function Trouble({ view, death }: { view: AgentView; death: AgentDetail['lastDeath'] }) {
   const now = useNow(30);
   const credit = useCredit().data;
   const { row } = view;
@@ -18,7 +19,10 @@ export function Trouble({ view }: { view: AgentView }) {
   if (row.status === 'error')
     return (
       <Box tone="bad" title={row.errorMessage ?? 'It failed, and the server gave no reason.'}>
-        Its data and backups are kept. Start it again, or look at its logs if it has any.
+        Its data and backups are kept.{' '}
+        {death?.outOfMemory ? 'It needs less to do, or an image that needs less memory. ' : ''}
+        Start it again, or look at its logs if it has any.
+        {death ? <LastLines death={death} /> : null}
       </Box>
     );
   if (row.status === 'disconnected')
@@ -39,7 +43,7 @@ export function Trouble({ view }: { view: AgentView }) {
     return (
       <Box tone="warn" title="It was stopped for lack of credit.">
         Its state was saved.{' '}
-        {missing > 0 ? `${money(missing)} more credit brings it back. ` : 'There is enough credit now: start it. '}
+        {missing > 0 ? `${money(missing)} more credit brings it back. ` : enough(row.stopReason === 'billing')}
         <Link href="/credits">Look at the credit</Link>
       </Box>
     );
@@ -67,11 +71,37 @@ export function Trouble({ view }: { view: AgentView }) {
   return null;
 }
 
+/** Agents that this cloud's billing stopped start again by themselves; those of an older application do not. */
+function enough(startsByItself: boolean): string {
+  return startsByItself
+    ? 'There is enough credit now: it starts by itself within a few minutes, unless your settings forbid it. '
+    : 'There is enough credit now: start it. ';
+}
+
 function Box({ tone, title, children }: { tone: Tone; title: React.ReactNode; children: React.ReactNode }) {
   return (
     <div className={css.box} data-kind={tone}>
       <Status tone={tone}>{title}</Status>
-      <p className="muted">{children}</p>
+      <div className="muted">{children}</div>
     </div>
+  );
+}
+
+/** What the container wrote before it died. The container itself may be gone. */
+function LastLines({ death }: { death: NonNullable<AgentDetail['lastDeath']> }) {
+  const lines = death.log.trimEnd();
+  if (lines === '')
+    return (
+      <p>
+        Its container ended at <Moment at={death.at} /> and had written nothing.
+      </p>
+    );
+  return (
+    <details className={css.last}>
+      <summary>
+        What its container wrote last, before it ended at <Moment at={death.at} />
+      </summary>
+      <pre>{lines}</pre>
+    </details>
   );
 }

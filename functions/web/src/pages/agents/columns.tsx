@@ -177,11 +177,11 @@ function Actions({ agent }: { agent: AgentView }) {
 
 export const VERBS = { start: 'Start', stop: 'Stop' } as const;
 
-/** The one action with a button of its own; all are in the menu. */
+/** The one action with a button of its own; all are in the menu. A start that waits is stopped there only. */
 export function mainAction({ row, doing }: AgentView): keyof typeof VERBS | null {
   const can = possible(row, doing);
   if (row.status === 'disconnected') return null;
-  return can.start ? 'start' : can.stop ? 'stop' : null;
+  return can.start ? 'start' : can.stop && row.pendingAction === null ? 'stop' : null;
 }
 
 const REFUSED = {

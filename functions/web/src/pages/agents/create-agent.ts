@@ -23,6 +23,7 @@ export async function createAgent(body: SchemaAgentCreateRequest, key: string): 
     pendingJobId: null,
     scheduledShutdownAt: null,
     silentSince: null,
+    stopReason: null,
     token_address: null,
     token_chain: null,
     token_name: null,

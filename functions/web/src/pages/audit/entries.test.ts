@@ -32,6 +32,8 @@ test('unknown words stay, deleted users have an identifier', () => {
   expect(actionWord('moon.land')).toBe('moon.land');
   expect(actionWord('mail.retry')).toBe('Had a mail sent again');
   expect(actorName(entry({ actorName: null }))).toBe('user 11111111');
+  const itself = { actorName: null, actorId: '00000000-0000-0000-0000-000000000000' };
+  expect(actorName(entry(itself))).toBe('the control plane');
 });
 
 test('subjects lead to where they can be seen', () => {

@@ -8,12 +8,19 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'credit.refund': 'Took back credit',
   'credit.write_off': 'Wrote off debt',
   'agent.billing': 'Changed what an agent costs',
+  'agent.no_host': 'Gave up an agent without a host',
+  'agent.surplus_container': 'Removed the container of a stopped agent',
   'organization.limits': 'Changed limits',
   'mail.retry': 'Had a mail sent again',
   'node.register': 'Added a host',
   'node.update': 'Changed a host',
   'node.remove': 'Removed a host',
   'node.sync': 'Recounted slots',
+  'node.drain': 'Drained a host',
+  'node.drain_cancel': 'Cancelled a drain',
+  'node.lost': 'Declared a host lost',
+  'node.return': 'Took a lost host back',
+  'agent.move': 'Moved an agent',
   'container.logs': 'Read a container’s log',
   'container.inspect': 'Asked Docker about a container',
   'container.restart': 'Restarted a container',
@@ -21,6 +28,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'container.start': 'Started a container',
   'container.pull-image': 'Pulled an image',
   'container.remove-ghost': 'Removed an unclaimed container',
+  'backup.download': 'Downloaded a backup',
 };
 
 export const KNOWN_ACTIONS: readonly string[] = Object.keys(ACTIONS);
@@ -49,7 +57,13 @@ export function entryState(entry: Pick<AuditEntry, 'result' | 'at'>, now: number
 
 const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
 
-export const actorName = (entry: AuditEntry): string => entry.actorName?.trim() || `user ${entry.actorId.slice(0, 8)}`;
+/** Of entries about what the control plane did by itself. */
+const CONTROL_PLANE = '00000000-0000-0000-0000-000000000000';
+
+export const actorName = (entry: AuditEntry): string =>
+  entry.actorId === CONTROL_PLANE
+    ? 'the control plane'
+    : entry.actorName?.trim() || `user ${entry.actorId.slice(0, 8)}`;
 
 export function auditSentence(entries: readonly AuditEntry[], now: number, narrowed: boolean): string {
   const open = entries.filter((entry) => entryState(entry, now).open).length;
@@ -70,8 +84,9 @@ export function subjectPath(entry: AuditEntry): string | null {
   const subject = encodeURIComponent(entry.subject);
   if (entry.action.startsWith('credit.') || entry.action === 'organization.limits')
     return `/organizations?q=${subject}`;
-  if (entry.action === 'agent.billing') return `/containers?q=${subject}`;
-  if (entry.action === 'node.register' || entry.action === 'node.update') return `/fleet/nodes/${subject}`;
+  if (entry.action.startsWith('agent.')) return `/containers?q=${subject}`;
+  if (entry.action.startsWith('node.') && entry.action !== 'node.remove' && entry.action !== 'node.sync')
+    return `/fleet/nodes/${subject}`;
   if (entry.action.startsWith('container.')) {
     const [nodeId = '', name = ''] = entry.subject.split('/');
     return `/containers?node=${encodeURIComponent(nodeId)}&q=${encodeURIComponent(name)}`;

@@ -10,11 +10,12 @@ import { BillingDialog } from './billing-dialog';
 import { Detail } from './detail';
 import { InspectDialog } from './inspect-dialog';
 import { LogsDialog } from './logs-dialog';
+import { MoveDialog } from './move-dialog';
 import css from './page.module.css';
 import { type Acting, cannot } from './plan';
 import { type ContainerView, healthRank, healthWord } from './view';
 
-type Ask = 'logs' | 'inspect' | 'billing' | Acting;
+type Ask = 'logs' | 'inspect' | 'billing' | 'move' | Acting;
 
 const LABELS: Readonly<Record<Acting, string>> = {
   restart: 'Restart…',
@@ -25,7 +26,7 @@ const LABELS: Readonly<Record<Acting, string>> = {
 };
 
 function items(view: ContainerView, ask: (what: Ask) => void, toggle: () => void): readonly (MenuItem | null)[] {
-  const item = (what: Exclude<Ask, 'billing'>, label: string): MenuItem => {
+  const item = (what: Exclude<Ask, 'billing' | 'move'>, label: string): MenuItem => {
     const refusal = cannot(what, view);
     return {
       label,
@@ -41,9 +42,18 @@ function items(view: ContainerView, ask: (what: Ask) => void, toggle: () => void
     item('inspect', 'Ask Docker'),
     null,
     ...acting.map((what) => item(what, LABELS[what])),
-    ...(view.kind === 'agent' ? [null, { label: 'What it costs…', onSelect: () => ask('billing') }] : []),
+    ...(view.kind === 'agent'
+      ? [null, moving(view, ask), { label: 'What it costs…', onSelect: () => ask('billing') }]
+      : []),
   ];
 }
+
+const moving = (view: ContainerView, ask: (what: Ask) => void): MenuItem => ({
+  label: 'Move to another host…',
+  ...(view.status === 'running'
+    ? { onSelect: () => ask('move') }
+    : { disabled: true, hint: 'Only an agent that runs is moved' }),
+});
 
 function columns(
   onHost: boolean,
@@ -202,6 +212,8 @@ function Asked({ view, what, onClose }: { view: ContainerView; what: Ask; onClos
       return <InspectDialog view={view} onClose={onClose} />;
     case 'billing':
       return <BillingDialog view={view} onClose={onClose} />;
+    case 'move':
+      return <MoveDialog view={view} onClose={onClose} />;
     default:
       return <ActionDialog view={view} action={what} onClose={onClose} />;
   }

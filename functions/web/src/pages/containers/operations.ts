@@ -44,6 +44,24 @@ export function useAction(view: ContainerView, done: () => void) {
   });
 }
 
+export function useMove(view: ContainerView, done: () => void) {
+  return useOperation(
+    async (_: null) =>
+      (
+        await unwrap(
+          api.POST('/api/v1/admin/agents/{agentId}/move', { params: { path: { agentId: view.agentId ?? '' } } }),
+        )
+      ).data,
+    {
+      touches: FLEET_KEYS,
+      onDone: ({ fromNode }) => {
+        toast({ tone: 'ok', text: `${view.name} leaves ${fromNode}.` });
+        done();
+      },
+    },
+  );
+}
+
 export function useAgentBilling(view: ContainerView, done: () => void) {
   return useOperation(
     async (body: SchemaAgentBillingRequest) =>

@@ -10,8 +10,10 @@ export const LIMITS: Readonly<Record<SchemaLimitName, Words>> = {
   agents: { label: 'Agents', note: 'in any state' },
   activeStarts: { label: 'Starts under way', note: 'starts and restores that wait or run' },
   runningStarts: { label: 'Starts at the same time', note: 'further ones wait for their turn' },
-  openStreams: { label: 'Open streams', note: 'answers that are being read' },
-  startsPerAgentAndHour: { label: 'Starts an hour', note: 'starts and restores of one agent' },
+  openStreams: { label: 'Open streams', note: 'answers and logs that are being read, and requests that wait' },
+  startsPerAgentAndHour: { label: 'Starts an hour', note: 'starts and restores of one agent, each attempt' },
+  runningSnapshots: { label: 'Backups at the same time', note: 'manual ones that are being read' },
+  snapshotsPerHour: { label: 'Backups of all agents an hour', note: 'manual ones, also those that failed' },
   snapshotsPerAgentAndHour: { label: 'Backups an hour', note: 'manual ones of one agent' },
   snapshotsPerAgentAndMinute: { label: 'Backups a minute', note: 'manual ones of one agent' },
 };

@@ -25,7 +25,7 @@ export function Limits() {
   const query = useQuery(options, client);
   return (
     <Block title="Limits" query={query}>
-      <Load query={query} skeleton={<Skeleton lines={7} height="1.5rem" />}>
+      <Load query={query} skeleton={<Skeleton lines={9} height="1.5rem" />}>
         {(limits) => (
           <>
             <p>

@@ -11,6 +11,7 @@ import { Bill } from './bill';
 import { HowCharged } from './explain';
 import { History } from './history';
 import { Limits } from './limits';
+import { Notices } from './notices';
 import { isRange } from './points';
 import { Shutdowns } from './shutdowns';
 
@@ -33,6 +34,7 @@ export default function Credits() {
           </>
         )}
       </Load>
+      <Notices />
       <Bill state={state} change={change} />
       <HowCharged />
       <Limits />

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { SchemaTransaction } from '../../api/openapi.gen';
-import { arithmetic, paidLate, subject, sumSentence, typeWord } from './words';
+import { arithmetic, paidLate, recipientsText, subject, sumSentence, typeWord } from './words';
 
 const row: SchemaTransaction = {
   id: '1',
@@ -43,4 +43,13 @@ test('rows say what they are about, and words of other applications stay', () =>
   expect(subject({ ...row, agents: null, kind: 'idle' })).toBe('backup kept');
   expect(subject({ ...row, type: 'grant', agents: null, description: 'For the outage' })).toBe('For the outage');
   expect(typeWord('purchase')).toBe('purchase');
+});
+
+test('a notice names whom its mail was sent to, and why not to those before', () => {
+  const at = '2026-11-27T12:00:00.000Z';
+  const one = (address: string, state: 'bounced' | 'delivered') => ({ address, state, updatedAt: at });
+  expect(recipientsText([])).toBe('-');
+  expect(recipientsText([one('a***@b***.com', 'bounced'), one('c***@d***.com', 'delivered')])).toBe(
+    'a***@b***.com (bounced), c***@d***.com',
+  );
 });

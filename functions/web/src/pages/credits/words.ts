@@ -1,7 +1,8 @@
 /** What the rows of the bill say in words. Pure. */
-import type { SchemaCharge, SchemaTransaction } from '../../api/openapi.gen';
+import type { SchemaCharge, SchemaNotice, SchemaTransaction } from '../../api/openapi.gen';
 import { many, money } from '../../ui/format';
 import { seconds } from '../../ui/format-more';
+import { stateWords } from '../mails/words';
 
 const TYPES: Readonly<Record<string, { readonly word: string; readonly meaning: string }>> = {
   usage: { word: 'Use', meaning: 'Agents that ran, or whose backups were kept.' },
@@ -52,4 +53,14 @@ export function sumSentence(amount: number, sum: number | undefined, shown: numb
   return agree
     ? `The sum of ${lines} is ${money(sum, 6)}: exactly what was taken.`
     : `${lines} sum up to ${money(sum, 6)}, and ${money(Math.abs(amount), 6)} were taken: older lines are no longer kept.`;
+}
+
+/** "a***@b***.com (bounced), c***@d***.com": the last one has the state of the notice itself. */
+export function recipientsText(recipients: SchemaNotice['recipients']): string {
+  if (recipients.length === 0) return '-';
+  return recipients
+    .map(({ address, state }, index) =>
+      index === recipients.length - 1 ? address : `${address} (${stateWords(state).word.toLowerCase()})`,
+    )
+    .join(', ');
 }

@@ -1,7 +1,7 @@
 import { queryOptions } from '@tanstack/react-query';
 import { api, unwrap } from '../../api/client';
 import type { SchemaFleetSummary, SchemaNode } from '../../api/openapi.gen';
-import type { FleetContainer, FleetNode, Incident, NodeDetail } from '../../api/operations';
+import type { FleetContainer, FleetNode, Incident, NodeDetail, NodeDrain } from '../../api/operations';
 import { every } from '../../data/client';
 
 export type Fleet = {
@@ -71,5 +71,15 @@ export const hostOptions = (nodeId: string) =>
     refetchInterval: every(60_000),
   });
 
+/** The plan of a host's drain; its progress once it has begun. */
+export const drainOptions = (nodeId: string) =>
+  queryOptions({
+    queryKey: ['drain', nodeId],
+    queryFn: async ({ signal }): Promise<NodeDrain> =>
+      (await unwrap(api.GET('/api/v1/admin/docker-nodes/{nodeId}/drain', { params: { path: { nodeId } }, signal })))
+        .data,
+    refetchInterval: every(10_000),
+  });
+
 /** Everything that an action on hosts or containers may change. */
-export const FLEET_KEYS = [['fleet'], ['hosts'], ['host'], ['containers']] as const;
+export const FLEET_KEYS = [['fleet'], ['hosts'], ['host'], ['drain'], ['containers']] as const;

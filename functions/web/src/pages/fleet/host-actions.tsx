@@ -3,8 +3,9 @@ import { Confirm } from '../../ui/dialog';
 import { many } from '../../ui/format';
 import { EditHost } from './host-edit';
 import { useRemove, useSync, useUpdate } from './operations';
+import { CancellingDrain, Draining, Losing, Returning } from './service-dialogs';
 
-export type HostDialog = 'edit' | 'disable' | 'enable' | 'remove';
+export type HostDialog = 'edit' | 'disable' | 'enable' | 'drain' | 'cancel-drain' | 'lost' | 'return' | 'remove';
 type Props = { readonly node: SchemaNode; readonly dialog: HostDialog; readonly onClose: () => void };
 
 /** The dialog of one host's action. */
@@ -15,6 +16,14 @@ export function HostAction({ node, dialog, onClose, onRemoved }: Props & { reado
     case 'disable':
     case 'enable':
       return <Enabling node={node} dialog={dialog} onClose={onClose} />;
+    case 'drain':
+      return <Draining node={node} onClose={onClose} />;
+    case 'cancel-drain':
+      return <CancellingDrain node={node} onClose={onClose} />;
+    case 'lost':
+      return <Losing node={node} onClose={onClose} />;
+    case 'return':
+      return <Returning node={node} onClose={onClose} />;
     case 'remove':
       return (
         <Removing
@@ -81,7 +90,8 @@ function Removing({ node, onClose, onRemoved }: Omit<Props, 'dialog'> & { readon
       </p>
       <p>
         This is refused while {node.allocatedCount > 0 ? `its ${many(node.allocatedCount, 'agent')} or ` : ''}agents
-        have containers there, or state that no backup has. Stopped agents with a backup start on another host.
+        have containers there, or state that no backup has: drain it first. Stopped agents with a backup start on
+        another host.
       </p>
       <p className="muted">Written to the audit log as you.</p>
     </Confirm>

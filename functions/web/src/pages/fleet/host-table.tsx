@@ -27,12 +27,37 @@ export function hostItems({ host, onDialog, onCheck }: MenuProps): readonly (Men
   return [
     { label: 'Check now', hint: 'Connects to it; 10 seconds at most', onSelect: onCheck },
     { label: 'Edit', onSelect: () => onDialog('edit') },
-    node.enabled
-      ? { label: 'Disable', hint: 'No new agents', onSelect: () => onDialog('disable') }
-      : { label: 'Enable', onSelect: () => onDialog('enable') },
+    ...serviceItems(node, onDialog),
     null,
     { label: 'Remove', danger: true, onSelect: () => onDialog('remove') },
   ];
+}
+
+/** What can be done about whether the host is there for agents. */
+function serviceItems(node: Host['node'], onDialog: (dialog: HostDialog) => void): readonly MenuItem[] {
+  const lost: MenuItem = {
+    label: 'Declare lost…',
+    hint: 'Unreadable for ten minutes',
+    danger: true,
+    onSelect: () => onDialog('lost'),
+  };
+  switch (node.service) {
+    case 'draining':
+    case 'drained':
+      return [{ label: 'Cancel the drain…', onSelect: () => onDialog('cancel-drain') }, lost];
+    case 'lost':
+      return [];
+    case 'returned':
+      return [{ label: 'Take back into service…', onSelect: () => onDialog('return') }];
+    default:
+      return [
+        node.enabled
+          ? { label: 'Disable', hint: 'No new agents', onSelect: () => onDialog('disable') }
+          : { label: 'Enable', onSelect: () => onDialog('enable') },
+        { label: 'Drain…', hint: 'Moves its agents to other hosts', onSelect: () => onDialog('drain') },
+        lost,
+      ];
+  }
 }
 
 const read = (host: Host, value: number | null | undefined) => (isRead(host) ? (value ?? null) : null);

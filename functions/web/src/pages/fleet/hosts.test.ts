@@ -3,6 +3,7 @@ import type { SchemaFleetSummary, SchemaNode } from '../../api/openapi.gen';
 import type { FleetNode, Incident } from '../../api/operations';
 import { level } from '../../ui/meter';
 import {
+  backlogTone,
   DISK,
   detailOf,
   fleetSentence,
@@ -49,6 +50,10 @@ describe('what is known of a host', () => {
     expect(state({}, false)).toMatchObject({ word: 'Disabled', tone: 'off' });
     expect(state({ alerts: [alert('disk', 'critical')] }, false)).toMatchObject({ word: 'Disabled', tone: 'bad' });
     expect(state(other, false).word).toBe('Other key');
+    const withdrawn = (service: SchemaNode['service']) => hostState({ id: 'eu-1', node: { ...node, service }, seen });
+    expect(withdrawn('draining')).toMatchObject({ word: 'Draining', tone: 'busy' });
+    expect(withdrawn('returned')).toMatchObject({ word: 'Returned', tone: 'warn' });
+    expect(withdrawn('in_service').word).toBe('Healthy');
   });
   test('since when it is not read is only said where it is known', () => {
     const host = { id: 'eu-1', node, seen };
@@ -117,4 +122,17 @@ test('hundreds of failed agents do not hide the host that caused it', () => {
   expect(groups.map((group) => group.first.scope)).toEqual(['node', 'container', 'node']);
   expect(groups[1] && groupTitle(groups[1])).toBe('403 agents have failed');
   expect(grouped([agent(1), agent(2)])).toHaveLength(2);
+});
+
+test('a stop that has waited for ten minutes is bad, a start that has waited for half an hour a warning', () => {
+  const at = Date.parse('2026-11-27T14:00:00.000Z');
+  const lane = (minutes: number | null) => ({
+    due: minutes === null ? 0 : 1,
+    running: 0,
+    oldestDueAt: minutes === null ? null : new Date(at - minutes * 60_000).toISOString(),
+  });
+  const tone = (stops: number | null, starts: number | null) =>
+    backlogTone({ stops: lane(stops), starts: lane(starts) }, at);
+  expect([tone(null, null), tone(9, 29)]).toEqual([undefined, undefined]);
+  expect([tone(10, null), tone(10, 30), tone(null, 30)]).toEqual(['bad', 'bad', 'warn']);
 });

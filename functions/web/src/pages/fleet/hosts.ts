@@ -1,5 +1,5 @@
 /** What is known of a host, and what is not. Pure. */
-import type { SchemaFleetSummary, SchemaNode } from '../../api/openapi.gen';
+import type { SchemaBacklog, SchemaFleetSummary, SchemaLane, SchemaNode } from '../../api/openapi.gen';
 import type { FleetNode, Incident } from '../../api/operations';
 import { count, many } from '../../ui/format';
 import type { Marks } from '../../ui/meter';
@@ -48,6 +48,8 @@ export function unreadSince(host: Host, incidents: readonly Incident[] | undefin
   return found?.since ?? null;
 }
 
+export const NO_NEW_AGENTS = 'gets no new agents';
+
 export type HostState = {
   readonly tone: Tone;
   readonly word: string;
@@ -56,11 +58,21 @@ export type HostState = {
   readonly rank: number;
 };
 
+/** Hosts that an operator took out of service. */
+const WITHDRAWN: Partial<Readonly<Record<SchemaNode['service'], HostState>>> = {
+  returned: { tone: 'warn', word: 'Returned', note: 'remove it, or take it back into service', rank: 2 },
+  draining: { tone: 'busy', word: 'Draining', note: 'its agents are moved to other hosts', rank: 3 },
+  lost: { tone: 'off', word: 'Lost', note: 'its agents start on other hosts', rank: 4 },
+  drained: { tone: 'off', word: 'Drained', note: 'it is empty and can be removed', rank: 5 },
+};
+
 export function hostState(host: Host): HostState {
   const { node, seen } = host;
   const alert = seen?.alerts.find((one) => one.severity !== 'info');
   const mismatch = seen?.alerts.some((one) => one.code === 'host_key_mismatch') ?? false;
   if (mismatch) return { tone: 'bad', word: 'Other key', note: 'nothing was sent to it', rank: 0 };
+  const withdrawn = WITHDRAWN[node.service];
+  if (withdrawn) return withdrawn;
   if (seen && !seen.runtime.reachable && seen.observedAt !== null)
     return { tone: 'unknown', word: 'Does not answer', note: seen.runtime.error, rank: node.enabled ? 1 : 4 };
   if (seen?.runtime.reachable && !seen.runtime.dockerReadable)
@@ -68,7 +80,7 @@ export function hostState(host: Host): HostState {
   if (!node.enabled) {
     if (alert)
       return { tone: alert.severity === 'critical' ? 'bad' : 'warn', word: 'Disabled', note: alert.text, rank: 3 };
-    return { tone: 'off', word: 'Disabled', note: 'gets no new agents', rank: 5 };
+    return { tone: 'off', word: 'Disabled', note: NO_NEW_AGENTS, rank: 5 };
   }
   if (!seen || seen.observedAt === null)
     return { tone: 'unknown', word: 'Not read yet', note: 'the next inspection is within a minute', rank: 3 };
@@ -103,6 +115,17 @@ export function fleetSentence(summary: SchemaFleetSummary, incidents: readonly I
   const unread = summary.offlineNodes + summary.unknownNodes;
   const silent = unread > 0 ? ` ${many(unread, 'host is', 'hosts are')} not read, so less is known than it seems.` : '';
   return `${wrong.length > 0 ? `${wrong.join(', ')}.` : 'Nothing is wrong.'} ${slots}${silent}`;
+}
+
+const STOP_LATE_MS = 10 * 60_000;
+const START_LATE_MS = 30 * 60_000;
+
+/** A late stop is worse than a late start: nobody pays for its agent, which may still run. */
+export function backlogTone({ stops, starts }: SchemaBacklog, at: number): 'bad' | 'warn' | undefined {
+  const isLate = ({ oldestDueAt }: SchemaLane, after: number) =>
+    oldestDueAt !== null && at - Date.parse(oldestDueAt) >= after;
+  if (isLate(stops, STOP_LATE_MS)) return 'bad';
+  return isLate(starts, START_LATE_MS) ? 'warn' : undefined;
 }
 
 /** Where an incident can be looked at. */

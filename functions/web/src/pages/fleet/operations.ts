@@ -93,3 +93,68 @@ export function useSync(done: () => void) {
     },
   });
 }
+
+export function useDrain(done: () => void) {
+  return useOperation(
+    async (nodeId: string) =>
+      (await unwrap(api.POST('/api/v1/admin/docker-nodes/{nodeId}/drain', { params: { path: { nodeId } } }))).data,
+    {
+      repeatable: true,
+      touches: FLEET_KEYS,
+      onDone: (_plan, nodeId) => {
+        toast({
+          tone: 'ok',
+          text: `${nodeId} is being drained.`,
+          link: { to: `/fleet/nodes/${encodeURIComponent(nodeId)}`, label: 'Show' },
+        });
+        done();
+      },
+    },
+  );
+}
+
+export function useCancelDrain(done: () => void) {
+  return useOperation(
+    async (nodeId: string) =>
+      unwrap(api.DELETE('/api/v1/admin/docker-nodes/{nodeId}/drain', { params: { path: { nodeId } } })),
+    {
+      touches: FLEET_KEYS,
+      onDone: (_answer, nodeId) => {
+        toast({ tone: 'ok', text: `${nodeId} is in service again.` });
+        done();
+      },
+    },
+  );
+}
+
+export function useDeclareLost(done: () => void) {
+  return useOperation(
+    async (nodeId: string) =>
+      (
+        await unwrap(
+          api.POST('/api/v1/admin/docker-nodes/{nodeId}/lost', { body: { nodeId }, params: { path: { nodeId } } }),
+        )
+      ).data,
+    {
+      touches: FLEET_KEYS,
+      onDone: ({ nodeId, freedAgents }) => {
+        toast({ tone: 'warn', text: `${nodeId} is declared lost. Agents freed: ${freedAgents}.` });
+        done();
+      },
+    },
+  );
+}
+
+export function useReturn(done: () => void) {
+  return useOperation(
+    async (nodeId: string) =>
+      unwrap(api.DELETE('/api/v1/admin/docker-nodes/{nodeId}/lost', { params: { path: { nodeId } } })),
+    {
+      touches: FLEET_KEYS,
+      onDone: (_answer, nodeId) => {
+        toast({ tone: 'ok', text: `${nodeId} is back in service.` });
+        done();
+      },
+    },
+  );
+}

@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Plus } from 'lucide-react';
 import { useMemo, useState } from 'react';
+import type { SchemaLane } from '../../api/openapi.gen';
 import { client } from '../../data/client';
 import { useUrlState } from '../../data/url';
 import { Button } from '../../ui/button';
@@ -16,7 +17,7 @@ import { type Fleet as FleetData, fleetOptions, hostsOptions } from './data';
 import { Sync } from './host-actions';
 import { AddHost } from './host-form';
 import { HostTable } from './host-table';
-import { counts, fleetSentence, hostState, merged } from './hosts';
+import { backlogTone, counts, fleetSentence, hostState, merged } from './hosts';
 import { Incidents } from './incidents';
 import { FleetNav } from './subnav';
 
@@ -114,15 +115,37 @@ function Tiles({ fleet: { summary, stale, refreshedAt } }: { fleet: FleetData })
         {
           label: 'Last inspection',
           value: <Age at={refreshedAt} />,
-          note: stale ? (
-            <Status tone="silent">old; another one was asked for</Status>
-          ) : (
-            `${summary.backlogCount} waiting to start`
-          ),
+          note: stale ? <Status tone="silent">old; another one was asked for</Status> : 'once a minute',
           tone: stale ? 'warn' : undefined,
+        },
+        {
+          label: 'Jobs that wait',
+          value: summary.backlogCount,
+          note: (
+            <>
+              <Lane name="stops" lane={summary.backlog.stops} />
+              <br />
+              <Lane name="starts" lane={summary.backlog.starts} />
+            </>
+          ),
+          tone: backlogTone(summary.backlog, Date.parse(refreshedAt)),
         },
       ]}
     />
+  );
+}
+
+function Lane({ name, lane: { due, running, oldestDueAt } }: { name: string; lane: SchemaLane }) {
+  return (
+    <>
+      {`${name}: ${due} wait, ${running} run`}
+      {oldestDueAt === null ? null : (
+        <>
+          {', oldest '}
+          <Age at={oldestDueAt} />
+        </>
+      )}
+    </>
   );
 }
 

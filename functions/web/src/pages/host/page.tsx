@@ -21,10 +21,11 @@ import { onHost } from '../containers/view';
 import { type Fleet, hostFleetOptions, hostOptions } from '../fleet/data';
 import { HostAction, type HostDialog } from '../fleet/host-actions';
 import { hostItems } from '../fleet/host-table';
-import { type Host, hostState, isRead, merged, unreadSince } from '../fleet/hosts';
+import { type Host, hostState, isRead, merged, NO_NEW_AGENTS, unreadSince } from '../fleet/hosts';
 import { useCheck } from '../fleet/operations';
 import { FleetNav } from '../fleet/subnav';
 import { Gauges } from './gauges';
+import { Withdrawal } from './withdrawal';
 
 const WHO = 'super admins of this cloud';
 const DEFAULTS = { sort: 'health' };
@@ -84,7 +85,8 @@ export default function HostPage({ params }: PageProps) {
 function sentence(host: Host): string {
   const { word, note } = hostState(host);
   const slots = `${host.node.allocatedCount} of ${many(host.node.capacity, 'slot')} are taken.`;
-  return `${word}${note ? `: ${note.replace(/\.$/, '')}` : ''}. ${slots}${host.node.enabled ? '' : ' It gets no new agents.'}`;
+  const closed = host.node.enabled || note === NO_NEW_AGENTS ? '' : ` It ${NO_NEW_AGENTS}.`;
+  return `${word}${note ? `: ${note.replace(/\.$/, '')}` : ''}. ${slots}${closed}`;
 }
 
 type FleetQuery = ReturnType<typeof useQuery<Fleet>>;
@@ -100,6 +102,7 @@ function Shown({ detail, fleet }: { detail: NodeDetail; fleet: FleetQuery }) {
   const since = unreadSince(host, fleet.data?.incidents);
   return (
     <>
+      <Withdrawal detail={detail} />
       <Block title="What it shows" query={fleet}>
         <Load query={fleet} who={WHO} what="The inspection of this host" skeleton={<Skeleton lines={3} />}>
           {() => (

@@ -11,6 +11,7 @@ const TEMPLATES: Readonly<Record<SchemaMailTemplate, string>> = {
   'agent.resumed': 'Agents run again',
   'agent.start_failed': 'Agents not started',
   'agent.storage_deletion_scheduled': 'Deletion of backups',
+  'webhook.switched_off': 'Webhook switched off',
 };
 
 type StateWords = { readonly tone: Tone; readonly word: string; readonly meaning: string };

@@ -81,8 +81,8 @@ export function SettingsFields({ form, change, error, blocked }: Props) {
           onChange={(event) => change({ automaticResume: event.target.checked })}
         />
         <p id="automatic-resume" className={css.hint}>
-          For agents that were suspended because of debt. Your choice is stored, but nothing is started by itself yet:
-          until then, start such agents on the page of agents.
+          For agents that were suspended because of debt, the first suspended first, within a few minutes after credit
+          was added. Agents that somebody stopped stay stopped.
         </p>
       </div>
     </>

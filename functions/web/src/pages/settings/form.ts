@@ -10,7 +10,7 @@ export type Form = {
 };
 /** What was typed and not saved yet. */
 export type Drafts = Partial<Form>;
-export type Changes = Partial<Omit<Settings, 'undeliverableSince'>>;
+export type Changes = Partial<Pick<Settings, keyof Form>>;
 
 const MAX_MARK = 1_000_000;
 
@@ -50,7 +50,7 @@ export function unsaved(drafts: Drafts, settings: Settings): Drafts {
 }
 
 /** What the server says of one field. */
-export function fieldError(error: Error | null, field: keyof Form): string | null {
+export function fieldError(error: Error | null, field: keyof Form | 'webhookUrl' | 'slackUrl'): string | null {
   const found = error instanceof ApiError ? error.fields.find((one) => one.field === field) : undefined;
   return found ? `It ${found.message}.` : null;
 }

@@ -14,6 +14,7 @@ import { Status } from '../../ui/status';
 import { SettingsFields } from './fields';
 import { type Changes, changesOf, type Drafts, formOf, unsaved } from './form';
 import css from './page.module.css';
+import { Webhooks } from './webhooks';
 import { settingsSentence } from './words';
 
 const send = async (body: Changes) => (await unwrap(api.PATCH('/api/v1/settings', { body }))).data;
@@ -56,21 +57,24 @@ export default function Settings() {
             setDrafts({});
           };
           return (
-            <form onSubmit={submit} className={`stack ${css.form}`} noValidate>
-              {blocked ? <Status tone="warn">{blocked}.</Status> : null}
-              <SettingsFields form={form} change={change} error={save.error} blocked={blocked} />
-              {save.error ? <Refusal error={save.error} title="Nothing was changed" /> : null}
-              <div className="row">
-                <Button type="submit" look="primary" blocked={blocked} disabled={!ready} busy={save.busy}>
-                  {save.busy ? 'Saving…' : 'Save'}
-                </Button>
-                {Object.keys(drafts).length > 0 && !save.busy ? (
-                  <Button look="quiet" onClick={discard}>
-                    Discard changes
+            <>
+              <form onSubmit={submit} className={`stack ${css.form}`} noValidate>
+                {blocked ? <Status tone="warn">{blocked}.</Status> : null}
+                <SettingsFields form={form} change={change} error={save.error} blocked={blocked} />
+                {save.error ? <Refusal error={save.error} title="Nothing was changed" /> : null}
+                <div className="row">
+                  <Button type="submit" look="primary" blocked={blocked} disabled={!ready} busy={save.busy}>
+                    {save.busy ? 'Saving…' : 'Save'}
                   </Button>
-                ) : null}
-              </div>
-            </form>
+                  {Object.keys(drafts).length > 0 && !save.busy ? (
+                    <Button look="quiet" onClick={discard}>
+                      Discard changes
+                    </Button>
+                  ) : null}
+                </div>
+              </form>
+              <Webhooks settings={settings} blocked={blocked} />
+            </>
           );
         }}
       </Load>

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ApiError } from '../../api/errors';
 import type { Settings } from '../../api/operations';
 import { changesOf, fieldError, formOf, markIn, unsaved } from './form';
-import { defaultMark, settingsSentence, zones } from './words';
+import { defaultMark, settingsSentence, testSentence, webhookState, zones } from './words';
 
 const settings = (change: Partial<Settings> = {}): Settings => ({
   lowCreditMark: 20,
@@ -10,6 +10,8 @@ const settings = (change: Partial<Settings> = {}): Settings => ({
   timeZone: 'Europe/Berlin',
   automaticResume: true,
   undeliverableSince: null,
+  webhook: null,
+  slack: null,
   ...change,
 });
 
@@ -87,4 +89,23 @@ test('time zones are places and UTC, each once, and what is set stays to be chos
   expect(zones(known, 'UTC')).toEqual(['UTC', 'Asia/Tokyo', 'Europe/Paris']);
   expect(zones(known, 'Asia/Tokyo')).toEqual(['UTC', 'Asia/Tokyo', 'Europe/Paris']);
   expect(zones(known, 'Europe/Kyiv')).toEqual(['UTC', 'Asia/Tokyo', 'Europe/Kyiv', 'Europe/Paris']);
+});
+
+test('a webhook says whether it works, why not, and what switches it on', () => {
+  const now = Date.parse('2026-03-03T12:00:00Z');
+  const works = { url: 'https://a.example/…', failingSince: null, reason: null, switchedOffAt: null };
+  expect(webhookState(works, now)).toEqual({ tone: 'ok', text: 'Events are sent there.' });
+  const failing = { ...works, failingSince: '2026-03-03T11:00:00.000Z', reason: 'the receiver answered with HTTP 500' };
+  expect(webhookState(failing, now)).toMatchObject({ tone: 'warn' });
+  expect(webhookState(failing, now).text).toContain('the receiver answered with HTTP 500');
+  const off = webhookState({ ...failing, switchedOffAt: '2026-03-03T11:30:00.000Z' }, now);
+  expect(off.tone).toBe('bad');
+  expect(off.text).toContain('A test that succeeds switches it on.');
+});
+
+test('a test tells the status, or why there is none', () => {
+  expect(testSentence({ delivered: true, status: 204, reason: null })).toBe('The receiver took the test: HTTP 204.');
+  expect(testSentence({ delivered: false, status: null, reason: 'the receiver could not be reached' })).toBe(
+    'Not delivered: the receiver could not be reached.',
+  );
 });

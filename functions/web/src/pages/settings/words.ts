@@ -1,6 +1,7 @@
 /** The settings in words. Pure. */
-import type { Settings } from '../../api/operations';
-import { money } from '../../ui/format';
+import type { OrganizationWebhook, Settings, WebhookTest } from '../../api/operations';
+import { clockTime, money } from '../../ui/format';
+import type { Tone } from '../../ui/status';
 
 /** Without a mark of its own, an organization is warned when its credit lasts for fewer hours. */
 const MARK_HOURS = 72;
@@ -23,3 +24,22 @@ export function zones(known: readonly string[], current: string): readonly strin
   const places = known.filter((name) => name.includes('/') && !name.startsWith('Etc/'));
   return ['UTC', ...new Set([...places, current].sort())].filter((name, at) => at === 0 || name !== 'UTC');
 }
+
+export function webhookState(
+  { failingSince, reason, switchedOffAt }: OrganizationWebhook,
+  now: number,
+): { readonly tone: Tone; readonly text: string } {
+  const why = reason === null ? '' : `: ${reason}`;
+  if (switchedOffAt !== null) {
+    const since = clockTime(Date.parse(switchedOffAt), now);
+    return { tone: 'bad', text: `Switched off since ${since}${why}. A test that succeeds switches it on.` };
+  }
+  if (failingSince !== null) {
+    const since = clockTime(Date.parse(failingSince), now);
+    return { tone: 'warn', text: `Failing since ${since}${why}. Events wait, and are sent again later.` };
+  }
+  return { tone: 'ok', text: 'Events are sent there.' };
+}
+
+export const testSentence = ({ delivered, status, reason }: WebhookTest): string =>
+  delivered ? `The receiver took the test: HTTP ${status}.` : `Not delivered: ${reason}.`;

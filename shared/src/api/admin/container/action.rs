@@ -24,7 +24,7 @@ use crate::domain::image::Images;
 use crate::domain::timestamp::Timestamp;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::KeptSecret;
 
 pub const ROUTE: Route = Route {
     description: "Only containers of agents are found. A 409 with the reason refuses to start an agent that would run \
@@ -177,8 +177,7 @@ pub struct Deps {
     /// The images that agents may run.
     pub images: Images,
     /// Our accounts at registries.
-    pub registries: Option<Secret>,
-    pub secrets: Secrets,
+    pub registries: Option<KeptSecret>,
 }
 
 const MAX_NODE_ID_CHARS: usize = 64;
@@ -206,7 +205,6 @@ pub async fn handle(
         hosts: &deps.hosts,
         images: &deps.images,
         registries: deps.registries.as_ref(),
-        secrets: &deps.secrets,
     };
     let outcome = container_act(action_deps, &action, key).await;
     let outcome = outcome.map_err(|error| match error {

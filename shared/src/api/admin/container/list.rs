@@ -17,7 +17,7 @@ use crate::db::agents::operator::{
     AgentFilter, OperatorAgent, agents_count_of_any_organization, agents_page_of_any_organization,
 };
 use crate::db::page::PagePosition;
-use crate::domain::agent::AgentStatus;
+use crate::domain::agent::{AgentStatus, StopReason};
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::redact_addresses;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
@@ -97,6 +97,8 @@ struct ContainerJson {
     last_heartbeat_at: Option<Timestamp>,
     error_message: Option<String>,
     error_count: i32,
+    /// Who stopped the agent, or what did. Null if nobody did, or another application; a start clears it.
+    stop_reason: Option<StopReason>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -123,6 +125,7 @@ impl ContainerJson {
             last_heartbeat_at: row.last_heartbeat_at.map(Timestamp),
             error_message: row.error_message.as_deref().map(redact_addresses),
             error_count: row.error_count,
+            stop_reason: row.stop_reason.as_deref().and_then(StopReason::parse),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }

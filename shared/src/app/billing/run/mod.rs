@@ -1,6 +1,7 @@
 //! The billing run: charges all metered time up to a full hour, exactly once, then warns and suspends. Owns: which
 //! hour, which organizations, in how many transactions, and the run's record.
 
+mod abandoned;
 mod part;
 mod repair;
 mod tally;

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::warn;
 
+use super::abandoned::Abandoned;
 use super::tally::{PartTally, Tally};
-use super::write::{PartError, PartWrite};
+use super::write::{EarlierParts, PartError, PartWrite};
 use crate::db;
 use crate::db::agents::billing::BilledAgent;
 use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
-use crate::db::billing::spans::SpanCut;
 use crate::db::identity::organizations::LockedOrganization;
 use crate::db::{Connection, Database};
 use crate::domain::agent::BillingStatus;
-use crate::domain::billing::{self, Organization, Span, Terms, WarningDelivery};
+use crate::domain::billing::{self, Organization, Terms, WarningDelivery};
 use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::money::Money;
@@ -67,14 +67,6 @@ struct PartInput {
     deferred: Vec<OrganizationId>,
 }
 
-/// What deleted organizations have not paid.
-#[derive(Default)]
-struct Abandoned {
-    spans: Vec<Span>,
-    /// Accounts with carried debt.
-    accounts: Vec<BillingAccount>,
-}
-
 /// What a part locks, besides organizations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Locks {
@@ -85,8 +77,8 @@ enum Locks {
 /// What a part did, and what it left.
 struct PartOutcome {
     tally: PartTally,
-    /// Organizations that owe more slices than the part could charge.
-    unfinished: Vec<OrganizationId>,
+    /// Organizations that owe more slices than the part could charge, with what the run has charged them.
+    undecided: EarlierParts,
     /// Organizations whose agents must be locked first.
     deferred: Vec<OrganizationId>,
 }
@@ -101,7 +93,8 @@ impl Context<'_> {
     /// those that fail. Only an unavailable database is an error.
     pub async fn decide(&self, batch: &[OrganizationId]) -> Result<BatchOutcome, sqlx::Error> {
         let mut total = Tally::default();
-        match self.decide_in_parts(batch, &mut total).await {
+        let mut earlier = EarlierParts::new();
+        match self.decide_in_parts(batch, &mut total, &mut earlier).await {
             Ok(complete) => {
                 return Ok(BatchOutcome {
                     tally: total,
@@ -119,7 +112,10 @@ impl Context<'_> {
         }
         let mut complete = true;
         for &organization_id in batch {
-            match self.decide_in_parts(&[organization_id], &mut total).await {
+            match self
+                .decide_in_parts(&[organization_id], &mut total, &mut earlier)
+                .await
+            {
                 Ok(reached) => complete &= reached,
                 Err(error) => {
                     let class = error.class_unless_unavailable()?;
@@ -143,6 +139,7 @@ impl Context<'_> {
         &self,
         batch: &[OrganizationId],
         total: &mut Tally,
+        earlier: &mut EarlierParts,
     ) -> Result<bool, PartError> {
         let mut billed: HashSet<AgentId> = HashSet::new();
         let mut deferred = batch.to_vec();
@@ -152,12 +149,13 @@ impl Context<'_> {
                 if !self.has_time() {
                     return Ok(false);
                 }
-                let outcome = self.try_part(&remaining, locks).await?;
+                let outcome = self.try_part(&remaining, locks, earlier).await?;
                 let billed_before = billed.len();
                 billed.extend(outcome.tally.billed);
                 total.add(&outcome.tally.figures);
                 total.agents_billed += billed.len() - billed_before;
-                remaining = outcome.unfinished;
+                remaining = outcome.undecided.keys().copied().collect();
+                earlier.extend(outcome.undecided);
                 deferred.extend(outcome.deferred);
             }
         }
@@ -169,10 +167,11 @@ impl Context<'_> {
         &self,
         batch: &[OrganizationId],
         locks: Locks,
+        earlier: &EarlierParts,
     ) -> Result<PartOutcome, PartError> {
         let mut attempt = 1;
         loop {
-            match self.transaction(batch, locks).await {
+            match self.transaction(batch, locks, earlier).await {
                 Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => warn!(
                     organizations = batch.len(),
                     attempt,
@@ -189,6 +188,7 @@ impl Context<'_> {
         &self,
         batch: &[OrganizationId],
         locks: Locks,
+        earlier: &EarlierParts,
     ) -> Result<PartOutcome, PartError> {
         let mut tx = self.pool.begin().await?;
         let input = self.read(&mut tx, batch, locks).await?;
@@ -199,13 +199,10 @@ impl Context<'_> {
             max_charges: self.max_charges,
         };
         let mut write = PartWrite::default();
-        let mut unfinished = Vec::new();
         for organization in &input.organizations {
             let decision = billing::decide(organization, &terms);
-            if decision.consequences.is_none() {
-                unfinished.push(organization.id);
-            }
-            write.push(organization, decision, &terms);
+            let earlier = earlier.get(&organization.id);
+            write.push(organization, decision, &terms, earlier);
         }
         write.execute(&mut tx, &terms).await?;
         let mut tally = write.tally;
@@ -214,11 +211,12 @@ impl Context<'_> {
                 .figures
                 .fail(organization_id, "invalid balance".to_owned());
         }
-        tally.figures.uncollected = self.abandon(&mut tx, &input.abandoned).await?;
+        let billed_until = self.period_end.instant();
+        tally.figures.uncollected = input.abandoned.close(&mut tx, billed_until).await?;
         tx.commit().await?;
         Ok(PartOutcome {
             tally,
-            unfinished,
+            undecided: write.undecided,
             deferred: input.deferred,
         })
     }
@@ -437,48 +435,6 @@ impl Context<'_> {
             billed.agent.warning = delivery.copied().unwrap_or_default();
         }
         Ok(())
-    }
-
-    /// Closes what deleted organizations have not paid. It is counted once and charged to nobody.
-    async fn abandon(
-        &self,
-        conn: &mut Connection,
-        abandoned: &Abandoned,
-    ) -> Result<Money, PartError> {
-        let billed_until = self.period_end.instant();
-        let mut uncollected = Money::ZERO;
-        let mut indebted = Vec::new();
-        for account in &abandoned.accounts {
-            uncollected += account.carried_debt;
-            indebted.push(account.organization_id);
-        }
-        if !indebted.is_empty() {
-            db::billing::accounts::carried_debts_clear(conn, &indebted).await?;
-        }
-        let mut cuts = Vec::new();
-        for span in abandoned
-            .spans
-            .iter()
-            .filter(|span| span.mark < span.end(billed_until))
-        {
-            uncollected += span.uncharged(billed_until);
-            cuts.push(SpanCut {
-                id: span.id,
-                start: span.mark,
-                end: span.end(billed_until),
-            });
-        }
-        if cuts.is_empty() {
-            return Ok(uncollected);
-        }
-        let cut =
-            db::billing::spans::spans_cut_of_any_organization(conn, &cuts, "organization gone")
-                .await?;
-        if cut == cuts.len() {
-            Ok(uncollected)
-        } else {
-            Err(PartError::SpanMoved)
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a part of a billing run writes. Owns: the order of the writes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rust_decimal::Decimal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::tally::PartTally;
 use crate::db::Connection;
@@ -12,6 +12,7 @@ use crate::db::billing::ledger::{EntryPeriod, EntryType, NewCharges, NewEntry};
 use crate::db::billing::spans::SpanCut;
 use crate::db::jobs::queue::StopJob;
 use crate::db::requests::outbox::NewEvents;
+use crate::db::requests::product_events::product_batches_append_of_any_organization;
 use crate::db::{self, DatabaseFailure};
 use crate::domain::agent::BillingStatus;
 use crate::domain::billing::{
@@ -19,6 +20,7 @@ use crate::domain::billing::{
 };
 use crate::domain::ids::{AgentId, OrganizationId, SpanId};
 use crate::domain::money::Money;
+use crate::domain::product_event::{CapturedEvent, MAX_BATCH_EVENTS, ProductEvent};
 
 /// Why a part was rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,17 @@ struct EntryCharges {
     charges: Vec<(SpanId, Charge)>,
 }
 
+/// What a run has charged organizations that it has not decided yet, because they owe more slices than a part charges. What
+/// a run that died had charged them is not known to the next one.
+pub(super) type EarlierParts = HashMap<OrganizationId, Billed>;
+
+/// What a run has charged one organization.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Billed {
+    agents: HashSet<AgentId>,
+    amount: Money,
+}
+
 /// Everything that a part writes, gathered so that a fixed number of SQL statements writes it.
 #[derive(Default)]
 pub(super) struct PartWrite {
@@ -78,6 +91,9 @@ pub(super) struct PartWrite {
     updates: Vec<BillingUpdate>,
     stops: Vec<StopJob>,
     events: NewEvents,
+    product_events: Vec<CapturedEvent>,
+    /// Of the organizations that this part does not decide.
+    pub(super) undecided: EarlierParts,
     accounts: AccountUpdates,
 }
 
@@ -87,8 +103,10 @@ impl PartWrite {
         organization: &Organization,
         decision: Decision,
         terms: &Terms<'_>,
+        earlier: Option<&Billed>,
     ) {
         self.count(organization, &decision);
+        self.push_product_events(organization, &decision, terms, earlier);
         self.push_entries(organization, &decision);
         let debit = decision.carried_debt_payment + decision.charged;
         if debit.is_positive() {
@@ -217,6 +235,41 @@ impl PartWrite {
         }
     }
 
+    /// Events of what a run did to an organization are written by the part that decides it, so there is one of each.
+    fn push_product_events(
+        &mut self,
+        organization: &Organization,
+        decision: &Decision,
+        terms: &Terms<'_>,
+        earlier: Option<&Billed>,
+    ) {
+        let mut billed = earlier.cloned().unwrap_or_default();
+        let charged = decision.charges.iter();
+        billed
+            .agents
+            .extend(charged.map(|charge| organization.spans[charge.span_index].agent_id));
+        billed.amount += decision.charged;
+        let Some(consequences) = &decision.consequences else {
+            self.undecided.insert(organization.id, billed);
+            return;
+        };
+        let mut push = |event: ProductEvent| {
+            let at = terms.period_end.instant();
+            self.product_events.push(event.capture(organization.id, at));
+        };
+        if !billed.agents.is_empty() {
+            push(ProductEvent::HourlyBilled {
+                agents: billed.agents.len(),
+                amount: billed.amount,
+                new_balance: decision.balance,
+                owed: decision.owed,
+            });
+        }
+        for notice in &consequences.notices {
+            push(ProductEvent::of_notice(notice));
+        }
+    }
+
     fn count(&mut self, organization: &Organization, decision: &Decision) {
         let agent_of = |charge: &Charge| organization.spans[charge.span_index].agent_id;
         self.tally
@@ -291,6 +344,11 @@ impl PartWrite {
         }
         if !self.events.keys.is_empty() {
             db::requests::outbox::outbox_append(conn, &self.events, now).await?;
+        }
+        if !self.product_events.is_empty() {
+            let batches = self.product_events.chunks(MAX_BATCH_EVENTS);
+            let batches: Vec<Value> = batches.map(|batch| json!(batch)).collect();
+            product_batches_append_of_any_organization(conn, &batches, now).await?;
         }
         Ok(())
     }

@@ -65,6 +65,10 @@ pub(super) async fn perform(
         }
         ContainerAction::Stop => {
             engine.stop(id, STOP_GRACE).await.map_err(engine_failure)?;
+            if let Some(agent) = rows.claimed_by {
+                let mut conn = deps.pool.statements();
+                db::agents::operator::agent_stopped_by_operator(&mut conn, agent, now).await?;
+            }
             ActionResult::Done
         }
         ContainerAction::PullImage => pull(deps, engine, rows.agent.as_ref()).await?,
@@ -111,6 +115,8 @@ struct ContainerRows {
     context: ContainerContext,
     /// The agent that claims the container or that its label names.
     agent: Option<ContainerAgent>,
+    /// The agent that claims the container.
+    claimed_by: Option<AgentRef>,
 }
 
 /// Reads the rows of a container that was observed before. A job writes the container's name into the row before it
@@ -128,7 +134,7 @@ async fn read_rows(
     let agent_id = claim
         .map(|claim| claim.agent_id)
         .or_else(|| container.agent_id());
-    let (mut agent, mut has_active_job) = (None, false);
+    let (mut agent, mut claimed_by, mut has_active_job) = (None, None, false);
     if let Some(agent_id) = agent_id {
         agent = db::agents::operator::agent_of_any_organization(&mut conn, agent_id).await?;
         if let Some(agent) = &agent {
@@ -138,6 +144,7 @@ async fn read_rows(
             };
             let jobs = db::jobs::queue::jobs_active(&mut conn, agent_ref).await?;
             has_active_job = !jobs.is_empty();
+            claimed_by = claim.map(|_| agent_ref);
         }
     }
     let context = ContainerContext {
@@ -147,7 +154,11 @@ async fn read_rows(
         billing: agent.as_ref().and_then(|agent| agent.billing),
         has_active_job,
     };
-    Ok(ContainerRows { context, agent })
+    Ok(ContainerRows {
+        context,
+        agent,
+        claimed_by,
+    })
 }
 
 async fn inspect(
@@ -192,7 +203,7 @@ async fn pull(
         .ok_or(StatusConflict(
             "The agent's image is not one that agents may run",
         ))?;
-    let account = registry_account(deps.secrets, deps.registries, image).await;
+    let account = registry_account(deps.registries, image).await;
     let account = account.map_err(AgentFault::Registry)?;
     let pulled = engine.pull(image, account, PULL_TIMEOUT).await;
     pulled.map_err(|error| match error.reason() {
@@ -216,9 +227,11 @@ fn engine_failure(error: EngineError) -> RequestError {
     match error.reason() {
         EngineErrorReason::Host(_) => RequestError::HostUnavailable(error),
         EngineErrorReason::NotFound => StatusConflict("The container is gone").into(),
-        // The engine reports a conflict, which here can only be one with the container's state.
-        EngineErrorReason::NameTaken => {
+        EngineErrorReason::StateConflict => {
             StatusConflict("Docker refuses this action while the container is in this state").into()
+        }
+        EngineErrorReason::BeingRemoved => {
+            StatusConflict("Docker is removing the container").into()
         }
         _ => AgentFault::Engine(error).into(),
     }

@@ -11,7 +11,7 @@ use crate::domain::fleet::{ContainerAction, ContainerDetail};
 use crate::domain::ids::UserId;
 use crate::domain::image::Images;
 use crate::hosts::HostClient;
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::KeptSecret;
 
 /// How long an action that pulls an image may take.
 pub(super) const PULL_TIMEOUT: Duration = Duration::from_secs(25);
@@ -23,8 +23,7 @@ pub struct ActionDeps<'a> {
     /// The images that agents may run.
     pub images: &'a Images,
     /// Our accounts at registries.
-    pub registries: Option<&'a Secret>,
-    pub secrets: &'a Secrets,
+    pub registries: Option<&'a KeptSecret>,
 }
 
 #[derive(Clone, Debug)]

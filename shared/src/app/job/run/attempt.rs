@@ -1,23 +1,26 @@
 //! How an attempt of a job ends without success. Owns: whether the job is retried later or has failed for good, and
 //! what that means for the agent.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::kind;
 use crate::db;
-use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
+use crate::db::{Connection, Database};
 use crate::domain::agent::AgentEvent;
 use crate::domain::ids::AgentRef;
 use crate::domain::job::{JobStatus, Step};
+use crate::domain::limits::STARTS;
 
 /// How a run of a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
     /// There was nothing to do: another worker has the job, it has ended, or it is not due yet.
     NothingToDo,
-    /// As many starts of the organization run as may. The job waits, and the sweep announces it again.
+    /// As many jobs of the organization, or on the host, run as may. The job waits: a worker that has ended another one
+    /// goes on with it, or the sweep announces it again.
     Waiting,
     Completed,
     /// The attempt failed, and the job is due again later.
@@ -35,12 +38,14 @@ pub(in crate::app::job) struct FailedAttempt<'a> {
     /// Shown to the owner.
     pub(in crate::app::job) error: &'a str,
     pub(in crate::app::job) is_retryable: bool,
+    /// The function had too little time left for the next step. The next attempt is due at once.
+    pub(in crate::app::job) is_out_of_time: bool,
     /// If there are none, the recorded ones stay.
     pub(in crate::app::job) steps: &'a [Step],
 }
 
-/// Ends a failed attempt: the job is due again later, or has failed for good. If a start has failed for good, its agent
-/// goes to `error`.
+/// Ends a failed attempt: the job is due again later, or has failed for good. A start also fails for good if its agent may
+/// not be started again by the time of the next attempt. If a start has failed for good, its agent goes to `error`.
 pub(in crate::app::job) async fn finish_failed_attempt(
     pool: &Database,
     job: &ClaimedJob,
@@ -58,9 +63,21 @@ pub(in crate::app::job) async fn finish_failed_attempt(
     };
     let now = db::clock::billing_clock(&mut tx).await?;
     let retry = kind::definition(job.kind).retry;
-    let wait = retry
+    let mut wait = retry
         .wait_after(job.attempt)
-        .filter(|_| attempt.is_retryable);
+        .filter(|_| attempt.is_retryable)
+        .map(|wait| {
+            if attempt.is_out_of_time {
+                TimeDelta::zero()
+            } else {
+                wait
+            }
+        });
+    if let (Some(pause), true, Some(agent)) = (wait, job.kind.is_start(), agent)
+        && !may_start(&mut tx, agent, now + pause).await?
+    {
+        wait = None;
+    }
     let steps = (!attempt.steps.is_empty()).then(|| json!(attempt.steps));
     let status = match wait {
         Some(_) => JobStatus::Pending,
@@ -97,4 +114,16 @@ pub(in crate::app::job) async fn finish_failed_attempt(
         Some(_) => JobOutcome::Retried,
         None => JobOutcome::Failed,
     })
+}
+
+/// Whether the agent may have another attempt to start it at this time. This one counts already. Without this check a
+/// start that is accepted last would have as many attempts more as a job may have.
+async fn may_start(
+    conn: &mut Connection,
+    agent: AgentRef,
+    at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let limits = db::identity::limits::limits_find(conn, agent.organization_id).await?;
+    let recent = db::jobs::queue::starts_since(conn, agent, at - STARTS.period).await?;
+    Ok(limits.check_rate(STARTS, &recent, at).is_ok())
 }

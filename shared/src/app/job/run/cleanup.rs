@@ -17,13 +17,13 @@ use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
 use crate::domain::ids::AgentId;
 use crate::domain::job::StepName;
-use crate::hosts::{Engine, EngineErrorReason};
+use crate::hosts::{Engine, EngineError, EngineErrorReason, name_holder};
 
 /// How long a container may take to end by itself before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// Connects to the host that a row names. `None` if the host is not registered any more: it was given back, and
-/// everything on it is gone.
+/// Connects to the host that a row names. `None` if the host is not registered any more, or if it is declared lost:
+/// everything on it counts as gone.
 pub(super) async fn open_host(
     context: &JobContext<'_>,
     node_id: &str,
@@ -39,6 +39,13 @@ pub(super) async fn open_host(
         );
         return Ok(None);
     };
+    if node.is_lost {
+        warn!(
+            node.id = node_id, agent.id = %context.agent_id,
+            "host {node_id} of agent {} is declared lost; what was on it counts as gone", context.agent_id
+        );
+        return Ok(None);
+    }
     let open = Host::open(context.pool, &context.hosts.hosts, node);
     Ok(Some(context.with_heartbeat(open).await??))
 }
@@ -57,6 +64,26 @@ pub(super) async fn find_own_container(
     agent_id: AgentId,
 ) -> Result<Option<ContainerObservation>, StepError> {
     let container = engine.find(&container::name(agent_id)).await?;
+    check_label(container, agent_id)
+}
+
+/// The container that has the agent's name by what the engine said when it refused the name, although no list shows it.
+/// `None` if the engine did not say which one, or if it is gone. It is an error if its label names another agent.
+pub(super) async fn find_name_holder(
+    context: &JobContext<'_>,
+    engine: &Engine,
+    refusal: &EngineError,
+) -> Result<Option<ContainerObservation>, StepError> {
+    let Some(id) = name_holder(refusal) else {
+        return Ok(None);
+    };
+    check_label(engine.observe(&id).await?, context.agent_id)
+}
+
+fn check_label(
+    container: Option<ContainerObservation>,
+    agent_id: AgentId,
+) -> Result<Option<ContainerObservation>, StepError> {
     let label = container.as_ref().and_then(|found| found.label.as_ref());
     if label.is_some_and(|label| *label != agent_id.to_string()) {
         return Err(foreign_container(agent_id));

@@ -2,7 +2,7 @@
 //! job learns it before it does anything more.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::error::StepError;
 use crate::app::host_access::JobHostDeps;
 use crate::db;
-use crate::db::jobs::worker::{ClaimedJob, JobProgress};
+use crate::db::jobs::worker::{ClaimedJob, FenceState, JobProgress};
 use crate::db::{Connection, Database};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, AgentRef};
@@ -22,6 +22,9 @@ use crate::domain::timestamp::Timestamp;
 /// not make a live worker count as dead.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What the end of an attempt takes: a roll-back, and recording how it ended.
+const END_RESERVE: Duration = Duration::from_secs(20);
+
 /// What running a job takes.
 #[derive(Clone, Copy, Debug)]
 pub struct JobDeps<'a> {
@@ -29,6 +32,8 @@ pub struct JobDeps<'a> {
     /// The credit gate is asked again before a start.
     pub prices: &'a Prices,
     pub hosts: &'a JobHostDeps,
+    /// When the function is ended. `None` if it is not.
+    pub deadline: Option<Instant>,
 }
 
 /// A claimed job, the agent it is for, and the steps done so far.
@@ -38,6 +43,7 @@ pub(super) struct JobContext<'a> {
     pub(super) hosts: &'a JobHostDeps,
     pub(super) job: &'a ClaimedJob,
     pub(super) agent_id: AgentId,
+    deadline: Option<Instant>,
     /// The steps that jobs of this kind have.
     known_steps: &'static [StepName],
     steps: Vec<Step>,
@@ -56,6 +62,7 @@ impl<'a> JobContext<'a> {
             hosts: deps.hosts,
             job,
             agent_id,
+            deadline: deps.deadline,
             known_steps,
             steps: Vec::new(),
         }
@@ -65,6 +72,20 @@ impl<'a> JobContext<'a> {
         AgentRef {
             organization_id: self.job.organization_id,
             agent_id: self.agent_id,
+        }
+    }
+
+    /// Fails if the function has less time left than a step needs: a step that the function's end interrupts would leave
+    /// what it made until the sweep finds the job (F80).
+    pub(super) fn require_time(&self, needed: Duration) -> Result<(), StepError> {
+        let needed = needed + END_RESERVE;
+        let has_time = self
+            .deadline
+            .is_none_or(|deadline| deadline.saturating_duration_since(Instant::now()) >= needed);
+        if has_time {
+            Ok(())
+        } else {
+            Err(StepError::OutOfTime)
         }
     }
 
@@ -167,6 +188,13 @@ impl<'a> JobContext<'a> {
                 written = heartbeat => written?,
             }
         }
+    }
+
+    /// Asks for the fence. Before anything is removed after a failure, because the failure may be a lost answer to the
+    /// commit that completed the job (F71).
+    pub(super) async fn fence_state(&self) -> Result<FenceState, StepError> {
+        let mut conn = self.pool.statements();
+        Ok(db::jobs::worker::fence_state(&mut conn, self.job.fence()).await?)
     }
 
     /// Records the steps so far, under the fence.

@@ -1,5 +1,6 @@
 //! An agent's own database: created before its first start, removed with the agent. Owns: that its address is recorded
-//! before it is created, so that no created database is ever forgotten.
+//! before it is created, so that no created database is ever forgotten, and that it has a new password after the loss of
+//! the agent's host.
 
 use tracing::warn;
 
@@ -19,14 +20,16 @@ pub(super) async fn ensure(
     record: &RuntimeRecord,
 ) -> Result<Option<String>, StepError> {
     let recorded = recorded_address(context, record)?;
-    if record.database_status == "ready" && recorded.is_some() {
+    let is_ready = record.database_status == "ready" && recorded.is_some();
+    let rotates = must_rotate(context, record, is_ready).await?;
+    if is_ready && !rotates {
         return Ok(recorded);
     }
     context.start_step(StepName::Database).await?;
     let created = match &context.hosts.databases {
         AgentDatabases::NotConfigured => Err(not_configured()),
-        AgentDatabases::Server(server) => ensure_on_server(context, server).await,
-        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon).await,
+        AgentDatabases::Server(server) => ensure_on_server(context, server, rotates).await,
+        AgentDatabases::Neon(neon) => ensure_at_neon(context, neon, rotates).await,
     };
     if let Err(error @ StepError::Failure(_)) = &created {
         let mut conn = context.pool.statements();
@@ -36,6 +39,30 @@ pub(super) async fn ensure(
     let uri = created?;
     context.finish_step(StepName::Database).await?;
     Ok(Some(uri))
+}
+
+/// Whether the database needs a new password, because a copy of the agent on a lost host may know the present one. A
+/// database that this product did not create keeps its password.
+async fn must_rotate(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+    is_ready: bool,
+) -> Result<bool, StepError> {
+    let mut conn = context.pool.statements();
+    let known = db::agents::losses::known_secrets_find(&mut conn, context.agent()).await?;
+    if !known.is_some_and(|known| known.has_database) {
+        return Ok(false);
+    }
+    let is_foreign = is_ready && is_foreign(context, record);
+    if is_foreign {
+        warn!(
+            agent.id = %context.agent_id,
+            "the database of agent {} was not created by this product; it keeps its password after the loss of the \
+            agent's host",
+            context.agent_id
+        );
+    }
+    Ok(!is_foreign)
 }
 
 /// The address of the agent's database, if one is recorded.
@@ -62,8 +89,12 @@ async fn record_address(
     Ok(())
 }
 
-async fn ensure_on_server(context: &JobContext<'_>, server: &Server) -> Result<String, StepError> {
-    let uri = choose_address(context, server).await?;
+async fn ensure_on_server(
+    context: &JobContext<'_>,
+    server: &Server,
+    rotates: bool,
+) -> Result<String, StepError> {
+    let uri = choose_address(context, server, rotates).await?;
     let mut conn = context.pool.statements();
     let control_plane = if server.allows_control_plane() {
         None
@@ -73,14 +104,28 @@ async fn ensure_on_server(context: &JobContext<'_>, server: &Server) -> Result<S
     drop(conn);
     let creation = server.ensure(&uri, control_plane);
     context.with_heartbeat(creation).await??;
-    let mut conn = context.pool.statements();
-    db::agents::database::database_ready(&mut conn, context.agent(), None).await?;
+    if rotates {
+        // A session outlives the password that it began with.
+        let end = server.end_sessions(context.agent_id);
+        context.with_heartbeat(end).await??;
+    }
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    db::agents::database::database_ready(&mut tx, agent, None).await?;
+    if rotates {
+        db::agents::losses::database_rotated_set(&mut tx, agent).await?;
+    }
+    tx.commit().await?;
     Ok(uri)
 }
 
 /// Records the address that the database will have, and returns it. Under the agent's lock, so that no other worker
 /// chooses another password.
-async fn choose_address(context: &JobContext<'_>, server: &Server) -> Result<String, StepError> {
+async fn choose_address(
+    context: &JobContext<'_>,
+    server: &Server,
+    rotates: bool,
+) -> Result<String, StepError> {
     let password = context.random_secret()?;
     let agent = context.agent();
     let mut tx = context.pool.begin().await?;
@@ -91,9 +136,8 @@ async fn choose_address(context: &JobContext<'_>, server: &Server) -> Result<Str
     let recorded = recorded_address(context, &record)?;
     // An address that an earlier attempt recorded keeps its password, because the role was created with that one. The
     // server may have another host name by now.
-    let updated = recorded
-        .as_deref()
-        .and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
+    let kept = recorded.as_deref().filter(|_| !rotates);
+    let updated = kept.and_then(|uri| server.uri_on_this_server(context.agent_id, uri));
     let uri = updated.unwrap_or_else(|| server.uri(context.agent_id, &password));
     if record.database_address().is_none() || recorded.as_deref() != Some(uri.as_str()) {
         record_address(context, &mut tx, &uri).await?;
@@ -103,18 +147,29 @@ async fn choose_address(context: &JobContext<'_>, server: &Server) -> Result<Str
     Ok(uri)
 }
 
-async fn ensure_at_neon(context: &JobContext<'_>, neon: &Neon) -> Result<String, StepError> {
+async fn ensure_at_neon(
+    context: &JobContext<'_>,
+    neon: &Neon,
+    rotates: bool,
+) -> Result<String, StepError> {
     let agent = context.agent();
     let mut conn = context.pool.statements();
     db::agents::database::database_begin(&mut conn, agent).await?;
     drop(conn);
-    let project = context
+    let mut project = context
         .with_heartbeat(neon.ensure(context.agent_id))
         .await??;
+    if rotates {
+        let reset = neon.reset_password(&project.project_id);
+        project = context.with_heartbeat(reset).await??;
+    }
     let mut tx = context.pool.begin().await?;
     let project_id = Some(project.project_id.as_str());
     db::agents::database::database_ready(&mut tx, agent, project_id).await?;
     record_address(context, &mut tx, &project.uri).await?;
+    if rotates {
+        db::agents::losses::database_rotated_set(&mut tx, agent).await?;
+    }
     tx.commit().await?;
     Ok(project.uri)
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use crate::agent_databases::DatabaseError;
 use crate::app::agent_state::StateError;
 use crate::app::host_access::{AccountsUnreadable, OpenError};
+use crate::app::state_store::StoreError;
 use crate::db;
 use crate::domain::agent::StatusConflict;
 use crate::domain::job::JobFailure;
@@ -21,6 +22,8 @@ pub(super) enum StepError {
     /// The job's fence was raised: another worker has the job, or something else took its place.
     #[error("The worker lost the job")]
     Lost,
+    #[error("The function's time is used up; the next attempt goes on")]
+    OutOfTime,
     #[error("The database request failed")]
     Database(#[from] sqlx::Error),
 }
@@ -41,7 +44,15 @@ impl StepError {
         match self {
             Self::Failure(failure) => failure.reason_ref().is_retryable(),
             Self::Lost => false,
-            Self::Database(_) => true,
+            Self::OutOfTime | Self::Database(_) => true,
+        }
+    }
+
+    /// Whether the host failed, and not perhaps the agent or another system.
+    pub(super) fn is_hosts_fault(&self) -> bool {
+        match self {
+            Self::Failure(failure) => matches!(failure.reason_ref(), JobFailure::Host(_)),
+            Self::Lost | Self::OutOfTime | Self::Database(_) => false,
         }
     }
 
@@ -49,7 +60,7 @@ impl StepError {
     pub(super) fn cause(&self) -> Option<String> {
         match self {
             Self::Failure(failure) => failure.cause(),
-            Self::Lost => None,
+            Self::Lost | Self::OutOfTime => None,
             Self::Database(error) => Some(db::error_class(error)),
         }
     }
@@ -78,19 +89,34 @@ impl From<OpenError> for StepError {
 
 impl From<EngineError> for StepError {
     fn from(error: EngineError) -> Self {
-        external_failure(error)
+        Self::Failure(error.map_reason(|reason| {
+            if reason.is_hosts_fault() {
+                JobFailure::Host(reason.to_string())
+            } else {
+                JobFailure::External(reason.to_string())
+            }
+        }))
     }
 }
 
 impl From<HostError> for StepError {
     fn from(error: HostError) -> Self {
-        external_failure(error)
+        Self::Failure(error.map_reason(|reason| JobFailure::Host(reason.to_string())))
     }
 }
 
 impl From<StateError> for StepError {
     fn from(error: StateError) -> Self {
         external_failure(error)
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::State(error) => error.into(),
+            StoreError::Database(error) => error.into(),
+        }
     }
 }
 
@@ -131,6 +157,7 @@ mod tests {
         assert_eq!(error.to_string(), "The host cannot be reached");
         assert_eq!(error.cause().as_deref(), Some("connection refused"));
         assert!(error.is_retryable());
+        assert!(error.is_hosts_fault());
     }
 
     #[test]
@@ -140,6 +167,7 @@ mod tests {
             (JobFailure::Credit("no credit".to_owned()).into(), false),
             (StepError::external("The host is full"), true),
             (sqlx::Error::PoolTimedOut.into(), true),
+            (StepError::OutOfTime, true),
             (StepError::Lost, false),
         ] {
             assert_eq!(error.is_retryable(), is_retryable, "{error:?}");

@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::context::JobContext;
+use super::death::died_at_start;
 use super::error::StepError;
 use crate::app::host_access::Host;
 use crate::domain::fleet::HostReadError;
 use crate::domain::job::StepName;
-use crate::hosts::{AgentHttp, HostError};
+use crate::hosts::{AgentHttp, ContainerRuntime, HostError};
 
 /// One request for the agent's health.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -16,10 +17,9 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// Short at first, because most agents are healthy within a second, then doubled up to the maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-
-/// Docker does not always tell which of the two happened.
-pub(super) const NOT_STARTED_ERROR: &str =
-    "The agent's container could not be started, or ended at once";
+/// How often a container that Docker has started again is inspected until it has ended once more: only then Docker tells
+/// how it ended.
+const MAX_END_INSPECTIONS: u32 = 6;
 
 /// Waits until the agent reports that it is healthy.
 pub(super) async fn wait_until_healthy(
@@ -31,10 +31,19 @@ pub(super) async fn wait_until_healthy(
     context.start_step(StepName::Health).await?;
     let agent = host.agent(web_port);
     let timeout = context.hosts.health_within;
-    context
+    let polled = context
         .with_heartbeat(poll(host, &agent, container_id, timeout))
         .await??;
+    if let Polled::Ended(runtime) = polled {
+        return Err(died_at_start(context, host, container_id, &runtime).await);
+    }
     context.finish_step(StepName::Health).await
+}
+
+enum Polled {
+    Healthy,
+    /// The container ended, whether or not Docker has started it again.
+    Ended(ContainerRuntime),
 }
 
 async fn poll(
@@ -42,19 +51,23 @@ async fn poll(
     agent: &AgentHttp,
     container_id: &str,
     timeout: Duration,
-) -> Result<(), StepError> {
+) -> Result<Polled, StepError> {
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut has_answered = false;
+    let mut end_inspections = 0;
     loop {
         match check(agent).await? {
-            HealthCheck::Healthy => return Ok(()),
+            HealthCheck::Healthy => return Ok(Polled::Healthy),
             HealthCheck::NotHealthy => has_answered = true,
             HealthCheck::NoAnswer => {}
         }
         let container = host.engine.inspect(container_id).await?;
         if !container.is_running || container.restart_count > 0 {
-            return Err(StepError::external(NOT_STARTED_ERROR));
+            end_inspections += 1;
+            if container.end.exit_code.is_some() || end_inspections == MAX_END_INSPECTIONS {
+                return Ok(Polled::Ended(container));
+            }
         }
         if started.elapsed() >= timeout {
             return Err(StepError::external(if has_answered {

@@ -1,5 +1,5 @@
-//! What an agent's container is launched with. Owns: its environment with the secrets that are made once, its ports on
-//! the host, its volume. Does not own: the names of its variables (`domain::container`), its rights (`hosts`).
+//! What an agent's container is launched with. Owns: its environment with the secrets that are made once, and again after
+//! the loss of a host, its ports on the host, its volume. Does not own: the names of its variables (`domain::container`), its rights (`hosts`).
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::db;
 use crate::db::Connection;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::container::{
-    self, AGENT_LIMITS, API_TOKEN, BRIDGE_PORT, JWT_SECRET, PlatformVariables, WEB_PORT,
+    self, API_TOKEN, BRIDGE_PORT, JWT_SECRET, PlatformVariables, WEB_PORT,
 };
 use crate::domain::encrypted::OlderApplication;
 use crate::domain::placement::Ports;
@@ -24,14 +24,14 @@ const ALL_ADDRESSES: &str = "0.0.0.0";
 pub(super) struct LaunchSpec<'a> {
     pub(super) image: String,
     pub(super) database_uri: Option<String>,
-    /// The agent gets the state of a backup, if there is one.
+    /// The agent gets the state of a backup although its volume may be on the host.
     pub(super) restores_backup: bool,
     pub(super) record: &'a RuntimeRecord,
 }
 
 impl LaunchSpec<'_> {
     /// The container's environment as `NAME=value`. Makes the secrets that the agent keeps over all its starts, if it
-    /// has none yet.
+    /// has none yet, or if a copy of the agent on a lost host may know them.
     pub(super) async fn environment(
         &self,
         context: &JobContext<'_>,
@@ -69,15 +69,19 @@ impl LaunchSpec<'_> {
         let is_encrypted =
             stored.encrypted.is_some() || context.hosts.older_application == OlderApplication::Gone;
         let mut variables = stored_secrets::environment(keys, agent.agent_id, stored)?;
+        let known = db::agents::losses::known_secrets_find(&mut tx, agent).await?;
         let mut is_complete = true;
         for name in [JWT_SECRET, API_TOKEN] {
-            if is_missing(variables.get(name)) {
+            if known.is_some() || is_missing(variables.get(name)) {
                 variables.insert(name.to_owned(), json!(context.random_secret()?));
                 is_complete = false;
             }
         }
         if !is_complete {
             store_environment(&mut tx, context, &variables, is_encrypted).await?;
+        }
+        if known.is_some() {
+            db::agents::losses::lost_agent_delete(&mut tx, agent).await?;
         }
         tx.commit().await?;
         Ok(variables)
@@ -105,7 +109,7 @@ impl LaunchSpec<'_> {
             agent_id: context.agent_id.to_string(),
             organization_id: context.job.organization_id.to_string(),
             attempt: context.job.attempt,
-            limits: AGENT_LIMITS,
+            limits: slot.limits,
         }
     }
 }

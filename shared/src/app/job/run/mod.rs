@@ -11,6 +11,7 @@ mod attempt;
 mod cleanup;
 mod context;
 mod database;
+mod death;
 mod definition;
 mod error;
 mod health;
@@ -20,17 +21,19 @@ mod launch_spec;
 mod placement;
 mod start;
 mod stop;
+mod surplus;
 pub mod teardown;
 pub mod webhook;
 
 use tracing::{info, warn};
 
 use crate::db;
+use crate::db::jobs::lanes::{Announce, WaitingJob};
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::db::{Connection, Database};
-use crate::domain::ids::{AgentRef, JobId, OrganizationId};
-use crate::domain::job::{JobFailure, JobKind, JobStatus, Step};
-use crate::domain::limits::LimitName;
+use crate::domain::ids::{AgentRef, JobId};
+use crate::domain::job::{DueJob, JobClass, JobFailure, JobKind, JobStatus, Step};
+use crate::domain::lane;
 
 pub use attempt::JobOutcome;
 pub(super) use attempt::{FailedAttempt, finish_failed_attempt};
@@ -76,6 +79,7 @@ pub async fn job_run(deps: JobDeps<'_>, job_id: JobId) -> sqlx::Result<JobOutcom
             let attempt = FailedAttempt {
                 error: &error.to_string(),
                 is_retryable: error.is_retryable(),
+                is_out_of_time: matches!(error, StepError::OutOfTime),
                 steps: &steps,
             };
             let outcome = finish_failed_attempt(deps.pool, &job, &attempt).await;
@@ -83,6 +87,20 @@ pub async fn job_run(deps: JobDeps<'_>, job_id: JobId) -> sqlx::Result<JobOutcom
             outcome
         }
     }
+}
+
+/// A job of the lane that an earlier worker found no room for and that has some now, for a worker that has ended its own
+/// job: otherwise the job would wait for the next sweep.
+///
+/// # Errors
+/// The database fails. The sweep announces the job.
+pub async fn job_turned_away(pool: &Database, lane: JobClass) -> sqlx::Result<Option<DueJob>> {
+    let mut conn = pool.statements();
+    let now = db::clock::billing_clock(&mut conn).await?;
+    let announce = Announce::OneTurnedAway;
+    let jobs =
+        db::jobs::lanes::jobs_announce_of_any_organization(&mut conn, lane, announce, now).await?;
+    Ok(jobs.first().copied())
 }
 
 /// The only log line about a failed attempt.
@@ -114,11 +132,16 @@ async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Claim> {
     if readiness.adoption_required {
         return Ok(Claim::Ended(JobOutcome::NotAdopted));
     }
-    let starting = db::jobs::worker::waiting_start_of_any_organization(&mut tx, job_id).await?;
-    if let Some(organization_id) = starting
-        && !may_begin_start(&mut tx, organization_id).await?
+    let waiting = db::jobs::lanes::job_waiting_of_any_organization(&mut tx, job_id, now).await?;
+    if let Some(waiting) = waiting
+        && !has_room(&mut tx, &waiting).await?
     {
-        info!(job.id = %job_id, "job {job_id} waits: as many starts of its organization run as may");
+        db::jobs::lanes::job_turn_away_of_any_organization(&mut tx, job_id, now).await?;
+        tx.commit().await?;
+        info!(
+            job.id = %job_id, lane = waiting.lane.as_str(),
+            "job {job_id} waits: as many jobs of its organization, or on its host, run as may"
+        );
         return Ok(Claim::Ended(JobOutcome::Waiting));
     }
     let Some(job) = db::jobs::worker::job_claim_of_any_organization(&mut tx, job_id, now).await?
@@ -154,17 +177,13 @@ async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Claim> {
     Ok(Claim::Claimed(job))
 }
 
-/// Whether fewer starts of the organization run than may. Other workers that want to begin one wait until the transaction
-/// ends.
-async fn may_begin_start(
-    conn: &mut Connection,
-    organization_id: OrganizationId,
-) -> sqlx::Result<bool> {
-    const LIMIT: LimitName = LimitName::RunningStarts;
-    db::identity::limits::limit_lock(conn, organization_id, LIMIT).await?;
-    let limits = db::identity::limits::limits_find(conn, organization_id).await?;
-    let starts = db::jobs::queue::starts_count(conn, organization_id).await?;
-    Ok(limits.check(LIMIT, starts.running, None).is_ok())
+/// Whether there is room in the lane for one more job of the organization and on the host. Other workers that want to begin
+/// one wait until the transaction ends.
+async fn has_room(conn: &mut Connection, job: &WaitingJob) -> sqlx::Result<bool> {
+    db::jobs::lanes::lane_lock(conn, job).await?;
+    let limits = db::identity::limits::limits_find(conn, job.organization_id).await?;
+    let running = db::jobs::lanes::jobs_running_of_any_organization(conn, job).await?;
+    Ok(lane::has_room(job.lane, limits, running))
 }
 
 struct Attempt {

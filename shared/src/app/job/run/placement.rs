@@ -1,5 +1,8 @@
-//! Which host an agent goes to. Owns: checking the best candidates, and taking a slot and ports in one transaction with
-//! the agent's row (F17). Does not own: the rules (`domain::placement`, `domain::fleet`).
+//! Which host an agent goes to. Owns: checking hosts in the order of their rank until one can take the agent, and taking a
+//! slot and ports in one transaction with the agent's row (F17). Does not own: the rules (`domain::placement`,
+//! `domain::fleet`).
+
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -9,19 +12,26 @@ use crate::app::host_access::{Host, OpenError};
 use crate::db;
 use crate::db::agents::placement::{NewPlacement, RuntimeRecord};
 use crate::db::hosts::coordinates::HostCoordinates;
-use crate::domain::container;
+use crate::domain::container::{self, AGENT_LIMITS, ResourceLimits};
 use crate::domain::job::StepName;
-use crate::domain::placement::{Ports, free_ports};
+use crate::domain::placement::{Candidate, Ports, free_ports, rank, set_aside_hosts};
 
 /// How often ports of one host are picked when other jobs take the same ones at the same moment.
 const MAX_SLOT_ATTEMPTS: u64 = 5;
+/// No further host is tried after this. A host that does not answer takes ten seconds, and the function ends after 15
+/// minutes. The next attempt tries equally good hosts in another order.
+const SEARCH_TIMEOUT: Duration = Duration::from_mins(2);
 
 const NO_SLOT: &str = "No host has a free slot";
+const LEFT_STATE: &str = "A host with a free slot holds an older state of the agent that no backup does; an operator \
+    must remove that volume first";
 
 /// A slot that was taken for the agent.
 pub(super) struct HostSlot {
     pub(super) host: Host,
     pub(super) ports: Ports,
+    /// What the agent may use of the host.
+    pub(super) limits: ResourceLimits,
     /// The agent was not on this host before.
     pub(super) is_new_host: bool,
 }
@@ -34,111 +44,191 @@ pub(super) async fn take_slot(
     may_leave_volume: bool,
 ) -> Result<HostSlot, StepError> {
     context.start_step(StepName::Place).await?;
-    let candidates = find_candidates(context, record, may_leave_volume).await?;
-    let no_slot = if candidates.is_bound_to_volume {
-        "The host that holds the agent's state has no free slot"
-    } else {
-        NO_SLOT
-    };
-    // The reason of the best candidate is the one that the owner sees.
+    let started = Instant::now();
+    let hosts = find_hosts(context, record, may_leave_volume).await?;
+    // The reason of the best host is the one that the owner sees.
     let mut first_error = None;
-    for node in candidates.nodes {
-        let host = match check_host(context, node).await? {
-            HostCheck::Usable(host) => host,
+    for host in hosts.ranked {
+        if started.elapsed() >= SEARCH_TIMEOUT {
+            break;
+        }
+        let is_bound = host.agents.is_none();
+        let (host, limits) = match check_host(context, host).await? {
+            HostCheck::Usable { host, limits } => (*host, limits),
             HostCheck::Unusable(error) => {
                 first_error.get_or_insert(error);
                 continue;
             }
         };
-        if let Some(ports) = take_slot_on(context, &host).await? {
+        if holds_left_state(context, record, &host).await? {
+            first_error.get_or_insert_with(|| StepError::external(LEFT_STATE));
+            continue;
+        }
+        if let Some(ports) = take_slot_on(context, &host, is_bound).await? {
             let is_new_host = record.node_id.as_ref() != Some(&host.node.node_id);
             return Ok(HostSlot {
                 host,
                 ports,
+                limits,
                 is_new_host,
             });
         }
-        first_error.get_or_insert_with(|| StepError::external(no_slot));
+        first_error.get_or_insert_with(|| StepError::external(hosts.no_slot));
     }
-    if let Some(error) = first_error {
-        return Err(error);
-    }
-    let mut conn = context.pool.statements();
-    let is_any_registered = db::hosts::coordinates::any_host_enabled(&mut conn).await?;
-    Err(StepError::external(if is_any_registered {
-        NO_SLOT
-    } else {
-        "No host is registered"
-    }))
+    Err(first_error.unwrap_or_else(|| StepError::external(hosts.no_slot)))
 }
 
-struct Candidates {
+/// Whether a volume on the host holds state that no backup does, left there when the agent was started elsewhere. A start
+/// on this host would have to remove it, which only an operator may do.
+async fn holds_left_state(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+    host: &Host,
+) -> Result<bool, StepError> {
+    if !record.left_nodes.contains(&host.node.node_id) {
+        return Ok(false);
+    }
+    Ok(host
+        .engine
+        .has_volume(&container::name(context.agent_id))
+        .await?)
+}
+
+/// A host that may take the agent.
+struct RankedHost {
+    node: HostCoordinates,
+    /// How many agents would be there with this one. `None` for the host that the agent is bound to: nobody else can
+    /// have its place.
+    agents: Option<i64>,
+}
+
+struct RankedHosts {
     /// The best first.
-    nodes: Vec<HostCoordinates>,
-    /// The only candidate is the host whose volume holds the agent's unsaved state.
-    is_bound_to_volume: bool,
+    ranked: Vec<RankedHost>,
+    /// Why the agent cannot be placed if no other reason is found.
+    no_slot: &'static str,
 }
 
-async fn find_candidates(
+async fn find_hosts(
     context: &JobContext<'_>,
     record: &RuntimeRecord,
     may_leave_volume: bool,
-) -> Result<Candidates, StepError> {
+) -> Result<RankedHosts, StepError> {
     let mut conn = context.pool.statements();
     let node_id = record.node_id.as_deref();
     if let Some(node_id) = node_id
         && record.has_unsaved_state
         && !may_leave_volume
         && let Some(node) = db::hosts::coordinates::host_find(&mut conn, node_id).await?
+        && !node.is_lost
     {
-        return Ok(Candidates {
-            nodes: vec![node],
-            is_bound_to_volume: true,
+        return Ok(RankedHosts {
+            ranked: vec![RankedHost { node, agents: None }],
+            no_slot: "The host that holds the agent's state has no free slot",
         });
     }
-    Ok(Candidates {
-        nodes: db::hosts::coordinates::hosts_with_free_slots(&mut conn, node_id).await?,
-        is_bound_to_volume: false,
+    // An agent that was moved does not go back to the host that it left.
+    let left = db::agents::moves::left_host_find(&mut conn, context.agent()).await?;
+    let now = db::clock::billing_clock(&mut conn).await?;
+    let mut hosts = db::hosts::coordinates::hosts_enabled(&mut conn).await?;
+    let is_any_registered = !hosts.is_empty();
+    hosts.retain(|host| left.as_ref() != Some(&host.coordinates.node_id));
+    let failed_here =
+        db::hosts::failed_starts::failed_starts_of_job(&mut conn, context.job.fence()).await?;
+    let failed_starts =
+        db::hosts::failed_starts::failed_starts_of_any_organization(&mut conn, now).await?;
+    let set_aside = set_aside_hosts(&failed_starts, now);
+    let candidates = hosts.iter().map(|host| Candidate {
+        node_id: &host.coordinates.node_id,
+        status: host.status,
+        capacity: host.capacity,
+        allocated_count: host.allocated_count,
+        holds_volume: node_id == Some(host.coordinates.node_id.as_str()),
+        has_failed: failed_here.contains(&host.coordinates.node_id),
+        is_set_aside: set_aside.contains_key(&host.coordinates.node_id),
+    });
+    let candidates: Vec<Candidate<'_>> = candidates.collect();
+    let order = rank(&candidates, random_seed(context, 0));
+    let no_slot = if !is_any_registered {
+        "No host is registered"
+    } else if candidates.iter().any(|host| host.has_failed) {
+        "No other host has a free slot"
+    } else {
+        NO_SLOT
+    };
+    let ranked = order.into_iter().filter_map(|index| {
+        let host = hosts.get(index)?;
+        Some(RankedHost {
+            node: host.coordinates.clone(),
+            agents: Some(i64::from(host.allocated_count) + 1),
+        })
+    });
+    Ok(RankedHosts {
+        ranked: ranked.collect(),
+        no_slot,
     })
 }
 
 enum HostCheck {
-    Usable(Host),
-    /// The host cannot be read, or it is too busy.
+    Usable {
+        host: Box<Host>,
+        /// What the agent may use of it.
+        limits: ResourceLimits,
+    },
+    /// The host cannot be read, it is too busy, or too much of it is promised to others.
     Unusable(StepError),
 }
 
 async fn check_host(
     context: &JobContext<'_>,
-    node: HostCoordinates,
+    candidate: RankedHost,
 ) -> Result<HostCheck, StepError> {
-    let node_id = node.node_id.clone();
-    let open = Host::open(context.pool, &context.hosts.hosts, node);
+    let node_id = candidate.node.node_id.clone();
+    let open = Host::open(context.pool, &context.hosts.hosts, candidate.node);
     let host = match context.with_heartbeat(open).await? {
         Ok(host) => host,
         Err(OpenError::Engine(error)) => return Ok(HostCheck::Unusable(error.into())),
         Err(OpenError::Database(error)) => return Err(error.into()),
     };
-    Ok(match host.connection.read_facts().await {
-        Ok(facts) if facts.is_overloaded() => {
-            info!(
-                node.id = node_id,
-                "host {node_id} is too busy for another agent"
-            );
-            HostCheck::Unusable(StepError::external("All hosts are too busy"))
-        }
-        Ok(_) => HostCheck::Usable(host),
-        Err(error) => HostCheck::Unusable(error.into()),
+    let read = async { tokio::join!(host.connection.read_figures(), host.engine.read_info()) };
+    let (figures, info) = match context.with_heartbeat(read).await? {
+        (Ok(figures), Ok(info)) => (figures, info),
+        (Err(error), _) => return Ok(HostCheck::Unusable(error.into())),
+        (_, Err(error)) => return Ok(HostCheck::Unusable(error.into())),
+    };
+    let facts = figures.into_facts(info.root_directory.as_deref());
+    if facts.is_overloaded() {
+        info!(
+            node.id = node_id,
+            "host {node_id} is too busy for another agent"
+        );
+        let error = StepError::external("All hosts are too busy");
+        return Ok(HostCheck::Unusable(error));
+    }
+    let agents = candidate.agents;
+    if agents.is_some_and(|agents| !info.size.can_promise(AGENT_LIMITS, agents)) {
+        info!(
+            node.id = node_id,
+            "all processors or all memory of host {node_id} are promised to agents"
+        );
+        return Ok(HostCheck::Unusable(StepError::external(NO_SLOT)));
+    }
+    Ok(HostCheck::Usable {
+        host: Box::new(host),
+        limits: info.size.fit(AGENT_LIMITS),
     })
 }
 
-/// Takes a slot and ports. `None` if the host has none left, or if other jobs took the picked ports each time.
+/// Takes a slot and ports. `None` if the host has none left, or if other jobs took the picked ports each time. An agent that
+/// is bound to the host also gets a slot while the host is drained: its state is saved only when the agent runs, and then
+/// the drain moves the agent.
 async fn take_slot_on(
     context: &mut JobContext<'_>,
     host: &Host,
+    is_bound: bool,
 ) -> Result<Option<Ports>, StepError> {
     for round in 0..MAX_SLOT_ATTEMPTS {
-        match try_take_slot(context, host, round).await? {
+        match try_take_slot(context, host, is_bound, round).await? {
             SlotAttempt::Taken(ports) => return Ok(Some(ports)),
             SlotAttempt::Full => return Ok(None),
             SlotAttempt::PortConflict => {}
@@ -157,16 +247,19 @@ enum SlotAttempt {
 async fn try_take_slot(
     context: &mut JobContext<'_>,
     host: &Host,
+    is_bound: bool,
     round: u64,
 ) -> Result<SlotAttempt, StepError> {
     let node_id = &host.node.node_id;
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
-    if !db::hosts::slots::slot_take(&mut tx, node_id).await? {
+    let is_taken = db::hosts::slots::slot_take(&mut tx, node_id).await?
+        || is_bound && db::hosts::slots::slot_take_on_drained_host(&mut tx, node_id).await?;
+    if !is_taken {
         return Ok(SlotAttempt::Full);
     }
     let taken = db::agents::placement::ports_taken_of_any_organization(&mut tx, node_id).await?;
-    let Some(ports) = free_ports(&taken, port_search_seed(context, round)) else {
+    let Some(ports) = free_ports(&taken, random_seed(context, round)) else {
         return Ok(SlotAttempt::Full);
     };
     let name = container::name(context.agent_id);
@@ -205,7 +298,7 @@ pub(super) async fn take_other_ports(
         db::agents::placement::ports_taken_of_any_organization(&mut tx, node_id).await?;
     taken.extend(tried.iter().flat_map(|ports| [ports.bridge, ports.web]));
     let round = MAX_SLOT_ATTEMPTS + u64::try_from(tried.len()).unwrap_or_default();
-    let Some(ports) = free_ports(&taken, port_search_seed(context, round)) else {
+    let Some(ports) = free_ports(&taken, random_seed(context, round)) else {
         return Ok(None);
     };
     match db::agents::placement::placement_change_ports(&mut tx, context.agent(), ports).await {
@@ -217,9 +310,8 @@ pub(super) async fn take_other_ports(
     Ok(Some(ports))
 }
 
-/// Where the search for ports begins: somewhere else for each job, attempt and round, so that jobs at the same moment
-/// seldom pick the same ports.
-fn port_search_seed(context: &JobContext<'_>, round: u64) -> u64 {
+/// Another number for each job, attempt and round, so that jobs at the same moment seldom pick the same host and ports.
+fn random_seed(context: &JobContext<'_>, round: u64) -> u64 {
     let (high, low) = context.job.id.uuid().as_u64_pair();
     let attempt = u64::try_from(context.job.attempt).unwrap_or_default();
     high ^ low.rotate_left(17) ^ (attempt * 8 + round).wrapping_mul(0x9E37_79B9_7F4A_7C15)

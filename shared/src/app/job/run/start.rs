@@ -6,8 +6,8 @@
 //! ```
 
 use chrono::{DateTime, Utc};
-use serde_json::Map;
-use tracing::warn;
+use serde_json::{Map, Value};
+use tracing::{info, warn};
 
 use super::context::JobContext;
 use super::error::StepError;
@@ -20,8 +20,10 @@ use crate::app::error::RequestError;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
+use crate::db::jobs::queue::SUPERSEDED_BY_A_STOP;
+use crate::db::jobs::worker::FenceState;
 use crate::db::{Connection, Transaction};
-use crate::domain::agent::{AgentEvent, AgentStatus};
+use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
 use crate::domain::job::{JobFailure, RetryRule, StepName};
@@ -47,6 +49,7 @@ const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found"
 pub(super) struct StartTransaction {
     tx: Transaction,
     status: AgentStatus,
+    billing: Option<BillingStatus>,
     record: Box<RuntimeRecord>,
     now: DateTime<Utc>,
 }
@@ -64,11 +67,12 @@ impl StartTransaction {
         let now = db::clock::billing_clock(&mut tx).await?;
         let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
         if jobs.iter().any(|job| !job.kind.is_start()) {
-            return Err(JobFailure::StatusConflict("Superseded by a stop").into());
+            return Err(JobFailure::StatusConflict(SUPERSEDED_BY_A_STOP).into());
         }
         Ok(Self {
             tx,
             status: locked.status,
+            billing: locked.billing,
             record,
             now,
         })
@@ -94,7 +98,12 @@ impl StartTransaction {
         context: &mut JobContext<'_>,
     ) -> Result<Box<RuntimeRecord>, StepError> {
         let agent = context.agent();
-        let clearance = gate::ask(&mut self.tx, context.prices, agent).await;
+        let is_moving = db::agents::moves::move_find(&mut self.tx, agent).await?;
+        let clearance = if is_moving.is_some() {
+            gate::ask_for_move(&mut self.tx, agent, self.billing).await
+        } else {
+            gate::ask(&mut self.tx, context.prices, agent).await
+        };
         clearance.map_err(gate_error)?;
         if !self.is_running() {
             let change = StatusChange {
@@ -124,9 +133,10 @@ fn gate_error(error: RequestError) -> StepError {
 /// When a launch restores a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RestoreBackup {
+    /// The owner requested it.
     Always,
-    /// Not if the volume holds unsaved state and the agent stays on its host.
-    UnlessUnsavedState,
+    /// Only if the agent's volume is not on the host: where it is, it is at least as new as every backup.
+    UnlessVolumeIsThere,
 }
 
 /// Launches an agent that passed the credit gate.
@@ -143,19 +153,39 @@ pub(super) async fn launch_agent(
     record.has_unsaved_state |= cleanup::remove_previous_container(context, &record).await?;
     let database_uri = database::ensure(context, &record).await?;
     let is_restore = restore == RestoreBackup::Always;
-    let slot = placement::take_slot(context, &record, is_restore).await?;
+    let slot = Box::pin(placement::take_slot(context, &record, is_restore)).await?;
     let spec = LaunchSpec {
         image,
         database_uri,
-        // A backup replaces unsaved state in the volume only if the owner requested it.
-        restores_backup: is_restore || slot.is_new_host || !record.has_unsaved_state,
+        restores_backup: is_restore,
         record: &record,
     };
     let launched = launch_and_record(context, &slot, &spec).await;
-    if let Err(error) = &launched {
-        roll_back(context, &slot, &record, error).await;
+    match &launched {
+        // If the time is used up, no container is created yet. The slot stays taken, so that the next attempt, which is due at
+        // once, finds the image that this one pulled.
+        Ok(()) | Err(StepError::OutOfTime) => {}
+        Err(error) => {
+            record_failed_start(context, &slot, error).await;
+            roll_back(context, &slot, &record, error).await;
+        }
     }
     launched
+}
+
+/// What the owner has to know of an agent whose state was not on the host that it was started on.
+fn move_notice(slot: &HostSlot, before: &RuntimeRecord) -> Option<&'static str> {
+    if before.has_state_on(&slot.host.node.node_id) {
+        return None;
+    }
+    if before.has_unsaved_state || !before.left_nodes.is_empty() {
+        return Some(
+            "The agent was started on another host, from its newest backup if it has one. What no backup holds is left \
+            in its volume on the former host, until the agent is deleted",
+        );
+    }
+    let has_moved = before.has_state();
+    has_moved.then_some("The agent was started on another host, from its newest backup")
 }
 
 async fn launch_and_record(
@@ -178,10 +208,26 @@ async fn launch_and_record(
         return Err(StepError::Lost);
     }
     record_addresses(&mut tx, context, slot, &container, &spec.image, now).await?;
+    db::hosts::failed_starts::failed_starts_forgive_of_any_organization(
+        &mut tx,
+        &slot.host.node.node_id,
+        now,
+    )
+    .await?;
     context
         .finish_step_in(&mut tx, StepName::MarkRunning, now)
         .await?;
-    context.complete(&mut tx, to, Map::new(), now).await?;
+    let mut details = Map::new();
+    if let Some(notice) = move_notice(slot, spec.record) {
+        let agent_id = context.agent_id;
+        info!(
+            agent.id = %agent_id, node.id = slot.host.node.node_id, former_node.id = spec.record.node_id,
+            has_left_state = spec.record.has_unsaved_state,
+            "agent {agent_id} is started on another host than before"
+        );
+        details.insert("notice".to_owned(), Value::from(notice));
+    }
+    context.complete(&mut tx, to, details, now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -213,6 +259,36 @@ async fn record_addresses(
     db::agents::placement::placement_record_urls(conn, agent, urls, now).await
 }
 
+/// Records on which host a start failed: the job's next attempt goes to another one, and a host that fails again and
+/// again is set aside. If the database fails, nothing is known about the host.
+async fn record_failed_start(context: &JobContext<'_>, slot: &HostSlot, error: &StepError) {
+    if !matches!(error, StepError::Failure(_)) || !error.is_retryable() {
+        return;
+    }
+    let node_id = &slot.host.node.node_id;
+    let is_hosts_fault = error.is_hosts_fault();
+    let record = async {
+        let mut conn = context.pool.statements();
+        let now = db::clock::billing_clock(&mut conn).await?;
+        db::hosts::failed_starts::failed_start_record(
+            &mut conn,
+            context.job.fence(),
+            context.agent_id,
+            node_id,
+            is_hosts_fault,
+            now,
+        )
+        .await
+    };
+    if let Err(error) = record.await {
+        let error = db::error_class(&error);
+        warn!(
+            agent.id = %context.agent_id, job.id = %context.job.id, node.id = node_id, error,
+            "failed start not recorded; the next attempt may go to the same host"
+        );
+    }
+}
+
 /// Removes what a failed start has created, as far as possible. What cannot be removed stays recorded, and the next
 /// attempt begins with its cleanup.
 async fn roll_back(
@@ -232,13 +308,22 @@ async fn roll_back(
 }
 
 /// A worker that lost its job removes only the container that it created itself, and leaves the row to the worker that
-/// has the job now.
+/// has the job now. Nothing is removed if the start succeeded and only the answer to its commit was lost, or if that
+/// cannot be known.
 async fn try_roll_back(
     context: &JobContext<'_>,
     slot: &HostSlot,
     before: &RuntimeRecord,
     is_lost: bool,
 ) -> Result<(), StepError> {
+    let fence = context.fence_state().await?;
+    if fence == FenceState::Completed {
+        info!(
+            agent.id = %context.agent_id, job.id = %context.job.id,
+            "the start of agent {} succeeded; only the answer to its commit was lost", context.agent_id
+        );
+        return Ok(());
+    }
     let engine = &slot.host.engine;
     let name = container::name(context.agent_id);
     let is_from_this_attempt = |container: &ContainerObservation| {
@@ -249,7 +334,7 @@ async fn try_roll_back(
     if let Some(container) = container.filter(is_from_this_attempt) {
         engine.remove(&container.id).await?;
     }
-    if is_lost {
+    if is_lost || fence == FenceState::Lost {
         return Ok(());
     }
     if slot.is_new_host {

@@ -111,6 +111,10 @@ impl Worker<'_> {
         let Some(coordinates) = coordinates else {
             return Ok(());
         };
+        // What is there is removed when the host is back in service, or forgotten when it leaves the fleet.
+        if coordinates.is_lost {
+            return Err(StepError::external("The host is declared lost"));
+        }
         let host = Host::open(self.pool, &self.hosts.hosts, coordinates).await?;
         let agent_id = self.fence.agent_id;
         if let Some(container) = cleanup::find_own_container(&host.engine, agent_id).await? {

@@ -17,5 +17,6 @@ async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
         return start.complete(context).await;
     }
     let record = start.pass_gate(context).await?;
-    start::launch_agent(context, record, RestoreBackup::UnlessUnsavedState).await
+    let launched = start::launch_agent(context, record, RestoreBackup::UnlessVolumeIsThere);
+    Box::pin(launched).await
 }

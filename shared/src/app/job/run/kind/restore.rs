@@ -27,7 +27,7 @@ async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
     if is_running {
         restore_running(context, &record).await
     } else {
-        start::launch_agent(context, record, RestoreBackup::Always).await
+        Box::pin(start::launch_agent(context, record, RestoreBackup::Always)).await
     }
 }
 
@@ -43,6 +43,9 @@ async fn restore_running(
     let host = host.ok_or_else(|| StepError::external("The agent's host is not registered"))?;
     let state = launch::backup_state(context, context.job.backup_id).await?;
     let state = state.ok_or(JobFailure::StatusConflict("No backup found"))?;
+    if !agent_state::is_state(&state) {
+        return Err(launch::no_state_error());
+    }
     let agent = host.agent(bridge_port);
     context
         .with_heartbeat(agent_state::restore(&agent, state))

@@ -4,8 +4,8 @@
 //! ```text
 //! (snapshot) -> stop -> stopped
 //! ```
-//! State that cannot be read stays in the volume, and the row says so: the agent is then started on no other host
-//! (F16).
+//! State that cannot be read or stored stays in the volume, and the row says so: the agent is then started on no other host
+//! (F16). A stop that begins a move saves the state first: if that fails, the agent keeps running where it is.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,12 +17,15 @@ use crate::app::host_access::Host;
 use crate::app::job::run::context::JobContext;
 use crate::app::job::run::definition::JobDefinition;
 use crate::app::job::run::error::StepError;
-use crate::app::job::run::{cleanup, stop};
+use crate::app::job::run::{cleanup, stop, surplus};
+use crate::app::state_store::{self, StoreError};
 use crate::db;
 use crate::db::Connection;
+use crate::db::agents::backups::PRE_SHUTDOWN;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::RuntimeRecord;
-use crate::domain::agent::{AgentEvent, AgentStatus};
+use crate::db::jobs::worker::StopPurpose;
+use crate::domain::agent::{AgentEvent, AgentStatus, StopReason};
 use crate::domain::fleet::ContainerObservation;
 use crate::domain::ids::BackupId;
 use crate::domain::job::StepName;
@@ -35,14 +38,109 @@ pub(super) const SUSPEND: JobDefinition = JobDefinition {
 
 /// Each attempt can take a minute, in which the owner no longer pays for the running container.
 const MAX_SNAPSHOT_ATTEMPTS: u32 = 2;
+/// Likewise.
+const MAX_STORE_ATTEMPTS: u32 = 2;
+
+/// Why an agent stays on its host.
+const STATE_NOT_SAVED: &str = "The agent's state could not be saved";
 
 async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
     let Some(record) = load_or_complete(context).await? else {
         return Ok(());
     };
     let host = stop::open_host(context, &record).await?;
-    let state = stop_container(context, host.as_ref(), &record).await?;
+    let state = if context.job.purpose == StopPurpose::Move && !record.stop_requested {
+        let left = leave_host(context, host.as_ref(), &record).await?;
+        let Some(state) = left else {
+            return Ok(());
+        };
+        state
+    } else {
+        stop_container(context, host.as_ref(), &record).await?
+    };
     finish(context, state).await
+}
+
+/// Saves the state of an agent that moves to another host, and only then stops it. If its state cannot be saved, the
+/// move ends, the agent keeps running, the job is completed, and `None` is returned.
+async fn leave_host(
+    context: &mut JobContext<'_>,
+    host: Option<&Host>,
+    record: &RuntimeRecord,
+) -> Result<Option<StateAfterStop>, StepError> {
+    let container = match host {
+        Some(host) => cleanup::find_container(context, &host.engine).await?,
+        None => None,
+    };
+    let (Some(host), Some(container)) = (host, container) else {
+        return stay(context, "The agent's container was not found on its host").await;
+    };
+    context.start_step(StepName::Snapshot).await?;
+    let Some(state) = read_state(context, host, record, &container).await? else {
+        context.skip_step(StepName::Snapshot).await?;
+        return stay(context, STATE_NOT_SAVED).await;
+    };
+    let agent = context.agent();
+    let bucket = context.hosts.bucket.as_ref();
+    let upload = state_store::stage(context.pool, bucket, agent, state);
+    let staged = match context.with_heartbeat(upload).await? {
+        Ok(staged) => staged,
+        Err(error) if error.is_refusal() => return stay(context, STATE_NOT_SAVED).await,
+        Err(error) => return Err(error.into()),
+    };
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = locked.ok_or(StepError::Lost)?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let is_moving = db::agents::moves::move_find(&mut tx, agent)
+        .await?
+        .is_some();
+    if !is_moving && !locked.stop_requested {
+        drop(tx);
+        return stay(context, "The move was cancelled").await;
+    }
+    context
+        .finish_step_in(&mut tx, StepName::Snapshot, now)
+        .await?;
+    let inserted = state_store::insert(&mut tx, agent, PRE_SHUTDOWN, &staged, now).await;
+    let backup_id = match inserted {
+        Ok(backup_id) => backup_id,
+        Err(error) if error.is_refusal() => {
+            drop(tx);
+            return stay(context, STATE_NOT_SAVED).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
+    if !locked.stop_requested {
+        let reason = StopReason::Drain;
+        db::agents::lifecycle::agent_request_stop(&mut tx, agent, reason, now).await?;
+    }
+    tx.commit().await?;
+    stop::remove_container(context, host, &container).await?;
+    Ok(Some(StateAfterStop::Saved(backup_id)))
+}
+
+/// Ends the move of an agent that keeps running on its host, and completes the job.
+async fn stay(context: &JobContext<'_>, reason: &str) -> Result<Option<StateAfterStop>, StepError> {
+    let agent = context.agent();
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = locked.ok_or(StepError::Lost)?;
+    if locked.stop_requested {
+        // The next attempt stops the agent like any other.
+        return Err(StepError::external("The agent was asked to stop meanwhile"));
+    }
+    let now = db::clock::billing_clock(&mut tx).await?;
+    db::agents::moves::move_end(&mut tx, agent, Some(reason), now).await?;
+    let mut details = Map::new();
+    details.insert("notMoved".to_owned(), json!(reason));
+    context
+        .complete(&mut tx, locked.status, details, now)
+        .await?;
+    tx.commit().await?;
+    warn!(agent.id = %agent.agent_id, reason, "agent {} was not moved: {reason}", agent.agent_id);
+    Ok(None)
 }
 
 /// Loads what is to be stopped. If nothing of the agent is on any host, completes the job and returns `None`.
@@ -53,11 +151,14 @@ async fn load_or_complete(
     let agent = stop::lock_agent(context, &mut tx).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     if let Some(agent) = agent {
-        if agent.may_have_container() {
+        if surplus::may_have_container(context, &agent) {
             return Ok(Some(agent.record));
         }
-        mark_stopped(context, &mut tx, agent.locked.status, now).await?;
+        if context.job.purpose != StopPurpose::RemoveSurplus {
+            mark_stopped(context, &mut tx, agent.locked.status, now).await?;
+        }
     }
+    surplus::record_end(context, &mut tx, "not needed", now).await?;
     context
         .complete(&mut tx, AgentStatus::Stopped, Map::new(), now)
         .await?;
@@ -80,24 +181,39 @@ async fn stop_container(
     host: Option<&Host>,
     record: &RuntimeRecord,
 ) -> Result<StateAfterStop, StepError> {
-    // If the container is gone already at the first attempt, its unsaved state may still be in the volume. At a later
-    // attempt, an earlier one may have saved the state and removed the container.
-    let mut state = if context.job.attempt == 1 && may_have_unsaved_state(record) {
-        StateAfterStop::Unsaved
-    } else {
-        StateAfterStop::AsRecorded
+    let container = match host {
+        Some(host) => cleanup::find_container(context, &host.engine).await?,
+        None => None,
     };
-    let Some(host) = host else {
-        return Ok(state);
+    let (Some(host), Some(container)) = (host, container) else {
+        return state_without_container(context, record).await;
     };
-    let Some(container) = cleanup::find_container(context, &host.engine).await? else {
-        return Ok(state);
-    };
-    if may_have_unsaved_state(record) || cleanup::is_of_older_deployment(&container) {
+    let mut state = StateAfterStop::AsRecorded;
+    if context.job.purpose == StopPurpose::RemoveSurplus
+        || may_have_unsaved_state(record)
+        || cleanup::is_of_older_deployment(&container)
+    {
         state = save_state(context, host, record, &container).await?;
     }
     stop::remove_container(context, host, &container).await?;
     Ok(state)
+}
+
+/// What became of the state of an agent whose container is gone already. An earlier attempt, or another stop job, may have
+/// saved it and removed the container (F81); else it may still be in the volume.
+async fn state_without_container(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+) -> Result<StateAfterStop, StepError> {
+    if !may_have_unsaved_state(record) {
+        return Ok(StateAfterStop::AsRecorded);
+    }
+    if record.has_unsaved_state {
+        return Ok(StateAfterStop::Unsaved);
+    }
+    let mut conn = context.pool.statements();
+    let saved = db::agents::backups::backup_of_stop(&mut conn, context.agent()).await?;
+    Ok(saved.map_or(StateAfterStop::Unsaved, StateAfterStop::Saved))
 }
 
 /// Whether the container may hold state that no backup holds. A container that never ran has no state: an empty state
@@ -110,7 +226,7 @@ fn may_have_unsaved_state(record: &RuntimeRecord) -> bool {
         )
 }
 
-/// Reads the agent's state and stores it as a backup, if the state can be read.
+/// Reads the agent's state and stores it as a backup, if the state can be read and stored.
 async fn save_state(
     context: &mut JobContext<'_>,
     host: &Host,
@@ -119,19 +235,82 @@ async fn save_state(
 ) -> Result<StateAfterStop, StepError> {
     context.start_step(StepName::Snapshot).await?;
     let Some(state) = read_state(context, host, record, container).await? else {
-        context.skip_step(StepName::Snapshot).await?;
-        return Ok(StateAfterStop::Unsaved);
+        return state_without_snapshot(context).await;
     };
+    for attempt in 1..=MAX_STORE_ATTEMPTS {
+        match store_state(context, &state).await? {
+            StoreOutcome::Saved(backup_id) => return Ok(StateAfterStop::Saved(backup_id)),
+            StoreOutcome::Refused(error) => warn!(
+                agent.id = %context.agent_id, attempt, state.bytes = state.len(), %error, cause = error.cause(),
+                "could not store the state of agent {}; unless a later attempt succeeds, the state is only in the \
+                agent's volume",
+                context.agent_id
+            ),
+        }
+    }
+    state_without_snapshot(context).await
+}
+
+/// What the row says of a state that this attempt could not save. A move has saved it before it asked the agent to stop; an
+/// agent whose state counted as unsaved would not be started on another host.
+async fn state_without_snapshot(context: &mut JobContext<'_>) -> Result<StateAfterStop, StepError> {
+    context.skip_step(StepName::Snapshot).await?;
+    Ok(if is_saved_for_move(context).await? {
+        StateAfterStop::AsRecorded
+    } else {
+        StateAfterStop::Unsaved
+    })
+}
+
+/// What became of a state that the agent has sent.
+enum StoreOutcome {
+    Saved(BackupId),
+    /// The store works and does not take this state. Waiting for it would let the container run on, unbilled (F75).
+    Refused(StoreError),
+}
+
+async fn store_state(
+    context: &mut JobContext<'_>,
+    state: &Bytes,
+) -> Result<StoreOutcome, StepError> {
     let agent = context.agent();
+    let bucket = context.hosts.bucket.as_ref();
+    let upload = state_store::stage(context.pool, bucket, agent, state.clone());
+    let staged = match context.with_heartbeat(upload).await? {
+        Ok(staged) => staged,
+        Err(error) => return refused(error),
+    };
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
+    let inserted = state_store::insert(&mut tx, agent, PRE_SHUTDOWN, &staged, now).await;
+    let backup_id = match inserted {
+        Ok(backup_id) => backup_id,
+        Err(error) => return refused(error),
+    };
+    db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
     context
         .finish_step_in(&mut tx, StepName::Snapshot, now)
         .await?;
-    let backup_id = agent_state::store(&mut tx, agent, "pre-shutdown", &state, now).await?;
-    db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
-    tx.commit().await?;
-    Ok(StateAfterStop::Saved(backup_id))
+    match tx.commit().await {
+        Ok(()) => Ok(StoreOutcome::Saved(backup_id)),
+        Err(error) => refused(error.into()),
+    }
+}
+
+fn refused(error: StoreError) -> Result<StoreOutcome, StepError> {
+    if error.is_refusal() {
+        Ok(StoreOutcome::Refused(error))
+    } else {
+        Err(error.into())
+    }
+}
+
+/// Whether an earlier attempt saved the agent's state before it asked the agent to stop for its move.
+async fn is_saved_for_move(context: &JobContext<'_>) -> Result<bool, StepError> {
+    let mut tx = context.pool.begin().await?;
+    let locked = db::agents::lifecycle::agent_lock(&mut tx, context.agent()).await?;
+    let locked = locked.ok_or(StepError::Lost)?;
+    Ok(locked.stop_requested && locked.stop_reason == Some(StopReason::Drain))
 }
 
 async fn read_state(
@@ -178,6 +357,7 @@ async fn finish(context: &mut JobContext<'_>, state: StateAfterStop) -> Result<(
         }
         mark_stopped(context, &mut tx, locked.status, now).await?;
     }
+    surplus::record_end(context, &mut tx, "ok", now).await?;
     let mut details = Map::new();
     if let StateAfterStop::Saved(backup_id) = state {
         details.insert("backupId".to_owned(), json!(backup_id));
@@ -196,7 +376,7 @@ async fn mark_stopped(
     status: AgentStatus,
     now: DateTime<Utc>,
 ) -> Result<(), StepError> {
-    if context.job.cleanup && status == AgentStatus::Error {
+    if context.job.purpose == StopPurpose::CleanUp && status == AgentStatus::Error {
         return Ok(());
     }
     if let Ok(to) = status.after(AgentEvent::StopFinished) {

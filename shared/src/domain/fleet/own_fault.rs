@@ -1,0 +1,106 @@
+//! Faults on this side: network, DNS, SSH key, file descriptors. Owns: when most of the fleet becomes unreadable in one
+//! run, which says nothing about the hosts.
+
+use super::observation::{HostInspection, HostReadError, OwnFault};
+
+/// In a smaller fleet the rule would never let an agent be lost: its few hosts can fail at the same time.
+const MIN_HOSTS: usize = 3;
+
+/// A host in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct HostChange<'a> {
+    /// Whether the runs before could not read it either.
+    pub was_unread: bool,
+    pub inspection: &'a HostInspection,
+}
+
+impl OwnFault {
+    /// `None` if the hosts that could not be read may have failed themselves.
+    #[must_use]
+    pub fn find<'a>(hosts: impl IntoIterator<Item = HostChange<'a>>) -> Option<Self> {
+        let (mut read, mut unread) = (0, 0);
+        for host in hosts {
+            let Err(error) = host.inspection.engine() else {
+                read += 1;
+                continue;
+            };
+            match error {
+                // A host that presented another key was reached.
+                HostReadError::HostKeyMismatch => read += 1,
+                HostReadError::NotInspected | HostReadError::NotRegistered => {}
+                // Without a key every host is unreadable, whatever it was before.
+                error if host.was_unread && error != HostReadError::NoKey => {}
+                _ => unread += 1,
+            }
+        }
+        let hosts = read + unread;
+        (hosts >= MIN_HOSTS && 2 * unread > hosts).then_some(Self {
+            unread_hosts: unread,
+            hosts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{failed, reached, read, unreachable};
+    use super::*;
+
+    #[test]
+    fn f67_most_of_the_fleet_does_not_fail_in_one_run() {
+        let well = || (false, read(vec![]));
+        let lost = || (false, unreachable());
+        let long_lost = || (true, unreachable());
+        let fault = |unread_hosts, hosts| {
+            Some(OwnFault {
+                unread_hosts,
+                hosts,
+            })
+        };
+        for (hosts, expected) in [
+            (vec![], None),
+            (vec![lost()], None),
+            (vec![lost(), lost()], None),
+            (vec![lost(), lost(), lost()], fault(3, 3)),
+            (vec![lost(), lost(), well()], fault(2, 3)),
+            (vec![lost(), well(), well()], None),
+            (vec![lost(), lost(), well(), well()], None),
+            // Hosts that failed long ago say nothing about this run.
+            (
+                vec![long_lost(), long_lost(), long_lost(), lost(), well()],
+                None,
+            ),
+            (
+                vec![long_lost(), lost(), lost(), lost(), well()],
+                fault(3, 4),
+            ),
+            (vec![long_lost(), long_lost(), long_lost()], None),
+        ] {
+            let changes = hosts.iter().map(|(was_unread, inspection)| HostChange {
+                was_unread: *was_unread,
+                inspection,
+            });
+            assert_eq!(OwnFault::find(changes), expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn f67_whether_an_error_counts_depends_on_whose_fault_it_can_be() {
+        for (inspection, counts) in [
+            (failed(HostReadError::TimedOut), true),
+            (failed(HostReadError::AuthFailed), true),
+            (failed(HostReadError::AddressRefused), true),
+            (failed(HostReadError::NoKey), true),
+            (reached(Err(HostReadError::Protocol)), true),
+            (failed(HostReadError::HostKeyMismatch), false),
+            (HostInspection::NotInspected, false),
+        ] {
+            let change = HostChange {
+                was_unread: false,
+                inspection: &inspection,
+            };
+            let found = OwnFault::find([change; 3]);
+            assert_eq!(found.is_some(), counts, "{inspection:?}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! What the template promises of a deployment. The tests look at the file itself, because the local stack has neither a
+//! network of its own nor alarms.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+/// These serve everybody the same and read no secret.
+const PUBLIC: [&str; 3] = ["Dashboard", "NotFound", "Openapi"];
+
+fn text() -> String {
+    fs::read_to_string(build::workspace().join("template.yaml")).unwrap()
+}
+
+/// The template as JSON, with `!Ref x` as `{"!Ref": "x"}`.
+fn document() -> Json {
+    json_of(&serde_norway::from_str(&text()).unwrap())
+}
+
+fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let tag = format!("!{}", tag.trim_start_matches('!'));
+            Json::from_iter([(tag, json_of(&tagged.value))])
+        }
+        Value::Sequence(parts) => parts.iter().map(json_of).collect(),
+        Value::Mapping(_) => entries(value)
+            .unwrap()
+            .into_iter()
+            .map(|(key, value)| (key, json_of(value)))
+            .collect(),
+        plain => serde_json::to_value(plain).unwrap(),
+    }
+}
+
+fn resources(document: &Json) -> BTreeMap<&str, &Json> {
+    let resources = document["Resources"].as_object().unwrap();
+    resources
+        .iter()
+        .map(|(name, resource)| (name.as_str(), resource))
+        .collect()
+}
+
+fn of_type<'a>(document: &'a Json, kind: &str) -> Vec<(&'a str, &'a Json)> {
+    let mut found: Vec<_> = resources(document).into_iter().collect();
+    found.retain(|(_, resource)| resource["Type"] == kind);
+    assert!(!found.is_empty(), "{kind}");
+    found
+}
+
+fn functions(document: &Json) -> Vec<(&str, &Json)> {
+    of_type(document, "AWS::Serverless::Function")
+}
+
+/// The events of a function of this kind.
+fn events<'a>(function: &'a Json, kind: &str) -> Vec<&'a Json> {
+    let events = function["Properties"]["Events"].as_object();
+    let events = events.into_iter().flat_map(serde_json::Map::values);
+    events.filter(|event| event["Type"] == kind).collect()
+}
+
+#[test]
+fn f96_only_cloudfront_and_the_connection_copy_a_secret() {
+    let document = document();
+    for (name, resource) in resources(&document) {
+        let references = resource.to_string().matches("{{resolve:").count();
+        let expected = match name {
+            // Two origins; the header that a connection must have, and its body.
+            "Distribution" | "PostHogConnection" => 2,
+            _ => 0,
+        };
+        assert_eq!(references, expected, "{name}");
+    }
+    let globals = document["Globals"].to_string();
+    assert!(!globals.contains("{{resolve:"), "{globals}");
+}
+
+#[test]
+fn f96_required_parameters_have_no_default_and_the_others_have_limits() {
+    let document = document();
+    let mut required = BTreeSet::new();
+    for (name, parameter) in document["Parameters"].as_object().unwrap() {
+        if parameter["Default"].is_null() {
+            required.insert(name.as_str());
+        }
+        let limits = ["AllowedPattern", "AllowedValues", "MinValue", "MaxLength"];
+        let is_limited = limits.iter().any(|limit| !parameter[*limit].is_null());
+        assert!(is_limited, "{name}");
+        assert!(!parameter["Description"].is_null(), "{name}");
+        let default = parameter["Default"].to_string();
+        assert!(!default.contains("arn:"), "{name}: {default}");
+        assert!(!default.contains("example"), "{name}: {default}");
+    }
+    let expected = [
+        "AllowedOrigins",
+        "AppUrl",
+        "MailFrom",
+        "OwnerSecretArn",
+        "RuntimeSecretArn",
+        "SecretsKeysArn",
+        "SshKeySecretArn",
+    ];
+    assert_eq!(required, BTreeSet::from(expected));
+}
+
+#[test]
+fn f97_every_function_waits_for_the_migrations() {
+    let document = document();
+    let schema = &document["Resources"]["Schema"];
+    assert_eq!(
+        schema["Properties"]["ServiceToken"],
+        json!({"!GetAtt": "DbMigrate.Arn"})
+    );
+    assert!(schema["Properties"]["Migrations"].as_u64() > Some(30));
+    for (name, function) in functions(&document) {
+        let expected = if name == "DbMigrate" {
+            Json::Null
+        } else {
+            json!("Schema")
+        };
+        assert_eq!(function["DependsOn"], expected, "{name}");
+    }
+    // CloudFormation waits longer than the function runs, and not for its default of an hour.
+    let timeout = Template::load().unwrap();
+    let timeout = timeout.function("db-migrate").unwrap().timeout.as_secs();
+    let waits = schema["Properties"]["ServiceTimeout"].as_u64().unwrap();
+    assert!((timeout..timeout + 120).contains(&waits), "{waits}");
+}
+
+#[test]
+fn f98_all_functions_can_be_in_private_subnets() {
+    let document = document();
+    let globals = &document["Globals"]["Function"]["VpcConfig"]["!If"];
+    assert_eq!(globals[0], "IsInVpc");
+    assert_eq!(globals[1]["SubnetIds"], json!({"!Ref": "SubnetIds"}));
+    for (name, function) in functions(&document) {
+        assert!(function["Properties"]["VpcConfig"].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn f99_streams_pages_and_api_share_a_domain_and_nothing_is_cached() {
+    let document = document();
+    let config = &document["Resources"]["Distribution"]["Properties"]["DistributionConfig"];
+    let behaviors = config["CacheBehaviors"].as_array().unwrap();
+    let paths_of_behaviors: BTreeSet<String> = behaviors
+        .iter()
+        .map(|behavior| behavior["PathPattern"].as_str().unwrap().to_owned())
+        .collect();
+    let template = Template::load().unwrap();
+    let routes = template.functions.iter().flat_map(|f| &f.routes);
+    let streams: BTreeSet<String> = routes
+        .filter(|route| route.is_streamed)
+        .map(|route| route.path.replace("{agentId}", "*"))
+        .collect();
+    assert_eq!(paths_of_behaviors, streams);
+    for behavior in behaviors.iter().chain([&config["DefaultCacheBehavior"]]) {
+        // CachingDisabled and AllViewerExceptHostHeader.
+        let policies = [
+            &behavior["CachePolicyId"],
+            &behavior["OriginRequestPolicyId"],
+        ];
+        assert_eq!(
+            policies,
+            [
+                "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+                "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+            ]
+        );
+        assert_eq!(behavior["Compress"], false);
+        assert!(behavior["AllowedMethods"].to_string().contains("DELETE"));
+    }
+    for behavior in behaviors {
+        assert_eq!(behavior["TargetOriginId"], "stream");
+    }
+    for origin in config["Origins"].as_array().unwrap() {
+        let header = &origin["OriginCustomHeaders"][0];
+        assert_eq!(header["HeaderName"], "X-Origin-Secret");
+    }
+}
+
+#[test]
+fn f99_every_function_that_is_called_from_outside_checks_the_origin_or_is_public() {
+    let document = document();
+    let variables = &document["Globals"]["Function"]["Environment"]["Variables"];
+    let arn = json!({"!If": ["HasDomain", {"!Ref": "RuntimeSecretArn"}, ""]});
+    for name in ["ORIGIN_SECRET_ARN", "ORIGIN_SECRET_OTHER_ARN"] {
+        assert_eq!(variables[name], arn, "{name}");
+        for (function, resource) in functions(&document) {
+            let own = &resource["Properties"]["Environment"]["Variables"][name];
+            let reads_nothing = PUBLIC.contains(&function) || function == "AgentDatabaseCheck";
+            let expected = if reads_nothing { json!("") } else { Json::Null };
+            assert_eq!(*own, expected, "{function}");
+            let policies = resource["Properties"]["Policies"].to_string();
+            let may_read = policies.contains(r#""SecretArn":{"!Ref":"RuntimeSecretArn"}"#);
+            assert_eq!(may_read, !reads_nothing, "{function}");
+        }
+    }
+}
+
+#[test]
+fn f99_nothing_is_reserved_unless_a_parameter_says_so() {
+    let document = document();
+    let mut parameters = BTreeSet::new();
+    for (name, function) in functions(&document) {
+        let reserved = &function["Properties"]["ReservedConcurrentExecutions"];
+        if reserved.is_null() {
+            continue;
+        }
+        let parameter = reserved["!If"][1]["!Ref"].as_str().expect(name);
+        assert_eq!(document["Parameters"][parameter]["Default"], "", "{name}");
+        parameters.insert(parameter.to_owned());
+    }
+    let expected = [
+        "JobRunConcurrency",
+        "NotifyConcurrency",
+        "ScheduledConcurrency",
+        "StreamConcurrency",
+        "WebhookConcurrency",
+    ];
+    assert_eq!(parameters, BTreeSet::from(expected.map(str::to_owned)));
+}
+
+#[test]
+fn f100_names_and_metrics_differ_from_stack_to_stack() {
+    let document = document();
+    for (name, function) in functions(&document) {
+        assert!(function["Properties"]["FunctionName"].is_null(), "{name}");
+        for schedule in events(function, "ScheduleV2") {
+            // Without it SAM names the schedule after the resource.
+            assert_eq!(schedule["Properties"]["OmitName"], true, "{name}");
+        }
+    }
+    for (name, resource) in resources(&document) {
+        for key in [
+            "Name",
+            "TableName",
+            "LogGroupName",
+            "AlarmName",
+            "QueueName",
+        ] {
+            let given = &resource["Properties"][key];
+            let is_own = given.to_string().contains("${AWS::StackName}");
+            assert!(given.is_null() || is_own, "{name}: {given}");
+        }
+    }
+    for (name, alarm) in of_type(&document, "AWS::CloudWatch::Alarm") {
+        for metric in metrics(alarm) {
+            let namespace = metric["Namespace"].as_str().unwrap();
+            let dimension = &metric["Dimensions"][0];
+            let is_stack = dimension["Name"] == "Stack"
+                && dimension["Value"] == json!({"!Ref": "AWS::StackName"});
+            let is_of_resource = dimension["Value"].to_string().contains('!');
+            assert_eq!(is_stack, namespace.starts_with("Milady/"), "{name}");
+            assert!(is_of_resource, "{name}");
+        }
+    }
+}
+
+/// The metrics of an alarm, of both forms.
+fn metrics(alarm: &Json) -> Vec<&Json> {
+    let properties = &alarm["Properties"];
+    match properties["Metrics"].as_array() {
+        None => vec![properties],
+        Some(queries) => queries
+            .iter()
+            .map(|query| &query["MetricStat"]["Metric"])
+            .filter(|metric| !metric.is_null())
+            .collect(),
+    }
+}
+
+#[test]
+fn f101_an_alarm_about_silence_fills_the_gaps() {
+    let document = document();
+    let mut silent = BTreeSet::new();
+    for (name, alarm) in of_type(&document, "AWS::CloudWatch::Alarm") {
+        let properties = &alarm["Properties"];
+        let rings_below = properties["ComparisonOperator"] == "LessThanThreshold";
+        let fills = properties["Metrics"][0]["Expression"]
+            .as_str()
+            .is_some_and(|expression| expression.contains("FILL("));
+        let missing = properties["TreatMissingData"].as_str().expect(name);
+        assert_eq!(missing == "breaching", rings_below, "{name}");
+        assert!(fills || !rings_below, "{name}");
+        if rings_below {
+            silent.insert(name);
+        }
+    }
+    let expected = [
+        "BillingOverdueAlarm",
+        "FleetUnseenAlarm",
+        "JobSweepAlarm",
+        "MailSweepAlarm",
+    ];
+    assert_eq!(silent, BTreeSet::from(expected));
+    let overdue = &document["Resources"]["BillingOverdueAlarm"]["Properties"];
+    let period = overdue["Metrics"][1]["MetricStat"]["Period"].as_u64();
+    let periods = overdue["EvaluationPeriods"].as_u64();
+    assert_eq!(period.zip(periods).map(|(a, b)| a * b), Some(90 * 60));
+}
+
+#[test]
+fn f101_asynchronous_events_have_an_age_limit_and_undelivered_ones_a_queue() {
+    let document = document();
+    for (name, function) in functions(&document) {
+        let schedules = events(function, "ScheduleV2");
+        let rules = events(function, "EventBridgeRule");
+        let invoked = &function["Properties"]["EventInvokeConfig"];
+        let is_asynchronous = !schedules.is_empty() || !rules.is_empty();
+        assert_eq!(!invoked.is_null(), is_asynchronous, "{name}");
+        if !is_asynchronous {
+            continue;
+        }
+        let age = invoked["MaximumEventAgeInSeconds"].as_u64().expect(name);
+        // Whatever is not repeated by somebody else is kept.
+        let is_repeated = invoked["MaximumRetryAttempts"] == 0;
+        assert!(!is_repeated || age <= 3600, "{name}");
+        let has_queue = !invoked["DestinationConfig"]["OnFailure"].is_null();
+        assert_eq!(has_queue, !is_repeated, "{name}");
+        for rule in rules {
+            let queue = &rule["Properties"]["DeadLetterConfig"]["Arn"];
+            assert_eq!(
+                *queue,
+                json!({"!GetAtt": "UndeliveredEvents.Arn"}),
+                "{name}"
+            );
+        }
+        for schedule in schedules {
+            let properties = &schedule["Properties"];
+            let is_limited = !properties["RetryPolicy"].is_null();
+            let has_queue = !properties["DeadLetterConfig"].is_null();
+            assert!(is_limited || has_queue, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
+    let document = document();
+    let alarms = of_type(&document, "AWS::CloudWatch::Alarm");
+    let alarms: BTreeSet<&str> = alarms.into_iter().map(|(name, _)| name).collect();
+    let path = build::workspace().join("functions/OPERATIONS.md");
+    let operations = fs::read_to_string(path).unwrap();
+    let headings = operations
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "));
+    let runbooks: BTreeSet<&str> = headings.filter(|name| name.ends_with("Alarm")).collect();
+    assert_eq!(runbooks, alarms);
+}
+
+#[test]
+fn the_parameters_of_the_guide_are_those_of_the_template() {
+    let document = document();
+    let parameters = document["Parameters"].as_object().unwrap();
+    let path = build::workspace().join("functions/OPERATIONS.md");
+    let operations = fs::read_to_string(path).unwrap();
+    let (_, example) = operations.split_once("parameter_overrides = [").unwrap();
+    let (example, _) = example.split_once("\n]").unwrap();
+    let given: BTreeSet<&str> = example
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    for name in &given {
+        assert!(parameters.contains_key(*name), "{name}");
+    }
+    for (name, parameter) in parameters {
+        let is_required = parameter["Default"].is_null();
+        assert!(!is_required || given.contains(name.as_str()), "{name}");
+    }
+}

@@ -1,0 +1,194 @@
+//! What owners, billing and operators do to agents while the sweep moves them to other hosts.
+
+use serde_json::json;
+use tests::calls::agent_path;
+use tests::suite::Request;
+use tests::world::minutes;
+use tests::{World, run};
+use uuid::Uuid;
+
+use super::automatic_resume::{resumed, starts_of, stop_reason};
+use super::{agent_status, register_unreachable_host, set_balance, start_bus, sweep};
+
+const DRAIN: &str = "/api/v1/admin/docker-nodes/n1/drain";
+
+/// Records that the agent is being moved away from a host.
+async fn begin_move(world: &World, agent: Uuid) {
+    sqlx::query(
+        "INSERT INTO agent_moves (agent_id, organization_id, from_node, requested_by, requested_at, start_due_at)
+        SELECT id, organization_id, 'n1', user_id, billing_clock(), billing_clock()
+        FROM milady_sandboxes WHERE id = $1",
+    )
+    .bind(agent)
+    .execute(&world.pool)
+    .await
+    .expect("a move");
+}
+
+/// An agent that its move has stopped and not started yet.
+async fn agent_between_hosts(world: &World, organization: Uuid) -> Uuid {
+    let agent = world.agent(organization, "stopped").await;
+    let columns = "node_id = 'n1', stop_reason = 'drain'";
+    world.set_columns(agent, columns).await;
+    begin_move(world, agent).await;
+    agent
+}
+
+/// Why the agent's move failed. `None` if it is open or has succeeded.
+async fn move_failure(world: &World, agent: Uuid) -> Option<String> {
+    sqlx::query_scalar(
+        "SELECT max(error) FROM agent_moves WHERE agent_id = $1 AND done_at IS NOT NULL",
+    )
+    .bind(agent)
+    .fetch_one(&world.pool)
+    .await
+    .expect("a row")
+}
+
+#[test]
+fn f70_an_owner_who_suspends_an_agent_that_a_move_has_stopped_keeps_it_stopped() {
+    run(async {
+        for is_start_enqueued in [false, true] {
+            let (world, bus) = (World::new().await, start_bus().await);
+            let (organization, key) = world.tenant("10").await;
+            let agent = agent_between_hosts(&world, organization).await;
+            if is_start_enqueued {
+                sweep(&world, &bus).await;
+            }
+            let starts = usize::from(is_start_enqueued);
+            assert_eq!(starts_of(&world, agent).await, starts);
+            let suspended = world.post(&key, &agent_path(agent, "/suspend")).await;
+            assert_eq!(suspended.status(), 200, "{suspended:?}");
+            // When a move repeats its start.
+            for minute in [1, 16] {
+                world.set_clock(minutes(minute)).await;
+                sweep(&world, &bus).await;
+            }
+            assert_eq!(starts_of(&world, agent).await, starts);
+            assert_eq!(agent_status(&world, agent).await.0, "stopped");
+            assert_eq!(stop_reason(&world, agent).await.as_deref(), Some("owner"));
+            let failure = move_failure(&world, agent).await;
+            assert_eq!(failure.as_deref(), Some("The agent was stopped meanwhile"));
+        }
+    });
+}
+
+#[test]
+fn f70_an_agent_that_billing_suspends_during_its_move_starts_again_after_a_top_up() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let organization = world.organization("0").await;
+        let agent = agent_between_hosts(&world, organization).await;
+        world
+            .set_columns(agent, "billing_status = 'suspended'")
+            .await;
+        sweep(&world, &bus).await;
+        assert_eq!(starts_of(&world, agent).await, 0);
+        assert_eq!(stop_reason(&world, agent).await.as_deref(), Some("billing"));
+        let failure = move_failure(&world, agent).await;
+        assert_eq!(
+            failure.as_deref(),
+            Some("The agent is suspended because of its debt")
+        );
+        set_balance(&world, organization, "10").await;
+        assert_eq!(resumed(&world, &bus).await, 1);
+        assert_eq!(starts_of(&world, agent).await, 1);
+    });
+}
+
+#[test]
+fn f70_an_agent_of_a_deactivated_organization_is_not_stopped_for_a_move() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let operator = world.super_admin().await;
+        let organization = world.organization("10").await;
+        register_unreachable_host(&world).await;
+        world
+            .execute(
+                "INSERT INTO docker_nodes (node_id, hostname, ssh_port) VALUES ('n2', '127.0.0.1', 9)",
+            )
+            .await;
+        let running = world.agent(organization, "running").await;
+        world
+            .set_columns(running, "node_id = 'n1', container_name = 'c'")
+            .await;
+        sqlx::query("UPDATE organizations SET is_active = false WHERE id = $1")
+            .bind(organization)
+            .execute(&world.pool)
+            .await
+            .expect("an organization");
+        let path = format!("/api/v1/admin/agents/{running}/move");
+        let refused = world.post(&operator, &path).await;
+        assert_eq!(
+            (refused.status(), &refused.json()["error"]),
+            (409, &json!("The organization is not active"))
+        );
+        begin_move(&world, running).await;
+        let between = agent_between_hosts(&world, organization).await;
+        sweep(&world, &bus).await;
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
+        assert_eq!(agent_status(&world, running).await.0, "running");
+        for agent in [running, between] {
+            let failure = move_failure(&world, agent).await;
+            assert_eq!(failure.as_deref(), Some("The organization is not active"));
+        }
+        let reason = stop_reason(&world, between).await;
+        assert_eq!(reason.as_deref(), Some("operator"));
+    });
+}
+
+#[test]
+fn f70_a_cancelled_drain_moves_no_agent_whose_host_could_not_be_read_meanwhile() {
+    run(async {
+        let world = World::new().await;
+        let operator = world.super_admin().await;
+        register_unreachable_host(&world).await;
+        let drained = world.post(&operator, DRAIN).await;
+        assert_eq!(drained.status(), 200, "{drained:?}");
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "running").await;
+        let columns = "node_id = 'n1', container_name = 'c', status = 'disconnected'";
+        world.set_columns(agent, columns).await;
+        begin_move(&world, agent).await;
+        // This one is stopped already, so it is started on another host.
+        agent_between_hosts(&world, organization).await;
+        let cancel = Request::new("DELETE", DRAIN).key(&operator);
+        let cancelled = world.call(cancel).await;
+        assert_eq!(cancelled.status(), 200, "{cancelled:?}");
+        let moves = "SELECT count(*) FROM agent_moves";
+        assert_eq!(world.count(moves).await, 1);
+    });
+}
+
+#[test]
+fn f70_a_drain_that_is_cancelled_while_an_agent_is_asked_to_stop_for_it_forgets_no_agent() {
+    run(async {
+        let world = World::new().await;
+        let operator = world.super_admin().await;
+        register_unreachable_host(&world).await;
+        let drained = world.post(&operator, DRAIN).await;
+        assert_eq!(drained.status(), 200, "{drained:?}");
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "running").await;
+        let columns = "node_id = 'n1', container_name = 'c'";
+        world.set_columns(agent, columns).await;
+        begin_move(&world, agent).await;
+        // A worker has saved the agent's state, which takes a while, and commits that with the agent's stop.
+        let mut worker = world.pool.begin().await.expect("begin");
+        for sql in [
+            "SELECT FROM agent_moves FOR NO KEY UPDATE",
+            "UPDATE milady_sandboxes SET stop_requested_at = billing_clock(), stop_reason = 'drain'",
+        ] {
+            sqlx::query(sql).execute(&mut *worker).await.expect(sql);
+        }
+        let cancel = Request::new("DELETE", DRAIN).key(&operator);
+        let (cancelled, ()) = tokio::join!(world.call(cancel), async {
+            world.wait_until_a_session_is_blocked().await;
+            worker.commit().await.expect("commit");
+        });
+        assert_eq!(cancelled.status(), 200, "{cancelled:?}");
+        // The move stays open, so the agent is started again.
+        let moves = "SELECT count(*) FROM agent_moves WHERE done_at IS NULL";
+        assert_eq!(world.count(moves).await, 1);
+    });
+}
