@@ -9,18 +9,12 @@ their number.
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 
-os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-# SAM would ask an account for the managed policies.
-os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-
-from samtranslator.translator.transform import transform  # noqa: E402
-from samtranslator.yaml_helper import yaml_parse  # noqa: E402
+import deployment
 
 # CloudFormation allows 500 resources, 60 dynamic references, 200 parameters, 200 outputs and 1 MB of text.
 MAX_RESOURCES = 450
@@ -29,34 +23,12 @@ MAX_PARAMETERS = 180
 MAX_BYTES = 900_000
 
 
-class NoManagedPolicies:
-    """The template names managed policies by their ARNs alone."""
-
-    def load(self):
-        return {}
-
-
 def values_of_parameters(template):
     """What a deployment gives: the defaults, and a text where there is none."""
     return {
         name: parameter.get("Default", f"value-of-{name}")
         for name, parameter in template.get("Parameters", {}).items()
     }
-
-
-def with_code_in_s3(template):
-    """As `sam package` leaves it."""
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://artifacts/code.zip"
-    return template
-
-
-def transformed(path):
-    with open(path, encoding="utf-8") as file:
-        template = yaml_parse(file.read())
-    values = values_of_parameters(template)
-    return transform(with_code_in_s3(template), values, NoManagedPolicies())
 
 
 def lint(cfn_lint, text):
@@ -69,7 +41,8 @@ def lint(cfn_lint, text):
 def main():
     cfn_lint, path = sys.argv[1:]
     logging.disable(logging.CRITICAL)
-    result = transformed(path)
+    template = deployment.load(path)
+    result = deployment.transformed(template, values_of_parameters(template))
     text = json.dumps(result, indent=1)
     types = Counter(resource["Type"] for resource in result["Resources"].values())
     for kind, count in types.most_common():

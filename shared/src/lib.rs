@@ -9,7 +9,8 @@
 //! - [`domain`]: the rules, as pure functions: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, a folder per group of tables: SQL, but no rules and no transactions.
 //! - [`hosts`]: one SSH connection per host, and through it the Docker Engine API and the agents' HTTP.
-//! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, and the lease of the run that renews it.
+//! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, the lease of the run that renews it, and agents'
+//!   figures.
 //! - [`events`]: EventBridge: publishing what happened.
 //! - [`mail`]: handing mails over to SES or to an SMTP server.
 //! - [`webhook_client`]: calling webhooks, at checked addresses and signed.
@@ -65,11 +66,14 @@
 //! - *fleet*: all hosts together.
 //! - *refresh run*: one inspection of the fleet. It produces a *host observation* per host that answered and
 //!   a *container observation* per container there; a host that could not be observed has a *host read
-//!   error* instead.
+//!   error* instead. In a *simulation* it is told what it would observe.
+//! - *upkeep* of a host: having the default image there before an agent needs it, and removing what nobody needs when its
+//!   disk fills up.
 //! - *status transition*: a change of an agent's status that follows from refresh runs. It takes two matching
 //!   observations to lose a status, and one to regain it. The first of the two is a *suspicion*.
 //! - *death* of a container: it has ended, and Docker does not start it again, or starts it again and again. The next
 //!   refresh run decides about an *ailing* container.
+//! - *figures* of an agent: what its container uses of its host. A *sample* has those of all agents on a host at one time.
 //! - *own fault*: most of the fleet became unreadable in one run, which says nothing about the hosts.
 //! - *discrepancy*: what one refresh run observed that must not be: a *surplus container*, which runs although its agent
 //!   is stopped, or an agent that should run on no known host. What the next run observes, too, is *repaired*.
@@ -79,8 +83,12 @@
 //! - *missing container*: a container that a row expects and its host does not have. On the wire: `orphanRecords`.
 //! - *container action*: what an operator does to one container.
 //! - *withdrawn host*: a host that takes no agents because an operator *drains* it, which is to move its agents to other
-//!   hosts, or has declared it *lost*. A *move* of an agent is a stop with a snapshot and a start elsewhere. A lost host
-//!   that answers again has *returned*.
+//!   hosts, or has declared it *lost*. A lost host that answers again has *returned*.
+//! - *move* of an agent: a stop, a copy of its volume, and a start elsewhere. It is *refused* if the copy would take too
+//!   long: then the agent is started where it was. The *reader* is the container through which the volume is read.
+//! - *roll-out*: giving a new version of the default image to agents that run another one. A *restart* is the part of one
+//!   agent: a stop with a snapshot and a start on the same host. An agent that cannot be started with the new version is
+//!   *put back* on the image that it ran before.
 //! - *slot*: room for one agent on a host. *Drift*: containers on a host minus rows that expect one there.
 //! - A host is *set aside* while starts on it fail: it takes an agent only if no other host can. What containers may use
 //!   of a host is *promised* to them.

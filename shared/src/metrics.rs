@@ -102,10 +102,37 @@ pub fn record_backlog(backlog: &BacklogMetrics, at: DateTime<Utc>) {
     record("Milady/Jobs", &metrics, at);
 }
 
-/// Counts the hosts that could not be read: `UnreadableHosts` in the namespace `Milady/Fleet`, after each complete refresh
-/// run. Alarms fire when a host could not be read for ten minutes, and when no run was complete for five.
-pub fn count_unreadable_hosts(count: usize, at: DateTime<Utc>) {
-    self::count("Milady/Fleet", "UnreadableHosts", count, at);
+/// Records how many of the connections to the database that the deployment allows are open, after each sweep:
+/// `ConnectionsPercent` in the namespace `Milady/Postgres`. The alarm fires above 80.
+pub fn record_connections(percent: i32, at: DateTime<Utc>) {
+    let metric = ("ConnectionsPercent", "Percent", json!(percent));
+    record("Milady/Postgres", &[metric], at);
+}
+
+/// What a complete refresh run found.
+#[derive(Clone, Copy, Debug)]
+pub struct FleetMetrics {
+    /// Hosts that could not be read.
+    pub unreadable_hosts: usize,
+    /// The use of the fullest disk of all hosts, in percent. `None` if no host said.
+    pub fullest_disk: Option<u64>,
+}
+
+/// Records a complete refresh run in the namespace `Milady/Fleet`: `UnreadableHosts` and `FullestDisk`. Alarms fire when a
+/// host could not be read for ten minutes, when a disk was too full for an hour, and when no run was complete for five
+/// minutes.
+pub fn record_fleet(fleet: FleetMetrics, at: DateTime<Utc>) {
+    let mut metrics = vec![("UnreadableHosts", "Count", json!(fleet.unreadable_hosts))];
+    if let Some(percent) = fleet.fullest_disk {
+        metrics.push(("FullestDisk", "Percent", json!(percent)));
+    }
+    record("Milady/Fleet", &metrics, at);
+}
+
+/// Counts the hosts whose upkeep failed in a run: `FailedUpkeeps` in the namespace `Milady/Fleet`. The alarm fires when
+/// there are several in an hour.
+pub fn count_failed_upkeeps(count: usize, at: DateTime<Utc>) {
+    self::count("Milady/Fleet", "FailedUpkeeps", count, at);
 }
 
 fn count(namespace: &str, name: &'static str, value: usize, at: DateTime<Utc>) {

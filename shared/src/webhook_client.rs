@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use crate::domain::address::AddressPolicy;
+use crate::domain::redacted::debug_without_secrets;
 use crate::domain::webhook;
 use crate::failure::{Failure, with_reason};
 
@@ -41,7 +42,7 @@ pub enum CallErrorReason {
 }
 
 /// What is posted to a webhook.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     pub url: &'a str,
     /// The key that the message is signed with; `None` for a receiver that checks no signature.
@@ -51,6 +52,8 @@ pub struct Message<'a> {
     /// The time in the signature.
     pub at: DateTime<Utc>,
 }
+
+debug_without_secrets!(Message<'_>: at);
 
 /// Posts a message. Returns the status of the answer, which is one of success. The body of the answer is not read.
 pub async fn call(policy: AddressPolicy, message: Message<'_>) -> Result<u16, CallError> {

@@ -2,7 +2,8 @@
 //!
 //! Release binaries behind the Runtime API, simulated hosts in this process, a `DynamoDB` emulator,
 //! all on one machine. The benchmark asserts counts (connections, channels, inspected hosts) and
-//! prints times.
+//! prints times, and what they cost: processor time, memory, file descriptors, and the database's
+//! time beside that of the hourly billing run.
 
 #![expect(
     clippy::expect_used,
@@ -18,17 +19,33 @@ use dev::template::Template;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::simulated_world::SimulatedWorld;
+use tests::statistics;
 use tests::suite::{self, Request};
+use tests::world::{hours, minutes};
 
 const PATH: &str = "/api/v1/admin/infrastructure";
 const SNAPSHOT_READS: usize = 1_000;
+const LARGE_FLEET: usize = 500;
+const AGENTS_PER_HOST: usize = 24;
+/// Organizations of 200 agents, as many as one may have by default.
+const ORGANIZATIONS: usize = 60;
+/// The runs in which each heartbeat is recorded once.
+const RUNS_PER_HEARTBEAT: usize = 3;
 
 fn main() {
     suite::run(async {
-        let functions = ["admin-infrastructure", "db-migrate", "fleet-refresh"].map(str::to_owned);
+        let functions = [
+            "admin-infrastructure",
+            "billing-hourly",
+            "db-migrate",
+            "fleet-refresh",
+        ];
+        let functions = functions.map(str::to_owned);
         let binaries = dev::build::selected_functions_with_progress(&functions, true).await;
         suite::use_binaries(binaries.expect("release binaries"));
-        inspect_large_fleet().await;
+        // Before the first database exists, because the server restarts.
+        let has_statistics = statistics::enable(suite::server().await).await;
+        inspect_large_fleet(has_statistics).await;
         inspect_silent_hosts().await;
         read_snapshot().await;
         serve_cold_dashboards().await;
@@ -49,7 +66,7 @@ async fn refresh_run(fleet: &SimulatedWorld, instance: &Instance) -> (Value, Dur
 
 /// 500 hosts with 24 agents each. Every twentieth host is silent; the others have a latency of 20
 /// ms.
-async fn inspect_large_fleet() {
+async fn inspect_large_fleet(has_statistics: bool) {
     let script = |n: usize| {
         let script = Script::new(&format!("host-{n:03}")).latency(Duration::from_millis(20));
         if n % 20 == 19 {
@@ -58,19 +75,30 @@ async fn inspect_large_fleet() {
             script
         }
     };
-    let fleet = SimulatedWorld::new((0..500).map(script).collect(), 24, Health::Healthy).await;
+    let scripts = (0..LARGE_FLEET).map(script).collect();
+    let fleet =
+        SimulatedWorld::with_tenants(scripts, AGENTS_PER_HOST, Health::Healthy, ORGANIZATIONS)
+            .await;
     let instance = fleet.world.function("fleet-refresh").start().await;
     println!(
-        "\n500 hosts with 24 containers each, 25 hosts silent, the others with 20 ms latency:"
+        "\n{LARGE_FLEET} hosts with {AGENTS_PER_HOST} containers each, 25 hosts silent, the others with 20 ms latency:"
     );
     for state in ["cold", "warm"] {
-        let (answer, duration) = refresh_run(&fleet, &instance).await;
+        let before = instance.processor_time().unwrap_or_default();
+        let run = refresh_run(&fleet, &instance);
+        let ((answer, duration), descriptors) = with_most_descriptors(&instance, run).await;
         assert_eq!(
             (&answer["read"], &answer["heard"]),
-            (&json!(475), &json!(475 * 24)),
+            (&json!(475), &json!(475 * AGENTS_PER_HOST)),
             "{answer}"
         );
-        println!("  {state} run {:.1} s", duration.as_secs_f64());
+        let processor_time = instance.processor_time().expect("a process that lives");
+        let processor_time = processor_time.saturating_sub(before);
+        println!(
+            "  {state} run {:.1} s, {:.1} s of processor time, at most {descriptors} file descriptors",
+            duration.as_secs_f64(),
+            processor_time.as_secs_f64()
+        );
     }
     let peak = instance.peak_memory_kib().expect("a process that lives");
     let counts: Vec<_> = fleet
@@ -97,6 +125,67 @@ async fn inspect_large_fleet() {
     let plain = answer_sizes(&fleet, false).await;
     let gzipped = answer_sizes(&fleet, true).await;
     println!("  the answer: {plain} bytes, {gzipped} bytes gzipped");
+    if has_statistics {
+        compare_with_billing(&fleet, &instance).await;
+    } else {
+        println!("  the database's time is not known: the server has no pg_stat_statements");
+    }
+}
+
+/// Awaits `work`, and counts the file descriptors of the function meanwhile.
+async fn with_most_descriptors<T>(
+    instance: &Instance,
+    work: impl Future<Output = T>,
+) -> (T, usize) {
+    let mut most = 0;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return (result, most),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                most = most.max(instance.open_descriptors().unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Prints the database's time for an hour of inspection and for the hourly billing run of the same
+/// agents, both warm.
+async fn compare_with_billing(fleet: &SimulatedWorld, instance: &Instance) {
+    let (server, world) = (suite::server().await, &fleet.world);
+    let count = |number: usize| f64::from(u32::try_from(number).expect("a small number"));
+    let agents = count(LARGE_FLEET * AGENTS_PER_HOST);
+    world.execute("VACUUM ANALYZE").await;
+    statistics::reset(server).await;
+    for minute in (1..).take(RUNS_PER_HEARTBEAT) {
+        world.set_clock(minutes(minute)).await;
+        refresh_run(fleet, instance).await;
+    }
+    let times = statistics::statement_times(server, &world.url).await;
+    let cycles_per_hour = count(60 / RUNS_PER_HEARTBEAT);
+    let inspection = statistics::microseconds(&times) * cycles_per_hour / agents;
+    println!("  the database's time for inspection, most of it in");
+    for time in times.iter().take(6) {
+        let microseconds = time.milliseconds * 1_000.0 * cycles_per_hour / agents;
+        println!("    {microseconds:>7.1}  {}", time.query);
+    }
+    let biller = world.function("billing-hourly").start().await;
+    world.set_clock(hours(1)).await;
+    statistics::reset(server).await;
+    let event = json!({"scheduledTime": hours(1)});
+    let outcome = biller.invoke(event, Duration::from_mins(15)).await;
+    let Outcome::Success(answer) = outcome else {
+        panic!("{outcome:?}");
+    };
+    // The agents of silent hosts are disconnected, and not charged.
+    let charged = answer["slices"].as_u64().expect("a number");
+    let charged = usize::try_from(charged).expect("a number");
+    assert!(charged >= 475 * AGENTS_PER_HOST, "{answer}");
+    let times = statistics::statement_times(server, &world.url).await;
+    println!(
+        "  microseconds of the database per agent and hour: {inspection:.0} for inspection, {:.0} for billing",
+        statistics::microseconds(&times) / count(charged)
+    );
 }
 
 /// The sizes of all pages of the answer, in bytes as the function returns them.

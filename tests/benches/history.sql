@@ -47,12 +47,17 @@ FROM (SELECT *, coalesce(ended_at, '2026-12-01') AS till FROM cloud.usage_spans)
     generate_series(date_trunc('hour', started_at), till - interval '1 microsecond', '1 hour') AS hour;
 
 CREATE TEMP TABLE entry AS
-SELECT nextval('cloud.ledger_seq') AS seq, *, sum(amount) OVER (PARTITION BY organization_id ORDER BY hour) AS spent
+-- Hour by hour, as runs number them, so that an organization's entries are far apart.
+SELECT nextval('cloud.ledger_seq') AS seq, *
 FROM (
-    SELECT organization_id, hour, min(start) AS start, max(till) AS till, count(DISTINCT agent_id) AS agents,
-        sum(amount) AS amount
-    FROM slice GROUP BY hour, organization_id ORDER BY hour, organization_id
-) AS hours;
+    SELECT *, sum(amount) OVER (PARTITION BY organization_id ORDER BY hour) AS spent
+    FROM (
+        SELECT organization_id, hour, min(start) AS start, max(till) AS till, count(DISTINCT agent_id) AS agents,
+            sum(amount) AS amount
+        FROM slice GROUP BY hour, organization_id
+    ) AS hours
+    ORDER BY hour, organization_id
+) AS entries;
 ANALYZE slice, entry;
 
 INSERT INTO cloud.usage_charges

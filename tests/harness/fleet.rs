@@ -5,7 +5,7 @@ use shared::domain::agent::AgentStatus;
 use shared::domain::container;
 use shared::domain::fleet::{
     AgentRow, ContainerObservation, EngineObservation, FleetReading, FleetSnapshot, HostFacts,
-    HostInspection, HostObservation, HostReadError, HostRow, InspectedHost, Metadata,
+    HostInspection, HostObservation, HostReadError, HostRow, InspectedHost, Metadata, PacketFilter,
 };
 use shared::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use uuid::Uuid;
@@ -69,6 +69,7 @@ pub fn inspected(containers: Vec<ContainerObservation>, now: DateTime<Utc>) -> H
         disk_used_percent: Some(42),
         docker_disk_used_percent: None,
         io_pressure_percent: Some(3),
+        packet_filter: PacketFilter::Unknown,
     };
     HostInspection::Observed(Box::new(HostObservation {
         at: now,
@@ -78,6 +79,7 @@ pub fn inspected(containers: Vec<ContainerObservation>, now: DateTime<Utc>) -> H
         engine: Ok(EngineObservation {
             version: Some("27.5.1".to_owned()),
             containers,
+            networks: Vec::new(),
         }),
     }))
 }
@@ -98,6 +100,7 @@ fn inspected_host(
             enabled: true,
             last_health_check: Some(now - TimeDelta::minutes(1)),
             set_aside_until: None,
+            failed_moves: 0,
             metadata: Metadata::default(),
             created_at: now - TimeDelta::days(30),
             updated_at: now,

@@ -30,8 +30,10 @@ pub mod response_text;
 pub mod rows;
 pub mod secrets_manager;
 pub mod simulated_world;
+pub mod statistics;
 pub mod suite;
 pub mod truncated_response;
+pub mod virtual_fleet;
 pub mod wait;
 pub mod world;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dev::calls::{self, Call};
 use dev::mailbox::Parsed;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -236,6 +237,15 @@ async fn serve_ses(
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await?;
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    // SES checks both for a whole message.
+    for action in ["ses:SendEmail", "ses:SendRawEmail"] {
+        let call = Call {
+            action,
+            resource: request["ConfigurationSetName"].as_str().unwrap_or_default(),
+            leading_keys: Vec::new(),
+        };
+        calls::record(&head, &call);
+    }
     let is_valid = head.starts_with("POST /v2/email/outbound-emails ")
         && head.contains("/us-east-1/ses/aws4_request");
     let fault = if is_valid {

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
+use dev::calls::{self, Call};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -59,7 +60,6 @@ impl ObjectStore {
             ("BACKUP_BUCKET", BUCKET),
             ("AWS_ENDPOINT_URL_S3", &format!("http://{}", self.address)),
             ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
             ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
         ] {
             world.settings.insert(setting.to_owned(), value.to_owned());
@@ -98,6 +98,7 @@ async fn answer(
     let Some(key) = uri.path().strip_prefix(&prefix) else {
         return response(404, Bytes::new());
     };
+    record(&method, &uri, &headers);
     let mut state = lock(&state);
     match method {
         Method::PUT => {
@@ -117,6 +118,24 @@ async fn answer(
         }
         _ => response(405, Bytes::new()),
     }
+}
+
+fn record(method: &Method, uri: &Uri, headers: &HeaderMap) {
+    let header = headers
+        .get("authorization")
+        .and_then(|text| text.to_str().ok());
+    let action = match *method {
+        Method::GET => "s3:GetObject",
+        Method::PUT => "s3:PutObject",
+        Method::DELETE => "s3:DeleteObject",
+        _ => method.as_str(),
+    };
+    let call = Call {
+        action,
+        resource: BUCKET,
+        leading_keys: Vec::new(),
+    };
+    calls::record(header.or(uri.query()).unwrap_or_default(), &call);
 }
 
 /// Whether the signature (Signature Version 4) in the headers or in the query is right, and the body the one that was signed.

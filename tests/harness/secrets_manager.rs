@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use dev::calls::{self, Call};
 use serde_json::{Value, json};
 use shared::aws::AwsAccount;
 use shared::secrets::Secrets;
 use wiremock::matchers::{any, body_partial_json, header, header_regex};
-use wiremock::{Mock, MockBuilder, MockServer, Request, ResponseTemplate};
+use wiremock::{Match, Mock, MockBuilder, MockServer, Request, ResponseTemplate};
 
 /// The answer for a secret.
 #[derive(Clone, Debug)]
@@ -31,6 +32,11 @@ impl SecretsManager {
     /// Starts a stand-in with these secrets by ARN.
     pub async fn start(secrets: BTreeMap<String, StoredSecret>) -> Self {
         let server = MockServer::start().await;
+        Mock::given(Recording)
+            .respond_with(refusal(500, "InternalServiceError"))
+            .with_priority(1)
+            .mount(&server)
+            .await;
         for (arn, secret) in secrets {
             let text = |text: &str| found(&arn, "SecretString", text);
             let error = refusal(500, "InternalServiceError");
@@ -78,6 +84,24 @@ impl SecretsManager {
     pub async fn requests(&self) -> Vec<Request> {
         let requests = self.0.received_requests().await;
         requests.expect("requests are recorded")
+    }
+}
+
+/// Records each request, and matches none.
+struct Recording;
+
+impl Match for Recording {
+    fn matches(&self, request: &Request) -> bool {
+        let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        let action = header("x-amz-target").unwrap_or_default();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let call = Call {
+            action: &action.replace("secretsmanager.", "secretsmanager:"),
+            resource: body["SecretId"].as_str().unwrap_or_default(),
+            leading_keys: Vec::new(),
+        };
+        calls::record(header("authorization").unwrap_or_default(), &call);
+        false
     }
 }
 

@@ -17,17 +17,37 @@ pub struct SimulatedWorld {
     pub world: World,
     /// The hosts, registered by name.
     pub sim: Sim,
-    /// The owner of the agents.
+    /// The owner of the agents; the first one if there are several.
     pub organization: Uuid,
     /// The API key of an operator.
     pub operator: String,
+    /// The owners of the agents: of the first host, of the second, and so on in turn.
+    pub tenants: Vec<Tenant>,
     /// The agents of each host.
     pub agents: Vec<Vec<Uuid>>,
+}
+
+/// An organization with credit.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub organization: Uuid,
+    /// An API key of its owner.
+    pub key: String,
 }
 
 impl SimulatedWorld {
     /// Starts these hosts, each with this many running agents that behave as `health` says.
     pub async fn new(scripts: Vec<Script>, agents: usize, health: Health) -> Self {
+        Self::with_tenants(scripts, agents, health, 1).await
+    }
+
+    /// The same with this many organizations, one or more.
+    pub async fn with_tenants(
+        scripts: Vec<Script>,
+        agents: usize,
+        health: Health,
+        organizations: usize,
+    ) -> Self {
         let mut world = World::new().await;
         let key = Key::random();
         let text = key.to_openssh().expect("a key");
@@ -43,13 +63,20 @@ impl SimulatedWorld {
         ] {
             world.settings.insert(setting.to_owned(), value);
         }
-        let (organization, operator) = world.tenant("1000").await;
-        world.make_admin(organization, "super_admin").await;
+        let mut tenants = Vec::new();
+        for _ in 0..organizations {
+            let (organization, key) = world.tenant("1000").await;
+            tenants.push(Tenant { organization, key });
+        }
+        let first = tenants[0].clone();
+        world.make_admin(first.organization, "super_admin").await;
+        let owners = || tenants.iter().map(|tenant| tenant.organization).cycle();
         let ids: Vec<Vec<Uuid>> = scripts
             .iter()
             .map(|_| (0..agents).map(|_| Uuid::new_v4()).collect())
             .collect();
-        let scripts = scripts.into_iter().zip(&ids).map(|(script, ids)| {
+        let scripts = scripts.into_iter().zip(&ids).zip(owners());
+        let scripts = scripts.map(|((script, ids), organization)| {
             ids.iter()
                 .zip(FIRST_WEB_PORT..)
                 .fold(script, |script, (id, port)| {
@@ -58,7 +85,7 @@ impl SimulatedWorld {
                 })
         });
         let sim = Sim::start(&key, scripts).expect("simulated hosts");
-        for (host, ids) in sim.hosts().iter().zip(&ids) {
+        for ((host, ids), organization) in sim.hosts().iter().zip(&ids).zip(owners()) {
             sqlx::query(
                 "INSERT INTO docker_nodes (node_id, hostname, ssh_port, host_key_fingerprint, capacity,
                     allocated_count, status)
@@ -90,8 +117,9 @@ impl SimulatedWorld {
         Self {
             world,
             sim,
-            organization,
-            operator,
+            organization: first.organization,
+            operator: first.key,
+            tenants,
             agents: ids,
         }
     }

@@ -258,3 +258,42 @@ fn f45_the_functions_have_no_more_connections_than_the_deployment_allows() {
         });
     });
 }
+
+#[test]
+fn the_sweep_measures_how_many_of_the_allowed_connections_are_open() {
+    run(async {
+        let world = World::new().await;
+        let (_, database) = world.url.rsplit_once('/').expect("a name");
+        let role = format!("measured_{database}");
+        let url = suite::server().await.url_of(&role, database);
+        world
+            .function("db-migrate")
+            .with("RUNTIME_DATABASE_URL", &url)
+            .with("DATABASE_CONNECTIONS", "10")
+            .invoke_ok(json!({}))
+            .await;
+        wait_until("the connections of db-migrate end", async || {
+            let open = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'measured%'";
+            world.count(open).await == 0
+        })
+        .await;
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            others.push(PgConnection::connect(&url).await.expect("a connection"));
+        }
+        let sweep = world
+            .function("job-sweep")
+            .with("RUNTIME_DATABASE_URL", &url)
+            .start()
+            .await;
+        let swept = sweep.invoke(json!({}), Duration::from_mins(1)).await;
+        assert!(matches!(swept, Outcome::Success(_)), "{swept:?}");
+        sweep.kill().await;
+        let percent = sweep.logs().iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["ConnectionsPercent"].as_i64()
+        });
+        // The sweep has a connection, too.
+        assert_eq!(percent, Some(50));
+    });
+}

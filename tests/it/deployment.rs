@@ -1,13 +1,16 @@
 //! What a deployment relies on: CloudFormation's request for the schema, the header of what stands in front of the API,
-//! metrics of one stack, and a rule for every event. What the template says of itself is tested in `tests/dev`.
+//! the limits of the edge, metrics of one stack, and a rule for every event. What the templates say of themselves is
+//! tested in `tests/dev`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dev::runtime::Outcome;
-use dev::sim::{Fault, Health, Script};
+use dev::sim::{Facts, Fault, Health, Script};
 use dev::template::Template;
 use serde_json::{Value, json};
+use shared::api::openapi::DOCUMENT;
+use shared::domain::limits::DEFAULT_REQUESTS_PER_MINUTE;
 use shared::domain::mail::MailTemplate;
 use shared::events::SOURCE;
 use tests::calls::agent_path;
@@ -298,10 +301,14 @@ fn f100_metrics_name_their_stack_or_have_no_dimension() {
 }
 
 #[test]
-fn a_complete_refresh_run_counts_the_hosts_that_it_could_not_read() {
+fn a_complete_refresh_run_counts_the_hosts_that_it_could_not_read_and_measures_the_fullest_disk() {
     run(async {
+        let full = Facts {
+            disk_percent: 81,
+            ..Facts::default()
+        };
         let scripts = vec![
-            Script::new("a-healthy"),
+            Script::new("a-healthy").facts(full),
             Script::new("b-no-docker").fault(Fault::DockerDown),
             Script::new("c-no-docker").fault(Fault::DockerDown),
         ];
@@ -312,7 +319,27 @@ fn a_complete_refresh_run_counts_the_hosts_that_it_could_not_read() {
         let lines = fleet.world.logs("fleet-refresh").await;
         let [metric] = metrics(&lines).try_into().expect("one line");
         assert_eq!(metric["UnreadableHosts"], 2);
+        assert_eq!(metric["FullestDisk"], 81);
         assert_eq!(metric["Stack"], "blue");
+        let definition = &metric["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(definition["Namespace"], "Milady/Fleet");
+    });
+}
+
+#[test]
+fn the_upkeep_counts_the_hosts_at_which_it_failed() {
+    run(async {
+        let scripts = vec![
+            Script::new("a-healthy"),
+            Script::new("b-no-docker").fault(Fault::DockerDown),
+        ];
+        let fleet = SimulatedWorld::new(scripts, 0, Health::Healthy).await;
+        let instance = fleet.world.function("host-upkeep").start().await;
+        let outcome = instance.invoke(json!({}), Duration::from_mins(15)).await;
+        assert!(matches!(outcome, Outcome::Success(_)), "{outcome:?}");
+        instance.kill().await;
+        let [metric] = metrics(&instance.logs()).try_into().expect("one line");
+        assert_eq!(metric["FailedUpkeeps"], 1);
         let definition = &metric["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(definition["Namespace"], "Milady/Fleet");
     });
@@ -336,4 +363,34 @@ fn f101_every_event_that_is_published_has_a_rule() {
     let others = ["job.due", "tombstone.due", "fleet.refresh_requested"];
     let published: BTreeSet<String> = mails.chain(others).map(str::to_owned).collect();
     assert_eq!(consumed, published);
+}
+
+#[test]
+fn f49_the_edge_refuses_only_floods_and_answers_like_a_function() {
+    let edge = Template::load().expect("the templates").edge;
+    let own = u64::try_from(DEFAULT_REQUESTS_PER_MINUTE).expect("a limit");
+    let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
+    let problem = &document["components"]["schemas"]["Problem"];
+    let required = problem["required"].as_array().expect("a list");
+    assert!(!edge.rules.is_empty());
+    for rule in &edge.rules {
+        // A window touches two minutes of the clock, by which functions count. Their own refusal comes first.
+        assert_eq!(rule.window, Duration::from_mins(1), "{}", rule.name);
+        assert!(rule.limit >= 2 * own, "{}", rule.name);
+        let refusal = &rule.refusal;
+        let body: Value = serde_json::from_str(&refusal.body).expect("JSON");
+        for name in required {
+            assert!(!body[name.as_str().expect("a name")].is_null(), "{name}");
+        }
+        for (name, value) in body.as_object().expect("an object") {
+            assert!(!problem["properties"][name].is_null(), "{name}: {value}");
+        }
+        assert_eq!(body["status"], refusal.status);
+        assert_eq!(body["error"], body["detail"]);
+        assert_eq!(body["success"], false);
+        // Whoever waits so long has no request within the window.
+        let seconds = rule.window.as_secs().to_string();
+        let header = ("Retry-After".to_owned(), seconds);
+        assert!(refusal.headers.contains(&header), "{}", rule.name);
+    }
 }

@@ -111,6 +111,7 @@ fn every_function_understands_its_sample_event() {
                         | "job-run"
                         | "job-sweep"
                         | "fleet-refresh"
+                        | "host-upkeep"
                         | "billing-audit"
                         | "billing-hourly"
                         | "billing-trigger"

@@ -18,7 +18,7 @@ use tests::lab::can_run;
 use tests::{reason, run, wait_until};
 use uuid::Uuid;
 
-fn target(sshd: &Sshd) -> Target {
+pub(crate) fn target(sshd: &Sshd) -> Target {
     Target {
         node_id: "n1".to_owned(),
         hostname: "127.0.0.1".to_owned(),
@@ -30,7 +30,7 @@ fn target(sshd: &Sshd) -> Target {
     }
 }
 
-fn host_client(sshd: &Sshd) -> HostClient {
+pub(crate) fn host_client(sshd: &Sshd) -> HostClient {
     let key = SshKey::from_file(&sshd.private_key_path()).expect("a key");
     HostClient::new(key, AddressPolicy::Any)
 }
@@ -247,7 +247,7 @@ fn a_connection_is_shared_and_a_dead_one_is_replaced() {
     });
 }
 
-fn spec(agent: Uuid, environment: &[(&str, &str)], ports: (u16, u16)) -> ContainerSpec {
+pub(crate) fn spec(agent: Uuid, environment: &[(&str, &str)], ports: (u16, u16)) -> ContainerSpec {
     let published = |container, host| PublishedPort {
         container,
         host,
@@ -264,16 +264,19 @@ fn spec(agent: Uuid, environment: &[(&str, &str)], ports: (u16, u16)) -> Contain
         data: DataMount::Volume(format!("milady-{agent}")),
         agent_id: agent.to_string(),
         organization_id: Uuid::nil().to_string(),
+        job_id: Uuid::nil().to_string(),
         attempt: 1,
+        receives_data: false,
         limits: ResourceLimits {
             memory_bytes: Some(2 << 30),
             nano_cpus: Some(1_000_000_000),
             pids: Some(512),
         },
+        disk_bytes: None,
     }
 }
 
-fn free_ports() -> (u16, u16) {
+pub(crate) fn free_ports() -> (u16, u16) {
     let port = || dev::ports::free_port().expect("a port");
     (port(), port())
 }
@@ -348,6 +351,11 @@ fn an_agent_gets_its_limits_and_its_environment_byte_for_byte() {
             .expect("it is there");
         let config = &inspected["HostConfig"];
         assert_eq!(config["Memory"], json!(2_147_483_648_u64));
+        // F76: no swap. Where the kernel does not count swap, Docker drops the limit.
+        let info = host.engine.call("GET", "/info", None).await;
+        let counts_swap = info.expect("information")["SwapLimit"] == json!(true);
+        let expected: i64 = if counts_swap { 2_147_483_648 } else { -1 };
+        assert_eq!(config["MemorySwap"], json!(expected));
         assert_eq!(
             (&config["PidsLimit"], &config["NanoCpus"]),
             (&json!(512), &json!(1_000_000_000))

@@ -13,15 +13,15 @@ use tests::suite::{Request, Response};
 use tests::world::minutes;
 use uuid::Uuid;
 
-const NODES: &str = "/api/v1/admin/docker-nodes";
+pub(super) const NODES: &str = "/api/v1/admin/docker-nodes";
 
-async fn fleet_of(names: &[&str], agents: usize) -> SimulatedWorld {
+pub(super) async fn fleet_of(names: &[&str], agents: usize) -> SimulatedWorld {
     let scripts = names.iter().map(|name| Script::new(name)).collect();
     SimulatedWorld::new(scripts, agents, Health::Healthy).await
 }
 
 /// Runs the sweep. Nothing publishes its events here.
-async fn sweep(fleet: &SimulatedWorld) {
+pub(super) async fn sweep(fleet: &SimulatedWorld) {
     let instance = fleet.world.instance("job-sweep").await;
     match instance.invoke(json!({}), Duration::from_mins(1)).await {
         Outcome::Success(_) => {}
@@ -30,14 +30,14 @@ async fn sweep(fleet: &SimulatedWorld) {
     }
 }
 
-async fn set_fault(fleet: &SimulatedWorld, host: usize, fault: Option<Fault>) {
+pub(super) async fn set_fault(fleet: &SimulatedWorld, host: usize, fault: Option<Fault>) {
     fleet.sim.hosts()[host]
         .update_script(|script| script.fault = fault)
         .await;
 }
 
 /// Inspects the fleet at these minutes.
-async fn refresh_at(fleet: &SimulatedWorld, at: &[i64]) {
+pub(super) async fn refresh_at(fleet: &SimulatedWorld, at: &[i64]) {
     for minute in at {
         fleet.world.set_clock(minutes(*minute)).await;
         fleet.world.refresh().await;
@@ -45,24 +45,24 @@ async fn refresh_at(fleet: &SimulatedWorld, at: &[i64]) {
 }
 
 /// Host `a` is read at minute 4 for the last time, and lost at minute 17.
-async fn lose(fleet: &SimulatedWorld) {
+pub(super) async fn lose(fleet: &SimulatedWorld) {
     refresh_at(fleet, &[0, 4]).await;
     set_fault(fleet, 0, Some(Fault::Refusing)).await;
     refresh_at(fleet, &[5, 9, 13, 17]).await;
 }
 
-async fn declare(fleet: &SimulatedWorld) -> Response {
+pub(super) async fn declare(fleet: &SimulatedWorld) -> Response {
     let path = format!("{NODES}/a/lost");
     let body = json!({"nodeId": "a"});
     fleet.world.post_json(&fleet.operator, &path, &body).await
 }
 
-async fn call(fleet: &SimulatedWorld, method: &str, path: &str) -> Response {
+pub(super) async fn call(fleet: &SimulatedWorld, method: &str, path: &str) -> Response {
     let request = Request::new(method, &format!("{NODES}/{path}"));
     fleet.world.call(request.key(&fleet.operator)).await
 }
 
-async fn row(fleet: &SimulatedWorld, agent: Uuid) -> Value {
+pub(super) async fn row(fleet: &SimulatedWorld, agent: Uuid) -> Value {
     sqlx::query_scalar(
         "SELECT jsonb_build_object('status', status, 'reason', stop_reason, 'error', error_message,
             'container', container_name, 'unsaved', unsaved_since IS NOT NULL)
@@ -85,12 +85,12 @@ async fn metered_seconds(fleet: &SimulatedWorld, agent: Uuid) -> i64 {
     .expect("spans")
 }
 
-async fn request_stop(fleet: &SimulatedWorld, agent: Uuid) -> Uuid {
+pub(super) async fn request_stop(fleet: &SimulatedWorld, agent: Uuid) -> Uuid {
     let path = agent_path(agent, "/suspend");
     job_of(&fleet.world.post(&fleet.operator, &path).await)
 }
 
-async fn outcome(fleet: &SimulatedWorld, job: Uuid) -> String {
+pub(super) async fn outcome(fleet: &SimulatedWorld, job: Uuid) -> String {
     let answer = fleet.world.run_job(job).await;
     answer["outcome"].as_str().expect("an outcome").to_owned()
 }
@@ -187,8 +187,15 @@ fn f65_a_host_that_was_read_within_ten_minutes_is_not_lost() {
 fn f65_a_lost_host_that_answers_again_has_its_containers_stopped_and_waits_for_an_operator() {
     run(async {
         let fleet = fleet_of(&["a", "b"], 2).await;
+        // Its state is in a directory of the host, and no backup holds it.
+        let agent = fleet.agents[0][0];
+        let state = "data_bind = '/srv/agents/one', unsaved_since = billing_clock()";
+        fleet.world.set_columns(agent, state).await;
         lose(&fleet).await;
         assert_eq!(declare(&fleet).await.status(), 200);
+        // No start elsewhere forgets it, or removes it from the host.
+        let left = "SELECT count(*) FROM milady_sandboxes WHERE data_bind = '/srv/agents/one' AND left_nodes = '{a}'";
+        assert_eq!(fleet.world.count(left).await, 1);
         let service = async || call(&fleet, "GET", "a").await.json()["data"]["service"].clone();
         let refused = call(&fleet, "DELETE", "a/lost").await;
         assert_eq!(refused.status(), 409, "{refused:?}");
@@ -204,7 +211,6 @@ fn f65_a_lost_host_that_answers_again_has_its_containers_stopped_and_waits_for_a
         assert_eq!(states(0), ["exited", "exited"]);
         assert_eq!(states(1), ["running", "running"]);
         assert_eq!(service().await, json!("returned"));
-        let agent = fleet.agents[0][0];
         assert_eq!(row(&fleet, agent).await["status"], json!("stopped"));
         // It takes no agents until an operator says so.
         let enable = Request::new("PATCH", &format!("{NODES}/a")).json(&json!({"enabled": true}));
@@ -216,12 +222,14 @@ fn f65_a_lost_host_that_answers_again_has_its_containers_stopped_and_waits_for_a
         // Its volumes hold the newest state of the agents that were not started elsewhere.
         let row = row(&fleet, agent).await;
         assert_eq!(row["unsaved"], json!(true), "{row}");
+        let found = "SELECT count(*) FROM milady_sandboxes WHERE data_bind = '/srv/agents/one' AND left_nodes = '{}'";
+        assert_eq!(fleet.world.count(found).await, 1);
         assert_eq!(call(&fleet, "DELETE", "a/lost").await.status(), 409);
     });
 }
 
 #[test]
-fn f70_an_agent_whose_state_cannot_be_saved_keeps_running_while_its_host_is_drained() {
+fn f70_an_agent_that_cannot_be_moved_keeps_running_while_its_host_is_drained() {
     run(async {
         let fleet = fleet_of(&["a", "b"], 3).await;
         let drain = async |body: Value| {
@@ -249,7 +257,10 @@ fn f70_an_agent_whose_state_cannot_be_saved_keeps_running_while_its_host_is_drai
         // Nobody asked the agents to stop yet, so they are metered.
         let asked = "SELECT count(*) FROM milady_sandboxes WHERE stop_requested_at IS NOT NULL";
         assert_eq!(fleet.world.count(asked).await, 0);
-        // The simulated agents have no state to read.
+        // Their containers are not found.
+        fleet.sim.hosts()[0]
+            .update_script(|script| script.containers.clear())
+            .await;
         for job in jobs {
             assert_eq!(outcome(&fleet, job).await, "completed");
         }
@@ -257,8 +268,8 @@ fn f70_an_agent_whose_state_cannot_be_saved_keeps_running_while_its_host_is_drai
         assert_eq!(fleet.world.count(running).await, 6);
         let plan = call(&fleet, "GET", "a/drain").await.json()["data"].clone();
         let errors = plan["agents"].as_array().expect("agents").iter();
-        let failed =
-            errors.filter(|agent| agent["error"] == json!("The agent's state could not be saved"));
+        let reason = json!("The agent's container was not found on its host");
+        let failed = errors.filter(|agent| agent["error"] == reason);
         assert_eq!(failed.count(), 2, "{plan}");
         // Those that failed are left alone for a while.
         sweep(&fleet).await;
@@ -318,5 +329,57 @@ fn f70_no_agent_is_stopped_for_a_move_while_no_other_host_has_room() {
             "{row}"
         );
         assert_eq!(fleet.world.count("SELECT count(*) FROM jobs").await, 1);
+    });
+}
+
+#[test]
+fn f70_agents_that_could_not_be_moved_are_an_incident_of_their_host() {
+    run(async {
+        let fleet = fleet_of(&["a", "b"], 2).await;
+        let [failed, _] = fleet.agents[0][..] else {
+            panic!("two agents");
+        };
+        sqlx::query(
+            "INSERT INTO agent_moves (agent_id, organization_id, from_node, requested_by, requested_at, start_due_at,
+                starts, done_at, error)
+            SELECT id, organization_id, 'a', user_id, billing_clock(), billing_clock(), 5, billing_clock(),
+                CASE id WHEN $1 THEN 'why' END
+            FROM milady_sandboxes WHERE node_id = 'a'",
+        )
+        .bind(failed)
+        .execute(&fleet.world.pool)
+        .await
+        .expect("moves");
+        let incident = async || {
+            let incidents = fleet.world.cached_fleet().await["incidents"].clone();
+            let mut incidents = incidents
+                .as_array()
+                .cloned()
+                .expect("incidents")
+                .into_iter();
+            incidents.find(|incident| incident["code"] == json!("moves_failed"))
+        };
+        let columns = "status = 'error', container_name = NULL";
+        fleet.world.set_columns(failed, columns).await;
+        refresh_at(&fleet, &[0]).await;
+        let found = incident().await.expect("an incident");
+        assert_eq!(
+            (&found["nodeId"], &found["severity"], &found["detail"]),
+            (
+                &json!("a"),
+                &json!("warning"),
+                &json!("Agents could not be moved to other hosts: 1 in error")
+            ),
+            "{found}"
+        );
+        // It was started elsewhere since, and fails there.
+        fleet.world.set_columns(failed, "node_id = 'b'").await;
+        refresh_at(&fleet, &[1]).await;
+        assert_eq!(incident().await, None);
+        // Its owner has started it where it was.
+        let columns = "status = 'running', container_name = 'milady-' || id, node_id = 'a'";
+        fleet.world.set_columns(failed, columns).await;
+        refresh_at(&fleet, &[2]).await;
+        assert_eq!(incident().await, None);
     });
 }

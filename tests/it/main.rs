@@ -1,10 +1,14 @@
 //! The integration tests, one binary. They mirror the library: `answers` tests what Docker, Podman and SSH servers
 //! really answer, `api` mirrors the routes, `billing` tests the metering and charging, `cache` the snapshot cache,
 //! `databases` agents' own databases, `deployment` what a deployment relies on, `derived` the files that are derived from
-//! the code, `hosts`, `refresh` and `repair` the inspection of hosts, `host_client` the connections to hosts, `jobs` the
-//! work outside requests, `mail` the mails to owners, `lost_hosts` hosts that are lost or drained, `own_faults` refresh
-//! runs while the network or the cache fails, `placement` which host a start takes, `secrets` reading our secrets, `sim`
-//! the simulated hosts, `webhooks` the webhooks of organizations. `functions` starts the binaries that ship.
+//! the code, `figures` what agents use, `hosts`, `refresh` and `repair` the inspection of hosts, `host_client` the
+//! connections to hosts, `isolation` what agents reach from their hosts, `jobs` the work outside requests, `left_states`
+//! state on hosts that its agent has left, `mail` the mails to owners, `lost_hosts` hosts that are lost or drained,
+//! `own_faults` refresh runs while the network or the cache fails, `placement` which host a start takes,
+//! `previous_release` an earlier release on the newest tables, `privileges` calls of AWS that every function makes,
+//! `roll_out` new versions of the default image for agents that run, `secrets` reading our secrets, `sim` the simulated
+//! hosts, `upkeep` images and disks of hosts, `virtual_hour` an hour of a failing fleet, `volume_copies` moves between
+//! hosts that fail, `webhooks` the webhooks of organizations. `functions` starts the binaries that ship.
 
 #![expect(
     clippy::expect_used,
@@ -26,21 +30,30 @@ mod connections;
 mod databases;
 mod deployment;
 mod derived;
+mod figures;
 mod functions;
 mod host_client;
 mod hosts;
+mod isolation;
 mod jobs;
+mod left_states;
 mod lost_hosts;
 mod mail;
 mod migrations;
 mod own_faults;
 mod placement;
 mod pooler;
+mod previous_release;
+mod privileges;
 mod refresh;
 mod repair;
 mod roles;
+mod roll_out;
 mod secrets;
 mod sim;
 mod tidy;
 mod tls;
+mod upkeep;
+mod virtual_hour;
+mod volume_copies;
 mod webhooks;

@@ -112,6 +112,31 @@ fn f78_the_container_of_a_stopped_agent_is_removed_after_two_observations() {
 }
 
 #[test]
+fn f78_a_container_that_docker_started_again_is_removed_and_its_agent_stays_in_error() {
+    run(async {
+        const ACTION: &str = "agent.surplus_container";
+        const IN_ERROR: &str = "status = 'error', error_message = 'why', container_name = NULL,
+            bridge_port = NULL, web_ui_port = NULL, unsaved_since = NULL";
+        let fleet = fleet_of(1).await;
+        let world = &fleet.world;
+        let agent = fleet.agents[0][0];
+        world.set_columns(agent, IN_ERROR).await;
+        refresh_at(world, 1).await;
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
+        refresh_at(world, 2).await;
+        assert_eq!(audited(world, ACTION, agent).await, ["begun"]);
+        let job = only_job(world, agent).await;
+        assert_eq!(world.run_job(job).await["outcome"], json!("completed"));
+        assert!(!has_container(&fleet, agent));
+        assert_eq!(audited(world, ACTION, agent).await, ["ok"]);
+        let in_error = ("error".to_owned(), Some("why".to_owned()));
+        assert_eq!(status(world, agent).await, in_error);
+        refresh_at(world, 3).await;
+        assert_eq!(world.count("SELECT count(*) FROM jobs").await, 1);
+    });
+}
+
+#[test]
 fn f93_an_agent_on_no_known_host_is_in_error_and_charged_up_to_its_last_heartbeat() {
     run(async {
         const ACTION: &str = "agent.no_host";

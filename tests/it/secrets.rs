@@ -1,4 +1,4 @@
-//! Secrets in Secrets Manager, against a stand-in that speaks its protocol.
+//! Secrets in Secrets Manager, against a stand-in that speaks its protocol, and that no struct shows a secret.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,13 +9,32 @@ use dev::sim::{Key, Script, Sim};
 use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use shared::api::auth::Session;
+use shared::api::billing::trigger;
+use shared::app::agent::pairing::PairedAgent;
+use shared::app::agent::start::{JobTicket, Webhook};
+use shared::app::deployment::bootstrap::FirstOrganization;
+use shared::app::settings::{Change, SettingsChange, UpdatedSettings};
+use shared::app::webhook::register::OwnWebhook;
+use shared::db::agents::placement::runtime_record_find;
+use shared::db::agents::records::NewAgent;
+use shared::db::agents::secrets::StoredEnvironment;
+use shared::db::identity::settings::OrganizationSettings;
+use shared::db::jobs::queue::StartJob;
+use shared::db::webhooks::registered::WebhookTarget;
 use shared::domain::address::AddressPolicy;
+use shared::domain::container::{AGENT_LIMITS, PlatformVariables};
 use shared::domain::fleet::HostReadError;
-use shared::hosts::{DOCKER_SOCKET, Fingerprint, HostClient, Target};
+use shared::domain::ids::{AgentId, AgentRef, JobId, OrganizationId, UserId};
+use shared::domain::job::{JobKind, JobStatus};
+use shared::domain::pricing::Prices;
+use shared::hosts::{ContainerSpec, DOCKER_SOCKET, DataMount, Fingerprint, HostClient, Target};
 use shared::secrets::{KeptSecret, Secret, SecretErrorReason, Secrets};
+use shared::webhook_client::Message;
 use tests::secrets_manager::{SECRET_ACCESS_KEY, SecretsManager, StoredSecret, secrets_at};
 use tests::suite::{self, Request};
 use tests::{Function, World, reason, run};
+use uuid::Uuid;
 
 fn stored(name: &str) -> Secret {
     Secret::Stored(arn(name))
@@ -298,5 +317,147 @@ fn a_key_that_cannot_be_read_is_not_read_again_for_each_host() {
             assert_eq!(refused.reason(), HostReadError::NoKey);
         }
         assert_eq!(manager.calls().await, 1);
+    });
+}
+
+const CANARY: &str = "canary-5d1e";
+
+/// What is formatted into a log or a failed assertion, of each struct that holds a secret.
+fn formatted(world: &World) -> Vec<String> {
+    let canary = || CANARY.to_owned();
+    let at = suite::epoch();
+    let config = json!({"key": CANARY});
+    let message = Message {
+        url: CANARY,
+        secret: Some(CANARY),
+        body: CANARY,
+        at,
+    };
+    let own_webhook = OwnWebhook {
+        url: canary(),
+        new_secret: canary(),
+    };
+    let change = SettingsChange {
+        webhook: Change::Set(Some(own_webhook)),
+        slack_url: Change::Set(Some(canary())),
+        ..SettingsChange::default()
+    };
+    let settings = UpdatedSettings {
+        settings: OrganizationSettings::default(),
+        webhook_secret: Some(canary()),
+    };
+    let ticket = JobTicket {
+        job_id: JobId::new(Uuid::nil()),
+        kind: JobKind::Provision,
+        status: JobStatus::Pending,
+        estimated_completion_at: None,
+        webhook_secret: Some(canary()),
+    };
+    let job_webhook = Webhook {
+        url: canary(),
+        secret: canary(),
+    };
+    let paired = PairedAgent {
+        agent_name: None,
+        api_token: Some(canary()),
+    };
+    let first = FirstOrganization {
+        organization_id: OrganizationId::new(Uuid::nil()),
+        user_id: UserId::new(Uuid::nil()),
+        api_key: canary(),
+    };
+    let session = Session {
+        expires_at: at,
+        cookie: canary(),
+    };
+    let trigger = trigger::Deps {
+        pool: world.database.clone(),
+        prices: Prices::default(),
+        cron_secret: Some(canary()),
+    };
+    let container = ContainerSpec {
+        name: String::new(),
+        image: String::new(),
+        environment: vec![format!("JWT_SECRET={CANARY}")],
+        ports: Vec::new(),
+        data: DataMount::Volume(String::new()),
+        agent_id: String::new(),
+        organization_id: String::new(),
+        job_id: String::new(),
+        attempt: 1,
+        receives_data: false,
+        limits: AGENT_LIMITS,
+        disk_bytes: None,
+    };
+    let start = StartJob {
+        kind: JobKind::Provision,
+        user_id: UserId::new(Uuid::nil()),
+        agent_name: None,
+        backup_id: None,
+        webhook_url: Some(CANARY),
+    };
+    let agent = NewAgent {
+        name: String::new(),
+        character_id: None,
+        config: Some(config.clone()),
+        environment: config.clone(),
+        docker_image: None,
+    };
+    let environment = StoredEnvironment {
+        column: config.clone(),
+        encrypted: None,
+    };
+    let target = WebhookTarget {
+        url: String::new(),
+        secret: canary(),
+    };
+    let platform = PlatformVariables {
+        agent_name: "",
+        config: Some(&config),
+        origins: &[],
+        database_uri: Some(CANARY),
+    };
+    vec![
+        format!("{message:?}"),
+        format!("{change:?}"),
+        format!("{settings:?}"),
+        format!("{ticket:?}"),
+        format!("{job_webhook:?}"),
+        format!("{paired:?}"),
+        format!("{first:?}"),
+        format!("{session:?}"),
+        format!("{trigger:?}"),
+        format!("{container:?}"),
+        format!("{start:?}"),
+        format!("{agent:?}"),
+        format!("{environment:?}"),
+        format!("{target:?}"),
+        format!("{platform:?}"),
+        format!("{:?}", Secret::Text(canary())),
+    ]
+}
+
+#[test]
+fn no_struct_that_holds_a_secret_shows_it() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "stopped").await;
+        world
+            .set_columns(agent, "database_uri = 'postgres://u:canary-5d1e@h/d'")
+            .await;
+        let agent = AgentRef {
+            organization_id: OrganizationId::new(organization),
+            agent_id: AgentId::new(agent),
+        };
+        let mut conn = world.database.statements();
+        let record = runtime_record_find(&mut conn, agent).await;
+        let record = record.expect("a row").expect("an agent");
+        assert!(record.database_uri.is_some());
+        let mut texts = formatted(&world);
+        texts.push(format!("{record:?}"));
+        for text in texts {
+            assert!(!text.contains(CANARY), "{text}");
+        }
     });
 }

@@ -7,8 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dev::sim::{Container, Counts, Facts, Fault, Health, Key, Script, Sim, SimHost};
 use futures_util::future::join_all;
 use shared::domain::address::AddressPolicy;
-use shared::domain::fleet::HostFacts;
-use shared::domain::fleet::HostReadError;
+use shared::domain::fleet::{HostFacts, HostReadError, PacketFilter};
 use shared::hosts::{
     AgentHttp, Connection, DOCKER_SOCKET, Engine, EngineError, EngineErrorReason, Fingerprint,
     HostClient, SshKey, Target,
@@ -92,6 +91,8 @@ fn a_simulated_host_reports_its_script_byte_for_byte() {
                 disk_percent: 100,
                 docker_disk_percent: Some(97),
                 io_pressure_percent: Some(71),
+                filter_age_seconds: Some(59),
+                ..Facts::default()
             })
             .clock_ahead(TimeDelta::hours(5));
         let (sim, hosts) = start([script]);
@@ -139,6 +140,12 @@ fn a_simulated_host_reports_its_script_byte_for_byte() {
             disk_used_percent: Some(100),
             docker_disk_used_percent: Some(97),
             io_pressure_percent: Some(71),
+            packet_filter: PacketFilter::InPlace {
+                age_seconds: 59,
+                bridges: vec!["mly-+".to_owned(), "br-+".to_owned()],
+                reached: Vec::new(),
+                unprobed: Vec::new(),
+            },
         };
         assert_eq!(facts, expected);
         host.update_script(|script| script.facts.io_pressure_percent = None)
@@ -150,6 +157,21 @@ fn a_simulated_host_reports_its_script_byte_for_byte() {
             ..expected
         };
         assert_eq!(facts, expected);
+    });
+}
+
+#[test]
+fn f76_the_weight_of_disk_accesses_is_read_back_from_the_host() {
+    run(async {
+        let script = Script::new("a").with_container(Container::new("one"));
+        let (sim, hosts) = start([script]);
+        let host = &sim.hosts()[0];
+        let connection = hosts.connect(&target(host)).await.expect("a connection");
+        let engine = engine(&hosts, host).await;
+        let id = host.script().containers[0].id.clone();
+        assert_eq!(reason(connection.has_low_io_weight(&id).await), Ok(false));
+        engine.lower_io_weight(&id).await.expect("a weight");
+        assert_eq!(reason(connection.has_low_io_weight(&id).await), Ok(true));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Every minute: publishes events, recovers stale jobs, starts agents again after a top-up, moves agents, announces jobs.
+//! Every minute: publishes events, recovers stale jobs, resumes agents after a top-up, moves and restarts agents, announces jobs.
 
 use shared::api::job::sweep::{Deps, handle};
 use shared::lambda::{self, Workload, config};

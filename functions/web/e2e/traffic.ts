@@ -82,6 +82,15 @@ export async function freeze(page: Page, which: Which): Promise<() => Promise<vo
   });
 }
 
+/** The server's own answers with a change: for what nothing brings about here. */
+export const alter = <T>(page: Page, which: Which, change: (body: T) => void): Promise<() => Promise<void>> =>
+  intercept(page, which, async (route) => {
+    const given = await asked(page, route.request());
+    const body = JSON.parse(given.body) as T;
+    change(body);
+    await route.fulfill({ ...given, body: JSON.stringify(body) });
+  });
+
 /** Asks the server at once, and lets the answers arrive only after `release`. `asked` resolves with the first one. */
 export async function hold(page: Page, which: Which) {
   let release = () => {};

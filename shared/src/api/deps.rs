@@ -8,6 +8,7 @@ use super::auth::Auth;
 use crate::app::agent::{start, stop_request};
 use crate::app::deployment::roles::RuntimeLogin;
 use crate::app::webhook;
+use crate::cache::Cache;
 use crate::db::Database;
 use crate::domain::address::AddressPolicy;
 use crate::domain::encrypted::OlderApplication;
@@ -30,6 +31,14 @@ pub struct ImageDeps {
     pub auth: Auth,
     /// The image of agents that name none.
     pub default_image: String,
+}
+
+/// For routes that show what agents use of their hosts.
+#[derive(Debug)]
+pub struct FigureDeps {
+    pub pool: Database,
+    pub auth: Auth,
+    pub cache: Cache,
 }
 
 /// For routes that show what agents cost.

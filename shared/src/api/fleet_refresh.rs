@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::db::Database;
 use crate::hosts::HostClient;
 use crate::invocation::Invocation;
-use crate::metrics;
+use crate::metrics::{self, FleetMetrics};
 
 /// Below the minute between two scheduled runs, so that a run does not find the lease of the one before.
 const MAX_RUN: Duration = Duration::from_secs(50);
@@ -68,13 +68,18 @@ pub async fn handle(
         pool: &deps.pool,
         host_client: &deps.hosts,
         cache: &deps.cache,
+        simulation: None,
     };
     let run = fleet_refresh(deps, requested_at(&event), owner, timeout);
     Ok(match Box::pin(run).await? {
         RefreshOutcome::Done(counts) => {
             let inspected = counts.hosts.saturating_sub(counts.not_inspected_hosts);
             let unreadable = inspected.saturating_sub(counts.read_hosts);
-            metrics::count_unreadable_hosts(unreadable, counts.finished_at);
+            let fleet = FleetMetrics {
+                unreadable_hosts: unreadable,
+                fullest_disk: counts.fullest_disk_percent,
+            };
+            metrics::record_fleet(fleet, counts.finished_at);
             answer("done", counts)
         }
         RefreshOutcome::Busy => answer("busy", RefreshCounts::default()),

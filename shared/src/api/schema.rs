@@ -21,6 +21,7 @@ use crate::domain::job::{JobKind, JobStatus, JobVerb, StepName, StepStatus};
 use crate::domain::limits::LimitName;
 use crate::domain::mail::{DeliveryState, MailTemplate};
 use crate::domain::money::Money;
+use crate::domain::roll_out::{RestartOutcome, RollOutState};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::WebhookKind;
 use crate::domain::withdrawal::{DrainFate, HostService};
@@ -103,6 +104,8 @@ schemas! {
     HostStatus, "NodeStatus", words(HostStatus::ALL, |status| status.as_str());
     HostService, "NodeService", words(HostService::ALL, |service| service.as_str());
     DrainFate, "DrainFate", words(DrainFate::ALL, |fate| fate.as_str());
+    RollOutState, "RollOutState", words(RollOutState::ALL, |state| state.as_str());
+    RestartOutcome, "RestartOutcome", words(RestartOutcome::ALL, |outcome| outcome.as_str());
     ContainerAction, "ContainerAction", words(ContainerAction::ALL, |action| action.as_str());
     Severity, "Severity", words(Severity::ALL, |severity| severity.as_str());
     Scope, "Scope", words(Scope::ALL, |scope| scope.as_str());
@@ -146,6 +149,7 @@ forms! {
         "type": "string", "minLength": 1, "maxLength": 64,
         "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
     });
+    ImageDigest, json_schema!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"});
     /// The address of an agent's page.
     AgentUrl, json_schema!({"type": "string", "format": "uri", "pattern": "^https://"});
     Text, json_schema!({

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod error;
 pub mod fleet;
 pub mod host_access;
+pub(crate) mod host_image;
 pub mod idempotency;
 pub mod job;
 pub mod limit;

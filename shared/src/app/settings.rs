@@ -7,6 +7,7 @@ use crate::db::Database;
 use crate::db::identity::settings::OrganizationSettings;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::money::Money;
+use crate::domain::redacted::debug_without_secrets;
 use crate::encryption::EncryptionKeys;
 
 /// What happens to a setting that need not have a value.
@@ -27,7 +28,7 @@ impl<T> Change<T> {
 }
 
 /// What to change; `None` leaves a setting as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SettingsChange {
     /// Without a value the default holds.
     pub low_credit_mark: Change<Money>,
@@ -40,13 +41,17 @@ pub struct SettingsChange {
     pub slack_url: Change<String>,
 }
 
+debug_without_secrets!(SettingsChange: low_credit_mark, time_zone, automatic_resume, webhook);
+
 /// The settings after a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UpdatedSettings {
     pub settings: OrganizationSettings,
     /// The key that signs the events for the webhook. Only the request that makes it gets it.
     pub webhook_secret: Option<String>,
 }
+
+debug_without_secrets!(UpdatedSettings: settings);
 
 /// # Errors
 /// [`RequestError::Invalid`] if there is no such time zone; [`RequestError::Encryption`] without a key for a webhook.

@@ -1,4 +1,4 @@
-//! The fleet's snapshot in `DynamoDB`, and the lease of the run that renews it. Owns: the items, how a
+//! The fleet's snapshot in `DynamoDB`, the lease of the run that renews it, and agents' figures. Owns: the items, how a
 //! snapshot is laid out in them, and the client, which is built at the first use. Does not own: when a
 //! snapshot is stale, and who requests another one (`app`).
 //!
@@ -10,8 +10,10 @@
 //!   the part of a newer token.
 //! - `snapshot`/`head`: the buffer, token and format of the valid snapshot. It is written last, and only if
 //!   the lease's token is still the writer's.
+//! - `figures#<host>`/`<number>`: what the agents on a host used, one item per five minutes. See `figures`.
 
 mod client;
+mod figures;
 mod item;
 mod lease;
 mod parts;
@@ -27,6 +29,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::OnceCell;
 
 use crate::domain::fleet::FleetSnapshot;
+pub use figures::TakenSample;
 pub use lease::Lease;
 
 /// A snapshot of this age reads as absent, and `DynamoDB` may delete it.

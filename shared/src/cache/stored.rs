@@ -11,13 +11,14 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{
     AgentObservation, AgentReport, Alert, AlertCode, ContainerCondition, ContainerState,
     DockerHealth, Health, HostFacts, HostReadError, HostReport, HostRuntime, HostStatus, Incident,
-    Metadata, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer, Verdict,
+    Metadata, PacketFilter, RuntimeContainer, Scope, Severity, Summary, UnclaimedContainer,
+    Verdict,
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::lane::Backlog;
 
 /// The format of the parts. A snapshot of another format reads as absent.
-pub(super) const SNAPSHOT_FORMAT: u64 = 6;
+pub(super) const SNAPSHOT_FORMAT: u64 = 7;
 
 /// The part for the fleet as a whole, with the agents that have no registered host.
 #[derive(Serialize, Deserialize)]
@@ -188,6 +189,7 @@ struct StoredFacts {
     disk_used_percent: Option<u64>,
     docker_disk_used_percent: Option<u64>,
     io_pressure_percent: Option<u64>,
+    packet_filter: PacketFilter,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod sql;
 pub mod agents;
 pub mod billing;
 pub mod clock;
+pub mod connections;
 mod error;
 pub mod hosts;
 pub mod identity;

@@ -43,6 +43,12 @@ macro_rules! sql {
             "(j.agent_id = a.id OR j.data ->> 'agentId' = a.id::text)"] $($rest)*)
     };
 
+    // Whether an agent `a` runs the default image ($1) in another version than this one ($2).
+    (@text $query:ident $record:tt [$($text:tt)*] RUNS_OTHER_VERSION $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            "a.status = 'running' AND a.stop_requested_at IS NULL AND coalesce(a.docker_image, $1) = $1
+            AND a.image_digest IS DISTINCT FROM $2"] $($rest)*)
+    };
     // Whether an agent's row names a container on a host.
     (@text $query:ident $record:tt [$($text:tt)*] NAMES_CONTAINER $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*

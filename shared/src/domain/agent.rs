@@ -186,7 +186,7 @@ words! {
         /// The agent exceeded a limit.
         Limit = "limit",
         Operator = "operator",
-        /// The agent is moved to another host, and is started there.
+        /// The agent is moved to another host, or restarted with another image: it is started again.
         Drain = "drain",
         /// The agent's start failed, or its container or its host was lost.
         Failure = "failure",
@@ -228,6 +228,22 @@ mod tests {
                 .any(|(other_from, other_event, _)| other_from == from && other_event == event);
             assert!(!is_duplicate, "{from:?} {event:?}");
             assert!(*from != AgentStatus::Unknown && *to != AgentStatus::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_container_is_expected_by_the_status_or_for_a_failed_agent_by_the_row() {
+        for (status, when_recorded, otherwise) in [
+            (AgentStatus::Pending, false, false),
+            (AgentStatus::Provisioning, true, true),
+            (AgentStatus::Running, true, true),
+            (AgentStatus::Stopped, false, false),
+            (AgentStatus::Disconnected, true, true),
+            (AgentStatus::Error, true, false),
+            (AgentStatus::Unknown, false, false),
+        ] {
+            let expected = [true, false].map(|recorded| status.expects_container(recorded));
+            assert_eq!(expected, [when_recorded, otherwise], "{status:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::ids::AgentId;
+use crate::domain::redacted::debug_without_secrets;
 use crate::domain::words::words;
 
 /// Where an agent serves its pages and its health.
@@ -108,8 +109,15 @@ pub fn name(agent_id: AgentId) -> String {
     format!("milady-{agent_id}")
 }
 
+/// The name of the container through which an agent's volume is read while it is copied. It is not the name of an agent's
+/// container, so an inspection of the fleet does not take it for one.
+#[must_use]
+pub fn reader_name(agent_id: AgentId) -> String {
+    format!("milady-copy-{agent_id}")
+}
+
 /// The variables that the platform sets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PlatformVariables<'a> {
     pub agent_name: &'a str,
     /// A JSON object.
@@ -119,6 +127,8 @@ pub struct PlatformVariables<'a> {
     /// The agent's own database.
     pub database_uri: Option<&'a str>,
 }
+
+debug_without_secrets!(PlatformVariables<'_>: agent_name, origins);
 
 /// The environment as `NAME=value`. The platform's variables replace the owner's of the same name.
 #[must_use]
@@ -160,7 +170,7 @@ words! {
 }
 
 impl ContainerKind {
-    /// The kind of an agent whose row names this image. An agent that has never run names none.
+    /// The kind of an agent whose row names this image. An agent that asked for none names none.
     #[must_use]
     pub fn of(image: Option<&str>, default_image: &str) -> Self {
         match image {

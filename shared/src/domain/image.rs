@@ -93,6 +93,111 @@ fn admits(entry: &str, reference: ImageReference<'_>, image: &str) -> bool {
     }
 }
 
+/// An image on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The engine's identifier.
+    pub id: String,
+    /// Its names with tags. Empty if other images have its tags by now.
+    pub tags: Vec<String>,
+    /// `name@sha256:<hex>` for each repository that it was pulled from. Empty if it was made on the host.
+    pub digests: Vec<String>,
+}
+
+/// Whether the reference names one version for ever.
+#[must_use]
+pub fn has_fixed_digest(image: &str) -> bool {
+    ImageReference::parse(image).is_some_and(|reference| reference.digest.is_some())
+}
+
+/// One version of the image that a reference names. `None` if the text is no reference.
+#[must_use]
+pub fn at_digest(image: &str, digest: &str) -> Option<String> {
+    let name = ImageReference::parse(image)?.name;
+    Some(format!("{name}@{digest}"))
+}
+
+/// Whether a text is a digest as registries give it: `sha256:<hex>`.
+#[must_use]
+pub fn is_sha256_digest(text: &str) -> bool {
+    text.starts_with("sha256:") && is_digest(text)
+}
+
+/// The digest under which an image was pulled from its repository, which is the one that the reference names, if any.
+/// `digests` as in [`LocalImage`].
+#[must_use]
+pub fn pulled_digest<'a>(image: &'a str, digests: &'a [String]) -> Option<&'a str> {
+    if let Some(digest) = ImageReference::parse(image)?.digest {
+        return Some(digest);
+    }
+    digests_in_repository(image, digests).next()
+}
+
+/// Whether an image was pulled from its repository under this digest: there may be several, if several indexes name it.
+#[must_use]
+pub fn was_pulled_as(image: &str, digest: &str, digests: &[String]) -> bool {
+    digests_in_repository(image, digests).any(|pulled| pulled == digest)
+}
+
+fn digests_in_repository<'a>(
+    image: &'a str,
+    digests: &'a [String],
+) -> impl Iterator<Item = &'a str> {
+    let own = repository(image);
+    digests.iter().filter_map(move |entry| {
+        let (name, digest) = entry.split_once('@')?;
+        (own == Some(familiar(name))).then_some(digest)
+    })
+}
+
+impl Images {
+    /// The names to remove so that an image goes that nobody needs any more (F76). Empty if it has to stay: it is the
+    /// default image, agents of the host name it (`chosen`), it was made on the host, or agents may not run it, so that it
+    /// belongs to other software.
+    #[must_use]
+    pub fn removable_names<'a>(&self, image: &'a LocalImage, chosen: &[String]) -> Vec<&'a str> {
+        let names = || image.tags.iter().chain(&image.digests).map(String::as_str);
+        let is_named = |wanted: &String| {
+            let wanted = listed_name(wanted);
+            names().any(|name| familiar(name) == familiar(&wanted))
+        };
+        if image.digests.is_empty()
+            || is_named(&self.default)
+            || chosen.iter().any(is_named)
+            || !names().all(|name| self.is_for_agents(name))
+        {
+            return Vec::new();
+        }
+        if image.tags.is_empty() {
+            return vec![&image.id];
+        }
+        image.tags.iter().map(String::as_str).collect()
+    }
+
+    /// Whether agents may run the image, or may have run it while it was the default.
+    fn is_for_agents(&self, image: &str) -> bool {
+        self.choose(Some(image)).is_some()
+            || repository(image).is_some_and(|name| repository(&self.default) == Some(name))
+    }
+}
+
+fn repository(image: &str) -> Option<&str> {
+    Some(familiar(ImageReference::parse(image)?.name))
+}
+
+/// The name under which Docker lists the image that a reference means. It lists no tag beside a digest.
+fn listed_name(image: &str) -> String {
+    let digest = ImageReference::parse(image).and_then(|reference| reference.digest);
+    let pinned = digest.and_then(|digest| at_digest(image, digest));
+    pinned.unwrap_or_else(|| tagged(image))
+}
+
+/// A name as Docker lists it: without Docker Hub and without the path of its official images.
+fn familiar(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 fn split_registry(name: &str) -> (Option<&str>, &str) {
     match name.split_once('/') {
         Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
@@ -244,6 +349,78 @@ mod tests {
                 digest: Some(DIGEST),
             })
         );
+    }
+
+    #[test]
+    fn f69_the_digest_is_that_of_the_images_own_repository() {
+        let digests = ["a/b@sha256:1".to_owned(), "ghcr.io/a/b@sha256:2".to_owned()];
+        for (image, digest) in [
+            ("a/b:1", Some("sha256:1")),
+            ("docker.io/a/b", Some("sha256:1")),
+            ("ghcr.io/a/b:1", Some("sha256:2")),
+            ("a/c:1", None),
+        ] {
+            assert_eq!(pulled_digest(image, &digests), digest, "{image}");
+        }
+        assert_eq!(pulled_digest("a/b:1", &[]), None);
+        // One image under two digests: a start that looks at the first alone would pull it each time.
+        let twice = ["a/b@sha256:1".to_owned(), "a/b@sha256:2".to_owned()];
+        assert!(was_pulled_as("a/b:1", "sha256:2", &twice));
+        assert!(!was_pulled_as("a/b:1", "sha256:3", &twice));
+        assert!(!was_pulled_as("a/c:1", "sha256:2", &twice));
+        let pinned = at_digest("localhost:5000/a/b:1", DIGEST).expect("a reference");
+        assert_eq!(pinned, format!("localhost:5000/a/b@{DIGEST}"));
+        assert_eq!(pulled_digest(&pinned, &[]), Some(DIGEST));
+        assert_eq!(at_digest("a//b", DIGEST), None);
+        assert!(is_sha256_digest(DIGEST) && !is_sha256_digest("sha256:1"));
+    }
+
+    #[test]
+    fn f76_only_pulled_images_of_agents_are_removed_and_none_that_one_names() {
+        let texts = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        let images = Images {
+            default: "team/default:2".to_owned(),
+            allowed: texts(&["milady/"]),
+        };
+        let check_chosen = |chosen: &[&str], tags: &[&str], digests: &[&str], names: &[&str]| {
+            let image = LocalImage {
+                id: "id".to_owned(),
+                tags: texts(tags),
+                digests: texts(digests),
+            };
+            let removable = images.removable_names(&image, &texts(chosen));
+            assert_eq!(removable, names, "{image:?} {chosen:?}");
+        };
+        let check = |tags: &[&str], digests: &[&str], names: &[&str]| {
+            check_chosen(&[], tags, digests, names);
+        };
+        let old = format!("team/default@sha256:{}", "1".repeat(64));
+        let other = format!("milady/agent@sha256:{}", "2".repeat(64));
+        let foreign = format!("postgres@sha256:{}", "3".repeat(64));
+        let two = ["milady/agent:1", "milady/agent:2"];
+        check(&two[..1], &[&other], &two[..1]);
+        check(&two, &[&other], &two);
+        // What a tag named before: it has no tag any more.
+        check(&[], &[&other], &["id"]);
+        check(&[], &[&old], &["id"]);
+        check(&["team/default:1"], &[&old], &["team/default:1"]);
+        check(&["team/default:2"], &[&old], &[]);
+        check(&["docker.io/team/default:2"], &[&old], &[]);
+        check(&["team/default:1", "team/default:2"], &[&old], &[]);
+        // Made on the host.
+        check(&["milady/agent:sample"], &[], &[]);
+        check(&["postgres:15"], &[&foreign], &[]);
+        check(&["milady/agent:1", "postgres:15"], &[&other, &foreign], &[]);
+        check(&[], &[], &[]);
+        // What an agent of the host names.
+        for chosen in ["milady/agent:1", "docker.io/milady/agent:1", other.as_str()] {
+            check_chosen(&[chosen], &two[..1], &[&other], &[]);
+        }
+        let with_tag = other.replace('@', ":1@");
+        check_chosen(&[&with_tag], &[], &[&other], &[]);
+        check_chosen(&["milady/agent:2"], &two[..1], &[&other], &two[..1]);
     }
 
     #[test]

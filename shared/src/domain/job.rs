@@ -36,8 +36,8 @@ words! {
     pub enum JobClass {
         /// The job can end with a running container.
         Start = "start",
-        /// The job leaves the agent stopped, or finds that it is gone. One that moves an agent leaves it running if its
-        /// state cannot be saved.
+        /// The job leaves the agent stopped, or finds that it is gone. One that moves an agent leaves it running if it
+        /// cannot be moved.
         Stop = "stop",
     }
 
@@ -59,6 +59,8 @@ words! {
         Place = "place",
         Pull = "pull",
         Create = "create",
+        /// Copies the volume of an agent that is moved.
+        Copy = "copy",
         Start = "start",
         Health = "health",
         Restore = "restore",
@@ -174,6 +176,17 @@ pub struct Step {
     pub status: StepStatus,
     /// When the status was recorded.
     pub at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<StepProgress>,
+}
+
+/// How far a step is that copies data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepProgress {
+    pub copied_bytes: u64,
+    /// `None` if the size of the data is not known.
+    pub total_bytes: Option<u64>,
 }
 
 /// Why an attempt of a job failed. The texts are shown to the owner: they hold no address, no name of a host and no
@@ -192,6 +205,9 @@ pub enum JobFailure {
     /// A host failed. Another attempt may succeed, on another one.
     #[error("{0}")]
     Host(String),
+    /// The host that the agent leaves failed. Another attempt may succeed; the new host is not to blame.
+    #[error("{0}")]
+    FormerHost(String),
     /// A service or the agent itself failed. Another attempt may succeed.
     #[error("{0}")]
     External(String),
@@ -204,7 +220,10 @@ impl JobFailure {
     /// Whether another attempt of the same job may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Host(_) | Self::External(_))
+        matches!(
+            self,
+            Self::Host(_) | Self::FormerHost(_) | Self::External(_)
+        )
     }
 }
 
@@ -251,16 +270,56 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_a_name_a_verb_and_a_class() {
+        let kinds = [
+            (JobKind::Provision, "milady_provision", "provision", true),
+            (JobKind::Restore, "milady_restore", "restore", true),
+            (JobKind::Suspend, "milady_suspend", "suspend", false),
+            (JobKind::Delete, "milady_delete", "delete", false),
+        ];
+        assert_eq!(JobKind::names(), kinds.map(|(_, name, _, _)| name));
+        for (kind, _, verb, is_start) in kinds {
+            assert_eq!((kind.verb().as_str(), kind.is_start()), (verb, is_start));
+            assert_eq!(serde_json::json!(kind.verb()), verb);
+        }
+    }
+
+    #[test]
+    fn only_what_a_host_or_a_service_failed_at_is_attempted_again() {
+        let text = || "why".to_owned();
+        for (failure, is_retryable) in [
+            (JobFailure::Host(text()), true),
+            (JobFailure::External(text()), true),
+            (JobFailure::Credit(text()), false),
+            (JobFailure::StatusConflict("why"), false),
+            (JobFailure::Malformed, false),
+            (JobFailure::Refused(text()), false),
+        ] {
+            assert_eq!(failure.is_retryable(), is_retryable, "{failure:?}");
+        }
+    }
+
+    #[test]
     fn a_step_is_serialized_in_lower_case_with_milliseconds() {
         let step = Step {
             name: StepName::Credit,
             status: StepStatus::Done,
             at: Timestamp(chrono::DateTime::UNIX_EPOCH),
+            progress: None,
         };
         let expected = serde_json::json!({
             "name": "credit", "status": "done", "at": "1970-01-01T00:00:00.000Z",
         });
         assert_eq!(serde_json::json!(step), expected);
+        let copying = Step {
+            progress: Some(StepProgress {
+                copied_bytes: 5,
+                total_bytes: None,
+            }),
+            ..step
+        };
+        let expected = serde_json::json!({"copiedBytes": 5, "totalBytes": null});
+        assert_eq!(serde_json::json!(copying)["progress"], expected);
         assert_eq!(serde_json::json!(StepName::MarkRunning), "running");
     }
 }

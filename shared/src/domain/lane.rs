@@ -120,6 +120,29 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_by_default_is_what_has_room_by_default() {
+        for lane in JobClass::ALL {
+            let max_running = i64::from(default_max_running(*lane));
+            assert!(room(*lane, max_running - 1, 0), "{lane:?}");
+            assert!(!room(*lane, max_running, 0), "{lane:?}");
+        }
+    }
+
+    #[test]
+    fn the_backlog_is_that_of_both_lanes() {
+        let lane = |due| LaneBacklog {
+            due,
+            running: 100,
+            oldest_due_at: None,
+        };
+        let backlog = Backlog {
+            stops: lane(2),
+            starts: lane(5),
+        };
+        assert_eq!(backlog.due(), 7);
+    }
+
+    #[test]
     fn an_empty_lane_and_a_clock_that_runs_ahead_have_no_age() {
         let now = DateTime::UNIX_EPOCH;
         let due_at = |at| LaneBacklog {

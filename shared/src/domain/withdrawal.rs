@@ -13,6 +13,14 @@ pub const INSPECTION_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 /// How many agents of a host a drain moves at the same time, unless the operator says otherwise.
 pub const DEFAULT_MOVES_AT_ONCE: i32 = 2;
 pub const MAX_MOVES_AT_ONCE: i32 = 20;
+/// After so many starts that failed, a move or a restart ends, and its agent stays in error: a further start would fail,
+/// too.
+pub const MAX_MOVE_STARTS: i32 = 5;
+/// What the operator and the owner read then.
+pub const MOVE_NOT_STARTED: &str =
+    "The agent could not be started on another host: five starts have failed";
+/// The same of an agent whose data cannot be copied in time.
+pub const RETURN_NOT_STARTED: &str = "The agent cannot be moved, and could not be started again on its host: five starts have failed";
 
 words! {
     /// Why a host takes no agents.
@@ -36,12 +44,14 @@ words! {
 
     /// What a drain does with an agent.
     pub enum DrainFate {
-        /// It is stopped, with a snapshot, and started on another host.
+        /// It is stopped, and started on another host with a copy of its volume.
         Moves = "moves",
         /// That is under way.
         Moving = "moving",
         /// It cannot be moved now, because it is being started or stopped, or its host cannot be read.
         Waits = "waits",
+        /// It goes on running: its data cannot be copied in time. The drain does not end as long as it runs there.
+        Stays = "stays",
         /// It stands still, and the only copy of its state is on the host. The host cannot be removed.
         Unsaved = "unsaved",
         /// It stands still and has a backup, which its next start restores on another host. Its volume stays behind.
@@ -83,6 +93,17 @@ pub fn check_loss(
     Ok(unread)
 }
 
+/// How long after a start of a move or a restart the next one is requested if it failed. `starts` counts that one, too.
+#[must_use]
+pub fn move_start_delay(starts: i32) -> TimeDelta {
+    match starts {
+        ..=1 => TimeDelta::minutes(15),
+        2 => TimeDelta::minutes(30),
+        3 => TimeDelta::hours(1),
+        _ => TimeDelta::hours(2),
+    }
+}
+
 /// What the owner of an agent is told when its host was declared lost.
 #[must_use]
 pub fn loss_text(last_backup_at: Option<DateTime<Utc>>) -> String {
@@ -116,6 +137,8 @@ pub struct DrainedAgent {
     pub has_backup: bool,
     /// Whether a move is under way.
     pub is_moving: bool,
+    /// Whether its move was refused since the drain began.
+    pub is_refused: bool,
     pub stop_requested: bool,
 }
 
@@ -125,6 +148,7 @@ impl DrainFate {
         use AgentStatus::{Disconnected, Error, Pending, Provisioning, Running, Stopped, Unknown};
         match agent.status {
             _ if agent.is_moving => Self::Moving,
+            Running if !agent.stop_requested && agent.is_refused => Self::Stays,
             Running if !agent.stop_requested => Self::Moves,
             Running | Disconnected | Provisioning | Unknown => Self::Waits,
             Error if agent.names_container => Self::Waits,
@@ -170,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn f70_the_starts_of_a_move_are_repeated_later_and_later() {
+        let delays = (1..=MAX_MOVE_STARTS).map(|starts| move_start_delay(starts).num_minutes());
+        assert_eq!(delays.collect::<Vec<_>>(), [15, 30, 60, 120, 120]);
+    }
+
+    #[test]
     fn the_owner_learns_of_the_backup_that_a_start_restores() {
         assert_eq!(
             loss_text(Some(at(61))),
@@ -186,6 +216,7 @@ mod tests {
             is_unsaved: false,
             has_backup: true,
             is_moving: false,
+            is_refused: false,
             stop_requested: false,
         };
         let running = agent(AgentStatus::Running);
@@ -206,6 +237,13 @@ mod tests {
                     ..stopped
                 },
                 DrainFate::Moving,
+            ),
+            (
+                DrainedAgent {
+                    is_refused: true,
+                    ..running
+                },
+                DrainFate::Stays,
             ),
             (agent(AgentStatus::Provisioning), DrainFate::Waits),
             (agent(AgentStatus::Disconnected), DrainFate::Waits),

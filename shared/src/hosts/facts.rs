@@ -1,5 +1,5 @@
-//! A host's load, memory and disk figures. Owns: the only command that is ever run on a host, and parsing
-//! what it prints. Every figure is optional: older kernels, for example, have no pressure figures.
+//! A host's load, memory and disk figures, and what it says about its packet filter. Owns: the command of the inspection,
+//! and parsing what it prints. Every figure is optional: older kernels, for example, have no pressure figures.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::error::HostError;
-use crate::domain::fleet::HostFacts;
-use crate::domain::fleet::HostReadError;
+use crate::domain::fleet::{HostFacts, HostReadError, PacketFilter};
 
 /// A constant: nothing is ever inserted into it. So it reports every local file system, and the one that Docker uses is
 /// found here (F89). `-l`, which not every `df` knows, leaves out network file systems: one that hangs would block the
 /// command.
 const COMMAND: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
-    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l";
+    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l; \
+    echo '== filter'; cat /proc/uptime /run/milady-isolation";
 const ROOT: &str = "/";
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,8 +63,13 @@ impl Connection {
     }
 
     async fn run_facts_command(&self) -> Result<HostFigures, HostError> {
+        Ok(parse(&self.run_command(COMMAND).await?))
+    }
+
+    /// Returns the standard output of a command. It is a constant, so that nothing is ever inserted into it.
+    pub(super) async fn run_command(&self, command: &'static str) -> Result<String, HostError> {
         let mut channel = self.open_command_channel().await?;
-        channel.exec(COMMAND).await?;
+        channel.exec(command).await?;
         let mut output = Vec::new();
         while let Some(message) = channel.next_message().await {
             match message {
@@ -78,7 +83,7 @@ impl Connection {
                 _ => {}
             }
         }
-        Ok(parse(&String::from_utf8_lossy(&output)))
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 }
 
@@ -98,10 +103,33 @@ fn parse(output: &str) -> HostFigures {
         disk_used_percent: root.map(|root| root.used_percent),
         docker_disk_used_percent: None,
         io_pressure_percent: section("pressure/io").and_then(pressure_percent),
+        packet_filter: section("filter").map_or(PacketFilter::Unknown, packet_filter),
     };
     HostFigures {
         facts,
         file_systems,
+    }
+}
+
+/// The report that `functions/hosts/milady-isolation` writes, after the seconds since the host started.
+fn packet_filter(text: &str) -> PacketFilter {
+    let uptime = text.split('.').next();
+    let uptime = uptime.and_then(|seconds| seconds.parse::<u64>().ok());
+    let Some(uptime) = uptime else {
+        return PacketFilter::Unknown;
+    };
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let checked_at = field("checked ").and_then(|text| text.trim().parse::<u64>().ok());
+    let (Some(checked_at), Some(bridges)) = (checked_at, field("bridges ")) else {
+        return PacketFilter::NotReported;
+    };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    PacketFilter::InPlace {
+        age_seconds: uptime.saturating_sub(checked_at),
+        bridges: words(bridges),
+        // Earlier versions of the script tried nothing.
+        reached: field("reached ").map_or_else(Vec::new, words),
+        unprobed: field("unprobed ").map_or_else(Vec::new, words),
     }
 }
 
@@ -168,7 +196,9 @@ mod tests {
         == pressure/io\nsome avg10=0.00 avg60=41.99 avg300=0.00 total=5\nfull avg10=0.00 avg60=3.00\n\
         == pressure/memory\n== cpus\n2\n== disks\nFilesystem 1-blocks Used Available Capacity Mounted on\n\
         tmpfs 0 0 0 - /sys/fs\n/dev/sda1 1000 420 580 42% /\n/dev/sdb1 1000 900 100 90% /var\n\
-        /dev/sdc1 1000 970 30 97% /var/lib/docker\n/dev/sdd1 1000 10 990 1% /mnt/my disk\n";
+        /dev/sdc1 1000 970 30 97% /var/lib/docker\n/dev/sdd1 1000 10 990 1% /mnt/my disk\n\
+        == filter\n3600.25 7000.00\nchecked 3559\nbridges mly-+ br-0123456789ab\n\
+        reached 10.0.0.1:80 172.18.0.1:22\nunprobed\n";
 
     #[test]
     fn every_figure_is_parsed_from_the_output() {
@@ -179,6 +209,12 @@ mod tests {
             disk_used_percent: Some(42),
             docker_disk_used_percent: None,
             io_pressure_percent: Some(41),
+            packet_filter: PacketFilter::InPlace {
+                age_seconds: 41,
+                bridges: vec!["mly-+".to_owned(), "br-0123456789ab".to_owned()],
+                reached: vec!["10.0.0.1:80".to_owned(), "172.18.0.1:22".to_owned()],
+                unprobed: Vec::new(),
+            },
         };
         assert_eq!(parse(OUTPUT).into_facts(None), expected);
     }
@@ -198,6 +234,19 @@ mod tests {
             let facts = parse(OUTPUT).into_facts(root);
             assert_eq!(facts.docker_disk_used_percent, expected, "{root:?}");
             assert_eq!(facts.disk_used_percent, Some(42), "{root:?}");
+        }
+    }
+
+    #[test]
+    fn f77_only_a_complete_report_of_the_packet_filter_counts() {
+        let filter = |text: &str| parse(&format!("== filter\n{text}")).facts.packet_filter;
+        assert_eq!(filter(""), PacketFilter::Unknown);
+        for text in [
+            "3600.25 7000.00\n",
+            "3600.25 7000.00\nchecked\nbridges mly-+\n",
+            "3600.25 7000.00\nchecked 10\n",
+        ] {
+            assert_eq!(filter(text), PacketFilter::NotReported, "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hosts. Owns: one SSH connection per host, and everything that goes through it: the Docker Engine API, the
 //! host's load and disk figures, the HTTP of agents. Does not own: which host is used and when, and what is
-//! recorded about it. Nothing from a request is ever part of a shell command: the only command is a constant.
+//! recorded about it. Nothing from a request is ever part of a shell command: both commands are constants.
 
 mod agent;
 mod channel;
@@ -13,6 +13,7 @@ mod facts;
 mod handshake;
 mod host_key;
 mod http;
+mod io_weight;
 mod key;
 mod target;
 
@@ -20,8 +21,9 @@ pub use agent::{AgentHttp, HttpResponse};
 pub use client::{HostClient, HostKeyProbe};
 pub use connection::Connection;
 pub use engine::{
-    ContainerRuntime, ContainerSpec, DataMount, Engine, EngineError, EngineErrorReason, EngineInfo,
-    NextStep, PublishedPort, RegistryAccount, name_holder,
+    AgentVolume, ContainerRuntime, ContainerSpec, CopyError, CopyMeter, DataMount, DataReader,
+    Engine, EngineError, EngineErrorReason, EngineInfo, NextStep, PublishedPort, PullEnd,
+    RegistryAccount, name_holder,
 };
 pub use error::HostError;
 pub use facts::HostFigures;

@@ -111,7 +111,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "FLEET_TABLE",
-        "the DynamoDB table of the fleet snapshot; the template creates it",
+        "the DynamoDB table of the fleet snapshot and of agents' figures; the template creates it",
     ),
     variable(
         "AGENT_BASE_DOMAIN",

@@ -4,6 +4,9 @@
 //!
 //! `agent check` requests the health of the agent in the same container and exits with 0 or 1. It
 //! serves as the Docker health check, because the image contains no other program.
+//!
+//! `agent connect ADDRESS:PORT` exits with 0 if something accepts a connection there within two
+//! seconds, and with 1 if not. `agent listen PORT..` accepts connections until its input ends.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,7 +21,7 @@ mod web;
 use std::env;
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -32,15 +35,17 @@ use state::Store;
 use web::Agent;
 
 const DATA_DIRECTORY: &str = "/app/data";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let outcome = if env::args_os().nth(1).is_some_and(|word| word == "check") {
-        check_health()
-    } else {
-        serve().await
+    let outcome = match env::args().nth(1).as_deref() {
+        Some("check") => check_health(),
+        Some("connect") => connect(),
+        Some("listen") => listen(),
+        _ => serve().await,
     };
     match outcome {
         Ok(code) => code,
@@ -92,6 +97,24 @@ fn check_health() -> Outcome<ExitCode> {
     stream.read_exact(&mut start)?;
     let is_healthy = start.ends_with(b" 200");
     Ok(ExitCode::from(u8::from(!is_healthy)))
+}
+
+fn connect() -> Outcome<ExitCode> {
+    let address: SocketAddr = env::args().nth(2).unwrap_or_default().parse()?;
+    let connected = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+    Ok(ExitCode::from(u8::from(connected.is_err())))
+}
+
+/// The kernel accepts connections for a listener.
+fn listen() -> Outcome<ExitCode> {
+    let mut listeners = Vec::new();
+    for port in env::args().skip(2) {
+        let address = (Ipv4Addr::UNSPECIFIED, port.parse()?);
+        listeners.push(std::net::TcpListener::bind(address)?);
+    }
+    println!("listening");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn web_port() -> Outcome<u16> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, Row};
 use tests::suite::server_options;
 use tests::world::hours;
-use tests::{Function, audit};
+use tests::{Function, audit, statistics};
 use uuid::Uuid;
 
 use crate::organizations::{self, Database, Fleet};
@@ -60,7 +60,7 @@ pub async fn measure(binaries: &Path, base: Option<&Path>, sizes: &[usize]) {
         "bytes",
         "statements"
     );
-    let has_statistics = storage::enable_statistics(&server).await;
+    let has_statistics = statistics::enable(&server).await;
     storage::disable_autovacuum(&server).await;
     for &agents in sizes {
         for per_organization in PER_ORGANIZATION {
@@ -87,7 +87,7 @@ async fn measure_fleet(
         None => None,
     };
     if has_statistics {
-        storage::reset_statistics(server).await;
+        statistics::reset(server).await;
     }
     let (mut runs, mut base_runs) = (Vec::new(), Vec::new());
     let (empty, base_empty) = (

@@ -1,6 +1,8 @@
 //! A stand-in for `DynamoDB`: an in-memory emulator in this process, with the tables of the
 //! template.
 
+mod recording;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
@@ -11,11 +13,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::calls;
 use crate::template::Table;
 
 /// A running emulator, which stops when dropped.
 pub struct DynamoDb {
     address: SocketAddr,
+    /// Stands before the emulator while calls are recorded.
+    recording: Option<JoinHandle<()>>,
     database: Database,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<Result<(), String>>,
@@ -34,7 +39,13 @@ impl DynamoDb {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("no free port for the DynamoDB emulator")?;
-        let address = listener.local_addr()?;
+        let mut address = listener.local_addr()?;
+        let mut recording = None;
+        if calls::is_recording() {
+            let server = recording::Server::before(address).await?;
+            address = server.address;
+            recording = Some(server.task);
+        }
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
@@ -42,6 +53,7 @@ impl DynamoDb {
         let server = serve_with_shutdown(listener, database.clone(), stopped);
         Ok(Self {
             address,
+            recording,
             database,
             stop: Some(stop),
             server: tokio::spawn(server),
@@ -108,6 +120,10 @@ impl DynamoDb {
 
     /// Stops the emulator, ends its connections and closes its port.
     pub async fn stop(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            recording.abort();
+            let _ = recording.await;
+        }
         drop(self.stop.take());
         let _ = (&mut self.server).await;
     }
@@ -115,6 +131,9 @@ impl DynamoDb {
 
 impl Drop for DynamoDb {
     fn drop(&mut self) {
+        if let Some(recording) = &self.recording {
+            recording.abort();
+        }
         self.server.abort();
     }
 }

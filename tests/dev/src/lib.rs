@@ -12,6 +12,7 @@
 
 pub mod api_check;
 pub mod build;
+pub mod calls;
 pub mod clock;
 pub mod command;
 pub mod dynamodb;

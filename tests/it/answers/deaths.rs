@@ -1,13 +1,20 @@
 //! Containers that die while their agents run. Origin of the states: Docker's `container/state.go`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use dev::runtime::Outcome;
 use dev::sim::{Answer, Container, Death, Health, Script};
 use serde_json::{Value, json};
 use tests::calls::agent_path;
+use tests::mail_provider::MailProvider;
 use tests::run;
 use tests::simulated_world::SimulatedWorld;
 use tests::world::minutes;
 use uuid::Uuid;
+
+use crate::jobs::webhook::WebhookReceiver;
+use crate::webhooks::save;
 
 const OUT_OF_MEMORY: Death = Death {
     exit_code: 137,
@@ -271,5 +278,135 @@ fn f65_f73_what_is_stopped_on_a_lost_host_that_answers_again_did_not_die() {
         assert_eq!(container(&fleet, fleet.agents[0][0]).state, "exited");
         let deaths = "SELECT count(*) FROM cloud.container_deaths";
         assert_eq!(fleet.world.count(deaths).await, 0);
+    });
+}
+
+/// What the function's schedule does.
+async fn invoke(fleet: &SimulatedWorld, function: &str) {
+    let instance = fleet.world.instance(function).await;
+    let outcome = instance.invoke(json!({}), Duration::from_mins(1)).await;
+    assert!(matches!(outcome, Outcome::Success(_)), "{outcome:?}");
+}
+
+#[test]
+fn f73_the_owner_is_told_once_why_the_container_died_and_what_to_do() {
+    run(async {
+        let mut fleet = fleet().await;
+        let provider = MailProvider::start_smtp().await;
+        for (name, value) in [
+            ("SMTP_URL", provider.smtp_url()),
+            ("ALLOW_PRIVATE_WEBHOOKS", "true".to_owned()),
+        ] {
+            fleet.world.settings.insert(name.to_owned(), value);
+        }
+        let world = &fleet.world;
+        world
+            .execute("UPDATE users SET email = 'owner@a.example'")
+            .await;
+        let receiver = WebhookReceiver::answering(200).await;
+        save(
+            world,
+            &fleet.operator,
+            &json!({"webhookUrl": receiver.url()}),
+        )
+        .await;
+        let agent = fleet.agents[0][0];
+        change(&fleet, agent, |container| {
+            container.memory_bytes = Some(2 << 30);
+            container.restart_after(OUT_OF_MEMORY, Utc::now());
+        })
+        .await;
+        assert_eq!(run_at(&fleet, 30).await, json!(0));
+        change(&fleet, agent, |container| container.restart_count += 5).await;
+        for (minute, lost) in [(31, 1), (32, 0)] {
+            assert_eq!(run_at(&fleet, minute).await, json!(lost), "{minute}");
+            for function in ["notify", "webhook-deliver"] {
+                invoke(&fleet, function).await;
+            }
+        }
+        let reason = "it needed more memory than its limit of 2 GiB";
+        let [mail] = provider.taken().try_into().expect("one mail");
+        let mail = mail.parsed();
+        assert_eq!(mail.subject(), "Failed: 1 agent");
+        for form in [&mail.text, &mail.html] {
+            for text in [reason, "start the agent again", "agent"] {
+                assert!(form.contains(text), "{text}: {form}");
+            }
+        }
+        let [call] = receiver.calls().try_into().expect("one call");
+        let event: Value = serde_json::from_str(&call.body).expect("JSON");
+        assert_eq!(event["event"], "agent.container_died");
+        assert_eq!(event["data"]["agents"][0]["id"], json!(agent));
+        assert_eq!(event["data"]["exitCode"], json!(137));
+        let told = event["data"]["reason"].as_str().expect("a reason");
+        assert!(told.ends_with(reason), "{told}");
+        let notices = world.get(&fleet.operator, "/api/v1/notices").await;
+        let notices = notices.json()["data"].clone();
+        assert_eq!(notices.as_array().map(Vec::len), Some(1), "{notices}");
+        assert_eq!(notices[0]["kind"], "agent.container_died");
+        assert_eq!(notices[0]["state"], "handed_over");
+    });
+}
+
+#[test]
+fn f73_a_dead_container_is_stopped_although_its_agent_was_deleted_meanwhile() {
+    run(async {
+        let fleet = fleet().await;
+        let agent = fleet.agents[0][0];
+        change(&fleet, agent, |container| {
+            container.restart_after(OUT_OF_MEMORY, Utc::now());
+        })
+        .await;
+        assert_eq!(run_at(&fleet, 30).await, json!(0));
+        let refusal = Answer::refusal("POST /containers/{id}/stop", 500, "try later");
+        fleet.sim.hosts()[0]
+            .update_script(|script| script.answers = vec![refusal.times(2)])
+            .await;
+        change(&fleet, agent, |container| container.restart_count += 5).await;
+        assert_eq!(run_at(&fleet, 31).await, json!(1));
+        fleet.world.delete(agent).await;
+        run_at(&fleet, 32).await;
+        assert_eq!(container(&fleet, agent).state, "restarting");
+        run_at(&fleet, 33).await;
+        assert_eq!(container(&fleet, agent).state, "exited");
+        let deaths = "SELECT count(*) FROM cloud.container_deaths";
+        assert_eq!(fleet.world.count(deaths).await, 0);
+    });
+}
+
+#[test]
+fn an_agent_whose_row_is_held_keeps_no_other_one_waiting_and_follows_in_the_next_run() {
+    run(async {
+        for is_gone in [false, true] {
+            let fleet = fleet().await;
+            let [held, other] = fleet.agents[0][..] else {
+                panic!("two agents");
+            };
+            if is_gone {
+                fleet.sim.hosts()[0]
+                    .update_script(|script| script.containers.clear())
+                    .await;
+            } else {
+                for agent in [held, other] {
+                    change(&fleet, agent, |container| {
+                        container.end(OUT_OF_MEMORY, Utc::now());
+                    })
+                    .await;
+                }
+            }
+            assert_eq!(run_at(&fleet, 30).await, json!(0), "{is_gone}");
+            let mut lock = fleet.world.pool.begin().await.expect("begin");
+            sqlx::query("SELECT FROM milady_sandboxes WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(held)
+                .execute(&mut *lock)
+                .await
+                .expect("the lock");
+            assert_eq!(run_at(&fleet, 31).await, json!(1), "{is_gone}");
+            assert_eq!(row(&fleet, other).await["status"], "error");
+            lock.rollback().await.expect("rollback");
+            assert_eq!(row(&fleet, held).await["status"], "running");
+            assert_eq!(run_at(&fleet, 32).await, json!(1), "{is_gone}");
+            assert_eq!(row(&fleet, held).await["status"], "error");
+        }
     });
 }

@@ -1,8 +1,10 @@
 //! Engines, SSH servers and agents as they really answer. `refusals` and `lists` read what Docker 20.10 to 29 and
-//! Podman 5 say, `starts` what a start makes of it, `deaths` what a refresh run makes of containers that die. The answers
-//! are written from the documentation and the source of each; every case names its origin.
+//! Podman 5 say, `engines` replays what each of them answers as a whole, `starts` what a start makes of it, `deaths` what a
+//! refresh run makes of containers that die. The answers are written from the documentation and the source of each; every
+//! case names its origin. `tests/README.md` counts the cases.
 
 mod deaths;
+mod engines;
 mod lists;
 mod refusals;
 mod ssh;

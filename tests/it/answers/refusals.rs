@@ -9,13 +9,14 @@ use tests::{reason, run};
 
 use super::{engine, start};
 
-const CREATE: &str = "POST /containers/create";
-const START: &str = "POST /containers/{id}/start";
-const RESTART: &str = "POST /containers/{id}/restart";
-const REMOVE: &str = "DELETE /containers/{id}";
+pub(super) const CREATE: &str = "POST /containers/create";
+pub(super) const START: &str = "POST /containers/{id}/start";
+pub(super) const RESTART: &str = "POST /containers/{id}/restart";
+pub(super) const REMOVE: &str = "DELETE /containers/{id}";
+pub(super) const STOP: &str = "POST /containers/{id}/stop";
 const INSPECT: &str = "GET /containers/{id}/json";
 const VOLUME: &str = "DELETE /volumes/{name}";
-const PULL: &str = "POST /images/create";
+pub(super) const PULL: &str = "POST /images/create";
 
 struct Refusal {
     /// The engine, and where its text comes from.
@@ -44,9 +45,12 @@ const REFUSALS: &[Refusal] = &[
     Refusal { origin: "Docker: daemon/delete.go", call: REMOVE, status: 409,
         message: "cannot remove container \"/milady-x\": container is running: stop the container before removing or force remove",
         reason: EngineErrorReason::StateConflict, owner: "The container is in a state that does not allow this", next: NextStep::LaterAttempt },
-    Refusal { origin: "Podman: libpod/container_internal.go", call: START, status: 409,
-        message: "unable to start container 3f4e: container state improper",
+    Refusal { origin: "Podman: pkg/api/handlers/compat/containers_start.go, libpod/container_internal.go", call: START, status: 500,
+        message: "container 3f4e must be in Created or Stopped state to be started: container state improper",
         reason: EngineErrorReason::StateConflict, owner: "The container is in a state that does not allow this", next: NextStep::LaterAttempt },
+    Refusal { origin: "Podman: libpod/container_internal.go", call: START, status: 500,
+        message: "cannot start container 3f4e as it is being removed: container state improper",
+        reason: EngineErrorReason::BeingRemoved, owner: "The container is still being removed", next: NextStep::NewContainer },
     Refusal { origin: "Docker: volume/service/errors.go", call: VOLUME, status: 409,
         message: "remove milady-x: volume is in use - [3f4e]",
         reason: EngineErrorReason::InUse, owner: "It is still in use", next: NextStep::LaterAttempt },
@@ -141,25 +145,28 @@ fn spec() -> ContainerSpec {
         data: DataMount::Volume("milady-x".to_owned()),
         agent_id: "x".to_owned(),
         organization_id: "y".to_owned(),
+        job_id: "z".to_owned(),
         attempt: 1,
+        receives_data: false,
         limits: AGENT_LIMITS,
+        disk_bytes: None,
     }
 }
 
-async fn call(engine: &Engine, call: &str) -> Result<(), EngineError> {
+pub(super) async fn call(engine: &Engine, call: &str) -> Result<(), EngineError> {
     let grace = Duration::from_secs(1);
     match call {
         CREATE => engine.create(&spec()).await.map(drop),
         START => engine.start("one").await,
+        STOP => engine.stop("one", grace).await,
         RESTART => engine.restart("one", grace).await,
         REMOVE => engine.remove("one").await,
         INSPECT => engine.inspect("one").await.map(drop),
         VOLUME => engine.remove_volume("milady-x").await,
-        PULL => {
-            engine
-                .pull("milady/x:1", None, Duration::from_secs(30))
-                .await
-        }
+        PULL => engine
+            .pull("milady/x:1", None, Duration::from_secs(30))
+            .await
+            .map(drop),
         other => panic!("{other}"),
     }
 }

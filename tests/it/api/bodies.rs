@@ -160,6 +160,16 @@ impl Deployment {
                 json!({"movesAtOnce": 3}),
             ),
             (
+                "POST /api/v1/admin/image-roll-out",
+                none,
+                json!({"digest": format!("sha256:{}", "2".repeat(64)), "restartsAtOnce": 3}),
+            ),
+            (
+                "PATCH /api/v1/admin/image-roll-out",
+                none,
+                json!({"paused": true}),
+            ),
+            (
                 "PATCH /api/v1/admin/docker-nodes/{nodeId}",
                 "n1",
                 json!({"capacity": 5}),

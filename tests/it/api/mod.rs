@@ -20,6 +20,7 @@ mod cron;
 mod findings;
 mod headscale;
 mod idempotency;
+mod image_roll_out;
 mod infrastructure;
 mod jobs;
 mod known_failures;

@@ -81,6 +81,7 @@ fn cases() -> Vec<Case> {
         },
         case("GET /api/v1/milady/agents/{agentId}/logs", 401, 404),
         case("GET /api/compat/agents/{agentId}/logs", 401, 404),
+        case("GET /api/v1/milady/agents/{agentId}/figures", 401, 404),
         case("GET /api/v1/milady/config", 401, 200),
         case("GET /api/v1/limits", 401, 200),
         case("GET /api/v1/settings", 401, 200),
@@ -128,6 +129,10 @@ fn cases() -> Vec<Case> {
             json!({"nodeId": "n1", "hostname": "no-such-host.invalid"}),
         ),
         admin_case("GET /api/v1/admin/docker-nodes/{nodeId}", Value::Null),
+        admin_case(
+            "GET /api/v1/admin/docker-nodes/{nodeId}/figures",
+            Value::Null,
+        ),
         admin_case(
             "PATCH /api/v1/admin/docker-nodes/{nodeId}",
             json!({"enabled": false}),
@@ -183,6 +188,16 @@ fn cases() -> Vec<Case> {
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
         ),
         admin_case("GET /api/v1/admin/headscale", Value::Null),
+        admin_case("GET /api/v1/admin/image-roll-out", Value::Null),
+        admin_case(
+            "POST /api/v1/admin/image-roll-out",
+            json!({"digest": format!("sha256:{}", "2".repeat(64))}),
+        ),
+        admin_case(
+            "PATCH /api/v1/admin/image-roll-out",
+            json!({"paused": true}),
+        ),
+        admin_case("DELETE /api/v1/admin/image-roll-out", Value::Null),
         // The key of a user is not the cron secret.
         case("GET /api/cron/milady-billing", 401, 401),
         case("POST /api/cron/milady-billing", 401, 401),

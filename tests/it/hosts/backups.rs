@@ -1,13 +1,22 @@
 //! Daily backups, and backups in a bucket.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use dev::runtime::Outcome;
+use dev::sim::Key;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
+use shared::app::agent::daily_backup::daily_backups;
+use shared::app::agent::snapshot::SnapshotDeps;
+use shared::db::agents::backups::{BackupState, DAILY, backup_insert};
+use shared::domain::address::AddressPolicy;
+use shared::domain::ids::{AgentId, AgentRef, OrganizationId};
+use shared::hosts::{HostClient, SshKey};
 use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::object_store::ObjectStore;
+use tests::world::minutes;
 use tests::{Lab, World, run};
 use uuid::Uuid;
 
@@ -35,7 +44,7 @@ async fn back_up(world: &World) -> Value {
 }
 
 /// Lets time pass and makes the backups that are due. Returns how many were saved, failed and skipped.
-async fn back_up_after(lab: &Lab, time: TimeDelta) -> [u64; 3] {
+pub(super) async fn back_up_after(lab: &Lab, time: TimeDelta) -> [u64; 3] {
     lab.advance_clock(time).await;
     let counts = back_up(&lab.world).await;
     ["saved", "failed", "skipped"].map(|count| counts[count].as_u64().expect("a count"))
@@ -145,6 +154,26 @@ fn states_in_a_bucket_are_restored_and_downloaded_and_go_with_their_backups() {
 }
 
 #[test]
+fn snapshots_and_daily_backups_are_stored_in_the_bucket() {
+    run(async {
+        let Some(mut lab) = Lab::new(1).await else {
+            return;
+        };
+        let store = ObjectStore::start().await;
+        store.serve(&mut lab.world);
+        let agent = agent_with_memories(&lab).await;
+        assert_eq!(back_up_after(&lab, TimeDelta::zero()).await, [0, 0, 0]);
+        assert_eq!(back_up_after(&lab, TimeDelta::days(1)).await, [1, 0, 0]);
+        assert_eq!(store.keys().len(), 1);
+        let path = agent_path(agent, "/snapshot");
+        let saved = lab.world.post(&lab.api_key, &path).await;
+        assert!((200..300).contains(&saved.status()), "{saved:?}");
+        assert_eq!(store.keys().len(), 2);
+        assert_eq!(backups(&lab, agent).await.len(), 2);
+    });
+}
+
+#[test]
 fn f75_a_stop_goes_on_after_the_bucket_has_refused_the_state_twice() {
     run(async {
         let Some(mut lab) = Lab::new(1).await else {
@@ -184,5 +213,74 @@ fn a_run_deletes_all_objects_without_a_backup() {
         assert_eq!(back_up(&world).await["deletedObjects"], json!(201));
         let objects = world.count("SELECT count(*) FROM cloud.backup_objects");
         assert_eq!(objects.await, 0);
+    });
+}
+
+#[test]
+fn an_organization_with_many_agents_does_not_delay_the_backups_of_others() {
+    run(async {
+        let world = World::new().await;
+        let large = world.organization("10").await;
+        for _ in 0..20 {
+            world.agent(large, "running").await;
+        }
+        for _ in 0..7 {
+            let small = world.organization("10").await;
+            world.agent(small, "running").await;
+        }
+        // The agents of the large organization have waited longest.
+        sqlx::query(
+            "INSERT INTO cloud.daily_backups (agent_id, organization_id, due_at)
+            SELECT id, organization_id,
+                billing_clock() - CASE organization_id WHEN $1 THEN interval '2 hours' ELSE interval '1 hour' END
+            FROM milady_sandboxes",
+        )
+        .bind(large)
+        .execute(&world.pool)
+        .await
+        .expect("times");
+        let key = Key::random().to_openssh().expect("a key");
+        let key = SshKey::parse(&key).expect("a key");
+        let hosts = HostClient::new(key, AddressPolicy::Any);
+        let deps = SnapshotDeps {
+            pool: &world.database,
+            hosts: &hosts,
+            bucket: None,
+        };
+        // There is time for two times four agents. They are on no host, so there is nothing to save.
+        let turns = AtomicUsize::new(0);
+        let report = daily_backups(deps, || turns.fetch_add(1, Ordering::Relaxed) < 2).await;
+        assert_eq!(report.expect("a run").skipped, 8);
+        let waiting = "SELECT count(DISTINCT organization_id) FROM cloud.daily_backups WHERE due_at <= billing_clock()";
+        assert_eq!(world.count(waiting).await, 1);
+    });
+}
+
+#[test]
+fn the_time_of_the_last_backup_does_not_go_back() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let agent = world.agent(organization, "running").await;
+        let agent_ref = AgentRef {
+            organization_id: OrganizationId::new(organization),
+            agent_id: AgentId::new(agent),
+        };
+        // A daily backup counts as taken when its reading began, and a stop may have made another one since.
+        for minute in [5, 3] {
+            let mut tx = world.database.begin().await.expect("begin");
+            let state = BackupState::Json("{}");
+            backup_insert(&mut tx, agent_ref, DAILY, state, 2, minutes(minute))
+                .await
+                .expect("a backup");
+            tx.commit().await.expect("commit");
+        }
+        let last: Option<DateTime<Utc>> =
+            sqlx::query_scalar("SELECT last_backup_at FROM milady_sandboxes WHERE id = $1")
+                .bind(agent)
+                .fetch_one(&world.pool)
+                .await
+                .expect("an agent");
+        assert_eq!(last, Some(minutes(5)));
     });
 }

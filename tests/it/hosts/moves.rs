@@ -10,7 +10,7 @@ use uuid::Uuid;
 const NODES: &str = "/api/v1/admin/docker-nodes";
 
 /// Lets agents be placed on this host only.
-async fn enable_only(lab: &Lab, node: &str) {
+pub(super) async fn enable_only(lab: &Lab, node: &str) {
     sqlx::query("UPDATE docker_nodes SET enabled = node_id = $1")
         .bind(node)
         .execute(&lab.world.pool)
@@ -19,7 +19,7 @@ async fn enable_only(lab: &Lab, node: &str) {
 }
 
 /// Runs the jobs of these agents that wait.
-async fn run_jobs(lab: &Lab, agents: &[Uuid]) {
+pub(super) async fn run_jobs(lab: &Lab, agents: &[Uuid]) {
     for agent in agents {
         let pending = "SELECT id FROM jobs WHERE agent_id = $1 AND status = 'pending'";
         let job = sqlx::query_scalar(pending)
@@ -38,12 +38,12 @@ async fn variable(lab: &Lab, agent: Uuid, name: &str) -> Value {
 }
 
 /// Has the agent remember a message and its answer.
-async fn talk(lab: &Lab, agent: Uuid) {
+pub(super) async fn talk(lab: &Lab, agent: Uuid) {
     let params = json!({"text": "hello"});
     lab.bridge_result(agent, "message.send", params).await;
 }
 
-async fn memories(lab: &Lab, agent: Uuid) -> Value {
+pub(super) async fn memories(lab: &Lab, agent: Uuid) -> Value {
     lab.bridge_result(agent, "status.get", json!({})).await["memories"].clone()
 }
 

@@ -19,6 +19,9 @@ use super::{
 
 const IMAGE: &str = "milady/agent:cloud-full-ui";
 const OUT_OF_TIME: &str = "The function's time is used up; the next attempt goes on";
+const PULL_UNFINISHED: &str =
+    "The image was not pulled in the time that was left; the next attempt pulls it again";
+const ALLOCATED: &str = "SELECT sum(allocated_count)::bigint FROM docker_nodes";
 
 /// Inserts this many due starts of new agents, each due a second after the one before.
 async fn insert_due_starts(world: &World, organization: Uuid, count: i32) -> Vec<Uuid> {
@@ -220,7 +223,6 @@ fn f80_a_start_that_the_function_has_no_time_for_is_due_again_at_once() {
         let agent = world.agent(fleet.organization, "pending").await;
         let start = provision(world, &fleet.operator, agent).await;
         let worker = world.instance("job-run").await;
-        let allocated = "SELECT sum(allocated_count)::bigint FROM docker_nodes";
         // Less than the agent may take to become healthy.
         let outcome = worker
             .invoke(due_event(start), Duration::from_secs(100))
@@ -237,9 +239,8 @@ fn f80_a_start_that_the_function_has_no_time_for_is_due_again_at_once() {
             !containers.contains_key("POST /containers/create"),
             "{containers:?}"
         );
-        // The next attempt is on the same host.
-        assert_eq!(world.count(allocated).await, 1);
-        // It has the time, and fails for another reason.
+        assert_eq!(world.count(ALLOCATED).await, 0);
+        // The next attempt has the time, and fails for another reason.
         fleet.sim.hosts()[0]
             .update_script(|script| script.fault = Some(Fault::DockerDiskFull))
             .await;
@@ -247,7 +248,7 @@ fn f80_a_start_that_the_function_has_no_time_for_is_due_again_at_once() {
         let row = job(world, start).await;
         assert_eq!(row.attempts, 2);
         assert_ne!(row.error.as_deref(), Some(OUT_OF_TIME));
-        assert_eq!(world.count(allocated).await, 0);
+        assert_eq!(world.count(ALLOCATED).await, 0);
     });
 }
 
@@ -260,7 +261,7 @@ fn f80_an_image_is_not_pulled_without_the_time_for_it() {
         let start = provision(world, &fleet.operator, agent).await;
         let worker = world.instance("job-run").await;
         worker
-            .invoke(due_event(start), Duration::from_mins(9))
+            .invoke(due_event(start), Duration::from_secs(20))
             .await;
         assert_eq!(
             job(world, start).await.state(),
@@ -270,12 +271,103 @@ fn f80_an_image_is_not_pulled_without_the_time_for_it() {
         // The third attempt is the last one, also if the time was always used up.
         for _ in 0..2 {
             worker
-                .invoke(due_event(start), Duration::from_mins(9))
+                .invoke(due_event(start), Duration::from_secs(20))
                 .await;
         }
         assert_eq!(
             job(world, start).await.state(),
             ("failed", 3, Some(OUT_OF_TIME))
         );
+    });
+}
+
+#[test]
+fn f69_a_pull_that_takes_longer_than_the_function_spends_no_attempt() {
+    run(async {
+        let slow = |name| Script::new(name).fault(Fault::SlowPull(Duration::from_mins(1)));
+        let scripts = ["n1", "n2", "n3", "n4"].map(slow).to_vec();
+        let fleet = SimulatedWorld::new(scripts, 0, Health::Healthy).await;
+        let world = &fleet.world;
+        let agent = world.agent(fleet.organization, "pending").await;
+        let start = provision(world, &fleet.operator, agent).await;
+        // The next attempt is the third and last one.
+        world.execute("UPDATE jobs SET attempts = 2").await;
+        let worker = world.instance("job-run").await;
+        worker
+            .invoke(due_event(start), Duration::from_secs(27))
+            .await;
+        let row = job(world, start).await;
+        assert_eq!(row.state(), ("pending", 3, Some(PULL_UNFINISHED)));
+        assert_eq!(row.scheduled_for, seconds(0));
+        assert_eq!(world.count(ALLOCATED).await, 0);
+        let pulls = || -> Vec<u64> {
+            let hosts = fleet.sim.hosts().iter();
+            let pulls = hosts.map(|host| {
+                let requests = host.counts().requests;
+                requests.get("POST /images/create").copied()
+            });
+            pulls.map(Option::unwrap_or_default).collect()
+        };
+        let first = pulls();
+        // The next attempt counts as the third one, and is on the same host, which may have a part of the image.
+        for host in fleet.sim.hosts() {
+            host.update_script(|script| script.fault = Some(Fault::DockerDiskFull))
+                .await;
+        }
+        run_job(world, start).await;
+        let twice: Vec<u64> = first.iter().map(|pulls| pulls * 2).collect();
+        assert_eq!((first.iter().sum::<u64>(), pulls()), (1, twice));
+        let row = job(world, start).await;
+        assert_eq!((row.status.as_str(), row.attempts), ("failed", 4));
+        assert_ne!(row.error.as_deref(), Some(PULL_UNFINISHED));
+    });
+}
+
+#[test]
+fn f16_a_restore_whose_image_is_not_pulled_in_time_leaves_the_state_where_it_is() {
+    run(async {
+        let slow = Script::new("b").fault(Fault::SlowPull(Duration::from_mins(1)));
+        let scripts = vec![Script::new("a"), slow];
+        let fleet = SimulatedWorld::new(scripts, 1, Health::Healthy).await;
+        let world = &fleet.world;
+        let agent = fleet.agents[0][0];
+        // The container of the other agent is on host b.
+        fleet.sim.hosts()[1]
+            .update_script(|script| script.images.clear())
+            .await;
+        let columns =
+            "status = 'stopped', container_name = NULL, bridge_port = NULL, web_ui_port = NULL,
+            state_node_id = 'a', unsaved_since = billing_clock(), database_status = 'ready',
+            database_uri = 'postgres://database.invalid/agent'";
+        world.set_columns(agent, columns).await;
+        let backup = world.backup(agent, "auto").await;
+        world
+            .execute("UPDATE docker_nodes SET enabled = node_id = 'b'")
+            .await;
+        // As many attempts as may do not count already, so the next one is the last.
+        let restore: Uuid = sqlx::query_scalar(
+            "INSERT INTO jobs (type, class, organization_id, agent_id, data, scheduled_for, attempts, unspent_attempts)
+            VALUES ('milady_restore', 'start', $1, $2, jsonb_build_object('agentId', $2::uuid, 'backupId', $3::uuid),
+                billing_clock() AT TIME ZONE 'UTC', 4, 2) RETURNING id",
+        )
+        .bind(fleet.organization)
+        .bind(agent)
+        .bind(backup)
+        .fetch_one(&world.pool)
+        .await
+        .expect("a restore");
+        let worker = world.instance("job-run").await;
+        worker
+            .invoke(due_event(restore), Duration::from_secs(27))
+            .await;
+        assert_eq!(
+            job(world, restore).await.state(),
+            ("failed", 5, Some(PULL_UNFINISHED))
+        );
+        let as_before =
+            "SELECT count(*) FROM milady_sandboxes WHERE status = 'error' AND node_id = 'a'
+            AND state_node_id = 'a' AND unsaved_since IS NOT NULL AND container_name IS NULL";
+        assert_eq!(world.count(as_before).await, 1);
+        assert_eq!(world.count(ALLOCATED).await, 2);
     });
 }

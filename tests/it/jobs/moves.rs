@@ -7,7 +7,7 @@ use tests::world::minutes;
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::automatic_resume::{resumed, starts_of, stop_reason};
+use super::automatic_resume::{resumed, starts_of, stop_reason, told};
 use super::{agent_status, register_unreachable_host, set_balance, start_bus, sweep};
 
 const DRAIN: &str = "/api/v1/admin/docker-nodes/n1/drain";
@@ -190,5 +190,52 @@ fn f70_a_drain_that_is_cancelled_while_an_agent_is_asked_to_stop_for_it_forgets_
         // The move stays open, so the agent is started again.
         let moves = "SELECT count(*) FROM agent_moves WHERE done_at IS NULL";
         assert_eq!(world.count(moves).await, 1);
+    });
+}
+
+#[test]
+fn f70_a_move_whose_starts_fail_again_and_again_ends_and_its_owner_is_told() {
+    run(async {
+        for (refusal, failure) in [
+            (
+                "UPDATE agent_moves SET refusal = NULL",
+                "The agent could not be started on another host: five starts have failed",
+            ),
+            (
+                "UPDATE agent_moves SET refusal = 'too much data'",
+                "The agent cannot be moved, and could not be started again on its host: five starts have failed",
+            ),
+        ] {
+            let (world, bus) = (World::new().await, start_bus().await);
+            let operator = world.super_admin().await;
+            register_unreachable_host(&world).await;
+            let organization = world.organization("10").await;
+            let agent = agent_between_hosts(&world, organization).await;
+            world.execute(refusal).await;
+            let mut starts = Vec::new();
+            for minute in [0, 14, 15, 44, 45, 104, 105, 224, 225, 226, 1_000] {
+                world.set_clock(minutes(minute)).await;
+                sweep(&world, &bus).await;
+                if starts_of(&world, agent).await > starts.len() {
+                    starts.push(minute);
+                    world.execute("UPDATE jobs SET status = 'failed'").await;
+                    let failed = "status = 'error', stop_reason = 'failure', error_message = 'why'";
+                    world.set_columns(agent, failed).await;
+                }
+            }
+            // Later and later, and never again.
+            assert_eq!(starts, [0, 15, 45, 105, 225]);
+            assert_eq!(move_failure(&world, agent).await.as_deref(), Some(failure));
+            assert_eq!(agent_status(&world, agent).await.0, "error");
+            let plan = world.get(&operator, DRAIN).await.json()["data"].clone();
+            assert_eq!(plan["agents"][0]["error"], json!(failure), "{plan}");
+            let [(kind, payload)] = told(&world, organization)
+                .await
+                .try_into()
+                .expect("one event");
+            assert_eq!(kind, "agent.start_failed");
+            assert_eq!(payload["agents"][0]["id"], json!(agent));
+            assert_eq!(payload["reason"], json!(failure));
+        }
     });
 }

@@ -39,7 +39,6 @@ async fn ses_world() -> (World, MailProvider) {
         ("SMTP_URL", String::new()),
         ("AWS_ENDPOINT_URL_SESV2", provider.http_url()),
         ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
         ("SES_CONFIGURATION_SET", "local-mails".to_owned()),
     ] {

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cache", &["domain", "failure"]),
     ("events", &["domain", "failure"]),
     ("agent_databases", &["domain", "failure"]),
-    ("hosts", &["domain", "failure", "secrets"]),
+    ("hosts", &["domain", "failure", "random", "secrets"]),
     ("vpn", &["domain", "failure", "secrets"]),
     ("cloud_formation", &["failure"]),
     (

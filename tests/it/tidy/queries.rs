@@ -36,6 +36,7 @@ const TENANT_TABLES: &[&str] = &[
     "backup_objects",
     "fleet_discrepancies",
     "agent_moves",
+    "image_restarts",
     "lost_agents",
     "failed_starts",
     "container_suspicions",

@@ -1,6 +1,6 @@
 // Every designed state of a page, in both themes: no serious violation, and it says what it must.
 import { expect } from 'vitest';
-import { violations } from '../axe';
+import { overflow, violations } from '../axe';
 import { row, seen, type Visit } from '../browser';
 import { agent, change, member, switchOff } from '../database';
 import { scenario } from '../scenario';
@@ -151,5 +151,46 @@ scenario('asked whether to delete, a menu, the palette, and session over', async
   visit.expect(401, '/api/v1/');
   await page.getByRole('button', { name: 'Start', exact: true }).click();
   await page.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
+  await check(visit);
+});
+
+scenario(
+  'on a phone a long status begins where its card does, and long names and reasons fit',
+  async (visit) => {
+    const { page } = visit;
+    const owner = await member();
+    const drained = await agent(owner, 'moved', 'stopped');
+    await change(drained, "stop_reason = 'drain'");
+    await agent(owner, 'W'.repeat(100));
+    await change(await agent(owner, 'broken', 'error'), `error_message = '${'reason'.repeat(40)}'`);
+    await visit.as(owner.key);
+    visit.expect(409, '/logs');
+    await visit.goto('/agents');
+    const one = row(page, 'moved');
+    await seen(one, 'while its host is emptied');
+    const left = (card: string) =>
+      one.locator(`td[data-card="${card}"]`).evaluate((cell) => Math.round(cell.getBoundingClientRect().left));
+    expect(await left('aside')).toBe(await left('title'));
+    for (const path of ['/agents', `/agents/${drained}`]) {
+      await visit.goto(path);
+      expect(await overflow(page), `${path} is wider than the window`).toBeLessThanOrEqual(0);
+    }
+    await seen(page, 'It was stopped because its host is being emptied.');
+  },
+  { width: 320, height: 700 },
+);
+
+scenario('a page that opens without a network says so instead of loading for ever', async (visit) => {
+  const { page, context } = visit;
+  await visit.as((await member()).key);
+  await visit.goto('/agents');
+  // The parts of the other pages are fetched once this one has come to rest.
+  await page.waitForLoadState('networkidle');
+  await page.waitForTimeout(3_000);
+  await page.waitForLoadState('networkidle');
+  visit.expect('net::ERR_INTERNET_DISCONNECTED', '/');
+  await context.setOffline(true);
+  await page.getByRole('link', { name: 'Credits', exact: true }).click();
+  await seen(page, 'This is loaded once the device is online again.');
   await check(visit);
 });

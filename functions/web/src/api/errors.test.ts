@@ -52,6 +52,13 @@ test('a limit that is reached for long is told at once, in the words of the serv
   expect([after('3060'), after('60')].map(isPassing)).toEqual([false, false]);
   expect([after('5'), fromResponse(response(429), problem)].map(isPassing)).toEqual([true, true]);
 });
+test('the refusal of a flood at the edge has a text of its own and no figures', () => {
+  const text = 'Too many requests within a minute; please send fewer and try again later';
+  const refusal = { success: false, error: text, instance: 'edge', limit: 'requestsAtTheEdge' };
+  const error = fromResponse(response(429, { 'retry-after': '60' }), refusal);
+  expect(error).toMatchObject({ message: text, requestId: 'edge', limit: null, retryAfterMs: 60_000 });
+  expect([isFinal(error), isPassing(error)]).toEqual([false, false]);
+});
 test('Retry-After may be a date', () => {
   const now = Date.parse('2026-11-27T12:00:00Z');
   expect(retryAfter('Fri, 27 Nov 2026 12:00:10 GMT', now)).toBe(10_000);

@@ -10,6 +10,7 @@ import type {
   SchemaCredit,
   SchemaFleetContainer,
   SchemaFleetNode,
+  SchemaImageRollOut,
   SchemaIncident,
   SchemaMail,
   SchemaNodeContainer,
@@ -37,6 +38,7 @@ export type ContainerRow = SchemaContainerRow;
 export type NodeContainer = SchemaNodeContainer;
 export type NodeDetail = SchemaNodeDetail;
 export type NodeDrain = SchemaNodeDrain;
+export type ImageRollOut = SchemaImageRollOut;
 export type Probe = SchemaNodeProbe;
 export type RunEntry = SchemaBillingRunEntry;
 export type AuditEntry = SchemaAuditEntry;

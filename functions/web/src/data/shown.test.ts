@@ -46,7 +46,7 @@ test.each([
   [null, undefined],
   ['owner', undefined],
   ['operator', 'by an operator'],
-  ['drain', 'while its host is emptied'],
+  ['drain', 'while an operator moves or updates it'],
   ['failure', 'after a failure'],
 ] as const)('stopped by %o says %o', (stopReason, note) => {
   expect(shown(agent({ status: 'stopped', stopReason }), null, NOW).note).toBe(note);

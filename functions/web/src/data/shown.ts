@@ -34,7 +34,7 @@ const STOPPED_BY: Record<SchemaStopReason, string> = {
   billing: 'for lack of credit',
   limit: 'by a limit',
   operator: 'by an operator',
-  drain: 'while its host is emptied',
+  drain: 'while an operator moves or updates it',
   failure: 'after a failure',
 };
 

@@ -22,6 +22,8 @@ export function stepWord(name: SchemaStepName): string {
       return 'pulling the image';
     case 'create':
       return 'creating the container';
+    case 'copy':
+      return 'copying its data';
     case 'start':
       return 'starting the container';
     case 'health':
@@ -44,7 +46,7 @@ export function stepWord(name: SchemaStepName): string {
 const PHASES: readonly { readonly name: string; readonly steps: readonly SchemaStepName[] }[] = [
   { name: 'Created', steps: ['credit', 'cleanup'] },
   { name: 'Database', steps: ['database'] },
-  { name: 'Container', steps: ['place', 'pull', 'create', 'start', 'health', 'restore'] },
+  { name: 'Container', steps: ['place', 'pull', 'create', 'copy', 'start', 'health', 'restore'] },
   { name: 'Running', steps: ['running'] },
 ];
 

@@ -41,6 +41,8 @@ type ConfirmProps = {
   readonly danger?: boolean;
   /** This name must be typed first. */
   readonly typed?: string;
+  /** False while it is not known yet what will happen. */
+  readonly known?: boolean;
   readonly busy?: boolean;
   readonly error?: Error | null;
 };
@@ -55,11 +57,12 @@ export function Confirm({
   onConfirm,
   danger = true,
   typed,
+  known = true,
   busy,
   error,
 }: ConfirmProps) {
   const [text, setText] = useState('');
-  const ready = typed === undefined || text.trim() === typed.trim();
+  const ready = known && (typed === undefined || text.trim() === typed.trim());
   const close = () => {
     setText('');
     onClose();

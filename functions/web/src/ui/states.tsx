@@ -74,27 +74,22 @@ export function RequestId({ id }: { id: string | null }) {
 type FailureProps = {
   readonly error: unknown;
   readonly retry?: (() => unknown) | undefined;
-  readonly who?: string;
-  readonly what?: string;
+  readonly what?: string | undefined;
 };
 
 /** Says that a whole page or block failed, and what the reader can do about it. */
-export function Failure({ error, retry, who = 'an administrator of this cloud', what = 'This' }: FailureProps) {
+export function Failure({ error, retry, what = 'This' }: FailureProps) {
   const status = error instanceof ApiError ? error.status : 0;
   const id = error instanceof ApiError ? error.requestId : null;
-  const again = retry ? (
-    <Button onClick={() => void retry()}>
-      <RefreshCw size={14} aria-hidden="true" /> Try again
-    </Button>
-  ) : null;
   if (status === 403)
     return (
       <Note
         tone="off"
         title="You are not allowed to see this"
-        actions={<ButtonLink href="/agents">Go to agents</ButtonLink>}
+        actions={<ButtonLink href="/account">What you may do</ButtonLink>}
       >
-        <p>Only {who} can. Sign in with a key of such a user, or ask one of them.</p>
+        <p>{reason(error)}</p>
+        <RequestId id={id} />
       </Note>
     );
   if (status === 404)
@@ -109,7 +104,13 @@ export function Failure({ error, retry, who = 'an administrator of this cloud', 
       title={
         error instanceof ApiError && error.kind === 'offline' ? 'This device is offline' : 'This could not be loaded'
       }
-      actions={again}
+      actions={
+        retry ? (
+          <Button onClick={() => void retry()}>
+            <RefreshCw size={14} aria-hidden="true" /> Try again
+          </Button>
+        ) : null
+      }
     >
       <p>{reason(error)}</p>
       <RequestId id={id} />
@@ -147,22 +148,15 @@ export function Freshness({ query }: { query: QueryState<unknown> }) {
 
 export const isStale = (query: QueryState<unknown>): boolean => query.data !== undefined && query.failureCount > 0;
 
-type LoadProps<T> = {
-  readonly query: QueryState<T>;
-  readonly children: (data: T) => React.ReactNode;
+type AbsentProps = {
+  readonly query: QueryState<unknown>;
   readonly skeleton?: React.ReactNode;
-  readonly who?: string;
-  readonly what?: string;
+  readonly what?: string | undefined;
 };
 
-/** Loading, failed, or the data, which stay on the screen and look old when they become old. */
-export function Load<T>({ query, children, skeleton, who, what }: LoadProps<T>) {
-  if (query.data !== undefined) {
-    const isDenied = query.error instanceof ApiError && [403, 404].includes(query.error.status);
-    if (!isDenied) return <StaleFrame query={query}>{children(query.data)}</StaleFrame>;
-  }
-  if (query.error)
-    return <Failure error={query.error} retry={query.refetch} {...(who ? { who } : {})} {...(what ? { what } : {})} />;
+/** In place of data that are not there: why, or that they are on their way. */
+export function Absent({ query, skeleton, what }: AbsentProps) {
+  if (query.error) return <Failure error={query.error} retry={query.refetch} what={what} />;
   if (query.fetchStatus === 'paused')
     return (
       <Note tone="silent" title="This device is offline">
@@ -170,6 +164,18 @@ export function Load<T>({ query, children, skeleton, who, what }: LoadProps<T>) 
       </Note>
     );
   return skeleton ?? <Skeleton />;
+}
+
+type LoadProps<T> = Omit<AbsentProps, 'query'> & {
+  readonly query: QueryState<T>;
+  readonly children: (data: T) => React.ReactNode;
+};
+
+/** Loading, failed, or the data, which stay on the screen and look old when they become old. */
+export function Load<T>({ query, children, ...absent }: LoadProps<T>) {
+  const isDenied = query.error instanceof ApiError && [403, 404].includes(query.error.status);
+  if (query.data === undefined || isDenied) return <Absent query={query} {...absent} />;
+  return <StaleFrame query={query}>{children(query.data)}</StaleFrame>;
 }
 
 /** What is old gets a hatched edge, so that nothing looks alive that is not. */

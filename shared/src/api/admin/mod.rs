@@ -1,5 +1,5 @@
-//! For super admins: the fleet, its containers, the private network, billing as a whole, organizations, mails, and what
-//! operators did.
+//! For super admins: the fleet, its containers and their default image, the private network, billing as a whole,
+//! organizations, mails, and what operators did.
 
 pub mod audit;
 pub mod billing;
@@ -8,6 +8,7 @@ mod fleet_page;
 mod fleet_runtime;
 pub mod fleet_view;
 pub mod headscale;
+pub mod image_roll_out;
 pub mod infrastructure;
 pub mod mails;
 pub mod organizations;
@@ -21,6 +22,10 @@ pub const ROUTES: &[Route] = &[
     container::action::ROUTE,
     infrastructure::ROUTE,
     headscale::ROUTE,
+    image_roll_out::PROGRESS_ROUTE,
+    image_roll_out::START_ROUTE,
+    image_roll_out::CHANGE_ROUTE,
+    image_roll_out::CANCEL_ROUTE,
     billing::runs::ROUTE,
     billing::findings::ROUTE,
     audit::ROUTE,

@@ -90,7 +90,8 @@ struct AgentCreateRequest {
     /// `NODE_OPTIONS` and `LD_PRELOAD`, are refused with 400. `MILADY_API_TOKEN` may be set, but not to an empty text.
     environment_vars: Option<VariableMap>,
     /// The image that the agent runs, if it is not the default one. An image that the deployment does not allow
-    /// is refused with 400.
+    /// is refused with 400. An agent whose image is the default when it starts counts as one that names none: it follows
+    /// later changes of the default.
     #[schemars(length(min = 1, max = MAX_IMAGE_BYTES), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"))]
     docker_image: Option<String>,
 }

@@ -6,6 +6,7 @@ pub mod billing;
 pub mod bridge;
 pub mod create;
 pub mod delete;
+pub mod figures;
 pub mod get;
 mod job;
 pub mod jobs;
@@ -46,6 +47,7 @@ pub const ROUTES: &[Route] = &[
     stream::ROUTE,
     logs::ROUTE,
     logs::TEXT_ROUTE,
+    figures::ROUTE,
     pairing_token::ROUTE,
     pair::ROUTE,
     billing::ROUTE,

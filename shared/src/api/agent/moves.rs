@@ -13,8 +13,9 @@ use crate::app::agent::moves::agent_move;
 use crate::domain::ids::{AgentId, JobId};
 
 pub const ROUTE: Route = Route {
-    description: "The agent is stopped with a snapshot and started on another host, and does not go back to the one that it \
-                  left. It is not charged in between. If its state cannot be saved, it keeps running where it is. \
+    description: "The agent is stopped and started on another host with a copy of its volume, and does not go back to the \
+                  one that it left. It is not charged in between. If its data cannot be copied within 10 minutes, it is \
+                  started again where it was. \
                   Refused with 409 unless the agent runs, no job works on it, and another host has a free slot.",
     caller: CallerKind::SuperAdmin,
     responses: &[ResponseKind::json::<Data<MovedAgent>>(

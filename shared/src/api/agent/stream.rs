@@ -253,6 +253,7 @@ mod tests {
     use super::*;
 
     /// The ends of line are those of <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>.
+    /// Origin: the HTML standard, "Server-sent events": a line ends with CR, LF or both, and an event with an empty line.
     #[test]
     fn f90_a_comment_is_sent_only_between_events() {
         for (sent, expected) in [

@@ -25,6 +25,7 @@ use crate::db::{Connection, Database};
 use crate::domain::access::{self, Action, CredentialKind, Permission, Permissions, Role};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
 use crate::domain::limits::{DEFAULT_REQUESTS_PER_MINUTE, REQUESTS};
+use crate::domain::redacted::debug_without_secrets;
 pub use exhausted::ExhaustedCredentials;
 pub use jwt::{Privy, PrivyKey};
 pub use session::{Session, SessionSecret};
@@ -79,12 +80,14 @@ pub struct Authenticated {
 }
 
 /// A caller who has just got a session.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedIn {
     pub authenticated: Authenticated,
     /// The `Set-Cookie` header.
     pub cookie: String,
 }
+
+debug_without_secrets!(SignedIn: authenticated);
 
 enum Credential {
     /// SHA-256 of an API key, in hex.

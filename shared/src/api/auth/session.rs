@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::problem::{Problem, log_internal};
 use crate::db::identity::principals::{ApiKey, SessionOfKey, key_version};
 use crate::domain::ids::{ApiKeyId, SessionId};
+use crate::domain::redacted::debug_without_secrets;
 use crate::failure::Cause;
 use crate::random::random_bytes;
 
@@ -26,12 +27,14 @@ impl std::fmt::Debug for SessionSecret {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// The `Set-Cookie` header.
     pub cookie: String,
 }
+
+debug_without_secrets!(Session: expires_at);
 
 /// The claims of a cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]

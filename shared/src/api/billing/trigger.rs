@@ -12,6 +12,7 @@ use crate::api::{auth, response};
 use crate::app::billing::run::{MAX_CHARGES, RunError, RunRequest, billing_run};
 use crate::db::Database;
 use crate::domain::pricing::Prices;
+use crate::domain::redacted::debug_without_secrets;
 use crate::invocation::Invocation;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -41,13 +42,14 @@ const RESPONSES: &[ResponseKind] = &[ResponseKind::json::<Data<RunResult>>(
     "The result of the run.",
 )];
 
-#[derive(Debug)]
 pub struct Deps {
     pub pool: Database,
     pub prices: Prices,
     /// The caller's bearer token. `None` if nobody may call.
     pub cron_secret: Option<String>,
 }
+
+debug_without_secrets!(Deps: pool, prices);
 
 /// A run that did not finish in time, or in which organizations failed, responds `complete: false`; the next run charges
 /// the rest.

@@ -116,7 +116,8 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
     let format = PageFormat::of(&request, list::limit)?;
     let not_found = || Problem::not_found("Transaction not found");
     let position = ledger_position(transaction_id).ok_or_else(not_found)?;
-    let mut conn = deps.pool.statements();
+    // The charges of an entry are in one month, or in two.
+    let mut conn = deps.pool.statements_planned_for_values();
     let found = entry_find(&mut conn, caller.organization_id, position).await?;
     let found = found.ok_or_else(not_found)?;
     // An entry that is about no time has no charges.

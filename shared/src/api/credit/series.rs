@@ -96,10 +96,15 @@ pub async fn handle(deps: &DatabaseDeps, request: Request) -> Result<Response<Bo
         return Err(Problem::field("to", message));
     }
     let period = length.around(period);
-    let mut conn = deps.pool.statements();
     let history = match length {
-        StepLength::Hour => balance_by_hour(&mut conn, caller.organization_id, period).await?,
-        StepLength::Day => balance_by_day(&mut conn, caller.organization_id, period).await?,
+        StepLength::Hour => {
+            let mut conn = deps.pool.statements_planned_for_values();
+            balance_by_hour(&mut conn, caller.organization_id, period).await?
+        }
+        StepLength::Day => {
+            let mut conn = deps.pool.statements();
+            balance_by_day(&mut conn, caller.organization_id, period).await?
+        }
     };
     let history = history.ok_or_else(|| Problem::not_found("Organization not found"))?;
     let steps = series(&history, period, length);

@@ -18,6 +18,7 @@ use crate::db;
 use crate::db::Database;
 use crate::db::identity::super_admins::{UnrecognizedSuperAdmin, unrecognized_super_admins};
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::redacted::debug_without_secrets;
 use crate::random::random_bytes;
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,13 +112,15 @@ impl From<Adoption> for AdoptionJson {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FirstOrganizationJson {
     organization_id: OrganizationId,
     user_id: UserId,
     api_key: String,
 }
+
+debug_without_secrets!(FirstOrganizationJson: organization_id, user_id);
 
 /// Why the event was not carried out. The steps before the failed one (migrations, adoption, bootstrap) are done.
 #[derive(Debug, thiserror::Error)]

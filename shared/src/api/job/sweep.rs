@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::app::agent::automatic_resume::agents_resume;
 use crate::app::agent::moves::moves_continue;
+use crate::app::agent::roll_out::roll_out_continue;
 use crate::app::job::sweep::{MeasuredBacklog, job_sweep};
 use crate::app::node::lost::lost_hosts_continue;
 use crate::db;
@@ -37,7 +38,7 @@ pub struct SweepResult {
     resumed: usize,
     /// Agents that were freed from lost hosts.
     freed: usize,
-    /// Steps of moves to other hosts.
+    /// Steps of moves to other hosts, and of restarts with a new default image.
     moves: usize,
     #[serde(rename = "told")]
     announced: usize,
@@ -60,11 +61,16 @@ pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
     let resumed = agents_resume(&deps.pool, &deps.prices).await;
     let freed = lost_hosts_continue(&deps.pool).await;
     let moves = moves_continue(&deps.pool).await;
+    let restarts = roll_out_continue(&deps.pool).await;
     let report = job_sweep(&deps.pool, &deps.publisher).await?;
-    if let Some(MeasuredBacklog { backlog, at }) = report.backlog {
+    if let Some(measured) = report.backlog {
+        let MeasuredBacklog { backlog, at, .. } = measured;
         metrics::record_backlog(&backlog_metrics(&backlog, at), at);
+        if let Some(percent) = measured.connections_percent {
+            metrics::record_connections(percent, at);
+        }
     }
-    let (resumed, freed, moves) = (resumed?, freed?, moves?);
+    let (resumed, freed, moves, restarts) = (resumed?, freed?, moves?, restarts?);
     let not_accepted = report.unpublished
         + report.unpublished_batches
         + report.unannounced_jobs
@@ -80,7 +86,7 @@ pub async fn handle(deps: &Deps) -> Result<SweepResult, SweepError> {
         stops: report.enqueued_stops,
         resumed: resumed.resumed,
         freed,
-        moves: moves.enqueued + moves.ended,
+        moves: moves.enqueued + moves.ended + restarts,
         announced: report.announced_jobs,
         tombstones: report.announced_tombstones,
         forgotten: report.deleted_idempotency_keys,

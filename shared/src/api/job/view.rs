@@ -25,7 +25,7 @@ pub(in crate::api) struct JobJson {
     error: Option<String>,
     #[schemars(range(min = 0))]
     attempts: i32,
-    /// Null if the job is tried until it succeeds.
+    /// Null if the job is tried until it succeeds. Higher if attempts ended before the image was pulled.
     #[schemars(range(min = 1))]
     max_attempts: Option<i32>,
     estimated_completion_at: Option<Timestamp>,
@@ -65,6 +65,18 @@ struct JobStep {
     name: StepName,
     status: StepStatus,
     at: Timestamp,
+    /// How far a step is that copies data.
+    #[schemars(skip_serializing_if = "Option::is_none", with = "JobStepProgress")]
+    progress: Option<JobStepProgress>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what the worker stores")]
+struct JobStepProgress {
+    copied_bytes: u64,
+    /// Null if the size of the data is not known.
+    total_bytes: Option<u64>,
 }
 
 impl JobJson {
@@ -77,7 +89,7 @@ impl JobJson {
             result: job.result,
             error: job.error,
             attempts: job.attempts,
-            max_attempts: max_attempts(job.kind),
+            max_attempts: max_attempts(job.kind).map(|max| max + job.unspent_attempts),
             estimated_completion_at: job.estimated_completion_at.map(timestamp),
             scheduled_for: timestamp(job.scheduled_for),
             started_at: job.started_at.map(timestamp),

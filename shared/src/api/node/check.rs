@@ -11,14 +11,17 @@ use crate::api::response::{self, Data};
 use crate::api::route::{CallerKind, ResponseKind, Route, Tag};
 use crate::app::node::check::node_check;
 use crate::domain::fleet::{
-    ContainerState, DEGRADED_DISK_PERCENT, EngineObservation, HostInspection, HostStatus,
+    ContainerState, DEGRADED_DISK_PERCENT, EngineObservation, HostInspection, HostObservation,
+    HostStatus, PacketFilter,
 };
 use crate::domain::timestamp::Timestamp;
 
 pub const ROUTE: Route = Route {
     description: "Takes ten seconds at most, records the host's status, and pins its key if none is pinned. A host is \
                   `degraded` if Docker cannot be read or the disk is at least 90 % full, and `offline` if we cannot \
-                  log in. A healthy host that was set aside, because starts on it failed, takes agents again.",
+                  log in. `isolation` says whether agents are kept away from each other, from the host and from \
+                  private networks. A healthy host that was set aside, because starts on it failed, takes agents \
+                  again.",
     caller: CallerKind::SuperAdmin,
     responses: &[ResponseKind::json::<Data<NodeCheck>>(
         200,
@@ -58,6 +61,9 @@ struct Checks {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Containers")]
     containers: Option<Containers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Isolation")]
+    isolation: Option<Isolation>,
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
@@ -92,6 +98,16 @@ struct DiskUsage {
     ok: bool,
     /// Of the fuller of the root file system and the one that holds Docker's data.
     used_percent: u64,
+}
+
+/// Whether agents are kept away from each other, from the host and from private networks.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Isolation {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    error: Option<String>,
 }
 
 /// Containers of agents.
@@ -142,7 +158,20 @@ fn checks(inspection: &HostInspection) -> Checks {
             used_percent,
         }),
         containers: engine.map(containers),
+        isolation: observation.and_then(isolation),
     }
+}
+
+/// `None` if nothing was read about it.
+fn isolation(host: &HostObservation) -> Option<Isolation> {
+    let gap = host.isolation_gap();
+    if gap.is_none() && host.facts.packet_filter == PacketFilter::Unknown {
+        return None;
+    }
+    Some(Isolation {
+        ok: gap.is_none(),
+        error: gap.map(|gap| gap.to_string()),
+    })
 }
 
 fn containers(engine: &EngineObservation) -> Containers {

@@ -34,10 +34,10 @@ pub const PLAN_ROUTE: Route = Route {
 
 pub const ROUTE: Route = Route {
     operation: "node-drain",
-    description: "The host takes no agents from now on. Its running agents are stopped with a snapshot and started on other \
-                  hosts, a few at the same time; they are not charged in between. An agent whose state cannot be saved, \
-                  or for which no other host has room, keeps running. Agents that stand still are left alone. A repeated \
-                  request changes `movesAtOnce`.",
+    description: "The host takes no agents from now on. Its running agents are stopped and started on other hosts with \
+                  copies of their volumes, a few at the same time; they are not charged in between. An agent whose data \
+                  cannot be copied within 10 minutes, or for which no other host has room, keeps running. Agents that \
+                  stand still are left alone. A repeated request changes `movesAtOnce`.",
     caller: CallerKind::SuperAdmin,
     body: Some(RequestBody::optional::<NodeDrainRequest>(
         r#"{"movesAtOnce": 2}"#,

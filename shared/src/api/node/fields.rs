@@ -15,6 +15,8 @@ pub(super) const DEFAULT_SSH_PORT: u16 = 22;
 pub(super) const DEFAULT_SSH_USER: &str = "root";
 /// A host has ports for this many agents.
 pub(super) const MAX_CAPACITY: i32 = 1000;
+/// 100 MiB: with less an agent does not start.
+pub(super) const MIN_DISK_BYTES: u64 = 100 << 20;
 const MAX_METADATA_BYTES: usize = 16_384;
 /// The kernel's limit for the path of a socket.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -91,6 +93,10 @@ pub(super) fn metadata(body: &mut Fields) -> Option<Value> {
     let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
     if setting("publishAddress").is_some_and(|value| !text(value, is_address)) {
         body.refuse(FIELD, "publishAddress must be an IP address");
+    }
+    let is_size = |value: &Value| value.as_u64().is_some_and(|size| size >= MIN_DISK_BYTES);
+    if setting("agentDiskBytes").is_some_and(|value| !is_size(value)) {
+        body.refuse(FIELD, "agentDiskBytes must be at least 104857600");
     }
     let metadata = Value::Object(metadata);
     if metadata.to_string().len() > MAX_METADATA_BYTES {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod drain;
 mod fields;
+pub mod figures;
 pub mod get;
 pub mod list;
 pub mod lost;
@@ -25,6 +26,7 @@ pub const ROUTES: &[Route] = &[
     update::ROUTE,
     remove::ROUTE,
     check::ROUTE,
+    figures::ROUTE,
     drain::PLAN_ROUTE,
     drain::ROUTE,
     drain::CANCEL_ROUTE,

@@ -104,6 +104,11 @@ impl JsonSchema for NewMetadata {
                         {"type": "string", "format": "ipv6"},
                     ],
                 },
+                "agentDiskBytes": {
+                    "type": ["integer", "null"], "minimum": fields::MIN_DISK_BYTES,
+                    "description": "How much an agent's container and its volume may each hold. Only for hosts whose \
+                                    Docker has quotas: overlay2 on XFS with pquota.",
+                },
             },
         })
     }

@@ -151,6 +151,8 @@ mod tests {
         parse_object(body).map(|json| json.get().to_owned())
     }
 
+    /// Origin: JavaScript's `JSON.stringify` escapes lone surrogates, Python writes whole numbers of any size, PHP passes on
+    /// Latin-1, and .NET begins a file with a byte order mark.
     #[test]
     fn f91_what_other_languages_write_as_json_is_passed_on() {
         for (body, expected) in [

@@ -1,5 +1,8 @@
 //! Daily backups of running agents, and the end of objects that no backup refers to. Owns: that each running agent is tried
-//! once a day and again after a failure, and that only a few are read at a time. It takes no input and can be repeated.
+//! once a day and again after a failure, that organizations take turns, and that only a few agents are read at a time. It takes
+//! no input and can be repeated.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +19,7 @@ use crate::db::agents::backups::DAILY;
 use crate::db::agents::daily_backups::{BackupTime, DueBackup};
 use crate::domain::agent::StatusConflict;
 use crate::domain::daily_backup::{MANY_FAILURES, next_after, retry_after};
+use crate::domain::ids::OrganizationId;
 use crate::hosts::AgentHttp;
 
 /// How many states are read, and in memory, at a time.
@@ -44,12 +48,14 @@ pub async fn daily_backups(
 ) -> sqlx::Result<DailyReport> {
     schedule(deps).await?;
     let mut report = DailyReport::default();
+    let mut claimed: BTreeMap<OrganizationId, i64> = BTreeMap::new();
     while has_time() {
         let mut conn = deps.pool.statements();
         let now = db::clock::billing_clock(&mut conn).await?;
         let again_at = now + CLAIM_TIMEOUT;
         let due = db::agents::daily_backups::backups_claim_of_any_organization(
             &mut conn,
+            &claimed,
             now,
             again_at,
             AGENTS_AT_ONCE,
@@ -58,6 +64,9 @@ pub async fn daily_backups(
         drop(conn);
         if due.is_empty() {
             break;
+        }
+        for due in &due {
+            *claimed.entry(due.agent.organization_id).or_default() += 1;
         }
         let states = join_all(due.iter().map(|due| read(deps, *due))).await;
         // One after the other: there is one connection to the database.

@@ -2,9 +2,11 @@
 //! each move. Does not own: the jobs that carry the steps out (`app::job::run`).
 //!
 //! ```text
-//! move -> stop job (snapshot, then stop) -> start job, on any host but the one that was left -> moved
-//!          |-> not moved: the state cannot be saved, or no start would be admitted; the agent keeps running
-//!          `-> waits: no other host has a free slot
+//! move -> stop job (snapshot, then stop) -> start job, on any host but the one that was left, with its volume -> moved
+//!          |                                |-> refused: its data cannot be copied in time; it is started where it was
+//!          |                                `-> not moved: five starts have failed; the agent is in error
+//!          |-> not moved: no start would be admitted; the agent keeps running
+//!          `-> waits: no other host has a free slot; or not moved, if some hosts hold older state of the agent
 //! ```
 //!
 //! Every minute the sweep takes one step of each open move, as the agent's row says which. A step that was taken is not
@@ -22,21 +24,26 @@ use crate::app::error::RequestError;
 use crate::app::publish::publish_due_jobs;
 use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
-use crate::db::agents::moves::OpenMove;
+use crate::db::agents::moves::{MoveAgain, OpenMove};
 use crate::db::agents::placement::RuntimeRecord;
 use crate::db::jobs::queue::{StartJob, StopJob};
 use crate::db::requests::audit_log::AuditEntry;
+use crate::db::requests::outbox::NewEvents;
 use crate::db::{Connection, Database};
 use crate::domain::agent::{AgentStatus, BillingStatus, StatusConflict, StopReason};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentId, AgentRef, JobId, UserId};
 use crate::domain::job::{DueJob, JobClass, JobKind};
-use crate::domain::withdrawal::WithdrawalKind;
+use crate::domain::mail::MailTemplate;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::withdrawal::{
+    MAX_MOVE_STARTS, MOVE_NOT_STARTED, RETURN_NOT_STARTED, WithdrawalKind, move_start_delay,
+};
 
-/// When a start that failed, or a move that failed, is attempted again.
+/// When a move that failed is attempted again.
 const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// No drain and no move is continued later in a sweep: its function ends after a minute, and it has other duties.
-const SWEEP_TIME: Duration = Duration::from_secs(10);
+pub(super) const SWEEP_TIME: Duration = Duration::from_secs(10);
 const NO_OTHER_SLOT: &str = "No other host has a free slot";
 
 /// A move that was accepted.
@@ -80,7 +87,8 @@ pub async fn agent_move(
         return Err(StatusConflict("A job is under way for this agent").into());
     }
     gate::ask_for_move(&mut tx, agent, row.billing).await?;
-    if !db::hosts::withdrawals::other_host_has_slot(&mut tx, from_node).await? {
+    let left = &record.left_nodes;
+    if !db::hosts::withdrawals::other_host_has_slot(&mut tx, from_node, left).await? {
         return Err(StatusConflict(NO_OTHER_SLOT).into());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
@@ -108,7 +116,8 @@ pub async fn agent_move(
     })
 }
 
-async fn enqueue_stop(
+/// Enqueues the stop with which a move or a restart begins: the state is saved first, and the agent is started again.
+pub(super) async fn enqueue_stop(
     conn: &mut Connection,
     agent: AgentRef,
     row: &LockedAgent,
@@ -177,7 +186,7 @@ pub async fn moves_continue(pool: &Database) -> sqlx::Result<MoveReport> {
     first_error.map_or(Ok(report), Err)
 }
 
-fn note(first_error: &mut Option<sqlx::Error>, error: sqlx::Error, event: &'static str) {
+pub(super) fn note(first_error: &mut Option<sqlx::Error>, error: sqlx::Error, event: &'static str) {
     warn!(
         error = db::error_class(&error),
         "{event}; the next sweep repeats it"
@@ -191,9 +200,7 @@ async fn continue_drain(pool: &Database, node_id: &str) -> sqlx::Result<usize> {
     // Another sweep at the same moment waits, and then counts the moves that this one has begun.
     db::hosts::registry::host_lock(&mut tx, node_id).await?;
     let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
-    let is_draining = |kind| kind == Some(WithdrawalKind::Drain);
-    let Some(drain) = withdrawal.filter(|found| is_draining(found.kind) && found.done_at.is_none())
-    else {
+    let Some(drain) = withdrawal.filter(|found| found.is_drain() && found.done_at.is_none()) else {
         return Ok(0);
     };
     let now = db::clock::billing_clock(&mut tx).await?;
@@ -211,14 +218,13 @@ async fn continue_drain(pool: &Database, node_id: &str) -> sqlx::Result<usize> {
     if free <= 0 {
         return Ok(0);
     }
-    let failed_before = now - RETRY_AFTER;
-    let agents = db::agents::moves::agents_to_move_of_any_organization(
-        &mut tx,
-        node_id,
-        failed_before,
-        free,
-    )
-    .await?;
+    let again = MoveAgain {
+        failed_before: now - RETRY_AFTER,
+        since,
+    };
+    let agents =
+        db::agents::moves::agents_to_move_of_any_organization(&mut tx, node_id, again, free)
+            .await?;
     let admin_id = drain.requested_by;
     for agent in &agents {
         db::agents::moves::move_begin(&mut tx, *agent, node_id, admin_id, now).await?;
@@ -252,11 +258,11 @@ async fn continue_move(pool: &Database, agent: AgentRef) -> sqlx::Result<Option<
     let step = match decide(&row, &record, &open, now) {
         Decision::Nothing => return Ok(None),
         Decision::End(error) => {
-            end(&mut tx, agent, &row, error, now).await?;
+            end(&mut tx, agent, &row, &open, error.as_deref(), now).await?;
             Some(MoveStep::Ended)
         }
-        Decision::Stop => stop(&mut tx, agent, &row, &open, now).await?,
-        Decision::Start => start(&mut tx, agent, &row, now).await?,
+        Decision::Stop => stop(&mut tx, agent, &row, &record, &open, now).await?,
+        Decision::Start => start(&mut tx, agent, &row, &open, now).await?,
     };
     tx.commit().await?;
     Ok(step)
@@ -268,7 +274,7 @@ enum Decision {
     Stop,
     Start,
     /// The move has ended; with a reason if the agent was not moved.
-    End(Option<&'static str>),
+    End(Option<String>),
 }
 
 /// The agent has no active job.
@@ -279,32 +285,83 @@ fn decide(
     now: DateTime<Utc>,
 ) -> Decision {
     let is_there = record.node_id.as_ref() == Some(&open.from_node);
+    let not_moved = |reason: &str| Decision::End(Some(reason.to_owned()));
     match row.status {
         AgentStatus::Running if !is_there => Decision::End(None),
-        AgentStatus::Running if !row.stop_requested => Decision::Stop,
-        AgentStatus::Stopped | AgentStatus::Error if record.has_unsaved_state && is_there => {
-            Decision::End(Some("The agent's only state is on its host"))
+        AgentStatus::Running if row.stop_requested => Decision::Nothing,
+        AgentStatus::Running if open.refusal.is_some() => Decision::End(open.refusal.clone()),
+        AgentStatus::Running => Decision::Stop,
+        // A directory of the host is not copied.
+        AgentStatus::Stopped | AgentStatus::Error
+            if is_there && record.has_unsaved_state && record.data_bind.is_some() =>
+        {
+            not_moved("The agent's only state is on its host")
         }
         AgentStatus::Stopped if row.stop_reason != Some(StopReason::Drain) => {
-            Decision::End(Some("The agent was stopped meanwhile"))
+            not_moved("The agent was stopped meanwhile")
         }
         // In error, a start of the move has failed.
+        AgentStatus::Stopped | AgentStatus::Error if open.starts >= MAX_MOVE_STARTS => {
+            not_moved(if open.refusal.is_some() {
+                RETURN_NOT_STARTED
+            } else {
+                MOVE_NOT_STARTED
+            })
+        }
         AgentStatus::Stopped | AgentStatus::Error if open.start_due_at <= now => Decision::Start,
-        AgentStatus::Pending => Decision::End(Some("The agent was stopped meanwhile")),
+        AgentStatus::Pending => not_moved("The agent was stopped meanwhile"),
         _ => Decision::Nothing,
     }
 }
 
-/// Ends a move. An agent that stands still for it would be forgotten, because nothing else starts what a move has stopped:
-/// if it is in debt, a top-up starts it from now on; else its owner reads that an operator has stopped it.
+/// Ends a move; with an error if the agent was not moved.
 async fn end(
+    conn: &mut Connection,
+    agent: AgentRef,
+    row: &LockedAgent,
+    open: &OpenMove,
+    error: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    db::agents::moves::move_end(conn, agent, error, now).await?;
+    if error.is_some() {
+        set_back(conn, agent, open, now).await?;
+    }
+    leave_stopped(conn, agent, row, error, now).await
+}
+
+/// An attempt whose worker was killed has recorded another host, to which nothing is copied: what the agent has is where the
+/// move began.
+async fn set_back(
+    conn: &mut Connection,
+    agent: AgentRef,
+    open: &OpenMove,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let record = db::agents::placement::runtime_record_find(conn, agent).await?;
+    let is_elsewhere = record.is_some_and(|record| {
+        let has_left = record.former_nodes.contains(&open.from_node);
+        let node_id = record.node_id.as_ref();
+        has_left
+            && node_id
+                .is_some_and(|node_id| *node_id != open.from_node && !record.has_state_on(node_id))
+    });
+    if is_elsewhere {
+        db::agents::placement::placement_return(conn, agent, &open.from_node, now).await?;
+    }
+    Ok(())
+}
+
+/// An agent that stands still when its move or restart ends would be forgotten, because nothing else starts what these have
+/// stopped: if it is in debt, a top-up starts it from now on; else its owner reads that an operator has stopped it. The owner
+/// of an agent that is in error gets a mail.
+pub(super) async fn leave_stopped(
     conn: &mut Connection,
     agent: AgentRef,
     row: &LockedAgent,
     error: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    db::agents::moves::move_end(conn, agent, error, now).await?;
     if row.status == AgentStatus::Stopped && row.stop_reason == Some(StopReason::Drain) {
         let reason = if row.billing == Some(BillingStatus::Suspended) {
             StopReason::Billing
@@ -313,11 +370,36 @@ async fn end(
         };
         db::agents::lifecycle::agent_stop_reason_set(conn, agent, reason, now).await?;
     }
-    Ok(())
+    match error {
+        Some(error) if row.status == AgentStatus::Error => {
+            warn!(agent.id = %agent.agent_id, error, "agent {} is not started again", agent.agent_id);
+            tell_owner(conn, agent, row, error, now).await
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Asks the gate for the start that completes the move. The inner error says why it is refused.
-async fn ask_gate(
+async fn tell_owner(
+    conn: &mut Connection,
+    agent: AgentRef,
+    row: &LockedAgent,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let kind = MailTemplate::StartFailed.as_str();
+    let event = NewEvents {
+        keys: vec![format!("{kind}:{}:{}", agent.agent_id, Timestamp(now))],
+        types: vec![kind.to_owned()],
+        organization_ids: vec![agent.organization_id],
+        payloads: vec![json!({
+            "agents": [{"id": agent.agent_id, "name": row.name}], "agentCount": 1, "reason": reason,
+        })],
+    };
+    db::requests::outbox::outbox_append(conn, &event, now).await
+}
+
+/// Asks the gate for the start that completes the move or the restart. The inner error says why it is refused.
+pub(super) async fn ask_gate(
     conn: &mut Connection,
     agent: AgentRef,
     row: &LockedAgent,
@@ -329,19 +411,26 @@ async fn ask_gate(
 }
 
 /// Enqueues the stop, unless the agent could not be started anywhere else: then it keeps running until it can. If no start
-/// would be admitted, the move ends.
+/// would be admitted, the move ends. It also ends if the agent has state on further hosts, because it may never find a slot:
+/// a drain has only so many open moves, and others could be moved instead.
 async fn stop(
     conn: &mut Connection,
     agent: AgentRef,
     row: &LockedAgent,
+    record: &RuntimeRecord,
     open: &OpenMove,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<MoveStep>> {
     if let Err(refusal) = ask_gate(conn, agent, row).await? {
-        end(conn, agent, row, Some(&refusal.to_string()), now).await?;
+        end(conn, agent, row, open, Some(&refusal.to_string()), now).await?;
         return Ok(Some(MoveStep::Ended));
     }
-    if !db::hosts::withdrawals::other_host_has_slot(conn, &open.from_node).await? {
+    let left = &record.left_nodes;
+    if !db::hosts::withdrawals::other_host_has_slot(conn, &open.from_node, left).await? {
+        if !left.is_empty() {
+            end(conn, agent, row, open, Some(NO_OTHER_SLOT), now).await?;
+            return Ok(Some(MoveStep::Ended));
+        }
         db::agents::moves::move_wait(conn, agent, Some(NO_OTHER_SLOT)).await?;
         return Ok(None);
     }
@@ -350,20 +439,34 @@ async fn stop(
     Ok(job_id.map(|_| MoveStep::Enqueued))
 }
 
-/// Enqueues the start on another host.
+/// Enqueues the start on another host, or where the agent was if its move was refused.
 async fn start(
     conn: &mut Connection,
     agent: AgentRef,
     row: &LockedAgent,
+    open: &OpenMove,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<MoveStep>> {
     let clearance = match ask_gate(conn, agent, row).await? {
         Ok(clearance) => clearance,
         Err(refusal) => {
-            end(conn, agent, row, Some(&refusal.to_string()), now).await?;
+            end(conn, agent, row, open, Some(&refusal.to_string()), now).await?;
             return Ok(Some(MoveStep::Ended));
         }
     };
+    let job_id = enqueue_start(conn, &clearance, row, now).await?;
+    let again_at = now + move_start_delay(open.starts + 1);
+    db::agents::moves::move_started(conn, agent, again_at).await?;
+    Ok(job_id.map(|_| MoveStep::Enqueued))
+}
+
+/// Enqueues the start with which a move or a restart ends.
+pub(super) async fn enqueue_start(
+    conn: &mut Connection,
+    clearance: &Clearance,
+    row: &LockedAgent,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<JobId>> {
     let new = StartJob {
         kind: JobKind::Provision,
         user_id: row.user_id,
@@ -371,7 +474,5 @@ async fn start(
         backup_id: None,
         webhook_url: None,
     };
-    let job_id = db::jobs::queue::start_enqueue(conn, &clearance, &new, now).await?;
-    db::agents::moves::move_started(conn, agent, now + RETRY_AFTER).await?;
-    Ok(job_id.map(|_| MoveStep::Enqueued))
+    db::jobs::queue::start_enqueue(conn, clearance, &new, now).await
 }

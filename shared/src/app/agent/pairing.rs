@@ -13,6 +13,7 @@ use crate::db::agents::pairing_tokens::NewPairingToken;
 use crate::domain::agent::{AgentEvent, StatusConflict};
 use crate::domain::container::API_TOKEN;
 use crate::domain::ids::{AgentRef, UserId};
+use crate::domain::redacted::debug_without_secrets;
 use crate::encryption::EncryptionKeys;
 
 /// How long a token is valid: enough for a redirect of the browser.
@@ -53,12 +54,14 @@ pub async fn pairing_begin(
 }
 
 /// The agent that a browser was paired with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PairedAgent {
     pub agent_name: Option<String>,
     /// `None` if the agent has lost its key since the token was made.
     pub api_token: Option<String>,
 }
+
+debug_without_secrets!(PairedAgent: agent_name);
 
 /// Redeems a token. `None` if it is unknown, used, expired or for another origin. It stays valid if the agent's key
 /// cannot be decrypted.

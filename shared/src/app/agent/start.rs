@@ -19,6 +19,7 @@ use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, JobId, OrganizationId};
 use crate::domain::job::{DueJob, EXPECTED_START_DURATION, JobKind, JobStatus};
 use crate::domain::pricing::Prices;
+use crate::domain::redacted::debug_without_secrets;
 use crate::encryption::{EncryptionKeys, Location};
 use crate::events::Publisher;
 
@@ -45,7 +46,7 @@ pub enum Started {
 }
 
 /// What a client learns about a job that its request waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobTicket {
     pub job_id: JobId,
     pub kind: JobKind,
@@ -57,14 +58,18 @@ pub struct JobTicket {
     pub webhook_secret: Option<String>,
 }
 
+debug_without_secrets!(JobTicket: job_id, kind, status, estimated_completion_at);
+
 /// A message to the owner's server when the job ends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Webhook {
     /// A URL that the webhook policy allows.
     pub url: String,
     /// The key that the message is signed with.
     pub secret: String,
 }
+
+debug_without_secrets!(Webhook:);
 
 /// Starts an agent. Does not wait for the job.
 pub async fn agent_start(

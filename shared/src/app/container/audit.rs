@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout_at;
 
 use crate::app::error::RequestError;
-use crate::app::fleet::inspect::inspect;
+use crate::app::fleet::inspect::{Questions, inspect};
 use crate::app::fleet::run_clock::RunClock;
 use crate::db;
 use crate::db::Database;
@@ -85,6 +85,7 @@ pub async fn container_audit(
         agents,
         backlog: Backlog::default(),
         billing_findings: Vec::new(),
+        paused_roll_out: None,
         own_fault: None,
     };
     let audited_at = clock.now();
@@ -104,7 +105,15 @@ async fn inspect_hosts(
 ) -> HashMap<String, HostInspection> {
     // The closure owns its host: a future that borrows it through the closure is not `Send`.
     let inspections = stream::iter(fleet.to_vec()).map(|host| async move {
-        let inspected = inspect(pool, hosts, &host.coordinates, &[], clock, deadline).await;
+        let inspected = inspect(
+            pool,
+            hosts,
+            &host.coordinates,
+            Questions::default(),
+            clock,
+            deadline,
+        )
+        .await;
         (host.row.node_id, inspected.inspection)
     });
     let mut inspections = inspections.buffer_unordered(MAX_CONCURRENT_HOSTS);

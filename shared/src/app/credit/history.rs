@@ -12,7 +12,7 @@ use crate::db::billing::history::entries::{LedgerEntry, Selection, USAGE, entrie
 use crate::db::billing::history::others::{OtherTransaction, others_of_agent, others_page};
 use crate::domain::history::{
     AgentPosition, ChargeKey, HistoryPosition, Merged, OtherPosition, Period, Positioned,
-    charge_keys, merge,
+    charge_keys, merge, oldest_of_full_page,
 };
 use crate::domain::ids::{AgentRef, OrganizationId, SpanId};
 
@@ -29,22 +29,36 @@ pub async fn history_page(
     from: HistoryPosition,
     limit: i64,
 ) -> sqlx::Result<Vec<Positioned<HistoryRow, HistoryPosition>>> {
-    let mut conn = pool.statements();
+    // One transaction for both statements: fewer answers of the server to wait for.
+    let mut tx = pool.begin().await?;
     let entries = match from.entry {
-        Some(entry) => entries_page(&mut conn, organization_id, selection, entry, limit).await?,
+        Some(entry) => entries_page(&mut tx, organization_id, selection, entry, limit).await?,
         None => Vec::new(),
     };
+    let page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let newer_than = oldest_of_full_page(entries.iter().map(|entry| entry.created_at), page);
     let others = match from.other {
-        Some(other) => others_page(&mut conn, organization_id, selection, other, limit).await?,
+        Some(other) => {
+            others_page(
+                &mut tx,
+                organization_id,
+                selection,
+                other,
+                newer_than,
+                limit,
+            )
+            .await?
+        }
         None => Vec::new(),
     };
+    tx.commit().await?;
     let mut rows = merge(
         entries,
         others,
         |entry| (entry.created_at, entry.seq),
         OtherTransaction::position,
     );
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    rows.truncate(page);
     Ok(rows)
 }
 

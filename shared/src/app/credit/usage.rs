@@ -25,7 +25,7 @@ pub async fn usage(
 ) -> sqlx::Result<Vec<Usage>> {
     match (group, filter.agent_id) {
         (UsageGroup::Hour, None) => {
-            let mut conn = pool.statements();
+            let mut conn = pool.statements_planned_for_values();
             usage_of_hours(&mut conn, filter.organization_id, filter.period, limit).await
         }
         (UsageGroup::Hour, Some(agent_id)) => {

@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 use crate::db;
 use crate::db::Database;
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::redacted::debug_without_secrets;
 
 const MAX_NAME_CHARS: usize = 100;
 /// The longest mail address that SMTP can carry (erratum 1690 of RFC 3696).
 const MAX_EMAIL_BYTES: usize = 254;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Bootstrap {
     pub organization: String,
     pub email: String,
@@ -20,13 +21,17 @@ pub struct Bootstrap {
     pub secret: [u8; 32],
 }
 
-#[derive(Clone, Debug)]
+debug_without_secrets!(Bootstrap: organization, wallet);
+
+#[derive(Clone)]
 pub struct FirstOrganization {
     pub organization_id: OrganizationId,
     pub user_id: UserId,
     /// Shown only once: the database holds its digest.
     pub api_key: String,
 }
+
+debug_without_secrets!(FirstOrganization: organization_id, user_id);
 
 /// Why nothing was created.
 #[derive(Debug, thiserror::Error)]

@@ -80,9 +80,6 @@ pub async fn encrypt_secrets(
         encrypted += encrypt_table(owner, keys, key_id, table, max_batches).await?;
     }
     encrypted += encrypt_webhook_secrets(owner, keys, key_id, max_batches).await?;
-    for kind in WebhookKind::ALL {
-        encrypted += encrypt_organization_webhooks(owner, keys, key_id, *kind, max_batches).await?;
-    }
     if is_gone {
         encrypted += encrypt_agents(owner, keys, max_batches).await?;
     }
@@ -147,92 +144,100 @@ async fn encrypt_table(
     Ok(encrypted)
 }
 
+/// A column of secrets that are encrypted as texts: see `EncryptionKeys::encrypt_to_text`.
+#[derive(Clone, Copy)]
+struct TextColumn<'a> {
+    table: &'static str,
+    /// The column that identifies a row among `rows`.
+    id: &'static str,
+    secret: &'static str,
+    /// The condition for the rows that hold a secret.
+    rows: &'a str,
+    location: &'a (dyn Fn(Uuid) -> Location + Sync),
+}
+
+#[derive(sqlx::FromRow)]
+struct TextRow {
+    id: Uuid,
+    secret: String,
+}
+
 async fn encrypt_webhook_secrets(
     owner: &Database,
     keys: &EncryptionKeys,
     key_id: &str,
     max_batches: usize,
 ) -> Result<usize, EncryptSecretsError> {
-    let mut encrypted = 0;
-    let mut last = JobId::new(Uuid::nil());
-    for _ in 0..max_batches {
-        let mut tx = owner.begin().await?;
-        let rows = sqlx::query!(
-            r#"SELECT id, webhook_secret AS "webhook_secret!" FROM public.jobs
-            WHERE id > $1 AND NOT starts_with(webhook_secret, $2::text || ':') ORDER BY id LIMIT $3 FOR UPDATE"#,
-            last.uuid(),
-            key_id,
-            BATCH_ROWS
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let Some(row) = rows.last() else { break };
-        last = row.id;
-        for row in rows {
-            let location = webhook_secret_location(row.id);
-            let secret = keys.decrypt_text(&row.webhook_secret, &location);
-            let Some(secret) = readable(secret, "public.jobs", row.id.uuid()) else {
-                continue;
-            };
-            let secret = keys.encrypt_to_text(&secret, &location)?;
-            sqlx::query!(
-                "UPDATE public.jobs SET webhook_secret = $2 WHERE id = $1",
-                row.id.uuid(),
-                secret
-            )
-            .execute(&mut *tx)
-            .await?;
-            encrypted += 1;
-        }
-        tx.commit().await?;
+    let of_jobs = TextColumn {
+        table: "public.jobs",
+        id: "id",
+        secret: "webhook_secret",
+        rows: "webhook_secret IS NOT NULL",
+        location: &|id: Uuid| webhook_secret_location(JobId::new(id)),
+    };
+    let mut encrypted = encrypt_texts(owner, keys, key_id, &of_jobs, max_batches).await?;
+    for kind in WebhookKind::ALL.iter().copied() {
+        let of_kind = format!("kind = '{}'", kind.as_str());
+        let of_organizations = TextColumn {
+            table: "cloud.organization_webhooks",
+            id: "organization_id",
+            secret: "secret",
+            rows: &of_kind,
+            location: &|id: Uuid| {
+                organization_webhook_location(WebhookRef {
+                    organization_id: OrganizationId::new(id),
+                    kind,
+                })
+            },
+        };
+        encrypted += encrypt_texts(owner, keys, key_id, &of_organizations, max_batches).await?;
     }
     Ok(encrypted)
 }
 
-async fn encrypt_organization_webhooks(
+async fn encrypt_texts(
     owner: &Database,
     keys: &EncryptionKeys,
     key_id: &str,
-    kind: WebhookKind,
+    column: &TextColumn<'_>,
     max_batches: usize,
 ) -> Result<usize, EncryptSecretsError> {
+    let TextColumn {
+        table,
+        id,
+        secret,
+        rows,
+        location,
+    } = *column;
+    let select = format!(
+        "SELECT {id} AS id, {secret} AS secret FROM {table}
+        WHERE {id} > $1 AND NOT starts_with({secret}, $2::text || ':') AND {rows} ORDER BY {id} LIMIT $3 FOR UPDATE"
+    );
+    let update = format!("UPDATE {table} SET {secret} = $2 WHERE {id} = $1 AND {rows}");
     let mut encrypted = 0;
-    let mut last = OrganizationId::new(Uuid::nil());
+    let mut last = Uuid::nil();
     for _ in 0..max_batches {
         let mut tx = owner.begin().await?;
-        let rows = sqlx::query!(
-            "SELECT organization_id, secret FROM cloud.organization_webhooks
-            WHERE kind = $1 AND organization_id > $2 AND NOT starts_with(secret, $3::text || ':')
-            ORDER BY organization_id LIMIT $4 FOR UPDATE",
-            kind.as_str(),
-            last.uuid(),
-            key_id,
-            BATCH_ROWS
-        )
-        .fetch_all(&mut *tx)
-        .await?;
+        let rows: Vec<TextRow> = sqlx::query_as(AssertSqlSafe(select.as_str()))
+            .bind(last)
+            .bind(key_id)
+            .bind(BATCH_ROWS)
+            .fetch_all(&mut *tx)
+            .await?;
         let Some(row) = rows.last() else { break };
-        last = row.organization_id;
+        last = row.id;
         for row in rows {
-            let organization_id = row.organization_id;
-            let location = organization_webhook_location(WebhookRef {
-                organization_id,
-                kind,
-            });
+            let location = location(row.id);
             let secret = keys.decrypt_text(&row.secret, &location);
-            let table = "cloud.organization_webhooks";
-            let Some(secret) = readable(secret, table, organization_id.uuid()) else {
+            let Some(secret) = readable(secret, table, row.id) else {
                 continue;
             };
             let secret = keys.encrypt_to_text(&secret, &location)?;
-            sqlx::query!(
-                "UPDATE cloud.organization_webhooks SET secret = $3 WHERE organization_id = $1 AND kind = $2",
-                organization_id.uuid(),
-                kind.as_str(),
-                secret
-            )
-            .execute(&mut *tx)
-            .await?;
+            sqlx::query(AssertSqlSafe(update.as_str()))
+                .bind(row.id)
+                .bind(secret)
+                .execute(&mut *tx)
+                .await?;
             encrypted += 1;
         }
         tx.commit().await?;

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::time::{timeout, timeout_at};
 use tracing::warn;
 
+use super::held::unless_held;
 use super::inspect::InspectionResult;
 use super::run_clock::RunClock;
 use crate::app::host_access::Host;
@@ -29,6 +30,7 @@ use crate::domain::fleet::{
     KEPT_LOG_BYTES, KEPT_LOG_LINES, RESTART_WINDOW, diagnose, is_suspicious, kept_log,
 };
 use crate::domain::ids::{AgentId, AgentRef};
+use crate::domain::mail::MailTemplate;
 use crate::domain::timestamp::Timestamp;
 use crate::hosts::{Engine, EngineError, HostClient};
 
@@ -38,7 +40,6 @@ const HOST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a container may take to end by itself before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-const EVENT_TYPE: &str = "agent.container_died";
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeathDeps<'a> {
@@ -97,7 +98,8 @@ pub(super) async fn find_deaths(
     }
     let mut deaths = 0;
     for finding in &findings {
-        deaths += usize::from(act_on(deps.pool, finding).await?);
+        let is_dead = act_on(deps.pool, finding).await;
+        deaths += usize::from(unless_held(is_dead, finding.agent)?);
     }
     stop_dead(deps).await?;
     let mut tx = deps.pool.begin().await?;
@@ -240,11 +242,12 @@ async fn act_on(pool: &Database, finding: &Finding) -> sqlx::Result<bool> {
 }
 
 /// Moves the agent to `error` and frees its slot. Does nothing and returns false if a job works on the agent, if its owner
-/// asked it to stop, or if its row names another place than the run read.
+/// asked it to stop, if its row names another place than the run read, or if another transaction holds the row: then the next
+/// run follows.
 async fn record_death(pool: &Database, finding: &Finding, death: &Death) -> sqlx::Result<bool> {
     let agent = finding.agent;
     let mut tx = pool.begin().await?;
-    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = db::agents::lifecycle::agent_lock_unless_held(&mut tx, agent).await?;
     let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
     let (Some(locked), Some(record)) = (locked, record) else {
         return Ok(false);
@@ -283,17 +286,19 @@ async fn record_death(pool: &Database, finding: &Finding, death: &Death) -> sqlx
         to_stop: death.is_restarted,
     };
     db::agents::deaths::death_record(&mut tx, agent, &new_death).await?;
+    let kind = MailTemplate::ContainerDied.as_str();
     let payload = json!({
-        "agentId": agent.agent_id, "agentName": locked.name, "reason": death.reason,
+        "agents": [{"id": agent.agent_id, "name": locked.name}], "agentCount": 1, "reason": death.reason,
         "exitCode": finding.end.exit_code, "outOfMemory": finding.end.is_out_of_memory,
         "restarts": death.restarts, "diedAt": Timestamp(death.died_at),
     });
+    // One event for each container: the next start of the agent makes another container.
     let event = NewEvents {
         keys: vec![format!(
-            "{EVENT_TYPE}:{}:{}",
+            "{kind}:{}:{}",
             agent.agent_id, finding.container_id
         )],
-        types: vec![EVENT_TYPE.to_owned()],
+        types: vec![kind.to_owned()],
         organization_ids: vec![agent.organization_id],
         payloads: vec![payload],
     };

@@ -1,11 +1,13 @@
-//! The inspection of one host. Owns: what is read, the time limits, and that one failed read does not
+//! The inspection of one host. Owns: what is read, in which order, the time limits, and that one failed read does not
 //! discard the others: a failed Docker read does not discard the host's disk and load figures, and a slow
 //! agent does not make its host unreachable. Does not own: what follows from it (`domain::fleet`), nor
 //! which hosts are inspected (`refresh`).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use tokio::time::error::Elapsed;
 use tokio::time::{timeout, timeout_at};
@@ -16,8 +18,10 @@ use crate::app::host_access::{OpenError, connect_and_check, stop_containers, tar
 use crate::db;
 use crate::db::Database;
 use crate::db::hosts::coordinates::HostCoordinates;
+use crate::domain::figures::{AgentFigures, ContainerFigures, HostSample};
 use crate::domain::fleet::{
-    EngineObservation, HostFacts, HostInspection, HostObservation, HostReadError,
+    ContainerObservation, ContainerState, EngineObservation, HostFacts, HostInspection,
+    HostObservation, HostReadError,
 };
 use crate::domain::ids::AgentId;
 use crate::hosts::{AgentHttp, Connection, Engine, EngineError, HostClient, HostFigures};
@@ -27,15 +31,18 @@ pub const HOST_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the Docker Engine and the host's figures, which are read at the same time.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The reads end this long before the host's own time does. Otherwise a slow Docker Engine would use up
-/// that time, and the figures would be discarded together with it.
+/// that time, and the host's figures, or its whole inspection, would be discarded together with it.
 const ENGINE_MARGIN: Duration = Duration::from_millis(500);
 /// For what the engine says about itself. Without it the list of containers still counts.
 const INFO_TIMEOUT: Duration = Duration::from_secs(2);
+const NETWORKS_TIMEOUT: Duration = Duration::from_secs(2);
 const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEALTH_BYTES: usize = 64 * 1024;
-/// Each probe holds a channel of the host's one SSH connection. The other channels are closed by then, so
-/// this is also the largest number of open channels per host.
-const MAX_CONCURRENT_PROBES: usize = 4;
+/// For the figures of all agents on a host, which are read last: nothing else may wait for them.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(3);
+/// Each probe, and each reading of figures, holds a channel of the host's one SSH connection. The other channels are closed
+/// by then, so this is also the largest number of open channels per host.
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// An agent whose health endpoint is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +52,22 @@ pub struct Probe {
     pub port: u16,
 }
 
+/// What is asked of the agents on a host, besides the list of their containers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Questions<'a> {
+    /// In their order, as far as the time allows.
+    pub probes: &'a [Probe],
+    /// The agents whose figures are read.
+    pub figures: &'a [AgentId],
+}
+
 #[derive(Clone, Debug)]
 pub struct InspectionResult {
     pub inspection: HostInspection,
     /// The probed agents that answered that they are healthy.
     pub responding: Vec<AgentId>,
+    /// `None` if no figures were read.
+    pub sample: Option<HostSample>,
 }
 
 impl InspectionResult {
@@ -57,17 +75,24 @@ impl InspectionResult {
         Self {
             inspection,
             responding: Vec::new(),
+            sample: None,
         }
     }
 }
 
-/// Inspects a host and then probes agents on it, in their order, as far as the time allows. `run_deadline`
-/// can end the inspection before the host's own time is over.
+/// Says what a run observes of a host. It takes the place of connecting to it where a fleet is simulated that is larger, or
+/// lasts longer, than a test can connect to.
+pub trait Simulation: fmt::Debug + Sync {
+    fn observe(&self, node_id: &str, probes: &[Probe], at: DateTime<Utc>) -> InspectionResult;
+}
+
+/// Inspects a host, and then asks about the agents on it. `run_deadline` can end the inspection before the host's own time
+/// is over.
 pub async fn inspect(
     pool: &Database,
     hosts: &HostClient,
     node: &HostCoordinates,
-    probes: &[Probe],
+    questions: Questions<'_>,
     clock: RunClock,
     run_deadline: Instant,
 ) -> InspectionResult {
@@ -89,17 +114,26 @@ pub async fn inspect(
             return InspectionResult::without_agents(HostInspection::NotInspected);
         }
     };
-    let responding = probe_agents(&host.connection, probes, deadline).await;
+    let responding = probe_agents(&host.connection, questions.probes, deadline).await;
+    let at = clock.now();
+    let (engine, sample) = match host.engine {
+        Ok(read) => {
+            let sample = sample_agents(&read, questions.figures, clock, deadline).await;
+            (Ok(read.observation), sample)
+        }
+        Err(error) => (Err(error), None),
+    };
     let observation = HostObservation {
-        at: clock.now(),
+        at,
         latency_ms: host.latency_ms,
         pinned_by_this_run: node.host_key_fingerprint.is_none(),
         facts: host.facts,
-        engine: host.engine,
+        engine,
     };
     InspectionResult {
         inspection: HostInspection::Observed(Box::new(observation)),
         responding,
+        sample,
     }
 }
 
@@ -126,7 +160,7 @@ struct ConnectedHost {
     connection: Arc<Connection>,
     latency_ms: u64,
     facts: HostFacts,
-    engine: Result<EngineObservation, HostReadError>,
+    engine: Result<EngineRead, HostReadError>,
 }
 
 /// Connects to the host, measures one round trip to its SSH server, and reads its figures and its Docker
@@ -161,7 +195,7 @@ async fn read_host(
         connection,
         latency_ms,
         facts: figures.into_facts(docker_root),
-        engine: engine.map(|read| read.observation),
+        engine,
     })
 }
 
@@ -180,6 +214,7 @@ async fn read_figures(
 }
 
 struct EngineRead {
+    engine: Engine,
     observation: EngineObservation,
     /// The directory in which Docker keeps its data, if it is known.
     root: Option<String>,
@@ -210,12 +245,19 @@ async fn list_containers(
         engine.list_containers()
     );
     let info = info.ok().and_then(Result::ok).unwrap_or_default();
+    let containers = containers?;
+    // After the others, to keep the number of open channels low. Networks that cannot be read say nothing against the
+    // containers.
+    let networks = timeout(NETWORKS_TIMEOUT, engine.read_agents_networks()).await;
+    let networks = networks.ok().and_then(Result::ok);
     Ok(EngineRead {
         observation: EngineObservation {
             version: info.version,
-            containers: containers?,
+            containers,
+            networks: networks.unwrap_or_default(),
         },
         root: info.root_directory,
+        engine,
     })
 }
 
@@ -233,10 +275,42 @@ async fn probe_agents(
             .is_ok_and(|response| response.status == 200)
             .then_some(probe.agent_id)
     });
-    let mut responses = responses.buffer_unordered(MAX_CONCURRENT_PROBES);
+    let mut responses = responses.buffer_unordered(MAX_CONCURRENT_REQUESTS);
     let mut responding = Vec::new();
     while let Ok(Some(response)) = timeout_at(deadline.into(), responses.next()).await {
         responding.extend(response);
     }
     responding
+}
+
+/// The figures of those agents whose containers run, as far as the time allows. One that cannot be read is left out.
+async fn sample_agents(
+    read: &EngineRead,
+    agents: &[AgentId],
+    clock: RunClock,
+    deadline: Instant,
+) -> Option<HostSample> {
+    let engine = &read.engine;
+    let containers = &read.observation.containers;
+    let running = agents.iter().filter_map(|agent_id| {
+        let is_own = |container: &&ContainerObservation| container.is_claimed_by(*agent_id, None);
+        let container = containers.iter().find(is_own)?;
+        let is_running = container.state() == ContainerState::Running;
+        is_running.then(|| (*agent_id, container.id.clone()))
+    });
+    let running: Vec<(AgentId, String)> = running.collect();
+    let at = clock.now();
+    let readings = stream::iter(running).map(|(agent_id, container)| async move {
+        let figures = engine.read_container_figures(&container).await.ok()?;
+        // An engine that says nothing is too old.
+        (figures != ContainerFigures::default()).then_some(AgentFigures { agent_id, figures })
+    });
+    let mut readings = readings.buffer_unordered(MAX_CONCURRENT_REQUESTS);
+    let latest = deadline.checked_sub(ENGINE_MARGIN).unwrap_or(deadline);
+    let deadline = latest.min(Instant::now() + FIGURES_TIMEOUT);
+    let mut agents = Vec::new();
+    while let Ok(Some(figures)) = timeout_at(deadline.into(), readings.next()).await {
+        agents.extend(figures);
+    }
+    (!agents.is_empty()).then_some(HostSample { at, agents })
 }

@@ -12,22 +12,24 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use super::deaths::{self, DeathDeps};
-use super::inspect::{InspectionResult, Probe, inspect};
+use super::inspect::{InspectionResult, Simulation, inspect};
+use super::plan::RunPlan;
 use super::repair::repair;
 use super::run_clock::RunClock;
 use super::transitions::{self, AppliedTransitions};
-use crate::cache::{Cache, CachedSnapshot, Lease};
+use crate::cache::{Cache, CachedSnapshot, Lease, TakenSample};
 use crate::db;
 use crate::db::Database;
-use crate::db::hosts::inspection::{ExpectedAgent, FleetHost, HostCheck};
+use crate::db::hosts::inspection::{FleetHost, HostCheck};
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{
-    AgentEvidence, AgentRow, FleetReading, FleetSnapshot, HostChange, HostInspection, HostRow,
-    HostStatus, InspectedHost, OwnFault, Suspicions, find_transitions, next_suspicions,
+    AgentEvidence, AgentRow, FleetReading, FleetSnapshot, HostInspection, HostRow, HostStatus,
+    InspectedHost, OwnFault, Suspicions, find_transitions, next_suspicions,
 };
 use crate::domain::ids::{AgentId, InvocationId};
 use crate::domain::placement::set_aside_hosts;
@@ -48,6 +50,8 @@ pub struct RefreshDeps<'a> {
     pub pool: &'a Database,
     pub host_client: &'a HostClient,
     pub cache: &'a Cache,
+    /// What the hosts look like, if they are not to be connected to. `None` in a deployment.
+    pub simulation: Option<&'a dyn Simulation>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub struct RefreshCounts {
     pub lost_agents: usize,
     /// Hosts whose number of allocated slots was wrong.
     pub corrected_hosts: usize,
+    /// The use of the fullest disk of all hosts that were read.
+    pub fullest_disk_percent: Option<u64>,
     /// When the snapshot was made.
     pub finished_at: DateTime<Utc>,
 }
@@ -139,15 +145,6 @@ struct Run<'a> {
     deadline: Instant,
 }
 
-/// What to inspect, from the rows as they were before the inspection.
-struct RunPlan {
-    hosts: Vec<FleetHost>,
-    probes: HashMap<String, Vec<Probe>>,
-    agents: Vec<ExpectedAgent>,
-    /// What earlier runs suspected.
-    suspicions: Suspicions,
-}
-
 impl Run<'_> {
     async fn run(
         &self,
@@ -164,9 +161,16 @@ impl Run<'_> {
         {
             return Ok(RefreshOutcome::Fresh);
         }
-        let plan = self.read_plan().await?;
-        let results = self.inspect_all(&plan).await;
-        let own_fault = own_fault(&plan, &results);
+        let mut plan = RunPlan::read(self.deps.pool).await?;
+        if lease.is_some() {
+            plan.add_figures(
+                previous.as_ref().map(|previous| previous.began_at),
+                began_at,
+            );
+        }
+        let mut results = self.inspect_all(&plan).await;
+        let samples = take_samples(&mut results);
+        let own_fault = plan.own_fault(&results);
         let evidence = AgentEvidence {
             responding: results
                 .values()
@@ -208,6 +212,10 @@ impl Run<'_> {
             regained_agents: applied.regained,
             lost_agents: applied.lost + deaths,
             corrected_hosts,
+            fullest_disk_percent: inspections()
+                .filter_map(|inspection| inspection.observation().ok())
+                .filter_map(|observation| observation.facts.fuller_disk_used_percent())
+                .max(),
             finished_at: self.clock.now(),
         };
         self.show_heartbeats(&mut reading.agents, &evidence.responding);
@@ -215,7 +223,25 @@ impl Run<'_> {
         if let Some(previous) = &previous {
             snapshot.continue_incidents(&previous.snapshot);
         }
-        Ok(self.cache(lease, &snapshot, began_at, counts).await)
+        let outcome = self.cache(lease, &snapshot, began_at, counts).await;
+        if matches!(outcome, RefreshOutcome::Done(_)) {
+            self.write_figures(&samples).await;
+        }
+        Ok(outcome)
+    }
+
+    /// Figures that are not written are missing, and nothing else is.
+    async fn write_figures(&self, samples: &[TakenSample]) {
+        let write = self.deps.cache.figures_write(samples);
+        match timeout_at(self.deadline.into(), write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(%error, "agents' figures not written; five minutes of them are missing");
+            }
+            Err(Elapsed { .. }) => {
+                warn!("no time to write agents' figures; five minutes of them are missing");
+            }
+        }
     }
 
     async fn cache(
@@ -254,26 +280,6 @@ impl Run<'_> {
         })
     }
 
-    async fn read_plan(&self) -> sqlx::Result<RunPlan> {
-        let mut conn = self.deps.pool.statements();
-        let hosts = db::hosts::inspection::hosts_all(&mut conn).await?;
-        let agents = db::hosts::inspection::agents_expected_of_any_organization(&mut conn).await?;
-        let mut plan = RunPlan {
-            suspicions: db::hosts::suspicions::suspicions_of_any_organization(&mut conn).await?,
-            hosts,
-            probes: HashMap::new(),
-            agents,
-        };
-        for agent in &plan.agents {
-            if let Some(port) = agent.web_port {
-                let agent_id = agent.agent_id;
-                let probes = plan.probes.entry(agent.node_id.clone()).or_default();
-                probes.push(Probe { agent_id, port });
-            }
-        }
-        Ok(plan)
-    }
-
     /// Returns the number of agents whose container died.
     async fn find_deaths(
         &self,
@@ -300,13 +306,28 @@ impl Run<'_> {
         let deadline = self.deadline.checked_sub(WRITE_RESERVE);
         let deadline = deadline.unwrap_or(self.deadline);
         let RefreshDeps {
-            pool, host_client, ..
+            pool,
+            host_client,
+            simulation,
+            ..
         } = self.deps;
         let inspections = stream::iter(&plan.hosts).map(|FleetHost { coordinates, .. }| async {
             let node_id = &coordinates.node_id;
-            let probes = plan.probes.get(node_id).map_or(&[][..], Vec::as_slice);
-            let result =
-                inspect(pool, host_client, coordinates, probes, self.clock, deadline).await;
+            let questions = plan.questions(node_id);
+            let result = match simulation {
+                Some(simulation) => simulation.observe(node_id, questions.probes, self.clock.now()),
+                None => {
+                    inspect(
+                        pool,
+                        host_client,
+                        coordinates,
+                        questions,
+                        self.clock,
+                        deadline,
+                    )
+                    .await
+                }
+            };
             (node_id.clone(), result)
         });
         let mut inspections = inspections.buffer_unordered(MAX_CONCURRENT_HOSTS);
@@ -417,15 +438,19 @@ impl Run<'_> {
         let backlog = db::jobs::lanes::backlog_of_any_organization(&mut conn, now).await?;
         let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
         let billing_findings = db::billing::findings::findings_open(&mut conn).await?;
+        let paused_roll_out = db::hosts::roll_outs::roll_out_pause_reason(&mut conn).await?;
         let failed_starts =
             db::hosts::failed_starts::failed_starts_of_any_organization(&mut conn, now).await?;
         let mut set_aside = set_aside_hosts(&failed_starts, now);
+        let mut failed_moves =
+            db::agents::moves::failed_moves_of_any_organization(&mut conn).await?;
         let hosts = rows.into_iter().map(|FleetHost { row, .. }| InspectedHost {
             inspection: results
                 .remove(&row.node_id)
                 .map_or(HostInspection::NotInspected, |result| result.inspection),
             row: HostRow {
                 set_aside_until: set_aside.remove(&row.node_id),
+                failed_moves: failed_moves.remove(&row.node_id).unwrap_or_default(),
                 ..row
             },
         });
@@ -434,6 +459,7 @@ impl Run<'_> {
             agents,
             backlog,
             billing_findings,
+            paused_roll_out,
             own_fault,
         })
     }
@@ -444,21 +470,14 @@ impl Run<'_> {
     }
 }
 
-/// Whether most of the hosts that earlier runs could read became unreadable in this run.
-fn own_fault(plan: &RunPlan, results: &HashMap<String, InspectionResult>) -> Option<OwnFault> {
-    let changes = plan.hosts.iter().filter_map(|host| {
-        let node_id = &host.coordinates.node_id;
-        let is_suspected = plan.suspicions.hosts.contains_key(node_id);
-        Some(HostChange {
-            was_unread: is_suspected || host.status == HostStatus::Offline,
-            inspection: &results.get(node_id)?.inspection,
+/// The samples of agents' figures, by host.
+fn take_samples(results: &mut HashMap<String, InspectionResult>) -> Vec<TakenSample> {
+    let results = results.iter_mut();
+    let samples = results.filter_map(|(node_id, result)| {
+        Some(TakenSample {
+            node_id: node_id.clone(),
+            sample: result.sample.take()?,
         })
     });
-    let fault = OwnFault::find(changes)?;
-    error!(
-        hosts = fault.hosts,
-        unread_hosts = fault.unread_hosts,
-        "most of the fleet became unreadable in one run; no agent becomes disconnected"
-    );
-    Some(fault)
+    samples.collect()
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::warn;
 
+use super::held::unless_held;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::{REMOVE_SURPLUS, StopJob};
@@ -37,27 +38,31 @@ pub(super) async fn repair(
     for discrepancy in confirmed.into_iter().take(MAX_REPAIRS) {
         let reason = match discrepancy.kind {
             DiscrepancyKind::SurplusContainer => {
-                remove_container(pool, discrepancy).await?;
+                let enqueued = remove_container(pool, discrepancy).await;
+                unless_held(enqueued, discrepancy.agent)?;
                 continue;
             }
             DiscrepancyKind::NoHost => "The agent's host is not known",
             DiscrepancyKind::HostNotRegistered => "The agent's host is no longer registered",
         };
-        if give_up_agent(pool, discrepancy, reason).await? {
+        let given_up = give_up_agent(pool, discrepancy, reason).await;
+        if unless_held(given_up, discrepancy.agent)? {
             is_changed = true;
         }
     }
     Ok(is_changed)
 }
 
-/// Enqueues the job that stops and removes the container of a stopped agent. Its volume stays.
+/// Enqueues the job that stops and removes the container of an agent that is stopped or in error. Its volume stays.
 async fn remove_container(pool: &Database, discrepancy: &Discrepancy) -> sqlx::Result<()> {
     let agent = discrepancy.agent;
     let mut tx = pool.begin().await?;
-    let Some(locked) = db::agents::lifecycle::agent_lock(&mut tx, agent).await? else {
+    let locked = db::agents::lifecycle::agent_lock_unless_held(&mut tx, agent).await?;
+    let Some(locked) = locked else {
         return Ok(());
     };
-    if locked.status != AgentStatus::Stopped || !is_untouched(&mut tx, discrepancy).await? {
+    let should_stand_still = matches!(locked.status, AgentStatus::Stopped | AgentStatus::Error);
+    if !should_stand_still || !is_untouched(&mut tx, discrepancy).await? {
         return Ok(());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
@@ -85,8 +90,8 @@ async fn remove_container(pool: &Database, discrepancy: &Discrepancy) -> sqlx::R
     db::requests::audit_log::audit_append(&mut tx, &entry, now).await?;
     tx.commit().await?;
     warn!(
-        agent.id = %agent.agent_id, node.id = discrepancy.node_id, job.id = %job_id,
-        "the container of agent {} runs although the agent is stopped; a job removes it", agent.agent_id
+        agent.id = %agent.agent_id, node.id = discrepancy.node_id, job.id = %job_id, status = locked.status.as_str(),
+        "the container of agent {} runs although the agent is not to run; a job removes it", agent.agent_id
     );
     Ok(())
 }
@@ -102,7 +107,8 @@ async fn give_up_agent(
     let mut tx = pool.begin().await?;
     // The order of a billing run, which charges the span that is ended here.
     db::identity::organizations::organizations_lock(&mut tx, &[agent.organization_id]).await?;
-    let Some(locked) = db::agents::lifecycle::agent_lock(&mut tx, agent).await? else {
+    let locked = db::agents::lifecycle::agent_lock_unless_held(&mut tx, agent).await?;
+    let Some(locked) = locked else {
         return Ok(false);
     };
     let Ok(to) = locked.status.after(AgentEvent::ContainerLost) else {

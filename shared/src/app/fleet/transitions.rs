@@ -3,6 +3,7 @@
 
 use tracing::{info, warn};
 
+use super::held::unless_held;
 use crate::db;
 use crate::db::Database;
 use crate::db::agents::lifecycle::StatusChange;
@@ -41,9 +42,8 @@ pub(super) async fn apply(
     };
     let lost = transitions.iter();
     for transition in lost.filter(|transition| transition.event == AgentEvent::ContainerLost) {
-        if lose_container(pool, transition).await? {
-            applied.lost += 1;
-        }
+        let is_lost = lose_container(pool, transition).await;
+        applied.lost += usize::from(unless_held(is_lost, transition.agent)?);
     }
     Ok(applied)
 }
@@ -79,12 +79,12 @@ async fn move_all(
 }
 
 /// Moves the agent to `error` and frees its slot. Does nothing and returns false if a job works on the
-/// agent, if its owner asked it to stop, or if its row names another place than the run read. The agent's
-/// volume stays on the host.
+/// agent, if its owner asked it to stop, if its row names another place than the run read, or if another
+/// transaction holds the row: then the next run follows. The agent's volume stays on the host.
 async fn lose_container(pool: &Database, transition: &StatusTransition) -> sqlx::Result<bool> {
     let agent = transition.agent;
     let mut tx = pool.begin().await?;
-    let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
+    let locked = db::agents::lifecycle::agent_lock_unless_held(&mut tx, agent).await?;
     let record = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
     let (Some(locked), Some(record)) = (locked, record) else {
         return Ok(false);

@@ -55,6 +55,9 @@ pub struct SweepReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeasuredBacklog {
     pub backlog: Backlog,
+    /// How many of the connections to the database that the deployment allows are open, in percent. `None` without a
+    /// limit.
+    pub connections_percent: Option<i32>,
     pub at: DateTime<Utc>,
 }
 
@@ -146,6 +149,7 @@ async fn recover_stale_jobs(pool: &Database) -> sqlx::Result<usize> {
         error: STALE_JOB_ERROR,
         is_retryable: true,
         is_out_of_time: false,
+        is_unspent: false,
         steps: &[],
     };
     let mut recovered = 0;
@@ -259,7 +263,12 @@ async fn measure_backlog(pool: &Database) -> sqlx::Result<MeasuredBacklog> {
     let mut conn = pool.statements();
     let at = db::clock::billing_clock(&mut conn).await?;
     let backlog = db::jobs::lanes::backlog_of_any_organization(&mut conn, at).await?;
-    Ok(MeasuredBacklog { backlog, at })
+    let connections_percent = db::connections::connections_percent(&mut conn).await?;
+    Ok(MeasuredBacklog {
+        backlog,
+        connections_percent,
+        at,
+    })
 }
 
 async fn announce_due_tombstones(

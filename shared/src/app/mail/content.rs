@@ -6,7 +6,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::domain::mail::{MailTemplate, plain_line, unlinked_name};
+use crate::domain::mail::{MailTemplate, plain_line, unlinked_name, unlinked_sentence};
 use crate::domain::webhook::WebhookKind;
 
 /// A mail lists at most this many agents and counts the others.
@@ -87,11 +87,14 @@ pub(super) fn content(template: MailTemplate, payload: &Payload, setting: &Setti
         MailTemplate::Suspended => suspended(payload),
         MailTemplate::Resumed => resumed(payload),
         MailTemplate::StartFailed => start_failed(payload),
+        MailTemplate::ContainerDied => container_died(payload),
         MailTemplate::StorageDeletion => storage_deletion(payload, setting),
         MailTemplate::WebhookSwitchedOff => webhook_switched_off(payload),
     };
     let (action, page) = match template {
-        MailTemplate::Resumed | MailTemplate::StartFailed => ("Look at the agents", "/"),
+        MailTemplate::Resumed | MailTemplate::StartFailed | MailTemplate::ContainerDied => {
+            ("Look at the agents", "/")
+        }
         MailTemplate::WebhookSwitchedOff => ("Look at the settings", "/settings"),
         _ => ("Look at the credit", "/credits"),
     };
@@ -189,11 +192,29 @@ fn start_failed(payload: &Payload) -> Texts {
         "Your organization has agents that could not be started: {agents}."
     )];
     if let Some(reason) = &payload.reason {
-        paragraphs.push(format!("The reason: {}", unlinked_name(reason)));
+        paragraphs.push(format!("The reason: {}", unlinked_sentence(reason)));
     }
     paragraphs
         .push("They cost nothing while they do not run, except for stored backups.".to_owned());
     (format!("Not started: {agents}"), paragraphs)
+}
+
+fn container_died(payload: &Payload) -> Texts {
+    let agents = payload.agents_text();
+    let mut paragraphs = vec![format!(
+        "Your organization has agents that failed and do not run any more: {agents}."
+    )];
+    if let Some(reason) = &payload.reason {
+        paragraphs.push(format!("The reason: {}", unlinked_sentence(reason)));
+    }
+    paragraphs.push(
+        "The page of the agent shows the last lines of its log. Correct the cause, then start the agent again: \
+         nothing else starts it."
+            .to_owned(),
+    );
+    paragraphs
+        .push("It costs nothing while it does not run, except for stored backups.".to_owned());
+    (format!("Failed: {agents}"), paragraphs)
 }
 
 fn storage_deletion(payload: &Payload, setting: &Setting<'_>) -> Texts {
@@ -361,6 +382,24 @@ mod tests {
             ]
         );
         assert_eq!(off.link, "https://app.example/settings");
+    }
+
+    #[test]
+    fn the_mail_about_a_container_that_died_says_why_and_what_to_do() {
+        let reason = "The agent's container ended 5 times within 10 minutes and was stopped: it needed more memory \
+                      than its limit of 1536 MiB";
+        let died = content_of(
+            MailTemplate::ContainerDied,
+            json!({"agents": [{"name": "one"}], "agentCount": 1, "reason": reason, "restarts": 5}),
+        );
+        assert_eq!(died.subject, "Failed: 1 agent");
+        assert_eq!(died.agents, ["one"]);
+        assert_eq!(died.paragraphs[1], format!("The reason: {reason}"));
+        assert!(
+            died.paragraphs[2].contains("start the agent again"),
+            "{died:?}"
+        );
+        assert_eq!(died.link, "https://app.example/");
     }
 
     #[test]

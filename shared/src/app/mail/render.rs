@@ -78,6 +78,18 @@ mod tests {
         );
     }
 
+    /// Without both of these, mail programs in dark mode keep a white page or invert the colours by themselves.
+    #[test]
+    fn a_mail_has_colours_of_its_own_in_dark_mode() {
+        let (_, mail) = rendered(MailTemplate::CreditLow, "one");
+        for part in [
+            r#"<meta name="color-scheme" content="light dark">"#,
+            "@media (prefers-color-scheme: dark) {",
+        ] {
+            assert!(mail.html.contains(part), "{}", mail.html);
+        }
+    }
+
     /// Host names, schemes and addresses as mail programs recognize them.
     fn link_count(text: &str) -> usize {
         let chars: Vec<char> = text.chars().collect();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::app::error::RequestError;
-use crate::app::fleet::inspect::{HOST_TIMEOUT, inspect};
+use crate::app::fleet::inspect::{HOST_TIMEOUT, Questions, inspect};
 use crate::app::fleet::run_clock::RunClock;
 use crate::db;
 use crate::db::Database;
@@ -41,7 +41,15 @@ pub async fn node_check(
     // Later than the inspection's own limit, so that a slow host is one that timed out and not one that was not
     // inspected.
     let deadline = Instant::now() + HOST_TIMEOUT * 2;
-    let inspected = inspect(pool, hosts, &node, &[], RunClock::start(now), deadline).await;
+    let inspected = inspect(
+        pool,
+        hosts,
+        &node,
+        Questions::default(),
+        RunClock::start(now),
+        deadline,
+    )
+    .await;
     let inspection = inspected.inspection;
     let checked_at = inspection
         .inspected_at()

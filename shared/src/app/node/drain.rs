@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::locked::host_lock;
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::Database;
@@ -37,19 +38,16 @@ pub async fn node_drain_plan(pool: &Database, node_id: &str) -> Result<DrainPlan
         return Err(RequestError::NODE_NOT_FOUND);
     }
     let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut conn, node_id).await?;
-    let drain = withdrawal.filter(is_drain);
+    let drain = withdrawal.filter(Withdrawal::is_drain);
     let now = db::clock::billing_clock(&mut conn).await?;
     let since = drain.as_ref().map_or(now, |drain| drain.requested_at);
     Ok(DrainPlan {
         drain,
         moves: db::agents::moves::moves_count_of_any_organization(&mut conn, node_id, since)
             .await?,
-        agents: db::agents::moves::planned_agents_of_any_organization(&mut conn, node_id).await?,
+        agents: db::agents::moves::planned_agents_of_any_organization(&mut conn, node_id, since)
+            .await?,
     })
-}
-
-fn is_drain(withdrawal: &Withdrawal) -> bool {
-    withdrawal.kind == Some(WithdrawalKind::Drain)
 }
 
 /// Begins to drain a host: it takes no agents from now on, and the sweep moves those that run there. A repeated request
@@ -64,13 +62,10 @@ pub async fn node_drain(
     moves_at_once: i32,
 ) -> Result<(), RequestError> {
     let mut tx = pool.begin().await?;
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
-    }
-    let before = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    let before = host_lock(&mut tx, node_id).await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     match before {
-        Some(withdrawal) if is_drain(&withdrawal) => {
+        Some(withdrawal) if withdrawal.is_drain() => {
             db::hosts::withdrawals::moves_at_once_set(&mut tx, node_id, moves_at_once).await?;
         }
         Some(_) => return Err(StatusConflict("The host is declared lost").into()),
@@ -110,12 +105,9 @@ pub async fn node_drain_cancel(
     node_id: &str,
 ) -> Result<(), RequestError> {
     let mut tx = pool.begin().await?;
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
-    }
-    let drain = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    let drain = host_lock(&mut tx, node_id).await?;
     let drain = drain
-        .filter(is_drain)
+        .filter(Withdrawal::is_drain)
         .ok_or(StatusConflict("The host is not being drained"))?;
     let now = db::clock::billing_clock(&mut tx).await?;
     db::hosts::withdrawals::withdrawal_delete(&mut tx, node_id).await?;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::warn;
 
+use super::locked::host_lock;
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::Database;
@@ -45,11 +46,8 @@ pub async fn node_declare_lost(
     node_id: &str,
 ) -> Result<DeclaredLoss, RequestError> {
     let mut tx = pool.begin().await?;
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
-    }
-    let before = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
-    if before.as_ref().is_some_and(is_loss) {
+    let before = host_lock(&mut tx, node_id).await?;
+    if before.as_ref().is_some_and(Withdrawal::is_loss) {
         return Err(StatusConflict("The host is declared lost already").into());
     }
     let now = db::clock::billing_clock(&mut tx).await?;
@@ -93,10 +91,6 @@ pub async fn node_declare_lost(
     })
 }
 
-fn is_loss(withdrawal: &Withdrawal) -> bool {
-    withdrawal.kind == Some(WithdrawalKind::Loss)
-}
-
 /// Takes a host that was declared lost and has returned back into service. Agents that were not started since have their
 /// newest state in its volumes.
 ///
@@ -109,12 +103,11 @@ pub async fn node_restore_service(
     node_id: &str,
 ) -> Result<(), RequestError> {
     let mut tx = pool.begin().await?;
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
-    }
-    let loss = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    // The agents' rows before the host's, as everywhere.
+    db::agents::losses::lost_agents_lock_of_any_organization(&mut tx, node_id).await?;
+    let loss = host_lock(&mut tx, node_id).await?;
     let loss = loss
-        .filter(is_loss)
+        .filter(Withdrawal::is_loss)
         .ok_or(StatusConflict("The host is not declared lost"))?;
     if loss.done_at.is_none() {
         return Err(StatusConflict("The host has not answered again").into());
@@ -188,8 +181,9 @@ async fn free_agents(pool: &Database, node_id: &str, started: Instant) -> sqlx::
     first_error.map_or(Ok(freed), Err)
 }
 
-/// Frees an agent. Does nothing and returns `false` if the host is not lost any more, if the agent is elsewhere, or if a
-/// start job is active: that one looks for another host, or fails, and then nothing holds the agent any more.
+/// Frees an agent. Does nothing and returns `false` if the host is not lost any more or if the agent is elsewhere. If a start
+/// job is active, it returns `false` and records only that the secrets must change: that job looks for another host, or
+/// fails, and then nothing holds the agent any more.
 async fn free_agent(pool: &Database, node_id: &str, agent: AgentRef) -> sqlx::Result<bool> {
     let mut tx = pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
@@ -197,7 +191,9 @@ async fn free_agent(pool: &Database, node_id: &str, agent: AgentRef) -> sqlx::Re
     // The agent's row before the host's, as everywhere.
     db::hosts::registry::host_lock(&mut tx, node_id).await?;
     let loss = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
-    let (Some(locked), Some(record), Some(loss)) = (locked, record, loss.filter(is_loss)) else {
+    let (Some(locked), Some(record), Some(loss)) =
+        (locked, record, loss.filter(Withdrawal::is_loss))
+    else {
         return Ok(false);
     };
     let jobs = db::jobs::queue::jobs_active(&mut tx, agent).await?;
@@ -205,10 +201,16 @@ async fn free_agent(pool: &Database, node_id: &str, agent: AgentRef) -> sqlx::Re
     let (Ok(to), true) = (locked.status.after(AgentEvent::HostDeclaredLost), is_there) else {
         return Ok(false);
     };
+    let now = db::clock::billing_clock(&mut tx).await?;
     if jobs.iter().any(|job| job.kind.is_start()) {
+        // A second record would forget which secrets the start itself has made new since.
+        let known = db::agents::losses::known_secrets_find(&mut tx, agent).await?;
+        if known.is_none() {
+            db::agents::losses::lost_agent_record(&mut tx, agent, node_id, now).await?;
+            tx.commit().await?;
+        }
         return Ok(false);
     }
-    let now = db::clock::billing_clock(&mut tx).await?;
     let last_backup_at = db::agents::losses::last_backup_at_find(&mut tx, agent).await?;
     let text = loss_text(last_backup_at);
     // An older web app freed the slot of an agent that it stopped, and left the container's name in the row.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod drain;
+mod locked;
 pub mod lost;
 pub mod probe;
 pub mod register;

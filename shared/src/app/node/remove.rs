@@ -1,30 +1,40 @@
 //! An operator removes a host.
 //!
 //! Stopped agents whose state is saved do not prevent that: their next start restores the newest backup on another
-//! host. Until then their rows still name the removed host. What deleted agents left on a lost host is forgotten with it.
+//! host. Until then their rows still name the removed host. What agents had on a lost host is forgotten with it.
 
 use serde_json::json;
 
+use super::locked::host_lock;
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::Database;
 use crate::db::requests::audit_log::AuditEntry;
 use crate::domain::ids::UserId;
-use crate::domain::withdrawal::WithdrawalKind;
 
 /// Removes a host that holds no container and no unsaved state of an agent.
 ///
 /// # Errors
-/// [`RequestError::Conflict`] if it may hold one of them, or if a tombstone names it and it is not declared lost.
+/// [`RequestError::Conflict`] if it may hold one of them, if a tombstone names it and it is not declared lost, or if it was
+/// declared lost, or taken back into service, at the same moment.
 pub async fn node_remove(
     pool: &Database,
     admin_id: UserId,
     node_id: &str,
 ) -> Result<(), RequestError> {
     let mut tx = pool.begin().await?;
-    // The lock comes first: no start can take a slot of the host after the agents were counted.
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
+    let before = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    let is_lost = before.is_some_and(|found| found.is_loss());
+    if is_lost {
+        // The agents' rows before the host's, as everywhere.
+        db::agents::losses::agents_of_host_lock_of_any_organization(&mut tx, node_id).await?;
+    }
+    // The lock comes before the count: no start can take a slot of the host after the agents were counted.
+    let withdrawal = host_lock(&mut tx, node_id).await?;
+    if withdrawal.is_some_and(|found| found.is_loss()) != is_lost {
+        return Err(RequestError::Conflict(format!(
+            "Cannot remove node '{node_id}': it was declared lost or taken back into service meanwhile. Try again."
+        )));
     }
     let usage = db::hosts::registry::host_usage_of_any_organization(&mut tx, node_id).await?;
     if usage.active > 0 {
@@ -42,8 +52,6 @@ pub async fn node_remove(
             usage.unsaved
         )));
     }
-    let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
-    let is_lost = withdrawal.is_some_and(|found| found.kind == Some(WithdrawalKind::Loss));
     if usage.tombstones > 0 && !is_lost {
         return Err(RequestError::Conflict(format!(
             "Cannot remove node '{node_id}': what {} deleted agent(s) left on it is not removed yet. \
@@ -55,6 +63,7 @@ pub async fn node_remove(
     if is_lost {
         db::agents::tombstones::tombstones_forget_host_of_any_organization(&mut tx, node_id, now)
             .await?;
+        db::agents::losses::host_forget_of_any_organization(&mut tx, node_id).await?;
     }
     db::hosts::registry::host_delete(&mut tx, node_id).await?;
     let action = AuditEntry {

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::locked::host_lock;
 use super::register::ADDRESS_REFUSED;
 use crate::app::error::RequestError;
 use crate::db;
@@ -36,10 +37,7 @@ pub async fn node_update(
         }
     }
     let mut tx = pool.begin().await?;
-    if !db::hosts::registry::host_lock(&mut tx, node_id).await? {
-        return Err(RequestError::NODE_NOT_FOUND);
-    }
-    let withdrawal = db::hosts::withdrawals::withdrawal_find(&mut tx, node_id).await?;
+    let withdrawal = host_lock(&mut tx, node_id).await?;
     if let Some(withdrawal) = withdrawal
         && changes.enabled == Some(true)
     {

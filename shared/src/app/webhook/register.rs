@@ -9,17 +9,20 @@ use crate::db;
 use crate::db::Connection;
 use crate::db::webhooks::registered::WebhookTarget;
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::redacted::debug_without_secrets;
 use crate::domain::webhook::{WebhookKind, WebhookRef, masked_url};
 use crate::encryption::EncryptionKeys;
 
 /// A webhook of the organization's own that an owner has named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OwnWebhook {
     /// A URL that the webhook policy allows.
     pub url: String,
     /// The key that signs if the URL is another one than before.
     pub new_secret: String,
 }
+
+debug_without_secrets!(OwnWebhook:);
 
 /// Registers the webhook of an organization's own, or removes it. Returns the key that signs if it is new.
 pub(crate) async fn own_webhook_set(

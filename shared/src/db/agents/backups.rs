@@ -131,7 +131,8 @@ pub async fn backup_insert(
     .fetch_one(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE public.milady_sandboxes SET last_backup_at = $3 WHERE organization_id = $1 AND id = $2",
+        "UPDATE public.milady_sandboxes SET last_backup_at = greatest(last_backup_at, $3)
+        WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         now

@@ -1,11 +1,13 @@
 //! `cloud.daily_backups`: when each running agent is backed up next. Owns: that two runs do not back up the same agent. Does
 //! not own: the times (`domain::daily_backup`).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::db::session::Connection;
-use crate::domain::ids::AgentRef;
+use crate::domain::ids::{AgentRef, OrganizationId};
 
 /// A running agent whose daily backup is due.
 #[derive(Clone, Copy, Debug)]
@@ -76,25 +78,39 @@ pub async fn backup_times_forget_of_any_organization(conn: &mut Connection) -> s
     Ok(())
 }
 
-/// Claims running agents whose backup is due, those that wait longest first. They are due again at `again_at`, for the case
-/// that this worker dies.
+/// Claims running agents whose backup is due. Organizations take turns, those with the fewest agents that the run has claimed
+/// first, and within an organization the agent that waits longest: one with many agents does not delay the others'. They are
+/// due again at `again_at`, for the case that this worker dies.
 pub async fn backups_claim_of_any_organization(
     conn: &mut Connection,
+    claimed: &BTreeMap<OrganizationId, i64>,
     now: DateTime<Utc>,
     again_at: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<DueBackup>> {
+    let (organizations, counts): (Vec<OrganizationId>, Vec<i64>) =
+        claimed.iter().map(|(id, count)| (*id, *count)).unzip();
     let rows = sqlx::query!(
-        "UPDATE cloud.daily_backups AS d SET due_at = $2 FROM (
-            SELECT w.agent_id FROM cloud.daily_backups w
+        "WITH due AS (
+            SELECT w.agent_id, w.due_at, coalesce(c.agents, 0) + row_number() OVER (
+                PARTITION BY w.organization_id ORDER BY w.due_at, w.agent_id) AS turn
+            FROM cloud.daily_backups w
             JOIN public.milady_sandboxes a ON a.id = w.agent_id AND a.organization_id = w.organization_id
+            LEFT JOIN unnest($4::uuid[], $5::bigint[]) AS c (organization_id, agents)
+                ON c.organization_id = w.organization_id
             WHERE w.due_at <= $1 AND a.status = 'running' AND a.stop_requested_at IS NULL
-            ORDER BY w.due_at LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED) AS due
-        WHERE d.agent_id = due.agent_id
+        ), chosen AS (
+            SELECT w.agent_id FROM cloud.daily_backups w JOIN due ON due.agent_id = w.agent_id
+            WHERE w.due_at <= $1
+            ORDER BY due.turn, due.due_at, w.agent_id LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED
+        )
+        UPDATE cloud.daily_backups AS d SET due_at = $2 FROM chosen WHERE d.agent_id = chosen.agent_id
         RETURNING d.organization_id, d.agent_id, d.failures",
         now,
         again_at,
-        limit
+        limit,
+        &organizations as &[OrganizationId],
+        &counts
     )
     .fetch_all(conn)
     .await?;

@@ -66,7 +66,8 @@ pub async fn ailing_container_record(
     Ok(())
 }
 
-/// Deletes what was seen of containers before this time, and the deaths of agents that are gone.
+/// Deletes what was seen of containers before this time, and the deaths of agents that are gone. A container that is still to
+/// be stopped is not forgotten: nothing else may know of it.
 pub async fn deaths_forget_of_any_organization(
     conn: &mut Connection,
     seen_before: DateTime<Utc>,
@@ -78,7 +79,7 @@ pub async fn deaths_forget_of_any_organization(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "DELETE FROM cloud.container_deaths d WHERE NOT EXISTS (
+        "DELETE FROM cloud.container_deaths d WHERE NOT d.to_stop AND NOT EXISTS (
             SELECT FROM public.milady_sandboxes a
             WHERE a.id = d.agent_id AND a.organization_id = d.organization_id)"
     )
@@ -139,12 +140,15 @@ pub struct RestartedContainer {
     pub container_id: String,
 }
 
+/// The containers on a lost host are left out: they are stopped as soon as it answers again, like all others there.
 pub async fn containers_to_stop_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<Vec<RestartedContainer>> {
     let rows = sqlx::query!(
-        "SELECT agent_id, organization_id, node_id, container_id FROM cloud.container_deaths
-        WHERE to_stop ORDER BY died_at, agent_id LIMIT 1000"
+        "SELECT agent_id, organization_id, node_id, container_id FROM cloud.container_deaths d
+        WHERE to_stop AND NOT EXISTS (
+            SELECT FROM cloud.host_withdrawals w WHERE w.node_id = d.node_id AND w.kind = 'loss')
+        ORDER BY died_at, agent_id LIMIT 1000"
     )
     .fetch_all(conn)
     .await?;

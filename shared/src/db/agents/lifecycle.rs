@@ -65,6 +65,26 @@ pub async fn agent_lock(
     }))
 }
 
+/// Locks an agent; `None` also if another transaction holds it. For work on many agents, none of which may keep the others
+/// waiting.
+pub async fn agent_lock_unless_held(
+    conn: &mut Connection,
+    agent: AgentRef,
+) -> sqlx::Result<Option<LockedAgent>> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM public.milady_sandboxes WHERE organization_id = $1 AND id = $2
+        FOR NO KEY UPDATE SKIP LOCKED",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match id {
+        Some(_) => agent_lock(conn, agent).await,
+        None => Ok(None),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusChange {
     pub from: AgentStatus,

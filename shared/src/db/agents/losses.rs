@@ -48,7 +48,9 @@ pub async fn last_backup_at_find(
     Ok(last_backup_at)
 }
 
-/// Records that an agent lost what it had on its host. A reason that the agent was stopped for stays.
+/// Records that an agent lost what it had on its host. A reason that the agent was stopped for stays, and so does what is
+/// known of its state there: if the host returns, a volume with state that no backup holds is neither removed nor forgotten.
+/// An agent that ran has such state also if an earlier version started it, which did not record that.
 pub async fn agent_lose_host(
     conn: &mut Connection,
     agent: AgentRef,
@@ -58,7 +60,10 @@ pub async fn agent_lose_host(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.milady_sandboxes SET status = $3, error_message = $4, error_count = error_count + 1,
-            stop_reason = coalesce(stop_reason, $5), unsaved_since = NULL, data_bind = NULL, updated_at = $6
+            stop_reason = coalesce(stop_reason, $5), unsaved_since = NULL,
+            left_nodes = CASE WHEN unsaved_since IS NOT NULL OR status IN ('running', 'disconnected')
+                THEN array_append(array_remove(left_nodes, node_id), node_id) ELSE left_nodes END,
+            updated_at = $6
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -159,8 +164,24 @@ pub async fn lost_agent_delete(conn: &mut Connection, agent: AgentRef) -> sqlx::
     Ok(())
 }
 
-/// Records of a host that is back in service that its volumes hold the newest state of the agents that were not started
-/// since the loss. Returns those agents.
+/// Locks the agents that lost what they had on a host, in the order in which everybody locks several agents.
+pub async fn lost_agents_lock_of_any_organization(
+    conn: &mut Connection,
+    node_id: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM public.milady_sandboxes a JOIN cloud.lost_agents l ON l.agent_id = a.id
+        WHERE l.node_id = $1 AND a.node_id = $1 ORDER BY a.id FOR NO KEY UPDATE OF a",
+        node_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records of a host that is back in service that its volumes hold the newest state of the agents that ran there and were not
+/// started since the loss. The caller has locked them. Returns those agents. A start that the loss interrupted may have made
+/// a volume without a state there: such an agent gets its newest backup.
 pub async fn states_return_of_any_organization(
     conn: &mut Connection,
     node_id: &str,
@@ -168,10 +189,11 @@ pub async fn states_return_of_any_organization(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<AgentId>> {
     sqlx::query_scalar!(
-        "UPDATE public.milady_sandboxes a SET unsaved_since = $2, error_message = $3, updated_at = $2
+        "UPDATE public.milady_sandboxes a SET unsaved_since = $2, error_message = $3, updated_at = $2,
+            left_nodes = array_remove(a.left_nodes, $1)
         FROM cloud.lost_agents l
         WHERE l.agent_id = a.id AND l.node_id = $1 AND a.node_id = $1 AND a.container_name IS NULL
-            AND a.status IN ('stopped', 'error')
+            AND a.status IN ('stopped', 'error') AND (a.state_node_id = $1 OR $1 = ANY(a.left_nodes))
         RETURNING a.id",
         node_id,
         now,
@@ -179,6 +201,37 @@ pub async fn states_return_of_any_organization(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Locks the agents whose rows say that a host holds something of them, in the order in which everybody locks several agents.
+pub async fn agents_of_host_lock_of_any_organization(
+    conn: &mut Connection,
+    node_id: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT FROM public.milady_sandboxes WHERE node_id = $1 OR $1 = ANY(left_nodes)
+        ORDER BY id FOR NO KEY UPDATE",
+        node_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what agents had on a lost host that is removed: another machine may get its name. The caller has locked them.
+pub async fn host_forget_of_any_organization(
+    conn: &mut Connection,
+    node_id: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET left_nodes = array_remove(left_nodes, $1),
+            data_bind = CASE WHEN node_id = $1 THEN NULL ELSE data_bind END
+        WHERE node_id = $1 OR $1 = ANY(left_nodes)",
+        node_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Forgets agents that were deleted.

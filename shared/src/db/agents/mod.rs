@@ -7,6 +7,7 @@ pub mod commitments;
 pub mod daily_backups;
 pub mod database;
 pub mod deaths;
+pub mod image_restarts;
 pub mod lifecycle;
 pub mod losses;
 pub mod moves;

@@ -1,6 +1,8 @@
 //! `cloud.agent_moves`: agents that operators move to other hosts. Owns: which moves are open, and which host an agent
 //! left. Does not own: what the next step of a move is (`app::agent::moves`).
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
@@ -14,6 +16,10 @@ use crate::domain::withdrawal::DrainedAgent;
 pub struct OpenMove {
     pub from_node: String,
     pub start_due_at: DateTime<Utc>,
+    /// How many starts it has requested.
+    pub starts: i32,
+    /// Why the agent is started again on the host that it was to leave. `None` if it is moved.
+    pub refusal: Option<String>,
 }
 
 /// The agents with open moves, the oldest move first.
@@ -36,7 +42,7 @@ pub async fn moves_open_of_any_organization(conn: &mut Connection) -> sqlx::Resu
 pub async fn move_find(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<Option<OpenMove>> {
     sqlx::query_as!(
         OpenMove,
-        "SELECT from_node, start_due_at FROM cloud.agent_moves
+        "SELECT from_node, start_due_at, starts, refusal FROM cloud.agent_moves
         WHERE organization_id = $1 AND agent_id = $2 AND done_at IS NULL FOR NO KEY UPDATE",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
@@ -45,14 +51,14 @@ pub async fn move_find(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<O
     .await
 }
 
-/// The host that the agent is, or was, moved away from.
+/// The host that the agent is, or was, moved away from. `None` if it returns to it.
 pub async fn left_host_find(
     conn: &mut Connection,
     agent: AgentRef,
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
         "SELECT from_node FROM cloud.agent_moves
-        WHERE organization_id = $1 AND agent_id = $2 AND (done_at IS NULL OR error IS NULL)",
+        WHERE organization_id = $1 AND agent_id = $2 AND refusal IS NULL AND (done_at IS NULL OR error IS NULL)",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -73,8 +79,8 @@ pub async fn move_begin(
         VALUES ($2, $1, $3, $4, $5, $5)
         ON CONFLICT (agent_id) DO UPDATE SET organization_id = excluded.organization_id,
             from_node = excluded.from_node, requested_by = excluded.requested_by,
-            requested_at = excluded.requested_at, start_due_at = excluded.start_due_at, error = NULL,
-            done_at = NULL",
+            requested_at = excluded.requested_at, start_due_at = excluded.start_due_at, starts = 0,
+            error = NULL, refusal = NULL, done_at = NULL",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         from_node,
@@ -104,18 +110,53 @@ pub async fn move_wait(
     Ok(())
 }
 
-/// Records when the start that ends a move may be attempted again.
+/// Records that the start which ends a move is requested, and when the next one may be.
 pub async fn move_started(
     conn: &mut Connection,
     agent: AgentRef,
     start_due_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE cloud.agent_moves SET start_due_at = $3, error = NULL
+        "UPDATE cloud.agent_moves SET start_due_at = $3, starts = starts + 1, error = NULL
         WHERE organization_id = $1 AND agent_id = $2 AND done_at IS NULL",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         start_due_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records why an agent that is being moved is started again where it was.
+pub async fn move_refuse(conn: &mut Connection, agent: AgentRef, reason: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.agent_moves SET refusal = $3
+        WHERE organization_id = $1 AND agent_id = $2 AND done_at IS NULL",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        reason
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends an open move whose agent runs now: on another host, or again on its own if the move was refused.
+pub async fn move_arrive(
+    conn: &mut Connection,
+    agent: AgentRef,
+    node_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.agent_moves SET done_at = $4, error = CASE WHEN from_node = $3 THEN refusal END
+        WHERE organization_id = $1 AND agent_id = $2 AND done_at IS NULL
+            AND (from_node <> $3 OR refusal IS NOT NULL)",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        node_id,
+        now
     )
     .execute(conn)
     .await?;
@@ -142,19 +183,28 @@ pub async fn move_end(
     Ok(())
 }
 
-/// Agents of a host that a drain may begin to move: they run, and no job works on them. A move that failed is attempted
-/// again if it failed before `failed_before`.
+/// When a drain may attempt again to move an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveAgain {
+    /// A move that failed is attempted again if it failed before this time.
+    pub failed_before: DateTime<Utc>,
+    /// When the drain began. An agent whose move was refused since then stays: another attempt would only stop it again.
+    pub since: DateTime<Utc>,
+}
+
+/// Agents of a host that a drain may begin to move: they run, and no job works on them.
 pub async fn agents_to_move_of_any_organization(
     conn: &mut Connection,
     node_id: &str,
-    failed_before: DateTime<Utc>,
+    again: MoveAgain,
     limit: i64,
 ) -> sqlx::Result<Vec<AgentRef>> {
     let rows = sql!(query!(
         "SELECT a.id, a.organization_id FROM public.milady_sandboxes a
         WHERE a.node_id = $1 AND a.status = 'running' AND a.stop_requested_at IS NULL
             AND NOT EXISTS (SELECT FROM cloud.agent_moves m WHERE m.agent_id = a.id
-                AND (m.done_at IS NULL OR m.error IS NOT NULL AND m.done_at >= $2))
+                AND (m.done_at IS NULL OR m.error IS NOT NULL AND m.done_at >= $2
+                    OR m.refusal IS NOT NULL AND m.requested_at >= $5))
             AND NOT EXISTS (SELECT FROM public.jobs j
                 WHERE j.organization_id = a.organization_id AND j.status IN "
             + ACTIVE_STATUSES
@@ -164,9 +214,10 @@ pub async fn agents_to_move_of_any_organization(
             + JOB_IS_FOR_AGENT
             + ") ORDER BY a.created_at, a.id LIMIT $3",
         node_id,
-        failed_before,
+        again.failed_before,
         limit,
-        &JobKind::names() as &[&str]
+        &JobKind::names() as &[&str],
+        again.since
     ))
     .fetch_all(conn)
     .await?;
@@ -200,6 +251,24 @@ pub async fn moves_count_of_any_organization(
     )
     .fetch_one(conn)
     .await
+}
+
+/// How many agents of each host could not be moved away from it and are in error.
+pub async fn failed_moves_of_any_organization(
+    conn: &mut Connection,
+) -> sqlx::Result<HashMap<String, i64>> {
+    let rows = sqlx::query!(
+        r#"SELECT m.from_node, count(*) AS "agents!" FROM cloud.agent_moves m
+        JOIN public.milady_sandboxes a ON a.id = m.agent_id AND a.organization_id = m.organization_id
+        WHERE m.done_at IS NOT NULL AND m.error IS NOT NULL AND a.status = 'error' AND a.node_id = m.from_node
+        GROUP BY m.from_node"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.from_node, row.agents))
+        .collect())
 }
 
 /// Forgets the moves away from a host whose drain is cancelled: those that have ended, and those whose agent still runs
@@ -252,21 +321,24 @@ pub struct PlannedAgent {
 }
 
 /// The agents whose rows name a host, and those that are being moved away from it: at most a thousand, those with a
-/// container first.
+/// container first. `since`: when the drain began.
 pub async fn planned_agents_of_any_organization(
     conn: &mut Connection,
     node_id: &str,
+    since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<PlannedAgent>> {
     let rows = sqlx::query!(
         r#"SELECT a.id, a.organization_id, a.agent_name, a.status, a.last_backup_at,
             a.unsaved_since IS NOT NULL AS "is_unsaved!", a.container_name IS NOT NULL AS "names_container!",
             a.stop_requested_at IS NOT NULL AS "stop_requested!",
-            m.agent_id IS NOT NULL AND m.done_at IS NULL AS "is_moving!", m.error AS "error?"
+            m.agent_id IS NOT NULL AND m.done_at IS NULL AS "is_moving!", m.error AS "error?",
+            m.refusal IS NOT NULL AND m.done_at IS NOT NULL AND m.requested_at >= $2 AS "is_refused!"
         FROM public.milady_sandboxes a
         LEFT JOIN cloud.agent_moves m ON m.agent_id = a.id AND m.from_node = $1
         WHERE a.node_id = $1 OR m.agent_id IS NOT NULL AND m.done_at IS NULL
         ORDER BY a.container_name IS NULL, a.created_at, a.id LIMIT 1000"#,
-        node_id
+        node_id,
+        since
     )
     .fetch_all(conn)
     .await?;
@@ -280,6 +352,7 @@ pub async fn planned_agents_of_any_organization(
             is_unsaved: row.is_unsaved,
             has_backup: row.last_backup_at.is_some(),
             is_moving: row.is_moving,
+            is_refused: row.is_refused,
             stop_requested: row.stop_requested,
         },
         last_backup_at: row.last_backup_at,

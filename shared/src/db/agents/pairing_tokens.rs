@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::db::session::Connection;
 use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::{AgentId, OrganizationId, UserId};
+use crate::domain::redacted::debug_without_secrets;
 
 /// A token to be stored. The database holds its hash only.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub async fn pairing_token_insert(
 }
 
 /// The agent that a redeemed token gives access to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedeemedToken {
     pub agent_id: AgentId,
     pub agent_name: Option<String>,
@@ -59,6 +60,8 @@ pub struct RedeemedToken {
     environment_key_id: Option<String>,
     environment_ciphertext: Option<Vec<u8>>,
 }
+
+debug_without_secrets!(RedeemedToken: agent_id, agent_name);
 
 impl RedeemedToken {
     /// The environment that holds the agent's key, if it is encrypted.

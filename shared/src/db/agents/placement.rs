@@ -10,10 +10,11 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::AgentRef;
 use crate::domain::placement::Ports;
+use crate::domain::redacted::debug_without_secrets;
 
 /// The columns of an agent's row that say how it runs: what jobs need to start, stop or delete it, and requests to
 /// reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuntimeRecord {
     pub agent_name: Option<String>,
     pub agent_config: Option<Value>,
@@ -45,6 +46,11 @@ pub struct RuntimeRecord {
     address_ciphertext: Option<Vec<u8>>,
     status: String,
 }
+
+debug_without_secrets!(
+    RuntimeRecord: agent_name, docker_image, status, node_id, container_name, bridge_port, web_ui_port, database_status,
+    has_unsaved_state, state_node_id, data_bind, former_nodes, left_nodes, stop_requested
+);
 
 impl RuntimeRecord {
     #[must_use]
@@ -196,12 +202,18 @@ pub async fn placement_change_ports(
 pub struct StartedContainer<'a> {
     pub bridge_url: &'a str,
     pub health_url: &'a str,
-    pub image: &'a str,
+    /// The image of agents that name none.
+    pub default_image: &'a str,
+    /// The digest of the image that it runs; `None` if the image came from no registry.
+    pub image_digest: Option<&'a str>,
 }
 
 /// Records the addresses at which the web proxy in front of the agents reaches a started agent. From now on the agent's
 /// volume holds its state, which no backup does. An earlier `unsaved_since` is replaced: the start may have restored a backup
 /// over the state that it stood for, and only whether a time is set is ever read.
+///
+/// The row keeps naming the image that was asked for. Earlier versions wrote the default image into it, which the agent
+/// would keep when the default changes (F69).
 pub async fn placement_record_urls(
     conn: &mut Connection,
     agent: AgentRef,
@@ -209,14 +221,16 @@ pub async fn placement_record_urls(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE public.milady_sandboxes SET bridge_url = $3, health_url = $4, docker_image = $5,
-            last_heartbeat_at = $6, unsaved_since = $6, state_node_id = node_id
+        "UPDATE public.milady_sandboxes SET bridge_url = $3, health_url = $4,
+            docker_image = nullif(docker_image, $5), image_digest = $6, last_heartbeat_at = $7,
+            unsaved_since = $7, state_node_id = node_id
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         container.bridge_url,
         container.health_url,
-        container.image,
+        container.default_image,
+        container.image_digest,
         now
     )
     .execute(conn)
@@ -283,6 +297,50 @@ pub async fn placement_revert(
         now,
         before.state_node_id,
         &before.left_nodes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records of an agent without a container, whose move did not end elsewhere, that it belongs to the host that it was to
+/// leave: the volume there holds its newest state.
+pub async fn placement_return(
+    conn: &mut Connection,
+    agent: AgentRef,
+    node_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET
+            former_nodes = CASE WHEN node_id <> $3
+                THEN array_append(array_remove(array_remove(former_nodes, node_id), $3), node_id)
+                ELSE former_nodes END,
+            left_nodes = array_remove(left_nodes, $3), node_id = $3, state_node_id = $3,
+            unsaved_since = coalesce(unsaved_since, $4)
+        WHERE organization_id = $1 AND id = $2 AND container_name IS NULL",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        node_id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records that all that the volume on a former host holds was copied to the agent's host. The volume stays there.
+pub async fn volume_copied(
+    conn: &mut Connection,
+    agent: AgentRef,
+    from_node: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.milady_sandboxes SET left_nodes = array_remove(left_nodes, $3)
+        WHERE organization_id = $1 AND id = $2",
+        agent.organization_id.uuid(),
+        agent.agent_id.uuid(),
+        from_node
     )
     .execute(conn)
     .await?;

@@ -14,6 +14,7 @@ use crate::domain::billing::worth;
 use crate::domain::ids::{AgentId, AgentRef, CharacterId, JobId, OrganizationId, UserId};
 use crate::domain::job::JobKind;
 use crate::domain::money::Money;
+use crate::domain::redacted::debug_without_secrets;
 
 /// An agent as its owner sees it.
 #[derive(Clone, Debug)]
@@ -184,7 +185,7 @@ pub async fn agent_find(
     .await
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewAgent {
     pub name: String,
     /// A character of the same organization.
@@ -196,6 +197,8 @@ pub struct NewAgent {
     /// `None` for the default image.
     pub docker_image: Option<String>,
 }
+
+debug_without_secrets!(NewAgent: name, character_id, docker_image);
 
 pub async fn agent_insert(
     conn: &mut Connection,

@@ -6,14 +6,17 @@ use serde_json::Value;
 use crate::db::session::Connection;
 use crate::domain::encrypted::EncryptedValue;
 use crate::domain::ids::AgentRef;
+use crate::domain::redacted::debug_without_secrets;
 
 /// An environment as it is stored.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoredEnvironment {
     /// `environment_vars`: the variables, or only their names if the environment is encrypted.
     pub column: Value,
     pub encrypted: Option<EncryptedValue>,
 }
+
+debug_without_secrets!(StoredEnvironment: encrypted);
 
 /// Reads an agent's environment. Who is going to change it holds the agent's lock.
 pub async fn environment_find(

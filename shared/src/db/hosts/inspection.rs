@@ -40,6 +40,7 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
             enabled: record.enabled,
             last_health_check: record.last_health_check,
             set_aside_until: None,
+            failed_moves: 0,
             metadata: serde_json::from_value(record.metadata.clone()).unwrap_or_default(),
             created_at: record.created_at,
             updated_at: record.updated_at,

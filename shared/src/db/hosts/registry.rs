@@ -196,7 +196,8 @@ pub async fn host_lock(conn: &mut Connection, node_id: &str) -> sqlx::Result<boo
 /// How many agents have something on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostUsage {
-    /// Agents that have, or should have, a container there.
+    /// Agents that have, or should have, a container there, and those that are being moved away and whose volume there is
+    /// still needed.
     pub active: i64,
     /// Other agents whose volume there holds state that no backup does.
     pub unsaved: i64,
@@ -212,7 +213,13 @@ pub async fn host_usage_of_any_organization(
 ) -> sqlx::Result<HostUsage> {
     sqlx::query_as!(
         HostUsage,
-        r#"SELECT count(*) FILTER (WHERE active) AS "active!",
+        r#"SELECT count(*) FILTER (WHERE active) + (SELECT count(*) FROM cloud.agent_moves m
+                WHERE m.from_node = $1 AND m.done_at IS NULL
+                    AND NOT EXISTS (SELECT FROM public.milady_sandboxes a WHERE a.id = m.agent_id AND a.node_id = $1
+                        AND (a.status IN ('provisioning', 'running', 'disconnected')
+                            OR (a.container_name IS NOT NULL AND a.status NOT IN ('stopped', 'pending'))))
+                    AND NOT EXISTS (SELECT FROM cloud.host_withdrawals w
+                        WHERE w.node_id = $1 AND w.kind = 'loss')) AS "active!",
             count(*) FILTER (WHERE unsaved AND NOT active) AS "unsaved!",
             (SELECT count(*) FROM cloud.tombstones WHERE node_id = $1 OR $1 = ANY(former_nodes))
                 AS "tombstones!"

@@ -23,6 +23,18 @@ pub struct Withdrawal {
     pub done_at: Option<DateTime<Utc>>,
 }
 
+impl Withdrawal {
+    #[must_use]
+    pub fn is_drain(&self) -> bool {
+        self.kind == Some(WithdrawalKind::Drain)
+    }
+
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.kind == Some(WithdrawalKind::Loss)
+    }
+}
+
 /// A host's withdrawal. Whoever decides on it holds the host's lock.
 pub async fn withdrawal_find(
     conn: &mut Connection,
@@ -154,12 +166,19 @@ pub async fn withdrawn_hosts(
     .await
 }
 
-/// Whether an agent of this host could be placed on another one, as far as the rows say.
-pub async fn other_host_has_slot(conn: &mut Connection, node_id: &str) -> sqlx::Result<bool> {
+/// Whether an agent of this host could be placed on another one, as far as the rows say. `left_nodes`: hosts whose volumes
+/// hold older state of the agent, which would be refused.
+pub async fn other_host_has_slot(
+    conn: &mut Connection,
+    node_id: &str,
+    left_nodes: &[String],
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM public.docker_nodes
-            WHERE node_id <> $1 AND enabled AND allocated_count < capacity AND status <> 'offline') AS "any!""#,
-        node_id
+            WHERE node_id <> $1 AND node_id <> ALL($2) AND enabled AND allocated_count < capacity
+                AND status <> 'offline') AS "any!""#,
+        node_id,
+        left_nodes
     )
     .fetch_one(conn)
     .await

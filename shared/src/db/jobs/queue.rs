@@ -13,6 +13,7 @@ use crate::domain::ids::{AgentId, AgentRef, BackupId, JobId, OrganizationId, Use
 use crate::domain::job::{
     EXPECTED_START_DURATION, JobClass, JobKind, JobStatus, StepName, StepStatus,
 };
+use crate::domain::redacted::debug_without_secrets;
 
 /// The reason of a stop that removes a container which runs although its agent is stopped.
 pub const REMOVE_SURPLUS: &str = "surplus";
@@ -24,8 +25,8 @@ pub struct StopJob {
     pub user_id: UserId,
     pub agent_id: AgentId,
     pub agent_name: Option<String>,
-    /// `billing`, `owner`, `drain` for an agent that moves to another host, `cleanup` for what a failed start has left, or
-    /// [`REMOVE_SURPLUS`].
+    /// `billing`, `owner`, `drain` for an agent that moves to another host or is restarted with another image, `cleanup` for
+    /// what a failed start has left, or [`REMOVE_SURPLUS`].
     pub reason: &'static str,
 }
 
@@ -69,7 +70,7 @@ pub async fn stops_enqueue(
 }
 
 /// A job that starts an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StartJob<'a> {
     /// A kind that starts an agent.
     pub kind: JobKind,
@@ -80,6 +81,8 @@ pub struct StartJob<'a> {
     /// Where the owner's server is told that the job has ended.
     pub webhook_url: Option<&'a str>,
 }
+
+debug_without_secrets!(StartJob<'_>: kind, user_id, backup_id);
 
 /// Enqueues the job that starts an agent. This is the only way to start compute, and it takes the gate's clearance.
 /// Returns `None` if the agent has an active start job.
@@ -346,6 +349,8 @@ pub struct JobRecord {
     pub result: Option<Value>,
     pub error: Option<String>,
     pub attempts: i32,
+    /// How many of them do not count against the limit.
+    pub unspent_attempts: i32,
     pub estimated_completion_at: Option<NaiveDateTime>,
     pub scheduled_for: NaiveDateTime,
     pub started_at: Option<NaiveDateTime>,
@@ -373,8 +378,8 @@ macro_rules! select_job_rows {
     ($rest:tt, $($arguments:tt)*) => {
         sqlx::query_as!(
             JobRow,
-            "SELECT id, type AS kind, status, result, error, attempts, estimated_completion_at,
-                scheduled_for, started_at, completed_at, created_at, updated_at, steps
+            "SELECT id, type AS kind, status, result, error, attempts, unspent_attempts,
+                estimated_completion_at, scheduled_for, started_at, completed_at, created_at, updated_at, steps
             FROM public.jobs " + $rest,
             $($arguments)*
         )
@@ -389,6 +394,7 @@ struct JobRow {
     result: Option<Value>,
     error: Option<String>,
     attempts: i32,
+    unspent_attempts: i32,
     estimated_completion_at: Option<NaiveDateTime>,
     scheduled_for: NaiveDateTime,
     started_at: Option<NaiveDateTime>,
@@ -410,6 +416,7 @@ impl JobRow {
             result: self.result,
             error: self.error,
             attempts: self.attempts,
+            unspent_attempts: self.unspent_attempts,
             estimated_completion_at: self.estimated_completion_at,
             scheduled_for: self.scheduled_for,
             started_at: self.started_at,

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use crate::db::session::Connection;
 use crate::domain::ids::{JobId, OrganizationId};
+use crate::domain::redacted::debug_without_secrets;
 
 /// A webhook to be called now, and what it tells of its job.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DueWebhook {
     pub url: String,
     /// As it is stored: see `EncryptionKeys::decrypt_text`.
@@ -18,6 +19,8 @@ pub struct DueWebhook {
     pub result: Option<Value>,
     pub completed_at: Option<DateTime<Utc>>,
 }
+
+debug_without_secrets!(DueWebhook: attempt, kind, status, completed_at);
 
 /// Stores the secret that a job's webhook is signed with. It is encrypted for the job, so the job comes first.
 pub async fn webhook_secret_set(

@@ -27,7 +27,7 @@ pub enum StopPurpose {
     CleanUp,
     /// Only a container that runs although the agent is stopped is to be removed.
     RemoveSurplus,
-    /// The stop begins a move of the agent to another host.
+    /// The stop begins a move of the agent to another host, or its restart with another image.
     Move,
 }
 
@@ -56,6 +56,8 @@ pub struct ClaimedJob {
     pub backup_id: Option<BackupId>,
     pub purpose: StopPurpose,
     pub attempt: i32,
+    /// How many earlier attempts do not count against the limit of attempts.
+    pub unspent_attempts: i32,
 }
 
 impl ClaimedJob {
@@ -75,6 +77,7 @@ struct ClaimedJobRow {
     organization_id: OrganizationId,
     agent_id: Option<AgentId>,
     attempts: i32,
+    unspent_attempts: i32,
     named_agent: Option<String>,
     named_backup: Option<String>,
     reason: Option<String>,
@@ -94,6 +97,7 @@ impl ClaimedJobRow {
             backup_id: self.named_backup.and_then(|text| text.parse().ok()),
             purpose: StopPurpose::parse(self.reason.as_deref()),
             attempt: self.attempts,
+            unspent_attempts: self.unspent_attempts,
         })
     }
 }
@@ -104,7 +108,7 @@ macro_rules! query_claimed_jobs {
         sql!(query_as!(
             ClaimedJobRow,
             $($before)+ + r#" id, type AS kind, organization_id, agent_id, attempts,
-                data ->> 'agentId' AS named_agent, data ->> 'backupId' AS named_backup,
+                unspent_attempts, data ->> 'agentId' AS named_agent, data ->> 'backupId' AS named_backup,
                 data ->> 'reason' AS reason,
                 EXISTS (SELECT FROM public.milady_sandboxes a
                     WHERE a.organization_id = jobs.organization_id AND a.id::text
@@ -207,6 +211,20 @@ pub async fn job_write(
     .execute(conn)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Records that the attempt of this fence does not count against the job's limit of attempts.
+pub async fn attempt_keep_unspent(conn: &mut Connection, fence: JobFence) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE public.jobs SET unspent_attempts = unspent_attempts + 1
+        WHERE id = $1 AND organization_id = $2 AND attempts = $3 AND status = 'in_progress'",
+        fence.job_id.uuid(),
+        fence.organization_id.uuid(),
+        fence.attempt
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What a worker's fence is worth.

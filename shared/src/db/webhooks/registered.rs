@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
 use crate::domain::ids::{OrganizationId, UserId, WebhookDeliveryId};
+use crate::domain::redacted::debug_without_secrets;
 use crate::domain::webhook::{FailureSeries, WebhookKind, WebhookRef};
 
 /// A webhook as the settings show it.
@@ -35,13 +36,15 @@ pub async fn webhooks_of(
 }
 
 /// What a webhook is called with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WebhookTarget {
     /// As [`RegisteredWebhook::url`].
     pub url: String,
     /// As it is stored: see `EncryptionKeys::decrypt_text`.
     pub secret: String,
 }
+
+debug_without_secrets!(WebhookTarget: url);
 
 pub async fn webhook_find(
     conn: &mut Connection,
@@ -143,7 +146,7 @@ pub async fn webhooks_due_of_any_organization(
 }
 
 /// A webhook that may be called now, and that the caller has locked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DueWebhook {
     pub url: String,
     /// As it is stored: see `EncryptionKeys::decrypt_text`.
@@ -152,6 +155,8 @@ pub struct DueWebhook {
     pub failures: i32,
     pub failing_since: Option<DateTime<Utc>>,
 }
+
+debug_without_secrets!(DueWebhook: url, attempts, failures, failing_since);
 
 /// Locks a webhook that may be called now. `None` also if another worker holds the lock.
 pub async fn webhook_lock_due(

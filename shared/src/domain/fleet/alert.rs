@@ -28,6 +28,10 @@ pub enum AlertCode {
     Load,
     /// Starts on the host fail, so that other hosts are preferred.
     SetAside,
+    /// The agents are not isolated, or nothing shows that they are (F77).
+    Isolation,
+    /// Moves of agents away from the host have failed.
+    MovesFailed,
     // Something to clean up.
     Drift,
     Pinned,
@@ -52,6 +56,8 @@ pub enum AlertCode {
     FewFreeSlots,
     /// The audit of billing found something.
     BillingFindings,
+    /// The roll-out of a new default image has paused by itself.
+    RollOutPaused,
     /// In JSON the error's own word: `unreachable`. Never `too_long` or `not_registered`: see the
     /// conversion below.
     #[serde(untagged)]
@@ -143,6 +149,11 @@ impl AlertCode {
             Self::IoPressure => ("The disk cannot keep up", "The disk is busy"),
             Self::Load => ("The processors are overloaded", "The processors are busy"),
             Self::SetAside => same("Starts on the host fail; other hosts are preferred"),
+            Self::Isolation => (
+                "The agents are not isolated",
+                "Nothing shows that the agents are isolated",
+            ),
+            Self::MovesFailed => same("Agents could not be moved to other hosts"),
             Self::Drift => (
                 "Containers do not match the database",
                 "One container does not match the database",
@@ -162,6 +173,7 @@ impl AlertCode {
             Self::NoFreeSlot => same("No agent can be placed"),
             Self::FewFreeSlots => same("The fleet is filling up"),
             Self::BillingFindings => same("Billing does not add up"),
+            Self::RollOutPaused => same("The roll-out of the default image has paused"),
         }
     }
 }
@@ -213,6 +225,7 @@ pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert>
     alerts.extend(last_check(host, now));
     alerts.extend(slots_taken(host));
     alerts.extend(set_aside(host));
+    alerts.extend(moves_failed(host));
     if let Ok(observation) = host.inspection.observation() {
         let shortages = observation.facts.shortages().into_iter();
         alerts.extend(shortages.map(|shortage| {
@@ -222,6 +235,13 @@ pub(super) fn alerts(host: &HostCondition<'_>, now: DateTime<Utc>) -> Vec<Alert>
                 &shortage.figure,
             )
         }));
+        let is_used = host.row.enabled || host.expected_containers > 0;
+        let gap = observation.isolation_gap().filter(|_| is_used);
+        alerts.extend(
+            gap.map(|gap| {
+                Alert::with_figure(AlertCode::Isolation, gap.severity(), &gap.to_string())
+            }),
+        );
         if observation.pinned_by_this_run {
             alerts.push(Alert::new(AlertCode::Pinned, Severity::Info));
         }
@@ -263,10 +283,8 @@ fn slots_taken(host: &HostCondition<'_>) -> Option<Alert> {
         return None;
     }
     let severity = SLOTS_PERCENT.severity(&host.utilization_pct)?;
-    let figure = format!(
-        "{} of {} are taken",
-        host.row.allocated_count, host.row.capacity
-    );
+    let (taken, capacity) = (host.row.allocated_count, host.row.capacity);
+    let figure = format!("{taken} of {capacity} are taken");
     Some(Alert::with_figure(AlertCode::SlotsTaken, severity, &figure))
 }
 
@@ -274,20 +292,21 @@ fn set_aside(host: &HostCondition<'_>) -> Option<Alert> {
     let until = host.row.set_aside_until?;
     let figure = until.format("until %H:%M UTC, or a check of the host");
     let figure = figure.to_string();
-    Some(Alert::with_figure(
-        AlertCode::SetAside,
-        Severity::Warning,
-        &figure,
-    ))
+    let alert = Alert::with_figure(AlertCode::SetAside, Severity::Warning, &figure);
+    Some(alert)
+}
+
+fn moves_failed(host: &HostCondition<'_>) -> Option<Alert> {
+    let agents = host.row.failed_moves;
+    let figure = format!("{agents} in error");
+    let alert = Alert::with_figure(AlertCode::MovesFailed, Severity::Warning, &figure);
+    (agents > 0).then_some(alert)
 }
 
 fn drift(drift: i64) -> Option<Alert> {
     let severity = DRIFT.severity(&drift.unsigned_abs())?;
-    let figure = format!(
-        "{} too {}",
-        drift.unsigned_abs(),
-        if drift > 0 { "many" } else { "few" }
-    );
+    let amount = if drift > 0 { "many" } else { "few" };
+    let figure = format!("{} too {amount}", drift.unsigned_abs());
     Some(Alert::with_figure(AlertCode::Drift, severity, &figure))
 }
 
@@ -296,6 +315,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::super::fixtures::{failed, host_row, now, observed};
+    use super::super::isolation::PacketFilter;
     use super::super::load::HostFacts;
     use super::*;
 
@@ -337,6 +357,7 @@ mod tests {
             disk_used_percent: Some(percent),
             docker_disk_used_percent: Some(percent),
             io_pressure_percent: Some(io_pressure),
+            packet_filter: PacketFilter::Unknown,
         };
         observed_facts(facts, false)
     }

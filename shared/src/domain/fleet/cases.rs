@@ -14,6 +14,7 @@ fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
         agents,
         backlog: Backlog::default(),
         billing_findings: Vec::new(),
+        paused_roll_out: None,
         own_fault: None,
     };
     FleetSnapshot::of(&run, now())
@@ -375,6 +376,19 @@ fn f67_one_incident_of_the_fleet_replaces_those_of_all_unread_hosts() {
     assert!(fleet.incidents[0].detail.starts_with("2 of 3 hosts: "));
     // Each host still says why it was not read.
     assert_eq!(fleet.hosts[0].alerts.len(), 1);
+}
+
+#[test]
+fn f69_a_roll_out_that_paused_by_itself_is_an_incident() {
+    let run = FleetReading {
+        hosts: vec![host("a", read(Vec::new()))],
+        paused_roll_out: Some("3 of the last 5 restarts failed".to_owned()),
+        ..FleetReading::default()
+    };
+    let fleet = FleetSnapshot::of(&run, now());
+    let expected = [(Severity::Warning, AlertCode::RollOutPaused)];
+    assert_eq!(codes(&fleet), expected);
+    assert_eq!(fleet.incidents[0].detail, "3 of the last 5 restarts failed");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl ContainerEnd {
 /// `2 GiB`, `512 MiB`, rounded down.
 fn memory(bytes: i64) -> String {
     let gibibytes = bytes >> 30;
-    if gibibytes > 0 && bytes == gibibytes << 30 {
+    if bytes == gibibytes << 30 {
         format!("{gibibytes} GiB")
     } else {
         format!("{} MiB", bytes >> 20)
@@ -122,9 +122,7 @@ pub fn is_suspicious(container: &ContainerObservation) -> bool {
         ContainerState::Exited | ContainerState::Dead | ContainerState::Restarting => true,
         ContainerState::Running => {
             let uptime = container.status.strip_prefix("Up ").unwrap_or_default();
-            uptime.starts_with("Less than a second")
-                || uptime.starts_with("About a minute")
-                || uptime.contains(" second")
+            uptime.starts_with("About a minute") || uptime.contains(" second")
         }
         _ => false,
     }
@@ -254,9 +252,14 @@ mod tests {
                 out_of_memory(Some(1536 << 20)),
                 "it needed more memory than its limit of 1536 MiB",
             ),
+            (
+                out_of_memory(Some(512 << 20)),
+                "it needed more memory than its limit of 512 MiB",
+            ),
             (out_of_memory(None), "its host had no memory left"),
             (end(0), "its program ended without an error (exit code 0)"),
             (end(3), "its program failed with exit code 3"),
+            (end(126), "its command could not be run (exit code 126)"),
             (end(127), "its command could not be run (exit code 127)"),
             (end(137), "it was killed (exit code 137)"),
             (end(139), "its program crashed (exit code 139)"),
@@ -307,6 +310,43 @@ mod tests {
             Diagnosis::Sound,
             "a container that was never restarted"
         );
+    }
+
+    #[test]
+    fn f73_the_owner_reads_how_often_a_container_ended_within_what_time() {
+        for (minutes, within) in [(10, "10 minutes"), (2, "2 minutes"), (1, "a minute")] {
+            let young = CloseObservation {
+                age: TimeDelta::minutes(minutes),
+                ..restarted(6)
+            };
+            let reason = format!(
+                "The agent's container ended 6 times within {within} and was stopped: its program failed with exit code 1"
+            );
+            let expected = Death {
+                died_at: now(),
+                restarts: 6,
+                is_restarted: true,
+                reason,
+            };
+            assert_eq!(diagnose(None, &young, now()), Diagnosis::Dead(expected));
+        }
+    }
+
+    #[test]
+    fn a_young_container_that_has_ended_is_counted_from_the_first_look() {
+        let ended = CloseObservation {
+            age: TimeDelta::minutes(3),
+            has_ended: true,
+            ..restarted(2)
+        };
+        let first = Diagnosis::Ailing(ailing(0, 2, true));
+        assert_eq!(diagnose(None, &ended, now()), first);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_log_can_be_stored() {
+        assert_eq!(kept_log("one\ntwo"), "one\ntwo");
+        assert_eq!(kept_log("a\0b\0"), "a\u{fffd}b\u{fffd}");
     }
 
     #[test]

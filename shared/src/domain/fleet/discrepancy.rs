@@ -1,6 +1,6 @@
-//! What must not be and is repaired: a container that runs although its agent is stopped (F78), and an agent that should
-//! run on no known host, and would be charged for ever (F93). Owns: which observations these are, and how old the one before
-//! may be. Does not own: the repair (`app::fleet::repair`).
+//! What must not be and is repaired: a container that runs although its agent is stopped or in error (F78), and an agent
+//! that should run on no known host, and would be charged for ever (F93). Owns: which observations these are, and how old
+//! the one before may be. Does not own: the repair (`app::fleet::repair`).
 
 use chrono::TimeDelta;
 
@@ -15,7 +15,7 @@ pub const DISCREPANCY_MAX_AGE: TimeDelta = TimeDelta::minutes(10);
 
 words! {
     pub enum DiscrepancyKind {
-        /// A container runs although its agent is stopped.
+        /// A container runs although its agent is stopped, or in error: Docker may have started it again.
         SurplusContainer = "surplus_container",
         /// An agent should run, and its row names no host.
         NoHost = "no_host",
@@ -40,12 +40,10 @@ pub struct Discrepancy {
 pub fn find_discrepancies(run: &FleetReading) -> Vec<Discrepancy> {
     let claims = Claims::of(run);
     let discrepancy = |agent: &AgentRow| {
-        let kind = kind(agent.status, claims.observation(agent))?;
-        let container = claims
-            .container(agent)
-            .filter(|_| kind == DiscrepancyKind::SurplusContainer);
+        // Only a surplus container is found: no host is read for the others.
+        let container = claims.container(agent);
         Some(Discrepancy {
-            kind,
+            kind: kind(agent.status, claims.observation(agent))?,
             agent: agent.agent_ref(),
             node_id: agent.node_id.clone(),
             container_id: container.map(|container| container.id.clone()),
@@ -56,7 +54,7 @@ pub fn find_discrepancies(run: &FleetReading) -> Vec<Discrepancy> {
 
 fn kind(status: AgentStatus, observation: AgentObservation) -> Option<DiscrepancyKind> {
     match (status, observation) {
-        (AgentStatus::Stopped, AgentObservation::Container(container)) => {
+        (AgentStatus::Stopped | AgentStatus::Error, AgentObservation::Container(container)) => {
             let is_up = matches!(
                 container.state,
                 ContainerState::Running | ContainerState::Restarting | ContainerState::Paused
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn f78_a_container_that_runs_although_its_agent_is_stopped_is_surplus() {
+    fn f78_a_container_that_runs_although_its_agent_is_stopped_or_in_error_is_surplus() {
         let surplus = Some(DiscrepancyKind::SurplusContainer);
         for (state, expected) in [
             ("running", surplus),
@@ -109,10 +107,39 @@ mod tests {
             ("sleeping", None),
         ] {
             assert_eq!(found(with(state), stopped(1, "a")), expected, "{state}");
+            let in_error = AgentRow {
+                status: AgentStatus::Error,
+                ..stopped(1, "a")
+            };
+            assert_eq!(found(with(state), in_error), expected, "{state}");
         }
         assert_eq!(found(with("running"), agent(1, "a")), None);
         assert_eq!(found(with("running"), stopped(2, "a")), None);
         assert_eq!(found(unreachable(), stopped(1, "a")), None);
+    }
+
+    #[test]
+    fn a_discrepancy_names_the_host_of_the_row_and_the_surplus_container() {
+        let run = FleetReading {
+            hosts: vec![host("a", with("running"))],
+            agents: vec![stopped(1, "a"), agent(2, "gone")],
+            ..FleetReading::default()
+        };
+        let expected = [
+            Discrepancy {
+                kind: DiscrepancyKind::SurplusContainer,
+                agent: stopped(1, "a").agent_ref(),
+                node_id: Some("a".to_owned()),
+                container_id: Some("c1".to_owned()),
+            },
+            Discrepancy {
+                kind: DiscrepancyKind::HostNotRegistered,
+                agent: agent(2, "gone").agent_ref(),
+                node_id: Some("gone".to_owned()),
+                container_id: None,
+            },
+        ];
+        assert_eq!(find_discrepancies(&run), expected);
     }
 
     #[test]

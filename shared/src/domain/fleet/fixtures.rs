@@ -27,6 +27,7 @@ pub(crate) fn host_row(node_id: &str) -> HostRow {
         enabled: true,
         last_health_check: Some(ago(1)),
         set_aside_until: None,
+        failed_moves: 0,
         metadata: Metadata::default(),
         created_at: ago(10_000),
         updated_at: ago(1),
@@ -58,6 +59,7 @@ pub(crate) fn read(containers: Vec<ContainerObservation>) -> HostInspection {
     reached(Ok(EngineObservation {
         version: Some("27.5.1".to_owned()),
         containers,
+        networks: Vec::new(),
     }))
 }
 
@@ -158,6 +160,7 @@ pub(crate) fn example_run() -> FleetReading {
             container(2, "running"),
             container(1, "running"),
         ],
+        networks: Vec::new(),
     }));
     observation.facts = HostFacts {
         load_1m_hundredths: Some(205),
@@ -166,6 +169,7 @@ pub(crate) fn example_run() -> FleetReading {
         disk_used_percent: Some(86),
         docker_disk_used_percent: None,
         io_pressure_percent: Some(3),
+        packet_filter: PacketFilter::Unknown,
     };
     let mut a = host("a", HostInspection::Observed(Box::new(observation)));
     let metadata = serde_json::json!({
@@ -186,6 +190,7 @@ pub(crate) fn example_run() -> FleetReading {
             ..Backlog::default()
         },
         billing_findings: Vec::new(),
+        paused_roll_out: None,
         own_fault: None,
     }
 }

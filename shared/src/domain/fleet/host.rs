@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::alert::{Alert, HostCondition, alerts};
 use super::claims::{Claims, OurContainers, UnclaimedContainer};
-use super::load::{DEGRADED_DISK_PERCENT, HostFacts};
+use super::isolation::IsolationGap;
+use super::load::HostFacts;
 use super::observation::{
-    ContainerObservation, ContainerState, DockerHealth, HostInspection, HostReadError,
-    InspectedHost,
+    ContainerObservation, ContainerState, DockerHealth, HostInspection, HostObservation,
+    HostReadError, InspectedHost,
 };
 use super::redact::Metadata;
 use super::severity::Severity;
@@ -38,9 +39,7 @@ impl HostStatus {
             Err(HostReadError::NotInspected | HostReadError::NoKey) => return Self::Unknown,
             Err(_) => return Self::Offline,
         };
-        let disk_used = observation.facts.fuller_disk_used_percent();
-        let is_disk_nearly_full = disk_used.is_some_and(|used| used >= DEGRADED_DISK_PERCENT);
-        if observation.engine.is_err() || is_disk_nearly_full {
+        if observation.engine.is_err() || observation.facts.has_full_disk() {
             Self::Degraded
         } else {
             Self::Healthy
@@ -51,6 +50,18 @@ impl HostStatus {
     #[must_use]
     pub fn parse_or_unknown(word: &str) -> Self {
         Self::parse(word).unwrap_or(Self::Unknown)
+    }
+}
+
+impl HostObservation {
+    /// Why the agents count as not isolated; `None` if they are, or if nothing was read.
+    #[must_use]
+    pub fn isolation_gap(&self) -> Option<IsolationGap> {
+        let networks = self
+            .engine
+            .as_ref()
+            .map(|engine| engine.networks.as_slice());
+        IsolationGap::find(&self.facts.packet_filter, networks.unwrap_or_default())
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn incidents(
     agents: &[AgentReport],
     summary: &Summary,
     billing_findings: &[OpenFindings],
+    paused_roll_out: Option<&str>,
     own_fault: Option<OwnFault>,
     now: DateTime<Utc>,
 ) -> Vec<Incident> {
@@ -78,6 +79,7 @@ pub(super) fn incidents(
     let fleet = own_fault.map(|fault| of_own_fault(fault, now));
     incidents.extend(fleet.or_else(|| of_fleet(summary, now)));
     incidents.extend(of_billing(billing_findings, now));
+    incidents.extend(paused_roll_out.map(|reason| of_roll_out(reason, now)));
     incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     incidents
 }
@@ -258,4 +260,18 @@ fn of_billing(findings: &[OpenFindings], now: DateTime<Utc>) -> Option<Incident>
         container_id: None,
         since: now,
     })
+}
+
+fn of_roll_out(reason: &str, now: DateTime<Utc>) -> Incident {
+    let (severity, code) = (Severity::Warning, AlertCode::RollOutPaused);
+    Incident {
+        severity,
+        scope: Scope::Cluster,
+        code,
+        title: code.headline(severity),
+        detail: reason.to_owned(),
+        node_id: None,
+        container_id: None,
+        since: now,
+    }
 }

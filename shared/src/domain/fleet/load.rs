@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::isolation::PacketFilter;
 use super::severity::Severity;
 
 /// A host's own figures. `None` for what the host did not report. Percentages are rounded down.
@@ -19,8 +20,11 @@ pub struct HostFacts {
     pub docker_disk_used_percent: Option<u64>,
     /// Share of the last minute in which some process waited for I/O, in percent.
     pub io_pressure_percent: Option<u64>,
+    pub packet_filter: PacketFilter,
 }
 
+/// From this use of its disk on, what nobody needs is removed from a host (F76): before the disk is an alert.
+pub const CLEANUP_DISK_PERCENT: u64 = 80;
 /// From this use of its disk on, a host counts as degraded. It lies between the warning, which leaves time to
 /// clean up, and the limit from which the host gets no more agents.
 pub const DEGRADED_DISK_PERCENT: u64 = 90;
@@ -108,6 +112,12 @@ impl HostFacts {
         self.disk_used_percent.max(self.docker_disk_used_percent)
     }
 
+    /// Whether the disk is so full that the host counts as degraded.
+    pub(super) fn has_full_disk(&self) -> bool {
+        self.fuller_disk_used_percent()
+            .is_some_and(|used| used >= DEGRADED_DISK_PERCENT)
+    }
+
     pub(super) fn shortages(&self) -> Vec<Shortage> {
         let percentage = |resource, value: Option<u64>, thresholds: &Thresholds<u64>| {
             let value = value?;
@@ -162,6 +172,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_shortage_begins_at_its_warning_threshold_and_names_the_figure() {
+        let loaded = |load, cpus| HostFacts {
+            load_1m_hundredths: Some(load),
+            cpus: Some(cpus),
+            ..HostFacts::default()
+        };
+        let full = |disk, docker_disk| HostFacts {
+            disk_used_percent: disk,
+            docker_disk_used_percent: docker_disk,
+            ..HostFacts::default()
+        };
+        let warning = |figure| Some((Severity::Warning, figure));
+        let critical = |figure| Some((Severity::Critical, figure));
+        for (facts, expected) in [
+            (loaded(399, 2), None),
+            (loaded(400, 2), warning("load 4.00 on 2 processors")),
+            (loaded(799, 2), warning("load 7.99 on 2 processors")),
+            (loaded(405, 1), critical("load 4.05 on 1 processor")),
+            (full(Some(84), None), None),
+            (full(Some(85), Some(84)), warning("85 %")),
+            (full(None, Some(95)), critical("95 %")),
+        ] {
+            let shortages = facts.shortages();
+            assert!(shortages.len() <= 1, "{facts:?}");
+            let shortage = shortages.first();
+            let found = shortage.map(|shortage| (shortage.severity, shortage.figure.as_str()));
+            assert_eq!(found, expected, "{facts:?}");
+        }
+        assert_eq!(
+            full(Some(40), Some(97)).fuller_disk_used_percent(),
+            Some(97)
+        );
+        assert_eq!(full(Some(40), None).fuller_disk_used_percent(), Some(40));
+        assert_eq!(full(None, None).fuller_disk_used_percent(), None);
+    }
+
+    #[test]
     fn f27_a_host_is_overloaded_when_one_figure_reaches_its_critical_threshold() {
         let calm = HostFacts {
             load_1m_hundredths: Some(799),
@@ -170,6 +217,7 @@ mod tests {
             disk_used_percent: Some(94),
             docker_disk_used_percent: Some(94),
             io_pressure_percent: Some(69),
+            packet_filter: PacketFilter::Unknown,
         };
         assert!(!calm.is_overloaded());
         assert!(!HostFacts::default().is_overloaded());

@@ -12,6 +12,7 @@ mod discrepancy;
 mod health;
 mod host;
 mod incident;
+mod isolation;
 mod load;
 mod observation;
 mod own_fault;
@@ -34,7 +35,8 @@ pub use discrepancy::{DISCREPANCY_MAX_AGE, Discrepancy, DiscrepancyKind, find_di
 pub use health::{Health, Verdict, silent_since};
 pub use host::{HostReport, HostRuntime, HostStatus, RuntimeContainer};
 pub use incident::{Incident, Scope};
-pub use load::{DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};
+pub use isolation::{AgentsNetwork, IsolationGap, PacketFilter};
+pub use load::{CLEANUP_DISK_PERCENT, DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};
 pub use observation::{
     AgentObservation, AgentRow, ContainerCondition, ContainerObservation, ContainerState,
     DockerHealth, EngineObservation, FleetReading, HostInspection, HostObservation, HostReadError,

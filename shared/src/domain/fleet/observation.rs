@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::isolation::AgentsNetwork;
 use super::load::HostFacts;
 use super::redact::Metadata;
 use crate::domain::agent::AgentStatus;
@@ -24,6 +25,8 @@ pub struct FleetReading {
     pub backlog: Backlog,
     /// What the audit of billing found and is not repaired.
     pub billing_findings: Vec<OpenFindings>,
+    /// Why the roll-out of a new default image has paused by itself.
+    pub paused_roll_out: Option<String>,
     /// Whether most of the fleet became unreadable in this run.
     pub own_fault: Option<OwnFault>,
 }
@@ -55,6 +58,8 @@ pub struct HostRow {
     pub last_health_check: Option<DateTime<Utc>>,
     /// Not a column: until when the host is set aside, because starts on it failed (`placement::set_aside_hosts`).
     pub set_aside_until: Option<DateTime<Utc>>,
+    /// Not a column: how many agents could not be moved away from the host and are in error since.
+    pub failed_moves: i64,
     pub metadata: Metadata,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -133,6 +138,8 @@ pub struct EngineObservation {
     pub version: Option<String>,
     /// All containers of the host, including stopped ones and those of other software.
     pub containers: Vec<ContainerObservation>,
+    /// The networks of the agents, one as a rule. None if they were not read.
+    pub networks: Vec<AgentsNetwork>,
 }
 
 impl HostInspection {

@@ -51,6 +51,8 @@ mod tests {
         let well = || (false, read(vec![]));
         let lost = || (false, unreachable());
         let long_lost = || (true, unreachable());
+        let other_key = || (false, failed(HostReadError::HostKeyMismatch));
+        let no_key = |was_unread| (was_unread, failed(HostReadError::NoKey));
         let fault = |unread_hosts, hosts| {
             Some(OwnFault {
                 unread_hosts,
@@ -63,6 +65,7 @@ mod tests {
             (vec![lost(), lost()], None),
             (vec![lost(), lost(), lost()], fault(3, 3)),
             (vec![lost(), lost(), well()], fault(2, 3)),
+            (vec![lost(), lost(), lost(), well(), well()], fault(3, 5)),
             (vec![lost(), well(), well()], None),
             (vec![lost(), lost(), well(), well()], None),
             // Hosts that failed long ago say nothing about this run.
@@ -75,6 +78,20 @@ mod tests {
                 fault(3, 4),
             ),
             (vec![long_lost(), long_lost(), long_lost()], None),
+            // Hosts that presented another key were reached.
+            (
+                vec![
+                    lost(),
+                    lost(),
+                    lost(),
+                    other_key(),
+                    other_key(),
+                    other_key(),
+                ],
+                None,
+            ),
+            // Without our key none was, whatever it was before.
+            (vec![no_key(true), no_key(true), no_key(false)], fault(3, 3)),
         ] {
             let changes = hosts.iter().map(|(was_unread, inspection)| HostChange {
                 was_unread: *was_unread,

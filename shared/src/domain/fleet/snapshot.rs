@@ -47,6 +47,7 @@ impl FleetSnapshot {
             &agents,
             &summary,
             &run.billing_findings,
+            run.paused_roll_out.as_deref(),
             run.own_fault,
             now,
         );

@@ -369,6 +369,28 @@ mod tests {
         let none = Suspicions::default();
         let found = find_transitions(&runs.current, &none, &everybody(), now());
         assert_eq!(found, []);
+        let mut runs = TwoRuns::of(unreachable(), unreachable());
+        runs.current.agents[0].updated_at = ago(100);
+        for (minutes, event) in [(10, Some((AgentEvent::HostLost, None))), (11, None)] {
+            runs.minutes_between = minutes;
+            assert_eq!(runs.outcome(), event, "{minutes}");
+        }
+    }
+
+    #[test]
+    fn a_transition_names_the_place_that_the_run_read() {
+        let current = run(empty(), agent(1, "a"));
+        let earlier = suspicions(&current, &Suspicions::default(), 1);
+        let found = find_transitions(&current, &earlier, &everybody(), now());
+        let expected = StatusTransition {
+            agent: agent(1, "a").agent_ref(),
+            from: AgentStatus::Running,
+            event: AgentEvent::ContainerLost,
+            reason: GONE,
+            node_id: Some("a".to_owned()),
+            container_name: agent(1, "a").container_name,
+        };
+        assert_eq!(found, [expected]);
     }
 
     #[test]
@@ -443,6 +465,7 @@ mod tests {
                     reached(Ok(EngineObservation {
                         version: None,
                         containers: nine_containers(),
+                        networks: Vec::new(),
                     }))
                 }
             };

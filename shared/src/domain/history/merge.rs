@@ -15,7 +15,7 @@ pub enum Merged<E, O> {
 
 /// Merges entries in descending order of their numbers with other applications' rows in descending order of their
 /// positions. Rows of the same time: entries first. Of each kind, the rows must be all that are left, or more than the
-/// caller uses of the result.
+/// caller uses of the result: [`oldest_of_full_page`] says which those are.
 pub fn merge<E, O>(
     entries: Vec<E>,
     others: Vec<O>,
@@ -48,6 +48,17 @@ pub fn merge<E, O>(
     }
 }
 
+/// If entries fill a page, it shows only those rows of other applications that are newer than this time. It also needs
+/// the next one, to say where the following page begins. Entries are in the order of their numbers, so the oldest need
+/// not be the last.
+pub fn oldest_of_full_page(
+    entry_times: impl ExactSizeIterator<Item = DateTime<Utc>>,
+    limit: usize,
+) -> Option<DateTime<Utc>> {
+    let is_full = entry_times.len() >= limit;
+    entry_times.min().filter(|_| is_full)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -72,12 +83,19 @@ mod tests {
         let entries = entries
             .iter()
             .filter(|(_, seq)| Some(*seq) <= position.entry);
+        let entries: Vec<Entry> = entries.take(limit + 1).copied().collect();
+        let newer_than = oldest_of_full_page(entries.iter().map(|(at, _)| *at), limit + 1);
         let others = others
             .iter()
             .filter(|other| Some(**other) <= position.other);
+        let others: Vec<OtherPosition> = others.copied().collect();
+        let needed = newer_than.map_or(limit + 1, |time| {
+            let newer = others.iter().filter(|other| other.created_at > time);
+            (1 + newer.count()).min(limit + 1)
+        });
         merge(
-            entries.take(limit + 1).copied().collect(),
-            others.take(limit + 1).copied().collect(),
+            entries,
+            others.into_iter().take(needed).collect(),
             |entry| *entry,
             |other| *other,
         )

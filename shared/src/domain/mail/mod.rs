@@ -7,7 +7,7 @@ mod text;
 use chrono::TimeDelta;
 
 pub use address::{is_mail_address, masked_address};
-pub use text::{plain_line, unlinked_name};
+pub use text::{plain_line, unlinked_name, unlinked_sentence};
 
 use crate::domain::words::words;
 
@@ -19,6 +19,8 @@ words! {
         Suspended = "agent.suspended",
         Resumed = "agent.resumed",
         StartFailed = "agent.start_failed",
+        /// Its container died, and is not started again.
+        ContainerDied = "agent.container_died",
         StorageDeletion = "agent.storage_deletion_scheduled",
         WebhookSwitchedOff = "webhook.switched_off",
     }
@@ -71,9 +73,11 @@ impl MailTemplate {
             // After low credit a shutdown warning follows before anything stops, and the owner gets one such mail a day
             // at most. What was resumed, failed or switched off can be seen elsewhere, and two mails look as if it had
             // happened twice.
-            Self::CreditLow | Self::Resumed | Self::StartFailed | Self::WebhookSwitchedOff => {
-                UnknownOutcome::LetGo
-            }
+            Self::CreditLow
+            | Self::Resumed
+            | Self::StartFailed
+            | Self::ContainerDied
+            | Self::WebhookSwitchedOff => UnknownOutcome::LetGo,
         }
     }
 

@@ -2,6 +2,8 @@
 
 /// Mail programs shorten longer names anyway.
 const MAX_NAME_CHARS: usize = 60;
+/// Longer than every sentence of this product.
+const MAX_SENTENCE_CHARS: usize = 300;
 /// What stands for a name that shows nothing.
 const NO_NAME: &str = "(without a name)";
 
@@ -25,10 +27,20 @@ pub fn plain_line(text: &str) -> String {
 /// `host.example`, `https://..` and `a@host.example` in any text. A space after these marks ends that.
 #[must_use]
 pub fn unlinked_name(name: &str) -> String {
-    let line = plain_line(name);
+    unlinked(name, MAX_NAME_CHARS)
+}
+
+/// A sentence that may quote a name, written in the same way.
+#[must_use]
+pub fn unlinked_sentence(sentence: &str) -> String {
+    unlinked(sentence, MAX_SENTENCE_CHARS)
+}
+
+fn unlinked(text: &str, max_chars: usize) -> String {
+    let line = plain_line(text);
     let mut chars = line.chars();
     let mut shown = String::with_capacity(line.len());
-    for c in chars.by_ref().take(MAX_NAME_CHARS) {
+    for c in chars.by_ref().take(max_chars) {
         let follows_mark = shown.chars().next_back().is_some_and(is_link_mark);
         if follows_mark && !c.is_whitespace() && !c.is_ascii_digit() {
             shown.push(' ');

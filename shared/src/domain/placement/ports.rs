@@ -41,6 +41,13 @@ mod tests {
             let next = free_ports(&[ports.bridge, ports.web], random).expect("ports");
             assert!(next.bridge != ports.bridge && next.web != ports.web);
         }
+        for (random, bridge, web) in [
+            (0, 18_790, 20_000),
+            (900, 19_690, 20_900),
+            (4_999, 19_789, 24_999),
+        ] {
+            assert_eq!(free_ports(&[], random), Some(Ports { bridge, web }));
+        }
         let all: Vec<u16> = BRIDGE_PORTS.collect();
         assert_eq!(free_ports(&all, 7), None);
         let all_but_one: Vec<u16> = BRIDGE_PORTS.filter(|port| *port != 19_000).collect();

@@ -173,6 +173,19 @@ mod tests {
         assert_eq!(names(&[failed("a"), full], 1), [""; 0]);
     }
 
+    /// Reference values, computed elsewhere: FNV-1a of the name, mixed by the finalizer of `SplitMix64`.
+    #[test]
+    fn the_order_of_equally_good_hosts_is_that_of_a_known_hash() {
+        for (name, seed, hash) in [
+            ("", 0, 0xf52a_15e9_a9b5_e89b),
+            ("a", 0, 0x02c0_bdbf_4814_20f8),
+            ("host-1", 7, 0x751c_3805_6b9c_bc3f),
+            ("host-2", u64::MAX, 0xf67a_78f3_eae7_7b1b),
+        ] {
+            assert_eq!(shuffled(name, seed), hash, "{name} {seed}");
+        }
+    }
+
     #[test]
     fn equally_good_hosts_come_in_an_order_that_the_seed_decides() {
         let hosts = ["a", "b", "c", "d"].map(|name| Candidate {

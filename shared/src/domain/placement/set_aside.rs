@@ -120,6 +120,8 @@ mod tests {
             let until = until.map(minute);
             let found = set_aside_hosts(&failures, minute(10));
             assert_eq!(found.get("a").copied(), until, "{failures:?}");
+            let reversed: Vec<FailedStart> = failures.iter().rev().cloned().collect();
+            assert_eq!(set_aside_hosts(&reversed, minute(10)), found);
             if let Some(until) = until {
                 let later = set_aside_hosts(&failures, until);
                 assert_eq!(later, HashMap::new(), "{failures:?}");

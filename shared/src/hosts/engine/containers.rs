@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
     StopContainerOptionsBuilder,
@@ -19,6 +20,9 @@ use crate::domain::fleet::{ContainerObservation, HostReadError};
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
 const FIRST_REMOVAL_PAUSE: Duration = Duration::from_millis(100);
 const MAX_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+/// From 10 to 1000. With cgroup 2 the runtime converts it to 21 of 10000, where everything else has 100; BFQ takes it as it
+/// is, and gives everything else 100; with cgroup 1 that has 500.
+const IO_WEIGHT: u16 = 12;
 
 impl Engine {
     /// All containers, running or not, labelled or not.
@@ -51,6 +55,15 @@ impl Engine {
         Ok(observed::runtime(&self.details(id).await?))
     }
 
+    /// The engine's id of the image that a container was made of. On this host it names that image also when the image's tag
+    /// names another one by now.
+    pub async fn image_id(&self, id: &str) -> Result<String, EngineError> {
+        let details = self.details(id).await?;
+        let image = details["Image"].as_str().filter(|id| !id.is_empty());
+        let image = image.map(str::to_owned);
+        Ok(image.ok_or(HostReadError::Protocol)?)
+    }
+
     /// The container with this id, also if no list shows it. `None` if it is gone.
     pub async fn observe(&self, id: &str) -> Result<Option<ContainerObservation>, EngineError> {
         match self.details(id).await {
@@ -69,7 +82,8 @@ impl Engine {
     pub async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.ensure_network().await?;
         if let DataMount::Volume(name) = &spec.data {
-            self.ensure_volume(name, labels(spec)).await?;
+            self.ensure_volume(name, labels(spec), spec.disk_bytes)
+                .await?;
         }
         let options = CreateContainerOptionsBuilder::new()
             .name(&spec.name)
@@ -84,6 +98,17 @@ impl Engine {
     pub async fn start(&self, id: &str) -> Result<(), EngineError> {
         let started = self.docker.start_container(id, None).await;
         started.map_err(classify)
+    }
+
+    /// Lets the host's own services come first when the disk is busy. Done after the start, because the runtime does not
+    /// start a container with a weight where the kernel has none. Docker does not say whether the kernel takes it.
+    pub async fn lower_io_weight(&self, id: &str) -> Result<(), EngineError> {
+        let update = ContainerUpdateBody {
+            blkio_weight: Some(IO_WEIGHT),
+            ..ContainerUpdateBody::default()
+        };
+        let updated = self.docker.update_container(id, update).await;
+        updated.map_err(classify)
     }
 
     /// Stops a container, by force after `grace`. A container that is stopped or gone is no error.

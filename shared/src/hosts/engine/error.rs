@@ -62,6 +62,9 @@ pub enum EngineErrorReason {
     /// The image is not made for the host's processor.
     #[error("The image is not made for the processor of our hosts")]
     WrongPlatform,
+    /// The network of the agents exists, and lets them reach each other.
+    #[error("The host's network for agents does not keep them apart")]
+    NetworkNotIsolated,
     /// Any other refusal.
     #[error("Docker refused the request")]
     Refused,
@@ -95,7 +98,8 @@ impl EngineErrorReason {
             | Self::InUse
             | Self::PortTaken
             | Self::DiskFull
-            | Self::NoNetwork => true,
+            | Self::NoNetwork
+            | Self::NetworkNotIsolated => true,
             Self::NotFound
             | Self::StateConflict
             | Self::ImageMissing
@@ -155,6 +159,9 @@ impl EngineErrorReason {
                 "The host cannot reach the registry; check its DNS, route and firewall"
             }
             Self::WrongPlatform => "The image has no variant for the host's processor",
+            Self::NetworkNotIsolated => {
+                "The network milady-agents lets agents reach each other; remove it while no container uses it"
+            }
             Self::Refused => {
                 "Docker refused the request for a reason that this version does not know"
             }
@@ -176,6 +183,7 @@ impl EngineErrorReason {
             | Self::StateConflict
             | Self::DiskFull
             | Self::NoNetwork
+            | Self::NetworkNotIsolated
             | Self::ImageMissing
             | Self::RegistryLogin
             | Self::RegistryBusy
@@ -209,6 +217,9 @@ const PHRASES: &[(&str, EngineErrorReason)] = &[
     ("address pool", EngineErrorReason::NoNetwork),
     ("removal of container", EngineErrorReason::BeingRemoved),
     ("marked for removal", EngineErrorReason::BeingRemoved),
+    ("as it is being removed", EngineErrorReason::BeingRemoved),
+    // Podman says so with status 500.
+    ("container state improper", EngineErrorReason::StateConflict),
     ("is already in use by", EngineErrorReason::NameTaken),
     ("that name is already in use", EngineErrorReason::NameTaken),
     ("volume is in use", EngineErrorReason::InUse),
@@ -326,6 +337,14 @@ pub fn name_holder(refusal: &EngineError) -> Option<String> {
     words.find(|word| word.len() == 64).map(str::to_owned)
 }
 
+/// Whether the object that the call named is not there.
+pub(super) fn is_missing(reason: EngineErrorReason) -> bool {
+    matches!(
+        reason,
+        EngineErrorReason::NotFound | EngineErrorReason::ImageGone
+    )
+}
+
 /// For a look-up: a missing object is an answer, not an error.
 pub(super) fn exists<T>(found: Result<T, Error>) -> Result<bool, EngineError> {
     match found {
@@ -333,9 +352,10 @@ pub(super) fn exists<T>(found: Result<T, Error>) -> Result<bool, EngineError> {
         Ok(_) | Err(Error::JsonDataError { .. }) => Ok(true),
         Err(error) => {
             let error = classify(error);
-            match error.reason() {
-                EngineErrorReason::NotFound | EngineErrorReason::ImageGone => Ok(false),
-                _ => Err(error),
+            if is_missing(error.reason()) {
+                Ok(false)
+            } else {
+                Err(error)
             }
         }
     }
@@ -344,7 +364,7 @@ pub(super) fn exists<T>(found: Result<T, Error>) -> Result<bool, EngineError> {
 /// For a removal, which can be repeated: an object that is already gone is no error.
 pub(super) fn ignore_missing(removed: Result<(), Error>) -> Result<(), EngineError> {
     match removed.map_err(classify) {
-        Err(error) if error.reason() == EngineErrorReason::NotFound => Ok(()),
+        Err(error) if is_missing(error.reason()) => Ok(()),
         other => other,
     }
 }
@@ -356,12 +376,13 @@ mod tests {
     #[test]
     fn what_an_image_can_cause_is_not_the_hosts_fault() {
         use EngineErrorReason::{
-            DiskFull, Host, ImageGone, ImageMissing, NoNetwork, NotFound, Refused, RegistryBusy,
-            WrongPlatform,
+            DiskFull, Host, ImageGone, ImageMissing, NetworkNotIsolated, NoNetwork, NotFound,
+            Refused, RegistryBusy, WrongPlatform,
         };
         for (reason, expected) in [
             (Host(HostReadError::Unreachable), true),
             (NoNetwork, true),
+            (NetworkNotIsolated, true),
             (DiskFull, true),
             (ImageGone, true),
             (NotFound, false),

@@ -1,8 +1,10 @@
 //! The Docker Engine of a host, through its connection. Owns: which calls of the API are made, in which version. Names
 //! and values are sent as JSON: there is no shell and no command line.
 
+mod archive;
 mod containers;
 mod error;
+mod figures;
 mod images;
 mod logs;
 mod observed;
@@ -17,7 +19,7 @@ use bollard::{BollardRequest, ClientVersion, Docker, body_full};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body_util::BodyExt;
-use hyper::Request;
+use hyper::{Request, StatusCode};
 use serde_json::Value;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -29,10 +31,12 @@ use crate::domain::fleet::HostReadError;
 use crate::domain::placement::HostSize;
 use crate::failure::with_reason;
 
+pub use archive::{CopyError, CopyMeter};
 pub use error::{EngineError, EngineErrorReason, NextStep, name_holder};
-pub use images::RegistryAccount;
+pub use images::{PullEnd, RegistryAccount};
 pub use observed::ContainerRuntime;
-pub use spec::{ContainerSpec, DataMount, PublishedPort};
+pub use spec::{ContainerSpec, DataMount, DataReader, PublishedPort};
+pub use volumes::AgentVolume;
 
 use error::classify;
 
@@ -51,6 +55,12 @@ const PREFERRED_VERSION: ApiVersion = ApiVersion {
     major: 1,
     minor: 41,
 };
+/// The first version in which `GET /system/df` can be asked for volumes alone (Docker's API version history). In older ones
+/// the engine also measures its images and containers.
+const USAGE_VERSION: ApiVersion = ApiVersion {
+    major: 1,
+    minor: 42,
+};
 
 /// What an engine says about itself and its host. `None` for what it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +75,8 @@ pub struct EngineInfo {
 pub struct Engine {
     docker: Docker,
     socket: EngineSocket,
+    /// The version of the API in which it is asked how large its volumes are.
+    usage_version: ApiVersion,
 }
 
 impl std::fmt::Debug for Engine {
@@ -90,7 +102,10 @@ impl Engine {
         // Asked without a version: an engine refuses every request with a version that it does not speak, and Docker
         // 29 does not speak 1.41.
         let version = socket.get("/version").await?;
-        let version = ApiVersion::choose(&version).ok_or(HostReadError::Protocol)?;
+        let choose =
+            |preferred| ApiVersion::choose(&version, preferred).ok_or(HostReadError::Protocol);
+        let usage_version = choose(USAGE_VERSION)?;
+        let version = choose(PREFERRED_VERSION)?;
         let transport_socket = socket.clone();
         let transport = move |request: BollardRequest| {
             let socket = transport_socket.clone();
@@ -111,7 +126,11 @@ impl Engine {
             },
         );
         let docker = docker.map_err(classify)?;
-        Ok(Self { docker, socket })
+        Ok(Self {
+            docker,
+            socket,
+            usage_version,
+        })
     }
 
     /// What the engine says about itself and its host.
@@ -164,18 +183,10 @@ impl EngineSocket {
         };
         let exchanged = timeout(Duration::from_secs(CALL_TIMEOUT_SECONDS), exchange).await;
         let (status, body) = exchanged.map_err(|_: Elapsed| HostReadError::TimedOut)??;
-        let answer = parse(&body);
         if status.is_success() {
-            return Ok(answer?);
+            return Ok(parse(&body)?);
         }
-        let message = answer.ok().and_then(|answer| {
-            let message = answer.get("message")?.as_str()?;
-            Some(message.to_owned())
-        });
-        Err(classify(Error::DockerResponseServerError {
-            status_code: status.as_u16(),
-            message: message.unwrap_or_default(),
-        }))
+        Err(refusal(status, &body))
     }
 
     /// One call, over a channel of its own.
@@ -202,6 +213,18 @@ impl EngineSocket {
     }
 }
 
+/// The error of a request that the engine refused.
+fn refusal(status: StatusCode, body: &[u8]) -> EngineError {
+    let message = parse(body).ok().and_then(|answer| {
+        let message = answer.get("message")?.as_str()?;
+        Some(message.to_owned())
+    });
+    classify(Error::DockerResponseServerError {
+        status_code: status.as_u16(),
+        message: message.unwrap_or_default(),
+    })
+}
+
 /// Parses an answer.
 ///
 /// # Errors
@@ -218,7 +241,10 @@ fn parse(answer: &[u8]) -> Result<Value, HostError> {
 
 /// How long the response to a request may be.
 fn max_bytes(path: &str) -> u64 {
-    if path.ends_with("/logs") || path.ends_with("/images/create") {
+    if path.ends_with("/archive") {
+        // Passed on piece by piece. Whoever copies limits the time.
+        u64::MAX
+    } else if path.ends_with("/logs") || path.ends_with("/images/create") {
         MAX_STREAM_BYTES
     } else {
         MAX_RESPONSE_BYTES
@@ -234,11 +260,11 @@ struct ApiVersion {
 
 impl ApiVersion {
     /// The version that an engine speaks and that is nearest to the preferred one. `answer` is what it says of itself.
-    fn choose(answer: &Value) -> Option<Self> {
+    fn choose(answer: &Value, preferred: Self) -> Option<Self> {
         let newest = Self::parse(answer["ApiVersion"].as_str()?)?;
         // Engines before Docker 1.13 do not name their oldest version.
         let oldest = answer["MinAPIVersion"].as_str().and_then(Self::parse);
-        let preferred = PREFERRED_VERSION.min(newest);
+        let preferred = preferred.min(newest);
         Some(oldest.map_or(preferred, |oldest| preferred.max(oldest)))
     }
 
@@ -270,12 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn no_response_is_endless() {
+    fn no_response_that_is_kept_is_endless() {
         for (path, expected) in [
             ("/version", MAX_RESPONSE_BYTES),
             ("/v1.41/containers/json", MAX_RESPONSE_BYTES),
             ("/v1.41/containers/abc/logs", MAX_STREAM_BYTES),
             ("/v1.41/images/create", MAX_STREAM_BYTES),
+            ("/v1.41/containers/abc/archive", u64::MAX),
         ] {
             assert_eq!(max_bytes(path), expected, "{path}");
         }
@@ -298,7 +325,8 @@ mod tests {
             (json!("new"), json!("1.12"), None),
         ] {
             let answer = json!({"ApiVersion": newest, "MinAPIVersion": oldest});
-            assert_eq!(ApiVersion::choose(&answer), expected, "{answer}");
+            let chosen = ApiVersion::choose(&answer, PREFERRED_VERSION);
+            assert_eq!(chosen, expected, "{answer}");
         }
     }
 }

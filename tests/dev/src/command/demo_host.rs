@@ -10,7 +10,9 @@ use crate::sim::{Container, Health, Script};
 
 pub(super) const NAME: &str = "demo";
 const FIRST_WEB_PORT: u16 = 20_000;
-const FIRST_BRIDGE_PORT: u16 = 18_790;
+const FIRST_BRIDGE_PORT: u16 = 30_000;
+/// What a backup of each agent holds.
+const STATE: &str = r#"{"memories":[],"config":{},"workspaceFiles":{}}"#;
 
 struct DemoAgent {
     id: Uuid,
@@ -37,6 +39,7 @@ pub(super) async fn place_agents(database: &mut PgConnection) -> Result<Script> 
     let mut script = Script::new(NAME);
     for (agent, index) in agents.zip(0_u16..) {
         let web_port = FIRST_WEB_PORT + index;
+        let bridge_port = FIRST_BRIDGE_PORT + index;
         sqlx::query(
             "UPDATE milady_sandboxes SET node_id = $2, container_name = 'milady-' || id, web_ui_port = $3,
                  bridge_port = $4
@@ -45,11 +48,16 @@ pub(super) async fn place_agents(database: &mut PgConnection) -> Result<Script> 
         .bind(agent.id)
         .bind(NAME)
         .bind(i32::from(web_port))
-        .bind(i32::from(FIRST_BRIDGE_PORT + index))
+        .bind(i32::from(bridge_port))
         .execute(&mut *database)
         .await?;
-        let container = Container::of_agent(agent.id, agent.organization);
-        script = script.with_container(container.agent(web_port, Health::Healthy));
+        let container = Container::of_agent(agent.id, agent.organization)
+            .agent(web_port, Health::Healthy)
+            .bridge(bridge_port);
+        script
+            .states
+            .insert(container.name.clone(), STATE.to_owned());
+        script = script.with_container(container);
     }
     Ok(script)
 }

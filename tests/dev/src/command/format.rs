@@ -8,6 +8,8 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::PgPool;
 
+use super::seed::{DEMOS, FORGETFUL};
+
 /// Formats an amount from JSON, a number or a string, with at least two decimals.
 pub(super) fn dollars(value: &Value) -> String {
     let text = match value {
@@ -53,9 +55,13 @@ pub(super) fn billing_run(due: DateTime<Utc>, answer: &Value, balances: &str) ->
     )
 }
 
-/// Names and balances of the demo organizations.
+/// Names and balances of the demo organizations that exist.
 pub(super) async fn balances(pool: &PgPool) -> Result<String> {
-    let slugs: Vec<&str> = super::seed::DEMOS.iter().map(|demo| demo.slug).collect();
+    let slugs: Vec<&str> = DEMOS
+        .iter()
+        .chain([&FORGETFUL])
+        .map(|demo| demo.slug)
+        .collect();
     let rows: Vec<(String, Decimal)> = sqlx::query_as(
         "SELECT name, credit_balance FROM organizations WHERE slug = ANY($1)
          ORDER BY array_position($1, slug)",

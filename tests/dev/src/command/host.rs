@@ -5,6 +5,7 @@
 //! database. Does not own the containers, nor an existing engine: nothing is ever removed from that
 //! one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
@@ -116,6 +117,16 @@ pub(super) async fn register(database: &PgPool, host: &Result<Host, NoHost>) -> 
     .execute(database)
     .await?;
     Ok(())
+}
+
+/// The names of all containers in the host's Docker Engine; none without a host.
+pub(super) async fn container_names(host: &Result<Host, NoHost>) -> Result<BTreeSet<String>> {
+    let Ok(host) = host else {
+        return Ok(BTreeSet::new());
+    };
+    let containers = host::containers(&host.socket).await?;
+    let names = containers.into_iter().map(|container| container.name);
+    Ok(names.collect())
 }
 
 /// The line about the host that `cargo dev` prints.

@@ -7,10 +7,12 @@ mod host;
 mod mails;
 mod migration_set;
 mod options;
+mod printed_agents;
 mod schedules;
 pub(crate) mod seed;
 mod simulated_hosts;
 pub(crate) mod stack;
+mod story;
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +48,10 @@ async fn run(options: &Options) -> Result<bool> {
     // once.
     let template = Template::load()?;
     let listener = stack::listen(options.port).await?;
-    let dir = build::target_directory()?.join("dev");
+    let dir = match &options.data {
+        Some(directory) => directory.clone(),
+        None => build::target_directory()?.join("dev"),
+    };
     if options.fresh {
         println!("Removing the data of earlier runs.");
         postgres::remove(&dir)?;

@@ -1,5 +1,6 @@
 //! The command line of `cargo dev`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, value_parser};
@@ -32,7 +33,7 @@ pub struct Options {
     /// Start no host; agents cannot be started then
     #[arg(long)]
     pub no_host: bool,
-    /// Start a host also with --time-lapse, where an hour should then take 20 seconds or more
+    /// Start a host also with --time-lapse, and an agent there whose owner pays too late
     #[arg(long, conflicts_with = "no_host")]
     pub host: bool,
     /// Start no simulated hosts
@@ -44,6 +45,12 @@ pub struct Options {
     /// Also serve the dashboard's sources with hot reload, on port 5173
     #[arg(long)]
     pub web: bool,
+    /// Serve the dashboard as it was built last, without building it
+    #[arg(long)]
+    pub no_dashboard: bool,
+    /// Keep the data in DIRECTORY instead of target/dev
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data: Option<PathBuf>,
     /// Build and run the functions with the release profile
     #[arg(long)]
     pub release: bool,

@@ -12,7 +12,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::format::{self, minute};
 use super::mails::PrintedMails;
+use super::printed_agents::PrintedAgents;
 use super::stack::Stack;
+use super::story::Story;
 use crate::gateway::describe;
 use crate::runtime::{Outcome, RETRY_AFTER};
 use crate::schedule::{Schedule, event};
@@ -22,6 +24,13 @@ const BILLING: &str = "billing-hourly";
 
 /// How often pending mails are printed between billing runs.
 const MAIL_POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long the end of the command waits for deliveries: what handles one needs the database, which stops last.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long simulated time stands still for what an hour led to. A failed delivery is attempted again only after a
+/// minute.
+const HOUR_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Every `hour_length`, moves the clock one hour forward, bills that hour, and then runs every
 /// other schedule once. Returns whether every billing run succeeded.
@@ -40,6 +49,9 @@ pub(super) async fn time_lapse(
         minute(now)
     );
     let mails = PrintedMails::default();
+    let mut agents = PrintedAgents::read(stack).await?;
+    let mut story = Box::pin(begin_story(stack)).await;
+    print_changed(&mut agents, stack).await;
     let mut all_succeeded = true;
     let mut completed = 0;
     while runs.is_none_or(|runs| completed < runs) {
@@ -50,12 +62,41 @@ pub(super) async fn time_lapse(
         for (function, scheduled) in others(stack) {
             deliver(stack, function, scheduled, now).await?;
         }
+        // A worker that records nothing for minutes counts as dead, and an hour would pass while it stops a container.
+        stack.finish_deliveries(HOUR_TIMEOUT).await;
+        print_changed(&mut agents, stack).await;
         mails.print_new(&stack.mailbox);
+        if let Some(story) = &mut story
+            && let Err(error) = Box::pin(story.hour_passed()).await
+        {
+            println!("  {}: {error:#}", Story::ORGANIZATION);
+        }
         completed += 1;
     }
-    stack.finish_deliveries().await;
+    stack.finish_deliveries(END_TIMEOUT).await;
     mails.print_new(&stack.mailbox);
     Ok(all_succeeded)
+}
+
+/// Prints what changed about agents since the last call. If they cannot be read, the next call prints it.
+async fn print_changed(agents: &mut PrintedAgents, stack: &Stack) {
+    if let Err(error) = agents.print_changed(stack).await {
+        println!("  the agents were not read: {error:#}");
+    }
+}
+
+/// `None` without a host, or if the agent does not start; then prints why.
+async fn begin_story(stack: &Stack) -> Option<Story> {
+    if stack.host.is_err() {
+        return None;
+    }
+    match Story::begin(stack).await {
+        Ok(story) => Some(story),
+        Err(error) => {
+            println!("{} has no agent: {error:#}", Story::ORGANIZATION);
+            None
+        }
+    }
 }
 
 /// Runs the schedules as they become due, until this many billing runs are completed.
@@ -89,7 +130,7 @@ async fn run_billing(stack: &Stack, runs: Option<u32>) -> Result<bool> {
         mails.print_new(&stack.mailbox);
         last = due;
     }
-    stack.finish_deliveries().await;
+    stack.finish_deliveries(END_TIMEOUT).await;
     mails.print_new(&stack.mailbox);
     Ok(all_succeeded)
 }

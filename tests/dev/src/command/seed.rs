@@ -6,12 +6,15 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
+/// The demo keys' own limit: tools that try the API make more requests in a minute than a key may by default.
+pub(super) const REQUESTS_PER_MINUTE: i32 = 100_000;
+
 pub(crate) struct Demo {
     pub(super) name: &'static str,
     pub(super) slug: &'static str,
     /// Two hexadecimal digits; 32 repetitions of them make the key.
     digits: &'static str,
-    balance: &'static str,
+    pub(super) balance: &'static str,
     /// Whether the owner may use the admin routes.
     owner_is_admin: bool,
     agents: &'static [Agent],
@@ -38,9 +41,8 @@ impl Agent {
     }
 }
 
-/// The second organization falls below the low-credit limit after two hours and cannot pay the
-/// fourth. Its expensive agent is the older one, so the older debt keeps the hours of the other
-/// agent unpaid too, and one shutdown warning names both.
+/// The second organization's credit is low after the first hour, and it cannot pay the fourth. Its expensive agent is
+/// the older one, so the older debt keeps the hours of the other agent unpaid too, and one shutdown warning names both.
 pub(crate) const DEMOS: [Demo; 2] = [
     Demo {
         name: "Demo",
@@ -80,6 +82,16 @@ pub(crate) const DEMOS: [Demo; 2] = [
     },
 ];
 
+/// The organization whose story a time lapse tells. It has just enough credit to start an agent.
+pub(super) const FORGETFUL: Demo = Demo {
+    name: "Forgetful",
+    slug: "forgetful",
+    digits: "f0",
+    balance: "5.50",
+    owner_is_admin: false,
+    agents: &[],
+};
+
 impl Demo {
     pub(crate) fn key(&self) -> String {
         format!("eliza_{}", self.digits.repeat(32))
@@ -107,7 +119,17 @@ pub(super) async fn seed(pool: &PgPool) -> Result<bool> {
     Ok(true)
 }
 
-async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Result<()> {
+/// Creates the organization whose story a time lapse tells. Returns its id.
+pub(super) async fn seed_forgetful(pool: &PgPool) -> Result<Uuid> {
+    let mut connection = pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    let organization = insert_organization(&mut transaction, &FORGETFUL).await?;
+    transaction.commit().await?;
+    Ok(organization)
+}
+
+/// Returns its id.
+async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Result<Uuid> {
     let organization: Uuid = sqlx::query_scalar(
         "INSERT INTO organizations (name, slug, credit_balance) VALUES ($1, $2, $3::numeric)
          RETURNING id",
@@ -133,15 +155,15 @@ async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Resu
         json!([])
     };
     sqlx::query(
-        // Tools that try the API make more requests in a minute than a key may by default.
         "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id, permissions, rate_limit)
-         VALUES ('demo', $1, $2, left($1, 12), $3, $4, $5, 100000)",
+         VALUES ('demo', $1, $2, left($1, 12), $3, $4, $5, $6)",
     )
     .bind(&key)
     .bind(hex::encode(Sha256::digest(&key)))
     .bind(organization)
     .bind(user)
     .bind(permissions)
+    .bind(REQUESTS_PER_MINUTE)
     .execute(&mut *connection)
     .await?;
     if demo.owner_is_admin {
@@ -170,7 +192,7 @@ async fn insert_organization(connection: &mut PgConnection, demo: &Demo) -> Resu
             insert_backups(connection, id).await?;
         }
     }
-    Ok(())
+    Ok(organization)
 }
 
 /// Admins are identified by their wallet address.

@@ -1,4 +1,5 @@
-//! The simulated hosts of `cargo dev`: one for each kind of trouble an operator may see.
+//! The simulated hosts of `cargo dev`: one for the agents of the demo organizations, and one for each kind of trouble
+//! an operator may see.
 //!
 //! Owns the hosts, their rows in `docker_nodes`, and the rows of their agents. The hosts are
 //! disabled, like hosts that an operator drains: no agent is ever placed there, but the existing
@@ -40,8 +41,12 @@ struct Agent {
 }
 
 pub(super) fn is_enabled(options: &Options) -> bool {
-    // In time-lapse mode an hour is too short for heartbeats.
-    !options.no_sim && options.time_lapse.is_none()
+    !options.no_sim
+}
+
+/// Whether there are hosts with troubles. In time-lapse mode an hour is too short for them: silent hosts are waited for.
+fn has_troubles(options: &Options) -> bool {
+    options.time_lapse.is_none()
 }
 
 /// Starts the simulated hosts and replaces their rows and their agents' rows of earlier runs. If
@@ -53,7 +58,11 @@ pub(super) async fn start(options: &Options, key: &Path, database: &PgPool) -> R
     remove(&mut transaction).await?;
     let sim = if is_enabled(options) {
         let mut plan = Plan::new(&mut transaction).await?;
-        let mut scripts = plan.scripts();
+        let mut scripts = if has_troubles(options) {
+            plan.scripts()
+        } else {
+            Vec::new()
+        };
         scripts.push(demo_host::place_agents(&mut transaction).await?);
         let sim = Sim::start(&Key::find_or_create(key)?, scripts)?;
         for host in sim.hosts() {
@@ -169,6 +178,7 @@ impl Plan {
                     disk_percent: 96,
                     docker_disk_percent: None,
                     io_pressure_percent: Some(74),
+                    ..Facts::default()
                 }),
             self.host_with_unhealthy_agents(),
         ]

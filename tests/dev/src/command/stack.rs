@@ -26,7 +26,7 @@ use crate::mailbox::Mailbox;
 use crate::postgres::{self, Pooler, Server};
 use crate::runtime::{Function, Outcome, Pool, RuntimeApi};
 use crate::sim::Sim;
-use crate::template::{self, Template};
+use crate::template::{self, Edge, Template};
 use crate::{build, clock, web};
 
 pub(crate) const CRON_SECRET: &str = "dev-cron-secret";
@@ -38,8 +38,11 @@ const AGENT_BASE_DOMAIN: &str = "agents.localhost";
 const RUNTIME_ROLE: &str = "cloud_runtime";
 /// Behind the pooler.
 const POOLED_SESSIONS: u32 = 4;
-/// How long the end of a command waits for them.
-const DELIVERIES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Raised like the demo keys' own limit, and in the same proportion to it as the defaults.
+const EDGE_PARAMETERS: [(&str, i32); 2] = [
+    ("RequestsPerKey", 2 * seed::REQUESTS_PER_MINUTE),
+    ("RequestsPerAddress", 6 * seed::REQUESTS_PER_MINUTE),
+];
 const DEFAULT_PORT: u16 = 8787;
 const PORTS_TO_TRY: u16 = 100;
 
@@ -58,7 +61,7 @@ pub(crate) struct Stack {
     url: String,
     /// The simulated hour in which it starts; `None` in real time.
     pub(super) start_of_time: Option<DateTime<Utc>>,
-    host: Result<Host, NoHost>,
+    pub(super) host: Result<Host, NoHost>,
     /// `None` if simulated hosts are disabled.
     sim: Option<Sim>,
     /// Ends before the server.
@@ -92,11 +95,14 @@ impl Stack {
         options: &Options,
         postgres_options: postgres::Options,
         webhooks: Webhooks,
-        template: Template,
+        mut template: Template,
         listener: TcpListener,
     ) -> Result<Self> {
+        template.edge = Edge::load(&EDGE_PARAMETERS)?;
         let ssh_key = host::key_file(&std::path::absolute(&postgres_options.dir)?);
-        web::build().await;
+        if !options.no_dashboard {
+            web::build().await;
+        }
         let binaries = build_functions(options.release).await?;
         let server = start_postgres(postgres_options).await?;
         let name = prepare_database(&server, options).await?;
@@ -181,10 +187,10 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until the events that were published are delivered: what handles one needs the database, which stops last.
-    pub(super) async fn finish_deliveries(&self) {
-        // A failed delivery is attempted again only after a minute, and starting an agent takes longer.
-        let _ = timeout(DELIVERIES_TIMEOUT, self.bus.wait_until_idle()).await;
+    /// Waits, for a limited time, until the events that were published are delivered. A job is worked on as long as the
+    /// delivery of its event lasts.
+    pub(super) async fn finish_deliveries(&self, limit: Duration) {
+        let _ = timeout(limit, self.bus.wait_until_idle()).await;
     }
 
     /// The base URL of the API.
@@ -399,10 +405,11 @@ fn with_local_settings(
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
-    // One line per invocation would hide the billing runs in the output, and so would a warning per minute
+    // One line per invocation would hide the billing runs in the output, and so would a warning per run
     // about every faulty simulated host. LOG_LEVEL overrides both.
-    let warns_every_minute = environment.has_simulated_hosts && function.name == "fleet-refresh";
-    let default_level = if warns_every_minute { "error" } else { "warn" };
+    let visits_hosts = ["fleet-refresh", "host-upkeep"].contains(&function.name.as_str());
+    let warns_always = environment.has_simulated_hosts && visits_hosts;
+    let default_level = if warns_always { "error" } else { "warn" };
     let level = env::var("LOG_LEVEL").unwrap_or_else(|_| default_level.to_owned());
     env.insert("LOG_LEVEL".to_owned(), level);
     let memory = function.memory_mib.to_string();

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::calls::{self, Call};
 use crate::gateway::describe;
 use crate::runtime::{Outcome, Pool, RETRY_AFTER};
 use crate::template::{Queue, Template};
@@ -194,6 +195,7 @@ async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    record(&headers, &body);
     if shared.lock().is_down {
         let message = "A test has set the bus down.".to_owned();
         let code = "InternalException";
@@ -224,6 +226,25 @@ async fn serve(
             let answer = json!({"FailedEntryCount": failed.count(), "Entries": results});
             reply(StatusCode::OK, &answer)
         }
+    }
+}
+
+/// A call that is answered with an error needs the right to be made all the same.
+fn record(headers: &HeaderMap, body: &[u8]) {
+    if !calls::is_recording() {
+        return;
+    }
+    let header = |name: &str| headers.get(name).and_then(|text| text.to_str().ok());
+    let action = header("x-amz-target").unwrap_or_default();
+    let action = action.replace("AWSEvents.", "events:");
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    for entry in request["Entries"].as_array().into_iter().flatten() {
+        let call = Call {
+            action: &action,
+            resource: entry["EventBusName"].as_str().unwrap_or("default"),
+            leading_keys: Vec::new(),
+        };
+        calls::record(header("authorization").unwrap_or_default(), &call);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One port that behaves like the HTTP API of the template: it finds the route, converts the
 //! request to a payload 2.0 event, invokes the function, and converts the answer to a response.
-//! Function URLs that stream share the port, as they share the domain once deployed.
+//! Function URLs that stream share the port, as they share the domain once deployed. What stands in front of them in a
+//! deployment stands in front here: the edge sees a request first, and answers a flood before its body is read.
 //!
 //! `GET /dev/mails` shows the mails of a mailbox, once it has one.
 //!
@@ -8,13 +9,14 @@
 //! Invoke.
 
 mod cors;
+mod edge;
 pub mod event;
 mod response;
 mod routes;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -32,6 +34,7 @@ use tokio::task::JoinHandle;
 use crate::mailbox::{self, Mailbox};
 use crate::runtime::{MAX_PAYLOAD_BYTES, Outcome, Pool};
 use crate::template::Template;
+use edge::Edge;
 pub use routes::{RouteMatch, Routes};
 
 /// The HTTP API's limit for an answer. The function continues after it.
@@ -55,6 +58,7 @@ type SimulatedTime = Arc<Mutex<Option<DateTime<Utc>>>>;
 struct Shared {
     pool: Pool,
     template: Template,
+    edge: Edge,
     routes: Routes,
     response_timeout: Duration,
     time: SimulatedTime,
@@ -81,6 +85,7 @@ impl Gateway {
         let mailbox = ShownMailbox::default();
         let shared = Arc::new(Shared {
             routes: Routes::new(&template),
+            edge: Edge::new(&template.edge)?,
             pool,
             template,
             response_timeout,
@@ -136,6 +141,12 @@ async fn serve(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
+    let refusal = shared
+        .edge
+        .refuse(caller.ip(), request.headers(), Instant::now());
+    if let Some(refusal) = refusal {
+        return refusal;
+    }
     let (parts, body) = request.into_parts();
     let cors_request = cors::CorsRequest::new(&parts.method, &parts.headers);
     let mut response = match to_bytes(body, MAX_PAYLOAD_BYTES).await {
@@ -181,8 +192,10 @@ async fn answer(shared: &Shared, caller: SocketAddr, parts: &Parts, body: &[u8])
         source_ip: caller.ip().to_string(),
     };
     let event = event::build(&request, &matched.key, &matched.parameters);
-    // Lambda limits the event, and base64 makes it longer than the body.
-    if event.to_string().len() > MAX_PAYLOAD_BYTES {
+    // Lambda limits the event, in which a body is at most six times as long: if each of its bytes is escaped. The server
+    // limits the rest of the request.
+    let may_be_too_large = body.len() > MAX_PAYLOAD_BYTES / 8;
+    if may_be_too_large && event.to_string().len() > MAX_PAYLOAD_BYTES {
         return too_large();
     }
     if matched.is_streamed {

@@ -3,7 +3,8 @@
 //! Owns the engine's process, containers, volumes, networks and directory, and removes them all at
 //! the end. A persistent engine keeps its data: only its processes end, and the next engine finds
 //! the rest. Does not own a network namespace: ports are published on this machine's addresses, so
-//! engines share them, and each engine has its own address pool for its bridges.
+//! engines share them, and each engine has its own address pool for its bridges. Only an engine that
+//! is started in a namespace sets up the packet filter, as an engine does on a host.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::http::{self, Body};
+use super::network::Namespace;
 use super::slot::{Slot, SlotResources};
 use super::supervisor::{Order, Supervisor};
 use super::{engine_data, programs};
@@ -41,6 +43,15 @@ pub struct Engine {
     name: String,
     socket: PathBuf,
     supervisor: Supervisor,
+}
+
+/// How an engine differs from others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Setting<'a> {
+    /// The size of the file system of its data, which is in memory then.
+    disk_mebibytes: Option<u32>,
+    /// Where it runs and sets up the packet filter.
+    network: Option<&'a Namespace>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +84,22 @@ impl Engine {
         }
         let slot = Slot::claim("engine", PERSISTENT_SLOTS.start, resources)?;
         let data = slot.directory.join("data");
-        Self::start_in(slot, &data, name, None).await
+        Self::start_in(slot, &data, name, Setting::default()).await
+    }
+
+    /// Starts an engine in a network namespace, where it sets up the packet filter. It must be dropped
+    /// before the namespace is.
+    pub async fn start_in_network(name: &str, network: &Namespace) -> Result<Self> {
+        if let Err(reason) = Self::availability() {
+            bail!("{reason}");
+        }
+        let slot = Slot::claim("engine", PERSISTENT_SLOTS.start, resources)?;
+        let data = slot.directory.join("data");
+        let setting = Setting {
+            network: Some(network),
+            ..Setting::default()
+        };
+        Self::start_in(slot, &data, name, setting).await
     }
 
     /// Starts an engine with a disk of this many MiB: its data is in memory, in a file system of
@@ -84,7 +110,11 @@ impl Engine {
         }
         let slot = Slot::claim("engine", PERSISTENT_SLOTS.start, resources)?;
         let data = slot.directory.join("data");
-        Self::start_in(slot, &data, name, Some(mebibytes)).await
+        let setting = Setting {
+            disk_mebibytes: Some(mebibytes),
+            ..Setting::default()
+        };
+        Self::start_in(slot, &data, name, setting).await
     }
 
     /// Starts an engine that keeps its data in `directory` and finds the data of an earlier engine
@@ -96,20 +126,21 @@ impl Engine {
             bail!("{reason}");
         }
         let slot = engine_data::claim_slot(directory).await?;
-        Self::start_in(slot, &directory.join("data"), name, None).await
+        Self::start_in(slot, &directory.join("data"), name, Setting::default()).await
     }
 
-    async fn start_in(slot: Slot, data: &Path, name: &str, size: Option<u32>) -> Result<Self> {
+    async fn start_in(slot: Slot, data: &Path, name: &str, setting: Setting<'_>) -> Result<Self> {
         // An empty file, so that dockerd does not read /etc/docker/daemon.json of the machine.
         fs::write(slot.directory.join("daemon.json"), "{}")?;
         let socket = slot.directory.join("docker.sock");
-        let server = dockerd_command(&slot, data, name)?;
-        let sized_data = size.map(|size| format!(" {}={size}m", data.display()));
+        let server = dockerd_command(&slot, data, name, setting.network.is_some())?;
+        let sized_data = setting.disk_mebibytes;
+        let sized_data = sized_data.map(|size| format!(" {}={size}m", data.display()));
         let hidden = format!("{HIDDEN_DIRECTORIES}{}", sized_data.unwrap_or_default());
         let engine = Self {
             name: name.to_owned(),
             socket,
-            supervisor: Supervisor::new(slot, &hidden, &server)?,
+            supervisor: Supervisor::in_network(slot, &hidden, &server, setting.network)?,
         };
         engine.restart().await?;
         Ok(engine)
@@ -156,14 +187,7 @@ impl Engine {
 
     /// All containers in any state, ordered by name.
     pub async fn containers(&self) -> Result<Vec<Container>> {
-        let list = self.get("/containers/json?all=true").await?;
-        let list: Value = serde_json::from_slice(&list)?;
-        let list = list
-            .as_array()
-            .context("the engine returned no list of containers")?;
-        let mut containers: Vec<Container> = list.iter().map(container).collect();
-        containers.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(containers)
+        containers(&self.socket).await
     }
 
     /// Creates and starts a container from a body of `POST /containers/create`, and returns its id.
@@ -232,6 +256,19 @@ impl Engine {
             .unwrap_or_else(|_| String::from_utf8_lossy(&answer).into_owned().into()))
     }
 
+    /// Unpacks a tar archive in a directory of a container.
+    pub async fn put_archive(&self, container: &str, path: &str, archive: &[u8]) -> Result<()> {
+        let path = archive_path(container, path);
+        http::send(&self.socket, "PUT", &path, Body::Tar(archive))
+            .await
+            .map(drop)
+    }
+
+    /// A directory of a container as a tar archive.
+    pub async fn get_archive(&self, container: &str, path: &str) -> Result<Vec<u8>> {
+        self.get(&archive_path(container, path)).await
+    }
+
     async fn post_action(&self, container: &str, verb: &str) -> Result<()> {
         let path = format!("/containers/{}/{verb}", http::percent_encoded(container));
         self.call("POST", &path, None).await.map(drop)
@@ -240,6 +277,26 @@ impl Engine {
     async fn get(&self, path: &str) -> Result<Vec<u8>> {
         http::send(&self.socket, "GET", path, Body::Empty).await
     }
+}
+
+fn archive_path(container: &str, path: &str) -> String {
+    let (container, path) = (
+        http::percent_encoded(container),
+        http::percent_encoded(path),
+    );
+    format!("/containers/{container}/archive?path={path}")
+}
+
+/// All containers in any state of the engine behind a socket, ordered by name.
+pub async fn containers(socket: &Path) -> Result<Vec<Container>> {
+    let list = http::send(socket, "GET", "/containers/json?all=true", Body::Empty).await?;
+    let list: Value = serde_json::from_slice(&list)?;
+    let list = list
+        .as_array()
+        .context("the engine returned no list of containers")?;
+    let mut containers: Vec<Container> = list.iter().map(container).collect();
+    containers.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(containers)
 }
 
 fn check_availability() -> Result<(), String> {
@@ -282,7 +339,12 @@ pub(super) fn resources(number: u8) -> SlotResources {
     }
 }
 
-fn dockerd_command(slot: &Slot, data: &Path, name: &str) -> Result<Vec<OsString>> {
+fn dockerd_command(
+    slot: &Slot,
+    data: &Path,
+    name: &str,
+    has_network: bool,
+) -> Result<Vec<OsString>> {
     let directory = slot.directory.display();
     let SlotResources { pool, group } = &slot.resources;
     let dockerd = programs::find("dockerd", "docker.io").map_err(anyhow::Error::msg)?;
@@ -298,9 +360,9 @@ fn dockerd_command(slot: &Slot, data: &Path, name: &str) -> Result<Vec<OsString>
         "--bridge=none".to_owned(),
         // Leaves the machine's packet filter and routing alone; the userland proxy carries
         // published ports.
-        "--iptables=false".to_owned(),
+        format!("--iptables={has_network}"),
         "--ip6tables=false".to_owned(),
-        "--ip-forward=false".to_owned(),
+        format!("--ip-forward={has_network}"),
         // Works on every file system; it is slow, but the image is small.
         "--storage-driver=vfs".to_owned(),
         // Containers survive a killed engine, and the next one takes them over.

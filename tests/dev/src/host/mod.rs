@@ -14,6 +14,7 @@ mod existing_engine;
 mod http;
 pub mod image;
 mod keys;
+mod network;
 mod programs;
 mod registry;
 mod silent_port;
@@ -25,10 +26,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-pub use engine::{Container, Engine};
+pub use engine::{Container, Engine, containers};
 pub use engine_data::remove_engine_data;
 pub use existing_engine::find_existing_engine;
 pub use keys::KeyType;
+pub use network::Namespace;
 pub use registry::Registry;
 pub use silent_port::SilentPort;
 pub use sshd::{Options, Sshd};

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
+use super::network::Namespace;
 use super::programs;
 use super::slot::Slot;
 
@@ -46,8 +47,18 @@ impl Supervisor {
     /// Starts the shells only; [`Order::Start`] starts the server. At each of the `hidden` paths
     /// the server sees an empty directory of its own.
     pub(super) fn new(slot: Slot, hidden: &str, server: &[OsString]) -> Result<Self> {
+        Self::in_network(slot, hidden, server, None)
+    }
+
+    /// The same in a network namespace.
+    pub(super) fn in_network(
+        slot: Slot,
+        hidden: &str,
+        server: &[OsString],
+        network: Option<&Namespace>,
+    ) -> Result<Self> {
         let log = slot.directory.join("log");
-        let mut command = shell(&slot, "run");
+        let mut command = shell(&slot, "run", network);
         let mut child = command
             .args([programs::namespace_options(), NAMESPACE_INIT, hidden])
             .args(server)
@@ -134,7 +145,7 @@ impl Drop for Shell {
 
 /// Removes what a killed supervisor left in a slot that this process has claimed.
 pub(super) fn clean(slot: &Slot) -> Result<()> {
-    let status = shell(slot, "clean")
+    let status = shell(slot, "clean", None)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -146,8 +157,15 @@ pub(super) fn clean(slot: &Slot) -> Result<()> {
     Ok(())
 }
 
-fn shell(slot: &Slot, mode: &str) -> Command {
-    let mut command = Command::new("sh");
+fn shell(slot: &Slot, mode: &str, network: Option<&Namespace>) -> Command {
+    let mut command = match network {
+        Some(network) => {
+            let mut command = Command::new("nsenter");
+            command.args(network.enter("sh".into()));
+            command
+        }
+        None => Command::new("sh"),
+    };
     command
         .args(["-c", SUPERVISE, "supervise", mode])
         .arg(&slot.directory)

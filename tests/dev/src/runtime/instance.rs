@@ -1,5 +1,6 @@
 //! A running process of a function.
 
+use std::collections::VecDeque;
 use std::env;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -16,12 +17,16 @@ use uuid::Uuid;
 use super::api::{InstanceState, Invocation};
 use super::stream::{Answer, StreamEnd, StreamedResponse};
 use super::{Function, Outcome, RuntimeApi, lock};
+use crate::calls;
 
 /// Lambda's limit from the start of the process to its first poll.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Log lines kept per instance; older ones are dropped.
 const MAX_LOG_LINES: usize = 10_000;
+
+/// Linux counts processor time in hundredths of a second for all programs (`USER_HZ`).
+const MILLISECONDS_PER_TICK: u64 = 10;
 
 /// How long to wait for the last log lines of a process that has exited.
 const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +44,7 @@ pub struct Instance {
     stop: Arc<Notify>,
     /// How the process exited; `None` while it runs.
     exit: watch::Receiver<Option<String>>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Instance {
@@ -47,6 +52,7 @@ impl Instance {
         let id = Uuid::new_v4().simple().to_string();
         let state = Arc::new(InstanceState::new(function.name.clone()));
         api.register(&id, Arc::clone(&state));
+        calls::learn_settings(&function);
         let mut command = command(api, &id, &function);
         let started = Instant::now();
         let spawned = command
@@ -59,7 +65,7 @@ impl Instance {
                 return Err(error);
             }
         };
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Mutex::new(VecDeque::new()));
         let prefix = api.inner.forward_logs.then_some(function.name);
         let readers = [
             spawn_log_reader(child.stdout.take(), Arc::clone(&log), prefix.clone()),
@@ -229,11 +235,30 @@ impl Instance {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// The processor time so far, of all threads; `None` once the process has exited.
+    #[must_use]
+    pub fn processor_time(&self) -> Option<Duration> {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The second field, the name, may contain blanks. The times are the fields 14 and 15.
+        let (_, after_name) = status.rsplit_once(')')?;
+        let times = after_name.split_whitespace().skip(11).take(2);
+        let ticks = times.map(|ticks| ticks.parse::<u64>().ok());
+        let ticks = ticks.sum::<Option<u64>>()?;
+        Some(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
+    }
+
+    /// The number of file descriptors that are open now; `None` once the process has exited.
+    #[must_use]
+    pub fn open_descriptors(&self) -> Option<usize> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?;
+        Some(entries.count())
+    }
+
     /// The log lines so far, of standard output and standard error in order of arrival. Complete
     /// once the process has exited.
     #[must_use]
     pub fn logs(&self) -> Vec<String> {
-        lock(&self.log).clone()
+        lock(&self.log).iter().cloned().collect()
     }
 
     /// Waits until the process exits. Returns its exit status as text.
@@ -274,8 +299,8 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
         )
         .env("AWS_LAMBDA_LOG_STREAM_NAME", id)
         .env("AWS_REGION", "us-east-1")
-        // Any keys will do; without them the SDK searches for some.
-        .env("AWS_ACCESS_KEY_ID", "local")
+        // Any keys will do; without them the SDK searches for some. The stand-ins tell the functions by them.
+        .env("AWS_ACCESS_KEY_ID", calls::access_key_id(&function.name))
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
@@ -315,7 +340,7 @@ async fn watch_over(
 /// Reads the lines of a process's output into the log, until the output ends.
 fn spawn_log_reader(
     output: Option<impl AsyncRead + Unpin + Send + 'static>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<VecDeque<String>>>,
     prefix: Option<String>,
 ) -> Option<JoinHandle<()>> {
     let output = output?;
@@ -331,9 +356,9 @@ fn spawn_log_reader(
             }
             let mut log = lock(&log);
             if log.len() >= MAX_LOG_LINES {
-                log.remove(0);
+                log.pop_front();
             }
-            log.push(line);
+            log.push_back(line);
         }
     }))
 }

@@ -1,5 +1,7 @@
 //! Answers of a simulated engine that a test writes itself: those of other versions, of Podman, and refusals.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -12,6 +14,14 @@ pub struct Answer {
     body: String,
     /// How often it is still given; `None` for always.
     left: Option<u32>,
+    delay: Duration,
+}
+
+/// An answer that is given now.
+pub(super) struct TakenAnswer {
+    pub(super) status: StatusCode,
+    pub(super) body: String,
+    pub(super) delay: Duration,
 }
 
 impl Answer {
@@ -23,6 +33,7 @@ impl Answer {
             status,
             body: body.to_string(),
             left: None,
+            delay: Duration::ZERO,
         }
     }
 
@@ -40,18 +51,27 @@ impl Answer {
             ..self
         }
     }
+
+    /// Is given after this time.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
 }
 
 /// The answer to a request of this endpoint, if a test has written one.
-pub(super) fn take(answers: &mut [Answer], endpoint: &str) -> Option<(StatusCode, String)> {
+pub(super) fn take(answers: &mut [Answer], endpoint: &str) -> Option<TakenAnswer> {
     let answer = answers
         .iter_mut()
         .find(|answer| answer.endpoint == endpoint && answer.left != Some(0))?;
     if let Some(left) = &mut answer.left {
         *left -= 1;
     }
-    let status = StatusCode::from_u16(answer.status).ok()?;
-    Some((status, answer.body.clone()))
+    Some(TakenAnswer {
+        status: StatusCode::from_u16(answer.status).ok()?,
+        body: answer.body.clone(),
+        delay: answer.delay,
+    })
 }
 
 /// The oldest and the newest version of the API that an engine speaks: `1.<minor>`.
@@ -62,6 +82,7 @@ pub struct ApiVersions {
 }
 
 impl ApiVersions {
+    pub const DOCKER_19: Self = Self::new(12, 40);
     pub const DOCKER_20: Self = Self::new(12, 41);
     pub const DOCKER_24: Self = Self::new(12, 43);
     pub const DOCKER_28: Self = Self::new(24, 51);

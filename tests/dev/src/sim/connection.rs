@@ -14,10 +14,13 @@ use tokio::task::AbortHandle;
 use super::counts::OpenChannel;
 use super::{Fault, State, agent, docker};
 
-/// The only command that a host knows. It must match the command of the inspection in
-/// `shared::hosts`.
+/// The command of the inspection in `shared::hosts`. A host knows only this one and the next.
 const FACTS: &str = "for f in loadavg meminfo pressure/cpu pressure/io pressure/memory; do \
-    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l";
+    echo \"== $f\"; cat /proc/$f; done; echo '== cpus'; nproc; echo '== disks'; df -P -B1 /; df -P -B1 -l; \
+    echo '== filter'; cat /proc/uptime /run/milady-isolation";
+/// The command in `shared::hosts` that reads the weights of disk accesses.
+const IO_WEIGHTS: &str = "grep -rs . /sys/fs/cgroup --include=io.weight --include=io.bfq.weight --include=blkio.weight \
+    --include=blkio.bfq.weight | grep -E '[0-9a-f]{64}'";
 /// The exit status of a shell for an unknown command.
 const COMMAND_NOT_FOUND: u32 = 127;
 
@@ -228,6 +231,8 @@ impl Handler for Session {
         let (text, status) = if data == FACTS.as_bytes() {
             self.state.counts().commands += 1;
             (self.state.script().facts.command_output(), 0)
+        } else if data == IO_WEIGHTS.as_bytes() {
+            (self.state.script().io_weights(), 0)
         } else {
             self.state.counts().refused_commands += 1;
             (String::new(), COMMAND_NOT_FOUND)

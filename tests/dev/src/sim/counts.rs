@@ -22,6 +22,8 @@ pub struct Counts {
     /// Requests to its Docker Engine by method and path, without version and query: `GET /version`,
     /// `POST /containers/{id}/stop`.
     pub requests: BTreeMap<String, u64>,
+    /// Bytes of archives that its engine has received.
+    pub archive_bytes: u64,
     /// Requests to its agents.
     pub agent_requests: u64,
     /// Runs of the command that reads the host's facts.

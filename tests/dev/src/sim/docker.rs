@@ -20,10 +20,11 @@ use russh::server::Msg;
 use serde_json::{Value, json};
 
 use super::docker_start::{self, Refusal};
-use super::{Fault, State, answers, docker_json};
+use super::stats::stats;
+use super::{Fault, State, answers, archive, docker_json, store};
 use crate::gateway::event::decoded;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves HTTP on a channel until either side closes it.
 pub(super) async fn serve(state: &Arc<State>, stream: ChannelStream<Msg>) {
@@ -44,9 +45,11 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
     if let Some(refusal) = state.script().api_versions.refusal(docker_request.version) {
         return error(StatusCode::BAD_REQUEST, &refusal);
     }
-    if let Some((status, text)) = answers::take(&mut state.script().answers, &endpoint) {
-        let mut response = body("application/json", Full::from(text).boxed_unsync());
-        *response.status_mut() = status;
+    let taken = answers::take(&mut state.script().answers, &endpoint);
+    if let Some(answer) = taken {
+        tokio::time::sleep(answer.delay).await;
+        let mut response = body("application/json", Full::from(answer.body).boxed_unsync());
+        *response.status_mut() = answer.status;
         return response;
     }
     let path: Vec<&str> = docker_request.path.iter().map(String::as_str).collect();
@@ -57,11 +60,15 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
         ("GET", ["info"]) => json(&docker_json::info(&state.script())),
         ("GET", ["networks"]) => json(&docker_start::networks(&state.script())),
         ("POST", ["networks", "create"]) => answer_of(docker_start::create_network()),
-        ("GET", ["volumes", name]) => answer_of(docker_start::find_volume(&state.script(), name)),
-        ("DELETE", ["volumes", name]) => remove_volume(state, name),
+        ("GET", ["volumes"]) => json(&store::unused_volumes(&state.script())),
+        ("GET", ["volumes", name]) => answer_of(store::find_volume(&state.script(), name)),
+        ("DELETE", ["volumes", name]) => match store::remove_volume(&mut state.script(), name) {
+            Ok(()) => empty(StatusCode::NO_CONTENT),
+            Err(refusal) => error(refusal.status, &refusal.message),
+        },
         ("POST", ["volumes", "create"]) => {
             let settings = read_json(request).await;
-            json(&docker_start::create_volume(&mut state.script(), &settings))
+            json(&store::create_volume(&mut state.script(), &settings))
         }
         ("POST", ["containers", "create"]) => {
             let settings = read_json(request).await;
@@ -70,7 +77,39 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
             answer_of(docker_start::create_container(&mut script, name, &settings))
         }
         ("GET", ["containers", "json"]) => list(state, &docker_request),
-        ("GET", ["containers", id, "json"]) => {
+        (method, ["containers", id, rest @ ..]) => {
+            of_container(state, id, (method, rest), &docker_request, request).await
+        }
+        ("GET", ["system", "df"]) => json(&archive::usage(&state.script())),
+        ("GET", ["images", "json"]) => json(&store::images(&state.script())),
+        ("GET", ["images", name @ .., "json"]) => image(state, &name.join("/")),
+        ("DELETE", ["images", name @ ..]) => {
+            answer_of(store::remove_image(&mut state.script(), &name.join("/")))
+        }
+        ("GET", ["distribution", name @ .., "json"]) => {
+            answer_of(store::resolve(&state.script(), &name.join("/")))
+        }
+        ("POST", ["images", "create"]) => {
+            if let Some(Fault::SlowPull(time)) = state.fault() {
+                tokio::time::sleep(time).await;
+            }
+            pull(state, &docker_request)
+        }
+        _ => error(StatusCode::NOT_FOUND, "page not found"),
+    }
+}
+
+/// Answers a request about one container. `call` is the method and what follows the container in the path.
+async fn of_container(
+    state: &State,
+    id: &str,
+    call: (&str, &[&str]),
+    docker_request: &DockerRequest,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (method, _) = call;
+    match call {
+        ("GET", ["json"]) => {
             let script = state.script();
             let container = script.find(id);
             container.map_or_else(
@@ -78,23 +117,43 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
                 |container| json(&docker_json::details(container, &script)),
             )
         }
-        ("GET", ["containers", id, "logs"]) => logs(state, id, &docker_request),
-        (
-            "POST",
-            [
-                "containers",
-                id,
-                verb @ ("start" | "stop" | "restart" | "kill"),
-            ],
-        ) => change_state(state, id, verb),
-        ("DELETE", ["containers", id]) => remove(state, id, docker_request.is_set("force")),
-        ("GET", ["images", name @ .., "json"]) => image(state, &name.join("/")),
-        ("POST", ["images", "create"]) => {
-            if let Some(Fault::SlowPull(time)) = state.fault() {
-                tokio::time::sleep(time).await;
+        ("GET", ["stats"]) => {
+            // Without these two the engine would go on answering, or measure for a second.
+            if docker_request.value("stream") != Some("false") || !docker_request.is_set("one-shot")
+            {
+                return error(StatusCode::NOT_IMPLEMENTED, "only one look at a container");
             }
-            pull(state, &docker_request)
+            let script = state.script();
+            let container = script.find(id);
+            container.map_or_else(
+                || no_such_container(id),
+                |container| json(&stats(container)),
+            )
         }
+        ("GET" | "HEAD", ["archive"]) => {
+            let script = state.script();
+            match script.find(id) {
+                Some(_) if method == "HEAD" => empty(StatusCode::OK),
+                Some(_) => body("application/x-tar", archive::body(script.data)),
+                None => no_such_container(id),
+            }
+        }
+        ("PUT", ["archive"]) => {
+            if state.script().find(id).is_none() {
+                return no_such_container(id);
+            }
+            match archive::receive(state, request.into_body()).await {
+                Ok(()) => empty(StatusCode::OK),
+                Err(error) => error_response(&error),
+            }
+        }
+        ("GET", ["logs"]) => logs(state, id, docker_request),
+        ("POST", [verb @ ("start" | "stop" | "restart" | "kill")]) => change_state(state, id, verb),
+        ("POST", ["update"]) => {
+            let settings = read_json(request).await;
+            update(state, id, &settings)
+        }
+        ("DELETE", []) => remove(state, id, docker_request.is_set("force")),
         _ => error(StatusCode::NOT_FOUND, "page not found"),
     }
 }
@@ -141,7 +200,7 @@ impl DockerRequest {
                 "{id}".clone_into(id);
             }
             [first, name] if first == "volumes" && name != "create" => "{name}".clone_into(name),
-            [first, .., last] if first == "images" && last == "json" => {
+            [first, _, .., last] if first == "images" && last == "json" => {
                 return "/images/{name}/json".to_owned();
             }
             _ => {}
@@ -214,7 +273,9 @@ fn logs(state: &State, id: &str, docker_request: &DockerRequest) -> Response<Bod
 
 fn change_state(state: &State, id: &str, verb: &str) -> Response<Body> {
     let mut script = state.script();
-    let death = script.dies_at_start;
+    let death = script
+        .dies_at_start
+        .or_else(|| store::broken_image(&script, id));
     let Some(container) = script.find_mut(id) else {
         return no_such_container(id);
     };
@@ -238,6 +299,15 @@ fn change_state(state: &State, id: &str, verb: &str) -> Response<Body> {
     empty(StatusCode::NO_CONTENT)
 }
 
+fn update(state: &State, id: &str, settings: &Value) -> Response<Body> {
+    let mut script = state.script();
+    let Some(container) = script.find_mut(id) else {
+        return no_such_container(id);
+    };
+    container.io_weight = settings["BlkioWeight"].as_i64();
+    json(&json!({"Warnings": null}))
+}
+
 fn remove(state: &State, id: &str, force: bool) -> Response<Body> {
     let mut script = state.script();
     let Some(container) = script.find(id) else {
@@ -256,8 +326,10 @@ fn remove(state: &State, id: &str, force: bool) -> Response<Body> {
 }
 
 fn image(state: &State, name: &str) -> Response<Body> {
-    if state.script().images.contains(name) {
-        return json(&docker_json::image(name));
+    let script = state.script();
+    if let Some(id) = store::image_id(&script, name) {
+        let digests = store::digests(&script, name);
+        return json(&docker_json::image(&id, name, &digests));
     }
     let message = format!("No such image: {name}");
     error(StatusCode::NOT_FOUND, &message)
@@ -272,18 +344,9 @@ fn pull(state: &State, docker_request: &DockerRequest) -> Response<Body> {
     };
     let pulling = json!({"status": "Pulling from a registry", "id": "latest"});
     let pulled = json!({"status": format!("Status: Downloaded newer image for {name}")});
-    state.script().images.insert(name);
+    store::pull(&mut state.script(), &name);
     let text = format!("{pulling}\r\n{pulled}\r\n");
     body("application/json", Full::from(text).boxed_unsync())
-}
-
-fn remove_volume(state: &State, name: &str) -> Response<Body> {
-    let mut script = state.script();
-    if let Err(refusal) = docker_start::find_volume(&script, name) {
-        return answer_of(Err(refusal));
-    }
-    script.volumes.remove(name);
-    empty(StatusCode::NO_CONTENT)
 }
 
 /// The JSON of a request; null if it has none.
@@ -311,6 +374,13 @@ fn error(status: StatusCode, message: &str) -> Response<Body> {
     let mut response = json(&json!({"message": message}));
     *response.status_mut() = status;
     response
+}
+
+fn error_response(error_of_body: &hyper::Error) -> Response<Body> {
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &error_of_body.to_string(),
+    )
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::script::{Container, DOCKER_ROOT, MEMORY_KIB, Script};
+use super::script::{Container, DOCKER_ROOT, Script};
+use super::store::Volume;
 
 /// The chunk size of answers that are produced as they are read.
 const CHUNK_BYTES: u64 = 16 * 1024;
@@ -38,7 +39,7 @@ pub(super) fn info(script: &Script) -> Value {
     json!({
         "ServerVersion": script.docker_version,
         "NCPU": script.facts.cpus,
-        "MemTotal": MEMORY_KIB * 1024,
+        "MemTotal": script.facts.memory_kib * 1024,
         "DockerRootDir": DOCKER_ROOT,
         "SystemTime": docker_timestamp(Utc::now() + script.clock_ahead),
         "Containers": script.containers.len(),
@@ -59,12 +60,13 @@ pub(super) fn network() -> Value {
     })
 }
 
-pub(super) fn volume(name: &str) -> Value {
+pub(super) fn volume(volume: &Volume) -> Value {
     json!({
-        "Name": name,
+        "Name": volume.name,
         "Driver": "local",
-        "Mountpoint": format!("{DOCKER_ROOT}/volumes/{name}/_data"),
-        "Labels": {},
+        "CreatedAt": "2026-01-01T00:00:00Z",
+        "Mountpoint": format!("{DOCKER_ROOT}/volumes/{}/_data", volume.name),
+        "Labels": volume.labels,
         "Scope": "local",
         "Options": {},
     })
@@ -76,7 +78,7 @@ pub(super) fn list_entry(container: &Container, script: &Script) -> Value {
         "Id": container.id,
         "Names": [format!("/{}", container.name)],
         "Image": container.image,
-        "ImageID": format!("sha256:{}", "0".repeat(64)),
+        "ImageID": container.image_id,
         "Command": "/agent",
         "Created": created_at(container, script).timestamp(),
         "Ports": ports(container),
@@ -121,7 +123,7 @@ pub(super) fn details(container: &Container, script: &Script) -> Value {
         "Path": "/agent",
         "Args": [],
         "State": state,
-        "Image": format!("sha256:{}", "0".repeat(64)),
+        "Image": container.image_id,
         "Name": format!("/{}", container.name),
         "RestartCount": container.restart_count,
         "Driver": "overlay2",
@@ -130,17 +132,19 @@ pub(super) fn details(container: &Container, script: &Script) -> Value {
         "HostConfig": {
             "Memory": container.memory_bytes.unwrap_or_default(),
             "NanoCpus": container.nano_cpus.unwrap_or_default(),
+            "BlkioWeight": container.io_weight.unwrap_or_default(),
         },
         "Config": {"Image": container.image, "Labels": container.labels},
         "NetworkSettings": {"Networks": {}},
     })
 }
 
-pub(super) fn image(name: &str) -> Value {
+/// `digests` are the names under which it was pulled.
+pub(super) fn image(id: &str, name: &str, digests: &[String]) -> Value {
     json!({
-        "Id": format!("sha256:{}", "0".repeat(64)),
+        "Id": id,
         "RepoTags": [name],
-        "RepoDigests": [],
+        "RepoDigests": digests,
         "Created": "2026-01-01T00:00:00Z",
         "Architecture": "amd64",
         "Os": "linux",

@@ -1,4 +1,4 @@
-//! What a simulated engine does when an agent is started: its network, its volume, its container.
+//! What a simulated engine does when an agent is started: its network, its container.
 //! Owns which of these it refuses, and in Docker's own words.
 
 use hyper::StatusCode;
@@ -9,9 +9,11 @@ use uuid::Uuid;
 use super::Fault;
 use super::docker_json;
 use super::script::{Container, Script};
+use super::store;
 
 /// An agent's web port inside its container.
 const WEB_PORT: &str = "2138/tcp";
+const BRIDGE_PORT: &str = "31337/tcp";
 const NANO_CPUS: i64 = 1_000_000_000;
 
 /// An error of the engine.
@@ -21,7 +23,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -44,21 +46,6 @@ pub(super) fn create_network() -> Result<Value, Refusal> {
     ))
 }
 
-pub(super) fn find_volume(script: &Script, name: &str) -> Result<Value, Refusal> {
-    if script.volumes.contains(name) {
-        Ok(docker_json::volume(name))
-    } else {
-        let message = format!("get {name}: no such volume");
-        Err(Refusal::new(StatusCode::NOT_FOUND, message))
-    }
-}
-
-pub(super) fn create_volume(script: &mut Script, settings: &Value) -> Value {
-    let name = settings["Name"].as_str().unwrap_or_default();
-    script.volumes.insert(name.to_owned());
-    docker_json::volume(name)
-}
-
 /// Creates a container that does not run yet.
 pub(super) fn create_container(
     script: &mut Script,
@@ -79,10 +66,10 @@ pub(super) fn create_container(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     }
     let image = settings["Image"].as_str().unwrap_or_default();
-    if !script.images.contains(image) {
+    let Some(image_id) = store::image_id(script, image) else {
         let message = format!("No such image: {image}");
         return Err(Refusal::new(StatusCode::NOT_FOUND, message));
-    }
+    };
     if let Some(holder) = script.find(name) {
         let id = &holder.id;
         let message = format!(
@@ -92,13 +79,18 @@ pub(super) fn create_container(
         return Err(Refusal::new(StatusCode::CONFLICT, message));
     }
     let id = hex::encode(Sha256::digest(Uuid::new_v4().as_bytes()));
-    let port = host_config["PortBindings"][WEB_PORT][0]["HostPort"].as_str();
+    let port = |port: &str| {
+        let published = host_config["PortBindings"][port][0]["HostPort"].as_str();
+        published.and_then(|port| port.parse().ok())
+    };
     let labels = settings["Labels"].as_object().into_iter().flatten();
     let labels =
         labels.filter_map(|(label, value)| Some((label.clone(), value.as_str()?.to_owned())));
     let container = Container {
         labels: labels.collect(),
-        web_port: port.and_then(|port| port.parse().ok()),
+        web_port: port(WEB_PORT),
+        bridge_port: port(BRIDGE_PORT),
+        image_id,
         nano_cpus,
         memory_bytes: host_config["Memory"].as_i64(),
         ..Container::new(name)

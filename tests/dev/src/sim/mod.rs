@@ -3,19 +3,23 @@
 //! Owns what such a host answers and refuses, and counts its requests. They make fleets possible
 //! that are larger or more broken than real ones: a host costs one port and no thread. Tests
 //! compare the answers with those of a real engine. An agent can be started there, but nothing of
-//! it runs: all that it does is to answer its health check. It has no bridge and no state.
+//! it runs: all that it does is to answer its health check, and to send and take its state if the script has one.
 
 mod agent;
 mod answers;
+mod archive;
 mod connection;
 mod controlled_stream;
 mod counts;
 mod docker;
 mod docker_json;
 mod docker_start;
+mod facts;
 mod key;
 mod listener;
 mod script;
+mod stats;
+mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,10 +29,13 @@ use russh::keys::{HashAlg, PrivateKey, PublicKey};
 use tokio::sync::watch;
 
 pub use answers::{Answer, ApiVersions};
+pub use archive::Data;
 pub use counts::Counts;
+pub use facts::Facts;
 pub use key::Key;
 use listener::Port;
-pub use script::{Container, Death, Facts, Fault, Health, Script};
+pub use script::{Container, Death, Fault, Health, Script};
+pub use store::{PulledImage, Volume};
 
 /// Simulated hosts, which end when this value is dropped.
 #[derive(Debug)]

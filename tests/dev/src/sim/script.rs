@@ -1,7 +1,6 @@
 //! The script of a simulated host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,12 +8,13 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::answers::{Answer, ApiVersions};
+use super::archive::Data;
+use super::facts::Facts;
+use super::store::{self, PulledImage, Volume};
 
 const DEFAULT_DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// The directory of its Docker Engine's data.
 pub(super) const DOCKER_ROOT: &str = "/var/lib/docker";
-pub(super) const MEMORY_KIB: u64 = 16_000_000;
-const DISK_BYTES: u64 = 200_000_000_000;
 
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -22,8 +22,15 @@ pub struct Script {
     pub name: String,
     /// In the order of the engine's lists.
     pub containers: Vec<Container>,
+    /// The names of its images.
     pub images: BTreeSet<String>,
-    pub volumes: BTreeSet<String>,
+    /// Those of its images that it pulled from the registry.
+    pub pulled: Vec<PulledImage>,
+    /// The digests that the registry has for names with tags.
+    pub registry: BTreeMap<String, String>,
+    pub volumes: Vec<Volume>,
+    /// What each of its volumes holds.
+    pub data: Data,
     pub facts: Facts,
     /// Further host keys besides the original one, in OpenSSH's format.
     pub host_keys: Vec<String>,
@@ -33,6 +40,10 @@ pub struct Script {
     pub api_versions: ApiVersions,
     /// How each container ends that is started; `None` if it keeps running.
     pub dies_at_start: Option<Death>,
+    /// Images whose containers end as soon as they are started: their names or their engine's ids.
+    pub broken_images: BTreeSet<String>,
+    /// What agents keep in their volumes, by the volume's name. Only an agent that has a state here has a bridge.
+    pub states: BTreeMap<String, String>,
     /// Answers of its engine in place of the usual ones, the first that matches a request.
     pub answers: Vec<Answer>,
     /// The delay of each opened channel and each answer.
@@ -89,13 +100,18 @@ impl Script {
             name: name.to_owned(),
             containers: Vec::new(),
             images: BTreeSet::new(),
-            volumes: BTreeSet::new(),
+            pulled: Vec::new(),
+            registry: BTreeMap::new(),
+            volumes: Vec::new(),
+            data: Data::default(),
             facts: Facts::default(),
             host_keys: Vec::new(),
             docker_socket: DEFAULT_DOCKER_SOCKET.to_owned(),
             docker_version: "20.10.24+dfsg1".to_owned(),
             api_versions: ApiVersions::DOCKER_20,
             dies_at_start: None,
+            broken_images: BTreeSet::new(),
+            states: BTreeMap::new(),
             answers: Vec::new(),
             latency: Duration::ZERO,
             clock_ahead: TimeDelta::zero(),
@@ -174,6 +190,16 @@ impl Script {
             .find(|container| container.matches(id_or_name))
     }
 
+    /// The output of the command that reads the weights of disk accesses, on a host with BFQ.
+    pub(super) fn io_weights(&self) -> String {
+        let containers = self.containers.iter();
+        let weights = containers.map(|container| {
+            let (id, weight) = (&container.id, container.io_weight.unwrap_or(100));
+            format!("/sys/fs/cgroup/system.slice/docker-{id}.scope/io.bfq.weight:{weight}\n")
+        });
+        weights.collect()
+    }
+
     /// The health of the agent that listens on this port of the host.
     pub(super) fn agent_health(&self, port: u16) -> Option<Health> {
         let mut listening = self
@@ -185,8 +211,22 @@ impl Script {
     }
 
     pub(super) fn is_listening_on(&self, port: u16) -> bool {
-        self.agent_health(port)
-            .is_some_and(|health| health != Health::Refusing)
+        self.bridge_volume(port).is_some()
+            || self
+                .agent_health(port)
+                .is_some_and(|health| health != Health::Refusing)
+    }
+
+    /// The volume of the agent whose bridge listens on this port of the host.
+    pub(super) fn bridge_volume(&self, port: u16) -> Option<&str> {
+        let mut listening = self
+            .containers
+            .iter()
+            .filter(|container| container.is_running());
+        let agent = listening.find(|container| container.bridge_port == Some(port))?;
+        self.states
+            .contains_key(&agent.name)
+            .then_some(agent.name.as_str())
     }
 }
 
@@ -195,6 +235,8 @@ pub struct Container {
     pub id: String,
     pub name: String,
     pub image: String,
+    /// The engine's id of the image.
+    pub image_id: String,
     /// Docker's state: `running`, `exited` and so on.
     pub state: String,
     /// Docker's status text, which ends with the health in brackets.
@@ -204,8 +246,12 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// The host port of its agent's web pages.
     pub web_port: Option<u16>,
+    /// The host port of its agent's bridge.
+    pub bridge_port: Option<u16>,
     /// Billionths of a processor. `None` if there is no limit.
     pub nano_cpus: Option<i64>,
+    /// The weight of its disk accesses. `None` if it has that of all others.
+    pub io_weight: Option<i64>,
     pub agent: Health,
     /// Its log lines with their times.
     pub lines: Vec<(DateTime<Utc>, String)>,
@@ -249,12 +295,15 @@ impl Container {
             id: hex::encode(Sha256::digest(name)),
             name: name.to_owned(),
             image: "milady/agent:sample".to_owned(),
+            image_id: store::MADE_HERE.to_owned(),
             state: "running".to_owned(),
             status: "Up About an hour".to_owned(),
             created_at: Utc::now() - TimeDelta::hours(1),
             labels: BTreeMap::new(),
             web_port: None,
+            bridge_port: None,
             nano_cpus: None,
+            io_weight: None,
             agent: Health::Healthy,
             lines: Vec::new(),
             memory_bytes: None,
@@ -318,6 +367,15 @@ impl Container {
         }
     }
 
+    /// Gives the agent a bridge behind this port of the host.
+    #[must_use]
+    pub fn bridge(self, port: u16) -> Self {
+        Self {
+            bridge_port: Some(port),
+            ..self
+        }
+    }
+
     /// Adds a log line.
     #[must_use]
     pub fn line(mut self, at: DateTime<Utc>, line: &str) -> Self {
@@ -358,85 +416,5 @@ impl Container {
 
     fn matches(&self, id_or_name: &str) -> bool {
         self.name == id_or_name || (id_or_name.len() >= 12 && self.id.starts_with(id_or_name))
-    }
-}
-
-/// The facts that a host reports about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The load average of the last minute, in hundredths.
-    pub load_hundredths: u64,
-    pub cpus: u64,
-    pub memory_percent: u64,
-    /// The use of the root file system.
-    pub disk_percent: u64,
-    /// The use of the file system that holds Docker's data. `None` if that is the root file system.
-    pub docker_disk_percent: Option<u64>,
-    /// The share of the last minute in which a task waited for I/O. `None` if the kernel does not
-    /// report it.
-    pub io_pressure_percent: Option<u64>,
-}
-
-impl Default for Facts {
-    fn default() -> Self {
-        Self {
-            load_hundredths: 42,
-            cpus: 4,
-            memory_percent: 35,
-            disk_percent: 40,
-            docker_disk_percent: None,
-            io_pressure_percent: Some(1),
-        }
-    }
-}
-
-impl Facts {
-    /// The output of the command that reads the facts.
-    pub(super) fn command_output(&self) -> String {
-        let percentage = |total: u64, percent: u64| total / 100 * percent;
-        let (load, cpus) = (self.load_hundredths, self.cpus);
-        let available = MEMORY_KIB - percentage(MEMORY_KIB, self.memory_percent.min(100));
-        let disk = |device: &str, used_percent: u64, mount_point: &str| {
-            let used = percentage(DISK_BYTES, used_percent.min(100));
-            let free = DISK_BYTES - used;
-            format!("{device} {DISK_BYTES} {used} {free} {used_percent}% {mount_point}\n")
-        };
-        let docker_disk = self.docker_disk_percent;
-        let docker_disk = docker_disk.map(|percent| disk("/dev/vdb1", percent, DOCKER_ROOT));
-        let no_pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n\
-            full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
-        let io = self.io_pressure_percent.map(|percent| {
-            format!("some avg10=0.00 avg60={percent}.00 avg300=0.00 total=1\n{no_pressure}")
-        });
-        let mut text = String::new();
-        let sections = [
-            (
-                "loadavg",
-                format!("{}.{:02} 0.50 0.40 1/234 5678\n", load / 100, load % 100),
-            ),
-            (
-                "meminfo",
-                format!(
-                    "MemTotal:       {MEMORY_KIB} kB\nMemFree:        1000 kB\n\
-                    MemAvailable:   {available} kB\n"
-                ),
-            ),
-            ("pressure/cpu", no_pressure.to_owned()),
-            ("pressure/io", io.unwrap_or_default()),
-            ("pressure/memory", no_pressure.to_owned()),
-            ("cpus", format!("{cpus}\n")),
-            (
-                "disks",
-                format!(
-                    "Filesystem     1-blocks Used Available Capacity Mounted on\n{}{}",
-                    disk("/dev/vda1", self.disk_percent, "/"),
-                    docker_disk.unwrap_or_default()
-                ),
-            ),
-        ];
-        for (name, section) in sections {
-            let _ = write!(text, "== {name}\n{section}");
-        }
-        text
     }
 }

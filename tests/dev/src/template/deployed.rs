@@ -274,6 +274,14 @@ fn metrics(alarm: &Json) -> Vec<&Json> {
     }
 }
 
+/// The function that a metric is about, as the dashboard writes it. Empty if it is about none.
+fn function_of(metric: &Json) -> String {
+    let mut dimensions = metric["Dimensions"].as_array().into_iter().flatten();
+    let function = dimensions.find(|dimension| dimension["Name"] == "FunctionName");
+    let name = function.map(|dimension| dimension["Value"]["!Ref"].as_str().unwrap());
+    name.map(|name| format!("${{{name}}}")).unwrap_or_default()
+}
+
 #[test]
 fn f101_an_alarm_about_silence_fills_the_gaps() {
     let document = document();
@@ -340,6 +348,99 @@ fn f101_asynchronous_events_have_an_age_limit_and_undelivered_ones_a_queue() {
 }
 
 #[test]
+fn five_functions_are_shifted_gradually_and_errors_of_their_new_version_shift_them_back() {
+    let document = document();
+    let mut gradual = BTreeSet::new();
+    let mut descriptions = BTreeSet::new();
+    for (name, function) in functions(&document) {
+        let properties = &function["Properties"];
+        let preference = &properties["DeploymentPreference"];
+        assert_eq!(
+            preference.is_null(),
+            properties["AutoPublishAlias"].is_null(),
+            "{name}"
+        );
+        if preference.is_null() {
+            continue;
+        }
+        gradual.insert(name);
+        let alarm = format!("{name}RollbackAlarm");
+        assert_eq!(preference["Alarms"], json!([{"!Ref": alarm}]), "{name}");
+        let watched = &document["Resources"][&alarm]["Properties"]["Dimensions"];
+        let alias = format!("${{{name}}}:live");
+        let version = format!("{name}.Version.Version");
+        let expected = json!([
+            {"Name": "FunctionName", "Value": {"!Ref": name}},
+            {"Name": "Resource", "Value": {"!Sub": alias}},
+            {"Name": "ExecutedVersion", "Value": {"!GetAtt": version}},
+        ]);
+        assert_eq!(*watched, expected, "{name}");
+        // Without another version the alias keeps the older values of these.
+        assert_eq!(properties["AutoPublishAliasAllProperties"], true, "{name}");
+        let description = properties["VersionDescription"].to_string();
+        for parameter in ["SecretsRevision", "RunningHourly", "OlderApplication"] {
+            assert!(description.contains(parameter), "{name}: {parameter}");
+        }
+        descriptions.insert(description);
+    }
+    // The guide names one list of parameters for all of them.
+    assert_eq!(descriptions.len(), 1, "{descriptions:#?}");
+    let expected = [
+        "BillingHourly",
+        "FleetRefresh",
+        "JobRun",
+        "JobSweep",
+        "Notify",
+    ];
+    assert_eq!(gradual, BTreeSet::from(expected));
+}
+
+#[test]
+fn the_dashboard_shows_every_alarm_and_every_metric_that_one_watches() {
+    let document = document();
+    let body = &document["Resources"]["OperationsDashboard"]["Properties"]["DashboardBody"]["!Sub"];
+    let body: Json = serde_json::from_str(body.as_str().unwrap()).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let metrics_of = |widget: &Json| widget["properties"]["metrics"].as_array().cloned();
+    let shown: BTreeSet<String> = widgets
+        .iter()
+        .filter_map(metrics_of)
+        .flatten()
+        .map(|metric| {
+            let is_of_function = metric[2] == "FunctionName";
+            let function = metric[3].as_str().filter(|_| is_of_function);
+            format!(
+                "{} {} {}",
+                metric[0],
+                metric[1],
+                function.unwrap_or_default()
+            )
+        })
+        .collect();
+    let alarms = of_type(&document, "AWS::CloudWatch::Alarm");
+    for (name, alarm) in &alarms {
+        for metric in metrics(alarm) {
+            let function = function_of(metric);
+            let watched = format!(
+                "{} {} {function}",
+                metric["Namespace"], metric["MetricName"]
+            );
+            assert!(shown.contains(&watched), "{name}: {watched}");
+        }
+    }
+    let names: BTreeSet<String> = alarms
+        .iter()
+        .map(|(name, _)| format!("${{{name}.Arn}}"))
+        .collect();
+    let listed = widgets[0]["properties"]["alarms"].as_array().unwrap();
+    let listed: BTreeSet<String> = listed
+        .iter()
+        .map(|arn| arn.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, names);
+}
+
+#[test]
 fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
     let document = document();
     let alarms = of_type(&document, "AWS::CloudWatch::Alarm");
@@ -353,24 +454,28 @@ fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
     assert_eq!(runbooks, alarms);
 }
 
+/// `.ci/rehearse.py` creates stacks with these files, and tells whether their values are allowed.
 #[test]
-fn the_parameters_of_the_guide_are_those_of_the_template() {
+fn the_parameter_files_of_the_guide_leave_out_nothing_that_is_required() {
     let document = document();
     let parameters = document["Parameters"].as_object().unwrap();
-    let path = build::workspace().join("functions/OPERATIONS.md");
-    let operations = fs::read_to_string(path).unwrap();
-    let (_, example) = operations.split_once("parameter_overrides = [").unwrap();
-    let (example, _) = example.split_once("\n]").unwrap();
-    let given: BTreeSet<&str> = example
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix('"')?.split_once('='))
-        .map(|(name, _)| name)
+    let required: BTreeSet<&str> = parameters
+        .iter()
+        .filter(|(_, parameter)| parameter["Default"].is_null())
+        .map(|(name, _)| name.as_str())
         .collect();
-    for name in &given {
-        assert!(parameters.contains_key(*name), "{name}");
-    }
-    for (name, parameter) in parameters {
-        let is_required = parameter["Default"].is_null();
-        assert!(!is_required || given.contains(name.as_str()), "{name}");
+    for (file, is_minimal) in [("minimal.toml", true), ("complete.toml", false)] {
+        let path = build::workspace().join("functions/parameters").join(file);
+        let text = fs::read_to_string(path).unwrap();
+        let given: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix('"')?.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(given.is_superset(&required), "{file}");
+        assert!(!is_minimal || given == required, "{file}");
+        for name in given {
+            assert!(parameters.contains_key(name), "{file}: {name}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Parses `template.yaml`: functions with their routes, schedules, rules, queues, limits and
-//! settings; event buses; tables.
+//! settings; event buses; tables. And `functions/edge.yaml`, which stands in front of it.
 //!
-//! The local stack takes these from the template only. The parser is stricter than the usual
+//! The local stack takes these from the templates only. The parser is stricter than the usual
 //! checkers, which ignore unknown keys inside an event: here they are errors.
 
 mod cors;
+mod edge;
 mod event;
 mod queue;
 mod url;
@@ -20,6 +21,7 @@ use serde_norway::{Mapping, Value};
 
 use crate::build;
 pub use cors::Cors;
+pub use edge::{Edge, EdgeKey, EdgeRefusal, EdgeRule};
 pub use queue::Queue;
 use value::{Scope, entries, scalar};
 
@@ -37,6 +39,8 @@ pub struct Template {
     pub tables: Vec<Table>,
     /// The cross-origin settings of the API, if it has any.
     pub cors: Option<Cors>,
+    /// What stands in front of the API.
+    pub edge: Edge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +99,14 @@ pub struct Rule {
 }
 
 impl Template {
+    /// The template of this repository, behind the edge that it recommends.
     pub fn load() -> Result<Self> {
-        Self::read(&build::workspace().join("template.yaml"))
+        let mut template = Self::read(&build::workspace().join("template.yaml"))?;
+        template.edge = Edge::load(&[])?;
+        Ok(template)
     }
 
+    /// A template with nothing in front of it.
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -116,6 +124,7 @@ impl Template {
             buses: scope.buses(),
             tables: Vec::new(),
             cors: None,
+            edge: Edge::default(),
         };
         for (name, resource) in entries(&document["Resources"])? {
             let properties = &resource["Properties"];

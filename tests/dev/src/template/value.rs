@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_norway::Value;
 
 /// The parameters without a default, which every deployment has to give.
@@ -71,6 +71,19 @@ impl Scope {
             scope.values.insert(name, name_value);
         }
         Ok(scope)
+    }
+
+    /// Gives a parameter another value than its default.
+    pub(super) fn set_parameter(
+        &mut self,
+        document: &Value,
+        name: &str,
+        value: String,
+    ) -> Result<()> {
+        let is_known = !document["Parameters"][name].is_null();
+        ensure!(is_known, "there is no parameter {name}");
+        self.values.insert(name.to_owned(), value);
+        Ok(())
     }
 
     pub(super) fn buses(&self) -> Vec<String> {

@@ -10,7 +10,9 @@ pub struct Answer {
     pub status: u16,
     /// The header lines in lower case.
     pub headers: Vec<String>,
-    /// The JSON body; null if it is empty.
+    /// The body as text.
+    pub text: String,
+    /// The JSON body; null if it is none.
     pub body: Value,
 }
 
@@ -34,5 +36,6 @@ pub async fn send(address: SocketAddr, line: &str, headers: &[&str], body: &[u8]
         status: status.parse().unwrap(),
         headers: lines.map(str::to_lowercase).collect(),
         body: serde_json::from_str(body).unwrap_or_default(),
+        text: body.to_owned(),
     }
 }

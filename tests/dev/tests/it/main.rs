@@ -6,6 +6,7 @@
     reason = "a test reads the clock and may panic"
 )]
 
+mod edge;
 mod events;
 mod host;
 mod http;

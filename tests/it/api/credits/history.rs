@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use shared::db::billing::history::entries::Selection;
+use shared::db::billing::history::others::others_of_agent;
+use shared::domain::history::{OtherPosition, Period};
+use shared::domain::ids::{AgentId, AgentRef, OrganizationId};
+use sqlx::AssertSqlSafe;
 use tests::problem::check_field_errors;
 use tests::world::minutes;
 use tests::{World, run};
@@ -440,5 +445,47 @@ fn charges_that_were_paid_days_later_name_the_transaction_that_paid_them() {
                 "{charge}"
             );
         }
+    });
+}
+
+#[test]
+fn a_page_of_an_older_billers_rows_reads_only_its_own() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("10").await;
+        let sql = format!(
+            "INSERT INTO credit_transactions (organization_id, amount, type, metadata, created_at)
+            SELECT '{organization}', -0.02, 'debit', jsonb_build_object('sandbox_id', lpad(n::text, 32, '0')::uuid), at
+            FROM generate_series(1, 5) AS n, generate_series('2025-01-01'::timestamp, '2025-03-31', '1 hour') AS at;
+            ANALYZE credit_transactions"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&world.pool)
+            .await
+            .expect("rows");
+        let agent = AgentRef {
+            organization_id: OrganizationId::new(organization),
+            agent_id: AgentId::new(Uuid::from_u128(1)),
+        };
+        let all = Selection {
+            row_type: None,
+            period: Period::ever(),
+        };
+        let mut tx = world.database.begin().await.expect("begin");
+        let page = others_of_agent(&mut tx, agent, all, OtherPosition::newest(), 10)
+            .await
+            .expect("a page");
+        assert_eq!(page.len(), 10);
+        // What an index scan reads is counted for the index alone.
+        let read: i64 = sqlx::query_scalar(
+            "SELECT sum(pg_stat_get_xact_tuples_fetched(oid) + pg_stat_get_xact_tuples_returned(oid))::bigint
+            FROM pg_class WHERE oid = 'public.credit_transactions'::regclass
+                OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'public.credit_transactions'::regclass)",
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .expect("a count");
+        tx.commit().await.expect("commit");
+        assert!(read < 100, "{read} rows were read");
     });
 }

@@ -142,10 +142,23 @@ fn a_start_that_is_under_way_ends_before_its_agent_is_freed_and_a_lost_host_is_r
         let declared = declare(&world, &key, "n1", &json!("n1")).await;
         assert_eq!(declared.json()["data"]["freedAgents"], json!(0));
         assert_eq!(remove(&world, &key, "n1").await.status(), 409);
+        let sweep = async || {
+            shared::app::node::lost::lost_hosts_continue(&world.database)
+                .await
+                .expect("a sweep")
+        };
+        // If the start ends on another host, nothing else says that the copy on the lost one knows the secrets.
+        let known =
+            "SELECT count(*) FROM lost_agents WHERE node_id = 'n1' AND NOT database_rotated";
+        assert_eq!(world.count(known).await, 1);
+        // The start has made the first of them new.
+        world
+            .execute("UPDATE lost_agents SET database_rotated = true")
+            .await;
+        assert_eq!(sweep().await, 0);
+        assert_eq!(world.count(known).await, 0);
         world.execute("UPDATE jobs SET status = 'failed'").await;
-        shared::app::node::lost::lost_hosts_continue(&world.database)
-            .await
-            .expect("a sweep");
+        assert_eq!(sweep().await, 1);
         let status: String =
             sqlx::query_scalar("SELECT status FROM milady_sandboxes WHERE id = $1")
                 .bind(starting)
@@ -157,5 +170,38 @@ fn a_start_that_is_under_way_ends_before_its_agent_is_freed_and_a_lost_host_is_r
         let left =
             "SELECT (SELECT count(*) FROM unread_hosts) + (SELECT count(*) FROM host_withdrawals)";
         assert_eq!(world.count(left).await, 0);
+    });
+}
+
+#[test]
+fn a_host_is_taken_back_into_service_after_its_agents_are_locked() {
+    run(async {
+        let world = world_with_unread_host().await;
+        let key = world.super_admin().await;
+        let organization = world.organization("10").await;
+        let place = "node_id = 'n1', container_name = 'c'";
+        agent_with(&world, organization, "running", place).await;
+        let declared = declare(&world, &key, "n1", &json!("n1")).await;
+        assert_eq!(declared.json()["data"]["freedAgents"], json!(1));
+        world
+            .execute("UPDATE host_withdrawals SET done_at = billing_clock()")
+            .await;
+        // Somebody holds the agent and takes the host next, as a start does.
+        let mut other = world.pool.begin().await.expect("begin");
+        sqlx::query("SELECT FROM milady_sandboxes FOR NO KEY UPDATE")
+            .execute(&mut *other)
+            .await
+            .expect("the agent");
+        let (returned, ()) = tokio::join!(restore_service(&world, &key, "n1"), async {
+            world.wait_until_a_session_is_blocked().await;
+            sqlx::query("SELECT FROM docker_nodes FOR NO KEY UPDATE NOWAIT")
+                .execute(&mut *other)
+                .await
+                .expect("the host");
+            other.rollback().await.expect("rollback");
+        });
+        assert_eq!(returned.status(), 200, "{returned:?}");
+        let unsaved = "SELECT count(*) FROM milady_sandboxes WHERE unsaved_since IS NOT NULL";
+        assert_eq!(world.count(unsaved).await, 1);
     });
 }

@@ -16,8 +16,8 @@ fn each_field_can_be_changed_without_the_others() {
         let world = World::new().await;
         let key = world.super_admin().await;
         register_closed_host(&world).await;
-        let metadata =
-            json!({"dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1", "rack": 4});
+        let metadata = json!({"dockerSocket": "/run/docker.sock", "publishAddress": "10.0.0.1", "rack": 4,
+            "agentDiskBytes": 104_857_600});
         let mut expected = host_rows(&world).await[0].clone();
         for (minute, (field, value, column)) in (1..).zip([
             ("hostname", json!("127.0.0.2"), "hostname"),
@@ -143,6 +143,8 @@ fn an_invalid_change_is_refused_and_changes_nothing() {
             ),
             ("metadata", json!({"publishAddress": "example.com"})),
             ("metadata", json!({"publishAddress": ["0.0.0.0"]})),
+            ("metadata", json!({"agentDiskBytes": 104_857_599})),
+            ("metadata", json!({"agentDiskBytes": "10 GB"})),
             ("metadata", json!({"a": {"b": "\u{0}"}})),
             ("metadata", long),
         ] {

@@ -5,8 +5,10 @@ import { keys } from '../../api/keys';
 import type { SchemaBackup, SchemaJob, SchemaTransaction } from '../../api/openapi.gen';
 import { every } from '../../data/client';
 import { jobWord } from '../../data/steps';
+import { Button } from '../../ui/button';
 import { money, span } from '../../ui/format';
-import { Block, Note, Skeleton } from '../../ui/states';
+import { Refusal } from '../../ui/refusal';
+import { Absent, Block, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { Status, type Tone } from '../../ui/status';
 import { type Column, DataTable } from '../../ui/table';
 import { Moment } from '../../ui/time';
@@ -107,29 +109,47 @@ export default function Activity({ agent }: TabProps) {
     ];
     return all.sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)).slice(0, 100);
   }, [jobs.data, backups.data, charges.data]);
-  const failed = [
-    jobs.error && !jobs.data ? 'its jobs' : null,
-    backups.error && !backups.data ? 'its backups' : null,
-    charges.error && !charges.data ? 'its charges' : null,
-  ].filter((what) => what !== null);
+  const parts = [
+    { what: 'jobs', query: jobs },
+    { what: 'backups', query: backups },
+    { what: 'charges', query: charges },
+  ];
+  const absent = parts.filter(({ query }) => query.data === undefined);
+  // What is still on its way is waited for, although another part failed.
+  const first = (absent.find(({ query }) => !query.error) ?? absent[0])?.query;
   return (
     <Block title="Activity" query={charges}>
-      {failed.length > 0 ? (
-        <p role="alert">
-          <Status tone="warn" note="The list is not complete.">
-            Not loaded: {failed.join(', ')}.
-          </Status>
-        </p>
-      ) : null}
+      {absent.length < parts.length
+        ? absent.map(({ what, query }) =>
+            query.error ? (
+              <Refusal
+                key={what}
+                error={query.error}
+                title={`The list is not complete: its ${what} are missing`}
+                actions={
+                  <Button small onClick={() => void query.refetch()}>
+                    Try again
+                  </Button>
+                }
+              />
+            ) : null,
+          )
+        : null}
       {events.length > 0 ? (
-        <DataTable caption="What happened" rows={events} columns={COLUMNS} id={(event) => event.id} />
-      ) : jobs.isPending || charges.isPending ? (
-        <Skeleton lines={5} />
-      ) : (
+        <StaleFrame query={jobs}>
+          <StaleFrame query={backups}>
+            <StaleFrame query={charges}>
+              <DataTable caption="What happened" rows={events} columns={COLUMNS} id={(event) => event.id} />
+            </StaleFrame>
+          </StaleFrame>
+        </StaleFrame>
+      ) : first === undefined ? (
         <Note title="Nothing happened yet">
           <p>Starts, stops, backups and charges appear here.</p>
         </Note>
-      )}
+      ) : absent.length === parts.length || !first.error ? (
+        <Absent query={first} what="Its activity" skeleton={<Skeleton lines={5} height="1.75rem" />} />
+      ) : null}
     </Block>
   );
 }

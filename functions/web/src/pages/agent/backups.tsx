@@ -13,7 +13,7 @@ import { toast } from '../../data/toasts';
 import { Button } from '../../ui/button';
 import { Confirm } from '../../ui/dialog';
 import { bytes, many } from '../../ui/format';
-import { Block, Load, Note } from '../../ui/states';
+import { Block, Load, Note, Skeleton } from '../../ui/states';
 import { type Column, DataTable } from '../../ui/table';
 import { Age, Moment } from '../../ui/time';
 import type { TabProps } from './page';
@@ -110,11 +110,11 @@ export default function Backups({ agent, view }: TabProps) {
       }
     >
       {agent.backupError === null ? null : (
-        <Note title="The last daily backup failed">
+        <Note tone="warn" title="The last daily backup failed">
           <p>{agent.backupError}. It is tried again.</p>
         </Note>
       )}
-      <Load query={query}>
+      <Load query={query} skeleton={<Skeleton lines={4} height="1.75rem" />}>
         {(backups) =>
           backups.length === 0 ? (
             <Note title="No backups yet">

@@ -11,7 +11,7 @@ import { Button, IconButton } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { Select, TextInput } from '../../ui/field';
 import { many } from '../../ui/format';
-import { Failure, Freshness, Note, Skeleton } from '../../ui/states';
+import { Absent, Freshness, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { append, EMPTY_LOG, KEPT, type Line, type Log, lastStamp, plain } from './log-lines';
 import { LogView, useFollowing } from './log-view';
 import css from './logs.module.css';
@@ -60,8 +60,7 @@ export default function Logs({ agent }: TabProps) {
       return <Note title="No logs">Logs belong to a container, and a stopped agent has none.</Note>;
     if (query.error instanceof ApiError && query.error.status === 409)
       return <Note title="No logs">{query.error.message}</Note>;
-    if (query.error) return <Failure error={query.error} retry={query.refetch} />;
-    if (!query.data) return <Skeleton lines={6} />;
+    if (query.error || !query.data) return <Absent query={query} what="Its log" skeleton={<Skeleton lines={6} />} />;
     return <Note title="Its log is empty">What it writes to its standard output appears here.</Note>;
   }
   return (
@@ -103,7 +102,9 @@ export default function Logs({ agent }: TabProps) {
       {lines.length === 0 ? (
         <Note title="No line has this text">{many(log.lines.length, 'line')} were searched.</Note>
       ) : (
-        <LogView lines={lines} wrap={wrap} times={times} follow={follow} dropped={wanted ? 0 : log.dropped} />
+        <StaleFrame query={query}>
+          <LogView lines={lines} wrap={wrap} times={times} follow={follow} dropped={wanted ? 0 : log.dropped} />
+        </StaleFrame>
       )}
       {follow.following ? null : (
         <Button small look="primary" className={css.down} onClick={follow.toEnd}>

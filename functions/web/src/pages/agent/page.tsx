@@ -11,7 +11,7 @@ import { possible } from '../../data/shown';
 import { Button, ButtonLink } from '../../ui/button';
 import { Menu } from '../../ui/menu';
 import { Page } from '../../ui/page';
-import { Failure, Note, Skeleton, StaleFrame } from '../../ui/states';
+import { Absent, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { Tabs } from '../../ui/tabs';
 import type { PageProps } from '..';
 import { AgentRefusal, AgentStatus, mainAction, VERBS } from '../agents/columns';
@@ -20,6 +20,7 @@ import { agentItem, RUNNING } from '../agents/items';
 import { Summary } from './summary';
 import { Trouble } from './trouble';
 
+const Figures = lazy(() => import('./figures'));
 const Logs = lazy(() => import('./logs'));
 const Backups = lazy(() => import('./backups'));
 const Activity = lazy(() => import('./activity'));
@@ -58,11 +59,7 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
   if (!view || !query.data)
     return (
       <Page title={title}>
-        {query.error ? (
-          <Failure error={query.error} retry={query.refetch} what="This agent" />
-        ) : (
-          <Skeleton lines={6} height="1.5rem" />
-        )}
+        <Absent query={query} what="This agent" skeleton={<Skeleton lines={6} height="1.5rem" />} />
       </Page>
     );
   const current = TABS.find((one) => one.id === tab) ?? TABS[0];
@@ -73,6 +70,9 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
       <StaleFrame query={query}>
         <Summary agent={agent} />
       </StaleFrame>
+      <Suspense fallback={<Skeleton lines={3} />}>
+        <Figures id={id} />
+      </Suspense>
       <Tabs
         label={`About ${title}`}
         tabs={TABS.map((one) => ({ id: one.id, label: one.label, href: `/agents/${id}/${one.id}` }))}

@@ -7,6 +7,7 @@ import { money } from '../../ui/format';
 import { Link } from '../../ui/link';
 import { Status, type Tone } from '../../ui/status';
 import { Moment } from '../../ui/time';
+import { whyStopped } from './stopped';
 import css from './trouble.module.css';
 
 /** What is wrong with the agent, what it means, and what helps. Nothing while nothing is. */
@@ -48,6 +49,13 @@ export function Trouble({ view, death }: { view: AgentView; death: AgentDetail['
       </Box>
     );
   }
+  const stopped = whyStopped(row);
+  if (stopped)
+    return (
+      <Box tone="off" title={stopped.title}>
+        {stopped.text}
+      </Box>
+    );
   if (row.scheduledShutdownAt)
     return (
       <Box

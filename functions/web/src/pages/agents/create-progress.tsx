@@ -8,7 +8,7 @@ import { jobOptions } from '../../data/jobs';
 import { useWhyNot } from '../../data/session';
 import { phases } from '../../data/steps';
 import { Button, ButtonLink } from '../../ui/button';
-import { Failure, Skeleton } from '../../ui/states';
+import { Absent, Skeleton } from '../../ui/states';
 import { Stepper } from '../../ui/stepper';
 import { Elapsed } from '../../ui/time';
 import { AgentRefusal } from './columns';
@@ -31,12 +31,7 @@ export function CreateProgress({ agentId, jobId, onJob, onClose }: Props) {
   }, [newest, jobId, onJob]);
   const job = useQuery({ ...jobOptions(newest ?? jobId ?? '', agentId), enabled: Boolean(newest ?? jobId) });
 
-  if (!view)
-    return agent.error ? (
-      <Failure error={agent.error} retry={agent.refetch} what="This agent" />
-    ) : (
-      <Skeleton lines={4} />
-    );
+  if (!view) return <Absent query={agent} what="This agent" skeleton={<Skeleton lines={4} />} />;
   const name = nameOf(view.row);
   const running = view.row.status === 'running' && !view.doing;
   const current = job.data?.data ?? null;

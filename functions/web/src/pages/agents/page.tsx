@@ -12,7 +12,7 @@ import { useUrlState } from '../../data/url';
 import { Button, ButtonLink, IconButton } from '../../ui/button';
 import { Chips, TextInput } from '../../ui/field';
 import { Page } from '../../ui/page';
-import { Failure, Note, Skeleton, StaleFrame } from '../../ui/states';
+import { Absent, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { DataTable } from '../../ui/table';
 import { setDensity, useDensity } from '../../ui/theme';
 import { AgentDetail, makeColumns } from './columns';
@@ -57,10 +57,8 @@ export default function Agents() {
             <List agents={agents} idlePrice={config?.prices.idle ?? null} defaultImage={config?.defaultImage ?? null} />
           </StaleFrame>
         )
-      ) : query.error ? (
-        <Failure error={query.error} retry={query.refetch} />
       ) : (
-        <Skeleton lines={8} height="1.75rem" />
+        <Absent query={query} skeleton={<Skeleton lines={8} height="1.75rem" />} />
       )}
       {location === '/agents/new' ? (
         <Suspense fallback={null}>

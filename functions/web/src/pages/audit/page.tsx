@@ -4,7 +4,6 @@ import { getAudit } from '../../api/operators';
 import { useNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
-import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { DateRange } from '../../ui/date-range';
 import { Opener, useOpenRows } from '../../ui/expandable';
@@ -15,11 +14,10 @@ import { Filters } from '../../ui/filters';
 import { nextDay } from '../../ui/format-more';
 import { JsonFacts } from '../../ui/json-facts';
 import { Link } from '../../ui/link';
-import { More } from '../../ui/more';
-import { Page } from '../../ui/page';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { ListPage } from '../../ui/list';
+import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
 import { actionWord, actorName, auditSentence, entryState, KNOWN_ACTIONS, subjectPath } from './entries';
 import css from './page.module.css';
@@ -99,61 +97,51 @@ export default function Audit() {
     (cursor: string | undefined, signal: AbortSignal) => getAudit(filters, cursor, signal),
     [filters],
   );
-  const { query, growing, grow } = usePages(['audit', filters], ask);
+  const list = usePages(['audit', filters], ask);
   const { open, toggle, detail } = useOpenRows<AuditEntry>((row) => <Detail row={row} />);
   const shown = useMemo(() => columns(open, toggle, now, (id) => change({ actor: id })), [open, toggle, now, change]);
   const narrowed = Object.values(state).some((value) => value !== '');
+  const rows = list.query.data?.rows;
   return (
-    <Page
+    <ListPage
       title="Audit log"
-      query={query}
-      sentence={query.data ? auditSentence(query.data.rows, now, narrowed) : 'What operators did, and how it ended.'}
-    >
-      <Filters label="Narrow the audit log">
-        <Field label="What">
-          <Select value={action} onChange={(event) => change({ action: event.target.value })}>
-            <option value="">Anything</option>
-            {[...new Set([...KNOWN_ACTIONS, ...(action ? [action] : [])])].map((one) => (
-              <option key={one} value={one}>
-                {actionWord(one)}
-              </option>
-            ))}
-          </Select>
-        </Field>
-        <Field label="On exactly this id or name">
-          <TextInput type="search" value={subject} onChange={(event) => change({ subject: event.target.value })} />
-        </Field>
-        <DateRange from={from} to={to} onChange={change} />
-        {narrowed ? (
-          <Button look="quiet" onClick={() => change(DEFAULTS)}>
-            Clear{actor ? ' (one operator only)' : ''}
-          </Button>
-        ) : null}
-      </Filters>
-      <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={8} height="1.75rem" />}>
-        {({ rows, more }) =>
-          rows.length === 0 ? (
-            <Note title={narrowed ? 'No entry fits these filters' : 'No operator has done anything yet'}>
-              <p>Each action on hosts, containers, credit and prices is written here before it begins.</p>
-            </Note>
-          ) : (
-            <>
-              <DataTable
-                caption="Audit log, newest first"
-                rows={rows}
-                columns={shown}
-                id={(row) => row.id}
-                onOpen={(row) => toggle(row.id)}
-                detail={detail}
-              />
-              <More when={more} busy={growing} onClick={grow}>
-                Older entries
-              </More>
-            </>
-          )
-        }
-      </Load>
-    </Page>
+      sentence={rows ? auditSentence(rows, now, narrowed) : 'What operators did, and how it ended.'}
+      list={list}
+      rows={rows}
+      caption="Audit log, newest first"
+      columns={shown}
+      id={(row) => row.id}
+      onOpen={(row) => toggle(row.id)}
+      detail={detail}
+      older="Older entries"
+      filters={
+        <Filters
+          label="Narrow the audit log"
+          onClear={narrowed ? () => change(DEFAULTS) : null}
+          clear={actor ? 'Clear (one operator only)' : 'Clear'}
+        >
+          <Field label="What">
+            <Select value={action} onChange={(event) => change({ action: event.target.value })}>
+              <option value="">Anything</option>
+              {[...new Set([...KNOWN_ACTIONS, ...(action ? [action] : [])])].map((one) => (
+                <option key={one} value={one}>
+                  {actionWord(one)}
+                </option>
+              ))}
+            </Select>
+          </Field>
+          <Field label="On exactly this id or name">
+            <TextInput type="search" value={subject} onChange={(event) => change({ subject: event.target.value })} />
+          </Field>
+          <DateRange from={from} to={to} onChange={change} />
+        </Filters>
+      }
+      empty={
+        <Note title={narrowed ? 'No entry fits these filters' : 'No operator has done anything yet'}>
+          <p>Each action on hosts, containers, credit and prices is written here before it begins.</p>
+        </Note>
+      }
+    />
   );
 }
 

@@ -10,11 +10,10 @@ import { Chips } from '../../ui/field';
 import { many } from '../../ui/format';
 import { JsonFacts } from '../../ui/json-facts';
 import { Link } from '../../ui/link';
-import { More } from '../../ui/more';
-import { Page } from '../../ui/page';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { ListPage } from '../../ui/list';
+import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Age, Moment } from '../../ui/time';
 import { isFault, kindSentence } from './kinds';
 
@@ -75,40 +74,39 @@ export function Findings({ state: text, onState, children }: Props) {
       ) as Promise<unknown> as Promise<OnePage<SchemaFinding>>,
     [state],
   );
-  const { query, growing, grow } = usePages(['findings', state], ask);
+  const list = usePages(['findings', state], ask);
   const { open, toggle, detail } = useOpenRows<SchemaFinding>((row) => <Detail row={row} />);
   const shown = useMemo(() => columns(open, toggle), [open, toggle]);
+  const rows = list.query.data?.rows;
   return (
-    <Page title="Billing runs" tab="Findings - Billing" query={query} sentence={sentence(query.data?.rows, state)}>
-      {children}
-      <Chips label="State" value={state} onChange={onState} options={STATES} />
-      <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={5} height="1.75rem" />}>
-        {({ rows, more }) =>
-          rows.length === 0 ? (
-            <Note tone="ok" title={state === 'open' ? 'Billing adds up' : 'Nothing was found'}>
-              <p>
-                Once a day an audit compares balances, entries, charges and metered time. What does not fit appears here
-                until it fits again.
-              </p>
-            </Note>
-          ) : (
-            <>
-              <DataTable
-                caption="Findings"
-                rows={rows}
-                columns={shown}
-                id={(row) => row.id}
-                onOpen={(row) => toggle(row.id)}
-                detail={detail}
-              />
-              <More when={more} busy={growing} onClick={grow}>
-                More findings
-              </More>
-            </>
-          )
-        }
-      </Load>
-    </Page>
+    <ListPage
+      title="Billing runs"
+      tab="Findings - Billing"
+      sentence={sentence(rows, state)}
+      list={list}
+      rows={rows}
+      caption="Findings"
+      columns={shown}
+      id={(row) => row.id}
+      onOpen={(row) => toggle(row.id)}
+      detail={detail}
+      older="More findings"
+      lines={5}
+      filters={
+        <>
+          {children}
+          <Chips label="State" value={state} onChange={onState} options={STATES} />
+        </>
+      }
+      empty={
+        <Note tone="ok" title={state === 'open' ? 'Billing adds up' : 'Nothing was found'}>
+          <p>
+            Once a day an audit compares balances, entries, charges and metered time. What does not fit appears here
+            until it fits again.
+          </p>
+        </Note>
+      }
+    />
   );
 }
 

@@ -7,12 +7,11 @@ import { factList } from '../../ui/fact-list';
 import { Facts } from '../../ui/facts';
 import { many } from '../../ui/format';
 import { Link } from '../../ui/link';
+import { ListPage } from '../../ui/list';
 import { Money } from '../../ui/money';
-import { More } from '../../ui/more';
-import { Page } from '../../ui/page';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Elapsed, Moment } from '../../ui/time';
 import css from './page.module.css';
 import { gapSentence, type Row, resultOf, runsSentence, withGaps } from './runs';
@@ -77,38 +76,31 @@ const columns = (open: ReadonlySet<string>, toggle: (id: string) => void, now: n
 ];
 
 export function Runs({ children }: { children: React.ReactNode }) {
-  const { query, growing, grow } = usePages(['billing-runs'], getRuns);
+  const list = usePages(['billing-runs'], getRuns);
   const now = useNow(60);
-  const rows = useMemo(() => withGaps(query.data?.rows ?? [], now), [query.data, now]);
+  const { data } = list.query;
+  const rows = useMemo(() => withGaps(data?.rows ?? [], now), [data, now]);
   const { open, toggle, detail } = useOpenRows<Row>((row) => <Detail row={row} />);
   const shown = useMemo(() => columns(open, toggle, now), [open, toggle, now]);
   return (
-    <Page title="Billing runs" query={query} sentence={query.data ? runsSentence(rows, now) : null}>
-      {children}
-      <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={8} height="1.75rem" />}>
-        {({ more }) =>
-          rows.length === 0 ? (
-            <Note title="Billing has not run yet">
-              <p>It runs at each full hour and charges what was used until then.</p>
-            </Note>
-          ) : (
-            <>
-              <DataTable
-                caption="Billing runs, newest first"
-                rows={rows}
-                columns={shown}
-                id={(row) => row.id}
-                onOpen={(row) => row.kind === 'run' && toggle(row.id)}
-                detail={detail}
-              />
-              <More when={more} busy={growing} onClick={grow}>
-                Older runs
-              </More>
-            </>
-          )
-        }
-      </Load>
-    </Page>
+    <ListPage
+      title="Billing runs"
+      sentence={data ? runsSentence(rows, now) : null}
+      list={list}
+      rows={rows}
+      caption="Billing runs, newest first"
+      columns={shown}
+      id={(row) => row.id}
+      onOpen={(row) => row.kind === 'run' && toggle(row.id)}
+      detail={detail}
+      older="Older runs"
+      filters={children}
+      empty={
+        <Note title="Billing has not run yet">
+          <p>It runs at each full hour and charges what was used until then.</p>
+        </Note>
+      }
+    />
   );
 }
 

@@ -16,12 +16,12 @@ export function MoveDialog({ view, onClose }: { view: ContainerView; onClose: ()
       onConfirm={() => move.run(null)}
     >
       <p>
-        It is stopped with a snapshot and started on another host, with what its state is then. It stands still for
-        about a minute and is not charged in between.
+        It is stopped, its data is copied, and it is started on another host. It stands still for a minute, or for up to
+        ten if it has much data, and is not charged in between.
       </p>
       <p>
-        It does not go back to {view.nodeId}. If its state cannot be saved, it keeps running there. Its volume stays
-        behind.
+        It does not go back to {view.nodeId}. If its data cannot be copied within 10 minutes, it is started there again.
+        Its old volume stays behind.
       </p>
       <p className="muted">Written to the audit log as you.</p>
     </Confirm>

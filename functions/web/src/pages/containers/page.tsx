@@ -2,7 +2,6 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { client } from '../../data/client';
 import { useUrlState } from '../../data/url';
-import { Button } from '../../ui/button';
 import { Chips, Field, Select, TextInput } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { Page } from '../../ui/page';
@@ -54,6 +53,7 @@ export default function Containers() {
       ),
     [views, show, state.q, state.kind],
   );
+  const narrowed = state.q || state.status || state.node || state.kind || show !== 'all';
   const chips = SHOWS.map((one) => ({ ...one, count: views.filter((view) => matchesShow(one.value, view)).length }));
   return (
     <Page
@@ -68,7 +68,10 @@ export default function Containers() {
       <FleetNav />
       <Block title="Agents and their containers" query={fleet}>
         {fleet.error && fleet.data === undefined ? <NoFleet error={fleet.error} retry={fleet.refetch} /> : null}
-        <Filters label="Narrow the containers">
+        <Filters
+          label="Narrow the containers"
+          onClear={narrowed ? () => change({ q: '', status: '', node: '', kind: '', show: 'all' }) : null}
+        >
           <Chips label="Show" value={show} onChange={(next) => change({ show: next })} options={chips} />
           <Field label="Name or id">
             <TextInput type="search" value={state.q} onChange={(event) => change({ q: event.target.value })} />
@@ -93,13 +96,8 @@ export default function Containers() {
               </Select>
             </Field>
           ) : null}
-          {state.q || state.status || state.node || state.kind || show !== 'all' ? (
-            <Button look="quiet" onClick={() => change({ q: '', status: '', node: '', kind: '', show: 'all' })}>
-              Clear
-            </Button>
-          ) : null}
         </Filters>
-        <Load query={rows} who="super admins of this cloud" skeleton={<Skeleton lines={8} height="2rem" />}>
+        <Load query={rows} skeleton={<Skeleton lines={8} height="2rem" />}>
           {({ cut, total, rows: held }) => (
             <>
               {found.length === 0 ? <None all={views.length === 0} /> : null}
@@ -140,7 +138,7 @@ function None({ all }: { all: boolean }) {
 function NoFleet({ error, retry }: { error: Error; retry: () => unknown }) {
   return (
     <>
-      <Failure error={error} retry={retry} who="super admins of this cloud" />
+      <Failure error={error} retry={retry} />
       <p className="muted">The hosts were not read, so nothing below says whether a container is there.</p>
     </>
   );

@@ -44,7 +44,10 @@ export function Bill({ state, change }: Props) {
   const narrowed = type || agent || from || to;
   return (
     <Block title="The bill" actions={<Csv view={view} filters={filters} />}>
-      <Filters label="Narrow the bill">
+      <Filters
+        label="Narrow the bill"
+        onClear={narrowed ? () => change({ type: '', agent: '', from: '', to: '' }) : null}
+      >
         <Chips
           label="Grouped"
           value={view}
@@ -68,11 +71,6 @@ export function Bill({ state, change }: Props) {
               ))}
             </Select>
           </Field>
-        ) : null}
-        {narrowed ? (
-          <Button look="quiet" onClick={() => change({ type: '', agent: '', from: '', to: '' })}>
-            Clear
-          </Button>
         ) : null}
       </Filters>
       {view === 'rows' ? (

@@ -1,9 +1,8 @@
 import { api, unwrap } from '../../api/client';
 import type { SchemaNotice } from '../../api/openapi.gen';
 import { usePages } from '../../data/pages';
-import { More } from '../../ui/more';
-import { PlainTable } from '../../ui/plain-table';
-import { Block, Load, Skeleton } from '../../ui/states';
+import { List } from '../../ui/list';
+import { Block } from '../../ui/states';
 import { Status } from '../../ui/status';
 import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
@@ -35,26 +34,25 @@ const COLUMNS: readonly Column<SchemaNotice>[] = [
 
 /** What the organization was told, and whether it arrived. */
 export function Notices() {
-  const { query, growing, grow } = usePages(['notices'], ask);
+  const list = usePages(['notices'], ask);
   return (
-    <Block title="Notices" query={query}>
-      <Load query={query} skeleton={<Skeleton lines={3} height="1.5rem" />}>
-        {({ rows, more }) =>
-          rows.length === 0 ? (
-            <p className="muted">
-              None so far. You are mailed when credit is low, before agents are stopped, and when they are stopped or
-              started again.
-            </p>
-          ) : (
-            <>
-              <PlainTable caption="Notices, newest first" rows={rows} columns={COLUMNS} id={(row) => row.id} />
-              <More when={more} busy={growing} onClick={grow}>
-                Older notices
-              </More>
-            </>
-          )
+    <Block title="Notices" query={list.query}>
+      <List
+        plain
+        list={list}
+        rows={list.query.data?.rows}
+        caption="Notices, newest first"
+        columns={COLUMNS}
+        id={(row) => row.id}
+        older="Older notices"
+        lines={3}
+        empty={
+          <p className="muted">
+            None so far. You are mailed when credit is low, before agents are stopped, and when they are stopped or
+            started again.
+          </p>
         }
-      </Load>
+      />
     </Block>
   );
 }

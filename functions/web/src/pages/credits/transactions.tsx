@@ -4,11 +4,11 @@ import { serverNow } from '../../data/clock';
 import { usePages } from '../../data/pages';
 import { Opener, useOpenRows } from '../../ui/expandable';
 import { hms, period } from '../../ui/format-more';
+import { List } from '../../ui/list';
 import { Money } from '../../ui/money';
-import { More } from '../../ui/more';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { Note } from '../../ui/states';
 import { Badge } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
 import { Explained } from './charges';
 import { askHistory } from './data';
@@ -86,31 +86,21 @@ export function Transactions({ filters }: { filters: BillFilters }) {
     (cursor: string | undefined, signal: AbortSignal) => askHistory(filters, cursor, signal),
     [filters],
   );
-  const { query, growing, grow } = usePages(['history', filters], ask);
+  const list = usePages(['history', filters], ask);
   const { open, toggle, detail } = useOpenRows<SchemaTransaction>((row) => <Explained row={row} />);
   const shown = useMemo(() => columns(open, toggle, filters.agent !== ''), [open, toggle, filters.agent]);
   return (
-    <Load query={query} skeleton={<Skeleton lines={8} height="1.5rem" />}>
-      {({ rows, more }) =>
-        rows.length === 0 ? (
-          <Empty filters={filters} />
-        ) : (
-          <>
-            <DataTable
-              caption={filters.agent ? 'Charges for one agent, newest first' : 'Changes of the balance, newest first'}
-              rows={rows}
-              columns={shown}
-              id={(row) => row.id}
-              onOpen={(row) => toggle(row.id)}
-              detail={detail}
-            />
-            <More when={more} busy={growing} onClick={grow}>
-              Older rows
-            </More>
-          </>
-        )
-      }
-    </Load>
+    <List
+      list={list}
+      rows={list.query.data?.rows}
+      caption={filters.agent ? 'Charges for one agent, newest first' : 'Changes of the balance, newest first'}
+      columns={shown}
+      id={(row) => row.id}
+      onOpen={(row) => toggle(row.id)}
+      detail={detail}
+      older="Older rows"
+      empty={<Empty filters={filters} />}
+    />
   );
 }
 

@@ -1,7 +1,7 @@
 import { queryOptions } from '@tanstack/react-query';
 import { api, unwrap } from '../../api/client';
 import type { SchemaFleetSummary, SchemaNode } from '../../api/openapi.gen';
-import type { FleetContainer, FleetNode, Incident, NodeDetail, NodeDrain } from '../../api/operations';
+import type { FleetContainer, FleetNode, ImageRollOut, Incident, NodeDetail, NodeDrain } from '../../api/operations';
 import { every } from '../../data/client';
 
 export type Fleet = {
@@ -80,6 +80,14 @@ export const drainOptions = (nodeId: string) =>
         .data,
     refetchInterval: every(10_000),
   });
+
+/** Which version of the default image can be rolled out, and how far the last roll-out is. */
+export const rollOutOptions = queryOptions({
+  queryKey: ['roll-out'],
+  queryFn: async ({ signal }): Promise<ImageRollOut> =>
+    (await unwrap(api.GET('/api/v1/admin/image-roll-out', { signal }))).data,
+  refetchInterval: every(10_000),
+});
 
 /** Everything that an action on hosts or containers may change. */
 export const FLEET_KEYS = [['fleet'], ['hosts'], ['host'], ['drain'], ['containers']] as const;

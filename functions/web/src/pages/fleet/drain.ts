@@ -10,6 +10,7 @@ export const FATES: Readonly<Record<Fate, { readonly tone: Tone; readonly word: 
   moving: { tone: 'busy', word: 'Is being moved' },
   moves: { tone: 'off', word: 'Will be moved' },
   waits: { tone: 'unknown', word: 'Cannot be moved now' },
+  stays: { tone: 'bad', word: 'Has too much data to be moved' },
   unsaved: { tone: 'bad', word: 'Its only state is here' },
   saved: { tone: 'off', word: 'Stands still; its backup starts elsewhere' },
   empty: { tone: 'off', word: 'Stands still and has no state' },
@@ -20,14 +21,20 @@ export function drainEffects(agents: readonly Drained[]): readonly string[] {
   const of = (...fates: readonly Fate[]) => agents.filter((agent) => fates.includes(agent.fate)).length;
   const moves = of('moves', 'moving');
   const waits = of('waits');
+  const stays = of('stays');
   const unsaved = of('unsaved');
   const saved = of('saved');
   return [
-    moves === 0
+    moves === 0 && stays === 0
       ? 'No agent runs there.'
-      : `${many(moves, 'agent')} ${moves === 1 ? 'runs' : 'run'} there: each is stopped with a snapshot and started on another host. It is not charged in between. One whose state cannot be saved keeps running where it is.`,
+      : moves === 0
+        ? ''
+        : `${many(moves, 'agent')} ${moves === 1 ? 'runs' : 'run'} there: each is stopped and started on another host with a copy of its data. It is not charged in between. One whose data cannot be copied within 10 minutes keeps running where it is.`,
     waits > 0
       ? `${many(waits, 'agent')} cannot be moved now, because of a job or because the host cannot be read. The drain waits for ${waits === 1 ? 'it' : 'them'}.`
+      : '',
+    stays > 0
+      ? `${many(stays, 'agent has', 'agents have')} too much data to be copied within 10 minutes. The drain is not done while ${stays === 1 ? 'it runs' : 'they run'} there.`
       : '',
     unsaved > 0
       ? `${many(unsaved, 'stopped agent has', 'stopped agents have')} the only copy of ${unsaved === 1 ? 'its' : 'their'} state there. ${unsaved === 1 ? 'It is' : 'They are'} not touched, and the host cannot be removed before the owners have it saved or delete ${unsaved === 1 ? 'the agent' : 'the agents'}.`
@@ -38,10 +45,16 @@ export function drainEffects(agents: readonly Drained[]): readonly string[] {
   ].filter(Boolean);
 }
 
+/** How many agents have to leave. */
+export const toGo = ({ agents }: Pick<NodeDrain, 'agents'>): number =>
+  agents.filter((agent) => ['moves', 'moving', 'waits'].includes(agent.fate)).length;
+
 export function drainProgress({ agents, moved, doneAt }: Pick<NodeDrain, 'agents' | 'moved' | 'doneAt'>): string {
   if (doneAt !== null) return `Empty. ${many(moved, 'agent was', 'agents were')} moved; the host can be removed.`;
-  const left = agents.filter((agent) => ['moves', 'moving', 'waits'].includes(agent.fate)).length;
+  const left = toGo({ agents });
   const failed = agents.filter((agent) => agent.fate === 'moves' && agent.error !== null).length;
   const trouble = failed > 0 ? ` ${many(failed, 'move')} failed and will be tried again.` : '';
-  return `${many(moved, 'agent is', 'agents are')} moved, ${left} to go.${trouble}`;
+  const stays = agents.filter((agent) => agent.fate === 'stays').length;
+  const stuck = stays > 0 ? ` ${many(stays, 'agent has', 'agents have')} too much data to be moved.` : '';
+  return `${many(moved, 'agent is', 'agents are')} moved, ${left} to go.${trouble}${stuck}`;
 }

@@ -127,6 +127,38 @@ export function useCancelDrain(done: () => void) {
   );
 }
 
+export type RollOutAction = 'start' | 'pause' | 'resume' | 'cancel';
+
+const ROLL_OUT_SAID: Readonly<Record<RollOutAction, string>> = {
+  start: 'The roll-out has begun.',
+  pause: 'The roll-out is paused. Restarts that are under way go on.',
+  resume: 'The roll-out goes on.',
+  cancel: 'The roll-out is cancelled. Agents that are stopped for it are still started.',
+};
+
+type RollOut = { readonly action: RollOutAction; readonly digest: string };
+
+const rollOut = ({ action, digest }: RollOut) => {
+  switch (action) {
+    case 'start':
+      return unwrap(api.POST('/api/v1/admin/image-roll-out', { body: { digest } }));
+    case 'cancel':
+      return unwrap(api.DELETE('/api/v1/admin/image-roll-out'));
+    default:
+      return unwrap(api.PATCH('/api/v1/admin/image-roll-out', { body: { paused: action === 'pause' } }));
+  }
+};
+
+export function useRollOut(done: () => void) {
+  return useOperation(async (asked: RollOut) => (await rollOut(asked)).data, {
+    touches: [['roll-out'], ['fleet'], ['containers']],
+    onDone: (_progress, { action }) => {
+      toast({ tone: 'ok', text: ROLL_OUT_SAID[action] });
+      done();
+    },
+  });
+}
+
 export function useDeclareLost(done: () => void) {
   return useOperation(
     async (nodeId: string) =>

@@ -19,10 +19,10 @@ import { AddHost } from './host-form';
 import { HostTable } from './host-table';
 import { backlogTone, counts, fleetSentence, hostState, merged } from './hosts';
 import { Incidents } from './incidents';
+import { RollOut } from './roll-out';
 import { FleetNav } from './subnav';
 
 const DEFAULTS = { q: '', show: 'all', sort: 'state' };
-const WHO = 'super admins of this cloud';
 
 const SHOWS = [
   { value: 'all', label: 'All' },
@@ -51,7 +51,7 @@ export default function Fleet() {
       }
     >
       <FleetNav />
-      <Load query={fleet} who={WHO} skeleton={<Skeleton lines={6} height="2rem" />}>
+      <Load query={fleet} skeleton={<Skeleton lines={6} height="2rem" />}>
         {(data) => (
           <>
             <Tiles fleet={data} />
@@ -62,6 +62,7 @@ export default function Fleet() {
         )}
       </Load>
       <Hosts fleet={fleet.data} onAdd={() => setAdding(true)} />
+      <RollOut />
       <AddHost open={adding} onClose={() => setAdding(false)} />
       <Sync open={syncing} onClose={() => setSyncing(false)} />
     </Page>
@@ -166,7 +167,7 @@ function Hosts({ fleet, onAdd }: { fleet: FleetData | undefined; onAdd: () => vo
   }, [all, show, state.q]);
   return (
     <Block title={query.data ? `Hosts: ${query.data.length}` : 'Hosts'} query={query}>
-      <Load query={query} who={WHO} skeleton={<Skeleton lines={5} height="2.5rem" />}>
+      <Load query={query} skeleton={<Skeleton lines={5} height="2.5rem" />}>
         {(nodes) =>
           nodes.length === 0 ? (
             <Note

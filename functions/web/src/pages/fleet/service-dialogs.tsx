@@ -19,12 +19,13 @@ export function Draining({ node, onClose }: Props) {
       open
       title={`Drain ${node.nodeId}?`}
       action="Drain"
+      known={plan.data !== undefined}
       busy={drain.busy}
       error={drain.error}
       onClose={onClose}
       onConfirm={() => drain.run(node.nodeId)}
     >
-      <Load query={plan} who="super admins of this cloud" what="The plan" skeleton={<Skeleton lines={3} />}>
+      <Load query={plan} what="The plan" skeleton={<Skeleton lines={3} />}>
         {({ agents }) => (
           <div className="stack">
             {drainEffects(agents).map((effect) => (

@@ -24,10 +24,10 @@ import { hostItems } from '../fleet/host-table';
 import { type Host, hostState, isRead, merged, NO_NEW_AGENTS, unreadSince } from '../fleet/hosts';
 import { useCheck } from '../fleet/operations';
 import { FleetNav } from '../fleet/subnav';
+import { Figures } from './figures';
 import { Gauges } from './gauges';
 import { Withdrawal } from './withdrawal';
 
-const WHO = 'super admins of this cloud';
 const DEFAULTS = { sort: 'health' };
 
 export default function HostPage({ params }: PageProps) {
@@ -65,7 +65,7 @@ export default function HostPage({ params }: PageProps) {
           <p>It was removed, or never registered under this name.</p>
         </Note>
       ) : (
-        <Load query={query} who={WHO} skeleton={<Skeleton lines={8} height="1.5rem" />}>
+        <Load query={query} skeleton={<Skeleton lines={8} height="1.5rem" />}>
           {(detail) => <Shown detail={detail} fleet={fleet} />}
         </Load>
       )}
@@ -104,7 +104,7 @@ function Shown({ detail, fleet }: { detail: NodeDetail; fleet: FleetQuery }) {
     <>
       <Withdrawal detail={detail} />
       <Block title="What it shows" query={fleet}>
-        <Load query={fleet} who={WHO} what="The inspection of this host" skeleton={<Skeleton lines={3} />}>
+        <Load query={fleet} what="The inspection of this host" skeleton={<Skeleton lines={3} />}>
           {() => (
             <div className="stack">
               <Alerts host={host} />
@@ -154,6 +154,7 @@ function Shown({ detail, fleet }: { detail: NodeDetail; fleet: FleetQuery }) {
           />
         )}
       </Block>
+      <Figures nodeId={detail.nodeId} containers={detail.containers} />
     </>
   );
 }

@@ -8,7 +8,8 @@ import { Status } from '../../ui/status';
 import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
 import { drainOptions } from '../fleet/data';
-import { type Drained, drainProgress, FATES } from '../fleet/drain';
+import { type Drained, drainProgress, FATES, toGo } from '../fleet/drain';
+import css from './page.module.css';
 
 /** The drain or the loss of a host. Nothing for a host in service. */
 export function Withdrawal({ detail }: { detail: NodeDetail }) {
@@ -69,10 +70,15 @@ function Drain({ nodeId }: { nodeId: string }) {
   const query = useQuery(drainOptions(nodeId), client);
   return (
     <Block title="Drain" query={query}>
-      <Load query={query} who="super admins of this cloud" what="The drain" skeleton={<Skeleton lines={3} />}>
+      <Load query={query} what="The drain" skeleton={<Skeleton lines={3} />}>
         {(drain) => (
           <div className="stack">
-            <p role="status">{drainProgress(drain)}</p>
+            <div role="status" className={css.progress}>
+              <p>{drainProgress(drain)}</p>
+              {drain.doneAt === null ? (
+                <progress aria-label="Agents that are moved" value={drain.moved} max={drain.moved + toGo(drain)} />
+              ) : null}
+            </div>
             {drain.agents.length === 0 ? null : (
               <PlainTable
                 caption={`Agents of ${nodeId} and what the drain does with them`}

@@ -3,7 +3,6 @@ import type { Mail } from '../../api/operations';
 import { getMails } from '../../api/operators';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
-import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { Opener, useOpenRows } from '../../ui/expandable';
 import { factList } from '../../ui/fact-list';
@@ -12,12 +11,11 @@ import { Field, Select } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { count } from '../../ui/format';
 import { Link } from '../../ui/link';
+import { ListPage } from '../../ui/list';
 import { Menu } from '../../ui/menu';
-import { More } from '../../ui/more';
-import { Page } from '../../ui/page';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
 import { RetryDialog } from './retry-dialog';
 import { isMailState, KNOWN_STATES, mailsSentence, retryDenial, stateWords, templateWord } from './words';
@@ -104,61 +102,46 @@ export default function Mails() {
     (cursor: string | undefined, signal: AbortSignal) => getMails(state, cursor, signal),
     [state],
   );
-  const { query, growing, grow } = usePages(['mails', state ?? ''], ask);
+  const list = usePages(['mails', state ?? ''], ask);
   const [retried, setRetried] = useState<Mail | null>(null);
   const { open, toggle, detail } = useOpenRows<Mail>((row) => <Detail row={row} />);
   const shown = useMemo(() => columns(open, toggle, setRetried), [open, toggle]);
   const narrowed = state !== undefined;
+  const rows = list.query.data?.rows;
   return (
-    <Page
+    <ListPage
       title="Mails"
-      query={query}
-      sentence={
-        query.data ? mailsSentence(query.data.rows, narrowed) : 'What owners were told, and whether it arrived.'
+      sentence={rows ? mailsSentence(rows, narrowed) : 'What owners were told, and whether it arrived.'}
+      list={list}
+      rows={rows}
+      caption="Mails to owners, newest first"
+      columns={shown}
+      id={(row) => row.id}
+      onOpen={(row) => toggle(row.id)}
+      detail={detail}
+      older="Older mails"
+      filters={
+        <Filters label="Narrow the mails" onClear={narrowed ? () => change(DEFAULTS) : null}>
+          <Field label="State">
+            <Select value={state ?? ''} onChange={(event) => change({ state: event.target.value })}>
+              <option value="">Any</option>
+              {KNOWN_STATES.map((one) => (
+                <option key={one} value={one}>
+                  {stateWords(one).word}
+                </option>
+              ))}
+            </Select>
+          </Field>
+        </Filters>
+      }
+      empty={
+        <Note title={narrowed ? 'No mail is in this state' : 'No mail was sent yet'}>
+          <p>Owners are mailed about low credit, agents that are shut down, and backups that are deleted.</p>
+        </Note>
       }
     >
-      <Filters label="Narrow the mails">
-        <Field label="State">
-          <Select value={state ?? ''} onChange={(event) => change({ state: event.target.value })}>
-            <option value="">Any</option>
-            {KNOWN_STATES.map((one) => (
-              <option key={one} value={one}>
-                {stateWords(one).word}
-              </option>
-            ))}
-          </Select>
-        </Field>
-        {narrowed ? (
-          <Button look="quiet" onClick={() => change(DEFAULTS)}>
-            Clear
-          </Button>
-        ) : null}
-      </Filters>
-      <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={8} height="1.75rem" />}>
-        {({ rows, more }) =>
-          rows.length === 0 ? (
-            <Note title={narrowed ? 'No mail is in this state' : 'No mail was sent yet'}>
-              <p>Owners are mailed about low credit, agents that are shut down, and backups that are deleted.</p>
-            </Note>
-          ) : (
-            <>
-              <DataTable
-                caption="Mails to owners, newest first"
-                rows={rows}
-                columns={shown}
-                id={(row) => row.id}
-                onOpen={(row) => toggle(row.id)}
-                detail={detail}
-              />
-              <More when={more} busy={growing} onClick={grow}>
-                Older mails
-              </More>
-            </>
-          )
-        }
-      </Load>
       {retried ? <RetryDialog mail={retried} onClose={() => setRetried(null)} /> : null}
-    </Page>
+    </ListPage>
   );
 }
 

@@ -10,6 +10,7 @@ const TEMPLATES: Readonly<Record<SchemaMailTemplate, string>> = {
   'agent.suspended': 'Agents shut down',
   'agent.resumed': 'Agents run again',
   'agent.start_failed': 'Agents not started',
+  'agent.container_died': 'Agents failed',
   'agent.storage_deletion_scheduled': 'Deletion of backups',
   'webhook.switched_off': 'Webhook switched off',
 };

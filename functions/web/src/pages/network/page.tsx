@@ -6,6 +6,7 @@ import type { SchemaNetwork } from '../../api/openapi.gen';
 import { client, every } from '../../data/client';
 import { useNow } from '../../data/clock';
 import { useUrlState } from '../../data/url';
+import { Button } from '../../ui/button';
 import { Chips, Field, TextInput } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { many } from '../../ui/format';
@@ -113,7 +114,15 @@ export default function NetworkPage() {
     >
       <FleetNav />
       {off ? (
-        <Note tone="off" title="No private network to show">
+        <Note
+          tone="off"
+          title="No private network to show"
+          actions={
+            <Button busy={query.isFetching} onClick={() => void query.refetch()}>
+              Ask again
+            </Button>
+          }
+        >
           <p>{query.error?.message}</p>
           <p>
             A deployment shows it here when it has a Headscale server: its address and key are settings of this cloud
@@ -121,7 +130,7 @@ export default function NetworkPage() {
           </p>
         </Note>
       ) : (
-        <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={6} height="2rem" />}>
+        <Load query={query} skeleton={<Skeleton lines={6} height="2rem" />}>
           {({ vpnNodes, user, summary }) => (
             <Block title={`Nodes of ${user}: ${vpnNodes.length}`}>
               <Filters label="Narrow the nodes">

@@ -4,6 +4,7 @@ import { api, unwrap } from '../../api/client';
 import { Button, ButtonLink } from '../../ui/button';
 import { Page } from '../../ui/page';
 import { Refusal } from '../../ui/refusal';
+import { Absent } from '../../ui/states';
 import { Status } from '../../ui/status';
 import type { PageProps } from '..';
 
@@ -42,10 +43,14 @@ export default function OpenAgent({ params }: PageProps) {
             <ButtonLink href={`/agents/${id}`}>To the agent</ButtonLink>
           </div>
         </>
+      ) : query.fetchStatus === 'paused' ? (
+        <Absent query={query} />
       ) : (
-        <Status tone="busy" note="This tab goes there by itself.">
-          Signing you in
-        </Status>
+        <p role="status">
+          <Status tone="busy" note="This tab goes there by itself.">
+            Signing you in
+          </Status>
+        </p>
       )}
     </Page>
   );

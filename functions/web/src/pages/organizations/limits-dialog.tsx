@@ -100,12 +100,7 @@ export function LimitsDialog({ organization, onClose }: Props) {
             <p className="muted">It holds from now on. Written to the audit log as you.</p>
           </>
         ) : (
-          <Load
-            query={query}
-            who="super admins of this cloud"
-            what="This organization"
-            skeleton={<Skeleton lines={7} height="2.25rem" />}
-          >
+          <Load query={query} what="This organization" skeleton={<Skeleton lines={7} height="2.25rem" />}>
             {({ limits: all }) => (
               <div className="stack">
                 {all.map((limit) => (

@@ -7,13 +7,12 @@ import { Copy } from '../../ui/copy';
 import { Field, TextInput } from '../../ui/field';
 import { Filters } from '../../ui/filters';
 import { Link } from '../../ui/link';
+import { ListPage } from '../../ui/list';
 import { Menu } from '../../ui/menu';
 import { Money } from '../../ui/money';
-import { More } from '../../ui/more';
-import { Page } from '../../ui/page';
-import { Load, Note, Skeleton } from '../../ui/states';
+import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
-import { type Column, DataTable } from '../../ui/table';
+import type { Column } from '../../ui/table';
 import { Age } from '../../ui/time';
 import { CreditDialog } from './credit-dialog';
 import { type CreditKind, organizationsSentence, TITLES } from './effects';
@@ -112,45 +111,47 @@ export default function Organizations() {
     (cursor: string | undefined, signal: AbortSignal) => getOrganizations(search, cursor, signal),
     [search],
   );
-  const { query, growing, grow } = usePages(['organizations', search], ask);
+  const list = usePages(['organizations', search], ask);
   const [asked, setAsked] = useState<{ organization: Organization; kind: CreditKind | 'limits' } | null>(null);
   const shown = useMemo(() => columns((organization, kind) => setAsked({ organization, kind })), []);
+  const { data } = list.query;
   return (
-    <Page
+    <ListPage
       title="Organizations"
-      query={query}
       sentence={
-        query.data
-          ? organizationsSentence(query.data.rows, query.data.more, search !== '')
+        data
+          ? organizationsSentence(data.rows, data.more, search !== '')
           : 'Who uses this cloud, and with how much credit.'
       }
+      list={list}
+      rows={data?.rows}
+      caption="Organizations, newest first"
+      columns={shown}
+      id={(row) => row.id}
+      older="Older organizations"
+      filters={
+        <Filters label="Find an organization">
+          <Field label="Part of its name, or its id">
+            <TextInput
+              type="search"
+              value={q}
+              maxLength={200}
+              onChange={(event) => change({ q: event.target.value })}
+            />
+          </Field>
+        </Filters>
+      }
+      empty={
+        <Note title={search ? 'No organization has this name or id' : 'There is no organization yet'}>
+          <p>Organizations are made by the application that people register with.</p>
+        </Note>
+      }
     >
-      <Filters label="Find an organization">
-        <Field label="Part of its name, or its id">
-          <TextInput type="search" value={q} maxLength={200} onChange={(event) => change({ q: event.target.value })} />
-        </Field>
-      </Filters>
-      <Load query={query} who="super admins of this cloud" skeleton={<Skeleton lines={6} height="2.25rem" />}>
-        {({ rows, more }) =>
-          rows.length === 0 ? (
-            <Note title={search ? 'No organization has this name or id' : 'There is no organization yet'}>
-              <p>Organizations are made by the application that people register with.</p>
-            </Note>
-          ) : (
-            <>
-              <DataTable caption="Organizations, newest first" rows={rows} columns={shown} id={(row) => row.id} />
-              <More when={more} busy={growing} onClick={grow}>
-                Older organizations
-              </More>
-            </>
-          )
-        }
-      </Load>
       {asked?.kind === 'limits' ? (
         <LimitsDialog organization={asked.organization} onClose={() => setAsked(null)} />
       ) : asked ? (
         <CreditDialog organization={asked.organization} kind={asked.kind} onClose={() => setAsked(null)} />
       ) : null}
-    </Page>
+    </ListPage>
   );
 }

@@ -7,6 +7,7 @@ import { useWhyNot } from '../../data/session';
 import { useSettings } from '../../data/settings';
 import { toast } from '../../data/toasts';
 import { Button } from '../../ui/button';
+import { Link } from '../../ui/link';
 import { Page } from '../../ui/page';
 import { Refusal } from '../../ui/refusal';
 import { Load, Skeleton } from '../../ui/states';
@@ -59,7 +60,11 @@ export default function Settings() {
           return (
             <>
               <form onSubmit={submit} className={`stack ${css.form}`} noValidate>
-                {blocked ? <Status tone="warn">{blocked}.</Status> : null}
+                {blocked ? (
+                  <p>
+                    <Status tone="warn">{blocked}.</Status> <Link href="/account">What you may do</Link>
+                  </p>
+                ) : null}
                 <SettingsFields form={form} change={change} error={save.error} blocked={blocked} />
                 {save.error ? <Refusal error={save.error} title="Nothing was changed" /> : null}
                 <div className="row">

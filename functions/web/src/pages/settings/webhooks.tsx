@@ -10,6 +10,7 @@ import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { Field, TextInput } from '../../ui/field';
 import { Refusal } from '../../ui/refusal';
+import { Block } from '../../ui/states';
 import { Status } from '../../ui/status';
 import { fieldError } from './form';
 import css from './page.module.css';
@@ -41,10 +42,12 @@ type Props = { readonly settings: Settings; readonly blocked: string | null };
 /** Where events are sent beside mails. */
 export function Webhooks({ settings, blocked }: Props) {
   return (
-    <>
-      <Webhook kind="webhook" webhook={settings.webhook} blocked={blocked} />
-      <Webhook kind="slack" webhook={settings.slack} blocked={blocked} />
-    </>
+    <Block title="Webhooks">
+      <div className={css.webhooks}>
+        <Webhook kind="webhook" webhook={settings.webhook} blocked={blocked} />
+        <Webhook kind="slack" webhook={settings.slack} blocked={blocked} />
+      </div>
+    </Block>
   );
 }
 
@@ -102,7 +105,13 @@ function Webhook({ kind, webhook, blocked }: One) {
           }}
         />
       </Field>
-      {state ? <Status tone={state.tone}>{state.text}</Status> : null}
+      <p role="status">
+        {state ? (
+          <Status tone={state.tone}>{state.text}</Status>
+        ) : (
+          <Status tone="off">No address is registered.</Status>
+        )}
+      </p>
       {secret === null ? null : (
         <div role="status">
           <p>This secret signs the events. It is shown only now.</p>
@@ -115,7 +124,11 @@ function Webhook({ kind, webhook, blocked }: One) {
           </p>
         </div>
       )}
-      {test.data ? <Status tone={test.data.delivered ? 'ok' : 'bad'}>{testSentence(test.data)}</Status> : null}
+      {test.data ? (
+        <p role="status">
+          <Status tone={test.data.delivered ? 'ok' : 'bad'}>{testSentence(test.data)}</Status>
+        </p>
+      ) : null}
       {test.error ? <Refusal error={test.error} title="Not tested" /> : null}
       {save.error && error === null ? <Refusal error={save.error} title="Nothing was changed" /> : null}
       <div className="row">

@@ -2,7 +2,7 @@ import { AlertDialog } from '@base-ui/react/alert-dialog';
 import { CSPProvider } from '@base-ui/react/csp-provider';
 import { Dialog } from '@base-ui/react/dialog';
 import { X } from 'lucide-react';
-import { useRef } from 'react';
+import { useId, useRef } from 'react';
 import { IconButton } from '../button';
 import type { DialogProps } from '../dialog';
 import css from './dialog.module.css';
@@ -11,6 +11,7 @@ import css from './dialog.module.css';
 export default function DialogImpl({ open, onClose, title, children, footer, wide, urgent, plain }: DialogProps) {
   const Kind = urgent ? AlertDialog : Dialog;
   const popup = useRef<HTMLDivElement>(null);
+  const content = useId();
   const initial = () =>
     popup.current?.querySelector<HTMLElement>('[data-first]') ??
     popup.current?.querySelector<HTMLElement>('input, select, textarea') ??
@@ -21,7 +22,14 @@ export default function DialogImpl({ open, onClose, title, children, footer, wid
         <Kind.Portal>
           <Kind.Backdrop className={css.veil} />
           <Kind.Viewport className={css.viewport}>
-            <Kind.Popup ref={popup} className={css.dialog} data-wide={wide || undefined} initialFocus={initial}>
+            <Kind.Popup
+              ref={popup}
+              className={css.dialog}
+              data-wide={wide || undefined}
+              initialFocus={initial}
+              // What is asked is read out with the title.
+              {...(urgent ? { 'aria-describedby': content } : {})}
+            >
               {plain ? (
                 <Kind.Title className="unseen">{title}</Kind.Title>
               ) : (
@@ -34,7 +42,9 @@ export default function DialogImpl({ open, onClose, title, children, footer, wid
                   )}
                 </div>
               )}
-              <div className={plain ? undefined : css.content}>{children}</div>
+              <div id={content} className={plain ? undefined : css.content}>
+                {children}
+              </div>
               {footer ? <div className={css.foot}>{footer}</div> : null}
             </Kind.Popup>
           </Kind.Viewport>

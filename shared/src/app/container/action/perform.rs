@@ -15,10 +15,10 @@ use crate::db::Database;
 use crate::db::agents::operator::ContainerAgent;
 use crate::domain::agent::StatusConflict;
 use crate::domain::fleet::{
-    ContainerAction, ContainerContext, ContainerDetail, ContainerObservation, HostReadError,
+    ContainerAction, ContainerContext, ContainerDetail, ContainerObservation,
 };
 use crate::domain::ids::AgentRef;
-use crate::hosts::{Engine, EngineError, EngineErrorReason};
+use crate::hosts::{Engine, EngineError, EngineErrorReason, PullEnd};
 
 /// How long Docker waits for a container to end before it kills it.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -206,11 +206,10 @@ async fn pull(
     let account = registry_account(deps.registries, image).await;
     let account = account.map_err(AgentFault::Registry)?;
     let pulled = engine.pull(image, account, PULL_TIMEOUT).await;
-    pulled.map_err(|error| match error.reason() {
-        EngineErrorReason::Host(HostReadError::TimedOut) => AgentFault::PullTimedOut.into(),
-        _ => engine_failure(error),
-    })?;
-    Ok(ActionResult::PulledImage(image.to_owned()))
+    match pulled.map_err(engine_failure)? {
+        PullEnd::Complete => Ok(ActionResult::PulledImage(image.to_owned())),
+        PullEnd::Unfinished => Err(AgentFault::PullTimedOut.into()),
+    }
 }
 
 async fn remove(engine: &Engine, id: &str) -> Result<ActionResult, RequestError> {

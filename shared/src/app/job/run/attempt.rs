@@ -14,6 +14,10 @@ use crate::domain::ids::AgentRef;
 use crate::domain::job::{JobStatus, Step};
 use crate::domain::limits::STARTS;
 
+/// How many attempts of a job may be kept unspent. Few, because many engines begin a pull that was broken off anew: what takes
+/// longer than an attempt is never pulled there.
+const MAX_UNSPENT_ATTEMPTS: i32 = 2;
+
 /// How a run of a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
@@ -38,8 +42,11 @@ pub(in crate::app::job) struct FailedAttempt<'a> {
     /// Shown to the owner.
     pub(in crate::app::job) error: &'a str,
     pub(in crate::app::job) is_retryable: bool,
-    /// The function had too little time left for the next step. The next attempt is due at once.
+    /// The function had too little time left for the next step, or the next attempt takes another way. It is due at once.
     pub(in crate::app::job) is_out_of_time: bool,
+    /// The attempt does not count against the limit of attempts, unless too many did not: its image was not pulled in time, or
+    /// the next attempt starts the agent where its volume is.
+    pub(in crate::app::job) is_unspent: bool,
     /// If there are none, the recorded ones stay.
     pub(in crate::app::job) steps: &'a [Step],
 }
@@ -63,8 +70,10 @@ pub(in crate::app::job) async fn finish_failed_attempt(
     };
     let now = db::clock::billing_clock(&mut tx).await?;
     let retry = kind::definition(job.kind).retry;
+    let is_unspent = attempt.is_unspent && job.unspent_attempts < MAX_UNSPENT_ATTEMPTS;
+    let spent_attempts = job.attempt - job.unspent_attempts - i32::from(is_unspent);
     let mut wait = retry
-        .wait_after(job.attempt)
+        .wait_after(spent_attempts)
         .filter(|_| attempt.is_retryable)
         .map(|wait| {
             if attempt.is_out_of_time {
@@ -90,6 +99,9 @@ pub(in crate::app::job) async fn finish_failed_attempt(
         error: Some(attempt.error),
         again_at: wait.map(|wait| now + wait),
     };
+    if is_unspent {
+        db::jobs::worker::attempt_keep_unspent(&mut tx, job.fence()).await?;
+    }
     if !db::jobs::worker::job_write(&mut tx, job.fence(), &progress, now).await? {
         return Ok(JobOutcome::Lost);
     }

@@ -137,13 +137,33 @@ pub(super) async fn stop_and_remove(
     Ok(())
 }
 
+/// Removes the agent's volume, and before it the container that a copy of the volume may have left.
+pub(super) async fn remove_volume(engine: &Engine, agent_id: AgentId) -> Result<(), EngineError> {
+    engine.remove(&container::reader_name(agent_id)).await?;
+    engine.remove_volume(&container::name(agent_id)).await
+}
+
+/// Removes the agent's volume if this job has created it: then it holds no state, or a part of a copy.
+pub(super) async fn remove_own_volume(
+    context: &JobContext<'_>,
+    engine: &Engine,
+) -> Result<(), EngineError> {
+    let name = container::name(context.agent_id);
+    let creator = engine.volume_job(&name).await?;
+    if creator.is_some_and(|job_id| job_id == context.job.id.to_string()) {
+        engine.remove_volume(&name).await?;
+    }
+    Ok(())
+}
+
 /// Whether an older deployment created the container. Then it is not known whether it ever ran and what it holds.
 pub(super) fn is_of_older_deployment(container: &ContainerObservation) -> bool {
     container.attempt.is_none()
 }
 
 /// Removes the container of an earlier attempt and frees its slot, before anything new is created: an agent never has
-/// two containers (F14, F26). Returns whether its volume may hold unsaved state.
+/// two containers (F14, F26). A volume that such an attempt of the same job created goes, too. Returns whether the volume
+/// of the container may hold unsaved state.
 pub(super) async fn remove_previous_container(
     context: &mut JobContext<'_>,
     record: &RuntimeRecord,
@@ -155,14 +175,18 @@ pub(super) async fn remove_previous_container(
     context.start_step(StepName::Cleanup).await?;
     if let Some(node_id) = &record.node_id
         && let Some(host) = open_host(context, node_id).await?
-        && let Some(container) = find_container(context, &host.engine).await?
     {
-        info!(
-            agent.id = %context.agent_id, node.id = node_id, attempt = container.attempt,
-            "the previous container of agent {} is removed", context.agent_id
-        );
-        remove_container(context, &host.engine, &container).await?;
-        has_unsaved_state = is_of_older_deployment(&container);
+        if let Some(container) = find_container(context, &host.engine).await? {
+            info!(
+                agent.id = %context.agent_id, node.id = node_id, attempt = container.attempt,
+                "the previous container of agent {} is removed", context.agent_id
+            );
+            remove_container(context, &host.engine, &container).await?;
+            has_unsaved_state = is_of_older_deployment(&container);
+        }
+        if !record.has_state_on(node_id) {
+            remove_own_volume(context, &host.engine).await?;
+        }
     }
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;

@@ -14,7 +14,7 @@ use crate::db::jobs::worker::{ClaimedJob, FenceState, JobProgress};
 use crate::db::{Connection, Database};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ids::{AgentId, AgentRef};
-use crate::domain::job::{JobStatus, Step, StepName, StepStatus};
+use crate::domain::job::{JobStatus, Step, StepName, StepProgress, StepStatus};
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
 
@@ -78,15 +78,16 @@ impl<'a> JobContext<'a> {
     /// Fails if the function has less time left than a step needs: a step that the function's end interrupts would leave
     /// what it made until the sweep finds the job (F80).
     pub(super) fn require_time(&self, needed: Duration) -> Result<(), StepError> {
-        let needed = needed + END_RESERVE;
-        let has_time = self
-            .deadline
-            .is_none_or(|deadline| deadline.saturating_duration_since(Instant::now()) >= needed);
-        if has_time {
-            Ok(())
-        } else {
-            Err(StepError::OutOfTime)
+        match self.time_left() {
+            Some(left) if left < needed => Err(StepError::OutOfTime),
+            _ => Ok(()),
         }
+    }
+
+    /// How long a step may take before the attempt has to end. `None` if it may take any time.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let left = self.deadline?.saturating_duration_since(Instant::now());
+        Some(left.saturating_sub(END_RESERVE))
     }
 
     /// 32 random bytes in hexadecimal digits.
@@ -107,6 +108,31 @@ impl<'a> JobContext<'a> {
     /// Records that a step failed and that the job goes on without it.
     pub(super) async fn skip_step(&mut self, step: StepName) -> Result<(), StepError> {
         self.record_step(step, StepStatus::Failed).await
+    }
+
+    /// The same in a transaction.
+    pub(super) async fn skip_step_in(
+        &mut self,
+        conn: &mut Connection,
+        step: StepName,
+        now: DateTime<Utc>,
+    ) -> Result<(), StepError> {
+        self.record_step_in(conn, step, StepStatus::Failed, now)
+            .await
+    }
+
+    /// Records how far a step is that runs.
+    pub(super) async fn record_progress(
+        &mut self,
+        name: StepName,
+        progress: StepProgress,
+    ) -> Result<(), StepError> {
+        if let Some(step) = self.steps.iter_mut().find(|step| step.name == name) {
+            step.progress = Some(progress);
+        }
+        let mut conn = self.pool.statements();
+        let now = db::clock::billing_clock(&mut conn).await?;
+        self.checkpoint(&mut conn, now).await
     }
 
     /// Records a step as done in the transaction of its effect.
@@ -149,11 +175,14 @@ impl<'a> JobContext<'a> {
             self.job.kind.as_str(),
             name.as_str()
         );
+        let before = self.steps.iter().find(|step| step.name == name);
+        let progress = before.and_then(|step| step.progress);
         self.steps.retain(|step| step.name != name);
         self.steps.push(Step {
             name,
             status,
             at: Timestamp(now),
+            progress,
         });
         self.checkpoint(conn, now).await
     }

@@ -6,13 +6,15 @@ use std::fmt::Display;
 use crate::agent_databases::DatabaseError;
 use crate::app::agent_state::StateError;
 use crate::app::host_access::{AccountsUnreadable, OpenError};
+use crate::app::host_image::ImageError;
 use crate::app::state_store::StoreError;
 use crate::db;
 use crate::domain::agent::StatusConflict;
+use crate::domain::fleet::HostReadError;
 use crate::domain::job::JobFailure;
 use crate::encryption::EncryptionError;
 use crate::failure::Failure;
-use crate::hosts::{EngineError, HostError};
+use crate::hosts::{EngineError, EngineErrorReason, HostError};
 
 /// Why a step ended without success. `Display` is the error that the job's owner sees.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,11 @@ pub(super) enum StepError {
     Lost,
     #[error("The function's time is used up; the next attempt goes on")]
     OutOfTime,
+    #[error("The image was not pulled in the time that was left; the next attempt pulls it again")]
+    PullUnfinished,
+    /// The volume of an agent that is moved cannot be copied in time. The next attempt starts the agent where the volume is.
+    #[error("{0}")]
+    CopyRefused(String),
     #[error("The database request failed")]
     Database(#[from] sqlx::Error),
 }
@@ -39,12 +46,33 @@ impl StepError {
         Self::Failure(failure.map_reason(|_| JobFailure::External(text.to_owned())))
     }
 
+    /// The failure of the host that the agent leaves.
+    pub(super) fn former_host(error: impl Into<Self>) -> Self {
+        match error.into() {
+            Self::Failure(failure) => Self::Failure(failure.map_reason(|reason| match reason {
+                JobFailure::Host(text) | JobFailure::External(text) => JobFailure::FormerHost(text),
+                other => other,
+            })),
+            other => other,
+        }
+    }
+
+    /// Whether the host that the agent leaves failed.
+    pub(super) fn is_former_hosts_fault(&self) -> bool {
+        match self {
+            Self::Failure(failure) => matches!(failure.reason_ref(), JobFailure::FormerHost(_)),
+            _ => false,
+        }
+    }
+
     /// Whether another attempt may succeed. A database that fails now may answer again by then.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Failure(failure) => failure.reason_ref().is_retryable(),
             Self::Lost => false,
-            Self::OutOfTime | Self::Database(_) => true,
+            Self::OutOfTime | Self::PullUnfinished | Self::CopyRefused(_) | Self::Database(_) => {
+                true
+            }
         }
     }
 
@@ -52,7 +80,11 @@ impl StepError {
     pub(super) fn is_hosts_fault(&self) -> bool {
         match self {
             Self::Failure(failure) => matches!(failure.reason_ref(), JobFailure::Host(_)),
-            Self::Lost | Self::OutOfTime | Self::Database(_) => false,
+            Self::Lost
+            | Self::OutOfTime
+            | Self::PullUnfinished
+            | Self::CopyRefused(_)
+            | Self::Database(_) => false,
         }
     }
 
@@ -60,7 +92,7 @@ impl StepError {
     pub(super) fn cause(&self) -> Option<String> {
         match self {
             Self::Failure(failure) => failure.cause(),
-            Self::Lost | Self::OutOfTime => None,
+            Self::Lost | Self::OutOfTime | Self::PullUnfinished | Self::CopyRefused(_) => None,
             Self::Database(error) => Some(db::error_class(error)),
         }
     }
@@ -132,6 +164,28 @@ impl From<Failure<AccountsUnreadable>> for StepError {
     }
 }
 
+impl From<ImageError> for StepError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Engine(error) => error.into(),
+            ImageError::Pull(error) => pull_error(error),
+            ImageError::Accounts(error) => error.into(),
+            ImageError::OutOfTime => Self::OutOfTime,
+            ImageError::PullUnfinished => Self::PullUnfinished,
+        }
+    }
+}
+
+/// A pull that stalls may be due to the image's registry, so it does not count against the host.
+fn pull_error(error: EngineError) -> StepError {
+    match error.reason() {
+        EngineErrorReason::Host(reason @ HostReadError::TimedOut) => {
+            StepError::external_with_cause(&reason.to_string(), error)
+        }
+        _ => error.into(),
+    }
+}
+
 impl From<EncryptionError> for StepError {
     fn from(error: EncryptionError) -> Self {
         external_failure(error)
@@ -147,7 +201,6 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::domain::fleet::HostReadError;
 
     #[test]
     fn the_owner_sees_the_reason_and_the_log_the_kind_of_its_cause() {
@@ -168,6 +221,12 @@ mod tests {
             (StepError::external("The host is full"), true),
             (sqlx::Error::PoolTimedOut.into(), true),
             (StepError::OutOfTime, true),
+            (StepError::PullUnfinished, true),
+            (StepError::CopyRefused("too large".to_owned()), true),
+            (
+                StepError::former_host(HostError::new(HostReadError::TimedOut)),
+                true,
+            ),
             (StepError::Lost, false),
         ] {
             assert_eq!(error.is_retryable(), is_retryable, "{error:?}");

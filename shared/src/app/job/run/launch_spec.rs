@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::context::JobContext;
 use super::error::StepError;
 use super::placement::HostSlot;
+use super::volume_copy::CopySource;
 use crate::app::stored_secrets;
 use crate::db;
 use crate::db::Connection;
@@ -23,9 +24,13 @@ const ALL_ADDRESSES: &str = "0.0.0.0";
 /// What is to be launched.
 pub(super) struct LaunchSpec<'a> {
     pub(super) image: String,
+    /// The version of the image, if it is known although the reference does not name it.
+    pub(super) image_digest: Option<String>,
     pub(super) database_uri: Option<String>,
     /// The agent gets the state of a backup although its volume may be on the host.
     pub(super) restores_backup: bool,
+    /// Where the agent's volume is copied from.
+    pub(super) copy_source: Option<&'a CopySource>,
     pub(super) record: &'a RuntimeRecord,
 }
 
@@ -108,8 +113,11 @@ impl LaunchSpec<'_> {
             data,
             agent_id: context.agent_id.to_string(),
             organization_id: context.job.organization_id.to_string(),
+            job_id: context.job.id.to_string(),
             attempt: context.job.attempt,
+            receives_data: self.copy_source.is_some(),
             limits: slot.limits,
+            disk_bytes: slot.host.node.metadata["agentDiskBytes"].as_u64(),
         }
     }
 }

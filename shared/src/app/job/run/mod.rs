@@ -23,6 +23,7 @@ mod start;
 mod stop;
 mod surplus;
 pub mod teardown;
+mod volume_copy;
 pub mod webhook;
 
 use tracing::{info, warn};
@@ -79,7 +80,11 @@ pub async fn job_run(deps: JobDeps<'_>, job_id: JobId) -> sqlx::Result<JobOutcom
             let attempt = FailedAttempt {
                 error: &error.to_string(),
                 is_retryable: error.is_retryable(),
-                is_out_of_time: matches!(error, StepError::OutOfTime),
+                is_out_of_time: matches!(
+                    error,
+                    StepError::OutOfTime | StepError::PullUnfinished | StepError::CopyRefused(_)
+                ),
+                is_unspent: matches!(error, StepError::PullUnfinished | StepError::CopyRefused(_)),
                 steps: &steps,
             };
             let outcome = finish_failed_attempt(deps.pool, &job, &attempt).await;

@@ -26,6 +26,16 @@ const NO_SLOT: &str = "No host has a free slot";
 const LEFT_STATE: &str = "A host with a free slot holds an older state of the agent that no backup does; an operator \
     must remove that volume first";
 
+/// Where an agent may go besides the host with its volume.
+#[derive(Clone, Copy)]
+pub(super) struct HostChoice<'a> {
+    /// To another host, although its volume holds unsaved state: the volume is copied, or the owner has requested the state
+    /// of a backup instead.
+    pub(super) may_leave_volume: bool,
+    /// The host that comes first among those that are equally good.
+    pub(super) preferred: Option<&'a str>,
+}
+
 /// A slot that was taken for the agent.
 pub(super) struct HostSlot {
     pub(super) host: Host,
@@ -36,16 +46,15 @@ pub(super) struct HostSlot {
     pub(super) is_new_host: bool,
 }
 
-/// Finds a host and takes a slot on it. With `may_leave_volume` the agent may go to another host although its volume
-/// holds unsaved state: the owner has requested the state of a backup instead.
+/// Finds a host and takes a slot on it.
 pub(super) async fn take_slot(
     context: &mut JobContext<'_>,
     record: &RuntimeRecord,
-    may_leave_volume: bool,
+    choice: HostChoice<'_>,
 ) -> Result<HostSlot, StepError> {
     context.start_step(StepName::Place).await?;
     let started = Instant::now();
-    let hosts = find_hosts(context, record, may_leave_volume).await?;
+    let hosts = find_hosts(context, record, choice).await?;
     // The reason of the best host is the one that the owner sees.
     let mut first_error = None;
     for host in hosts.ranked {
@@ -79,13 +88,14 @@ pub(super) async fn take_slot(
 }
 
 /// Whether a volume on the host holds state that no backup does, left there when the agent was started elsewhere. A start
-/// on this host would have to remove it, which only an operator may do.
+/// on this host would have to remove it, which only an operator may do. A start on the agent's own host goes on with it.
 async fn holds_left_state(
     context: &JobContext<'_>,
     record: &RuntimeRecord,
     host: &Host,
 ) -> Result<bool, StepError> {
-    if !record.left_nodes.contains(&host.node.node_id) {
+    let node_id = &host.node.node_id;
+    if record.node_id.as_ref() == Some(node_id) || !record.left_nodes.contains(node_id) {
         return Ok(false);
     }
     Ok(host
@@ -112,13 +122,12 @@ struct RankedHosts {
 async fn find_hosts(
     context: &JobContext<'_>,
     record: &RuntimeRecord,
-    may_leave_volume: bool,
+    choice: HostChoice<'_>,
 ) -> Result<RankedHosts, StepError> {
     let mut conn = context.pool.statements();
-    let node_id = record.node_id.as_deref();
-    if let Some(node_id) = node_id
+    if let Some(node_id) = record.node_id.as_deref()
         && record.has_unsaved_state
-        && !may_leave_volume
+        && !choice.may_leave_volume
         && let Some(node) = db::hosts::coordinates::host_find(&mut conn, node_id).await?
         && !node.is_lost
     {
@@ -129,6 +138,9 @@ async fn find_hosts(
     }
     // An agent that was moved does not go back to the host that it left.
     let left = db::agents::moves::left_host_find(&mut conn, context.agent()).await?;
+    // An agent that is restarted with another image stays where its volume is, whatever the image did to earlier attempts.
+    let restart = db::agents::image_restarts::restart_find(&mut conn, context.agent()).await?;
+    let stays_on = choice.preferred.filter(|_| restart.is_some());
     let now = db::clock::billing_clock(&mut conn).await?;
     let mut hosts = db::hosts::coordinates::hosts_enabled(&mut conn).await?;
     let is_any_registered = !hosts.is_empty();
@@ -143,9 +155,11 @@ async fn find_hosts(
         status: host.status,
         capacity: host.capacity,
         allocated_count: host.allocated_count,
-        holds_volume: node_id == Some(host.coordinates.node_id.as_str()),
-        has_failed: failed_here.contains(&host.coordinates.node_id),
-        is_set_aside: set_aside.contains_key(&host.coordinates.node_id),
+        holds_volume: choice.preferred == Some(host.coordinates.node_id.as_str()),
+        has_failed: stays_on != Some(host.coordinates.node_id.as_str())
+            && failed_here.contains(&host.coordinates.node_id),
+        is_set_aside: stays_on != Some(host.coordinates.node_id.as_str())
+            && set_aside.contains_key(&host.coordinates.node_id),
     });
     let candidates: Vec<Candidate<'_>> = candidates.collect();
     let order = rank(&candidates, random_seed(context, 0));
@@ -310,9 +324,11 @@ pub(super) async fn take_other_ports(
     Ok(Some(ports))
 }
 
-/// Another number for each job, attempt and round, so that jobs at the same moment seldom pick the same host and ports.
+/// Another number for each job, attempt and round, so that jobs at the same moment seldom pick the same host and ports. An
+/// attempt that follows one which did not count gets the same number: on the same host it may find a part of its image.
 fn random_seed(context: &JobContext<'_>, round: u64) -> u64 {
     let (high, low) = context.job.id.uuid().as_u64_pair();
-    let attempt = u64::try_from(context.job.attempt).unwrap_or_default();
+    let attempt = context.job.attempt - context.job.unspent_attempts;
+    let attempt = u64::try_from(attempt).unwrap_or_default();
     high ^ low.rotate_left(17) ^ (attempt * 8 + round).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -2,7 +2,7 @@
 //! of a launch, each of which is recorded and can be repeated, and that a failed start leaves nothing behind.
 //!
 //! ```text
-//! credit -> (cleanup) -> database -> place -> pull -> create -> start -> health -> (restore) -> running
+//! credit -> (cleanup) -> database -> place -> pull -> create -> (copy) -> start -> health -> (restore) -> running
 //! ```
 
 use chrono::{DateTime, Utc};
@@ -13,11 +13,13 @@ use super::context::JobContext;
 use super::error::StepError;
 use super::launch::{self, LaunchedContainer};
 use super::launch_spec::LaunchSpec;
-use super::placement::{self, HostSlot};
+use super::placement::{self, HostChoice, HostSlot};
+use super::volume_copy::{self, CopySource};
 use super::{cleanup, database};
 use crate::app::billing::gate;
 use crate::app::error::RequestError;
 use crate::db;
+use crate::db::agents::image_restarts::OpenRestart;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::agents::placement::{RuntimeRecord, StartedContainer};
 use crate::db::jobs::queue::SUPERSEDED_BY_A_STOP;
@@ -26,6 +28,7 @@ use crate::db::{Connection, Transaction};
 use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
+use crate::domain::image::at_digest;
 use crate::domain::job::{JobFailure, RetryRule, StepName};
 
 pub(super) const STEPS: &[StepName] = &[
@@ -35,6 +38,7 @@ pub(super) const STEPS: &[StepName] = &[
     StepName::Place,
     StepName::Pull,
     StepName::Create,
+    StepName::Copy,
     StepName::Start,
     StepName::Health,
     StepName::Restore,
@@ -99,7 +103,8 @@ impl StartTransaction {
     ) -> Result<Box<RuntimeRecord>, StepError> {
         let agent = context.agent();
         let is_moving = db::agents::moves::move_find(&mut self.tx, agent).await?;
-        let clearance = if is_moving.is_some() {
+        let is_restarting = db::agents::image_restarts::restart_find(&mut self.tx, agent).await?;
+        let clearance = if is_moving.is_some() || is_restarting.is_some() {
             gate::ask_for_move(&mut self.tx, agent, self.billing).await
         } else {
             gate::ask(&mut self.tx, context.prices, agent).await
@@ -145,36 +150,95 @@ pub(super) async fn launch_agent(
     mut record: Box<RuntimeRecord>,
     restore: RestoreBackup,
 ) -> Result<(), StepError> {
-    let images = &context.hosts.images;
-    let image = images.choose(record.docker_image.as_deref());
-    let image = image
-        .ok_or_else(|| JobFailure::Refused("The agent's image is not allowed".to_owned()))?
-        .to_owned();
+    let ChosenImage { image, digest } = choose_image(context, &record).await?;
     record.has_unsaved_state |= cleanup::remove_previous_container(context, &record).await?;
     let database_uri = database::ensure(context, &record).await?;
     let is_restore = restore == RestoreBackup::Always;
-    let slot = Box::pin(placement::take_slot(context, &record, is_restore)).await?;
+    let last_node = record.node_id.clone();
+    let copy_source = if is_restore {
+        None
+    } else {
+        Box::pin(volume_copy::find_source(context, &mut record)).await?
+    };
+    let choice = HostChoice {
+        may_leave_volume: is_restore || copy_source.is_some(),
+        preferred: last_node.as_deref(),
+    };
+    let slot = Box::pin(placement::take_slot(context, &record, choice)).await?;
     let spec = LaunchSpec {
         image,
+        image_digest: digest,
         database_uri,
         restores_backup: is_restore,
+        copy_source: copy_source.as_ref(),
         record: &record,
     };
-    let launched = launch_and_record(context, &slot, &spec).await;
-    match &launched {
-        // If the time is used up, no container is created yet. The slot stays taken, so that the next attempt, which is due at
-        // once, finds the image that this one pulled.
-        Ok(()) | Err(StepError::OutOfTime) => {}
-        Err(error) => {
-            record_failed_start(context, &slot, error).await;
-            roll_back(context, &slot, &record, error).await;
-        }
+    let launched = Box::pin(launch_and_record(context, &slot, &spec)).await;
+    // Whatever the reason: the next attempt must find where the agent's state is, and there may be none.
+    if let Err(error) = &launched {
+        record_failed_start(context, &slot, error).await;
+        roll_back(context, &slot, &record, error).await;
     }
     launched
 }
 
+struct ChosenImage {
+    image: String,
+    /// The version, if it is known although the reference does not name it.
+    digest: Option<String>,
+}
+
+/// The image of an agent: what its row names, or the default. A roll-out says which version of the default, or that the
+/// agent goes back to what it ran before.
+async fn choose_image(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+) -> Result<ChosenImage, StepError> {
+    let images = &context.hosts.images;
+    let image = images.choose(record.docker_image.as_deref());
+    let image =
+        image.ok_or_else(|| JobFailure::Refused("The agent's image is not allowed".to_owned()))?;
+    let mut chosen = ChosenImage {
+        image: image.to_owned(),
+        digest: None,
+    };
+    if image != images.default {
+        return Ok(chosen);
+    }
+    let mut conn = context.pool.statements();
+    let restart = db::agents::image_restarts::restart_find(&mut conn, context.agent()).await?;
+    match restart {
+        Some(OpenRestart {
+            has_failed: true,
+            previous_image: Some(previous),
+            previous_digest,
+            ..
+        }) => {
+            chosen.image = previous;
+            chosen.digest = previous_digest;
+        }
+        Some(restart) => {
+            if let Some(version) = at_digest(&restart.image, &restart.digest) {
+                chosen.image = version;
+            }
+        }
+        None => {}
+    }
+    Ok(chosen)
+}
+
 /// What the owner has to know of an agent whose state was not on the host that it was started on.
-fn move_notice(slot: &HostSlot, before: &RuntimeRecord) -> Option<&'static str> {
+fn move_notice(
+    slot: &HostSlot,
+    before: &RuntimeRecord,
+    copy_source: Option<&CopySource>,
+) -> Option<&'static str> {
+    if copy_source.is_some() {
+        return Some(
+            "The agent was moved to another host with all its data. Its old volume stays on the former host until the agent \
+            is deleted",
+        );
+    }
     if before.has_state_on(&slot.host.node.node_id) {
         return None;
     }
@@ -207,7 +271,11 @@ async fn launch_and_record(
     if !db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, now).await? {
         return Err(StepError::Lost);
     }
-    record_addresses(&mut tx, context, slot, &container, &spec.image, now).await?;
+    record_container(&mut tx, context, slot, spec, &container, now).await?;
+    db::agents::moves::move_arrive(&mut tx, agent, &slot.host.node.node_id, now).await?;
+    if let Some(source) = spec.copy_source {
+        db::agents::placement::volume_copied(&mut tx, agent, source.node_id()).await?;
+    }
     db::hosts::failed_starts::failed_starts_forgive_of_any_organization(
         &mut tx,
         &slot.host.node.node_id,
@@ -218,11 +286,11 @@ async fn launch_and_record(
         .finish_step_in(&mut tx, StepName::MarkRunning, now)
         .await?;
     let mut details = Map::new();
-    if let Some(notice) = move_notice(slot, spec.record) {
+    if let Some(notice) = move_notice(slot, spec.record, spec.copy_source) {
         let agent_id = context.agent_id;
         info!(
             agent.id = %agent_id, node.id = slot.host.node.node_id, former_node.id = spec.record.node_id,
-            has_left_state = spec.record.has_unsaved_state,
+            is_copied = spec.copy_source.is_some(), has_left_state = spec.record.has_unsaved_state,
             "agent {agent_id} is started on another host than before"
         );
         details.insert("notice".to_owned(), Value::from(notice));
@@ -232,13 +300,13 @@ async fn launch_and_record(
     Ok(())
 }
 
-/// Records the addresses at which the web proxy reaches the agent.
-async fn record_addresses(
+/// Records the addresses at which the web proxy reaches the agent, and which version of its image it runs.
+async fn record_container(
     conn: &mut Connection,
     context: &JobContext<'_>,
     slot: &HostSlot,
+    spec: &LaunchSpec<'_>,
     container: &LaunchedContainer,
-    image: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let hostname = &slot.host.node.hostname;
@@ -254,7 +322,11 @@ async fn record_addresses(
     let urls = StartedContainer {
         bridge_url: &bridge,
         health_url: &web,
-        image,
+        default_image: &context.hosts.images.default,
+        image_digest: container
+            .image_digest
+            .as_deref()
+            .or(spec.image_digest.as_deref()),
     };
     db::agents::placement::placement_record_urls(conn, agent, urls, now).await
 }
@@ -262,7 +334,8 @@ async fn record_addresses(
 /// Records on which host a start failed: the job's next attempt goes to another one, and a host that fails again and
 /// again is set aside. If the database fails, nothing is known about the host.
 async fn record_failed_start(context: &JobContext<'_>, slot: &HostSlot, error: &StepError) {
-    if !matches!(error, StepError::Failure(_)) || !error.is_retryable() {
+    let is_of_this_host = matches!(error, StepError::Failure(_)) && !error.is_former_hosts_fault();
+    if !is_of_this_host || !error.is_retryable() {
         return;
     }
     let node_id = &slot.host.node.node_id;
@@ -338,8 +411,8 @@ async fn try_roll_back(
         return Ok(());
     }
     if slot.is_new_host {
-        // This start created the volume, so it holds no state from before.
-        engine.remove_volume(&name).await?;
+        // If this start created the volume, it holds no state from before.
+        cleanup::remove_own_volume(context, engine).await?;
     }
     let agent = context.agent();
     let mut tx = context.pool.begin().await?;

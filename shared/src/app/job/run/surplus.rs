@@ -1,5 +1,5 @@
-//! Removing a container that runs although its agent is stopped (F78), as a job of kind suspend. Owns: that nothing is done
-//! to an agent that is not stopped any more, and that the audit log says how it ended.
+//! Removing a container that runs although its agent is stopped or in error (F78), as a job of kind suspend. Owns: that
+//! nothing is done to an agent that was started meanwhile, and that the audit log says how it ended.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -15,7 +15,10 @@ use crate::domain::agent::AgentStatus;
 /// Whether the agent's host must be visited before the suspend job can end.
 pub(super) fn may_have_container(context: &JobContext<'_>, agent: &StoppingAgent) -> bool {
     if context.job.purpose == StopPurpose::RemoveSurplus {
-        agent.locked.status == AgentStatus::Stopped
+        matches!(
+            agent.locked.status,
+            AgentStatus::Stopped | AgentStatus::Error
+        )
     } else {
         agent.may_have_container()
     }

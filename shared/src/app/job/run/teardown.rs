@@ -18,7 +18,6 @@ use crate::app::host_access::{Host, JobHostDeps};
 use crate::db;
 use crate::db::Database;
 use crate::db::agents::tombstones::{Tombstone, TombstoneFence};
-use crate::domain::container;
 use crate::domain::ids::AgentId;
 use crate::domain::job::JOB_STALE_AFTER;
 
@@ -122,8 +121,7 @@ impl Worker<'_> {
             cleanup::stop_and_remove(&host.engine, &container).await?;
         }
         self.check_fence().await?;
-        let volume = container::name(agent_id);
-        host.engine.remove_volume(&volume).await?;
+        cleanup::remove_volume(&host.engine, agent_id).await?;
         Ok(())
     }
 

@@ -32,12 +32,14 @@ impl OtherTransaction {
     }
 }
 
-/// An organization's rows from a position on, newest first.
+/// An organization's rows from a position on, newest first. If `newer_than` is given, rows that are not newer may be
+/// missing, apart from the first of them.
 pub async fn others_page(
     conn: &mut Connection,
     organization_id: OrganizationId,
     selection: Selection<'_>,
     from: OtherPosition,
+    newer_than: Option<DateTime<Utc>>,
     limit: i64,
 ) -> sqlx::Result<Vec<OtherTransaction>> {
     if let Some(row_type) = selection.row_type {
@@ -58,13 +60,21 @@ pub async fn others_page(
             + " FROM public.credit_transactions
         WHERE organization_id = $1 AND seq IS NULL AND amount <> 'NaN'
             AND (created_at, id) <= ($2, $3) AND created_at >= $4 AND created_at < $5
-        ORDER BY created_at DESC, id DESC LIMIT $6",
+        ORDER BY created_at DESC, id DESC
+        LIMIT CASE WHEN $7::timestamp IS NULL THEN $6::bigint ELSE least($6::bigint, 1 + (
+            SELECT count(*) FROM (
+                SELECT FROM public.credit_transactions
+                WHERE organization_id = $1 AND seq IS NULL AND amount <> 'NaN'
+                    AND (created_at, id) <= ($2, $3) AND created_at >= $4 AND created_at < $5 AND created_at > $7
+                LIMIT $6::bigint
+            ) AS newer)) END",
         organization_id.uuid(),
         from.created_at.naive_utc(),
         from.id.uuid(),
         selection.period.from.naive_utc(),
         selection.period.to.naive_utc(),
-        limit
+        limit,
+        newer_than.map(|time| time.naive_utc())
     ))
     .fetch_all(conn)
     .await
@@ -113,7 +123,7 @@ pub async fn others_of_agent(
             + OTHER_TRANSACTION_COLUMNS
             + " FROM public.credit_transactions
         WHERE organization_id = $1 AND (metadata ->> 'sandbox_id') = $2 AND seq IS NULL AND amount <> 'NaN'
-            AND created_at <= $3 AND (created_at, id) <= ($3, $4) AND created_at >= $5 AND created_at < $6
+            AND (created_at, id) <= ($3, $4) AND created_at >= $5 AND created_at < $6
             AND ($7::text IS NULL OR type = $7)
         ORDER BY created_at DESC, id DESC LIMIT $8",
         agent.organization_id.uuid(),

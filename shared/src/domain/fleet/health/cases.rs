@@ -1,7 +1,7 @@
 //! Every rule, and both sides of every boundary.
 
 use super::AgentStatus::{Disconnected, Error, Pending, Provisioning, Running, Stopped};
-use super::ContainerState::{Created, Dead, Exited, Paused, Removing, Restarting};
+use super::ContainerState::{Created, Dead, Exited, Paused, Removing, Restarting, Stopping};
 use super::DockerHealth::{Healthy, Starting, Unhealthy};
 use super::Severity::{Critical, Info, Warning};
 use super::*;
@@ -106,6 +106,7 @@ fn rules() -> Vec<(&'static str, Case, (Health, Severity))> {
         ("5",  (Disconnected, GONE, FRESH),                (Health::Missing, Critical)),
         ("6",  (Stopped, seen(UP, well, DAY), FRESH),      (Health::Degraded, Warning)),
         ("6",  (Stopped, seen(Restarting, None, DAY), None), (Health::Degraded, Warning)),
+        ("6",  (Stopped, seen(Stopping, None, DAY), None), (Health::Degraded, Warning)),
         ("6",  (Stopped, seen(Exited, None, DAY), None),   (Health::Stopped, Info)),
         ("6",  (Stopped, seen(Dead, None, DAY), None),     (Health::Stopped, Info)),
         ("6",  (Stopped, seen(Created, None, DAY), None),  (Health::Stopped, Info)),
@@ -116,6 +117,7 @@ fn rules() -> Vec<(&'static str, Case, (Health, Severity))> {
         ("7",  (Provisioning, seen(Exited, None, 1), None), (Health::Failed, Critical)),
         ("8",  (Running, seen(Restarting, sick, DAY), FRESH), (Health::Degraded, Warning)),
         ("8",  (Running, seen(Paused, well, DAY), FRESH),  (Health::Degraded, Warning)),
+        ("8",  (Running, seen(Stopping, well, DAY), FRESH), (Health::Degraded, Warning)),
         ("8",  (Running, seen(Removing, None, DAY), FRESH), (Health::Degraded, Warning)),
         ("9",  (Running, seen(Created, sick, DAY), None),  (Health::Warming, Info)),
         ("10", (Running, seen(UP, sick, 1), FRESH),        (Health::Failed, Critical)),
@@ -184,7 +186,9 @@ fn f19_agents_of_an_unread_host_are_unknown_and_never_missing() {
 
 #[test]
 fn f20_only_a_running_container_is_healthy() {
-    for state in [Created, Paused, Restarting, Removing, Exited, Dead] {
+    for state in [
+        Created, Paused, Restarting, Stopping, Removing, Exited, Dead,
+    ] {
         let verdict = judge(Running, seen(state, Some(Healthy), DAY), FRESH);
         assert_ne!(verdict.health, Health::Healthy, "{state:?}");
     }
@@ -209,6 +213,24 @@ fn a_time_in_the_future_has_age_zero() {
         (Health::Healthy, Info),
     );
     assert_eq!(age(now() + TimeDelta::seconds(1), now()), TimeDelta::zero());
+}
+
+#[test]
+fn a_running_agent_is_silent_from_five_minutes_after_its_last_heartbeat() {
+    let heard = |ms: i64| Some(now() - TimeDelta::milliseconds(ms));
+    for (status, last_heartbeat_at, is_silent) in [
+        (Running, heard(299_999), false),
+        (Running, heard(300_000), true),
+        (Running, heard(DAY * 1_000), true),
+        (Running, heard(-1), false),
+        (Running, None, false),
+        (Disconnected, heard(DAY * 1_000), false),
+        (Stopped, heard(DAY * 1_000), false),
+    ] {
+        let silent = silent_since(status, last_heartbeat_at, now());
+        let expected = last_heartbeat_at.filter(|_| is_silent);
+        assert_eq!(silent, expected, "{status:?} {last_heartbeat_at:?}");
+    }
 }
 
 #[test]

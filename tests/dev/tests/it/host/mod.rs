@@ -7,6 +7,7 @@ mod footprint;
 mod persistence;
 mod sim;
 mod sshd;
+mod time_lapse;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;

@@ -11,7 +11,7 @@ use super::footprint::Footprint;
 use super::{directory, is_missing, until};
 
 /// An empty directory for one test.
-fn temporary_directory(name: &str) -> PathBuf {
+pub fn temporary_directory(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("milady-kept-{}-{name}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     directory

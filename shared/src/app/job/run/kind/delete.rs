@@ -15,7 +15,6 @@ use crate::app::job::run::{cleanup, database, stop};
 use crate::db;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::AgentStatus;
-use crate::domain::container;
 use crate::domain::job::StepName;
 
 pub(super) const DELETE: JobDefinition = JobDefinition {
@@ -82,13 +81,12 @@ async fn remove_volumes(
     record: &RuntimeRecord,
 ) -> Result<(), StepError> {
     context.start_step(StepName::Volume).await?;
-    let name = container::name(context.agent_id);
     if let Some(host) = host {
-        host.engine.remove_volume(&name).await?;
+        cleanup::remove_volume(&host.engine, context.agent_id).await?;
     }
     for node_id in &record.former_nodes {
         if let Some(host) = cleanup::open_host(context, node_id).await? {
-            host.engine.remove_volume(&name).await?;
+            cleanup::remove_volume(&host.engine, context.agent_id).await?;
         }
     }
     context.finish_step(StepName::Volume).await

@@ -5,7 +5,7 @@
 //! (snapshot) -> stop -> stopped
 //! ```
 //! State that cannot be read or stored stays in the volume, and the row says so: the agent is then started on no other host
-//! (F16). A stop that begins a move saves the state first: if that fails, the agent keeps running where it is.
+//! (F16). A stop that begins a move, or a restart with another image, saves the state before it asks the agent to stop.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use crate::app::job::run::context::JobContext;
 use crate::app::job::run::definition::JobDefinition;
 use crate::app::job::run::error::StepError;
 use crate::app::job::run::{cleanup, stop, surplus};
-use crate::app::state_store::{self, StoreError};
+use crate::app::state_store::{self, StagedState, StoreError};
 use crate::db;
 use crate::db::Connection;
 use crate::db::agents::backups::PRE_SHUTDOWN;
@@ -27,8 +27,9 @@ use crate::db::agents::placement::RuntimeRecord;
 use crate::db::jobs::worker::StopPurpose;
 use crate::domain::agent::{AgentEvent, AgentStatus, StopReason};
 use crate::domain::fleet::ContainerObservation;
-use crate::domain::ids::BackupId;
+use crate::domain::ids::{AgentRef, BackupId};
 use crate::domain::job::StepName;
+use crate::domain::roll_out::RestartOutcome;
 
 pub(super) const SUSPEND: JobDefinition = JobDefinition {
     steps: &[StepName::Snapshot, StepName::Stop],
@@ -61,8 +62,10 @@ async fn run(context: &mut JobContext<'_>) -> Result<(), StepError> {
     finish(context, state).await
 }
 
-/// Saves the state of an agent that moves to another host, and only then stops it. If its state cannot be saved, the
-/// move ends, the agent keeps running, the job is completed, and `None` is returned.
+/// Stops an agent that is moved to another host or restarted with another image, and saves its state before. The start that
+/// follows a move copies the volume, but the host may be lost until then. A new image may damage the volume, and a directory
+/// of the host is not copied: without a backup, such a restart or move ends, the agent keeps running, the job is completed,
+/// and `None` is returned.
 async fn leave_host(
     context: &mut JobContext<'_>,
     host: Option<&Host>,
@@ -75,19 +78,10 @@ async fn leave_host(
     let (Some(host), Some(container)) = (host, container) else {
         return stay(context, "The agent's container was not found on its host").await;
     };
+    let image_id = host.engine.image_id(&container.id).await?;
     context.start_step(StepName::Snapshot).await?;
-    let Some(state) = read_state(context, host, record, &container).await? else {
-        context.skip_step(StepName::Snapshot).await?;
-        return stay(context, STATE_NOT_SAVED).await;
-    };
+    let staged = stage_state(context, host, record, &container).await?;
     let agent = context.agent();
-    let bucket = context.hosts.bucket.as_ref();
-    let upload = state_store::stage(context.pool, bucket, agent, state);
-    let staged = match context.with_heartbeat(upload).await? {
-        Ok(staged) => staged,
-        Err(error) if error.is_refusal() => return stay(context, STATE_NOT_SAVED).await,
-        Err(error) => return Err(error.into()),
-    };
     let mut tx = context.pool.begin().await?;
     let locked = db::agents::lifecycle::agent_lock(&mut tx, agent).await?;
     let locked = locked.ok_or(StepError::Lost)?;
@@ -95,33 +89,82 @@ async fn leave_host(
     let is_moving = db::agents::moves::move_find(&mut tx, agent)
         .await?
         .is_some();
-    if !is_moving && !locked.stop_requested {
+    let is_restarting =
+        db::agents::image_restarts::restart_leave(&mut tx, agent, &image_id).await?;
+    if !is_moving && !is_restarting && !locked.stop_requested {
         drop(tx);
-        return stay(context, "The move was cancelled").await;
+        return stay(context, "The operator cancelled it").await;
     }
-    context
-        .finish_step_in(&mut tx, StepName::Snapshot, now)
-        .await?;
-    let inserted = state_store::insert(&mut tx, agent, PRE_SHUTDOWN, &staged, now).await;
-    let backup_id = match inserted {
-        Ok(backup_id) => backup_id,
-        Err(error) if error.is_refusal() => {
-            drop(tx);
-            return stay(context, STATE_NOT_SAVED).await;
-        }
-        Err(error) => return Err(error.into()),
+    let backup_id = match &staged {
+        Some(staged) => insert_or_undo(&mut tx, agent, staged, now).await?,
+        None => None,
     };
-    db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
+    let needs_backup = is_restarting || container.data_bind.is_some();
+    if backup_id.is_none() && needs_backup && !locked.stop_requested {
+        drop(tx);
+        context.skip_step(StepName::Snapshot).await?;
+        return stay(context, STATE_NOT_SAVED).await;
+    }
+    if backup_id.is_some() {
+        context
+            .finish_step_in(&mut tx, StepName::Snapshot, now)
+            .await?;
+        db::agents::placement::unsaved_since_set(&mut tx, agent, None).await?;
+    } else {
+        context
+            .skip_step_in(&mut tx, StepName::Snapshot, now)
+            .await?;
+    }
     if !locked.stop_requested {
         let reason = StopReason::Drain;
         db::agents::lifecycle::agent_request_stop(&mut tx, agent, reason, now).await?;
     }
     tx.commit().await?;
     stop::remove_container(context, host, &container).await?;
-    Ok(Some(StateAfterStop::Saved(backup_id)))
+    Ok(Some(
+        backup_id.map_or(StateAfterStop::Unsaved, StateAfterStop::Saved),
+    ))
 }
 
-/// Ends the move of an agent that keeps running on its host, and completes the job.
+/// Reads the agent's state and stages it. `None` if it cannot be read, or if the store does not take it.
+async fn stage_state(
+    context: &JobContext<'_>,
+    host: &Host,
+    record: &RuntimeRecord,
+    container: &ContainerObservation,
+) -> Result<Option<StagedState>, StepError> {
+    let Some(state) = read_state(context, host, record, container).await? else {
+        return Ok(None);
+    };
+    let bucket = context.hosts.bucket.as_ref();
+    let upload = state_store::stage(context.pool, bucket, context.agent(), state);
+    match context.with_heartbeat(upload).await? {
+        Ok(staged) => Ok(Some(staged)),
+        Err(error) if error.is_refusal() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Stores a staged state in a transaction, which goes on without it if the store refuses it.
+async fn insert_or_undo(
+    conn: &mut Connection,
+    agent: AgentRef,
+    staged: &StagedState,
+    now: DateTime<Utc>,
+) -> Result<Option<BackupId>, StepError> {
+    // `insert` sets the same mark again, at a point where nothing is stored yet.
+    conn.savepoint().await?;
+    match state_store::insert(conn, agent, PRE_SHUTDOWN, staged, now).await {
+        Ok(backup_id) => Ok(Some(backup_id)),
+        Err(error) if error.is_refusal() => {
+            conn.rollback_to_savepoint().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the move or the restart of an agent that keeps running on its host, and completes the job.
 async fn stay(context: &JobContext<'_>, reason: &str) -> Result<Option<StateAfterStop>, StepError> {
     let agent = context.agent();
     let mut tx = context.pool.begin().await?;
@@ -133,13 +176,15 @@ async fn stay(context: &JobContext<'_>, reason: &str) -> Result<Option<StateAfte
     }
     let now = db::clock::billing_clock(&mut tx).await?;
     db::agents::moves::move_end(&mut tx, agent, Some(reason), now).await?;
+    let skipped = RestartOutcome::Skipped;
+    db::agents::image_restarts::restart_end(&mut tx, agent, skipped, Some(reason), now).await?;
     let mut details = Map::new();
     details.insert("notMoved".to_owned(), json!(reason));
     context
         .complete(&mut tx, locked.status, details, now)
         .await?;
     tx.commit().await?;
-    warn!(agent.id = %agent.agent_id, reason, "agent {} was not moved: {reason}", agent.agent_id);
+    warn!(agent.id = %agent.agent_id, reason, "agent {} keeps running as it is: {reason}", agent.agent_id);
     Ok(None)
 }
 
@@ -189,7 +234,12 @@ async fn stop_container(
         return state_without_container(context, record).await;
     };
     let mut state = StateAfterStop::AsRecorded;
-    if context.job.purpose == StopPurpose::RemoveSurplus
+    // What a failed start left of an agent in error has no state yet, unless it ran with the volume that holds the state.
+    let ran_while_stopped = context.job.purpose == StopPurpose::RemoveSurplus
+        && record.status() == AgentStatus::Stopped;
+    let ran_with_state = record.has_state_on(&host.node.node_id) && container.state != "created";
+    if ran_while_stopped
+        || ran_with_state
         || may_have_unsaved_state(record)
         || cleanup::is_of_older_deployment(&container)
     {
@@ -369,14 +419,18 @@ async fn finish(context: &mut JobContext<'_>, state: StateAfterStop) -> Result<(
     Ok(())
 }
 
-/// Moves the agent to `stopped`. If the job only removes what a failed start left, the agent stays in `error`.
+/// Moves the agent to `stopped`. If the job only removes a container that should not be there, an agent in error stays so.
 async fn mark_stopped(
     context: &JobContext<'_>,
     conn: &mut Connection,
     status: AgentStatus,
     now: DateTime<Utc>,
 ) -> Result<(), StepError> {
-    if context.job.purpose == StopPurpose::CleanUp && status == AgentStatus::Error {
+    let only_removes = matches!(
+        context.job.purpose,
+        StopPurpose::CleanUp | StopPurpose::RemoveSurplus
+    );
+    if only_removes && status == AgentStatus::Error {
         return Ok(());
     }
     if let Ok(to) = status.after(AgentEvent::StopFinished) {

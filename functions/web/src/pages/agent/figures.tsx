@@ -1,0 +1,64 @@
+import { queryOptions, useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
+import { api, unwrap } from '../../api/client';
+import type { SchemaAgentFigures } from '../../api/openapi.gen';
+import { every } from '../../data/client';
+import { useNow } from '../../data/clock';
+import { figureLines } from '../../data/figures';
+import { Facts } from '../../ui/facts';
+import { Sparkline } from '../../ui/sparkline';
+import { Block, Load, Skeleton } from '../../ui/states';
+import { Status } from '../../ui/status';
+import { Moment } from '../../ui/time';
+
+const figuresOptions = (id: string) =>
+  queryOptions({
+    queryKey: ['agent', id, 'figures'],
+    queryFn: async ({ signal }) =>
+      (await unwrap(api.GET('/api/v1/milady/agents/{agentId}/figures', { params: { path: { agentId: id } }, signal })))
+        .data,
+    refetchInterval: every(60_000),
+  });
+
+/** What its container used in the last 24 hours. */
+export default function Figures({ id }: { id: string }) {
+  const query = useQuery(figuresOptions(id));
+  return (
+    <Block title="What it uses" query={query}>
+      <Load query={query} what="What it uses" skeleton={<Skeleton lines={3} />}>
+        {(figures) => <Shown figures={figures} />}
+      </Load>
+    </Block>
+  );
+}
+
+function Shown({ figures }: { figures: SchemaAgentFigures }) {
+  const now = useNow(60);
+  const times = useMemo(() => figures.times.map((time) => Date.parse(time)), [figures.times]);
+  const lines = useMemo(() => figureLines(figures.series), [figures.series]);
+  const last = times.at(-1);
+  if (last === undefined)
+    return <p className="muted">No figures yet. The first ones appear within ten minutes after its start.</p>;
+  return (
+    <div className="stack">
+      {figures.stale ? (
+        <p>
+          <Status tone="silent">
+            Not measured since <Moment at={last} />
+          </Status>
+        </p>
+      ) : null}
+      <Facts
+        facts={lines.map((line) => ({
+          name: line.name,
+          value: (
+            <>
+              {line.now} {line.note ? <span className="muted">{line.note}</span> : null}
+            </>
+          ),
+          more: <Sparkline label={line.sentence} times={times} lines={line.lines} to={now} max={line.max} />,
+        }))}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,248 @@
+//! Measures what an honest tenant notices of a hostile one.
+//!
+//! The local stack with release binaries: the gateway behind the edge with its default limits, the event bus, Postgres
+//! with durable settings, and an instance of a function for each simultaneous request, as in Lambda. An honest client
+//! sends ten requests a second, for ten seconds alone, then beside 50 clients of another organization. Those send as
+//! fast as they are answered, with one key whose limit is the default. Both organizations have credit and 20 agents.
+//! Until the edge refuses the flood it is measured apart, and then for 30 seconds.
+//!
+//! Gateway, functions and Postgres share one machine. So the figures contain what a deployment does not have: waiting
+//! for a processor. The hostile clients have a thread of the lowest priority, because theirs are other machines. With
+//! `BENCH_BASE=<directory of release binaries>` another build is measured first, on a database of its own. The
+//! benchmark only prints; it asserts no times.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a failing benchmark should panic where it fails"
+)]
+
+mod figures;
+mod flood;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dev::events::EventBus;
+use dev::gateway::Gateway;
+use dev::postgres::{Options, Server};
+use dev::runtime::{Pool, RuntimeApi};
+use dev::template::Template;
+use figures::{Figures, NO_ANSWER, REFUSED_AT_THE_EDGE, Sample};
+use flood::{Flood, HOSTILE_CLIENTS, Targets};
+use serde_json::json;
+use tests::suite::{self, server_options};
+use tests::{Function, World};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Those that the clients call, and what their requests lead to.
+const FUNCTIONS: [&str; 10] = [
+    "agent-create",
+    "agent-get",
+    "agent-list",
+    "agent-logs",
+    "agent-provision",
+    "agent-snapshot",
+    "agent-stream",
+    "credit-get",
+    "credit-history",
+    "job-run",
+];
+const AGENTS: usize = 20;
+/// More than there are clients, so that no request waits for an instance.
+const MAX_INSTANCES: usize = HOSTILE_CLIENTS + 50;
+const ALONE: Duration = Duration::from_secs(10);
+const BESIDE: Duration = Duration::from_secs(30);
+const HONEST_INTERVAL: Duration = Duration::from_millis(100);
+const WARM_UP_ROUNDS: usize = 10;
+/// Longer than the gateway waits.
+const TIMEOUT: Duration = Duration::from_secs(40);
+const LIST: &str = "/api/v1/milady/agents";
+const BALANCE: &str = "/api/v1/credits/balance";
+
+/// The running stack. Fields drop in order.
+struct Stack {
+    gateway: Gateway,
+    _bus: EventBus,
+    world: World,
+    edge_body: String,
+}
+
+/// A caller with an API key.
+struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    key: String,
+    /// The body of the edge's answer.
+    edge_body: String,
+}
+
+fn main() {
+    tests::run(async {
+        let mut names = FUNCTIONS.map(str::to_owned).to_vec();
+        names.push("db-migrate".to_owned());
+        let binaries = dev::build::selected_functions_with_progress(&names, true).await;
+        let binaries = binaries.expect("release binaries");
+        suite::use_binaries(binaries.clone());
+        let server = Server::start(Options {
+            durable: true,
+            ..server_options("bench-tenants")
+        })
+        .await
+        .expect("Postgres");
+        if let Some(base) = std::env::var_os("BENCH_BASE") {
+            let base = measure(&server, "base", &PathBuf::from(base)).await;
+            figures::print("base", &base);
+        }
+        figures::print("this", &measure(&server, "this", &binaries).await);
+    });
+}
+
+async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
+    let stack = start(server, name, binaries).await;
+    let world = &stack.world;
+    let (honest, honest_key) = world.tenant("1000").await;
+    let (hostile, hostile_key) = world.tenant("1000").await;
+    world
+        .execute("UPDATE api_keys SET rate_limit = DEFAULT")
+        .await;
+    let (mut honest_agents, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..AGENTS {
+        honest_agents.push(world.agent(honest, "running").await);
+        own.push(world.agent(hostile, "pending").await);
+    }
+    let foreign = honest_agents[0];
+    let honest = Arc::new(stack.client(honest_key));
+    let hostile = stack.client(hostile_key);
+    for _ in 0..WARM_UP_ROUNDS {
+        for path in honest_paths(foreign) {
+            honest.send("GET", &path, "").await;
+        }
+    }
+    let alone = sample(&honest, foreign, tokio::time::sleep(ALONE)).await;
+    let flood = Flood::start(hostile, Targets { own, foreign });
+    let mut has_reached_edge = false;
+    let reached_edge = async {
+        let reached = tokio::time::timeout(BESIDE, flood.reached_edge.notified());
+        has_reached_edge = reached.await.is_ok();
+    };
+    let at_first = sample(&honest, foreign, reached_edge).await;
+    let reached_edge_after = has_reached_edge.then(|| flood.started.elapsed());
+    let beside = sample(&honest, foreign, tokio::time::sleep(BESIDE)).await;
+    let flood_lasted = flood.started.elapsed();
+    Figures {
+        alone,
+        at_first,
+        beside,
+        attacks: flood.end().await,
+        reached_edge_after,
+        flood_lasted,
+    }
+}
+
+async fn start(server: &Server, name: &str, binaries: &Path) -> Stack {
+    server
+        .create_database(name, None)
+        .await
+        .expect("a database");
+    let url = server.url(name);
+    let function = |name| Function::new(name, &url).from_directory(binaries);
+    function("db-migrate").invoke_ok(json!({})).await;
+    let template = Template::load().expect("template.yaml");
+    let bus = EventBus::start(&template).await.expect("a bus");
+    let functions = FUNCTIONS.map(|name| {
+        function(name)
+            .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.address())
+            .with("LOG_LEVEL", "error")
+            .to_runtime_function()
+    });
+    let api = RuntimeApi::start().await.expect("the runtime API");
+    let pool = Pool::with_max_instances(api, functions.to_vec(), MAX_INSTANCES);
+    bus.deliver_to(pool.clone());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let rule = template.edge.rules.first().expect("a rule of the edge");
+    let edge_body = rule.refusal.body.clone();
+    let gateway = Gateway::start(listener.expect("a port"), template, pool);
+    Stack {
+        gateway: gateway.expect("the gateway"),
+        _bus: bus,
+        world: World::with_url(url),
+        edge_body,
+    }
+}
+
+impl Stack {
+    fn client(&self, key: String) -> Client {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build();
+        Client {
+            http: http.expect("a client"),
+            base_url: format!("http://{}", self.gateway.address()),
+            key,
+            edge_body: self.edge_body.clone(),
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request, reads the whole response and returns its status, or what stands for it.
+    async fn send(&self, method: &str, path: &str, body: &'static str) -> u16 {
+        let method: reqwest::Method = method.parse().expect("a method");
+        let url = format!("{}{path}", self.base_url);
+        let mut request = self
+            .http
+            .request(method, url)
+            .header("x-api-key", &self.key);
+        if !body.is_empty() {
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
+        }
+        let Ok(response) = request.send().await else {
+            return NO_ANSWER;
+        };
+        let status = response.status().as_u16();
+        match response.bytes().await {
+            Ok(body) if body[..] == self.edge_body.as_bytes()[..] => REFUSED_AT_THE_EDGE,
+            Ok(_) => status,
+            Err(_) => NO_ANSWER,
+        }
+    }
+}
+
+fn honest_paths(agent: Uuid) -> [String; 3] {
+    [
+        LIST.to_owned(),
+        BALANCE.to_owned(),
+        format!("{LIST}/{agent}"),
+    ]
+}
+
+/// Sends the honest client's requests at their times, whether or not the earlier ones were answered, until `end`.
+async fn sample(client: &Arc<Client>, agent: Uuid, end: impl Future) -> Vec<Sample> {
+    let mut ticks = tokio::time::interval(HONEST_INTERVAL);
+    let mut requests = JoinSet::new();
+    let mut end = std::pin::pin!(end);
+    for path in honest_paths(agent).iter().cycle() {
+        tokio::select! {
+            biased;
+            _ = &mut end => break,
+            _ = ticks.tick() => {}
+        }
+        let (client, path) = (Arc::clone(client), path.clone());
+        requests.spawn(async move {
+            let started = Instant::now();
+            let status = client.send("GET", &path, "").await;
+            Sample {
+                status,
+                milliseconds: started.elapsed().as_secs_f64() * 1_000.0,
+            }
+        });
+    }
+    requests.join_all().await
+}
