@@ -6,10 +6,8 @@ import { every } from '../../data/client';
 import { useNow } from '../../data/clock';
 import { figureLines } from '../../data/figures';
 import { Facts } from '../../ui/facts';
-import { Sparkline } from '../../ui/sparkline';
+import { FigureCourse, LatestFigure, NotMeasuredSince } from '../../ui/figure';
 import { Block, Load, Skeleton } from '../../ui/states';
-import { Status } from '../../ui/status';
-import { Moment } from '../../ui/time';
 
 const figuresOptions = (id: string) =>
   queryOptions({
@@ -41,22 +39,12 @@ function Shown({ figures }: { figures: SchemaAgentFigures }) {
     return <p className="muted">No figures yet. The first ones appear within ten minutes after its start.</p>;
   return (
     <div className="stack">
-      {figures.stale ? (
-        <p>
-          <Status tone="silent">
-            Not measured since <Moment at={last} />
-          </Status>
-        </p>
-      ) : null}
+      {figures.stale ? <NotMeasuredSince at={last} /> : null}
       <Facts
         facts={lines.map((line) => ({
           name: line.name,
-          value: (
-            <>
-              {line.now} {line.note ? <span className="muted">{line.note}</span> : null}
-            </>
-          ),
-          more: <Sparkline label={line.sentence} times={times} lines={line.lines} to={now} max={line.max} />,
+          value: <LatestFigure line={line} />,
+          more: <FigureCourse line={line} times={times} now={now} />,
         }))}
       />
     </div>

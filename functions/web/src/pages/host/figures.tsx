@@ -6,12 +6,10 @@ import type { NodeContainer } from '../../api/operations';
 import { every } from '../../data/client';
 import { useNow } from '../../data/clock';
 import { type FigureLine, figureLines } from '../../data/figures';
+import { FigureCourse, LatestFigure, NotMeasuredSince } from '../../ui/figure';
 import { PlainTable } from '../../ui/plain-table';
-import { Sparkline } from '../../ui/sparkline';
 import { Block, Load, Skeleton } from '../../ui/states';
-import { Status } from '../../ui/status';
 import type { Column } from '../../ui/table';
-import { Moment } from '../../ui/time';
 
 const figuresOptions = (nodeId: string) =>
   queryOptions({
@@ -56,13 +54,7 @@ function Shown({ figures, containers }: { figures: SchemaHostFigures; containers
     return <p className="muted">No figures yet. The first ones appear within ten minutes after a start.</p>;
   return (
     <div className="stack">
-      {figures.stale ? (
-        <p>
-          <Status tone="silent">
-            Not measured since <Moment at={last} />
-          </Status>
-        </p>
-      ) : null}
+      {figures.stale ? <NotMeasuredSince at={last} /> : null}
       <PlainTable caption="What each agent on this host uses" rows={rows} columns={columns} id={(row) => row.id} />
     </div>
   );
@@ -77,9 +69,9 @@ function columnsOf(lines: readonly FigureLine[], times: readonly number[], now: 
         const line = lines[index];
         return line ? (
           <>
-            {line.now} {line.note ? <span className="muted">{line.note}</span> : null}
+            <LatestFigure line={line} />
             <br />
-            <Sparkline label={line.sentence} times={times} lines={line.lines} to={now} max={line.max} />
+            <FigureCourse line={line} times={times} now={now} />
           </>
         ) : null;
       },
