@@ -51,7 +51,7 @@ CHECKED_BY = {
     ],
     "AWS::Lambda::Url": ["f99_only_requests_through_the_distribution_are_answered"],
     "AWS::S3::BucketPolicy": [],
-    "AWS::SES::ConfigurationSet": [],
+    "AWS::SES::ConfigurationSet": ["ses_drops_no_mail_because_of_a_complaint_about_another_one"],
     "AWS::SES::ConfigurationSetEventDestination": [],
     "AWS::SQS::QueuePolicy": [],
     "AWS::Scheduler::Schedule": [
@@ -74,6 +74,7 @@ REFUSED = {
     "EndpointNeedsVpc": {"VpcId": "", "RouteTableIds": ""},
     "PrivyNeedsKey": {"PrivyAppId": "app"},
     "HeadscaleNeedsKey": {"HeadscaleApiKeySecretArn": ""},
+    "ReplicaNeedsBackupBucket": {"BackupBucketName": ""},
 }
 
 # Identifying properties that name something else than the resource, or name it inside another one only.

@@ -9,8 +9,7 @@
 //! - [`domain`]: the rules, as pure functions: no I/O, no clock, no randomness.
 //! - [`db`]: Postgres, a folder per group of tables: SQL, but no rules and no transactions.
 //! - [`hosts`]: one SSH connection per host, and through it the Docker Engine API and the agents' HTTP.
-//! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, the lease of the run that renews it, and agents'
-//!   figures.
+//! - [`cache`]: DynamoDB: the snapshot of the last fleet inspection, and agents' figures.
 //! - [`events`]: EventBridge: publishing what happened.
 //! - [`mail`]: handing mails over to SES or to an SMTP server.
 //! - [`webhook_client`]: calling webhooks, at checked addresses and signed.
@@ -67,6 +66,10 @@
 //! - *refresh run*: one inspection of the fleet. It produces a *host observation* per host that answered and
 //!   a *container observation* per container there; a host that could not be observed has a *host read
 //!   error* instead. In a *simulation* it is told what it would observe.
+//! - *shard*: a part of a large fleet that one invocation inspects. Its *digest* is what it contributes to the *overview*,
+//!   the totals and incidents of the fleet. Until the fleet is large it is one shard.
+//! - A *finished* snapshot is the JSON that readers get, compressed in *pieces*, of which each response is put together. A
+//!   *section* is what a page shows as a whole: a host with its agents, or some of very many agents.
 //! - *upkeep* of a host: having the default image there before an agent needs it, and removing what nobody needs when its
 //!   disk fills up.
 //! - *status transition*: a change of an agent's status that follows from refresh runs. It takes two matching
@@ -74,7 +77,7 @@
 //! - *death* of a container: it has ended, and Docker does not start it again, or starts it again and again. The next
 //!   refresh run decides about an *ailing* container.
 //! - *figures* of an agent: what its container uses of its host. A *sample* has those of all agents on a host at one time.
-//! - *own fault*: most of the fleet became unreadable in one run, which says nothing about the hosts.
+//! - *own fault*: most hosts of a run became unreadable in it, which says nothing about the hosts.
 //! - *discrepancy*: what one refresh run observed that must not be: a *surplus container*, which runs although its agent
 //!   is stopped, or an agent that should run on no known host. What the next run observes, too, is *repaired*.
 //! - *agent container*: a container that this product made, by its label or name. *Our containers* are these
@@ -93,6 +96,10 @@
 //! - A host is *set aside* while starts on it fail: it takes an agent only if no other host can. What containers may use
 //!   of a host is *promised* to them.
 //!
+//! **Users and their credentials**
+//! - *API key*: what a caller presents. It belongs to a user and *permits* what it names, as far as the user's *role* in
+//!   the organization allows it. To *revoke* it is to switch it off for good.
+//!
 //! **Agents and jobs**
 //! - *owner* of an agent: the user it belongs to, and the user's organization. *Operator*: a super admin.
 //! - *agent event*: something that can happen to an agent; a table says which status allows it and which
@@ -106,7 +113,8 @@
 //!   travel in *batches*.
 //! - *neglected agent*: an agent that no job works on although one should. The sweep ends its start (on the wire:
 //!   `orphaned`) or enqueues the stop that is missing.
-//! - *stop reason*: who stopped an agent, or what did. A start clears it.
+//! - *stop reason*: who stopped an agent, or what did. *Stop note*: what an operator who did tells the owner. A start clears
+//!   both.
 //! - *class* of a job: whether it starts or stops compute. An agent has at most one active job of each class.
 //! - *lane*: the queue and the workers of one class. There is *room* for a job while fewer of its organization and on its
 //!   host run than may; otherwise it is *turned away*, and stays due. *Backlog*: what waits and runs in the lanes.
@@ -157,7 +165,8 @@
 //!   recipients of an organization are a *chain*: the next one is addressed when the mail to the one before is refused or
 //!   bounces.
 //! - *notice*: an event of which the owner is told: by a mail, and in the list of notices.
-//! - *suppressed address*: one that mails bounced from, or whose owner called one spam. Nothing is sent there.
+//! - *suppressed address* of an organization: one that its mails bounced from, or whose owner called one of them spam. It
+//!   gets no other mail of that organization; mails of others still go there.
 //! - *undeliverable* event: nobody of the chain is left.
 //! - *feedback*: an event of SES about a mail that it took.
 //!
@@ -178,8 +187,8 @@
 //! **Code**
 //! - `Deps`: the clients and settings that a use case needs. *Ports* are always TCP ports, never interfaces.
 //! - `redact`: removing what must not be shown. `Timestamp`: a point in time in answers.
-//! - *buffer*: one of the two sets of items in the cache that snapshots are written to in turn. *Head*: the item
-//!   that says which buffer is valid.
+//! - *buffer*: one of the sets of items in the cache that runs over a shard write to in turn. *Head*: the item that says
+//!   which buffers are valid.
 //! - *older application*: the software of an earlier deployment, which shares our tables. Its parts are the *older
 //!   biller*, the *older worker* and the *older web app*.
 //! - `F01`, `F02`, ...: known failures of earlier deployments. For each, a test with the code in its name shows that

@@ -109,18 +109,19 @@ pub fn record_connections(percent: i32, at: DateTime<Utc>) {
     record("Milady/Postgres", &[metric], at);
 }
 
-/// What a complete refresh run found.
+/// What the newest refresh runs over all shards found.
 #[derive(Clone, Copy, Debug)]
 pub struct FleetMetrics {
-    /// Hosts that could not be read.
+    /// Hosts of the whole fleet that could not be read.
     pub unreadable_hosts: usize,
     /// The use of the fullest disk of all hosts, in percent. `None` if no host said.
     pub fullest_disk: Option<u64>,
 }
 
-/// Records a complete refresh run in the namespace `Milady/Fleet`: `UnreadableHosts` and `FullestDisk`. Alarms fire when a
-/// host could not be read for ten minutes, when a disk was too full for an hour, and when no run was complete for five
-/// minutes.
+/// Records a complete refresh run, while those over all other shards are recent, too, in the namespace `Milady/Fleet`:
+/// `UnreadableHosts` and `FullestDisk`. Alarms fire when a host could not be read for ten minutes, when a disk was too full
+/// for an hour, and when nothing was recorded for five minutes. All three would miss a shard whose figures were recorded
+/// alone, beside shards that are well.
 pub fn record_fleet(fleet: FleetMetrics, at: DateTime<Utc>) {
     let mut metrics = vec![("UnreadableHosts", "Count", json!(fleet.unreadable_hosts))];
     if let Some(percent) = fleet.fullest_disk {

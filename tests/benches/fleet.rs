@@ -3,13 +3,16 @@
 //! Release binaries behind the Runtime API, simulated hosts in this process, a `DynamoDB` emulator,
 //! all on one machine. The benchmark asserts counts (connections, channels, inspected hosts) and
 //! prints times, and what they cost: processor time, memory, file descriptors, and the database's
-//! time beside that of the hourly billing run.
+//! time beside that of the hourly billing run. With `BENCH_BASE=<directory of release binaries>` another build reads the
+//! snapshot in turn with this one; `-- reads` measures nothing but the reads.
 
 #![expect(
     clippy::expect_used,
     reason = "a failing benchmark should panic where it fails"
 )]
 
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use dev::events::EventBus;
@@ -18,22 +21,30 @@ use dev::sim::{Fault, Health, Script};
 use dev::template::Template;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shared::api::admin::fleet_render::render_overview;
+use shared::cache::Cache;
+use tests::fleet;
 use tests::simulated_world::SimulatedWorld;
 use tests::statistics;
-use tests::suite::{self, Request};
+use tests::suite::{self, Request, epoch};
 use tests::world::{hours, minutes};
 
 const PATH: &str = "/api/v1/admin/infrastructure";
+/// Reads per view and build. A process counts its time in steps of 10 ms.
 const SNAPSHOT_READS: usize = 1_000;
+const READS_IN_TURN: usize = 100;
+const WARM_UP_READS: usize = 20;
 const LARGE_FLEET: usize = 500;
 const AGENTS_PER_HOST: usize = 24;
 /// Organizations of 200 agents, as many as one may have by default.
 const ORGANIZATIONS: usize = 60;
+/// As many runs over a shard.
+const MERGE_ROUNDS: i64 = 50;
 /// The runs in which each heartbeat is recorded once.
 const RUNS_PER_HEARTBEAT: usize = 3;
 
 fn main() {
-    suite::run(async {
+    suite::run_benchmark(async {
         let functions = [
             "admin-infrastructure",
             "billing-hourly",
@@ -41,14 +52,21 @@ fn main() {
             "fleet-refresh",
         ];
         let functions = functions.map(str::to_owned);
+        let base = std::env::var_os("BENCH_BASE").map(PathBuf::from);
+        let reads_only = std::env::args().any(|argument| argument == "reads");
         let binaries = dev::build::selected_functions_with_progress(&functions, true).await;
         suite::use_binaries(binaries.expect("release binaries"));
-        // Before the first database exists, because the server restarts.
-        let has_statistics = statistics::enable(suite::server().await).await;
-        inspect_large_fleet(has_statistics).await;
-        inspect_silent_hosts().await;
-        read_snapshot().await;
-        serve_cold_dashboards().await;
+        if !reads_only {
+            // Before the first database exists, because the server restarts.
+            let has_statistics = statistics::enable(suite::server().await).await;
+            inspect_large_fleet(has_statistics).await;
+            inspect_silent_hosts().await;
+            merge_shards().await;
+        }
+        read_snapshot(base.as_deref()).await;
+        if !reads_only {
+            serve_cold_dashboards().await;
+        }
     });
 }
 
@@ -228,53 +246,198 @@ async fn inspect_silent_hosts() {
     println!("\n20 silent hosts: one run {:.1} s", duration.as_secs_f64());
 }
 
-/// 20 hosts: a warm function, which reads the head of the snapshot and has the rest; and a new
-/// client, which reads the whole snapshot.
-async fn read_snapshot() {
-    let script = |n: usize| Script::new(&format!("host-{n:02}"));
-    let fleet = SimulatedWorld::new((0..20).map(script).collect(), 24, Health::Healthy).await;
-    fleet.world.refresh().await;
-    let instance = fleet.world.instance("admin-infrastructure").await;
-    for _ in 0..SNAPSHOT_READS {
-        let answer = fleet
-            .world
-            .call(Request::new("GET", PATH).key(&fleet.operator))
-            .await;
-        assert_eq!(answer.status(), 200);
+/// What operators ask for: a name, the query, and whether they accept gzip.
+const VIEWS: [(&str, &str, bool); 4] = [
+    ("all", "", true),
+    ("all, not compressed", "", false),
+    ("the summary", "?view=summary", true),
+    ("one host", "?nodeId=host-00", true),
+];
+
+/// A build with a fleet of its own, whose snapshot it has cached.
+struct Build {
+    name: &'static str,
+    fleet: SimulatedWorld,
+    /// A warm instance for each of [`VIEWS`].
+    readers: Vec<Reader>,
+}
+
+/// What one view of the snapshot takes.
+struct Reader {
+    instance: Instance,
+    processor_time: Duration,
+}
+
+impl Build {
+    /// 20 hosts with 24 containers each. `binaries` is the directory of another build's binaries.
+    async fn new(name: &'static str, binaries: Option<&Path>) -> Self {
+        let script = |n: usize| Script::new(&format!("host-{n:02}"));
+        let fleet = SimulatedWorld::new((0..20).map(script).collect(), 24, Health::Healthy).await;
+        let start = async |name: &str| {
+            let function = fleet.world.function(name);
+            let function = match binaries {
+                Some(binaries) => function.from_directory(binaries),
+                None => function,
+            };
+            function.start().await
+        };
+        refresh_run(&fleet, &start("fleet-refresh").await).await;
+        let mut readers = Vec::new();
+        for _ in VIEWS {
+            readers.push(Reader {
+                instance: start("admin-infrastructure").await,
+                processor_time: Duration::ZERO,
+            });
+        }
+        Self {
+            name,
+            fleet,
+            readers,
+        }
     }
-    instance.kill().await;
-    let lines = instance.logs();
-    let lines = lines
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let handler: Vec<f64> = lines
-        .filter(|line| line["message"] == json!("admin-infrastructure responded"))
-        .filter_map(|line| line["duration_ms"].as_f64())
-        .collect();
+
+    async fn read(&self, view: usize) {
+        let (_, query, gzip) = VIEWS[view];
+        let mut request = Request::new("GET", &format!("{PATH}{query}")).key(&self.fleet.operator);
+        if gzip {
+            request = request.header("accept-encoding", "gzip");
+        }
+        let instance = &self.readers[view].instance;
+        let answer = self.fleet.world.call_instance(instance, request).await;
+        assert_eq!(answer.status(), 200, "{} {query}", self.name);
+    }
+
+    /// Reads a view some times, and adds up the processor time.
+    async fn measure(&mut self, view: usize, reads: usize) {
+        let processor_time = |build: &Self| {
+            let time = build.readers[view].instance.processor_time();
+            time.expect("a process that lives")
+        };
+        let before = processor_time(self);
+        for _ in 0..reads {
+            self.read(view).await;
+        }
+        let spent = processor_time(self).saturating_sub(before);
+        self.readers[view].processor_time += spent;
+    }
+
+    /// How long the requests for a view took in the handler, in milliseconds, without the one that read the snapshot.
+    async fn handler_times(&self, view: usize) -> Vec<f64> {
+        let instance = &self.readers[view].instance;
+        instance.kill().await;
+        let lines = instance.logs();
+        let lines = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["message"] == json!("admin-infrastructure responded"))
+            .filter_map(|line| line["duration_ms"].as_f64())
+            .skip(WARM_UP_READS)
+            .collect()
+    }
+}
+
+/// 20 hosts: a warm function, which reads the head of the snapshot and has the rest, for each view, in turn with that of
+/// another build; and a new client, which reads the whole snapshot.
+async fn read_snapshot(base: Option<&Path>) {
+    let mut builds = Vec::new();
+    if let Some(base) = base {
+        builds.push(Build::new("base", Some(base)).await);
+    }
+    builds.push(Build::new("this", None).await);
+    for view in 0..VIEWS.len() {
+        for build in &builds {
+            for _ in 0..WARM_UP_READS {
+                build.read(view).await;
+            }
+        }
+        for _ in 0..SNAPSHOT_READS / READS_IN_TURN {
+            for build in &mut builds {
+                build.measure(view, READS_IN_TURN).await;
+            }
+        }
+    }
+    println!(
+        "\nReading the snapshot of 20 hosts with 24 containers each, {SNAPSHOT_READS} times, ms:\n  {:<20} {:>5} {:>10} {:>12} {:>12}",
+        "view", "build", "processor", "handler p50", "handler p99"
+    );
+    let count = f64::from(u32::try_from(SNAPSHOT_READS).expect("a small number"));
+    for (view, (label, ..)) in VIEWS.iter().enumerate() {
+        let mut processor_times = Vec::new();
+        for build in &builds {
+            let processor_time = build.readers[view].processor_time.as_secs_f64() * 1_000.0 / count;
+            let times = build.handler_times(view).await;
+            assert_eq!(times.len(), SNAPSHOT_READS, "{label}");
+            println!(
+                "  {label:<20} {:>5} {processor_time:>10.2} {:>12.2} {:>12.2}",
+                build.name,
+                percentile(&times, 50),
+                percentile(&times, 99)
+            );
+            processor_times.push(processor_time);
+        }
+        if let [base, this] = processor_times[..] {
+            println!("  {:<20} {:>5} {:>9.1}x", "", "", base / this);
+        }
+    }
+    let Some(this) = builds.last() else {
+        return;
+    };
     let mut full_reads = Vec::new();
     for _ in 0..100 {
         let started_at = Instant::now();
-        let snapshot = fleet.world.cache().snapshot(suite::epoch()).await;
+        let snapshot = this.fleet.world.cache().snapshot(suite::epoch()).await;
         assert!(snapshot.expect("a cache").is_some());
         full_reads.push(started_at.elapsed().as_secs_f64() * 1_000.0);
     }
-    println!("\nReading the snapshot of 20 hosts with 24 containers each, ms:");
-    for (label, times) in [
-        ("warm handler", handler),
-        ("full snapshot from the cache, new client", full_reads),
-    ] {
-        println!(
-            "  {label}: p50 {:.2}, p99 {:.2}",
-            percentile(&times, 50),
-            percentile(&times, 99)
-        );
-    }
+    println!(
+        "  the whole snapshot from the cache, new client: p50 {:.2}, p99 {:.2}",
+        percentile(&full_reads, 50),
+        percentile(&full_reads, 99)
+    );
 }
 
 fn percentile(times: &[f64], percent: usize) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     times[(times.len() - 1) * percent / 100]
+}
+
+/// What a run does between rendering its own shard and the end: it writes that, reads what the newest runs over all other
+/// shards found, and writes an overview of the whole fleet.
+async fn merge_shards() {
+    let emulator = suite::dynamodb().await;
+    let tokens = AtomicI64::new(1);
+    println!(
+        "\nWriting a shard of {LARGE_FLEET} hosts and the overview of the fleet, without a copy of earlier ones:"
+    );
+    for count in [1, 10] {
+        let hosts = LARGE_FLEET * usize::try_from(count).expect("a count");
+        let reading = fleet::refresh_run(hosts, AGENTS_PER_HOST, epoch());
+        let shards = fleet::shards(&reading, count);
+        let table = format!("merge-{count}");
+        suite::create_fleet_table(emulator, &table);
+        let mut times = Vec::new();
+        for minute in 0..=MERGE_ROUNDS / i64::from(count) {
+            let at = minutes(minute);
+            let token = || tokens.fetch_add(1, Ordering::Relaxed);
+            for new in fleet::shard_runs(&reading, &shards, at, token) {
+                let cache = Cache::at(&emulator.address(), table.clone());
+                let started_at = Instant::now();
+                let written = cache.run_write(&new, render_overview, at).await;
+                assert!(matches!(written, Ok(Some(_))), "{written:?}");
+                // Until each shard had a run there is less to read.
+                if minute > 0 {
+                    times.push(started_at.elapsed().as_secs_f64() * 1e3);
+                }
+            }
+        }
+        println!(
+            "  {count:>2} shards: p50 {:.0} ms, p99 {:.0} ms",
+            percentile(&times, 50),
+            percentile(&times, 99)
+        );
+    }
 }
 
 /// 200 instances that have just started, with an empty cache.

@@ -34,7 +34,7 @@ const TEN_RUNS: Size = Size {
 };
 
 fn main() {
-    suite::run(async {
+    suite::run_benchmark(async {
         let functions = [
             "agent-provision",
             "agent-suspend",

@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dev::dynamodb::DynamoDb;
+use shared::api::admin::fleet_render::render_overview;
 use shared::cache::Cache;
-use shared::domain::fleet::FleetSnapshot;
+use shared::db::hosts::leases::{lease_return, lease_take};
+use shared::domain::fleet::{FleetSnapshot, Shard};
 use shared::domain::ids::InvocationId;
 use uuid::Uuid;
 
-use crate::suite;
 use crate::world::World;
+use crate::{fleet, suite};
 
 /// Settings of the functions: the endpoint and the table's name.
 const ENDPOINT_SETTING: &str = "AWS_ENDPOINT_URL_DYNAMODB";
@@ -37,31 +39,33 @@ impl World {
 
     /// Whether a refresh run holds the lease.
     pub async fn is_fleet_lease_taken(&self) -> bool {
-        let items = suite::dynamodb().await.items(&self.settings[TABLE_SETTING]);
-        let items = items.expect("the table");
-        items
-            .iter()
-            .any(|item| item["pk"]["S"] == "lease" && item["owner"]["S"].is_string())
+        self.count("SELECT count(*) FROM cloud.fleet_leases WHERE owner IS NOT NULL")
+            .await
+            > 0
     }
 
     /// Caches a snapshot like a refresh run that ends at this time.
     pub async fn cache_snapshot(&self, snapshot: &FleetSnapshot, at: DateTime<Utc>) {
         let cache = self.cache();
-        let until = at + TimeDelta::minutes(1);
-        let lease = cache
-            .lease_take(InvocationId::new(Uuid::new_v4()), at, until)
-            .await;
-        let lease = lease.expect("DynamoDB answers").expect("the lease");
+        let mut conn = self.database.statements();
+        let (owner, until) = (
+            InvocationId::new(Uuid::new_v4()),
+            at + TimeDelta::minutes(1),
+        );
+        let lease = lease_take(&mut conn, 0, owner, at, until).await;
+        let lease = lease.expect("Postgres answers").expect("the lease");
+        let new = fleet::new_run(Shard::default(), lease.token, snapshot, at);
+        let write = || cache.run_write(&new, render_overview, at);
         // A large snapshot may take longer than a request may on a machine that is busy with other tests.
-        let mut written = cache.snapshot_write(&lease, snapshot, at, at).await;
+        let mut written = write().await;
         for _ in 0..5 {
-            if written == Ok(true) {
+            if written.is_ok() {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            written = cache.snapshot_write(&lease, snapshot, at, at).await;
+            written = write().await;
         }
-        assert_eq!(written, Ok(true));
-        cache.lease_return(&lease).await.expect("returned");
+        assert!(matches!(written, Ok(Some(_))), "{written:?}");
+        lease_return(&mut conn, lease).await.expect("returned");
     }
 }

@@ -111,16 +111,8 @@ fn watch_table() -> String {
     text + WATCH_DEFAULT
 }
 
-const WATCH_DEFAULT: &str = r#"# The default route. This table has no route for other methods of the paths above, so `cargo lambda
-# watch` leaves such requests waiting.
-[[workspace.metadata.lambda.watch.router]]
-path = "/"
-function = "dashboard"
-
-[[workspace.metadata.lambda.watch.router]]
-path = "/{*rest}"
-function = "dashboard"
-
+const WATCH_DEFAULT: &str = r#"# Everything else gets a 404 of `cargo lambda watch` itself. The dashboard has no row, because its function is in another
+# package, and `cargo lambda watch` runs the functions of one package only: a row would leave its requests waiting.
 [[workspace.metadata.lambda.watch.router]]
 path = "/api/{*rest}"
 function = "not-found"

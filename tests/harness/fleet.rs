@@ -1,11 +1,16 @@
 //! Builds the domain values of a fleet inspection: refresh runs of any size and their snapshots.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::api::admin::fleet_render::{render_overview, render_sections};
+use shared::cache::{FinishedSnapshot, NewRun, Section};
 use shared::domain::agent::AgentStatus;
 use shared::domain::container;
 use shared::domain::fleet::{
-    AgentRow, ContainerObservation, EngineObservation, FleetReading, FleetSnapshot, HostFacts,
-    HostInspection, HostObservation, HostReadError, HostRow, InspectedHost, Metadata, PacketFilter,
+    AgentRow, ContainerObservation, EngineObservation, FleetContext, FleetOverview, FleetReading,
+    FleetSnapshot, HostFacts, HostInspection, HostObservation, HostReadError, HostRow,
+    InspectedHost, Metadata, PacketFilter, Shard, ShardDigest,
 };
 use shared::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use uuid::Uuid;
@@ -57,6 +62,94 @@ pub fn refresh_run(host_count: usize, agents_per_host: usize, now: DateTime<Utc>
 #[must_use]
 pub fn snapshot(host_count: usize, agents_per_host: usize, now: DateTime<Utc>) -> FleetSnapshot {
     FleetSnapshot::of(&refresh_run(host_count, agents_per_host, now), now)
+}
+
+/// What a refresh run shows with a snapshot, if it finds no organization.
+#[must_use]
+pub fn context() -> FleetContext {
+    FleetContext {
+        default_image: "milady/agent:cloud-full-ui".to_owned(),
+        ..FleetContext::default()
+    }
+}
+
+/// What a run over a shard that found this writes into the cache.
+#[must_use]
+pub fn new_run(
+    shard: Shard,
+    token: i64,
+    snapshot: &FleetSnapshot,
+    began_at: DateTime<Utc>,
+) -> NewRun {
+    NewRun {
+        began_at,
+        digest: ShardDigest::of(shard, token, snapshot),
+        sections: sections(snapshot),
+    }
+}
+
+/// A fleet in this many shards of about the same size.
+#[must_use]
+pub fn shards(reading: &FleetReading, count: i32) -> Vec<Shard> {
+    let hosts = reading.hosts.iter();
+    let mut names: Vec<&String> = hosts.map(|host| &host.row.node_id).collect();
+    names.sort();
+    let shards = usize::try_from(count).expect("a count");
+    let first = |number: i32| {
+        let index = usize::try_from(number).expect("an index") * names.len() / shards;
+        (number > 0 && number < count).then(|| names[index].clone())
+    };
+    let shards = (0..count).map(|number| Shard {
+        number,
+        first: first(number),
+        end: first(number + 1),
+    });
+    shards.collect()
+}
+
+/// What runs over the shards of a fleet find at a time.
+pub fn shard_runs(
+    reading: &FleetReading,
+    shards: &[Shard],
+    at: DateTime<Utc>,
+    new_token: impl Fn() -> i64,
+) -> Vec<NewRun> {
+    let runs = shards.iter().map(|shard| {
+        let mut part = FleetReading::default();
+        let of_shard = |node_id: Option<&str>| shard.contains(node_id);
+        for host in &reading.hosts {
+            if of_shard(Some(&host.row.node_id)) {
+                part.hosts.push(host.clone());
+            }
+        }
+        for agent in &reading.agents {
+            if of_shard(agent.node_id.as_deref()) {
+                part.agents.push(agent.clone());
+            }
+        }
+        new_run(
+            shard.clone(),
+            new_token(),
+            &FleetSnapshot::of(&part, at),
+            at,
+        )
+    });
+    runs.collect()
+}
+
+/// What readers get after a run over the whole fleet that found this.
+#[must_use]
+pub fn finished(snapshot: &FleetSnapshot) -> FinishedSnapshot {
+    let digest = ShardDigest::of(Shard::default(), 1, snapshot);
+    let overview = FleetOverview::of(&[&digest], &[]).expect("an overview");
+    FinishedSnapshot {
+        overview: render_overview(&overview).expect("compressed JSON"),
+        sections: sections(snapshot).into_iter().map(Arc::new).collect(),
+    }
+}
+
+fn sections(snapshot: &FleetSnapshot) -> Vec<Section> {
+    render_sections(snapshot, &context()).expect("compressed JSON")
 }
 
 /// A complete inspection of a host with these containers.

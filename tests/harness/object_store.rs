@@ -1,55 +1,74 @@
-//! A stand-in for S3 with one bucket: keeps objects, checks the signatures of requests and of presigned addresses, and fails
-//! as a test says.
+//! S3 with one bucket, as s3s-fs provides it: checks the signatures of requests and of presigned addresses, and keeps objects
+//! in files. It also records the calls, and refuses uploads as a test says.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{env, fs, io};
 
+use async_trait::async_trait;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, Uri};
+use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use dev::calls::{self, Call};
-use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use s3s::S3Result;
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::world::World;
 
 const BUCKET: &str = "backups";
 const REGION: &str = "eu-central-1";
 const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const MAX_OBJECT_BYTES: usize = 100 << 20;
 
-/// A running stand-in, which stops when dropped.
+/// A running store, which is gone when dropped.
 #[derive(Debug)]
 pub struct ObjectStore {
     address: SocketAddr,
-    state: Shared,
+    directory: PathBuf,
+    refusals: Refusals,
     server: JoinHandle<()>,
 }
 
-type Shared = Arc<Mutex<StoreState>>;
+/// The statuses of the next uploads, which have no effect.
+type Refusals = Arc<Mutex<VecDeque<u16>>>;
 
-#[derive(Debug, Default)]
-struct StoreState {
-    objects: BTreeMap<String, Bytes>,
-    /// The statuses of the next uploads, which have no effect.
-    refusals: VecDeque<u16>,
+/// Each function has an access key of its own. All have the same secret.
+struct OneSecret;
+
+#[async_trait]
+impl S3Auth for OneSecret {
+    async fn get_secret_key(&self, _: &str) -> S3Result<SecretKey> {
+        Ok(SECRET_ACCESS_KEY.into())
+    }
 }
 
 impl ObjectStore {
     pub async fn start() -> Self {
+        let directory = env::temp_dir().join(format!("objects-{}", Uuid::new_v4()));
+        fs::create_dir_all(directory.join(BUCKET)).expect("a directory");
+        let files = FileSystem::new(&directory).expect("a store");
+        let mut service = S3ServiceBuilder::new(files);
+        service.set_auth(OneSecret);
+        let refusals = Refusals::default();
+        let state = (service.build(), refusals.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let state = Shared::default();
-        let router = Router::new().fallback(answer).with_state(state.clone());
+        let router = Router::new().fallback(answer).with_state(state);
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("served");
         });
         Self {
             address,
-            state,
+            directory,
+            refusals,
             server,
         }
     }
@@ -68,56 +87,62 @@ impl ObjectStore {
 
     /// Refuses the next upload with this status; refusals queue up.
     pub fn refuse_next_upload(&self, status: u16) {
-        lock(&self.state).refusals.push_back(status);
+        lock(&self.refusals).push_back(status);
     }
 
     /// The names of the objects.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        lock(&self.state).objects.keys().cloned().collect()
+        let bucket = self.directory.join(BUCKET);
+        let mut keys = Vec::new();
+        let read = add_keys(&bucket, &bucket, &mut keys);
+        read.expect("the bucket can be read");
+        keys.sort();
+        keys
     }
 }
 
 impl Drop for ObjectStore {
     fn drop(&mut self) {
         self.server.abort();
+        // What remains is in the directory of temporary files.
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
+fn add_keys(bucket: &Path, directory: &Path, keys: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            add_keys(bucket, &path, keys)?;
+        } else if let Ok(key) = path.strip_prefix(bucket) {
+            keys.push(key.display().to_string());
+        }
+    }
+    Ok(())
+}
+
 async fn answer(
-    State(state): State<Shared>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    State((service, refusals)): State<(S3Service, Refusals)>,
+    request: Request<Body>,
 ) -> Response<Body> {
-    if !is_signed(&method, &uri, &headers, &body) {
-        return response(403, Bytes::new());
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MAX_OBJECT_BYTES)
+        .await
+        .expect("a request");
+    if head.method == Method::PUT
+        && let Some(status) = lock(&refusals).pop_front()
+    {
+        return response(status);
     }
-    let prefix = format!("/{BUCKET}/");
-    let Some(key) = uri.path().strip_prefix(&prefix) else {
-        return response(404, Bytes::new());
-    };
-    record(&method, &uri, &headers);
-    let mut state = lock(&state);
-    match method {
-        Method::PUT => {
-            if let Some(status) = state.refusals.pop_front() {
-                return response(status, Bytes::new());
-            }
-            state.objects.insert(key.to_owned(), body);
-            response(200, Bytes::new())
-        }
-        Method::GET => match state.objects.get(key) {
-            Some(object) => response(200, object.clone()),
-            None => response(404, Bytes::new()),
-        },
-        Method::DELETE => {
-            state.objects.remove(key);
-            response(204, Bytes::new())
-        }
-        _ => response(405, Bytes::new()),
+    let (method, uri, headers) = (head.method.clone(), head.uri.clone(), head.headers.clone());
+    let request = Request::from_parts(head, s3s::Body::from(body));
+    let response = service.call(request).await.expect("an answer");
+    // A call that is not signed is nobody's.
+    if response.status() != 403 {
+        record(&method, &uri, &headers);
     }
+    response.map(Body::new)
 }
 
 fn record(method: &Method, uri: &Uri, headers: &HeaderMap) {
@@ -138,103 +163,11 @@ fn record(method: &Method, uri: &Uri, headers: &HeaderMap) {
     calls::record(header.or(uri.query()).unwrap_or_default(), &call);
 }
 
-/// Whether the signature (Signature Version 4) in the headers or in the query is right, and the body the one that was signed.
-fn is_signed(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
-    let header = |name: &str| headers.get(name)?.to_str().ok();
-    let query = uri.query().unwrap_or_default();
-    let in_query = |name: &str| {
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let mut values = pairs.filter(|(known, _)| *known == name);
-        values.next().map(|(_, value)| value.to_owned())
-    };
-    let signature = match header("authorization") {
-        Some(authorization) => {
-            let field = |name: &str| {
-                let (_, rest) = authorization.split_once(name)?;
-                Some(rest.split(',').next()?.to_owned())
-            };
-            let hash = hex::encode(Sha256::digest(body));
-            if header("x-amz-content-sha256") != Some(hash.as_str()) {
-                return false;
-            }
-            Signature::of(
-                field("SignedHeaders="),
-                header("x-amz-date").map(str::to_owned),
-                field("Signature="),
-                hash,
-            )
-        }
-        None => Signature::of(
-            in_query("X-Amz-SignedHeaders"),
-            in_query("X-Amz-Date"),
-            in_query("X-Amz-Signature"),
-            "UNSIGNED-PAYLOAD".to_owned(),
-        ),
-    };
-    let Some(signature) = signature else {
-        return false;
-    };
-    let mut pairs: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-Signature="))
-        .collect();
-    pairs.sort_unstable();
-    let mut canonical = format!("{method}\n{}\n{}\n", uri.path(), pairs.join("&"));
-    let names = signature.signed_headers.replace("%3B", ";");
-    for name in names.split(';') {
-        canonical.extend([name, ":", header(name).unwrap_or_default(), "\n"]);
-    }
-    canonical.extend(["\n", names.as_str(), "\n", signature.payload.as_str()]);
-    signature.is_of(&canonical)
+fn lock(refusals: &Mutex<VecDeque<u16>>) -> MutexGuard<'_, VecDeque<u16>> {
+    refusals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Signature {
-    signed_headers: String,
-    /// `20260301T000000Z`.
-    date: String,
-    value: String,
-    payload: String,
-}
-
-impl Signature {
-    fn of(
-        signed_headers: Option<String>,
-        date: Option<String>,
-        value: Option<String>,
-        payload: String,
-    ) -> Option<Self> {
-        Some(Self {
-            signed_headers: signed_headers?,
-            date: date?,
-            value: value?,
-            payload,
-        })
-    }
-
-    fn is_of(&self, canonical: &str) -> bool {
-        let day = self.date.get(..8).unwrap_or_default();
-        let scope = format!("{day}/{REGION}/s3/aws4_request");
-        let hash = hex::encode(Sha256::digest(canonical));
-        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hash}", self.date);
-        let key = format!("AWS4{SECRET_ACCESS_KEY}").into_bytes();
-        let key = [day, REGION, "s3", "aws4_request"]
-            .iter()
-            .fold(key, |key, part| hmac(&key, part));
-        hex::encode(hmac(&key, &text)) == self.value
-    }
-}
-
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn lock(state: &Mutex<StoreState>) -> MutexGuard<'_, StoreState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn response(status: u16, body: Bytes) -> Response<Body> {
+fn response(status: u16) -> Response<Body> {
     let response = Response::builder().status(status);
-    response.body(Body::from(body)).expect("a response")
+    response.body(Body::empty()).expect("a response")
 }

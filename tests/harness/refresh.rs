@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dev::runtime::Outcome;
 use serde_json::{Value, json};
-use shared::api::admin::fleet_view::{FleetContext, FleetView};
+use shared::api::admin::fleet_page::FleetQuery;
+use shared::api::encoding::Encoding;
 use uuid::Uuid;
 
 use crate::world::World;
@@ -33,12 +34,10 @@ impl World {
             .expect("the time");
         let cached = self.cache().snapshot(now).await.expect("a cache");
         let cached = cached.expect("a snapshot");
-        serde_json::to_value(FleetView::of(
-            &cached.snapshot,
-            false,
-            &FleetContext::default(),
-        ))
-        .expect("JSON")
+        let body = FleetQuery::default().answer(&cached.snapshot, false, Encoding::Plain);
+        let answer: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+        assert_eq!(answer["data"]["truncated"], Value::Null);
+        answer["data"].clone()
     }
 
     /// One agent of the cached snapshot.

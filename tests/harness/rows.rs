@@ -113,6 +113,16 @@ impl World {
             .expect(column);
     }
 
+    /// Gives an agent to another organization as another system would.
+    pub async fn transfer(&self, agent: Uuid, organization: Uuid) {
+        sqlx::query("UPDATE milady_sandboxes SET organization_id = $2 WHERE id = $1")
+            .bind(agent)
+            .bind(organization)
+            .execute(&self.pool)
+            .await
+            .expect("a transfer");
+    }
+
     /// Sets columns of an agent as another system would.
     pub async fn set_columns(&self, agent: Uuid, columns: &'static str) {
         let sql = format!("UPDATE milady_sandboxes SET {columns} WHERE id = $1");

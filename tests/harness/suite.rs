@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use anyhow::Result;
 use aws_lc_rs::rand::SystemRandom;
@@ -20,6 +21,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::privy;
 
@@ -39,6 +41,9 @@ const UNREACHABLE: &str = "http://127.0.0.1:9";
 pub const RUNTIME_ROLE: &str = "cloud_runtime";
 const TEMPLATE: &str = "template_migrated";
 
+/// A test that waits for ever would otherwise end with the whole run, which would not say which one it was.
+const TEST_TIMEOUT: Duration = Duration::from_mins(15);
+
 /// One runtime for all tests: shared servers must outlive the test that started them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SERVER: OnceCell<Server> = OnceCell::const_new();
@@ -50,9 +55,18 @@ static BINARIES: OnceLock<PathBuf> = OnceLock::new();
 static SSH_KEY: OnceLock<String> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// Runs a test on the shared runtime.
+/// Runs a test on the shared runtime. Panics if it does not end in time.
 pub fn run(test: impl Future<Output = ()>) {
-    RUNTIME.block_on(test);
+    let test = async {
+        let ended = timeout(TEST_TIMEOUT, test).await;
+        assert!(ended.is_ok(), "the test has not ended in {TEST_TIMEOUT:?}");
+    };
+    run_benchmark(test);
+}
+
+/// Runs a benchmark on the shared runtime, however long it takes.
+pub fn run_benchmark(benchmark: impl Future<Output = ()>) {
+    RUNTIME.block_on(benchmark);
 }
 
 /// The start of a test's time: a full hour in the past.
@@ -221,6 +235,12 @@ pub fn pool(url: &str, connections: u32) -> PgPool {
         .connect_lazy_with(options)
 }
 
+async fn runtime_api() -> &'static RuntimeApi {
+    RUNTIME_API
+        .get_or_init(|| async { RuntimeApi::start().await.expect("the runtime API") })
+        .await
+}
+
 /// A function binary with its settings.
 #[derive(Clone, Debug)]
 pub struct Function(dev::runtime::Function);
@@ -298,11 +318,15 @@ impl Function {
         self.try_start().await.expect("the binary starts")
     }
 
+    /// Starts an instance whose process first runs a shell script, which its start does not count.
+    pub async fn start_after(&self, preparation: &str) -> Instance {
+        let api = runtime_api().await;
+        let started = api.spawn_after(preparation, self.0.clone()).await;
+        started.expect("the binary starts")
+    }
+
     async fn try_start(&self) -> Result<Instance> {
-        let api = RUNTIME_API
-            .get_or_init(|| async { RuntimeApi::start().await.expect("the runtime API") })
-            .await;
-        api.spawn(self.0.clone())
+        runtime_api().await.spawn(self.0.clone())
     }
 
     /// Starts an instance and invokes it once.

@@ -360,7 +360,12 @@ fn f101_every_event_that_is_published_has_a_rule() {
         .collect();
     let mails = MailTemplate::ALL.iter().map(|template| template.as_str());
     // Product events have a rule of their own, if they go anywhere.
-    let others = ["job.due", "tombstone.due", "fleet.refresh_requested"];
+    let others = [
+        "job.due",
+        "tombstone.due",
+        "fleet.refresh_requested",
+        "fleet.refresh_shard",
+    ];
     let published: BTreeSet<String> = mails.chain(others).map(str::to_owned).collect();
     assert_eq!(consumed, published);
 }

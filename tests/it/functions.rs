@@ -5,14 +5,7 @@ use dev::runtime::Outcome;
 use rust_decimal::dec;
 use serde_json::{Value, json};
 use tests::world::hours;
-use tests::{Function, World, run, suite};
-
-fn sample_event(name: &str) -> Value {
-    let path = dev::build::workspace()
-        .join("events")
-        .join(format!("{name}.json"));
-    serde_json::from_str(&std::fs::read_to_string(path).expect("a sample event")).expect("JSON")
-}
+use tests::{Function, World, run, sample_event, suite};
 
 #[test]
 fn hourly_run_accepts_its_sample_event_and_both_forms_of_event() {

@@ -41,6 +41,32 @@ fn f65_a_start_that_the_loss_of_its_host_interrupted_leaves_no_state_there() {
 }
 
 #[test]
+fn f65_a_host_that_returns_has_the_newest_state_of_an_agent_whose_start_elsewhere_failed() {
+    run(async {
+        let fleet = fleet_of(&["a", "b"], 2).await;
+        let [failed, moved] = fleet.agents[0][..] else {
+            panic!("two agents");
+        };
+        lose(&fleet).await;
+        assert_eq!(declare(&fleet).await.status(), 200);
+        // Both were started on host b with new secrets. One start failed, so its agent belongs to host a again.
+        fleet.world.execute("DELETE FROM cloud.lost_agents").await;
+        fleet.world.set_columns(failed, "status = 'error'").await;
+        fleet.world.set_columns(moved, "node_id = 'b'").await;
+        set_fault(&fleet, 0, None).await;
+        refresh_at(&fleet, &[18, 19]).await;
+        assert_eq!(call(&fleet, "DELETE", "a/lost").await.status(), 200);
+        for (agent, is_unsaved) in [(failed, true), (moved, false)] {
+            let row = row(&fleet, agent).await;
+            assert_eq!(row["unsaved"], json!(is_unsaved), "{row}");
+        }
+        // The host cannot be removed together with that state.
+        let refused = call(&fleet, "DELETE", "a").await;
+        assert_eq!(refused.status(), 409, "{refused:?}");
+    });
+}
+
+#[test]
 fn f65_what_agents_had_on_a_lost_host_is_forgotten_when_it_is_removed() {
     run(async {
         let fleet = fleet_of(&["a", "b"], 1).await;

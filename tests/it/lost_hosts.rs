@@ -154,6 +154,28 @@ fn f65_the_agents_of_a_lost_host_are_freed_and_their_metering_ended_at_the_last_
 }
 
 #[test]
+fn f65_a_start_makes_new_secrets_although_the_agent_got_another_organization_since_the_loss() {
+    run(async {
+        let fleet = fleet_of(&["a", "b"], 1).await;
+        let agent = fleet.agents[0][0];
+        let columns =
+            "database_status = 'ready', database_uri = 'postgres://database.invalid/agent'";
+        fleet.world.set_columns(agent, columns).await;
+        lose(&fleet).await;
+        assert_eq!(declare(&fleet).await.status(), 200);
+        // As long as this row is there, the copy on the lost host knows the secrets.
+        let known = "SELECT count(*) FROM cloud.lost_agents";
+        assert_eq!(fleet.world.count(known).await, 1);
+        let (organization, key) = fleet.world.tenant("10").await;
+        fleet.world.transfer(agent, organization).await;
+        let path = agent_path(agent, "/provision");
+        let start = job_of(&fleet.world.post(&key, &path).await);
+        assert_eq!(outcome(&fleet, start).await, "completed");
+        assert_eq!(fleet.world.count(known).await, 0);
+    });
+}
+
+#[test]
 fn f65_a_host_that_was_read_within_ten_minutes_is_not_lost() {
     run(async {
         let fleet = fleet_of(&["a"], 1).await;

@@ -288,6 +288,29 @@ fn a_run_that_fails_in_the_database_releases_its_lease() {
 }
 
 #[test]
+fn an_incident_keeps_the_time_of_the_run_that_found_it_first() {
+    run(async {
+        let hosts = vec![Script::new("a").fault(Fault::Refusing), Script::new("b")];
+        let fleet = SimulatedWorld::new(hosts, 1, Health::Healthy).await;
+        let since = async |minute| {
+            let now = suite::epoch() + TimeDelta::minutes(minute);
+            fleet.world.set_clock(now).await;
+            fleet.world.refresh().await;
+            let snapshot = fleet.world.cached_fleet().await;
+            let incidents = snapshot["incidents"].as_array().expect("incidents");
+            let is_of_host = |incident: &&Value| {
+                incident["nodeId"] == json!("a") && incident["scope"] == json!("node")
+            };
+            let incident = incidents.iter().find(is_of_host).expect("an incident");
+            incident["since"].as_str().expect("a time").to_owned()
+        };
+        let first = since(1).await;
+        assert!(first.starts_with("2026-03-01T00:01:"), "{first}");
+        assert_eq!(since(2).await, first);
+    });
+}
+
+#[test]
 fn f22_forty_dashboards_on_an_empty_cache_read_each_host_once() {
     run(async {
         let scripts = (0..20)

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dev::sim::{Health, Script};
 use serde_json::json;
 use shared::db::hosts::discrepancies::discrepancies_record_of_any_organization;
-use shared::domain::fleet::{Discrepancy, DiscrepancyKind};
+use shared::domain::fleet::{Discrepancy, DiscrepancyKind, Shard};
 use shared::domain::ids::{AgentId, AgentRef, OrganizationId};
 use tests::simulated_world::SimulatedWorld;
 use tests::world::minutes;
@@ -252,8 +252,11 @@ fn only_two_observations_of_the_same_in_a_row_confirm_a_discrepancy() {
             (vec![discrepancy("b")], at(26), true),
         ] {
             let mut tx = world.database.begin().await.expect("begin");
-            let confirmed = discrepancies_record_of_any_organization(&mut tx, &found, at).await;
-            let confirmed = confirmed.expect("the discrepancies").len();
+            let confirmed =
+                discrepancies_record_of_any_organization(&mut tx, &Shard::default(), &found, at)
+                    .await
+                    .expect("the discrepancies")
+                    .len();
             tx.commit().await.expect("commit");
             assert_eq!(confirmed, usize::from(is_confirmed), "{at} {found:?}");
         }

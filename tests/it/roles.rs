@@ -335,6 +335,15 @@ fn an_owner_without_powers_of_its_own_migrates_and_creates_the_runtime_role() {
             .await
             .expect("a revoke");
         migrate.invoke_ok(json!({})).await;
+        // As functions/OPERATIONS.md says, when the control plane has left.
+        let remove = format!(
+            "GRANT \"{runtime}\" TO CURRENT_USER; DROP OWNED BY \"{runtime}\"; DROP ROLE \"{runtime}\""
+        );
+        let as_owner = suite::pool(&server.url_of(&owner, &database), 1);
+        sqlx::raw_sql(AssertSqlSafe(remove))
+            .execute(&as_owner)
+            .await
+            .expect("the role is removed");
     });
 }
 
@@ -357,6 +366,31 @@ fn db_migrate_refuses_to_work_through_a_pooler() {
         assert!(message.contains("directly to the server"), "{message}");
         let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'cloud'";
         assert_eq!(world.count(schemas).await, 0);
+    });
+}
+
+#[test]
+fn functions_add_users_and_keys_and_make_nobody_a_super_admin() {
+    run(async {
+        let world = World::new().await;
+        world.super_admin().await;
+        let url = suite::runtime_url(&world.url);
+        let mut functions = PgConnection::connect(&url).await.expect("a connection");
+        for attack in [
+            "INSERT INTO public.users (email, wallet_address) VALUES ('a@b.test', '0x1')",
+            "INSERT INTO public.users (email, wallet_verified) VALUES ('a@b.test', true)",
+            "INSERT INTO public.admin_users (wallet_address, role) VALUES ('0x1', 'super_admin')",
+            "UPDATE public.admin_users SET user_id = NULL",
+            "UPDATE public.users SET role = 'owner'",
+            "UPDATE public.users SET organization_id = NULL",
+            "UPDATE public.api_keys SET permissions = '[\"admin\"]'",
+            "UPDATE public.api_keys SET user_id = NULL",
+            "UPDATE public.organizations SET is_active = true",
+            "DELETE FROM public.api_keys",
+        ] {
+            let refused = refusal(&mut functions, attack).await;
+            assert_eq!(refused.as_deref(), Some(FORBIDDEN), "{attack}");
+        }
     });
 }
 

@@ -20,11 +20,11 @@ fn digest(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
 
-fn old() -> String {
+pub(super) fn old() -> String {
     digest('1')
 }
 
-fn new() -> String {
+pub(super) fn new() -> String {
     digest('2')
 }
 
@@ -36,18 +36,18 @@ fn state_of(agent: Uuid) -> String {
     json!({"memories": [{"text": agent}]}).to_string()
 }
 
-struct Fleet {
-    world: SimulatedWorld,
+pub(super) struct Fleet {
+    pub(super) world: SimulatedWorld,
     /// The agents, in the order in which they are restarted. Agent `n` runs on the host that `hosts` says.
-    agents: Vec<Uuid>,
-    hosts: Vec<usize>,
-    minute: i64,
+    pub(super) agents: Vec<Uuid>,
+    pub(super) hosts: Vec<usize>,
+    pub(super) minute: i64,
 }
 
 impl Fleet {
     /// Hosts with an agent each, which runs the old version and has a state in its volume. The new version of the image is
     /// broken on the hosts of the agents for which `is_broken` says so, counted as they are restarted.
-    async fn new(hosts: usize, is_broken: impl Fn(usize) -> bool) -> Self {
+    pub(super) async fn new(hosts: usize, is_broken: impl Fn(usize) -> bool) -> Self {
         let scripts = (0..hosts)
             .map(|n| Script::new(&format!("h{n:02}")))
             .collect();
@@ -110,7 +110,7 @@ impl Fleet {
         }
     }
 
-    async fn start(&self, restarts_at_once: i32) -> Value {
+    pub(super) async fn start(&self, restarts_at_once: i32) -> Value {
         let body = json!({"digest": new(), "restartsAtOnce": restarts_at_once});
         let (world, operator) = (&self.world.world, &self.world.operator);
         let started = world.post_json(operator, PATH, &body).await;
@@ -126,12 +126,12 @@ impl Fleet {
         answer.json()["data"]["rollOut"].clone()
     }
 
-    async fn progress(&self) -> Value {
+    pub(super) async fn progress(&self) -> Value {
         self.call("GET", None).await
     }
 
     /// A minute later: the sweep, without its jobs. Nothing publishes its events here.
-    async fn sweep(&mut self) {
+    pub(super) async fn sweep(&mut self) {
         self.minute += 1;
         self.world.world.set_clock(minutes(self.minute)).await;
         let instance = self.world.world.instance("job-sweep").await;
@@ -142,7 +142,7 @@ impl Fleet {
         }
     }
 
-    async fn run_jobs(&self) {
+    pub(super) async fn run_jobs(&self) {
         let due: Vec<Uuid> = sqlx::query_scalar(
             "SELECT id FROM jobs WHERE status = 'pending' AND scheduled_for <= billing_clock() AT TIME ZONE 'UTC'
             ORDER BY created_at, id",
@@ -156,16 +156,16 @@ impl Fleet {
     }
 
     /// A minute with its sweep and the jobs that are due.
-    async fn pass_minute(&mut self) {
+    pub(super) async fn pass_minute(&mut self) {
         self.sweep().await;
         self.run_jobs().await;
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
         self.world.world.count(sql).await
     }
 
-    async fn row(&self, agent: Uuid) -> Value {
+    pub(super) async fn row(&self, agent: Uuid) -> Value {
         sqlx::query_scalar(
             "SELECT jsonb_build_object('status', status, 'node', node_id, 'digest', image_digest,
                 'image', docker_image, 'reason', stop_reason)
@@ -178,7 +178,7 @@ impl Fleet {
     }
 
     /// The agent runs on its host with this version, and its volume has its state.
-    async fn assert_runs(&self, place: usize, expected_digest: &str) {
+    pub(super) async fn assert_runs(&self, place: usize, expected_digest: &str) {
         let (agent, host) = (self.agents[place], self.hosts[place]);
         let expected = json!({
             "status": "running", "node": format!("h{host:02}"), "digest": expected_digest, "image": null, "reason": null,

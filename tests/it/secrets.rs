@@ -14,6 +14,8 @@ use shared::api::billing::trigger;
 use shared::app::agent::pairing::PairedAgent;
 use shared::app::agent::start::{JobTicket, Webhook};
 use shared::app::deployment::bootstrap::FirstOrganization;
+use shared::app::organization::create::OrganizationRequest;
+use shared::app::organization::key_create::CreatedKey;
 use shared::app::settings::{Change, SettingsChange, UpdatedSettings};
 use shared::app::webhook::register::OwnWebhook;
 use shared::db::agents::placement::runtime_record_find;
@@ -25,7 +27,7 @@ use shared::db::webhooks::registered::WebhookTarget;
 use shared::domain::address::AddressPolicy;
 use shared::domain::container::{AGENT_LIMITS, PlatformVariables};
 use shared::domain::fleet::HostReadError;
-use shared::domain::ids::{AgentId, AgentRef, JobId, OrganizationId, UserId};
+use shared::domain::ids::{AgentId, AgentRef, ApiKeyId, JobId, OrganizationId, UserId};
 use shared::domain::job::{JobKind, JobStatus};
 use shared::domain::pricing::Prices;
 use shared::hosts::{ContainerSpec, DOCKER_SOCKET, DataMount, Fingerprint, HostClient, Target};
@@ -366,6 +368,17 @@ fn formatted(world: &World) -> Vec<String> {
         user_id: UserId::new(Uuid::nil()),
         api_key: canary(),
     };
+    let organization = OrganizationRequest {
+        admin_id: UserId::new(Uuid::nil()),
+        name: String::new(),
+        slug: String::new(),
+        owner_email: canary(),
+        owner_name: None,
+    };
+    let key = CreatedKey {
+        id: ApiKeyId::new(Uuid::nil()),
+        api_key: canary(),
+    };
     let session = Session {
         expires_at: at,
         cookie: canary(),
@@ -425,6 +438,8 @@ fn formatted(world: &World) -> Vec<String> {
         format!("{job_webhook:?}"),
         format!("{paired:?}"),
         format!("{first:?}"),
+        format!("{organization:?}"),
+        format!("{key:?}"),
         format!("{session:?}"),
         format!("{trigger:?}"),
         format!("{container:?}"),

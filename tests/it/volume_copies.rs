@@ -214,6 +214,33 @@ fn f70_an_agent_whose_data_cannot_be_copied_in_time_goes_on_where_it_is() {
 }
 
 #[test]
+fn f70_an_agent_whose_move_is_refused_returns_to_its_host_although_that_is_full_or_disabled() {
+    run(async {
+        for change in [
+            // Another start has taken the slot.
+            "UPDATE docker_nodes SET allocated_count = capacity WHERE node_id = 'a'",
+            "UPDATE docker_nodes SET enabled = false WHERE node_id = 'a'",
+        ] {
+            let hosts = Hosts::new(Data::of_size(12_000_000_000_000)).await;
+            let world = &hosts.fleet.world;
+            let start = hosts.stop_for_move().await;
+            world.execute(change).await;
+            let allocated = "SELECT allocated_count::bigint FROM docker_nodes WHERE node_id = 'a'";
+            let before = world.count(allocated).await;
+            assert_eq!(hosts.attempt(start).await, "again", "{change}");
+            assert_eq!(hosts.attempt(start).await, "completed", "{change}");
+            assert_eq!(hosts.row().await, json!(["a", "running", true]), "{change}");
+            assert_eq!(
+                (hosts.found(0), hosts.found(1)),
+                ([1, 1, 0], [0, 0, 0]),
+                "{change}"
+            );
+            assert_eq!(world.count(allocated).await, before + 1, "{change}");
+        }
+    });
+}
+
+#[test]
 fn f70_a_copy_that_fails_on_either_host_is_begun_again_with_an_empty_volume() {
     run(async {
         let incomplete = Data {
@@ -355,6 +382,42 @@ fn f70_a_move_that_ends_after_its_worker_was_killed_leaves_the_agent_with_its_da
             )
             .await;
         hosts.sweep().await;
+        assert_eq!(hosts.row().await, json!(["a", "error", true]));
+    });
+}
+
+#[test]
+fn f70_a_move_whose_last_start_left_a_container_ends_after_its_cleanup_and_leaves_the_agent_with_its_data()
+ {
+    run(async {
+        let hosts = Hosts::new(Data::of_size(1_000)).await;
+        hosts.stop_for_move().await;
+        // As the worker of the last attempt leaves the row if it is killed, or if the new host is gone.
+        hosts
+            .fleet
+            .world
+            .set_columns(
+                hosts.agent,
+                "status = 'error', node_id = 'b', container_name = 'milady-' || id, state_node_id = NULL,
+                unsaved_since = NULL, former_nodes = '{a}'",
+            )
+            .await;
+        hosts
+            .fleet
+            .world
+            .execute(
+                "DELETE FROM jobs; UPDATE agent_moves SET starts = 5, start_due_at = requested_at",
+            )
+            .await;
+        let open = "SELECT count(*) FROM agent_moves WHERE done_at IS NULL";
+        hosts.sweep().await;
+        assert_eq!(hosts.fleet.world.count(open).await, 1);
+        hosts.set_minute(6).await;
+        hosts.sweep().await;
+        let cleanup = hosts.waiting_job().await.expect("a stop");
+        assert_eq!(hosts.attempt(cleanup).await, "completed");
+        hosts.sweep().await;
+        assert_eq!(hosts.fleet.world.count(open).await, 0);
         assert_eq!(hosts.row().await, json!(["a", "error", true]));
     });
 }

@@ -11,7 +11,6 @@ async fn main() -> Result<(), lambda::Error> {
         auth: config::auth()?,
         cache: config::cache()?,
         publisher: config::publisher()?,
-        default_image: config::default_image()?,
     };
     lambda::serve_http("admin-infrastructure", |request, _| handle(deps, request)).await
 }

@@ -10,6 +10,8 @@ async fn main() -> Result<(), lambda::Error> {
         pool: lambda::database(Workload::Requests)?,
         hosts: config::hosts()?,
         cache: config::cache()?,
+        publisher: config::publisher()?,
+        default_image: config::default_image()?,
     };
     lambda::serve_events("fleet-refresh", |event, invocation| {
         handle(deps, event, invocation)

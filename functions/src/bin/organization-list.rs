@@ -1,7 +1,7 @@
 //! `GET /api/v1/admin/organizations`: lists the organizations and their credit.
 
-use shared::api::admin::organizations::handle;
 use shared::api::deps::DatabaseDeps;
+use shared::api::organization::list::handle;
 use shared::lambda::{self, Workload, config};
 
 #[tokio::main(flavor = "current_thread")]

@@ -134,7 +134,8 @@ export async function stoppedAgents(of: Member): Promise<readonly (readonly [rea
   for (const reason of STOP_REASONS) {
     const id = await agent(of, `stopped by ${reason}`, 'stopped');
     const suspended = reason === 'billing' ? ", billing_status = 'suspended'" : '';
-    await change(id, `stop_reason = '${reason}'${suspended}`);
+    const note = reason === 'operator' ? ", stop_note = 'Its database fills the disk.'" : '';
+    await change(id, `stop_reason = '${reason}'${suspended}${note}`);
     agents.push([reason, id]);
   }
   return agents;

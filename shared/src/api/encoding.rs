@@ -1,5 +1,5 @@
-//! Compression of long bodies. Owns: reading `Accept-Encoding`, and how long a body becomes in what Lambda
-//! returns.
+//! Compression of long bodies. Owns: reading `Accept-Encoding`. Does not own: bodies that are put together from what was
+//! compressed before (`cache`).
 
 use std::io::Write;
 
@@ -7,10 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request, Response};
-use serde::Serialize;
 
 use super::problem::{Problem, log_internal};
-use crate::domain::payload::{base64_length, escaped_length};
 
 /// A shorter body fits into one packet either way.
 const MIN_BYTES: usize = 1_024;
@@ -30,23 +28,6 @@ impl Encoding {
         } else {
             Self::Plain
         }
-    }
-
-    /// The JSON of a body, and its length in what Lambda returns, where text is a JSON string and bytes are
-    /// base64.
-    ///
-    /// # Errors
-    /// 500 if the body has no JSON form.
-    pub fn encode(self, body: &impl Serialize) -> Result<(Body, usize), Problem> {
-        let text =
-            serde_json::to_string(body).map_err(log_internal("response has no JSON form"))?;
-        if self == Self::Plain {
-            let length = escaped_length(&text);
-            return Ok((Body::Text(text), length));
-        }
-        let bytes = gzip(&text)?;
-        let length = base64_length(bytes.len());
-        Ok((Body::Binary(bytes), length))
     }
 }
 
@@ -97,9 +78,6 @@ pub fn accepts(headers: &HeaderMap, coding: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
 
     #[test]
@@ -123,19 +101,5 @@ mod tests {
             headers.insert("accept-encoding", header.parse().expect("a header"));
             assert_eq!(accepts(&headers, "gzip"), accepted, "{header}");
         }
-    }
-
-    #[test]
-    fn encode_returns_the_length_in_what_lambda_returns() {
-        let body = vec!["\"quoted\"", "back\\slash", "new\nline\u{1}", "ünïcödé"];
-        let (Body::Text(text), length) = Encoding::Plain.encode(&body).expect("a body") else {
-            panic!("a text is expected");
-        };
-        let returned = serde_json::to_string(&text).expect("JSON");
-        assert_eq!(length, returned.len() - 2);
-        let (Body::Binary(bytes), length) = Encoding::Gzip.encode(&body).expect("a body") else {
-            panic!("bytes are expected");
-        };
-        assert_eq!(length, STANDARD.encode(bytes).len());
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use super::problem::{Problem, log_internal};
 use super::response;
 use super::schema::{Cursor, Succeeded};
 use crate::db::page::PagePosition;
+use crate::domain::history::Period;
 
 /// The entries of a page, unless the client asks for fewer.
 pub const MAX_PAGE: i64 = 200;
@@ -79,9 +80,18 @@ fn decode(text: &str) -> Option<PagePosition> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let (micros, id) = text.split_once('.')?;
     Some(PagePosition {
-        created_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?,
+        created_at: cursor_time(micros)?,
         id: id.parse().ok()?,
     })
+}
+
+/// A time in a cursor, in microseconds since 1970. `None` if it is not in the years that the API can show: chrono knows
+/// more years than Postgres.
+#[must_use]
+pub fn cursor_time(micros: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+    let ever = Period::ever();
+    (ever.from <= time && time <= ever.to).then_some(time)
 }
 
 /// Cuts the entries down to one page and makes the cursor of the next. Takes one entry more than the page
@@ -275,6 +285,27 @@ mod tests {
         assert_eq!(decode(&encode(&position)), Some(position));
         for text in ["", "x", "AAAA", "MTIz"] {
             assert_eq!(decode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_in_cursors_are_of_the_years_that_the_api_can_show() {
+        for (text, is_valid) in [
+            ("0", true),
+            ("1700000000123456", true),
+            // The years 1900 and 10000 begin.
+            ("-2208988800000000", true),
+            ("-2208988800000001", false),
+            ("253402300800000000", true),
+            ("253402300800000001", false),
+            // The year -7537.
+            ("-300000000000000000", false),
+            ("9223372036854775807", false),
+            ("9223372036854775808", false),
+            ("", false),
+            ("1.5", false),
+        ] {
+            assert_eq!(cursor_time(text).is_some(), is_valid, "{text}");
         }
     }
 }

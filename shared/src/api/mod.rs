@@ -32,6 +32,7 @@ pub mod notice;
 pub mod notify;
 pub mod older_paths;
 pub mod openapi;
+pub mod organization;
 pub mod parameters;
 pub mod path;
 pub mod problem;

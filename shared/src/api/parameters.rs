@@ -5,7 +5,9 @@ use super::route::Parameter;
 use super::schema::{
     Cursor, Etag, KeyText, LogSince, NodeId, OriginText, PageSize, SyncText, WebhookUrl,
 };
-use crate::domain::ids::{AgentId, BackupId, DeliveryId, JobId, OrganizationId, TransactionId};
+use crate::domain::ids::{
+    AgentId, ApiKeyId, BackupId, DeliveryId, JobId, OrganizationId, TransactionId,
+};
 
 /// The parameters that paths may have.
 pub const PATH: &[Parameter] = &[
@@ -18,6 +20,8 @@ pub const PATH: &[Parameter] = &[
     )
     .example(r#""11111111-2222-4333-8444-555555555555""#),
     Parameter::path::<JobId>("jobId", "").example(r#""99999999-8888-4777-8666-555555555555""#),
+    Parameter::path::<ApiKeyId>("keyId", "The id of an API key, not the key itself.")
+        .example(r#""77777777-8888-4999-8aaa-bbbbbbbbbbbb""#),
     Parameter::path::<DeliveryId>("mailId", "")
         .example(r#""55555555-6666-4777-8888-999999999999""#),
     Parameter::path::<NodeId>("nodeId", "").example(r#""local""#),

@@ -425,7 +425,7 @@ impl From<LimitReached> for Problem {
             Some(seconds) => Self::too_many_requests(seconds, text),
             None => Self::conflict(&text),
         };
-        problem.with_limit(reached.limit.as_str(), reached.used, reached.allowed)
+        problem.with_limit(reached.name(), reached.used, reached.allowed)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::route::Route;
 use super::{
-    admin, agent, billing, config, credit, job, limit, node, notice, openapi, session, settings,
+    admin, agent, billing, config, credit, job, limit, node, notice, openapi, organization,
+    session, settings,
 };
 
 /// Every route, in the order of the document.
@@ -18,6 +19,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         session::ROUTES,
         node::ROUTES,
         admin::ROUTES,
+        organization::ROUTES,
         billing::ROUTES,
         openapi::ROUTES,
     ]

@@ -14,14 +14,15 @@ use crate::domain::fleet::{
     AlertCode, ContainerAction, DockerHealth, Health, HostStatus, Metadata, Scope, Severity,
 };
 use crate::domain::ids::{
-    AgentId, BackupId, CharacterId, DeliveryId, HostId, JobId, OrganizationId, TransactionId,
-    UserId,
+    AgentId, ApiKeyId, BackupId, CharacterId, DeliveryId, HostId, JobId, OrganizationId,
+    TransactionId, UserId,
 };
 use crate::domain::job::{JobKind, JobStatus, JobVerb, StepName, StepStatus};
 use crate::domain::limits::LimitName;
 use crate::domain::mail::{DeliveryState, MailTemplate};
 use crate::domain::money::Money;
 use crate::domain::roll_out::{RestartOutcome, RollOutState};
+use crate::domain::slug::MAX_SLUG_BYTES;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::WebhookKind;
 use crate::domain::withdrawal::{DrainFate, HostService};
@@ -69,6 +70,7 @@ pub(super) fn words<T>(all: &[T], word: impl Fn(&T) -> &'static str) -> Schema {
 schemas! {
     OrganizationId, "Uuid", uuid();
     UserId, "Uuid", uuid();
+    ApiKeyId, "Uuid", uuid();
     AgentId, "Uuid", uuid();
     CharacterId, "Uuid", uuid();
     BackupId, "Uuid", uuid();
@@ -182,6 +184,10 @@ forms! {
             .collect::<Vec<_>>(),
         |status| status.as_str(),
     );
+    /// As `domain::slug` has it.
+    Slug, json_schema!({
+        "type": "string", "minLength": 1, "maxLength": MAX_SLUG_BYTES, "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$",
+    });
     /// As `domain::mail` accepts it.
     MailAddress, json_schema!({
         "type": "string", "minLength": 6, "maxLength": 254, "pattern": MAIL_ADDRESS,

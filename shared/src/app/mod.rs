@@ -17,6 +17,7 @@ pub mod limit;
 pub mod mail;
 pub mod node;
 pub mod open_stream;
+pub mod organization;
 pub mod publish;
 pub mod settings;
 pub(crate) mod state_store;

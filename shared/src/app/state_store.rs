@@ -83,27 +83,27 @@ pub(crate) async fn stage(
     })
 }
 
-/// Stores a staged state as the agent's newest backup. In the database, a state that JSONB cannot hold (U+0000, invalid
-/// UTF-8, too many members) or not within the time of a statement is stored compressed.
+/// Stores a staged state as a backup of the agent. In the database, a state that JSONB cannot hold (U+0000, invalid UTF-8,
+/// too many members) or not within the time of a statement is stored compressed.
 pub(crate) async fn insert(
     conn: &mut Connection,
     agent: AgentRef,
     kind: &str,
     staged: &StagedState,
-    now: DateTime<Utc>,
+    taken_at: DateTime<Utc>,
 ) -> Result<BackupId, StoreError> {
     let state = &staged.state;
     let size = i64::try_from(state.len()).unwrap_or(i64::MAX);
     if let Some(backup_id) = staged.object {
         let object = BackupState::InBucket(backup_id);
         let inserted =
-            db::agents::backups::backup_insert(conn, agent, kind, object, size, now).await;
+            db::agents::backups::backup_insert(conn, agent, kind, object, size, taken_at).await;
         return Ok(inserted?);
     }
     if let Ok(text) = std::str::from_utf8(state) {
         conn.savepoint().await?;
         let json = BackupState::Json(text);
-        match db::agents::backups::backup_insert(conn, agent, kind, json, size, now).await {
+        match db::agents::backups::backup_insert(conn, agent, kind, json, size, taken_at).await {
             Ok(id) => return Ok(id),
             Err(error) if db::is_refused_state(&error) => conn.rollback_to_savepoint().await?,
             Err(error) => return Err(error.into()),
@@ -112,7 +112,7 @@ pub(crate) async fn insert(
     let bytes = compress(state)?;
     let compressed = BackupState::Compressed(&bytes);
     let inserted =
-        db::agents::backups::backup_insert(conn, agent, kind, compressed, size, now).await;
+        db::agents::backups::backup_insert(conn, agent, kind, compressed, size, taken_at).await;
     Ok(inserted?)
 }
 
@@ -133,14 +133,15 @@ pub(crate) async fn load(
         backup_id,
         json,
         compressed,
-        is_in_bucket,
+        object_organization_id,
     } = stored;
-    if is_in_bucket {
+    if let Some(organization_id) = object_organization_id {
         let Some(bucket) = bucket else {
             warn!(backup.id = %backup_id, "a backup is in a bucket, and no bucket is configured");
             return Err(StateError::new(StateErrorReason::StoreUnavailable).into());
         };
-        let object = bucket.get(&key(agent, backup_id), MAX_STATE_BYTES).await;
+        let key = key(agent.while_of(organization_id), backup_id);
+        let object = bucket.get(&key, MAX_STATE_BYTES).await;
         let object = object.map_err(with_reason(StateErrorReason::StoreUnavailable))?;
         return Ok(Some(decompress(&object, MAX_STATE_BYTES)?));
     }
@@ -150,7 +151,8 @@ pub(crate) async fn load(
     }))
 }
 
-/// The name of the object with a backup's state.
+/// The name of the object with a backup's state. `agent` is as it was when the state was stored: it may have been given to
+/// another organization since.
 pub(crate) fn key(agent: AgentRef, backup_id: BackupId) -> String {
     format!("{}/{}/{backup_id}", agent.organization_id, agent.agent_id)
 }

@@ -12,23 +12,29 @@ pub(super) const SK: &str = "sk";
 /// When `DynamoDB` may delete the item, in seconds since 1970: the form that its TTL needs.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const TOKEN: &str = "token";
-/// Which of the two buffers holds the parts. The table calls it `place`.
-pub(super) const BUFFER: &str = "place";
+/// Grows with each head.
+pub(super) const VERSION: &str = "version";
 /// [`SNAPSHOT_FORMAT`](super::stored::SNAPSHOT_FORMAT) of the writer.
 pub(super) const FORMAT: &str = "format";
 
-/// Both keys of the lease.
-pub(super) const LEASE: &str = "lease";
-/// The partition key of the head, and the beginning of those of the parts.
+/// The partition key of the fences. The sort key is the number of the shard.
+pub(super) const FENCE: &str = "fence";
+/// The partition key of the head.
 pub(super) const SNAPSHOT: &str = "snapshot";
-/// The sort key of the head.
-pub(super) const HEAD: &str = "head";
+/// The sort key of the head. Runs of versions without shards write `head`: while a deployment shifts to this version, they
+/// must not take the snapshot away from readers.
+pub(super) const HEAD: &str = "head-of-shards";
 /// Both keys of the last request for a refresh run.
 pub(super) const REQUEST: &str = "request";
 
-/// The partition key of the parts in one of the two buffers, 0 and 1.
-pub(super) fn buffer_key(buffer: u64) -> String {
-    format!("{SNAPSHOT}#{buffer}")
+// The beginnings of the partition keys of parts.
+pub(super) const SECTIONS: &str = "sections";
+pub(super) const DIGEST: &str = "digest";
+pub(super) const OVERVIEW: &str = "overview";
+
+/// The partition key of the parts of `kind` in a buffer of a shard.
+pub(super) fn buffer_key(kind: &str, shard: i32, buffer: u64) -> String {
+    format!("{kind}#{shard}#{buffer}")
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -46,10 +52,6 @@ pub(super) fn time(at: DateTime<Utc>) -> AttributeValue {
 
 pub(super) fn read_number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-pub(super) fn read_time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(read_number(item, name)?)
 }
 
 pub(super) fn read_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {

@@ -1,23 +1,28 @@
-//! The fleet's snapshot in `DynamoDB`, the lease of the run that renews it, and agents' figures. Owns: the items, how a
-//! snapshot is laid out in them, and the client, which is built at the first use. Does not own: when a
-//! snapshot is stale, and who requests another one (`app`).
+//! The fleet's snapshot and agents' figures in `DynamoDB`. Owns: the items, how a snapshot is laid out in them, and the
+//! client, which is built at the first use. Does not own: when a snapshot is stale, who requests another one (`app`), and
+//! which run may renew it (`db::hosts::leases`).
 //!
-//! It is a cache: losing the table loses nothing. A reader never sees a half-written snapshot, nor one
-//! whose writer had lost the lease:
-//! - `lease`/`lease`: the owner, the end, and the fencing token, which grows with each lease.
-//! - `snapshot#0` and `snapshot#1`: two buffers for the parts of a snapshot (double buffering), each part
-//!   under the token of its lease. A writer uses the buffer that the head does not name, and never overwrites
-//!   the part of a newer token.
-//! - `snapshot`/`head`: the buffer, token and format of the valid snapshot. It is written last, and only if
-//!   the lease's token is still the writer's.
+//! It is a cache: losing the table loses nothing. Each run over a shard writes its own part of the snapshot. A reader never
+//! sees a half-written part, nor one that was written while a newer run over the shard was writing:
+//! - `fence`/`<shard>`: the token of the newest lease of the shard whose owner has begun to write.
+//! - `sections#<shard>#<buffer>` and `digest#<shard>#<buffer>`: what a run wrote, each item under the token of its lease. A
+//!   run uses a buffer that the head does not name, and never overwrites the item of a newer token. Readers get the
+//!   sections; the digest is for putting the overview together.
+//! - `overview#<shard>#<buffer>`: the totals and incidents of the fleet as the run over this shard has put them together,
+//!   each item under the version of the head.
+//! - `snapshot`/`head-of-shards`: which of all these the valid snapshot consists of. This *head* is written last, only if the
+//!   fence's token is still the writer's, and only if no other run has written it meanwhile: then the overview is put
+//!   together anew.
 //! - `figures#<host>`/`<number>`: what the agents on a host used, one item per five minutes. See `figures`.
 
 mod client;
 mod figures;
+mod finished;
 mod item;
-mod lease;
 mod parts;
+mod piece;
 mod read;
+mod request;
 mod stored;
 mod write;
 
@@ -28,11 +33,13 @@ use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::OnceCell;
 
-use crate::domain::fleet::FleetSnapshot;
 pub use figures::TakenSample;
-pub use lease::Lease;
+pub use finished::{FinishedIncidents, FinishedOverview, FinishedSnapshot, Section};
+pub use piece::{Piece, PiecedBody};
+use stored::RunEntry;
+pub use write::{NewRun, RenderOverview};
 
-/// A snapshot of this age reads as absent, and `DynamoDB` may delete it.
+/// What a run wrote reads as absent at this age, and `DynamoDB` may delete it.
 pub const SNAPSHOT_EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +54,18 @@ pub enum CacheError {
 
 #[derive(Clone, Debug)]
 pub struct CachedSnapshot {
-    pub snapshot: FleetSnapshot,
-    /// The token of the lease that it was written under.
-    pub token: u64,
-    /// When the run began.
-    pub began_at: DateTime<Utc>,
-    pub(crate) expires_at: DateTime<Utc>,
+    pub snapshot: FinishedSnapshot,
+    /// Another one for each snapshot.
+    pub version: i64,
+    expires_at: DateTime<Utc>,
+    runs: Vec<CachedRun>,
+}
+
+/// The sections that a run over a shard wrote, also those that do not count.
+#[derive(Clone, Debug)]
+struct CachedRun {
+    entry: RunEntry,
+    sections: Vec<Arc<Section>>,
 }
 
 /// One table.
@@ -60,7 +73,7 @@ pub struct Cache {
     table: String,
     endpoint: Option<String>,
     client: OnceCell<Client>,
-    /// The last snapshot that was read. As long as the head still describes it, only the head is read.
+    /// The last snapshot that was read. What the head still describes of it is not read again.
     last_read: Mutex<Option<Arc<CachedSnapshot>>>,
 }
 

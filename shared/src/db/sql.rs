@@ -107,6 +107,14 @@ macro_rules! sql {
             "b.id, b.snapshot_type, b.size_bytes, b.vercel_snapshot_id, b.created_at"] $($rest)*)
     };
 
+    // Whether the row's `node_id` is in the shard that begins with $1 and ends before $2.
+    (@text $query:ident $record:tt [$($text:tt)*] IN_SHARD $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            r#"CASE WHEN node_id IS NULL THEN $1::text IS NULL
+                ELSE ($1::text IS NULL OR node_id COLLATE "C" >= $1)
+                    AND ($2::text IS NULL OR node_id COLLATE "C" < $2) END"#] $($rest)*)
+    };
+
     // `hosts::coordinates::HostCoordinates`.
     (@text $query:ident $record:tt [$($text:tt)*] HOST_COORDINATES_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*
@@ -132,8 +140,12 @@ macro_rules! sql {
     // The user `u`, their organization `o` and their admin role: `identity::principals::Principal`.
     (@text $query:ident $record:tt [$($text:tt)*] PRINCIPAL_COLUMNS $($rest:tt)*) => {
         sql!(@text $query $record [$($text)*
-            r#"u.id AS user_id, o.id AS "organization_id?",
-            u.is_active AND coalesce(o.is_active, true) AS "active!",
+            r#"u.id AS user_id, o.id AS "organization_id?", "#] + USER_RIGHTS_COLUMNS $($rest)*)
+    };
+    // What the user `u` is in their organization `o` now, and their highest active admin role.
+    (@text $query:ident $record:tt [$($text:tt)*] USER_RIGHTS_COLUMNS $($rest:tt)*) => {
+        sql!(@text $query $record [$($text)*
+            r#"u.is_active AND coalesce(o.is_active, true) AS "active!",
             (SELECT a.role::text FROM public.admin_users a
                 WHERE a.is_active AND a.revoked_at IS NULL AND "#] + IS_ADMIN_OF_USER + r#"
                 ORDER BY a.role LIMIT 1) AS admin_role,

@@ -49,11 +49,7 @@ impl Permissions {
             return Self(vec![Permission::Read]);
         };
         if words.is_empty() {
-            return Self(vec![
-                Permission::Read,
-                Permission::Agents,
-                Permission::Billing,
-            ]);
+            return Self::unrestricted();
         }
         let named = |permission: &Permission| {
             *permission == Permission::Read
@@ -62,6 +58,31 @@ impl Permissions {
                     .any(|word| word.as_str() == Some(permission.as_str()))
         };
         Self(Permission::ALL.iter().copied().filter(named).collect())
+    }
+
+    /// Those of a key that nobody restricted.
+    #[must_use]
+    pub fn unrestricted() -> Self {
+        Self(vec![
+            Permission::Read,
+            Permission::Agents,
+            Permission::Billing,
+        ])
+    }
+
+    /// Those of a new key that is made for this, and for reading.
+    #[must_use]
+    pub fn of_new_key(named: &[Permission]) -> Self {
+        let permits =
+            |permission: &Permission| *permission == Permission::Read || named.contains(permission);
+        Self(Permission::ALL.iter().copied().filter(permits).collect())
+    }
+
+    /// The column of a key with these permissions.
+    #[must_use]
+    pub fn to_column(&self) -> Value {
+        let words = self.0.iter().map(|permission| permission.as_str());
+        words.collect()
     }
 
     /// Those of a person who has signed in: their role alone limits them.
@@ -160,6 +181,25 @@ mod tests {
                 "{column}"
             );
         }
+    }
+
+    #[test]
+    fn the_column_of_a_new_key_says_what_the_key_was_made_for() {
+        use Permission::{Admin, Agents, Billing, Read};
+        for (named, words) in [
+            (vec![Read], json!(["read"])),
+            (vec![Agents, Agents], json!(["read", "agents"])),
+            (
+                vec![Admin, Billing, Read],
+                json!(["read", "billing", "admin"]),
+            ),
+        ] {
+            let permissions = Permissions::of_new_key(&named);
+            assert_eq!(permissions.to_column(), words);
+            assert_eq!(Permissions::of_key(&words), permissions);
+        }
+        let unrestricted = Permissions::unrestricted();
+        assert_eq!(Permissions::of_key(&unrestricted.to_column()), unrestricted);
     }
 
     #[test]

@@ -193,6 +193,20 @@ words! {
     }
 }
 
+/// Who stops an agent, or what does, and what its owner is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopCause<'a> {
+    pub reason: StopReason,
+    /// What an operator wrote for the owner.
+    pub note: Option<&'a str>,
+}
+
+impl From<StopReason> for StopCause<'static> {
+    fn from(reason: StopReason) -> Self {
+        Self { reason, note: None }
+    }
+}
+
 impl BillingStatus {
     /// The status after an operator said whether the agent is exempt.
     #[must_use]

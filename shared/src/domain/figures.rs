@@ -145,8 +145,8 @@ pub fn interval_number(node_id: &str, at: DateTime<Utc>) -> i64 {
     (at.timestamp() + offset).div_euclid(length)
 }
 
-/// Whether a host is sampled in a run that begins now. `last_run` is when the run began that the snapshot is of; `None` if
-/// there is no snapshot.
+/// Whether a host is sampled in a run that begins now. `last_run` is when the run over its shard before began; `None` if
+/// there is no snapshot of it.
 #[must_use]
 pub fn is_due(node_id: &str, last_run: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
     let number = |at| interval_number(node_id, at);

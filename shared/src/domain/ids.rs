@@ -81,6 +81,17 @@ pub struct AgentRef {
     pub agent_id: AgentId,
 }
 
+impl AgentRef {
+    /// The same agent while it belonged to this organization.
+    #[must_use]
+    pub const fn while_of(self, organization_id: OrganizationId) -> Self {
+        Self {
+            organization_id,
+            ..self
+        }
+    }
+}
+
 /// A row of `usage_spans`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanId(i64);

@@ -98,6 +98,16 @@ impl JobKind {
         self.class() == JobClass::Start
     }
 
+    /// The owner sees the failure after the last attempt of a start and can start the agent again. An agent that was asked
+    /// to stop must stop.
+    #[must_use]
+    pub fn retry(self) -> RetryRule {
+        match self.class() {
+            JobClass::Start => RetryRule::AtMost { attempts: 3 },
+            JobClass::Stop => RetryRule::UntilCompleted,
+        }
+    }
+
     #[must_use]
     pub fn verb(self) -> JobVerb {
         JobVerb(self)
@@ -245,6 +255,16 @@ mod tests {
             waits(RetryRule::UntilCompleted),
             [Some(30), Some(120), Some(900), Some(900), Some(900)]
         );
+    }
+
+    #[test]
+    fn starts_have_three_attempts_and_stops_are_retried_without_end() {
+        for kind in [JobKind::Provision, JobKind::Restore] {
+            assert_eq!(kind.retry(), RetryRule::AtMost { attempts: 3 });
+        }
+        for kind in [JobKind::Suspend, JobKind::Delete] {
+            assert_eq!(kind.retry(), RetryRule::UntilCompleted);
+        }
     }
 
     #[test]

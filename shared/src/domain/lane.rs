@@ -1,6 +1,6 @@
 //! Lanes: stops and starts have queues and workers of their own, so that slow starts delay no stop (F74). Owns: how many
-//! jobs of an organization and on a host run at a time, when a due job is announced again, and what operators see of a
-//! lane. Does not own: how many workers a lane has (`template.yaml`).
+//! jobs of an organization and on a host run at a time, how many webhooks of its jobs are called, when a due job is
+//! announced again, and what operators see of a lane. Does not own: how many workers a lane has (`template.yaml`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,12 @@ pub const ANNOUNCE_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(2);
 /// How many jobs of a lane a sweep announces. A worker that has ended a job goes on with a waiting one, so this is no
 /// limit on how many jobs run in a minute.
 pub const MAX_ANNOUNCED: i64 = 200;
+/// How many webhooks of an organization's jobs are called at a time. A receiver can keep a worker for ten seconds: with a
+/// tenth of the lane's workers, an organization leaves room for the jobs of others.
+pub const MAX_WEBHOOK_CALLS: i64 = 3;
+/// How many events about due webhooks of an organization's jobs wait in the queues at a time. More than are called at a
+/// time, so that receivers which answer are called without a pause.
+pub const MAX_WEBHOOKS_ANNOUNCED: i64 = 5;
 
 /// How many jobs of a lane run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,8 @@ pub const MAX_IMAGE_BYTES: usize = 255;
 pub const DEFAULT_REQUESTS_PER_MINUTE: i32 = 1_000;
 /// The name of the limit on requests in refusals. Each key has its own.
 pub const REQUESTS: &str = "requestsPerKeyAndMinute";
+/// The name in refusals of the limit on the starts of all agents, which follows from the limits on agents and on their starts.
+pub const STARTS_OF_ALL_AGENTS: &str = "startsPerHour";
 /// The name in refusals of the limit on tests of a webhook: one within `webhook::TEST_INTERVAL`.
 pub const WEBHOOK_TESTS: &str = "testsPerWebhookAndTenSeconds";
 
@@ -163,6 +165,7 @@ impl OrganizationLimits {
         }
         Err(LimitReached {
             limit,
+            is_of_all_agents: false,
             used,
             allowed,
             // Where none is allowed, waiting does not help.
@@ -191,16 +194,54 @@ impl OrganizationLimits {
         recent: &[DateTime<Utc>],
         now: DateTime<Utc>,
     ) -> Result<(), LimitReached> {
-        let used = recent
-            .iter()
-            .take_while(|at| **at + rate.period > now)
-            .count();
-        let allowed = usize::try_from(self.allowed(rate.limit)).unwrap_or_default();
+        let usage = RateUsage::new(rate.period, recent, self.allowed(rate.limit), now);
+        self.check(rate.limit, usage.used, usage.retry_after)
+    }
+
+    /// Refuses one more start of any agent after these starts, the newest first. All agents that the organization may have,
+    /// or has, may together be started as often as each of them may: otherwise an organization that deletes its agents and
+    /// creates others could request starts without end.
+    pub fn check_starts_of_all_agents(
+        self,
+        agents: i64,
+        recent: &[DateTime<Utc>],
+        now: DateTime<Utc>,
+    ) -> Result<(), LimitReached> {
+        let agents = i32::try_from(agents).unwrap_or(i32::MAX);
+        let agents = agents.max(self.allowed(LimitName::Agents));
+        let allowed = agents.saturating_mul(self.allowed(STARTS.limit));
+        let RateUsage { used, retry_after } = RateUsage::new(STARTS.period, recent, allowed, now);
+        if used < i64::from(allowed) {
+            return Ok(());
+        }
+        Err(LimitReached {
+            limit: STARTS.limit,
+            is_of_all_agents: true,
+            used,
+            allowed,
+            retry_after,
+        })
+    }
+}
+
+/// How much of a limit within a period is used.
+struct RateUsage {
+    used: i64,
+    /// When there will be fewer than are allowed; `None` if there are fewer already, or if none is allowed.
+    retry_after: Option<TimeDelta>,
+}
+
+impl RateUsage {
+    /// `recent` has the newest request first.
+    fn new(period: TimeDelta, recent: &[DateTime<Utc>], allowed: i32, now: DateTime<Utc>) -> Self {
+        let used = recent.iter().take_while(|at| **at + period > now).count();
+        let allowed = usize::try_from(allowed).unwrap_or_default();
         // A place is free as soon as the oldest of the last `allowed` requests no longer counts.
         let oldest = allowed.checked_sub(1).and_then(|index| recent.get(index));
-        let retry_after = oldest.map(|oldest| *oldest + rate.period - now);
-        let used = i64::try_from(used).unwrap_or(i64::MAX);
-        self.check(rate.limit, used, retry_after)
+        Self {
+            used: i64::try_from(used).unwrap_or(i64::MAX),
+            retry_after: oldest.map(|oldest| *oldest + period - now),
+        }
     }
 }
 
@@ -208,6 +249,8 @@ impl OrganizationLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReached {
     pub limit: LimitName,
+    /// Whether all agents together have reached what follows from the limit: see [`STARTS_OF_ALL_AGENTS`].
+    pub is_of_all_agents: bool,
     pub used: i64,
     pub allowed: i32,
     /// When the request can be repeated. `None` if waiting does not help.
@@ -215,6 +258,16 @@ pub struct LimitReached {
 }
 
 impl LimitReached {
+    /// The limit's name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        if self.is_of_all_agents {
+            STARTS_OF_ALL_AGENTS
+        } else {
+            self.limit.as_str()
+        }
+    }
+
     /// Whole seconds, rounded up: a client that waits so long is not refused again.
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
@@ -233,6 +286,9 @@ impl fmt::Display for LimitReached {
             LimitName::ActiveStarts => ("Starts that wait or run", "per organization"),
             LimitName::RunningStarts => ("Starts that run", "per organization"),
             LimitName::OpenStreams => ("Open streams", "per organization"),
+            LimitName::StartsPerAgentAndHour if self.is_of_all_agents => {
+                ("Starts of all agents", "an hour")
+            }
             LimitName::StartsPerAgentAndHour => ("Starts of an agent", "an hour"),
             LimitName::RunningSnapshots => ("Snapshots that run", "per organization"),
             LimitName::SnapshotsPerHour => ("Snapshots of all agents", "an hour"),
@@ -314,6 +370,25 @@ mod tests {
             let waits = refused.map(|refused| refused.retry_after.expect("a time").num_minutes());
             assert_eq!(waits, wait, "{expiries:?}");
         }
+    }
+
+    #[test]
+    fn f49_all_agents_may_be_started_as_often_as_each_of_them_may() {
+        let mut limits = with(STARTS.limit, 2);
+        limits.set(LimitName::Agents, Some(2));
+        let refused = |agents, recent: &[i64], now| {
+            let checked = limits.check_starts_of_all_agents(agents, &minutes(recent), minute(now));
+            let refused = checked.err()?;
+            let wait = refused.retry_after.expect("a time").num_minutes();
+            Some((refused.name(), refused.used, refused.allowed, wait))
+        };
+        let four: &[i64] = &[30, 20, 10, 5];
+        assert_eq!(refused(1, &four[..3], 31), None);
+        let reached = Some(("startsPerHour", 4, 4, 34));
+        assert_eq!(refused(1, four, 31), reached);
+        assert_eq!(refused(1, four, 65), None);
+        // An organization has more agents than it may if the limit was lowered.
+        assert_eq!(refused(3, four, 31), None);
     }
 
     #[test]

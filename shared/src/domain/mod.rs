@@ -28,6 +28,7 @@ pub mod pricing;
 pub mod product_event;
 pub(crate) mod redacted;
 pub mod roll_out;
+pub mod slug;
 pub mod timestamp;
 pub mod volume_copy;
 pub mod webhook;

@@ -1,5 +1,8 @@
 //! Logging: one JSON object per line.
 
+use std::panic::PanicHookInfo;
+
+use tracing::error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -9,7 +12,7 @@ use super::config;
 use super::meter::StatementCounter;
 use crate::metrics;
 
-/// Sets up logging and names the stack of the metrics. A `main` without settings calls it first.
+/// Sets up logging, also of panics, and names the stack of the metrics. A `main` without settings calls it first.
 pub fn init_logging() {
     if let Some(stack) = config::stack_name() {
         metrics::set_stack(stack);
@@ -33,4 +36,70 @@ pub fn init_logging() {
         .with(lines)
         .with(StatementCounter.with_filter(counted))
         .init();
+    std::panic::set_hook(Box::new(end_process));
+}
+
+/// Logs a panic and ends the process, which is then as if it had been killed: its invocation fails, and the next one gets a
+/// new process. Release builds could not go on anyway, because code that unwinds is a quarter of a binary. The text of a
+/// panic is logged only if it is a literal: others can hold anything.
+fn end_process(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let text = panic.payload().downcast_ref::<&str>();
+    error!(location, text, "function panicked; its process ends");
+    std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const KIND: &str = "TEST_OF_PANICS";
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test runs itself in another process"
+    )]
+    fn a_panic_is_one_line_without_values_and_ends_the_process() {
+        match std::env::var(KIND).as_deref() {
+            Ok("literal") => {
+                init_logging();
+                panic!("a literal");
+            }
+            Ok("value") => {
+                init_logging();
+                panic!("the password is {}", std::process::id());
+            }
+            _ => {}
+        }
+        for (kind, text) in [("literal", Some("a literal")), ("value", None)] {
+            let test =
+                "lambda::logging::tests::a_panic_is_one_line_without_values_and_ends_the_process";
+            let output = Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", test, "--nocapture"])
+                .env(KIND, kind)
+                .output()
+                .expect("an output");
+            assert_eq!(output.status.signal(), Some(6), "{output:?}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            let lines = printed.lines().filter_map(|line| {
+                let start = line.find('{')?;
+                serde_json::from_str::<Value>(&line[start..]).ok()
+            });
+            let lines: Vec<Value> = lines.collect();
+            let [line] = lines.as_slice() else {
+                panic!("{output:?}");
+            };
+            assert_eq!(line["message"], "function panicked; its process ends");
+            assert_eq!(line["text"].as_str(), text, "{line}");
+            let location = line["location"].as_str().expect("a location");
+            assert!(location.contains("logging.rs:"), "{line}");
+            assert!(!printed.contains("the password"), "{printed}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Compares the hourly run with a per-agent loop and with the run of another build, and measures what debt and a large
-//! fleet need, and what each function costs to start. `cargo bench -p tests --bench billing` prints everything side by
-//! side; `-- runs`, `-- debt`, `-- million`, `-- plans`, `-- starts` and `-- migration` print one part, and numbers
-//! choose the agents of `runs`.
+//! fleet need. `cargo bench -p tests --bench billing` prints everything side by side; `-- runs`, `-- debt`, `-- million`,
+//! `-- plans` and `-- migration` print one part, and numbers choose the agents of `runs`.
 //!
 //! Postgres runs with durable settings: a commit waits for the disk. The run is the release binary, started and invoked
 //! as Lambda does. The loop is the obvious implementation: for each agent BEGIN, claim, debit, insert, update, COMMIT,
@@ -20,7 +19,6 @@ mod runs;
 mod storage;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use dev::postgres::{Options, Server};
@@ -29,7 +27,6 @@ use tests::Function;
 use tests::suite::{pool, server_options};
 
 const AGENT_COUNTS: [usize; 3] = [1_000, 10_000, 100_000];
-const STARTS_PER_FUNCTION: usize = 25;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -40,13 +37,12 @@ fn main() {
             .iter()
             .filter_map(|size| size.parse().ok())
             .collect();
-        let names: Vec<&str> = ["starts", "migration", "runs", "debt", "million", "plans"]
+        let names: Vec<&str> = ["migration", "runs", "debt", "million", "plans"]
             .into_iter()
             .filter(|name| arguments.iter().any(|argument| argument == name))
             .collect();
         let is_chosen = |name| names.is_empty() && sizes.is_empty() || names.contains(&name);
-        let (starts, migration, debt, million, plans) = (
-            is_chosen("starts"),
+        let (migration, debt, million, plans) = (
             is_chosen("migration"),
             is_chosen("debt"),
             is_chosen("million"),
@@ -54,16 +50,9 @@ fn main() {
         );
         let runs = is_chosen("runs") || !sizes.is_empty();
         let needed = ["billing-hourly".to_owned(), "db-migrate".to_owned()];
-        let binaries = if starts {
-            dev::build::functions_with_progress(true).await
-        } else {
-            dev::build::selected_functions_with_progress(&needed, true).await
-        };
+        let binaries = dev::build::selected_functions_with_progress(&needed, true).await;
         let binaries = binaries.expect("release binaries");
         tests::suite::use_binaries(binaries.clone());
-        if starts {
-            measure_starts(&binaries).await;
-        }
         if migration {
             measure_migration(&binaries).await;
         }
@@ -131,58 +120,4 @@ async fn measure_migration(binaries: &Path) {
     println!(
         "\nMigrating 100,000 agents: {total:.2} s, of which writers wait {widening:.2} s while total_billed is widened."
     );
-}
-
-async fn measure_starts(binaries: &Path) {
-    println!(
-        "Each function, {STARTS_PER_FUNCTION} starts: process start to first poll, and its size."
-    );
-    println!(
-        "{:>18} {:>9} {:>9} {:>10} {:>12} {:>11}",
-        "function", "p50 ms", "max ms", "peak MiB", "binary MiB", "zipped MiB"
-    );
-    for name in dev::build::function_names().expect("functions") {
-        let (mut times, mut peak) = (Vec::new(), 0);
-        for _ in 0..STARTS_PER_FUNCTION {
-            let url = "postgres://nobody@127.0.0.1:9/nowhere";
-            let instance = Function::new(&name, url)
-                .from_directory(binaries)
-                .start()
-                .await;
-            times.push(
-                instance
-                    .wait_until_ready()
-                    .await
-                    .expect("a first poll")
-                    .as_secs_f64()
-                    * 1_000.0,
-            );
-            peak = peak.max(instance.peak_memory_kib().unwrap_or_default());
-            instance.kill().await;
-        }
-        times.sort_by(f64::total_cmp);
-        let binary = binaries.join(&name);
-        println!(
-            "{name:>18} {:>9.2} {:>9.2} {:>10.1} {:>12.2} {:>11.2}",
-            times[times.len() / 2],
-            times[times.len() - 1],
-            mib(peak * 1024),
-            mib(std::fs::metadata(&binary).expect("a binary").len()),
-            mib(zipped(&binary)),
-        );
-    }
-}
-
-/// The size of a deployment package. zip uses deflate, as gzip does.
-fn zipped(binary: &PathBuf) -> u64 {
-    let output = Command::new("gzip")
-        .arg("-9c")
-        .arg(binary)
-        .output()
-        .expect("gzip");
-    u64::try_from(output.stdout.len()).expect("small")
-}
-
-fn mib(bytes: u64) -> f64 {
-    f64::from(u32::try_from(bytes / 1024).expect("small")) / 1024.0
 }

@@ -1,17 +1,17 @@
 //! The hostile clients.
 
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::figures::{Attacks, REFUSED_AT_THE_EDGE};
-use crate::{Client, LIST};
+use crate::{Client, LIST, Stack, priority};
 
 pub const HOSTILE_CLIENTS: usize = 50;
 
@@ -81,8 +81,12 @@ static ATTACKS: [Attack; 9] = [
     },
 ];
 
-/// The agents that hostile clients name.
-pub struct Targets {
+/// What the hostile clients have.
+pub struct Attacker {
+    pub database_url: String,
+    pub binaries: PathBuf,
+    pub key: String,
+    /// Agents of its organization, and one of another.
     pub own: Vec<Uuid>,
     pub foreign: Uuid,
 }
@@ -97,49 +101,24 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Starts them on a thread of their own.
-    pub fn start(client: Client, targets: Targets) -> Self {
-        let (client, targets) = (Arc::new(client), Arc::new(targets));
+    /// Starts them on a thread of their own, with a gateway and functions of their own.
+    pub async fn start(attacker: Attacker) -> Self {
         let reached_edge = Arc::new(Notify::new());
         let stop = Arc::new(AtomicBool::new(false));
-        let attackers: Vec<_> = (0..HOSTILE_CLIENTS)
-            .map(|first| {
-                let (client, targets) = (Arc::clone(&client), Arc::clone(&targets));
-                attack(
-                    client,
-                    targets,
-                    first,
-                    Arc::clone(&reached_edge),
-                    Arc::clone(&stop),
-                )
-            })
-            .collect();
-        let thread = std::thread::spawn(|| {
-            lower_priority();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let all = async {
-                attackers
-                    .into_iter()
-                    .collect::<JoinSet<_>>()
-                    .join_all()
-                    .await
-            };
-            let mut attacks = Attacks::new();
-            for (name, statuses) in runtime
-                .expect("a runtime")
-                .block_on(all)
-                .into_iter()
-                .flatten()
-            {
-                let sum = attacks.entry(name).or_default();
-                for (status, count) in statuses {
-                    *sum.entry(status).or_default() += count;
-                }
+        let (ready, is_ready) = oneshot::channel();
+        let thread = std::thread::spawn({
+            let (reached_edge, stop) = (Arc::clone(&reached_edge), Arc::clone(&stop));
+            move || {
+                priority::lower_this_thread();
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                runtime
+                    .expect("a runtime")
+                    .block_on(run(attacker, ready, reached_edge, stop))
             }
-            attacks
         });
+        is_ready.await.expect("the hostile clients are ready");
         Self {
             reached_edge,
             stop,
@@ -156,39 +135,54 @@ impl Flood {
     }
 }
 
-/// Gives this thread the lowest priority: in a deployment clients take no time from the functions' processors.
-fn lower_priority() {
-    // A link to <process>/task/<thread>.
-    let link = std::fs::read_link("/proc/thread-self");
-    let renice = link.ok().and_then(|link| {
-        Command::new("renice")
-            .args(["-n", "19", "-p"])
-            .arg(link.file_name()?)
-            .stdout(Stdio::null())
-            .status()
-            .ok()
-    });
-    if !renice.is_some_and(|status| status.success()) {
-        println!("The hostile clients keep their priority: `renice` failed.");
+/// Attacks until `stop`. Returns what was answered.
+async fn run(
+    attacker: Attacker,
+    ready: oneshot::Sender<()>,
+    reached_edge: Arc<Notify>,
+    stop: Arc<AtomicBool>,
+) -> Attacks {
+    let stack = Stack::start(&attacker.database_url, &attacker.binaries).await;
+    let client = Arc::new(stack.client(attacker.key.clone()));
+    let attacker = Arc::new(attacker);
+    ready.send(()).expect("somebody waits");
+    let clients: JoinSet<Attacks> = (0..HOSTILE_CLIENTS)
+        .map(|first| {
+            attack(
+                Arc::clone(&client),
+                Arc::clone(&attacker),
+                first,
+                Arc::clone(&reached_edge),
+                Arc::clone(&stop),
+            )
+        })
+        .collect();
+    let mut attacks = Attacks::new();
+    for (name, statuses) in clients.join_all().await.into_iter().flatten() {
+        let sum = attacks.entry(name).or_default();
+        for (status, count) in statuses {
+            *sum.entry(status).or_default() += count;
+        }
     }
+    attacks
 }
 
 /// Sends requests one after the other until `stop`, beginning with this attack. Says when the edge refuses one.
 async fn attack(
     client: Arc<Client>,
-    targets: Arc<Targets>,
+    attacker: Arc<Attacker>,
     first: usize,
     reached_edge: Arc<Notify>,
     stop: Arc<AtomicBool>,
 ) -> Attacks {
     let mut attacks = Attacks::new();
-    let foreign = targets.foreign.to_string();
+    let foreign = attacker.foreign.to_string();
     for n in first.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let attack = &ATTACKS[n % ATTACKS.len()];
-        let own = targets.own[n % targets.own.len()].to_string();
+        let own = attacker.own[n % attacker.own.len()].to_string();
         let path = attack
             .path
             .replace("{own}", &own)

@@ -6,10 +6,10 @@
 //! fast as they are answered, with one key whose limit is the default. Both organizations have credit and 20 agents.
 //! Until the edge refuses the flood it is measured apart, and then for 30 seconds.
 //!
-//! Gateway, functions and Postgres share one machine. So the figures contain what a deployment does not have: waiting
-//! for a processor. The hostile clients have a thread of the lowest priority, because theirs are other machines. With
-//! `BENCH_BASE=<directory of release binaries>` another build is measured first, on a database of its own. The
-//! benchmark only prints; it asserts no times.
+//! In a deployment each instance has a processor of its own, and so have the edge and the clients. Only Postgres works for
+//! both tenants. Here all share one machine, so the hostile clients have a gateway and functions of their own, which run
+//! with the lowest priority, and the sessions of Postgres do not. With `BENCH_BASE=<directory of release binaries>`
+//! another build is measured first, on a database of its own. The benchmark only prints; it asserts no times.
 
 #![expect(
     clippy::expect_used,
@@ -18,6 +18,7 @@
 
 mod figures;
 mod flood;
+mod priority;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ use dev::postgres::{Options, Server};
 use dev::runtime::{Pool, RuntimeApi};
 use dev::template::Template;
 use figures::{Figures, NO_ANSWER, REFUSED_AT_THE_EDGE, Sample};
-use flood::{Flood, HOSTILE_CLIENTS, Targets};
+use flood::{Attacker, Flood, HOSTILE_CLIENTS};
+use priority::SessionShare;
 use serde_json::json;
 use tests::suite::{self, server_options};
 use tests::{Function, World};
@@ -63,11 +65,10 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 const LIST: &str = "/api/v1/milady/agents";
 const BALANCE: &str = "/api/v1/credits/balance";
 
-/// The running stack. Fields drop in order.
+/// A gateway with functions behind it. Fields drop in order.
 struct Stack {
     gateway: Gateway,
     _bus: EventBus,
-    world: World,
     edge_body: String,
 }
 
@@ -81,7 +82,7 @@ struct Client {
 }
 
 fn main() {
-    tests::run(async {
+    tests::suite::run_benchmark(async {
         let mut names = FUNCTIONS.map(str::to_owned).to_vec();
         names.push("db-migrate".to_owned());
         let binaries = dev::build::selected_functions_with_progress(&names, true).await;
@@ -93,6 +94,7 @@ fn main() {
         })
         .await
         .expect("Postgres");
+        let _share = SessionShare::enlarge();
         if let Some(base) = std::env::var_os("BENCH_BASE") {
             let base = measure(&server, "base", &PathBuf::from(base)).await;
             figures::print("base", &base);
@@ -102,8 +104,9 @@ fn main() {
 }
 
 async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
-    let stack = start(server, name, binaries).await;
-    let world = &stack.world;
+    let url = migrated_database(server, name, binaries).await;
+    let stack = Stack::start(&url, binaries).await;
+    let world = World::with_url(url.clone());
     let (honest, honest_key) = world.tenant("1000").await;
     let (hostile, hostile_key) = world.tenant("1000").await;
     world
@@ -116,14 +119,20 @@ async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
     }
     let foreign = honest_agents[0];
     let honest = Arc::new(stack.client(honest_key));
-    let hostile = stack.client(hostile_key);
     for _ in 0..WARM_UP_ROUNDS {
         for path in honest_paths(foreign) {
             honest.send("GET", &path, "").await;
         }
     }
     let alone = sample(&honest, foreign, tokio::time::sleep(ALONE)).await;
-    let flood = Flood::start(hostile, Targets { own, foreign });
+    let attacker = Attacker {
+        database_url: url,
+        binaries: binaries.to_owned(),
+        key: hostile_key,
+        own,
+        foreign,
+    };
+    let flood = Flood::start(attacker).await;
     let mut has_reached_edge = false;
     let reached_edge = async {
         let reached = tokio::time::timeout(BESIDE, flood.reached_edge.notified());
@@ -143,38 +152,43 @@ async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
     }
 }
 
-async fn start(server: &Server, name: &str, binaries: &Path) -> Stack {
+/// Creates a database with the build's tables and returns its URL.
+async fn migrated_database(server: &Server, name: &str, binaries: &Path) -> String {
     server
         .create_database(name, None)
         .await
         .expect("a database");
     let url = server.url(name);
-    let function = |name| Function::new(name, &url).from_directory(binaries);
-    function("db-migrate").invoke_ok(json!({})).await;
-    let template = Template::load().expect("template.yaml");
-    let bus = EventBus::start(&template).await.expect("a bus");
-    let functions = FUNCTIONS.map(|name| {
-        function(name)
-            .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.address())
-            .with("LOG_LEVEL", "error")
-            .to_runtime_function()
-    });
-    let api = RuntimeApi::start().await.expect("the runtime API");
-    let pool = Pool::with_max_instances(api, functions.to_vec(), MAX_INSTANCES);
-    bus.deliver_to(pool.clone());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    let rule = template.edge.rules.first().expect("a rule of the edge");
-    let edge_body = rule.refusal.body.clone();
-    let gateway = Gateway::start(listener.expect("a port"), template, pool);
-    Stack {
-        gateway: gateway.expect("the gateway"),
-        _bus: bus,
-        world: World::with_url(url),
-        edge_body,
-    }
+    let migrate = Function::new("db-migrate", &url).from_directory(binaries);
+    migrate.invoke_ok(json!({})).await;
+    url
 }
 
 impl Stack {
+    async fn start(database_url: &str, binaries: &Path) -> Self {
+        let template = Template::load().expect("template.yaml");
+        let bus = EventBus::start(&template).await.expect("a bus");
+        let functions = FUNCTIONS.map(|name| {
+            Function::new(name, database_url)
+                .from_directory(binaries)
+                .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.address())
+                .with("LOG_LEVEL", "error")
+                .to_runtime_function()
+        });
+        let api = RuntimeApi::start().await.expect("the runtime API");
+        let pool = Pool::with_max_instances(api, functions.to_vec(), MAX_INSTANCES);
+        bus.deliver_to(pool.clone());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let rule = template.edge.rules.first().expect("a rule of the edge");
+        let edge_body = rule.refusal.body.clone();
+        let gateway = Gateway::start(listener.expect("a port"), template, pool);
+        Self {
+            gateway: gateway.expect("the gateway"),
+            _bus: bus,
+            edge_body,
+        }
+    }
+
     fn client(&self, key: String) -> Client {
         let http = reqwest::Client::builder()
             .no_proxy()

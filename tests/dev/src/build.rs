@@ -3,6 +3,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -40,6 +42,9 @@ pub fn target_directory() -> Result<PathBuf> {
 /// The function that is a package of its own, because it embeds the dashboard.
 const DASHBOARD: &str = "dashboard";
 
+/// The binary that is all other functions in a debug build.
+const ALL_FUNCTIONS: &str = "all-functions";
+
 /// The names of the functions: the files in `functions/src/bin/`, and the dashboard.
 pub fn function_names() -> Result<Vec<String>> {
     let folder = workspace().join("functions/src/bin");
@@ -64,7 +69,7 @@ pub fn function_source(name: &str) -> String {
     format!("functions/src/bin/{name}.rs")
 }
 
-/// Builds every function and returns the directory of the binaries. Prints nothing unless the build
+/// Builds every function and returns a directory in which each has a file of its name. Prints nothing unless the build
 /// fails.
 pub fn functions(release: bool) -> Result<PathBuf> {
     let names = function_names()?;
@@ -76,7 +81,7 @@ pub fn functions(release: bool) -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
-    directory(&output)
+    directory(&output, &names, release)
 }
 
 /// Like [`functions`], with cargo's progress on standard error. Dropping the future ends the build.
@@ -99,37 +104,76 @@ pub async fn selected_functions_with_progress(names: &[String], release: bool) -
         .wait_with_output()
         .await
         .context("cannot run cargo")?;
-    directory(&output)
+    directory(&output, names, release)
 }
 
 fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The functions are built together with this package, so that both share the compiled dependencies. A release
-/// build has only what the functions need, as in a deployment.
+/// A debug build has one binary for all functions, because linking one for each takes minutes. It is built together with
+/// this package, so that both share the compiled dependencies. A release build has a binary per function and only what
+/// the functions need, as in a deployment.
 fn arguments(names: &[String], release: bool) -> Vec<String> {
-    let mut arguments = vec![
-        "build".to_owned(),
-        "--package=functions".to_owned(),
-        "--package=web".to_owned(),
-        "--message-format=json-render-diagnostics".to_owned(),
-    ];
-    arguments.extend(names.iter().map(|name| format!("--bin={name}")));
-    let kind = if release {
-        "--release"
+    let packages = if release {
+        ["--release", "--package=functions"]
     } else {
-        "--package=dev"
+        ["--package=dev", "--package=all-functions"]
     };
-    arguments.push(kind.to_owned());
+    let always = [
+        "build",
+        "--package=web",
+        "--message-format=json-render-diagnostics",
+    ];
+    let mut arguments: Vec<String> = always
+        .into_iter()
+        .chain(packages)
+        .map(str::to_owned)
+        .collect();
+    if release {
+        arguments.extend(names.iter().map(|name| format!("--bin={name}")));
+    } else {
+        let binaries = [ALL_FUNCTIONS, DASHBOARD];
+        arguments.extend(binaries.map(|name| format!("--bin={name}")));
+    }
     arguments
 }
 
-/// Takes the directory of the binaries from cargo's messages rather than guess it.
-fn directory(output: &Output) -> Result<PathBuf> {
+/// The directory in which each of these functions has a file of its name.
+fn directory(output: &Output, names: &[String], release: bool) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("building the functions failed: see the compiler's messages above");
     }
+    let built = directory_of_binaries(output)?;
+    if release {
+        return Ok(built);
+    }
+    let directory = built.join("functions");
+    link(&directory, names)
+        .with_context(|| format!("cannot make links in {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// Makes a link per function, by whose name the binary knows which function it is.
+fn link(directory: &Path, names: &[String]) -> std::io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for name in names {
+        let binary = if name == DASHBOARD {
+            DASHBOARD
+        } else {
+            ALL_FUNCTIONS
+        };
+        match symlink(Path::new("..").join(binary), directory.join(name)) {
+            // The links of each build are the same.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes the directory of the binaries from cargo's messages rather than guess it.
+fn directory_of_binaries(output: &Output) -> Result<PathBuf> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

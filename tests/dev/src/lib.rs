@@ -2,7 +2,7 @@
 //! `DynamoDB` emulator and the schedules.
 //!
 //! `cargo dev` runs the whole stack; the integration tests use its parts. This crate does not
-//! depend on the library of the functions: it starts the binaries that ship and talks to them from
+//! depend on the library of the functions: it starts the functions' binaries and talks to them from
 //! outside.
 
 #![expect(

@@ -16,12 +16,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
+use dev::host::image;
 use dev::runtime::Instance;
 use dev::sim::{Container, Death, Health, Script};
 use serde_json::{Value, json};
+use shared::api::admin::fleet_render::{render_overview, render_sections};
 use shared::app::fleet::refresh::{RefreshDeps, RefreshOutcome, fleet_refresh};
+use shared::app::fleet::renewal::RenewalDeps;
 use shared::cache::Cache;
 use shared::domain::address::AddressPolicy;
+use shared::domain::fleet::Shard;
 use shared::domain::ids::InvocationId;
 use shared::hosts::{HostClient, SshKey};
 use uuid::Uuid;
@@ -303,14 +307,21 @@ impl VirtualFleet {
         let deps = RefreshDeps {
             pool: &self.fleet.world.database,
             host_client: &self.client,
-            cache: &self.cache,
+            renewal: RenewalDeps {
+                cache: &self.cache,
+                render_sections,
+                render_overview,
+                default_image: image::SAMPLE,
+            },
             simulation: Some(&observer),
         };
         let owner = InvocationId::new(Uuid::new_v4());
-        let outcome = Box::pin(fleet_refresh(deps, None, owner, RUN_TIMEOUT)).await;
+        let fleet = Shard::default();
+        let outcome = Box::pin(fleet_refresh(deps, &fleet, None, owner, RUN_TIMEOUT)).await;
         let outcome = outcome.expect("a run");
         // The emulator of the cache may take too long for a large snapshot, which no status depends on.
-        let (RefreshOutcome::Done(counts) | RefreshOutcome::Uncached(counts)) = outcome else {
+        let (RefreshOutcome::Done { counts, .. } | RefreshOutcome::Uncached(counts)) = outcome
+        else {
             panic!("minute {minute}: {outcome:?}");
         };
         let number = |count: usize| u64::try_from(count).expect("a number");

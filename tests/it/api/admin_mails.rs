@@ -76,7 +76,7 @@ fn operators_list_mails_page_by_page_with_masked_addresses() {
 }
 
 #[test]
-fn a_retry_makes_the_mail_due_lifts_the_suppression_and_is_audited() {
+fn a_retry_makes_the_mail_due_lifts_the_organizations_suppression_and_is_audited() {
     run(async {
         let world = World::new().await;
         let operator = world.super_admin().await;
@@ -84,8 +84,8 @@ fn a_retry_makes_the_mail_due_lifts_the_suppression_and_is_audited() {
         let id = delivery(&world, organization, Some("Anna@mail.example"), "bounced").await;
         world
             .execute(
-                "INSERT INTO cloud.mail_suppressions (address, reason, created_at)
-                VALUES ('anna@mail.example', 'bounced for good', billing_clock())",
+                "INSERT INTO cloud.suppressed_addresses (organization_id, address, reason, created_at)
+                SELECT id, 'anna@mail.example', 'bounced for good', billing_clock() FROM organizations",
             )
             .await;
         let retried = world.post(&operator, &retry_path(id)).await;
@@ -100,8 +100,14 @@ fn a_retry_makes_the_mail_due_lifts_the_suppression_and_is_audited() {
                 &Value::Null
             )
         );
-        let suppressed = "SELECT count(*) FROM cloud.mail_suppressions";
-        assert_eq!(world.count(suppressed).await, 0);
+        let allowed: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM organizations
+            WHERE id NOT IN (SELECT organization_id FROM cloud.suppressed_addresses)",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .expect("organizations");
+        assert_eq!(allowed, [organization]);
         let logged: Value = sqlx::query_scalar(
             "SELECT jsonb_build_array(action, subject, details) FROM admin_audit_log",
         )

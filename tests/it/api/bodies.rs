@@ -68,6 +68,11 @@ impl Deployment {
         let running = world.agent(organization, "running").await;
         let stopped = world.agent(organization, "stopped").await;
         world.backup(stopped, "auto").await;
+        let user: Uuid = sqlx::query_scalar("SELECT id FROM users WHERE organization_id = $1")
+            .bind(organization)
+            .fetch_one(&world.pool)
+            .await
+            .expect("a user");
         let mut cases = Vec::new();
         let mut add = |key: &str, route: &'static str, id: &str, body: Value| {
             let (_, path) = route.split_once(' ').expect("a route");
@@ -183,6 +188,26 @@ impl Deployment {
                 "PATCH /api/v1/admin/organizations/{organizationId}/limits",
                 organization.as_str(),
                 json!({"activeStarts": 5}),
+            ),
+            (
+                "POST /api/v1/admin/agents/{agentId}/suspend",
+                running.as_str(),
+                json!({"reason": "Its database fills the disk."}),
+            ),
+            (
+                "POST /api/v1/admin/organizations",
+                none,
+                json!({"name": "New", "ownerEmail": "owner@new.example"}),
+            ),
+            (
+                "POST /api/v1/admin/organizations/{organizationId}/users",
+                organization.as_str(),
+                json!({"email": "user@new.example", "role": "viewer"}),
+            ),
+            (
+                "POST /api/v1/admin/organizations/{organizationId}/api-keys",
+                organization.as_str(),
+                json!({"userId": user, "name": "new", "permissions": ["read"]}),
             ),
         ] {
             add(&operator, route, id, body);

@@ -1,5 +1,8 @@
 //! `Idempotency-Key`: a key has one effect, however often the request is repeated.
 
+use std::time::Duration;
+
+use dev::runtime::Outcome;
 use serde_json::{Value, json};
 use tests::calls::agent_path;
 use tests::suite::{Request, Response};
@@ -117,7 +120,7 @@ fn a_key_is_kept_for_a_day_and_the_key_of_a_dead_call_until_its_deadline() {
             .expect("a lock");
         let instance = world.function("agent-create").start().await;
         let event = world.event(&create(&key, "doomed", "a"));
-        let invocation = instance.invoke(event, std::time::Duration::from_secs(20));
+        let invocation = instance.invoke(event, Duration::from_secs(20));
         let kill = async {
             world.wait_until_a_session_is_blocked().await;
             instance.kill().await;
@@ -140,6 +143,30 @@ fn a_key_is_kept_for_a_day_and_the_key_of_a_dead_call_until_its_deadline() {
             world.count("SELECT count(*) FROM milady_sandboxes").await,
             3
         );
+    });
+}
+
+#[test]
+fn one_sweep_deletes_all_expired_keys() {
+    run(async {
+        let world = World::new().await;
+        world
+            .execute(
+                "INSERT INTO idempotency_keys (organization_id, user_id, route, key, request_digest, created_at,
+                    running_until)
+                SELECT gen_random_uuid(), gen_random_uuid(), 'agent-create', 'k' || n, '',
+                    billing_clock() + CASE n WHEN 1 THEN interval '2 h' ELSE interval '0' END, billing_clock()
+                FROM generate_series(1, 3001) n",
+            )
+            .await;
+        world.set_clock(hours(25)).await;
+        let sweeper = world.instance("job-sweep").await;
+        match sweeper.invoke(json!({}), Duration::from_mins(1)).await {
+            Outcome::Success(counts) => assert_eq!(counts["forgotten"], json!(3_000)),
+            other => panic!("job-sweep failed: {other:?}"),
+        }
+        let kept = "SELECT count(*) FROM idempotency_keys WHERE key = 'k1'";
+        assert_eq!(world.count(kept).await, 1);
     });
 }
 

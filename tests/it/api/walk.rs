@@ -1,6 +1,8 @@
 //! All routes of `template.yaml`: without a credential, as another tenant, with the wrong role, with a body that is too
 //! large, without the database, and the headers of their answers. A route that is not in the table fails the test.
 
+mod organizations;
+
 use dev::template::Template;
 use serde_json::{Value, json};
 use shared::api::older_paths;
@@ -41,7 +43,7 @@ fn admin_case(route: &'static str, body: Value) -> Case {
 }
 
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         case("GET /api/v1/milady/agents", 401, 200),
         Case {
             body: json!({"agentName": "a"}),
@@ -107,22 +109,14 @@ fn cases() -> Vec<Case> {
         case("GET /api/v1/credits/usage", 401, 200),
         case("GET /api/v1/credits/series", 401, 200),
         admin_case(
-            "POST /api/v1/admin/credits",
-            json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
-        ),
-        admin_case(
-            "POST /api/v1/admin/credits/refund",
-            json!({"organizationId": Uuid::nil(), "amount": 1, "reason": "r"}),
-        ),
-        admin_case(
-            "POST /api/v1/admin/credits/write-off",
-            json!({"organizationId": Uuid::nil(), "reason": "r"}),
-        ),
-        admin_case(
             "PATCH /api/v1/admin/agents/{agentId}/billing",
             json!({"exempt": true}),
         ),
         admin_case("POST /api/v1/admin/agents/{agentId}/move", Value::Null),
+        admin_case(
+            "POST /api/v1/admin/agents/{agentId}/suspend",
+            json!({"reason": "r"}),
+        ),
         admin_case("GET /api/v1/admin/docker-nodes", Value::Null),
         admin_case(
             "POST /api/v1/admin/docker-nodes",
@@ -174,15 +168,6 @@ fn cases() -> Vec<Case> {
         admin_case("GET /api/v1/admin/billing/findings", Value::Null),
         admin_case("GET /api/v1/admin/billing/runs", Value::Null),
         admin_case("GET /api/v1/admin/audit", Value::Null),
-        admin_case("GET /api/v1/admin/organizations", Value::Null),
-        admin_case(
-            "GET /api/v1/admin/organizations/{organizationId}/limits",
-            Value::Null,
-        ),
-        admin_case(
-            "PATCH /api/v1/admin/organizations/{organizationId}/limits",
-            json!({"agents": 5}),
-        ),
         admin_case(
             "POST /api/v1/admin/infrastructure/containers/actions",
             json!({"action": "inspect", "nodeId": "n1", "containerName": format!("milady-{}", Uuid::nil())}),
@@ -215,7 +200,9 @@ fn cases() -> Vec<Case> {
         case("GET /api/openapi.json", 200, 200),
         case("ANY /api", 404, 404),
         case("ANY /api/{proxy+}", 404, 404),
-    ]
+    ];
+    cases.extend(organizations::cases());
+    cases
 }
 
 fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
@@ -228,6 +215,7 @@ fn request(case: &Case, agent: Uuid, job: Uuid) -> Request {
         .replace("{organizationId}", &Uuid::nil().to_string())
         .replace("{transactionId}", "019ca700-3e80-8000-8000-000000000001")
         .replace("{mailId}", &Uuid::nil().to_string())
+        .replace("{keyId}", &Uuid::nil().to_string())
         .replace("{containerId}", &agent.to_string());
     let path = path.replace("{proxy+}", "nowhere");
     let (method, path) = (if method == "ANY" { "GET" } else { method }, path.as_str());

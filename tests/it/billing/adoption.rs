@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::{Function, World, audit, legacy, run, suite};
 
 /// An existing deployment that is migrated but not adopted. It uses the real clock.
-async fn deployment() -> World {
+pub(super) async fn deployment() -> World {
     let world = World::with_database(&suite::empty_database().await).await;
     legacy::create(&world.pool).await;
     world.function("db-migrate").invoke_ok(json!({})).await;
@@ -15,7 +15,7 @@ async fn deployment() -> World {
 }
 
 /// Runs billing up to the current hour.
-async fn run_billing(world: &World) -> serde_json::Value {
+pub(super) async fn run_billing(world: &World) -> serde_json::Value {
     world.function("billing-hourly").invoke_ok(json!({})).await
 }
 
@@ -154,13 +154,13 @@ async fn check_balances(world: &World) {
 
 /// The agents that the older biller tried to charge, and those that it charged.
 #[derive(Debug, PartialEq, Eq)]
-struct OlderBillerRun {
-    attempted: usize,
-    charged: usize,
+pub(super) struct OlderBillerRun {
+    pub(super) attempted: usize,
+    pub(super) charged: usize,
 }
 
 /// Does what the older biller does each hour: one transaction per agent.
-async fn run_older_biller(world: &World) -> OlderBillerRun {
+pub(super) async fn run_older_biller(world: &World) -> OlderBillerRun {
     let agents: Vec<(uuid::Uuid, uuid::Uuid)> = sqlx::query_as(
         "SELECT id, organization_id FROM milady_sandboxes WHERE status IN ('running', 'stopped')",
     )

@@ -1,4 +1,4 @@
-//! Billing: metering, billing runs, dunning, the credit gate, adoption.
+//! Billing: metering, billing runs, dunning, the credit gate, adoption, and its end.
 
 mod adoption;
 mod audit;
@@ -11,6 +11,7 @@ mod forecast;
 mod free_ride;
 mod gate;
 mod known_failures;
+mod leave;
 mod metering;
 mod partitions;
 mod repair;

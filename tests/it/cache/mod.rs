@@ -1,21 +1,23 @@
 //! The fleet's snapshot in `DynamoDB`: a snapshot is read as it was written, and no writer replaces a newer one.
 
 mod faults;
-mod lease;
 mod round_trip;
+mod shards;
+mod writers;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dev::dynamodb::DynamoDb;
 use serde_json::Value;
-use shared::cache::{Cache, Lease};
-use shared::domain::fleet::FleetSnapshot;
-use shared::domain::ids::InvocationId;
+use shared::api::admin::fleet_render::render_overview;
+use shared::cache::{Cache, CacheError, FinishedSnapshot};
+use shared::domain::fleet::{FleetSnapshot, Shard};
+use tests::fleet;
 use tests::suite::{create_fleet_table, dynamodb, epoch};
-use uuid::Uuid;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
+static TOKENS: AtomicI64 = AtomicI64::new(1);
 
 /// A table that one test uses alone, in the shared emulator.
 struct Table {
@@ -53,6 +55,18 @@ impl Table {
         head
     }
 
+    /// What the head says of the first run.
+    fn entry(&self) -> Value {
+        let content = self.head()["content"]["S"].clone();
+        let content: Value = serde_json::from_str(content.as_str().expect("JSON")).expect("JSON");
+        content["runs"][0].clone()
+    }
+
+    /// The buffer that holds it.
+    fn buffer(&self) -> u64 {
+        self.entry()["buffer"].as_u64().expect("a number")
+    }
+
     fn put(&self, item: &Value) {
         self.emulator.put(&self.name, item).expect("put");
     }
@@ -62,29 +76,32 @@ fn seconds(n: i64) -> DateTime<Utc> {
     epoch() + TimeDelta::seconds(n)
 }
 
-/// Takes the lease for a minute.
-async fn take(cache: &Cache, now: DateTime<Utc>) -> Lease {
-    try_take(cache, now).await.expect("the lease is free")
+/// The token of a new lease.
+fn new_token() -> i64 {
+    TOKENS.fetch_add(1, Ordering::Relaxed)
 }
 
-async fn try_take(cache: &Cache, now: DateTime<Utc>) -> Option<Lease> {
-    let until = now + TimeDelta::minutes(1);
-    let taken = cache
-        .lease_take(InvocationId::new(Uuid::new_v4()), now, until)
-        .await;
-    taken.expect("DynamoDB answers")
+/// Writes what a run over the whole fleet found. Returns whether it did.
+async fn write(
+    cache: &Cache,
+    token: i64,
+    snapshot: &FleetSnapshot,
+    began_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, CacheError> {
+    let new = fleet::new_run(Shard::default(), token, snapshot, began_at);
+    let overview = cache.run_write(&new, render_overview, now).await?;
+    Ok(overview.is_some())
 }
 
-/// Takes the lease, writes a snapshot, and returns the lease.
+/// Writes a snapshot with a new token.
 async fn refresh(cache: &Cache, snapshot: &FleetSnapshot, now: DateTime<Utc>) {
-    let lease = take(cache, now).await;
-    let written = cache.snapshot_write(&lease, snapshot, now, now).await;
+    let written = write(cache, new_token(), snapshot, now, now).await;
     assert_eq!(written, Ok(true));
-    cache.lease_return(&lease).await.expect("returned");
 }
 
 /// What a function that has just started reads.
-async fn read(table: &Table, now: DateTime<Utc>) -> Option<FleetSnapshot> {
+async fn read(table: &Table, now: DateTime<Utc>) -> Option<FinishedSnapshot> {
     let cached = table.cache().snapshot(now).await.expect("DynamoDB answers");
     cached.map(|cached| cached.snapshot.clone())
 }

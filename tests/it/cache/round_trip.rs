@@ -5,12 +5,14 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
-use shared::domain::fleet::{FleetSnapshot, Metadata, MetadataValue};
+use shared::domain::fleet::{
+    FleetReading, FleetSnapshot, IncidentStart, Metadata, MetadataValue, Shard, ShardDigest,
+};
 use tests::suite::epoch;
 use tests::{fleet, run};
 use uuid::Uuid;
 
-use super::{Table, read, refresh, seconds, take};
+use super::{Table, new_token, read, refresh, seconds, write};
 
 /// A text that compression does not shorten.
 fn incompressible(characters: usize) -> String {
@@ -50,13 +52,11 @@ fn a_snapshot_is_read_exactly_as_it_was_written() {
         // The host of this agent is no longer registered.
         refresh_run.agents.push(fleet::agent(99, "gone", epoch()));
         let at = epoch() + TimeDelta::microseconds(1_234_567);
-        let snapshot = FleetSnapshot::of(&refresh_run, at);
-        let lease = take(&cache, at).await;
+        let observed = FleetSnapshot::of(&refresh_run, at);
+        let snapshot = fleet::finished(&observed);
         let began = seconds(-7);
-        assert_eq!(
-            cache.snapshot_write(&lease, &snapshot, began, at).await,
-            Ok(true)
-        );
+        let written = write(&cache, new_token(), &observed, began, at).await;
+        assert_eq!(written, Ok(true));
         let cached = table
             .cache()
             .snapshot(at)
@@ -64,7 +64,8 @@ fn a_snapshot_is_read_exactly_as_it_was_written() {
             .expect("an answer")
             .expect("a snapshot");
         assert_eq!(cached.snapshot, snapshot);
-        assert_eq!((cached.token, cached.began_at), (lease.token, began));
+        let whole_fleet = Shard::default();
+        assert_eq!(cache.run_began_at(&whole_fleet, at).await, Ok(Some(began)));
         // Again, from the copy that this process holds.
         for _ in 0..2 {
             let copy = cache
@@ -78,12 +79,32 @@ fn a_snapshot_is_read_exactly_as_it_was_written() {
 }
 
 #[test]
+fn the_next_run_reads_since_when_there_are_incidents() {
+    run(async {
+        let table = Table::new().await;
+        let cache = table.cache();
+        assert_eq!(cache.incident_starts(epoch()).await, Ok(Vec::new()));
+        for hosts in [40, 60, 20] {
+            let observed = fleet::snapshot(hosts, 2, seconds(7));
+            refresh(&cache, &observed, seconds(9)).await;
+            let digest = ShardDigest::of(Shard::default(), 1, &observed);
+            let expected: Vec<IncidentStart> = digest.incident_starts().collect();
+            assert!(expected.len() >= hosts / 20, "{expected:?}");
+            let starts = cache.incident_starts(seconds(9)).await;
+            assert_eq!(starts, Ok(expected));
+        }
+        assert_eq!(cache.incident_starts(seconds(86_409)).await, Ok(Vec::new()));
+    });
+}
+
+#[test]
 fn the_snapshot_of_an_empty_fleet_differs_from_no_snapshot() {
     run(async {
         let table = Table::new().await;
-        let nothing = fleet::snapshot(0, 0, epoch());
+        let nothing = FleetSnapshot::of(&FleetReading::default(), epoch());
         refresh(&table.cache(), &nothing, epoch()).await;
-        assert_eq!(read(&table, epoch()).await, Some(nothing));
+        let shown = read(&table, epoch()).await;
+        assert_eq!(shown, Some(fleet::finished(&nothing)));
     });
 }
 
@@ -95,19 +116,21 @@ fn a_host_too_large_for_one_item_is_stored_in_several() {
         refresh_run.agents[2].error_message = Some(incompressible(1_500_000));
         let snapshot = FleetSnapshot::of(&refresh_run, epoch());
         refresh(&table.cache(), &snapshot, epoch()).await;
-        assert_eq!(read(&table, epoch()).await.as_ref(), Some(&snapshot));
+        let shown = read(&table, epoch()).await;
+        assert_eq!(shown, Some(fleet::finished(&snapshot)));
         let keys: Vec<String> = table
-            .items("snapshot#0")
+            .items("sections#0#0")
             .into_iter()
             .map(|(key, _)| key)
             .collect();
-        let of_host = |n: usize| {
+        let items_of_part = |n: usize| {
             keys.iter()
                 .filter(|key| key.starts_with(&format!("{n:06}#")))
                 .count()
         };
-        assert_eq!([of_host(0), of_host(1), of_host(3)], [1, 1, 1], "{keys:?}");
-        assert!(of_host(2) > 3, "{keys:?}");
+        // The agent without a host, and a section of each host, but two of the second one.
+        assert_eq!([0, 1, 3, 4].map(items_of_part), [1; 4], "{keys:?}");
+        assert!(items_of_part(2) > 3, "{keys:?}");
     });
 }
 
@@ -126,7 +149,7 @@ fn a_snapshot_of_500_hosts_with_24_agents_each_is_read_completely() {
             "500 hosts: written in {written:?}, read in {:?}",
             began.elapsed()
         );
-        assert_eq!(found, snapshot);
+        assert_eq!(found, fleet::finished(&snapshot));
     });
 }
 
@@ -138,7 +161,8 @@ fn parts_of_an_earlier_larger_snapshot_in_the_same_place_are_ignored() {
         for hosts in [9, 8, 3, 2, 7, 1] {
             let snapshot = fleet::snapshot(hosts, 1, epoch());
             refresh(&cache, &snapshot, epoch()).await;
-            assert_eq!(read(&table, epoch()).await, Some(snapshot));
+            let shown = read(&table, epoch()).await;
+            assert_eq!(shown, Some(fleet::finished(&snapshot)));
         }
     });
 }
@@ -153,17 +177,18 @@ fn a_snapshot_expires_after_a_day_in_the_table_and_in_copies() {
         let (before, after) = (seconds(86_399), seconds(86_400));
         assert!(cache.snapshot(before).await.expect("an answer").is_some());
         assert!(cache.snapshot(after).await.expect("an answer").is_none());
-        assert_eq!(read(&table, before).await, Some(snapshot));
+        let shown = read(&table, before).await;
+        assert_eq!(shown, Some(fleet::finished(&snapshot)));
         assert_eq!(read(&table, after).await, None);
-        // DynamoDB may delete all its items then, but never the lease.
+        // DynamoDB may delete all its items then, but never the fence.
         for item in table.emulator.items(&table.name).expect("items") {
             let expires = item["expires_at"]["N"]
                 .as_str()
                 .map(|at| at.parse().expect("seconds"));
-            let is_lease = item["pk"]["S"] == "lease";
+            let is_fence = item["pk"]["S"] == "fence";
             assert_eq!(
                 expires,
-                Some(after.timestamp()).filter(|_| !is_lease),
+                Some(after.timestamp()).filter(|_| !is_fence),
                 "{item}"
             );
         }

@@ -154,6 +154,38 @@ fn states_in_a_bucket_are_restored_and_downloaded_and_go_with_their_backups() {
 }
 
 #[test]
+fn states_in_a_bucket_go_with_their_agent_to_another_organization() {
+    run(async {
+        let Some(mut lab) = Lab::new(1).await else {
+            return;
+        };
+        let store = ObjectStore::start().await;
+        store.serve(&mut lab.world);
+        let agent = agent_with_memories(&lab).await;
+        lab.advance_clock(TimeDelta::minutes(1)).await;
+        let (_, outcome) = lab.request_and_run(agent, "/suspend").await;
+        assert_eq!(outcome, "completed");
+        let (organization, key) = lab.world.tenant("1000").await;
+        lab.world.transfer(agent, organization).await;
+        (lab.organization, lab.api_key) = (organization, key);
+
+        lab.advance_clock(TimeDelta::minutes(1)).await;
+        let (_, outcome) = lab.request_and_run(agent, "/restore").await;
+        assert_eq!(outcome, "completed", "{}", lab.last_job(agent).await);
+        let status = lab.bridge_result(agent, "status.get", json!({})).await;
+        assert_eq!(status["memories"], json!(2));
+        let backup = backups(&lab, agent).await[0].clone();
+        let id = backup["id"].as_str().expect("an id");
+        let path = agent_path(agent, &format!("/backups/{id}/download"));
+        let download = lab.world.get(&lab.api_key, &path).await;
+        let url = download.json()["data"]["url"].clone();
+        let object = store.keys()[0].clone();
+        let url = url.as_str().unwrap_or_default();
+        assert!(url.contains(&object), "{object}: {download:?}");
+    });
+}
+
+#[test]
 fn snapshots_and_daily_backups_are_stored_in_the_bucket() {
     run(async {
         let Some(mut lab) = Lab::new(1).await else {

@@ -1,4 +1,4 @@
-//! Workers that stall, lose their job to another worker, and continue.
+//! Workers that stall, lose their job to another worker, and continue; and a snapshot that stalls.
 
 use chrono::TimeDelta;
 use dev::runtime::{Instance, Outcome};
@@ -7,6 +7,8 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use tests::calls::{JOB_TIMEOUT, agent_path};
 use tests::lab::job_of;
+use tests::object_store::ObjectStore;
+use tests::suite::Request;
 use tests::world::hours;
 use tests::{Lab, run};
 use uuid::Uuid;
@@ -140,5 +142,55 @@ fn f13_a_start_that_billing_interrupts_leaves_no_container() {
         assert_eq!(outcome, "lost");
         lab.assert_nothing_runs(agent, "and it stays so").await;
         assert_eq!(lab.placement(agent).await["status"], json!("stopped"));
+    });
+}
+
+#[test]
+fn a_snapshot_that_stalls_is_older_than_the_backup_of_a_stop_meanwhile() {
+    run(async {
+        let Some(mut lab) = Lab::new(1).await else {
+            return;
+        };
+        let store = ObjectStore::start().await;
+        store.serve(&mut lab.world);
+        let world = &lab.world;
+        let agent = lab.running_agent(json!({})).await;
+        // The snapshot has read the state when it records its object, and waits. The stop does not.
+        world
+            .execute(
+                "CREATE FUNCTION test_stall() RETURNS trigger LANGUAGE plpgsql
+                    SECURITY DEFINER SET search_path = public AS $$ BEGIN
+                    IF pg_try_advisory_xact_lock(78) THEN PERFORM pg_advisory_xact_lock(77); END IF;
+                    RETURN NEW; END $$;
+                CREATE TRIGGER test_stall BEFORE INSERT ON cloud.backup_objects
+                    FOR EACH ROW EXECUTE FUNCTION test_stall();",
+            )
+            .await;
+        let mut holder = PgConnection::connect(&world.url).await.expect("a session");
+        sqlx::query("SELECT pg_advisory_lock(77)")
+            .execute(&mut holder)
+            .await
+            .expect("the lock");
+        let sleeper = world.function("agent-snapshot").start().await;
+        let request = Request::new("POST", &agent_path(agent, "/snapshot")).key(&lab.api_key);
+        let sleeping = world.call_instance(&sleeper, request);
+        let waking = async {
+            world.wait_until_a_session_is_blocked().await;
+            signal("-STOP", &sleeper);
+            holder.close().await.expect("the database goes on");
+            lab.advance_clock(TimeDelta::minutes(1)).await;
+            let (_, outcome) = lab.request_and_run(agent, "/suspend").await;
+            assert_eq!(outcome, "completed");
+            lab.advance_clock(TimeDelta::minutes(1)).await;
+            signal("-CONT", &sleeper);
+        };
+        let (saved, ()) = tokio::join!(sleeping, waking);
+        assert_eq!(saved.status(), 200, "{saved:?}");
+        let listed = world
+            .get(&lab.api_key, &agent_path(agent, "/backups"))
+            .await;
+        let backups = listed.json()["data"].take();
+        assert_eq!(backups[0]["snapshotType"], json!("pre-shutdown"));
+        assert_eq!(backups[1]["snapshotType"], json!("manual"));
     });
 }

@@ -1,6 +1,6 @@
 //! Failures before and after every step of a start, a suspension and a deletion: the database refuses to write
 //! the step, the worker is killed, or the host goes down. Afterwards nothing is left over, and the next attempt
-//! succeeds. Triggers in the database stop the worker, so the binary under test is the one that ships.
+//! succeeds. Triggers in the database stop the worker, so the function needs no code for tests.
 
 use chrono::TimeDelta;
 use dev::runtime::Outcome;

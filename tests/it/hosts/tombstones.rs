@@ -90,7 +90,8 @@ fn f44_a_tombstone_stays_until_its_host_answers() {
         assert_eq!(left, (true, 1, true));
         // A recount keeps the slot of a container that is not removed yet.
         let mut tx = lab.world.database.begin().await.expect("a transaction");
-        let corrections = shared::db::hosts::slots::slots_reconcile(&mut tx);
+        let whole_fleet = shared::domain::fleet::Shard::default();
+        let corrections = shared::db::hosts::slots::slots_reconcile(&mut tx, &whole_fleet);
         assert_eq!(corrections.await.expect("a recount"), []);
         drop(tx);
         assert_eq!(tear_down(&lab, agent).await, "nothing");

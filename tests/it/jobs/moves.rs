@@ -74,6 +74,56 @@ fn f70_an_owner_who_suspends_an_agent_that_a_move_has_stopped_keeps_it_stopped()
 }
 
 #[test]
+fn f70_an_agent_that_gets_another_organization_during_its_move_or_restart_is_started_again() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let first = world.organization("10").await;
+        let second = world.organization("10").await;
+        let moved = agent_between_hosts(&world, first).await;
+        let restarted = world.agent(first, "stopped").await;
+        world
+            .set_columns(restarted, "node_id = 'n1', stop_reason = 'drain'")
+            .await;
+        world
+            .execute(
+                "INSERT INTO image_roll_outs (image, digest, requested_by, requested_at, restarts_at_once, state,
+                    resumed_at)
+                VALUES ('milady/agent:1', 'sha256:2', gen_random_uuid(), billing_clock(), 1, 'done', billing_clock())",
+            )
+            .await;
+        sqlx::query(
+            "INSERT INTO image_restarts (agent_id, organization_id, begun_at, previous_image, start_due_at)
+            VALUES ($1, $2, billing_clock(), 'sha256:1', billing_clock())",
+        )
+        .bind(restarted)
+        .bind(first)
+        .execute(&world.pool)
+        .await
+        .expect("a restart");
+        for agent in [moved, restarted] {
+            world.transfer(agent, second).await;
+        }
+        sweep(&world, &bus).await;
+        for agent in [moved, restarted] {
+            assert_eq!(starts_of(&world, agent).await, 1);
+        }
+        // They end like others.
+        world.execute("UPDATE jobs SET status = 'completed'").await;
+        for agent in [moved, restarted] {
+            let columns = "node_id = 'n2', status = 'running', stop_reason = NULL";
+            world.set_columns(agent, columns).await;
+        }
+        sweep(&world, &bus).await;
+        for open in [
+            "SELECT count(*) FROM agent_moves WHERE done_at IS NULL",
+            "SELECT count(*) FROM image_restarts WHERE done_at IS NULL",
+        ] {
+            assert_eq!(world.count(open).await, 0, "{open}");
+        }
+    });
+}
+
+#[test]
 fn f70_an_agent_that_billing_suspends_during_its_move_starts_again_after_a_top_up() {
     run(async {
         let (world, bus) = (World::new().await, start_bus().await);

@@ -134,6 +134,22 @@ fn a_request_publishes_an_event_exactly_if_it_creates_a_job() {
 }
 
 #[test]
+fn an_operators_suspension_is_announced_at_once() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let operator = world.super_admin().await;
+        let (_, _, id) = tenant_with_agent(&world).await;
+        world.set_status(id, "running").await;
+        let publishing = publishing_function(&world, "agent-operator-suspend", &bus);
+        let path = format!("/api/v1/admin/agents/{id}/suspend");
+        let request = Request::new("POST", &path).json(&json!({"reason": "r"}));
+        let response = world.call_function(&publishing, request.key(&operator));
+        let stop = job_id(&response.await);
+        assert_eq!(announced_jobs(&bus), [stop]);
+    });
+}
+
+#[test]
 fn with_eventbridge_down_a_start_is_accepted_and_announced_by_the_sweep() {
     run(async {
         let (world, bus) = (World::new().await, start_bus().await);

@@ -170,20 +170,31 @@ pub(super) async fn run_and_call(instance: &Instance, job: Uuid) -> JobRun {
 /// Inserts a start that has failed and whose webhook is due.
 pub(super) async fn insert_failed_start(world: &World, url: &str) -> Uuid {
     let organization = world.organization("0").await;
+    insert_failed_starts(world, organization, url, 1).await[0]
+}
+
+/// Inserts starts of an organization that have failed and whose webhooks are due.
+pub(super) async fn insert_failed_starts(
+    world: &World,
+    organization: Uuid,
+    url: &str,
+    count: i32,
+) -> Vec<Uuid> {
     sqlx::query_scalar(
         "INSERT INTO jobs (type, status, attempts, error, data, organization_id, completed_at,
             webhook_url, webhook_secret, webhook_status, webhook_due_at)
-        VALUES ('milady_provision', 'failed', 3, 'x', '{}', $1, $4::timestamptz AT TIME ZONE 'UTC',
-            $2, $3, 'pending', $4)
+        SELECT 'milady_provision', 'failed', 3, 'x', '{}', $1, $4::timestamptz AT TIME ZONE 'UTC',
+            $2, $3, 'pending', $4 FROM generate_series(1, $5)
         RETURNING id",
     )
     .bind(organization)
     .bind(url)
     .bind(SECRET)
     .bind(seconds(0))
-    .fetch_one(&world.pool)
+    .bind(count)
+    .fetch_all(&world.pool)
     .await
-    .expect("a failed job")
+    .expect("failed jobs")
 }
 
 /// The webhook secret of jobs that no request created.
@@ -207,6 +218,14 @@ impl WebhookRow {
             attempts: Some(attempts),
             has_secret: due_at.is_some(),
             due_at,
+        }
+    }
+
+    /// A webhook that was never called.
+    pub(super) fn given_up() -> Self {
+        Self {
+            attempts: None,
+            ..Self::new("failed", 0, None)
         }
     }
 }

@@ -1,19 +1,21 @@
-//! Webhooks that do not answer, answer with an error, or must not be called.
+//! Webhooks that do not answer, answer with an error, or must not be called, and organizations that have many of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dev::runtime::Outcome;
+use dev::runtime::{Instance, Outcome};
+use serde_json::json;
 use tests::{World, run};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::webhook::{
     SECRET, WebhookReceiver, WebhookRow, allowing_private_webhooks, insert_failed_start,
-    run_and_call, signature, webhook_row,
+    insert_failed_starts, run_and_call, signature, webhook_row,
 };
-use super::{due_event, seconds};
+use super::{ANNOUNCED, announced_jobs, due_event, seconds, start_bus, sweep, try_sweep};
 
 /// A server that accepts connections and never answers.
 pub(super) struct SilentServer {
@@ -50,6 +52,18 @@ impl SilentServer {
     fn count(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+}
+
+/// Kills a worker while it calls the webhook of a job.
+async fn kill_during_call(instance: &Instance, job: Uuid, silent: &SilentServer) {
+    let (outcome, ()) = tokio::join!(
+        instance.invoke(due_event(job), Duration::from_mins(1)),
+        async {
+            silent.arrived.notified().await;
+            instance.kill().await;
+        }
+    );
+    assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
 }
 
 #[test]
@@ -167,14 +181,7 @@ fn a_webhook_whose_caller_died_is_called_again() {
         let (world, silent) = (World::new().await, SilentServer::start().await);
         let job = insert_failed_start(&world, &silent.url()).await;
         let instance = allowing_private_webhooks(&world, "job-run").start().await;
-        let (outcome, ()) = tokio::join!(
-            instance.invoke(due_event(job), Duration::from_mins(1)),
-            async {
-                silent.arrived.notified().await;
-                instance.kill().await;
-            }
-        );
-        assert!(matches!(outcome, Outcome::Crashed { .. }), "{outcome:?}");
+        kill_during_call(&instance, job, &silent).await;
         assert_eq!(
             webhook_row(&world, job).await,
             WebhookRow::new("pending", 1, Some(30))
@@ -230,5 +237,101 @@ fn private_addresses_are_not_called_without_the_setting() {
             world.set_clock(seconds(0)).await;
         }
         assert_eq!(silent.count(), 0);
+    });
+}
+
+#[test]
+fn f74_an_organization_with_many_due_webhooks_delays_no_other_one() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let (silent, receiver) = (
+            SilentServer::start().await,
+            WebhookReceiver::answering(200).await,
+        );
+        let busy = world.organization("0").await;
+        let jobs = insert_failed_starts(&world, busy, &silent.url(), 300).await;
+        world
+            .execute("UPDATE jobs SET webhook_due_at = webhook_due_at - interval '1 s'")
+            .await;
+        let other = insert_failed_start(&world, &receiver.url()).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(6));
+        assert_eq!(announced_jobs(&bus)[1], other);
+        // Their events may still be in a queue.
+        world.set_clock(seconds(119)).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(0));
+        world.set_clock(seconds(120)).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(6));
+        let mut announced = announced_jobs(&bus);
+        let again = announced.split_off(6);
+        assert_eq!(announced, again);
+
+        // Whoever dies during a call counts as calling for half a minute.
+        let calling = &jobs[..3];
+        for job in calling {
+            let instance = allowing_private_webhooks(&world, "job-run").start().await;
+            kill_during_call(&instance, *job, &silent).await;
+        }
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert!(!run_and_call(&worker, jobs[3]).await.webhook_called);
+        assert_eq!(webhook_row(&world, jobs[3]).await.attempts, None);
+        assert!(run_and_call(&worker, other).await.webhook_called);
+        assert_eq!((silent.count(), receiver.calls().len()), (3, 1));
+        // Now there is room, and their receiver answers.
+        world.set_clock(seconds(150)).await;
+        let url = receiver.url();
+        sqlx::query("UPDATE jobs SET webhook_url = $1")
+            .bind(&url)
+            .execute(&world.pool)
+            .await
+            .expect("a server that answers");
+        assert!(run_and_call(&worker, jobs[3]).await.webhook_called);
+        for job in calling {
+            assert!(run_and_call(&worker, *job).await.webhook_called);
+        }
+        assert_eq!((silent.count(), receiver.calls().len()), (3, 5));
+    });
+}
+
+#[test]
+fn f74_a_webhook_that_found_no_room_or_whose_event_was_refused_is_announced_by_the_next_sweep() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let silent = SilentServer::start().await;
+        let organization = world.organization("0").await;
+        let jobs = insert_failed_starts(&world, organization, &silent.url(), 4).await;
+        bus.set_down(true);
+        let failed = try_sweep(&world, &bus).await;
+        assert!(
+            matches!(failed, Outcome::FunctionError { .. }),
+            "{failed:?}"
+        );
+        bus.set_down(false);
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(4));
+        for job in &jobs[..3] {
+            let instance = allowing_private_webhooks(&world, "job-run").start().await;
+            kill_during_call(&instance, *job, &silent).await;
+        }
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(0));
+        let worker = allowing_private_webhooks(&world, "job-run").start().await;
+        assert!(!run_and_call(&worker, jobs[3]).await.webhook_called);
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(1));
+        assert_eq!(announced_jobs(&bus)[4..], jobs[3..]);
+        // The others are due again after half a minute, whenever they were announced.
+        world.set_clock(seconds(30)).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(3));
+    });
+}
+
+#[test]
+fn a_webhook_that_is_due_for_a_day_is_given_up() {
+    run(async {
+        let (world, bus) = (World::new().await, start_bus().await);
+        let job = insert_failed_start(&world, "http://127.0.0.1:9/").await;
+        world.set_clock(seconds(86_399)).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(1));
+        world.set_clock(seconds(86_400)).await;
+        assert_eq!(sweep(&world, &bus).await[ANNOUNCED], json!(0));
+        let row = webhook_row(&world, job).await;
+        assert_eq!(row, WebhookRow::given_up());
     });
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::mail_provider::Fault;
+use tests::suite::Request;
 use tests::world::hours;
 use tests::{World, run};
 use uuid::Uuid;
@@ -10,6 +11,9 @@ use super::{
     SHUTDOWN, add_user, at_minute, delivery_id, handed_over_at, invoke, is_undeliverable, notify,
     organization, ses_world, state, states, sweep, write_event,
 };
+
+/// What takes over the suppressions from before they belonged to an organization.
+const MIGRATION: &str = include_str!("../../../migrations/20261127001480_suppressed_addresses.sql");
 
 /// A report as SES sends it.
 fn report(kind: &str, delivery: Uuid, extra: &Value) -> Value {
@@ -29,6 +33,15 @@ async fn tell(world: &World, kind: &str, delivery: Uuid, extra: &Value) -> bool 
 
 fn bounce(kind: &str) -> Value {
     json!({"bounce": {"bounceType": kind, "bounceSubType": "General"}})
+}
+
+/// An organization whose owner is `owner@a.example`, and whose mails go to somebody else's address.
+async fn organization_with_billing_email(world: &World, address: &str) -> Uuid {
+    let id = organization(world, "owner@a.example").await;
+    let request = Request::new("PATCH", "/api/v1/settings").key(&world.key(id).await);
+    let changed = request.json(&json!({ "billingEmail": address }));
+    assert_eq!(world.call(changed).await.status(), 200);
+    id
 }
 
 #[test]
@@ -140,6 +153,133 @@ fn a_complaint_does_not_undo_the_warning_but_later_mails_go_elsewhere() {
             provider.recipients(),
             ["owner@a.example", "admin@a.example"]
         );
+    });
+}
+
+#[test]
+fn a_complaint_about_one_organizations_mail_suppresses_its_address_for_no_other() {
+    run(async {
+        for (kind, extra) in [
+            ("Email Complaint Received", json!({})),
+            ("Email Bounced", bounce("Permanent")),
+        ] {
+            let (world, provider) = ses_world().await;
+            let victim = organization(&world, "owner@b.example").await;
+            let other = organization_with_billing_email(&world, "Owner@B.example").await;
+            let event = write_event(&world, other, SHUTDOWN).await;
+            assert!(notify(&world, event, SHUTDOWN).await);
+            let delivery = delivery_id(&world, "Owner@B.example").await;
+            assert!(tell(&world, kind, delivery, &extra).await);
+            let taken = provider.taken().len();
+            for organization in [victim, other] {
+                let event = write_event(&world, organization, SHUTDOWN).await;
+                assert!(notify(&world, event, SHUTDOWN).await);
+            }
+            assert_eq!(
+                provider.recipients()[taken..],
+                ["owner@b.example", "owner@a.example"],
+                "{kind}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_waiting_mail_passes_over_an_address_that_was_suppressed_for_its_organization_only() {
+    run(async {
+        let (world, provider) = ses_world().await;
+        let victim = organization(&world, "owner@b.example").await;
+        let other = organization_with_billing_email(&world, "Owner@B.example").await;
+        let event = write_event(&world, other, SHUTDOWN).await;
+        assert!(notify(&world, event, SHUTDOWN).await);
+        let delivery = delivery_id(&world, "Owner@B.example").await;
+        for organization in [victim, other] {
+            provider.fail_next(Fault::Refuse(500, "InternalFailure"));
+            let event = write_event(&world, organization, SHUTDOWN).await;
+            assert!(!notify(&world, event, SHUTDOWN).await);
+        }
+        assert!(tell(&world, "Email Complaint Received", delivery, &json!({})).await);
+        at_minute(&world, 2).await;
+        assert_eq!(sweep(&world).await, 2);
+        let mut recipients = provider.recipients().split_off(1);
+        recipients.sort();
+        assert_eq!(recipients, ["owner@a.example", "owner@b.example"]);
+    });
+}
+
+#[test]
+fn suppressed_addresses_are_kept_as_long_as_their_organization() {
+    run(async {
+        let (world, _provider) = ses_world().await;
+        let owner = organization(&world, "owner@a.example").await;
+        let event = write_event(&world, owner, SHUTDOWN).await;
+        assert!(notify(&world, event, SHUTDOWN).await);
+        let delivery = delivery_id(&world, "owner@a.example").await;
+        assert!(tell(&world, "Email Complaint Received", delivery, &json!({})).await);
+        let suppressed = "SELECT count(*) FROM cloud.suppressed_addresses";
+        sweep(&world).await;
+        assert_eq!(world.count(suppressed).await, 1);
+        world.execute("DELETE FROM organizations").await;
+        sweep(&world).await;
+        assert_eq!(world.count(suppressed).await, 0);
+    });
+}
+
+#[test]
+fn earlier_suppressions_hold_for_the_organizations_whose_mails_were_reported() {
+    run(async {
+        let world = World::new().await;
+        world
+            .execute(
+                "DROP TABLE cloud.suppressed_addresses;
+                INSERT INTO cloud.mail_suppressions (address, reason, created_at)
+                VALUES ('dead@a.example', 'bounced for good', billing_clock()),
+                    ('spam@a.example', 'called spam', billing_clock())",
+            )
+            .await;
+        let mut expected = Vec::new();
+        for (event, (recipient, state, reason, address)) in (1_i64..).zip([
+            (
+                "Dead@a.example",
+                "bounced",
+                Some("bounced for good"),
+                Some("dead@a.example"),
+            ),
+            ("dead@a.example", "bounced", Some("bounced for now"), None),
+            (
+                "spam@a.example",
+                "complained",
+                Some("called spam"),
+                Some("spam@a.example"),
+            ),
+            ("spam@a.example", "delivered", None, None),
+            // An operator lifted this suppression.
+            ("lifted@a.example", "complained", Some("called spam"), None),
+        ]) {
+            let organization = world.organization("0").await;
+            sqlx::query(
+                "INSERT INTO cloud.mail_deliveries (event_id, organization_id, template, recipient, state, reason,
+                    created_at, updated_at)
+                VALUES ($1, $2, 'credit.low', $3, $4, $5, billing_clock(), billing_clock())",
+            )
+            .bind(event)
+            .bind(organization)
+            .bind(recipient)
+            .bind(state)
+            .bind(reason)
+            .execute(&world.pool)
+            .await
+            .expect("a delivery");
+            expected.extend(address.map(|address| (address.to_owned(), organization)));
+        }
+        world.execute(MIGRATION).await;
+        let suppressed: Vec<(String, Uuid)> = sqlx::query_as(
+            "SELECT address, organization_id FROM cloud.suppressed_addresses ORDER BY address",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .expect("rows");
+        assert_eq!(suppressed, expected);
     });
 }
 

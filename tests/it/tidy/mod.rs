@@ -310,7 +310,7 @@ fn dependency_features(packages: &[&str]) -> BTreeMap<String, BTreeSet<String>> 
 #[test]
 fn the_functions_share_their_compiled_dependencies_with_the_local_stack_and_the_tests() {
     // Other features of tokio alone would have `cargo dev` and `cargo test` compile most of its dependencies twice.
-    let functions = dependency_features(&["dev", "functions"]);
+    let functions = dependency_features(&["all-functions", "dev"]);
     let stack = dependency_features(&["dev"]);
     // The tests parse code with these. Functions have them only inside procedural macros.
     let parsers = ["proc-macro2 ", "quote ", "syn "];

@@ -26,6 +26,7 @@ const TENANT_TABLES: &[&str] = &[
     "snapshot_requests",
     "organization_settings",
     "mail_deliveries",
+    "suppressed_addresses",
     "organization_webhooks",
     "webhook_deliveries",
     "resume_attempts",

@@ -167,7 +167,7 @@ scenario(
     visit.expect(409, '/logs');
     await visit.goto('/agents');
     const one = row(page, 'moved');
-    await seen(one, 'while its host is emptied');
+    await seen(one, 'while an operator moves or updates it');
     const left = (card: string) =>
       one.locator(`td[data-card="${card}"]`).evaluate((cell) => Math.round(cell.getBoundingClientRect().left));
     expect(await left('aside')).toBe(await left('title'));
@@ -175,7 +175,7 @@ scenario(
       await visit.goto(path);
       expect(await overflow(page), `${path} is wider than the window`).toBeLessThanOrEqual(0);
     }
-    await seen(page, 'It was stopped because its host is being emptied.');
+    await seen(page, 'It was stopped so that an operator can move or update it.');
   },
   { width: 320, height: 700 },
 );

@@ -18,7 +18,9 @@ import type {
   SchemaNodeDrain,
   SchemaNodeProbe,
   SchemaOrganization,
+  SchemaOrganizationApiKey,
   SchemaOrganizationSettings,
+  SchemaOrganizationUser,
   SchemaOrganizationWebhook,
   SchemaSession,
   SchemaWebhookKind,
@@ -43,6 +45,8 @@ export type Probe = SchemaNodeProbe;
 export type RunEntry = SchemaBillingRunEntry;
 export type AuditEntry = SchemaAuditEntry;
 export type Organization = SchemaOrganization;
+export type OrganizationUser = SchemaOrganizationUser;
+export type OrganizationApiKey = SchemaOrganizationApiKey;
 export type Settings = SchemaOrganizationSettings;
 export type OrganizationWebhook = SchemaOrganizationWebhook;
 export type WebhookKind = SchemaWebhookKind;

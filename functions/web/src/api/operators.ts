@@ -1,7 +1,13 @@
 // The operations of operators' pages. Apart from `operations`, so that the first view does not load them.
 import { api, unwrap } from './client';
-import type { SchemaMailState, SchemaNodeProbeRequest } from './openapi.gen';
-import type { AuditEntry, Mail, Organization, Probe, RunEntry } from './operations';
+import type {
+  SchemaApiKeyRequest,
+  SchemaMailState,
+  SchemaNodeProbeRequest,
+  SchemaOrganizationCreateRequest,
+  SchemaOrganizationUserRequest,
+} from './openapi.gen';
+import type { AuditEntry, Mail, Organization, OrganizationUser, Probe, RunEntry } from './operations';
 
 type PageOf<R> = { readonly data: readonly R[]; readonly nextCursor?: string | undefined };
 
@@ -31,6 +37,35 @@ export const getOrganizations = (
   signal: AbortSignal,
 ): Promise<PageOf<Organization>> =>
   unwrap(api.GET('/api/v1/admin/organizations', { params: { query: given({ limit: 100, q, cursor }) }, signal }));
+
+export const addOrganization = async (body: SchemaOrganizationCreateRequest, key: string) => {
+  const params = { header: { 'Idempotency-Key': key } };
+  return (await unwrap(api.POST('/api/v1/admin/organizations', { body, params }))).data;
+};
+
+export const getUsers = (
+  organizationId: string,
+  cursor: string | undefined,
+  signal: AbortSignal,
+): Promise<PageOf<OrganizationUser>> => {
+  const params = { path: { organizationId }, query: given({ limit: 100, cursor }) };
+  return unwrap(api.GET('/api/v1/admin/organizations/{organizationId}/users', { params, signal }));
+};
+
+export const addUser = async (organizationId: string, body: SchemaOrganizationUserRequest, key: string) => {
+  const params = { path: { organizationId }, header: { 'Idempotency-Key': key } };
+  return (await unwrap(api.POST('/api/v1/admin/organizations/{organizationId}/users', { body, params }))).data;
+};
+
+export const makeKey = async (organizationId: string, body: SchemaApiKeyRequest) => {
+  const params = { path: { organizationId } };
+  return (await unwrap(api.POST('/api/v1/admin/organizations/{organizationId}/api-keys', { body, params }))).data;
+};
+
+export const revokeKey = (organizationId: string, keyId: string) => {
+  const params = { path: { organizationId, keyId } };
+  return unwrap(api.DELETE('/api/v1/admin/organizations/{organizationId}/api-keys/{keyId}', { params }));
+};
 
 export const getMails = (
   state: SchemaMailState | undefined,

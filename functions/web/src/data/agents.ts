@@ -61,6 +61,7 @@ function summary(agent: Agent & Partial<AgentDetail>): Agent {
     errorCount: _e,
     lastDeath: _d,
     backupError: _f,
+    stopNote: _s,
     nodeId: _n,
     environmentNames: _v,
     ...rest

@@ -20,8 +20,10 @@ export function usePages<R extends { readonly id: string }>(key: Key, ask: Ask<R
     },
     client,
   );
-  const before = client.getQueryState<Pages<R>>([...key, count - 1]);
-  if (asked.data !== undefined || before?.data === undefined)
+  // It asks for nothing. But the cache drops what nobody watches after ten minutes, and these rows are shown as long as
+  // the next page cannot be read.
+  const before = useQuery<Pages<R>>({ queryKey: [...key, count - 1], enabled: false }, client);
+  if (asked.data !== undefined || before.data === undefined)
     return { query: asked, growing: false, failed: null, grow: () => setWanted({ base, count: count + 1 }) };
   // While the next page is on its way, and if it cannot be read, those before it stay.
   const { error, isFetching, fetchStatus, failureCount, failureReason, refetch } = asked;

@@ -1,7 +1,8 @@
 //! A snapshot in pages, because Lambda returns six megabytes at most. Owns: the query parameters, what is
-//! left out, where a page ends, and the cursor. Does not own: the JSON of hosts and agents (`fleet_view`).
+//! left out, where a page ends, and the cursor. Does not own: the JSON of the parts that a page is put together from
+//! (`fleet_render`).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,55 +10,48 @@ use lambda_http::{Body, Request};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::fleet_view::{FleetContext, FleetView, agent_views, host_views};
 use crate::api::encoding::Encoding;
 use crate::api::list;
-use crate::api::problem::Problem;
-use crate::api::response::Data;
-use crate::domain::fleet::{AgentReport, FleetSnapshot, HostReport, Incident};
-use crate::domain::ids::{AgentId, OrganizationId};
+use crate::api::problem::{Problem, log_internal};
+use crate::cache::{FinishedIncidents, FinishedSnapshot, Piece, PiecedBody, Section};
+use crate::domain::ids::AgentId;
 use crate::domain::payload::MAX_PAYLOAD_BYTES;
 use crate::domain::timestamp::Timestamp;
 
-/// An answer that would be too long holds this many incidents, the most severe ones.
-const MAX_INCIDENTS: usize = 1_000;
+/// More than what a page has besides the pieces: the texts around them, and a cursor.
+const FRAME_BYTES: usize = 4_096;
+/// What a page has besides a piece in a list: a comma, and the header of the block that it is stored in.
+const SEPARATOR_BYTES: usize = 6;
 
-/// What a caller wants to see of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FleetQuery {
+/// What a caller wants to see of a snapshot. By default all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetQuery {
     /// One host, its agents and its incidents.
     node_id: Option<String>,
     /// Neither hosts nor agents.
     summary_only: bool,
-    /// The position of the last row of the page before.
+    /// Where the page before ended.
     after: Option<Position>,
 }
 
-/// The place of a host or agent in the order of all rows. A host comes directly before its agents.
+/// A place in the order of all rows. A host comes directly before its agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Position(Option<String>, Option<AgentId>);
 
-#[derive(Clone, Copy)]
-enum Row<'a> {
-    Host(&'a HostReport),
-    Agent(&'a AgentReport),
+impl Position {
+    fn end_of(section: &Section) -> Self {
+        Self(section.node_id.clone(), Some(section.end))
+    }
 }
 
-impl Row<'_> {
-    fn node_id(&self) -> Option<&str> {
-        match self {
-            Self::Host(host) => Some(&host.node_id),
-            Self::Agent(agent) => agent.node_id.as_deref(),
-        }
-    }
-
-    fn position(&self) -> Position {
-        let agent_id = match self {
-            Self::Host(_) => None,
-            Self::Agent(agent) => Some(agent.id),
-        };
-        Position(self.node_id().map(str::to_owned), agent_id)
-    }
+/// What a response shows.
+struct Page<'a> {
+    incidents: Option<&'a Piece>,
+    sections: &'a [&'a Section],
+    /// Whether sections follow.
+    is_cut: bool,
+    /// Whether something was left out.
+    is_truncated: bool,
 }
 
 impl FleetQuery {
@@ -91,116 +85,183 @@ impl FleetQuery {
     ///
     /// # Errors
     /// 404 for a host that is not in the snapshot, 500 if not even the shortest page fits.
-    pub(super) fn answer(
+    pub fn answer(
         &self,
-        snapshot: &FleetSnapshot,
+        snapshot: &FinishedSnapshot,
         stale: bool,
-        context: &FleetContext,
         encoding: Encoding,
     ) -> Result<Body, Problem> {
-        let is_known = |id: &String| snapshot.hosts.iter().any(|host| host.node_id == *id);
-        if self.node_id.as_ref().is_some_and(|id| !is_known(id)) {
-            return Err(Problem::not_found("Node not found"));
-        }
-        let incidents = self.incidents(snapshot);
-        let rows = self.rows(snapshot);
-        let mut incident_count = incidents.len();
-        let mut row_count = rows.len();
-        loop {
-            let page = &rows[..row_count];
-            let is_cut = row_count < rows.len();
-            let hosts = page.iter().filter_map(|row| match row {
-                Row::Host(host) => Some(*host),
-                Row::Agent(_) => None,
-            });
-            let agents = page.iter().filter_map(|row| match row {
-                Row::Host(_) => None,
-                Row::Agent(agent) => Some(*agent),
-            });
-            let agents: Vec<&AgentReport> = agents.collect();
-            let next = page.last().filter(|_| is_cut);
-            let shown_incidents = incidents[..incident_count].iter();
-            let data = FleetView {
-                refreshed_at: Timestamp(snapshot.refreshed_at),
-                stale,
-                summary: (&snapshot.summary).into(),
-                incidents: shown_incidents.map(|incident| (*incident).into()).collect(),
-                nodes: (!self.summary_only).then(|| host_views(hosts, &agents, context)),
-                containers: (!self.summary_only).then(|| agent_views(&agents, context)),
-                truncated: is_cut || incident_count < incidents.len(),
-                cursor: next.map(|row| encode(&row.position())),
-            };
-            let (body, length) = encoding.encode(&Data::new(data))?;
-            if length <= MAX_PAYLOAD_BYTES {
-                return Ok(body);
-            }
-            if incident_count > MAX_INCIDENTS {
-                incident_count = MAX_INCIDENTS;
-            } else if row_count > 1 {
-                row_count = without_split_host(&rows, fewer_rows(row_count, length));
-            } else {
-                error!(
-                    length,
-                    "not even the shortest page of the snapshot fits into an answer; request failed"
-                );
-                return Err(Problem::internal());
+        let incidents = self.incidents(snapshot)?;
+        let sections = self.sections(snapshot);
+        let room = max_length(encoding)
+            .saturating_sub(FRAME_BYTES)
+            .saturating_sub(length(&snapshot.overview.summary, encoding));
+        let page = Page::fill(incidents, &sections, room, encoding).ok_or_else(|| {
+            error!(
+                "not even the shortest page of the snapshot fits into an answer; request failed"
+            );
+            Problem::internal()
+        })?;
+        let body = self.body(snapshot, stale, &page);
+        match encoding {
+            Encoding::Gzip => Ok(Body::Binary(body.to_gzip())),
+            Encoding::Plain => {
+                let text = body.to_text();
+                text.map(Body::Text)
+                    .map_err(log_internal("response not decompressed"))
             }
         }
     }
 
-    fn incidents<'a>(&self, snapshot: &'a FleetSnapshot) -> Vec<&'a Incident> {
-        let incidents = snapshot.incidents.iter();
-        incidents
-            .filter(|incident| self.selects(incident.node_id.as_deref()))
-            .collect()
+    fn incidents<'a>(
+        &self,
+        snapshot: &'a FinishedSnapshot,
+    ) -> Result<Option<&'a FinishedIncidents>, Problem> {
+        if self.node_id.is_none() {
+            return Ok(snapshot.overview.incidents.as_ref());
+        }
+        let mut hosts = snapshot
+            .sections
+            .iter()
+            .filter(|section| section.host.is_some());
+        let host = hosts.find(|host| host.node_id == self.node_id);
+        let host = host.ok_or_else(|| Problem::not_found("Node not found"))?;
+        Ok(host.incidents.as_ref())
     }
 
-    /// The rows after the cursor, each host followed by its agents. Agents without a host come first.
-    fn rows<'a>(&self, snapshot: &'a FleetSnapshot) -> Vec<Row<'a>> {
+    /// The sections after the cursor. Agents without a host come first.
+    fn sections<'a>(&self, snapshot: &'a FinishedSnapshot) -> Vec<&'a Section> {
         if self.summary_only {
             return Vec::new();
         }
-        let hosts = snapshot.hosts.iter().map(Row::Host);
-        let agents = snapshot.agents.iter().map(Row::Agent);
-        let is_selected = |row: &Row<'_>| {
-            let is_after = |after: &Position| row.position() > *after;
-            self.selects(row.node_id()) && self.after.as_ref().is_none_or(is_after)
+        let is_selected = |section: &&Section| {
+            let is_after = |after: &Position| Position::end_of(section) > *after;
+            (self.node_id.is_none() || self.node_id == section.node_id)
+                && self.after.as_ref().is_none_or(is_after)
         };
-        let mut rows: Vec<Row<'_>> = hosts.chain(agents).filter(is_selected).collect();
-        rows.sort_by_cached_key(Row::position);
-        rows
+        let sections = snapshot.sections.iter().map(Arc::as_ref);
+        sections.filter(is_selected).collect()
     }
 
-    /// The organizations of the agents that an answer may hold.
-    pub(super) fn organizations(&self, snapshot: &FleetSnapshot) -> Vec<OrganizationId> {
-        if self.summary_only {
-            return Vec::new();
+    fn body<'a>(
+        &self,
+        snapshot: &'a FinishedSnapshot,
+        stale: bool,
+        page: &Page<'a>,
+    ) -> PiecedBody<'a> {
+        let mut body = PiecedBody::default();
+        let refreshed_at = Timestamp(snapshot.overview.refreshed_at);
+        body.text(format!(
+            r#"{{"success":true,"data":{{"refreshedAt":"{refreshed_at}","stale":{stale},"summary":"#
+        ));
+        body.piece(&snapshot.overview.summary);
+        body.text(r#","incidents":"#);
+        match page.incidents {
+            Some(incidents) => body.piece(incidents),
+            None => body.text("[]"),
         }
-        let agents = snapshot.agents.iter();
-        let selected = agents.filter(|agent| self.selects(agent.node_id.as_deref()));
-        let ids: BTreeSet<OrganizationId> = selected.map(|agent| agent.organization_id).collect();
-        ids.into_iter().collect()
-    }
-
-    fn selects(&self, node_id: Option<&str>) -> bool {
-        self.node_id.is_none() || self.node_id.as_deref() == node_id
+        if !self.summary_only {
+            let sections = page.sections.iter();
+            body.text(r#","nodes":["#);
+            append_list(
+                &mut body,
+                sections.clone().filter_map(|section| section.host.as_ref()),
+            );
+            body.text(r#"],"containers":["#);
+            append_list(
+                &mut body,
+                sections.filter_map(|section| section.agents.as_ref()),
+            );
+            body.text("]");
+        }
+        if page.is_truncated {
+            body.text(r#","truncated":true"#);
+        }
+        if let Some(last) = page.sections.last().filter(|_| page.is_cut) {
+            let cursor = encode(&Position::end_of(last));
+            body.text(format!(r#","cursor":"{cursor}""#));
+        }
+        body.text("}}");
+        body
     }
 }
 
-/// A number of rows that probably fits if `count` rows have this length.
-fn fewer_rows(count: usize, length: usize) -> usize {
-    let fitting = count.saturating_mul(MAX_PAYLOAD_BYTES) / length;
-    // Rows differ in length. A tenth less seldom needs another attempt.
-    (fitting * 9 / 10).clamp(1, count - 1)
+impl<'a> Page<'a> {
+    /// As many sections as there is room for. If all incidents are too long, only the worst are shown. `None` if there is
+    /// no room for the first section.
+    fn fill(
+        incidents: Option<&'a FinishedIncidents>,
+        sections: &'a [&'a Section],
+        room: usize,
+        encoding: Encoding,
+    ) -> Option<Self> {
+        // A host holds those of its agents that are on its page, which are those of its section.
+        let split_host = sections
+            .iter()
+            .position(|section| section.host.is_some() && !section.is_last());
+        let possible = &sections[..split_host.map_or(sections.len(), |at| at + 1)];
+        let all = incidents.map(|incidents| &incidents.all);
+        let worst = incidents.and_then(|incidents| incidents.worst.as_ref());
+        let mut page = Self {
+            incidents: all,
+            sections: possible,
+            is_cut: possible.len() < sections.len(),
+            is_truncated: possible.len() < sections.len(),
+        };
+        if page.length(encoding) <= room {
+            return Some(page);
+        }
+        page.incidents = worst.or(all);
+        page.sections = &[];
+        let mut rest = room.checked_sub(page.length(encoding))?;
+        let fitting = possible.iter().take_while(|section| {
+            let left = rest.checked_sub(section_length(section, encoding));
+            rest = left.unwrap_or(rest);
+            left.is_some()
+        });
+        page.sections = &possible[..fitting.count()];
+        page.is_cut = page.sections.len() < sections.len();
+        page.is_truncated = page.is_cut || worst.is_some();
+        (sections.is_empty() || !page.sections.is_empty()).then_some(page)
+    }
+
+    fn length(&self, encoding: Encoding) -> usize {
+        let incidents = self.incidents.map_or(0, |piece| length(piece, encoding));
+        let sections = self.sections.iter();
+        let sections = sections.map(|section| section_length(section, encoding));
+        incidents + sections.sum::<usize>()
+    }
 }
 
-/// How many of `count` rows to keep so that no host is split between two pages; all of them if they are of one host.
-fn without_split_host(rows: &[Row<'_>], count: usize) -> usize {
-    let next_host = rows.get(count).map(Row::node_id);
-    let is_of_other_host = |row: &Row<'_>| Some(row.node_id()) != next_host;
-    match rows[..count].iter().rposition(is_of_other_host) {
-        Some(last) => last + 1,
-        None => count,
+/// How long a body may be before Lambda makes a JSON string or base64 of it.
+const fn max_length(encoding: Encoding) -> usize {
+    match encoding {
+        // Lengths are those in a JSON string.
+        Encoding::Plain => MAX_PAYLOAD_BYTES,
+        Encoding::Gzip => MAX_PAYLOAD_BYTES / 4 * 3,
+    }
+}
+
+fn length(piece: &Piece, encoding: Encoding) -> usize {
+    match encoding {
+        Encoding::Plain => piece.escaped_length(),
+        Encoding::Gzip => piece.compressed_length(),
+    }
+}
+
+fn section_length(section: &Section, encoding: Encoding) -> usize {
+    let pieces = section.host.iter().chain(&section.agents);
+    pieces
+        .map(|piece| length(piece, encoding) + SEPARATOR_BYTES)
+        .sum()
+}
+
+fn append_list<'a>(body: &mut PiecedBody<'a>, pieces: impl Iterator<Item = &'a Piece>) {
+    for (index, piece) in pieces.enumerate() {
+        if index > 0 {
+            body.text(",");
+        }
+        body.piece(piece);
     }
 }
 
@@ -211,4 +272,38 @@ fn encode(position: &Position) -> String {
 
 fn decode(cursor: &str) -> Option<Position> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::admin::fleet_render::{render_overview, render_sections};
+    use crate::api::admin::fleet_view::FleetView;
+    use crate::api::response::Data;
+    use crate::domain::fleet::fixtures::{example_run, now};
+    use crate::domain::fleet::{
+        FleetContext, FleetOverview, FleetReading, FleetSnapshot, Shard, ShardDigest,
+    };
+
+    #[test]
+    fn a_body_of_pieces_is_the_json_of_the_whole_snapshot() {
+        for (run, stale) in [(example_run(), false), (FleetReading::default(), true)] {
+            let snapshot = FleetSnapshot::of(&run, now());
+            let context = FleetContext::default();
+            let digest = ShardDigest::of(Shard::default(), 1, &snapshot);
+            let overview = FleetOverview::of(&[&digest], &[]).expect("an overview");
+            let sections = render_sections(&snapshot, &context).expect("pieces");
+            let finished = FinishedSnapshot {
+                overview: render_overview(&overview).expect("pieces"),
+                sections: sections.into_iter().map(Arc::new).collect(),
+            };
+            let query = FleetQuery::default();
+            let body = query.answer(&finished, stale, Encoding::Plain);
+            let Ok(Body::Text(text)) = body else {
+                panic!("{body:?}");
+            };
+            let view = Data::new(FleetView::of(&snapshot, stale, &context));
+            assert_eq!(text, serde_json::to_string(&view).expect("JSON"));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The JSON of a fleet snapshot. Owns: its names, which say `node` for a host, `container` for an agent
 //! with its container, and `ghostContainers` for unclaimed containers. Does not own: which part of a
-//! snapshot a response contains (`fleet_page`), the figures of a host (`fleet_runtime`).
+//! snapshot a response contains (`fleet_page`), what of it is compressed together (`fleet_render`), the figures of a
+//! host (`fleet_runtime`).
 
 use std::collections::HashMap;
 
@@ -12,48 +13,39 @@ use crate::api::schema::{Always, Cursor};
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::ContainerKind;
 use crate::domain::fleet::{
-    AgentReport, Alert, AlertCode, FleetSnapshot, Health, HostReport, HostStatus, Incident,
-    Metadata, Scope, Severity, Summary, UnclaimedContainer,
+    AgentReport, Alert, AlertCode, FleetContext, FleetSnapshot, Health, HostReport, HostStatus,
+    Incident, Metadata, Scope, Severity, Summary, UnclaimedContainer,
 };
 use crate::domain::ids::{AgentId, HostId, OrganizationId, UserId};
 use crate::domain::lane::LaneBacklog;
 use crate::domain::timestamp::Timestamp;
-
-/// What is shown with a snapshot that is not in it.
-#[derive(Debug, Default)]
-pub struct FleetContext {
-    /// The image of agents that name none.
-    pub default_image: String,
-    /// The names of the organizations. Those of deleted ones are missing.
-    pub organization_names: HashMap<OrganizationId, String>,
-}
 
 /// A snapshot or a page of one.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Fleet")]
 pub struct FleetView<'a> {
-    pub(super) refreshed_at: Timestamp,
-    /// Whether the snapshot is 90 seconds old or older.
-    pub(super) stale: bool,
-    pub(super) summary: SummaryView,
+    refreshed_at: Timestamp,
+    /// Whether the snapshot is 90 seconds old or older, or lacks a part of a large fleet.
+    stale: bool,
+    summary: SummaryView,
     /// Sorted by severity, worst first.
-    pub(super) incidents: Vec<IncidentView<'a>>,
+    incidents: Vec<IncidentView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<HostView<'a>>")]
-    pub(super) nodes: Option<Vec<HostView<'a>>>,
+    nodes: Option<Vec<HostView<'a>>>,
     /// The agents, sorted by host.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<AgentView<'a>>")]
-    pub(super) containers: Option<Vec<AgentView<'a>>>,
+    containers: Option<Vec<AgentView<'a>>>,
     /// Whether something was left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(with = "Always<true>")]
-    pub(super) truncated: bool,
+    truncated: bool,
     /// Where the next page begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Cursor")]
-    pub(super) cursor: Option<String>,
+    cursor: Option<String>,
 }
 
 impl<'a> FleetView<'a> {
@@ -247,8 +239,8 @@ pub(super) struct HostView<'a> {
 }
 
 /// Hosts, each with those of the agents that are on it.
-pub(super) fn host_views<'a>(
-    hosts: impl IntoIterator<Item = &'a HostReport>,
+fn host_views<'a>(
+    hosts: &'a [HostReport],
     agents: &[&'a AgentReport],
     context: &'a FleetContext,
 ) -> Vec<HostView<'a>> {
@@ -259,23 +251,20 @@ pub(super) fn host_views<'a>(
             on_host.push(AgentView::new(agent, context));
         }
     }
-    let hosts = hosts.into_iter().map(|host| {
+    let hosts = hosts.iter().map(|host| {
         let agents = agents_by_host.remove(host.node_id.as_str());
         HostView::new(host, agents.unwrap_or_default())
     });
     hosts.collect()
 }
 
-pub(super) fn agent_views<'a>(
-    agents: &[&'a AgentReport],
-    context: &'a FleetContext,
-) -> Vec<AgentView<'a>> {
+fn agent_views<'a>(agents: &[&'a AgentReport], context: &'a FleetContext) -> Vec<AgentView<'a>> {
     let agents = agents.iter().copied();
     agents.map(|agent| AgentView::new(agent, context)).collect()
 }
 
 impl<'a> HostView<'a> {
-    fn new(host: &'a HostReport, agents: Vec<AgentView<'a>>) -> Self {
+    pub(super) fn new(host: &'a HostReport, agents: Vec<AgentView<'a>>) -> Self {
         Self {
             id: host.id,
             node_id: &host.node_id,
@@ -380,7 +369,7 @@ pub(super) struct AgentView<'a> {
 }
 
 impl<'a> AgentView<'a> {
-    fn new(agent: &'a AgentReport, context: &'a FleetContext) -> Self {
+    pub(super) fn new(agent: &'a AgentReport, context: &'a FleetContext) -> Self {
         let organization_name = context.organization_names.get(&agent.organization_id);
         let image = agent.docker_image.as_deref();
         Self {

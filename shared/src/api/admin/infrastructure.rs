@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, Response};
 use sha2::{Digest, Sha256};
 
 use super::fleet_page::FleetQuery;
-use super::fleet_view::{FleetContext, FleetView};
+use super::fleet_view::FleetView;
 use crate::api::auth::Auth;
 use crate::api::encoding::Encoding;
 use crate::api::list;
@@ -18,8 +18,6 @@ use crate::api::schema::{Cursor, FleetPart};
 use crate::app::fleet::snapshot::{SnapshotRead, fleet_snapshot};
 use crate::cache::Cache;
 use crate::db::Database;
-use crate::db::clock::billing_clock;
-use crate::db::identity::organizations::organization_names;
 use crate::events::Publisher;
 
 pub const ROUTE: Route = Route {
@@ -57,7 +55,7 @@ pub const ROUTE: Route = Route {
     )
 };
 
-/// No client of hosts: the route only reads the cache and names.
+/// No client of hosts: the route only reads the cache.
 #[derive(Debug)]
 pub struct Deps {
     pub pool: Database,
@@ -65,28 +63,25 @@ pub struct Deps {
     pub cache: Cache,
     /// For requesting a refresh run.
     pub publisher: Publisher,
-    /// The image of agents that name none.
-    pub default_image: String,
 }
 
-/// Returns the cached snapshot, however old; `Age` and `stale` say how old. A stale or missing snapshot
-/// makes one of all callers request a refresh run. If nothing is cached, the answer waits for the first
-/// snapshot.
+/// Returns the cached snapshot, however old; `Age` and `stale` say how old. The refresh run has made and compressed its
+/// JSON: here it is only put together. A stale or missing snapshot makes one of all callers request a refresh run. If
+/// nothing is cached, the answer waits for the first snapshot.
 ///
 /// # Errors
 /// 400, 401, 403, 404 for a host that is not registered, 503 if nothing is cached or the cache is
 /// unavailable.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Problem> {
-    deps.auth.super_admin(&deps.pool, &request).await?;
+    let caller = deps.auth.authenticate(&deps.pool, &request, ROUTE.caller);
+    let now = caller.await?.now;
     let query = FleetQuery::read(&request)?;
-    // The connection is returned to the pool before the wait for a snapshot.
-    let now = billing_clock(&mut deps.pool.statements()).await?;
     let read = fleet_snapshot(&deps.cache, &deps.publisher, now).await?;
     let read = read.ok_or_else(|| {
         Problem::unavailable_for(10, "The fleet has not been inspected yet, please try again")
     })?;
     let snapshot = &read.cached.snapshot;
-    let stale = snapshot.is_stale(read.read_at);
+    let stale = snapshot.overview.is_stale(read.read_at);
     let tag = tag(&read, &query, stale);
     if list::is_known(&request, &tag) {
         let response = with_headers(Response::builder().status(304), &read, &tag);
@@ -95,12 +90,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
             .map_err(log_internal("response not built"));
     }
     let encoding = Encoding::of(&request);
-    let ids = query.organizations(snapshot);
-    let context = FleetContext {
-        default_image: deps.default_image.clone(),
-        organization_names: organization_names(&mut deps.pool.statements(), &ids).await?,
-    };
-    let body = query.answer(snapshot, stale, &context, encoding)?;
+    let body = query.answer(snapshot, stale, encoding)?;
     let mut response = with_headers(Response::builder(), &read, &tag);
     response = response.header("content-type", "application/json");
     if encoding == Encoding::Gzip {
@@ -112,7 +102,7 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
 }
 
 fn with_headers(response: Builder, read: &SnapshotRead, tag: &str) -> Builder {
-    let age = read.read_at - read.cached.snapshot.refreshed_at;
+    let age = read.read_at - read.cached.snapshot.overview.refreshed_at;
     response
         .header("age", age.num_seconds().max(0))
         .header("etag", tag)
@@ -122,9 +112,8 @@ fn with_headers(response: Builder, read: &SnapshotRead, tag: &str) -> Builder {
 
 /// A weak tag: the same for the plain and the compressed form.
 fn tag(read: &SnapshotRead, query: &FleetQuery, stale: bool) -> String {
-    let refreshed_at = read.cached.snapshot.refreshed_at.timestamp_millis();
-    let token = read.cached.token;
-    let text = format!("{token} {refreshed_at} {stale} {}", query.tag());
+    let version = read.cached.version;
+    let text = format!("{version} {stale} {}", query.tag());
     let digest = Sha256::digest(text);
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]))
 }

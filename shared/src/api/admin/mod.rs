@@ -1,17 +1,17 @@
 //! For super admins: the fleet, its containers and their default image, the private network, billing as a whole,
-//! organizations, mails, and what operators did.
+//! mails, and what operators did.
 
 pub mod audit;
 pub mod billing;
 pub mod container;
-mod fleet_page;
+pub mod fleet_page;
+pub mod fleet_render;
 mod fleet_runtime;
 pub mod fleet_view;
 pub mod headscale;
 pub mod image_roll_out;
 pub mod infrastructure;
 pub mod mails;
-pub mod organizations;
 
 use super::route::Route;
 
@@ -29,7 +29,6 @@ pub const ROUTES: &[Route] = &[
     billing::runs::ROUTE,
     billing::findings::ROUTE,
     audit::ROUTE,
-    organizations::ROUTE,
     mails::list::ROUTE,
     mails::retry::ROUTE,
 ];

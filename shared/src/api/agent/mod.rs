@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod list;
 pub mod logs;
 pub mod moves;
+pub mod operator_suspend;
 pub mod pair;
 pub mod pairing_token;
 pub mod provision;
@@ -52,4 +53,5 @@ pub const ROUTES: &[Route] = &[
     pair::ROUTE,
     billing::ROUTE,
     moves::ROUTE,
+    operator_suspend::ROUTE,
 ];

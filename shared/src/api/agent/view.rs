@@ -74,6 +74,8 @@ pub(super) struct AgentDetail {
     summary: AgentSummary,
     #[schemars(range(min = 0))]
     error_count: i32,
+    /// Why an operator stopped the agent, in the operator's words. Null if none did, or gave no reason; a start clears it.
+    stop_note: Option<String>,
     /// Why the last daily backup failed, of an agent that was running then. It is tried again. Null if it did not fail.
     backup_error: Option<String>,
     /// How the agent's last container died, if one did.
@@ -185,6 +187,7 @@ impl AgentDetail {
         let address = address(&agent, domain);
         Self {
             error_count: agent.error_count,
+            stop_note: agent.stop_note.take(),
             backup_error,
             last_death: last_death.map(ContainerDeath::from),
             environment_names: agent.environment_names.take().unwrap_or_default(),

@@ -34,14 +34,43 @@ pub enum PrivyKey {
     /// A setting.
     Fixed(Box<DecodingKey>),
     /// A key set at this address; the token names the key's id.
-    Remote(reqwest::Url, Mutex<Option<Fetched>>),
+    Remote(reqwest::Url, Mutex<KeyCache>),
 }
 
-/// The result of fetching the key set.
-pub struct Fetched {
+/// The key set of the provider.
+#[derive(Default)]
+pub struct KeyCache {
+    fetched: Option<Fetched>,
+    /// When the provider was last asked, whether or not it answered.
+    asked_at: Option<Instant>,
+}
+
+struct Fetched {
     at: Instant,
-    /// `None` if fetching failed.
-    keys: Option<JwkSet>,
+    keys: JwkSet,
+}
+
+impl KeyCache {
+    /// `None` if nothing was fetched yet, or too long ago.
+    fn keys(&self, now: Instant) -> Option<&JwkSet> {
+        let fetched = self.fetched.as_ref()?;
+        let age = now.saturating_duration_since(fetched.at);
+        (age < REFETCH_AFTER).then_some(&fetched.keys)
+    }
+
+    fn may_fetch(&self, now: Instant) -> bool {
+        self.asked_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= MIN_FETCH_INTERVAL)
+    }
+
+    /// Takes the result of a fetch; `None` if it failed. Then the set stays: anybody can cause a fetch, with a token
+    /// that names an unknown key, and valid tokens must not be refused because of it.
+    fn record(&mut self, keys: Option<JwkSet>, now: Instant) {
+        self.asked_at = Some(now);
+        if let Some(keys) = keys {
+            self.fetched = Some(Fetched { at: now, keys });
+        }
+    }
 }
 
 impl std::fmt::Debug for PrivyKey {
@@ -100,7 +129,7 @@ impl PrivyKey {
         let url: reqwest::Url = url.parse().ok()?;
         let is_local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
         let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
-        is_safe.then(|| Self::Remote(url, Mutex::new(None)))
+        is_safe.then(|| Self::Remote(url, Mutex::default()))
     }
 }
 
@@ -139,37 +168,28 @@ impl Privy {
 /// 503 if there is no key set.
 async fn remote_key(
     url: &reqwest::Url,
-    cache: &Mutex<Option<Fetched>>,
+    cache: &Mutex<KeyCache>,
     kid: &str,
 ) -> Result<Option<DecodingKey>, Problem> {
-    let mut cached = cache.lock().await;
-    let age = cached.as_ref().map(|fetched| fetched.at.elapsed());
-    let key = cached.as_ref().and_then(|fetched| find(fetched, kid));
-    let is_fresh = age.is_some_and(|age| age < REFETCH_AFTER);
-    if key.is_some() && is_fresh {
+    let mut cache = cache.lock().await;
+    let now = Instant::now();
+    let key = cache.keys(now).and_then(|keys| find(keys, kid));
+    if key.is_some() {
         return Ok(key);
     }
-    if age.is_none_or(|age| age >= MIN_FETCH_INTERVAL) {
+    if cache.may_fetch(now) {
         let keys = fetch(url).await.inspect_err(|error| {
             let cause = error.cause();
-            warn!(%error, cause, "tokens cannot be checked for now");
+            warn!(%error, cause, "tokens are checked with the keys of the last hour, if there are any");
         });
-        *cached = Some(Fetched {
-            at: Instant::now(),
-            keys: keys.ok(),
-        });
+        cache.record(keys.ok(), now);
     }
-    match cached.as_ref() {
-        Some(Fetched { keys: Some(_), .. }) => {
-            Ok(cached.as_ref().and_then(|fetched| find(fetched, kid)))
-        }
-        _ => Err(Problem::unavailable()),
-    }
+    let keys = cache.keys(now).ok_or_else(Problem::unavailable)?;
+    Ok(find(keys, kid))
 }
 
-fn find(fetched: &Fetched, kid: &str) -> Option<DecodingKey> {
-    let key = fetched.keys.as_ref()?.find(kid)?;
-    DecodingKey::from_jwk(key).ok()
+fn find(keys: &JwkSet, kid: &str) -> Option<DecodingKey> {
+    DecodingKey::from_jwk(keys.find(kid)?).ok()
 }
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -192,4 +212,48 @@ async fn fetch(url: &reqwest::Url) -> Result<JwkSet, Failure<NotFetched>> {
 /// Leaves out the URL.
 fn not_fetched(error: reqwest::Error) -> Failure<NotFetched> {
     Failure::new(NotFetched).with_cause(error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key_set() -> JwkSet {
+        let set = json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "current",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        }]});
+        serde_json::from_value(set).expect("a key set")
+    }
+
+    #[test]
+    fn failed_fetches_neither_discard_nor_prolong_a_key_set() {
+        let start = Instant::now();
+        let mut cache = KeyCache::default();
+        let has_key = |cache: &KeyCache, now| {
+            cache
+                .keys(now)
+                .is_some_and(|keys| find(keys, "current").is_some())
+        };
+        assert!(cache.may_fetch(start));
+        cache.record(None, start);
+        assert!(!has_key(&cache, start));
+        assert!(!cache.may_fetch(start + Duration::from_secs(59)));
+        let fetched = start + MIN_FETCH_INTERVAL;
+        assert!(cache.may_fetch(fetched));
+        cache.record(Some(key_set()), fetched);
+        assert!(has_key(&cache, fetched));
+        // Tokens with unknown keys cause a fetch a minute, and the provider is down.
+        for minute in 1..60 {
+            let now = fetched + Duration::from_mins(minute);
+            assert!(cache.may_fetch(now), "{minute}");
+            cache.record(None, now);
+            assert!(!cache.may_fetch(now), "{minute}");
+            assert!(has_key(&cache, now), "{minute}");
+        }
+        assert!(!has_key(&cache, fetched + REFETCH_AFTER));
+    }
 }

@@ -23,7 +23,7 @@ use crate::db::identity::principals::{
 };
 use crate::db::{Connection, Database};
 use crate::domain::access::{self, Action, CredentialKind, Permission, Permissions, Role};
-use crate::domain::ids::{AgentId, AgentRef, OrganizationId, UserId};
+use crate::domain::ids::{AgentId, AgentRef, ApiKeyId, OrganizationId, UserId};
 use crate::domain::limits::{DEFAULT_REQUESTS_PER_MINUTE, REQUESTS};
 use crate::domain::redacted::debug_without_secrets;
 pub use exhausted::ExhaustedCredentials;
@@ -73,6 +73,8 @@ impl Caller {
 pub struct Authenticated {
     pub caller: Caller,
     pub credential: CredentialKind,
+    /// The key, or the key that the session began with. `None` for a token.
+    pub key_id: Option<ApiKeyId>,
     /// `None` for an API key, which is valid until it is revoked or expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// The time of billing's clock.
@@ -198,6 +200,7 @@ impl Auth {
             authenticated: Authenticated {
                 caller,
                 credential: CredentialKind::Session,
+                key_id: Some(key.id),
                 expires_at: Some(session.expires_at),
                 now: principal.now,
             },
@@ -243,6 +246,7 @@ impl Auth {
         Ok(Authenticated {
             caller,
             credential: credential.kind(),
+            key_id: principal.key.as_ref().map(|key| key.id),
             expires_at: credential.expires_at(),
             now: principal.now,
         })

@@ -4,8 +4,9 @@ use std::str::{FromStr, Split};
 
 use chrono::{DateTime, Utc};
 
+use crate::api::list::cursor_time;
 use crate::domain::history::{
-    AgentPosition, ChargeKey, ChargeLinePosition, HistoryPosition, OtherPosition, Period,
+    AgentPosition, ChargeKey, ChargeLinePosition, HistoryPosition, OtherPosition,
 };
 use crate::domain::ids::SpanId;
 
@@ -21,11 +22,8 @@ impl<'a> Parts<'a> {
         self.0.next()?.parse().ok()
     }
 
-    /// A time that the database can store.
     fn time(&mut self) -> Option<DateTime<Utc>> {
-        let time = DateTime::from_timestamp_micros(self.parse()?)?;
-        let ever = Period::ever();
-        (ever.from <= time && time <= ever.to).then_some(time)
+        cursor_time(self.0.next()?)
     }
 
     fn other(&mut self) -> Option<OtherPosition> {

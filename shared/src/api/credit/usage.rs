@@ -193,7 +193,5 @@ fn parse(text: &str, group: UsageGroup) -> Option<UsagePosition> {
     if group == UsageGroup::Agent {
         return Some(UsagePosition::Agent(text.strip_prefix("a.")?.parse().ok()?));
     }
-    let micros = text.strip_prefix("t.")?.parse().ok()?;
-    let at = DateTime::from_timestamp_micros(micros)?;
-    Period::ever().contains(at).then_some(UsagePosition::At(at))
+    list::cursor_time(text.strip_prefix("t.")?).map(UsagePosition::At)
 }

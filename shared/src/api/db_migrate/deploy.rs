@@ -7,6 +7,7 @@ use crate::api::deps::DeploymentDeps;
 use crate::app::deployment::adopt::{Adoption, AdoptionError, adopt};
 use crate::app::deployment::bootstrap::{Bootstrap, BootstrapError, bootstrap};
 use crate::app::deployment::migrate::{MigrationError, migrate};
+use crate::app::deployment::plain_secrets::{DecryptSecretsError, decrypt_secrets};
 use crate::app::deployment::prices::publish_prices;
 use crate::app::deployment::roles::{RoleError, prepare_runtime_role};
 use crate::app::deployment::secrets::{
@@ -28,6 +29,8 @@ struct Request {
     adopt: bool,
     #[serde(default)]
     link_super_admins: bool,
+    #[serde(default)]
+    decrypt: bool,
     bootstrap: Option<BootstrapRequest>,
 }
 
@@ -46,6 +49,8 @@ pub struct Deployed {
     /// Only if there was a secret to encrypt.
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<SecretsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decryption: Option<DecryptionJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     super_admins_linked: Option<Vec<SuperAdminJson>>,
     /// Active super admins as whom nobody is recognized.
@@ -74,6 +79,12 @@ struct MigrationsJson {
 #[derive(Debug, Serialize)]
 struct SecretsJson {
     encrypted: usize,
+    left: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct DecryptionJson {
+    decrypted: usize,
     left: i64,
 }
 
@@ -126,7 +137,7 @@ debug_without_secrets!(FirstOrganizationJson: organization_id, user_id);
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error(
-        "the event must be {{}}, {{\"adopt\": true}}, {{\"linkSuperAdmins\": true}} or \
+        "the event must be {{}}, {{\"adopt\": true}}, {{\"linkSuperAdmins\": true}}, {{\"decrypt\": true}} or \
         {{\"bootstrap\": {{organization, email, wallet}}}}"
     )]
     InvalidEvent(#[source] serde_json::Error),
@@ -140,6 +151,8 @@ pub enum DeployError {
     Bootstrap(#[from] BootstrapError),
     #[error(transparent)]
     Secrets(#[from] EncryptSecretsError),
+    #[error(transparent)]
+    Decryption(#[from] DecryptSecretsError),
     #[error("the database request failed ({})", db::error_class(.0))]
     Database(#[from] sqlx::Error),
     #[error("the operating system gave no random bytes")]
@@ -177,6 +190,11 @@ pub(super) async fn deploy(deps: &DeploymentDeps, event: Value) -> Result<Deploy
     };
     let secrets = encrypt_secrets(&deps.owner, &deps.keys, deps.older_application, MAX_BATCHES);
     let secrets = SecretsJson::new(secrets.await?);
+    let decryption = if request.decrypt {
+        Some(decryption(deps).await?)
+    } else {
+        None
+    };
     let mut conn = deps.owner.statements();
     let unrecognized = unrecognized_super_admins(&mut conn).await?;
     Ok(Deployed {
@@ -187,8 +205,18 @@ pub(super) async fn deploy(deps: &DeploymentDeps, event: Value) -> Result<Deploy
             total: migrated.total,
         },
         secrets,
+        decryption,
         adoption,
         bootstrap,
+    })
+}
+
+async fn decryption(deps: &DeploymentDeps) -> Result<DecryptionJson, DecryptSecretsError> {
+    let older = deps.older_application;
+    let progress = decrypt_secrets(&deps.owner, &deps.keys, older, MAX_BATCHES).await?;
+    Ok(DecryptionJson {
+        decrypted: progress.decrypted,
+        left: progress.left,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The event of the deployment's function: a request of CloudFormation, or `{}`, applies the migrations; `{"adopt": true}`
 //! also takes over from an older biller; `{"linkSuperAdmins": true}` lets super admins be recognized by their user where no
-//! wallet is verified; `{"bootstrap": {organization, email, wallet}}` also sets up the first organization and returns its
-//! key, once.
+//! wallet is verified; `{"decrypt": true}` writes agents' secrets back in plain text for an older application;
+//! `{"bootstrap": {organization, email, wallet}}` also sets up the first organization and returns its key, once.
 
 mod custom_resource;
 mod deploy;

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::schema::Always;
-use crate::app::job::run::max_attempts;
 use crate::db::jobs::queue::JobRecord;
 use crate::domain::ids::{AgentId, BackupId, JobId};
 use crate::domain::job::{JobKind, JobStatus, StepName, StepStatus};
@@ -89,7 +88,11 @@ impl JobJson {
             result: job.result,
             error: job.error,
             attempts: job.attempts,
-            max_attempts: max_attempts(job.kind).map(|max| max + job.unspent_attempts),
+            max_attempts: job
+                .kind
+                .retry()
+                .max_attempts()
+                .map(|max| max + job.unspent_attempts),
             estimated_completion_at: job.estimated_completion_at.map(timestamp),
             scheduled_for: timestamp(job.scheduled_for),
             started_at: job.started_at.map(timestamp),

@@ -152,7 +152,7 @@ async fn resume(pool: &Database, prices: &Prices, agent: AgentRef) -> sqlx::Resu
         }
         Err(RequestError::LimitReached(reached)) => {
             let wait = reached.retry_after.unwrap_or(RETRY_AFTER);
-            if reached.limit == LimitName::ActiveStarts {
+            if reached.limit == LimitName::ActiveStarts || reached.is_of_all_agents {
                 (Attempt::Refused, None, wait)
             } else {
                 (Attempt::Passed, this, wait)

@@ -29,12 +29,13 @@ pub async fn backup_download(
     user_id: UserId,
 ) -> Result<BackupDownload, RequestError> {
     let mut tx = pool.begin().await?;
-    let is_in_bucket = db::agents::backups::backup_is_in_bucket(&mut tx, agent, backup_id).await?;
-    if !is_in_bucket.ok_or(RequestError::NotFound("No backup found"))? {
+    let place = db::agents::backups::backup_place_find(&mut tx, agent, backup_id).await?;
+    let place = place.ok_or(RequestError::NotFound("No backup found"))?;
+    let Some(organization_id) = place.object_organization_id else {
         return Ok(BackupDownload::InDatabase);
-    }
+    };
     let file_name = format!("backup-{backup_id}.json");
-    let key = state_store::key(agent, backup_id);
+    let key = state_store::key(agent.while_of(organization_id), backup_id);
     let address = bucket.and_then(|bucket| bucket.presign(&key, &file_name));
     let address = address.ok_or_else(|| StateError::new(StateErrorReason::StoreUnavailable))?;
     let now = db::clock::billing_clock(&mut tx).await?;

@@ -5,7 +5,7 @@ use super::stop_request::{StopDeps, lock_for_stop};
 use crate::app::error::RequestError;
 use crate::db;
 use crate::db::jobs::queue::SupersedeIf;
-use crate::domain::agent::AgentEvent;
+use crate::domain::agent::{AgentEvent, StopReason};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::{DueJob, JobClass, JobKind};
 
@@ -48,10 +48,11 @@ pub async fn agent_delete(deps: StopDeps<'_>, agent: AgentRef) -> Result<Deleted
         tx.commit().await?;
         return Ok(Deleted::Done);
     }
-    stoppable.end_metering(&mut tx).await?;
+    let reason = StopReason::Owner;
+    stoppable.end_metering(&mut tx, reason.into()).await?;
     // Backups are charged for, so their deletion does not wait for the host.
     db::agents::lifecycle::agent_delete_backups(&mut tx, agent).await?;
-    let job_id = stoppable.enqueue(&mut tx, JobKind::Delete).await?;
+    let job_id = stoppable.enqueue(&mut tx, JobKind::Delete, reason).await?;
     tx.commit().await?;
     wait(deps, agent, job_id).await
 }

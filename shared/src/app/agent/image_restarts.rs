@@ -8,8 +8,8 @@
 //!            `-> skipped: the state cannot be saved, or no start would be admitted; the agent keeps running
 //! ```
 //!
-//! The agent's own host is tried first, where its volume is: it is newer than every backup. Every minute the sweep takes one
-//! step of each open restart, as it does with moves.
+//! The agent stays on its host, where its volume is, unless that is lost or removed: the volume is newer than every backup.
+//! Every minute the sweep takes one step of each open restart, as it does with moves.
 
 use std::time::Instant;
 
@@ -36,6 +36,7 @@ const STOPPED_MEANWHILE: &str = "The agent was stopped meanwhile";
 pub(super) async fn restarts_continue(pool: &Database) -> sqlx::Result<usize> {
     let mut conn = pool.statements();
     db::agents::image_restarts::restarts_forget_of_any_organization(&mut conn).await?;
+    db::agents::image_restarts::restarts_transfer_of_any_organization(&mut conn).await?;
     let agents = db::agents::image_restarts::restarts_open_of_any_organization(&mut conn).await?;
     drop(conn);
     let mut steps = 0;

@@ -22,8 +22,8 @@ pub(super) async fn check_agents(
     Ok(limits.check(LimitName::Agents, agents, None)?)
 }
 
-/// Refuses a start if the agent had too many attempts within the last hour, or if too many starts of the organization wait
-/// or run. The caller holds the locks of both.
+/// Refuses a start if the agent had too many attempts within the last hour, if the organization had too many starts within
+/// it, or if too many of them wait or run. The caller holds the locks of both.
 pub(super) async fn check_starts(
     conn: &mut Connection,
     agent: AgentRef,
@@ -31,11 +31,24 @@ pub(super) async fn check_starts(
 ) -> Result<(), RequestError> {
     let organization_id = agent.organization_id;
     let limits = db::identity::limits::limits_find(conn, organization_id).await?;
-    let recent = db::jobs::queue::starts_since(conn, agent, now - STARTS.period).await?;
+    let since = now - STARTS.period;
+    let recent = db::jobs::queue::starts_since(conn, agent, since).await?;
     limits.check_rate(STARTS, &recent, now)?;
+    let agents = db::agents::records::agents_count(conn, organization_id, None).await?;
+    let of_all =
+        db::jobs::queue::starts_of_organization_since(conn, organization_id, since).await?;
+    limits.check_starts_of_all_agents(agents, &of_all, now)?;
     let starts = db::jobs::queue::starts_count(conn, organization_id).await?;
     let retry_after = Some(EXPECTED_START_DURATION);
     Ok(limits.check(LimitName::ActiveStarts, starts.active, retry_after)?)
+}
+
+/// A snapshot that counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClaimedSnapshot {
+    pub(super) request_id: SnapshotRequestId,
+    /// Before the agent is asked for its state.
+    pub(super) requested_at: DateTime<Utc>,
 }
 
 /// Counts a snapshot of at most this duration, or refuses it if the owner requested too many of the agent lately, or of
@@ -44,7 +57,7 @@ pub(super) async fn claim_snapshot(
     conn: &mut Connection,
     agent: AgentRef,
     max_duration: TimeDelta,
-) -> Result<SnapshotRequestId, RequestError> {
+) -> Result<ClaimedSnapshot, RequestError> {
     let organization_id = agent.organization_id;
     let running = LimitName::RunningSnapshots;
     db::identity::limits::limit_lock(conn, organization_id, running).await?;
@@ -65,12 +78,16 @@ pub(super) async fn claim_snapshot(
     expiries.sort_unstable();
     limits.check_running(running, &expiries, now)?;
     let running_until = now + max_duration;
-    Ok(db::requests::snapshot_requests::snapshot_request_insert(
+    let request_id = db::requests::snapshot_requests::snapshot_request_insert(
         conn,
         agent,
         now,
         running_until,
         since,
     )
-    .await?)
+    .await?;
+    Ok(ClaimedSnapshot {
+        request_id,
+        requested_at: now,
+    })
 }

@@ -13,6 +13,7 @@ mod job_request;
 mod limits;
 pub mod logs;
 pub mod moves;
+pub mod operator_suspend;
 pub mod pairing;
 pub mod restore;
 pub mod roll_out;

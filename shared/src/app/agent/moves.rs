@@ -83,7 +83,8 @@ pub async fn agent_move(
         Some(node_id) if row.status == AgentStatus::Running && !row.stop_requested => node_id,
         _ => return Err(StatusConflict("Agent is not running").into()),
     };
-    if !jobs.is_empty() {
+    let restart = db::agents::image_restarts::restart_find(&mut tx, agent).await?;
+    if !jobs.is_empty() || restart.is_some() {
         return Err(StatusConflict("A job is under way for this agent").into());
     }
     gate::ask_for_move(&mut tx, agent, row.billing).await?;
@@ -154,6 +155,7 @@ pub async fn moves_continue(pool: &Database) -> sqlx::Result<MoveReport> {
         return Ok(MoveReport::default());
     }
     db::agents::moves::moves_forget_of_any_organization(&mut conn).await?;
+    db::agents::moves::moves_transfer_of_any_organization(&mut conn).await?;
     let drains = db::hosts::withdrawals::withdrawn_hosts(&mut conn, WithdrawalKind::Drain).await?;
     drop(conn);
     let mut report = MoveReport::default();
@@ -291,6 +293,10 @@ fn decide(
         AgentStatus::Running if row.stop_requested => Decision::Nothing,
         AgentStatus::Running if open.refusal.is_some() => Decision::End(open.refusal.clone()),
         AgentStatus::Running => Decision::Stop,
+        // The sweep removes what a failed start left. Until then the row cannot be set back to the host that was left.
+        AgentStatus::Error if record.container_name.is_some() && record.node_id.is_some() => {
+            Decision::Nothing
+        }
         // A directory of the host is not copied.
         AgentStatus::Stopped | AgentStatus::Error
             if is_there && record.has_unsaved_state && record.data_bind.is_some() =>
@@ -346,8 +352,14 @@ async fn set_back(
             && node_id
                 .is_some_and(|node_id| *node_id != open.from_node && !record.has_state_on(node_id))
     });
-    if is_elsewhere {
-        db::agents::placement::placement_return(conn, agent, &open.from_node, now).await?;
+    if is_elsewhere
+        && !db::agents::placement::placement_return(conn, agent, &open.from_node, now).await?
+    {
+        warn!(
+            agent.id = %agent.agent_id, node.id = open.from_node,
+            "agent {} is not set back to host {}, which has its data, because its row names a container",
+            agent.agent_id, open.from_node
+        );
     }
     Ok(())
 }
@@ -368,7 +380,7 @@ pub(super) async fn leave_stopped(
         } else {
             StopReason::Operator
         };
-        db::agents::lifecycle::agent_stop_reason_set(conn, agent, reason, now).await?;
+        db::agents::lifecycle::agent_stop_reason_set(conn, agent, reason.into(), now).await?;
     }
     match error {
         Some(error) if row.status == AgentStatus::Error => {

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::limits;
+use super::limits::{self, ClaimedSnapshot};
 use crate::app::error::RequestError;
 use crate::app::host_access::{connect, find_running_agent};
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
@@ -43,7 +43,7 @@ pub struct SnapshotDeps<'a> {
     pub bucket: Option<&'a Bucket>,
 }
 
-/// Saves the state of a running agent as its newest backup.
+/// Saves the state of a running agent as a backup.
 pub async fn agent_snapshot(
     deps: SnapshotDeps<'_>,
     agent: AgentRef,
@@ -65,22 +65,22 @@ async fn save(
     let running = find_running_agent(pool, agent).await?;
     let bridge = running.and_then(|agent| Some((agent.record.bridge()?, agent.node)));
     let (port, node) = bridge.ok_or(StatusConflict("Sandbox is not running"))?;
-    let request_id = claim(pool, agent).await?;
+    let claimed = claim(pool, agent).await?;
     let fetched = fetch(pool, hosts, &node, port).await;
     let saved = match fetched {
-        Ok(state) => store(pool, bucket, agent, state, guard).await,
+        Ok(state) => store(pool, bucket, agent, state, claimed.requested_at, guard).await,
         Err(error) => Err(error),
     };
-    end(pool, agent.organization_id, request_id).await;
+    end(pool, agent.organization_id, claimed.request_id).await;
     saved
 }
 
 /// Counts the snapshot before anything is asked of the agent.
-async fn claim(pool: &Database, agent: AgentRef) -> Result<SnapshotRequestId, RequestError> {
+async fn claim(pool: &Database, agent: AgentRef) -> Result<ClaimedSnapshot, RequestError> {
     let mut tx = pool.begin().await?;
-    let request_id = limits::claim_snapshot(&mut tx, agent, MAX_DURATION).await?;
+    let claimed = limits::claim_snapshot(&mut tx, agent, MAX_DURATION).await?;
     tx.commit().await?;
-    Ok(request_id)
+    Ok(claimed)
 }
 
 async fn fetch(
@@ -94,11 +94,13 @@ async fn fetch(
     Ok(agent_state::fetch(&http, STATE_TIMEOUT).await?)
 }
 
+/// The backup counts as taken when it was requested: a stop may have made a newer one meanwhile.
 async fn store(
     pool: &Database,
     bucket: Option<&Bucket>,
     agent: AgentRef,
     state: Bytes,
+    created_at: DateTime<Utc>,
     guard: &mut IdempotencyGuard,
 ) -> Result<SavedBackup, RequestError> {
     let size_bytes = u64::try_from(state.len()).unwrap_or(u64::MAX);
@@ -108,7 +110,6 @@ async fn store(
     db::agents::lifecycle::agent_lock(&mut tx, agent)
         .await?
         .ok_or(RequestError::AGENT_NOT_FOUND)?;
-    let created_at = db::clock::billing_clock(&mut tx).await?;
     let id = state_store::insert(&mut tx, agent, MANUAL, &staged, created_at).await?;
     let saved = SavedBackup {
         id,

@@ -10,7 +10,7 @@ use crate::db;
 use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::jobs::queue::{ActiveJob, SUPERSEDED_BY_A_STOP, StopJob, SupersedeIf};
 use crate::db::{Connection, Database};
-use crate::domain::agent::{StatusConflict, StopReason};
+use crate::domain::agent::{StatusConflict, StopCause, StopReason};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::JobKind;
 use crate::events::Publisher;
@@ -76,15 +76,21 @@ impl StoppableAgent {
     }
 
     /// Accepts the stop: the agent is not charged for running from now on.
-    pub(super) async fn end_metering(&self, conn: &mut Connection) -> sqlx::Result<()> {
-        let reason = StopReason::Owner;
-        db::agents::lifecycle::agent_request_stop(conn, self.agent, reason, self.now).await
+    pub(super) async fn end_metering(
+        &self,
+        conn: &mut Connection,
+        cause: StopCause<'_>,
+    ) -> sqlx::Result<()> {
+        db::agents::lifecycle::agent_request_stop(conn, self.agent, cause, self.now).await
     }
 
-    /// Makes the owner the one who stops the agent, whoever began it: then no top-up starts the agent again.
-    pub(super) async fn take_over(&self, conn: &mut Connection) -> sqlx::Result<()> {
-        let reason = StopReason::Owner;
-        db::agents::lifecycle::agent_stop_reason_set(conn, self.agent, reason, self.now).await
+    /// Makes this the cause why the agent stands still, whatever began its stop: then no top-up starts the agent again.
+    pub(super) async fn take_over(
+        &self,
+        conn: &mut Connection,
+        cause: StopCause<'_>,
+    ) -> sqlx::Result<()> {
+        db::agents::lifecycle::agent_stop_reason_set(conn, self.agent, cause, self.now).await
     }
 
     /// Enqueues the job that stops the container.
@@ -92,13 +98,14 @@ impl StoppableAgent {
         &self,
         conn: &mut Connection,
         kind: JobKind,
+        reason: StopReason,
     ) -> Result<JobId, RequestError> {
         let stop = StopJob {
             organization_id: self.agent.organization_id,
             user_id: self.row.user_id,
             agent_id: self.agent.agent_id,
             agent_name: self.row.name.clone(),
-            reason: "owner",
+            reason: reason.as_str(),
         };
         let job_id = db::jobs::queue::stop_enqueue(conn, kind, &stop, self.now).await?;
         // Only a writer that does not hold the agent's lock (an older web app) can have inserted one meanwhile.

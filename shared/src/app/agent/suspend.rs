@@ -1,16 +1,17 @@
 //! Suspending an agent: it stops and keeps what it needs to start again. Owns: what the request does in each status.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::job_request::publish_and_wait;
 use super::stop_request::{StopDeps, StoppableAgent, lock_for_stop};
 use crate::app::error::RequestError;
-use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
+use crate::app::idempotency::{IdempotencyKey, run_once};
 use crate::db;
-use crate::db::Database;
+use crate::db::Connection;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::queue::JobRecord;
-use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict, StopReason};
+use crate::domain::agent::{AgentEvent, AgentStatus, StatusConflict, StopCause, StopReason};
 use crate::domain::ids::{AgentRef, JobId};
 use crate::domain::job::{DueJob, JobClass, JobKind, StepName, StepStatus};
 
@@ -35,14 +36,18 @@ pub enum Suspended {
     },
 }
 
-/// Suspends an agent and waits for the stop job as long as a request may.
+/// Suspends an agent at its owner's request, and waits for the stop job as long as a request may.
 pub async fn agent_suspend(
     deps: StopDeps<'_>,
     agent: AgentRef,
     key: IdempotencyKey,
 ) -> Result<Suspended, RequestError> {
     run_once(deps.pool, key, async |guard| {
-        let suspended = suspend(deps.pool, agent, guard).await?;
+        let mut tx = deps.pool.begin().await?;
+        let cause = StopReason::Owner.into();
+        let suspended = suspend(&mut tx, agent, cause).await?.suspended;
+        guard.complete(&mut tx, &suspended).await?;
+        tx.commit().await?;
         let Suspended::Enqueued {
             job_id,
             previous_status,
@@ -75,13 +80,23 @@ fn is_state_saved(job: &JobRecord) -> Option<bool> {
     Some(status == StepStatus::Done)
 }
 
-async fn suspend(
-    pool: &Database,
+/// A suspension that takes effect when its transaction commits.
+pub(super) struct Suspension {
+    pub(super) suspended: Suspended,
+    /// Whether the agent stands still because of this request. If not, it was stopped before, or is being stopped.
+    pub(super) is_cause: bool,
+    pub(super) agent_name: Option<String>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Requests the stop. Whoever requests it replaces what stops the agent now and would let it start again by itself. A stop
+/// that its owner or an operator has requested before stays theirs if an operator requests it once more.
+pub(super) async fn suspend(
+    conn: &mut Connection,
     agent: AgentRef,
-    guard: &mut IdempotencyGuard,
-) -> Result<Suspended, RequestError> {
-    let mut tx = pool.begin().await?;
-    let stoppable = lock_for_stop(&mut tx, agent).await?;
+    cause: StopCause<'_>,
+) -> Result<Suspension, RequestError> {
+    let stoppable = lock_for_stop(conn, agent).await?;
     let StoppableAgent {
         row,
         jobs,
@@ -90,16 +105,23 @@ async fn suspend(
         ..
     } = &stoppable;
     let previous_status = row.status.as_str().to_owned();
+    let mut is_cause = true;
     let suspended = if let Some(job) = jobs.first() {
         if job.kind == JobKind::Delete {
             return Err(StatusConflict("Agent is being deleted").into());
         }
         // The job that begins a move stops the agent only if its state can be saved. This stop is not conditional.
         let runs = matches!(row.status, AgentStatus::Running | AgentStatus::Disconnected);
+        let was_requested = matches!(
+            row.stop_reason,
+            Some(StopReason::Owner | StopReason::Operator)
+        );
         if runs && !row.stop_requested {
-            stoppable.end_metering(&mut tx).await?;
+            stoppable.end_metering(conn, cause).await?;
+        } else if was_requested && !has_ended_start && cause.reason == StopReason::Operator {
+            is_cause = false;
         } else {
-            stoppable.take_over(&mut tx).await?;
+            stoppable.take_over(conn, cause).await?;
         }
         Suspended::Enqueued {
             job_id: job.id,
@@ -111,8 +133,9 @@ async fn suspend(
             row.stop_reason,
             Some(StopReason::Billing | StopReason::Drain)
         );
-        if is_restarted {
-            stoppable.take_over(&mut tx).await?;
+        is_cause = is_restarted || *has_ended_start;
+        if is_cause {
+            stoppable.take_over(conn, cause).await?;
         }
         if *has_ended_start {
             Suspended::WithoutJob { previous_status }
@@ -122,9 +145,10 @@ async fn suspend(
     } else {
         row.status.after(AgentEvent::StopRequested)?;
         if stoppable.expects_container() {
-            stoppable.end_metering(&mut tx).await?;
+            stoppable.end_metering(conn, cause).await?;
+            let kind = JobKind::Suspend;
             Suspended::Enqueued {
-                job_id: stoppable.enqueue(&mut tx, JobKind::Suspend).await?,
+                job_id: stoppable.enqueue(conn, kind, cause.reason).await?,
                 previous_status,
             }
         } else {
@@ -132,12 +156,15 @@ async fn suspend(
                 from: row.status,
                 to: row.status.after(AgentEvent::StopFinished)?,
             };
-            db::agents::lifecycle::agent_change_status(&mut tx, agent, change, None, *now).await?;
-            stoppable.take_over(&mut tx).await?;
+            db::agents::lifecycle::agent_change_status(conn, agent, change, None, *now).await?;
+            stoppable.take_over(conn, cause).await?;
             Suspended::WithoutJob { previous_status }
         }
     };
-    guard.complete(&mut tx, &suspended).await?;
-    tx.commit().await?;
-    Ok(suspended)
+    Ok(Suspension {
+        suspended,
+        is_cause,
+        now: stoppable.now,
+        agent_name: stoppable.row.name,
+    })
 }

@@ -18,10 +18,10 @@ use crate::db::Database;
 use crate::db::hosts::inspection::FleetHost;
 use crate::domain::container;
 use crate::domain::fleet::{
-    FleetReading, FleetSnapshot, HostInspection, HostReadError, InspectedHost, UnclaimedContainer,
+    FleetReading, FleetSnapshot, HostInspection, HostReadError, InspectedHost, Shard,
+    UnclaimedContainer,
 };
 use crate::domain::ids::AgentId;
-use crate::domain::lane::Backlog;
 use crate::hosts::HostClient;
 
 /// How many hosts are read at the same time.
@@ -61,14 +61,15 @@ pub async fn container_audit(
     hosts: &HostClient,
 ) -> Result<FleetAudit, RequestError> {
     let deadline = Instant::now() + HOSTS_TIMEOUT;
+    let whole_fleet = Shard::default();
     let mut conn = pool.statements();
     let clock = RunClock::start(db::clock::billing_clock(&mut conn).await?);
-    let mut fleet = db::hosts::inspection::hosts_all(&mut conn).await?;
+    let mut fleet = db::hosts::inspection::hosts_of_shard(&mut conn, &whole_fleet).await?;
     drop(conn);
     fleet.retain(|host| host.row.enabled);
     let mut inspections = inspect_hosts(pool, hosts, &fleet, clock, deadline).await;
     let mut conn = pool.statements();
-    let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
+    let agents = db::hosts::inspection::agents_of_any_organization(&mut conn, &whole_fleet).await?;
     drop(conn);
     let hostnames = fleet
         .iter()
@@ -83,10 +84,7 @@ pub async fn container_audit(
     let run = FleetReading {
         hosts: hosts.collect(),
         agents,
-        backlog: Backlog::default(),
-        billing_findings: Vec::new(),
-        paused_roll_out: None,
-        own_fault: None,
+        ..FleetReading::default()
     };
     let audited_at = clock.now();
     Ok(FleetAudit {

@@ -2,4 +2,5 @@
 
 pub mod action;
 pub mod audit;
+mod entry;
 pub mod logs;

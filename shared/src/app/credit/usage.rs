@@ -36,7 +36,7 @@ pub async fn usage(
             usage_of_agent(pool, agent, filter.period, limit).await
         }
         _ => {
-            let mut conn = pool.statements();
+            let mut conn = pool.statements_planned_for_values();
             usage_of_days(&mut conn, filter, group, from, limit).await
         }
     }
@@ -53,8 +53,11 @@ async fn usage_of_agent(
         period_start: period.to,
         span: SpanId::new(i64::MAX),
     };
+    let mut tx = pool.begin().await?;
+    let charges = agent_charges(&mut tx, agent, period, newest, i64::MAX).await?;
+    tx.commit().await?;
     let mut hours: BTreeMap<DateTime<Utc>, Usage> = BTreeMap::new();
-    for explained in agent_charges(pool, agent, period, newest, i64::MAX).await? {
+    for explained in charges {
         let charge = explained.charge;
         let hour = Hour::containing(charge.key.period_start).instant();
         let usage = hours.entry(hour).or_insert_with(|| Usage {

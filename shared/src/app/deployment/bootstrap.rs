@@ -1,11 +1,14 @@
 //! The first organization of an empty deployment: its user, super admin and API key. Owns: that it is created once.
 
-use sha2::{Digest, Sha256};
-
 use crate::db;
 use crate::db::Database;
+use crate::db::billing::accounts::account_open;
+use crate::db::identity::api_keys::{NewApiKey, api_key_insert, key_text};
+use crate::db::identity::organizations::organization_insert;
+use crate::domain::access::Permissions;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::redacted::debug_without_secrets;
+use crate::domain::slug::slug_of;
 
 const MAX_NAME_CHARS: usize = 100;
 /// The longest mail address that SMTP can carry (erratum 1690 of RFC 3696).
@@ -56,16 +59,16 @@ pub async fn bootstrap(
     sqlx::query!("LOCK TABLE public.admin_users IN SHARE ROW EXCLUSIVE MODE")
         .execute(&mut *tx)
         .await?;
-    let organization_id = sqlx::query_scalar!(
-        "INSERT INTO public.organizations (name, slug, credit_balance)
-        SELECT $1, $2, 0 WHERE NOT EXISTS (SELECT FROM public.admin_users)
-        ON CONFLICT (slug) DO NOTHING RETURNING id",
-        name,
-        slug(name)
-    )
-    .fetch_optional(&mut *tx)
-    .await?
-    .ok_or(BootstrapError::Exists)?;
+    let has_admin =
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM public.admin_users) AS "exists!""#)
+            .fetch_one(&mut *tx)
+            .await?;
+    if has_admin {
+        return Err(BootstrapError::Exists);
+    }
+    let organization_id = organization_insert(&mut tx, name, &slug_of(name))
+        .await?
+        .ok_or(BootstrapError::Exists)?;
     let user_id = sqlx::query_scalar!(
         "INSERT INTO public.users (email, wallet_address, organization_id, role)
         VALUES ($1, $2, $3, 'owner') ON CONFLICT DO NOTHING RETURNING id",
@@ -83,25 +86,16 @@ pub async fn bootstrap(
     )
     .execute(&mut *tx)
     .await?;
-    let api_key = format!("eliza_{}", hex::encode(request.secret));
-    sqlx::query!(
-        // The column `key` of an existing deployment must not be null. Nobody learns what is written here.
-        r#"INSERT INTO public.api_keys (name, key, key_hash, key_prefix, organization_id, user_id, permissions)
-        VALUES ('bootstrap', gen_random_uuid()::text, $1, $2, $3, $4, '["read", "agents", "billing", "admin"]')"#,
-        hex::encode(Sha256::digest(&api_key)),
-        &api_key[..12],
-        organization_id.uuid(),
-        user_id.uuid()
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "INSERT INTO cloud.billing_accounts (organization_id, opening_balance, opened_at)
-        VALUES ($1, 0, cloud.billing_clock())",
-        organization_id.uuid()
-    )
-    .execute(&mut *tx)
-    .await?;
+    let api_key = key_text(request.secret);
+    let key = NewApiKey {
+        organization_id,
+        user_id,
+        name: "bootstrap",
+        text: &api_key,
+        permissions: &Permissions::all(),
+    };
+    api_key_insert(&mut tx, &key).await?;
+    account_open(&mut tx, organization_id).await?;
     tx.commit().await?;
     Ok(FirstOrganization {
         organization_id,
@@ -130,18 +124,4 @@ fn validate(request: &Bootstrap) -> Result<(&str, String, String), BootstrapErro
         return Err(BootstrapError::Invalid("wallet must be a wallet address"));
     }
     Ok((name, email, wallet))
-}
-
-/// Lower-case letters and digits, joined by single dashes.
-fn slug(name: &str) -> String {
-    let words = name.to_lowercase();
-    let words: Vec<&str> = words
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect();
-    if words.is_empty() {
-        "organization".to_owned()
-    } else {
-        words.join("-")
-    }
 }

@@ -4,6 +4,7 @@
 pub mod adopt;
 pub mod bootstrap;
 pub mod migrate;
+pub mod plain_secrets;
 pub mod prices;
 pub mod roles;
 pub mod secrets;

@@ -385,7 +385,11 @@ async fn count_left(conn: &mut Connection, key_id: &str, is_gone: bool) -> sqlx:
 }
 
 /// Logs which row cannot be decrypted. It stays as it is.
-fn readable<T>(decrypted: Result<T, EncryptionError>, table: &'static str, row: Uuid) -> Option<T> {
+pub(super) fn readable<T>(
+    decrypted: Result<T, EncryptionError>,
+    table: &'static str,
+    row: Uuid,
+) -> Option<T> {
     match decrypted {
         Ok(value) => Some(value),
         Err(error) => {

@@ -27,7 +27,7 @@ use crate::domain::agent::AgentEvent;
 use crate::domain::container;
 use crate::domain::fleet::{
     AilingContainer, CloseObservation, ContainerEnd, ContainerObservation, Death, Diagnosis,
-    KEPT_LOG_BYTES, KEPT_LOG_LINES, RESTART_WINDOW, diagnose, is_suspicious, kept_log,
+    KEPT_LOG_BYTES, KEPT_LOG_LINES, RESTART_WINDOW, Shard, diagnose, is_suspicious, kept_log,
 };
 use crate::domain::ids::{AgentId, AgentRef};
 use crate::domain::mail::MailTemplate;
@@ -45,6 +45,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) struct DeathDeps<'a> {
     pub(super) pool: &'a Database,
     pub(super) host_client: &'a HostClient,
+    pub(super) shard: &'a Shard,
     pub(super) clock: RunClock,
     pub(super) deadline: Instant,
 }
@@ -311,13 +312,15 @@ async fn record_death(pool: &Database, finding: &Finding, death: &Death) -> sqlx
     Ok(true)
 }
 
-/// Stops the containers that are dead and that Docker goes on starting, also those of earlier runs.
+/// Stops the containers of the shard that are dead and that Docker goes on starting, also those of earlier runs.
 async fn stop_dead(deps: DeathDeps<'_>) -> sqlx::Result<()> {
     let mut conn = deps.pool.statements();
     let containers = db::agents::deaths::containers_to_stop_of_any_organization(&mut conn).await?;
     drop(conn);
     let mut stops = Vec::new();
-    for container in &containers {
+    let is_here =
+        |container: &&RestartedContainer| deps.shard.contains(Some(container.node_id.as_str()));
+    for container in containers.iter().filter(is_here) {
         stops.push(timeout(STOP_TIMEOUT, stop(deps, container)));
     }
     let mut stops = stream::iter(stops).buffer_unordered(MAX_CONCURRENT_HOSTS);

@@ -1,4 +1,4 @@
-//! What a refresh run does: the hosts that it inspects, and what it asks there. Owns: reading it from the rows, before the
+//! What a refresh run does: the hosts of its shard, and what it asks there. Owns: reading it from the rows, before the
 //! inspection. Does not own: inspecting (`inspect`), the order of a run (`refresh`).
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use crate::db;
 use crate::db::Database;
 use crate::db::hosts::inspection::{ExpectedAgent, FleetHost};
 use crate::domain::figures;
-use crate::domain::fleet::{HostChange, HostStatus, OwnFault, Suspicions};
+use crate::domain::fleet::{HostChange, HostStatus, OtherHosts, OwnFault, Shard, Suspicions};
 use crate::domain::ids::AgentId;
 
 pub(super) struct RunPlan {
@@ -22,20 +22,31 @@ pub(super) struct RunPlan {
     pub(super) agents: Vec<ExpectedAgent>,
     /// What earlier runs suspected.
     pub(super) suspicions: Suspicions,
+    /// See [`OtherHosts::failed_before`].
+    failed_before: Option<DateTime<Utc>>,
 }
 
 impl RunPlan {
     /// A plan without figures.
-    pub(super) async fn read(pool: &Database) -> sqlx::Result<Self> {
+    pub(super) async fn read(
+        pool: &Database,
+        shard: &Shard,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<Self> {
         let mut conn = pool.statements();
-        let hosts = db::hosts::inspection::hosts_all(&mut conn).await?;
-        let agents = db::hosts::inspection::agents_expected_of_any_organization(&mut conn).await?;
+        let since = OtherHosts::read_since(now);
+        let others = db::hosts::inspection::other_hosts_read(&mut conn, shard, since).await?;
+        let hosts = db::hosts::inspection::hosts_of_shard(&mut conn, shard).await?;
+        let agents =
+            db::hosts::inspection::agents_expected_of_any_organization(&mut conn, shard).await?;
         let mut plan = Self {
-            suspicions: db::hosts::suspicions::suspicions_of_any_organization(&mut conn).await?,
+            suspicions: db::hosts::suspicions::suspicions_of_any_organization(&mut conn, shard)
+                .await?,
             hosts,
             probes: HashMap::new(),
             figures: HashMap::new(),
             agents,
+            failed_before: others.failed_before(now),
         };
         for agent in &plan.agents {
             if let Some(port) = agent.web_port {
@@ -47,7 +58,7 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// Adds the figures that are due. `last_run` is when the run began that the cached snapshot is of.
+    /// Adds the figures that are due. `last_run` is when the run over the shard before began.
     pub(super) fn add_figures(&mut self, last_run: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         for agent in &self.agents {
             if figures::is_due(&agent.node_id, last_run, now) {
@@ -64,7 +75,7 @@ impl RunPlan {
         }
     }
 
-    /// Whether most of the hosts that earlier runs could read became unreadable in this run.
+    /// Whether most of the hosts of the shard that earlier runs could read became unreadable in this run.
     pub(super) fn own_fault(
         &self,
         results: &HashMap<String, InspectionResult>,
@@ -72,8 +83,12 @@ impl RunPlan {
         let changes = self.hosts.iter().filter_map(|host| {
             let node_id = &host.coordinates.node_id;
             let is_suspected = self.suspicions.hosts.contains_key(node_id);
+            let has_failed = self.failed_before.is_some_and(|before| {
+                let last_read = host.row.last_health_check;
+                last_read.is_some_and(|last_read| last_read < before)
+            });
             Some(HostChange {
-                was_unread: is_suspected || host.status == HostStatus::Offline,
+                was_unread: is_suspected || has_failed || host.status == HostStatus::Offline,
                 inspection: &results.get(node_id)?.inspection,
             })
         });

@@ -1,5 +1,5 @@
-//! The refresh run: every minute, and on request. Owns: that only one runs at a time, the order in which
-//! hosts and rows are read, and what a run writes. A run that ends early keeps what it has read. Without the cache a
+//! The refresh run over a shard of the fleet: every minute, and on request. Owns: that only one runs at a time, the order in
+//! which hosts and rows are read, and what a run writes. A run that ends early keeps what it has read. Without the cache a
 //! run does everything but renew the snapshot (F72). Does not own: inspecting one host (`inspect`), nor what
 //! observations mean (`domain::fleet`).
 //!
@@ -7,29 +7,31 @@
 //! creates it, so these rows claim every container that was observed while it was being created.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::deaths::{self, DeathDeps};
 use super::inspect::{InspectionResult, Simulation, inspect};
 use super::plan::RunPlan;
+use super::renewal::{self, FinishedRun, FleetCondition, Renewal, RenewalDeps};
 use super::repair::repair;
 use super::run_clock::RunClock;
 use super::transitions::{self, AppliedTransitions};
-use crate::cache::{Cache, CachedSnapshot, Lease, TakenSample};
+use crate::cache::TakenSample;
 use crate::db;
 use crate::db::Database;
 use crate::db::hosts::inspection::{FleetHost, HostCheck};
+use crate::db::hosts::leases::{FleetLease, lease_return, lease_take};
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::{
-    AgentEvidence, AgentRow, FleetReading, FleetSnapshot, HostInspection, HostRow, HostStatus,
-    InspectedHost, OwnFault, Suspicions, find_transitions, next_suspicions,
+    AgentEvidence, AgentRow, ContainerObservation, FleetReading, FleetSnapshot, HostInspection,
+    HostRow, HostStatus, InspectedHost, OwnFault, Shard, Suspicions, find_transitions, is_stale,
+    next_suspicions,
 };
 use crate::domain::ids::{AgentId, InvocationId};
 use crate::domain::placement::set_aside_hosts;
@@ -49,14 +51,14 @@ pub struct RefreshDeps<'a> {
     /// The run uses one connection at a time, and none while it reads hosts.
     pub pool: &'a Database,
     pub host_client: &'a HostClient,
-    pub cache: &'a Cache,
+    pub renewal: RenewalDeps<'a>,
     /// What the hosts look like, if they are not to be connected to. `None` in a deployment.
     pub simulation: Option<&'a dyn Simulation>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RefreshCounts {
-    /// Registered hosts.
+    /// Registered hosts of the shard.
     pub hosts: usize,
     /// Hosts whose Docker Engine was read.
     pub read_hosts: usize,
@@ -70,19 +72,20 @@ pub struct RefreshCounts {
     pub lost_agents: usize,
     /// Hosts whose number of allocated slots was wrong.
     pub corrected_hosts: usize,
-    /// The use of the fullest disk of all hosts that were read.
-    pub fullest_disk_percent: Option<u64>,
     /// When the snapshot was made.
     pub finished_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// The run's snapshot is cached.
-    Done(RefreshCounts),
+    /// The run's snapshot is cached. `fleet` is `None` if the last run over another shard is too long ago.
+    Done {
+        counts: RefreshCounts,
+        fleet: Option<FleetCondition>,
+    },
     /// Another run is under way.
     Busy,
-    /// The cached snapshot is of a run that began after the request.
+    /// What is cached of the shard is of a run that began after the request, or recently.
     Fresh,
     /// The run outlived its lease and another run has begun. Its snapshot is discarded.
     Overtaken,
@@ -96,10 +99,11 @@ pub enum RefreshOutcome {
 #[error("the database request failed ({})", db::error_class(.0))]
 pub struct RefreshError(#[from] sqlx::Error);
 
-/// Inspects all hosts and caches the snapshot. `requested_at` is `None` for a scheduled run. `owner`
+/// Inspects the hosts of a shard and caches what readers get of it. `requested_at` is `None` for a scheduled run. `owner`
 /// identifies the invocation in the lease.
 pub async fn fleet_refresh(
     deps: RefreshDeps<'_>,
+    shard: &Shard,
     requested_at: Option<DateTime<Utc>>,
     owner: InvocationId,
     timeout: Duration,
@@ -107,30 +111,28 @@ pub async fn fleet_refresh(
     let deadline = Instant::now() + timeout;
     let mut conn = deps.pool.statements();
     let readiness = db::clock::readiness(&mut conn).await?;
-    drop(conn);
     let now = readiness.now;
     let clock = RunClock::start(now);
     let lease_end = now + TimeDelta::from_std(timeout).unwrap_or_default();
-    let lease = match deps.cache.lease_take(owner, now, lease_end).await {
-        Ok(Some(lease)) => Some(lease),
-        Ok(None) => return Ok(RefreshOutcome::Busy),
-        // Agents' lives must not depend on the cache. Another run at the same time observes and writes the same.
-        Err(error) => {
-            error!(%error, "no lease for the refresh run; it does not renew the snapshot");
-            None
-        }
+    let lease = lease_take(&mut conn, shard.number, owner, now, lease_end).await?;
+    drop(conn);
+    let Some(lease) = lease else {
+        return Ok(RefreshOutcome::Busy);
     };
     let run = Run {
         deps,
+        shard,
         clock,
         is_adopted: !readiness.adoption_required,
         deadline,
     };
-    let outcome = run.run(lease.as_ref(), requested_at).await;
-    if let Some(lease) = &lease
-        && let Err(error) = deps.cache.lease_return(lease).await
-    {
-        warn!(%error, "fleet lease not returned; runs are skipped until it expires");
+    let outcome = Box::pin(run.run(lease, requested_at)).await;
+    if let Err(error) = lease_return(&mut deps.pool.statements(), lease).await {
+        let error = db::error_class(&error);
+        warn!(
+            error,
+            "fleet lease not returned; runs are skipped until it expires"
+        );
     }
     outcome
 }
@@ -138,6 +140,7 @@ pub async fn fleet_refresh(
 /// A refresh run under way.
 struct Run<'a> {
     deps: RefreshDeps<'a>,
+    shard: &'a Shard,
     clock: RunClock,
     /// Until the database of an older deployment is adopted, that deployment's own worker maintains agents
     /// and slots.
@@ -148,25 +151,23 @@ struct Run<'a> {
 impl Run<'_> {
     async fn run(
         &self,
-        lease: Option<&Lease>,
+        lease: FleetLease,
         requested_at: Option<DateTime<Utc>>,
     ) -> Result<RefreshOutcome, RefreshError> {
         let began_at = self.clock.now();
-        let previous = match lease {
-            Some(_) => self.previous_snapshot(began_at).await,
-            None => None,
-        };
-        if let (Some(requested_at), Some(previous)) = (requested_at, &previous)
-            && previous.began_at >= requested_at
+        // Agents' lives must not depend on the cache: without it the run does everything else.
+        let previous_began_at =
+            renewal::previous_run(self.deps.renewal.cache, self.shard, began_at).await;
+        // A reader requests a run because a part of the snapshot is stale. Without the second condition, one shard whose
+        // runs all fail would have all others inspected every ten seconds.
+        if let (Some(requested_at), Ok(Some(previous_began_at))) = (requested_at, previous_began_at)
+            && (previous_began_at >= requested_at || !is_stale(previous_began_at, began_at))
         {
             return Ok(RefreshOutcome::Fresh);
         }
-        let mut plan = RunPlan::read(self.deps.pool).await?;
-        if lease.is_some() {
-            plan.add_figures(
-                previous.as_ref().map(|previous| previous.began_at),
-                began_at,
-            );
+        let mut plan = RunPlan::read(self.deps.pool, self.shard, began_at).await?;
+        if let Ok(previous_began_at) = previous_began_at {
+            plan.add_figures(previous_began_at, began_at);
         }
         let mut results = self.inspect_all(&plan).await;
         let samples = take_samples(&mut results);
@@ -190,7 +191,8 @@ impl Run<'_> {
             if !transitions.is_empty() {
                 applied = transitions::apply(self.deps.pool, &transitions).await?;
             }
-            let is_repaired = repair(self.deps.pool, &reading, self.clock.now()).await?;
+            let is_repaired =
+                repair(self.deps.pool, self.shard, &reading, self.clock.now()).await?;
             if is_repaired || !transitions.is_empty() {
                 // The snapshot shows the statuses after the transitions.
                 reading.agents = self.read_agents().await?;
@@ -212,27 +214,33 @@ impl Run<'_> {
             regained_agents: applied.regained,
             lost_agents: applied.lost + deaths,
             corrected_hosts,
-            fullest_disk_percent: inspections()
-                .filter_map(|inspection| inspection.observation().ok())
-                .filter_map(|observation| observation.facts.fuller_disk_used_percent())
-                .max(),
             finished_at: self.clock.now(),
         };
         self.show_heartbeats(&mut reading.agents, &evidence.responding);
-        let mut snapshot = FleetSnapshot::of(&reading, self.clock.now());
-        if let Some(previous) = &previous {
-            snapshot.continue_incidents(&previous.snapshot);
+        if previous_began_at.is_err() {
+            return Ok(RefreshOutcome::Uncached(counts));
         }
-        let outcome = self.cache(lease, &snapshot, began_at, counts).await;
-        if matches!(outcome, RefreshOutcome::Done(_)) {
-            self.write_figures(&samples).await;
-        }
-        Ok(outcome)
+        let snapshot = FleetSnapshot::of(&reading, self.clock.now());
+        let RefreshDeps { pool, renewal, .. } = self.deps;
+        let run = FinishedRun {
+            shard: self.shard,
+            lease,
+            began_at,
+        };
+        let renewed = renewal::renew(renewal, pool, run, snapshot);
+        Ok(match renewed.await? {
+            Renewal::Done(fleet) => {
+                self.write_figures(&samples).await;
+                RefreshOutcome::Done { counts, fleet }
+            }
+            Renewal::Overtaken => RefreshOutcome::Overtaken,
+            Renewal::Failed => RefreshOutcome::Uncached(counts),
+        })
     }
 
     /// Figures that are not written are missing, and nothing else is.
     async fn write_figures(&self, samples: &[TakenSample]) {
-        let write = self.deps.cache.figures_write(samples);
+        let write = self.deps.renewal.cache.figures_write(samples);
         match timeout_at(self.deadline.into(), write).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -242,42 +250,6 @@ impl Run<'_> {
                 warn!("no time to write agents' figures; five minutes of them are missing");
             }
         }
-    }
-
-    async fn cache(
-        &self,
-        lease: Option<&Lease>,
-        snapshot: &FleetSnapshot,
-        began_at: DateTime<Utc>,
-        counts: RefreshCounts,
-    ) -> RefreshOutcome {
-        let Some(lease) = lease else {
-            return RefreshOutcome::Uncached(counts);
-        };
-        let now = self.clock.now();
-        let cache = self.deps.cache;
-        match cache.snapshot_write(lease, snapshot, began_at, now).await {
-            Ok(true) => RefreshOutcome::Done(counts),
-            Ok(false) => {
-                warn!(
-                    "refresh run outlived its lease and another one has begun; its snapshot is discarded"
-                );
-                RefreshOutcome::Overtaken
-            }
-            Err(error) => {
-                error!(%error, "fleet snapshot not written; readers see the previous one");
-                RefreshOutcome::Uncached(counts)
-            }
-        }
-    }
-
-    /// A snapshot that cannot be read counts as none: the run replaces it.
-    async fn previous_snapshot(&self, now: DateTime<Utc>) -> Option<Arc<CachedSnapshot>> {
-        let previous = self.deps.cache.snapshot(now).await;
-        previous.unwrap_or_else(|error| {
-            warn!(%error, "previous fleet snapshot not read; its incidents begin anew");
-            None
-        })
     }
 
     /// Returns the number of agents whose container died.
@@ -292,6 +264,7 @@ impl Run<'_> {
         let deps = DeathDeps {
             pool: self.deps.pool,
             host_client: self.deps.host_client,
+            shard: self.shard,
             clock: self.clock,
             deadline: self
                 .deadline
@@ -397,7 +370,7 @@ impl Run<'_> {
         let mut corrected_hosts = 0;
         let mut tx = self.deps.pool.begin().await?;
         if self.is_adopted {
-            let corrections = db::hosts::slots::slots_reconcile(&mut tx).await?;
+            let corrections = db::hosts::slots::slots_reconcile(&mut tx, self.shard).await?;
             for correction in &corrections {
                 info!(
                     node.id = correction.node_id,
@@ -433,10 +406,15 @@ impl Run<'_> {
         own_fault: Option<OwnFault>,
     ) -> sqlx::Result<FleetReading> {
         let mut conn = self.deps.pool.statements();
-        let rows = db::hosts::inspection::hosts_all(&mut conn).await?;
+        let rows = db::hosts::inspection::hosts_of_shard(&mut conn, self.shard).await?;
         let now = self.clock.now();
         let backlog = db::jobs::lanes::backlog_of_any_organization(&mut conn, now).await?;
-        let agents = db::hosts::inspection::agents_of_any_organization(&mut conn).await?;
+        let agents =
+            db::hosts::inspection::agents_of_any_organization(&mut conn, self.shard).await?;
+        let observed_elsewhere = agents_elsewhere(&results, &agents);
+        let hosts_elsewhere =
+            db::hosts::inspection::agent_hosts_of_any_organization(&mut conn, &observed_elsewhere)
+                .await?;
         let billing_findings = db::billing::findings::findings_open(&mut conn).await?;
         let paused_roll_out = db::hosts::roll_outs::roll_out_pause_reason(&mut conn).await?;
         let failed_starts =
@@ -457,6 +435,7 @@ impl Run<'_> {
         Ok(FleetReading {
             hosts: hosts.collect(),
             agents,
+            hosts_elsewhere,
             backlog,
             billing_findings,
             paused_roll_out,
@@ -466,7 +445,7 @@ impl Run<'_> {
 
     async fn read_agents(&self) -> sqlx::Result<Vec<AgentRow>> {
         let mut conn = self.deps.pool.statements();
-        db::hosts::inspection::agents_of_any_organization(&mut conn).await
+        db::hosts::inspection::agents_of_any_organization(&mut conn, self.shard).await
     }
 }
 
@@ -480,4 +459,19 @@ fn take_samples(results: &mut HashMap<String, InspectionResult>) -> Vec<TakenSam
         })
     });
     samples.collect()
+}
+
+/// The agents whose containers were observed and that are not among these.
+fn agents_elsewhere(
+    results: &HashMap<String, InspectionResult>,
+    agents: &[AgentRow],
+) -> Vec<AgentId> {
+    let known: HashSet<AgentId> = agents.iter().map(|agent| agent.id).collect();
+    let engines = results.values();
+    let engines = engines.filter_map(|result| result.inspection.engine().ok());
+    let observed = engines.flat_map(|engine| &engine.containers);
+    let observed = observed.filter_map(ContainerObservation::agent_id);
+    observed
+        .filter(|agent_id| !known.contains(agent_id))
+        .collect()
 }

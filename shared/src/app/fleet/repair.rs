@@ -13,7 +13,7 @@ use crate::db::jobs::queue::{REMOVE_SURPLUS, StopJob};
 use crate::db::requests::audit_log::{AuditEntry, BEGUN, CONTROL_PLANE, SURPLUS_CONTAINER};
 use crate::db::{Connection, Database};
 use crate::domain::agent::{AgentEvent, AgentStatus};
-use crate::domain::fleet::{Discrepancy, DiscrepancyKind, FleetReading, find_discrepancies};
+use crate::domain::fleet::{Discrepancy, DiscrepancyKind, FleetReading, Shard, find_discrepancies};
 use crate::domain::job::JobKind;
 
 /// A run has to write its snapshot in time. What is left is repaired by the next runs.
@@ -22,6 +22,7 @@ const MAX_REPAIRS: usize = 50;
 /// Returns whether agents' rows were changed.
 pub(super) async fn repair(
     pool: &Database,
+    shard: &Shard,
     reading: &FleetReading,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -29,6 +30,7 @@ pub(super) async fn repair(
     let mut tx = pool.begin().await?;
     let confirmed = db::hosts::discrepancies::discrepancies_record_of_any_organization(
         &mut tx,
+        shard,
         &discrepancies,
         now,
     )

@@ -42,7 +42,7 @@ pub async fn fleet_snapshot(
         let read_at = now + TimeDelta::from_std(started.elapsed()).unwrap_or_default();
         let result = cache.snapshot(read_at).await;
         let is_fresh = match &result {
-            Ok(Some(cached)) => !cached.snapshot.is_stale(read_at),
+            Ok(Some(cached)) => !cached.snapshot.overview.is_stale(read_at),
             Ok(None) | Err(CacheError::Unreadable) => false,
             Err(CacheError::Unavailable) => return Err(CacheError::Unavailable),
         };

@@ -2,9 +2,12 @@
 //! that should be stopped get a job, and due jobs are announced, lane by lane. It takes no input and runs no job itself. Two runs
 //! at the same time may publish an event twice, which does no harm.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{error, info, warn};
 
+use crate::app::job::run::webhook::webhooks_give_up;
 use crate::app::job::run::{FailedAttempt, finish_failed_attempt};
 use crate::app::publish::{
     publish_due_jobs, publish_due_tombstones, publish_outbox, publish_product_events,
@@ -16,12 +19,15 @@ use crate::db::jobs::lanes::Announce;
 use crate::db::jobs::queue::StopJob;
 use crate::domain::agent::StopReason;
 use crate::domain::ids::{AgentId, JobId};
-use crate::domain::job::{JOB_STALE_AFTER, JobClass, STALE_JOB_ERROR};
+use crate::domain::job::{DueJob, JOB_STALE_AFTER, JobClass, STALE_JOB_ERROR};
 use crate::domain::lane::Backlog;
 use crate::events::Publisher;
 
 /// What a deleted agent left is usually removed within a minute. After this time an operator has to look.
 const TOMBSTONE_OLD_AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long a sweep deletes expired idempotency keys. It must delete more of them than clients add in a minute, and leave
+/// time for the other duties of its minute.
+const EXPIRY_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
@@ -39,9 +45,9 @@ pub struct SweepReport {
     pub ended_starts: u64,
     /// Stop jobs for agents that had none: suspended ones, and ones whose failed start left a container.
     pub enqueued_stops: usize,
-    /// Due jobs whose event was accepted.
+    /// Due jobs, and ended jobs whose webhook is due, whose event was accepted.
     pub announced_jobs: usize,
-    /// Due jobs whose event was not accepted.
+    /// Those whose event was not accepted.
     pub unannounced_jobs: usize,
     /// Due tombstones whose event was accepted.
     pub announced_tombstones: usize,
@@ -87,8 +93,13 @@ pub async fn job_sweep(pool: &Database, publisher: &Publisher) -> sqlx::Result<S
             "announcing due jobs",
             announce_due_jobs(pool, publisher).await,
         );
-        report.announced_jobs = announced.accepted;
-        report.unannounced_jobs = announced.rejected;
+        duties.note_error("giving up webhooks of jobs", webhooks_give_up(pool).await);
+        let webhooks = duties.note_error(
+            "announcing due webhooks of jobs",
+            announce_due_webhooks(pool, publisher).await,
+        );
+        report.announced_jobs = announced.accepted + webhooks.accepted;
+        report.unannounced_jobs = announced.rejected + webhooks.rejected;
         let announced = duties.note_error(
             "announcing due tombstones",
             announce_due_tombstones(pool, publisher).await,
@@ -244,9 +255,29 @@ async fn announce_due_jobs(pool: &Database, publisher: &Publisher) -> sqlx::Resu
                 .await?;
         due.extend(jobs);
     }
-    due.extend(db::jobs::lanes::webhooks_due_of_any_organization(&mut conn, now).await?);
     drop(conn);
-    let accepted = publish_due_jobs(publisher, &due).await;
+    announce(pool, publisher, &due).await
+}
+
+/// Announces ended jobs whose webhook is due.
+async fn announce_due_webhooks(
+    pool: &Database,
+    publisher: &Publisher,
+) -> sqlx::Result<Announcements> {
+    let mut conn = pool.statements();
+    let now = db::clock::billing_clock(&mut conn).await?;
+    let due = db::jobs::lanes::webhooks_announce_of_any_organization(&mut conn, now).await?;
+    drop(conn);
+    announce(pool, publisher, &due).await
+}
+
+/// Publishes the events of jobs that are recorded as announced.
+async fn announce(
+    pool: &Database,
+    publisher: &Publisher,
+    due: &[DueJob],
+) -> sqlx::Result<Announcements> {
+    let accepted = publish_due_jobs(publisher, due).await;
     let rejected = due.iter().zip(accepted).filter(|(_, accepted)| !accepted);
     let rejected: Vec<JobId> = rejected.map(|(job, _)| job.id).collect();
     if !rejected.is_empty() {
@@ -294,7 +325,18 @@ async fn announce_due_tombstones(
     })
 }
 
+/// Deletes expired keys until there are none or the time is over. Returns how many.
 async fn delete_idempotency_keys(pool: &Database) -> sqlx::Result<u64> {
+    let started = Instant::now();
     let mut conn = pool.statements();
-    db::requests::idempotency::idempotency_keys_expire_of_any_organization(&mut conn).await
+    let mut deleted = 0;
+    loop {
+        let count =
+            db::requests::idempotency::idempotency_keys_expire_of_any_organization(&mut conn)
+                .await?;
+        deleted += count;
+        if count == 0 || started.elapsed() > EXPIRY_TIME {
+            return Ok(deleted);
+        }
+    }
 }

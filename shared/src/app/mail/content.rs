@@ -88,13 +88,15 @@ pub(super) fn content(template: MailTemplate, payload: &Payload, setting: &Setti
         MailTemplate::Resumed => resumed(payload),
         MailTemplate::StartFailed => start_failed(payload),
         MailTemplate::ContainerDied => container_died(payload),
+        MailTemplate::StoppedByOperator => stopped_by_operator(payload),
         MailTemplate::StorageDeletion => storage_deletion(payload, setting),
         MailTemplate::WebhookSwitchedOff => webhook_switched_off(payload),
     };
     let (action, page) = match template {
-        MailTemplate::Resumed | MailTemplate::StartFailed | MailTemplate::ContainerDied => {
-            ("Look at the agents", "/")
-        }
+        MailTemplate::Resumed
+        | MailTemplate::StartFailed
+        | MailTemplate::ContainerDied
+        | MailTemplate::StoppedByOperator => ("Look at the agents", "/"),
         MailTemplate::WebhookSwitchedOff => ("Look at the settings", "/settings"),
         _ => ("Look at the credit", "/credits"),
     };
@@ -215,6 +217,23 @@ fn container_died(payload: &Payload) -> Texts {
     paragraphs
         .push("It costs nothing while it does not run, except for stored backups.".to_owned());
     (format!("Failed: {agents}"), paragraphs)
+}
+
+fn stopped_by_operator(payload: &Payload) -> Texts {
+    let agents = payload.agents_text();
+    let mut paragraphs = vec![format!(
+        "An operator of the platform has stopped agents of your organization: {agents}."
+    )];
+    if let Some(reason) = &payload.reason {
+        paragraphs.push(format!("The reason: {}", unlinked_sentence(reason)));
+    }
+    paragraphs.push(
+        "What it has stored is kept. Start it again on its page when the reason is gone: nothing else starts it."
+            .to_owned(),
+    );
+    paragraphs
+        .push("It costs nothing while it does not run, except for stored backups.".to_owned());
+    (format!("Stopped: {agents}"), paragraphs)
 }
 
 fn storage_deletion(payload: &Payload, setting: &Setting<'_>) -> Texts {
@@ -400,6 +419,28 @@ mod tests {
             "{died:?}"
         );
         assert_eq!(died.link, "https://app.example/");
+    }
+
+    #[test]
+    fn the_mail_about_an_operators_stop_says_why_and_who_starts_the_agent_again() {
+        let stopped = content_of(
+            MailTemplate::StoppedByOperator,
+            json!({"agents": [{"name": "one"}], "agentCount": 1, "reason": "See https://evil.example"}),
+        );
+        assert_eq!(stopped.subject, "Stopped: 1 agent");
+        assert_eq!(stopped.agents, ["one"]);
+        assert_eq!(
+            stopped.paragraphs[..2],
+            [
+                "An operator of the platform has stopped agents of your organization: 1 agent.",
+                "The reason: See https: / / evil. example",
+            ]
+        );
+        assert!(
+            stopped.paragraphs[2].contains("Start it again"),
+            "{stopped:?}"
+        );
+        assert_eq!(stopped.link, "https://app.example/");
     }
 
     #[test]

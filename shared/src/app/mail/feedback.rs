@@ -145,7 +145,9 @@ async fn apply(
         && let Some(recipient) = &delivery.recipient
     {
         let reason = end.reason.unwrap_or_default();
-        db::mails::recipients::address_suppress(tx, recipient, reason, now).await?;
+        let organization_id = event.event.organization_id;
+        db::mails::recipients::address_suppress(tx, organization_id, recipient, reason, now)
+            .await?;
     }
     if !kind.is_loss() {
         db::mails::events::event_handed_over(tx, event.event, now).await?;

@@ -21,8 +21,8 @@ const UNDER_WAY: StatusConflict =
 const NOBODY: StatusConflict =
     StatusConflict("There is still nobody to address; the owner has to set an address first");
 
-/// Makes a delivery due again. Its address is not suppressed any more. For an event that reached nobody, the chain is
-/// looked at again. Returns the delivery that is due.
+/// Makes a delivery due again. Its address is not suppressed for the organization any more. For an event that reached
+/// nobody, the chain is looked at again. Returns the delivery that is due.
 ///
 /// # Errors
 /// [`RequestError::NotFound`]; [`RequestError::StatusConflict`] if the mail is under way or was handed over, or if there
@@ -75,7 +75,7 @@ async fn make_due(
         let next = address_next(conn, event, now).await?;
         return Ok(next.ok_or(NOBODY)?);
     };
-    db::mails::recipients::address_allow(conn, recipient).await?;
+    db::mails::recipients::address_allow(conn, event.event.organization_id, recipient).await?;
     let end = AttemptEnd {
         state: DeliveryState::Pending.as_str(),
         due_at: Some(now),

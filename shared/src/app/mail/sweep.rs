@@ -39,6 +39,7 @@ pub async fn mail_sweep(deps: MailDeps<'_>) -> sqlx::Result<MailSweep> {
     let started = Instant::now();
     let mut conn = deps.pool.statements();
     let now = db::clock::billing_clock(&mut conn).await?;
+    db::mails::recipients::suppressed_addresses_forget_of_any_organization(&mut conn).await?;
     let sent_again = MailTemplate::sent_again();
     let mut report = MailSweep {
         settled: db::mails::deliveries::unknown_outcomes_settle_of_any_organization(

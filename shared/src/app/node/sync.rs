@@ -8,6 +8,7 @@ use crate::db;
 use crate::db::Database;
 use crate::db::hosts::slots::SlotCorrection;
 use crate::db::requests::audit_log::AuditEntry;
+use crate::domain::fleet::Shard;
 use crate::domain::ids::UserId;
 
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl SlotSync {
 /// Recounts the slots of all hosts.
 pub async fn node_sync(pool: &Database, admin_id: UserId) -> Result<SlotSync, RequestError> {
     let mut tx = pool.begin().await?;
-    let changes = db::hosts::slots::slots_reconcile(&mut tx).await?;
+    let changes = db::hosts::slots::slots_reconcile(&mut tx, &Shard::default()).await?;
     let synced_at = db::clock::billing_clock(&mut tx).await?;
     let sync = SlotSync { changes, synced_at };
     let action = AuditEntry {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::ids::{AgentRef, BackupId};
+use crate::domain::ids::{AgentRef, BackupId, OrganizationId};
 
 /// A backup without its state.
 #[derive(Clone, Debug)]
@@ -191,19 +191,30 @@ pub struct StoredState {
     pub json: String,
     /// The state, if JSON does not hold it.
     pub compressed: Option<Vec<u8>>,
-    /// Whether the state is in the bucket.
-    pub is_in_bucket: bool,
+    /// See [`BackupPlace::object_organization_id`].
+    pub object_organization_id: Option<OrganizationId>,
 }
 
-/// Whether the state of an agent's backup is in the bucket. `None` for a backup of another agent.
-pub async fn backup_is_in_bucket(
+/// Where the state of a backup is.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupPlace {
+    /// The organization that the agent belonged to when the state was stored in the bucket: the object has its name. `None` if
+    /// the state is in the database.
+    pub object_organization_id: Option<OrganizationId>,
+}
+
+/// Where the state of an agent's backup is. `None` for a backup of another agent.
+pub async fn backup_place_find(
     conn: &mut Connection,
     agent: AgentRef,
     backup_id: BackupId,
-) -> sqlx::Result<Option<bool>> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM cloud.backup_objects o WHERE o.backup_id = b.id) AS "is_in_bucket!"
-        FROM public.milady_sandbox_backups b JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
+) -> sqlx::Result<Option<BackupPlace>> {
+    sqlx::query_as!(
+        BackupPlace,
+        r#"SELECT o.organization_id AS "object_organization_id?: OrganizationId"
+        FROM public.milady_sandbox_backups b
+        JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
+        LEFT JOIN cloud.backup_objects o ON o.backup_id = b.id
         WHERE a.organization_id = $1 AND a.id = $2 AND b.id = $3"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -222,7 +233,7 @@ pub async fn backup_state(
     sqlx::query_as!(
         StoredState,
         r#"SELECT b.id AS backup_id, b.state_data::text AS "json!", b.state_bytes AS compressed,
-            o.backup_id IS NOT NULL AS "is_in_bucket!"
+            o.organization_id AS "object_organization_id?: OrganizationId"
         FROM public.milady_sandbox_backups b
         JOIN public.milady_sandboxes a ON a.id = b.sandbox_record_id
         LEFT JOIN cloud.backup_objects o ON o.backup_id = b.id

@@ -172,8 +172,9 @@ pub struct Version<'a> {
     pub digest: &'a str,
 }
 
-/// The agents that are restarted next, the oldest first: they run another version of the default image, nothing works on
-/// them, and no more than their share of an organization is restarted at the same time.
+/// The agents that are restarted next, the oldest first: they run another version of the default image on an enabled host,
+/// nothing works on them, and no more than their share of an organization is restarted at the same time. A host that is not
+/// enabled is being emptied, or may be: its agents would be stopped twice.
 pub async fn agents_to_restart_of_any_organization(
     conn: &mut Connection,
     version: Version<'_>,
@@ -186,7 +187,8 @@ pub async fn agents_to_restart_of_any_organization(
             FROM public.milady_sandboxes a
             WHERE "
             + RUNS_OTHER_VERSION
-            + " AND NOT EXISTS (SELECT FROM cloud.image_restarts r WHERE r.agent_id = a.id)
+            + " AND EXISTS (SELECT FROM public.docker_nodes n WHERE n.node_id = a.node_id AND n.enabled)
+                AND NOT EXISTS (SELECT FROM cloud.image_restarts r WHERE r.agent_id = a.id)
                 AND NOT EXISTS (SELECT FROM cloud.agent_moves m WHERE m.agent_id = a.id AND m.done_at IS NULL)
                 AND NOT EXISTS (SELECT FROM public.jobs j
                     WHERE j.organization_id = a.organization_id AND j.status IN "
@@ -369,6 +371,17 @@ pub async fn restarts_delete_of_any_organization(conn: &mut Connection) -> sqlx:
     sqlx::query!("DELETE FROM cloud.image_restarts")
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Gives the open restarts of agents that belong to another organization now to that one.
+pub async fn restarts_transfer_of_any_organization(conn: &mut Connection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.image_restarts r SET organization_id = a.organization_id FROM public.milady_sandboxes a
+        WHERE a.id = r.agent_id AND a.organization_id <> r.organization_id AND r.done_at IS NULL"
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

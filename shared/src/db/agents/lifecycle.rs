@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::agent::{AgentStatus, BillingStatus, StopReason};
+use crate::domain::agent::{AgentStatus, BillingStatus, StopCause, StopReason};
 use crate::domain::credit_gate::Clearance;
 use crate::domain::ids::{AgentRef, UserId};
 
@@ -105,7 +105,8 @@ pub async fn agent_change_status(
         "UPDATE public.milady_sandboxes SET status = $4, error_message = $5,
             error_count = error_count + ($5::text IS NOT NULL)::int, updated_at = $6,
             stop_reason = CASE $4 WHEN 'provisioning' THEN NULL
-                WHEN 'error' THEN coalesce(stop_reason, $7) ELSE stop_reason END
+                WHEN 'error' THEN coalesce(stop_reason, $7) ELSE stop_reason END,
+            stop_note = CASE WHEN $4 <> 'provisioning' THEN stop_note END
         WHERE organization_id = $1 AND id = $2 AND status = $3",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
@@ -124,17 +125,18 @@ pub async fn agent_change_status(
 pub async fn agent_request_stop(
     conn: &mut Connection,
     agent: AgentRef,
-    reason: StopReason,
+    cause: StopCause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.milady_sandboxes SET stop_requested_at = coalesce(stop_requested_at, $3),
-            stop_reason = $4, updated_at = $3
+            stop_reason = $4, stop_note = $5, updated_at = $3
         WHERE organization_id = $1 AND id = $2",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
         now,
-        reason.as_str()
+        cause.reason.as_str(),
+        cause.note
     )
     .execute(conn)
     .await?;
@@ -145,16 +147,18 @@ pub async fn agent_request_stop(
 pub async fn agent_stop_reason_set(
     conn: &mut Connection,
     agent: AgentRef,
-    reason: StopReason,
+    cause: StopCause<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE public.milady_sandboxes SET stop_reason = $3, updated_at = $4
-        WHERE organization_id = $1 AND id = $2 AND stop_reason IS DISTINCT FROM $3",
+        "UPDATE public.milady_sandboxes SET stop_reason = $3, stop_note = $5, updated_at = $4
+        WHERE organization_id = $1 AND id = $2
+            AND (stop_reason IS DISTINCT FROM $3 OR stop_note IS DISTINCT FROM $5)",
         agent.organization_id.uuid(),
         agent.agent_id.uuid(),
-        reason.as_str(),
-        now
+        cause.reason.as_str(),
+        now,
+        cause.note
     )
     .execute(conn)
     .await?;
@@ -169,7 +173,7 @@ pub async fn agent_cancel_stop(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE public.milady_sandboxes SET stop_requested_at = NULL, stop_reason = NULL,
+        "UPDATE public.milady_sandboxes SET stop_requested_at = NULL, stop_reason = NULL, stop_note = NULL,
             shutdown_warning_sent_at = CASE billing_status
                 WHEN 'suspended' THEN NULL ELSE shutdown_warning_sent_at END,
             scheduled_shutdown_at = CASE billing_status

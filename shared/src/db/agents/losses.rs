@@ -125,15 +125,17 @@ pub struct KnownSecrets {
     pub has_database: bool,
 }
 
-/// `None` if there is no such copy.
+/// `None` if there is no such copy. An agent may have been given to another organization since the loss: what counts is whose
+/// it is now.
 pub async fn known_secrets_find(
     conn: &mut Connection,
     agent: AgentRef,
 ) -> sqlx::Result<Option<KnownSecrets>> {
     sqlx::query_as!(
         KnownSecrets,
-        r#"SELECT NOT database_rotated AS "has_database!" FROM cloud.lost_agents
-        WHERE organization_id = $1 AND agent_id = $2"#,
+        r#"SELECT NOT l.database_rotated AS "has_database!" FROM cloud.lost_agents l
+        JOIN public.milady_sandboxes a ON a.id = l.agent_id
+        WHERE a.organization_id = $1 AND a.id = $2"#,
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -143,7 +145,8 @@ pub async fn known_secrets_find(
 
 pub async fn database_rotated_set(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE cloud.lost_agents SET database_rotated = true WHERE organization_id = $1 AND agent_id = $2",
+        "UPDATE cloud.lost_agents l SET database_rotated = true FROM public.milady_sandboxes a
+        WHERE a.organization_id = $1 AND a.id = $2 AND l.agent_id = a.id",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -155,7 +158,8 @@ pub async fn database_rotated_set(conn: &mut Connection, agent: AgentRef) -> sql
 /// Records that all secrets are new. The environment's are the last.
 pub async fn lost_agent_delete(conn: &mut Connection, agent: AgentRef) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM cloud.lost_agents WHERE organization_id = $1 AND agent_id = $2",
+        "DELETE FROM cloud.lost_agents l USING public.milady_sandboxes a
+        WHERE a.organization_id = $1 AND a.id = $2 AND l.agent_id = a.id",
         agent.organization_id.uuid(),
         agent.agent_id.uuid()
     )
@@ -170,8 +174,9 @@ pub async fn lost_agents_lock_of_any_organization(
     node_id: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "SELECT FROM public.milady_sandboxes a JOIN cloud.lost_agents l ON l.agent_id = a.id
-        WHERE l.node_id = $1 AND a.node_id = $1 ORDER BY a.id FOR NO KEY UPDATE OF a",
+        "SELECT FROM public.milady_sandboxes a WHERE a.node_id = $1 AND ($1 = ANY(a.left_nodes) OR EXISTS (
+            SELECT FROM cloud.lost_agents l WHERE l.agent_id = a.id AND l.node_id = $1))
+        ORDER BY a.id FOR NO KEY UPDATE",
         node_id
     )
     .execute(conn)
@@ -180,8 +185,10 @@ pub async fn lost_agents_lock_of_any_organization(
 }
 
 /// Records of a host that is back in service that its volumes hold the newest state of the agents that ran there and were not
-/// started since the loss. The caller has locked them. Returns those agents. A start that the loss interrupted may have made
-/// a volume without a state there: such an agent gets its newest backup.
+/// started elsewhere since the loss. The caller has locked them. Returns those agents. A start that failed elsewhere has made
+/// new secrets, and so deleted the agent's row in `cloud.lost_agents`; but only a loss makes an agent's own host one of its
+/// `left_nodes`. A start that the loss interrupted may have made a volume without a state there: such an agent gets its newest
+/// backup.
 pub async fn states_return_of_any_organization(
     conn: &mut Connection,
     node_id: &str,
@@ -191,9 +198,9 @@ pub async fn states_return_of_any_organization(
     sqlx::query_scalar!(
         "UPDATE public.milady_sandboxes a SET unsaved_since = $2, error_message = $3, updated_at = $2,
             left_nodes = array_remove(a.left_nodes, $1)
-        FROM cloud.lost_agents l
-        WHERE l.agent_id = a.id AND l.node_id = $1 AND a.node_id = $1 AND a.container_name IS NULL
-            AND a.status IN ('stopped', 'error') AND (a.state_node_id = $1 OR $1 = ANY(a.left_nodes))
+        WHERE a.node_id = $1 AND a.container_name IS NULL AND a.status IN ('stopped', 'error')
+            AND ($1 = ANY(a.left_nodes) OR a.state_node_id = $1 AND EXISTS (
+                SELECT FROM cloud.lost_agents l WHERE l.agent_id = a.id AND l.node_id = $1))
         RETURNING a.id",
         node_id,
         now,

@@ -192,7 +192,8 @@ pub struct MoveAgain {
     pub since: DateTime<Utc>,
 }
 
-/// Agents of a host that a drain may begin to move: they run, and no job works on them.
+/// Agents of a host that a drain may begin to move: they run, no job works on them, and they are not being restarted with
+/// another image, because the one that they would go back to is on this host only.
 pub async fn agents_to_move_of_any_organization(
     conn: &mut Connection,
     node_id: &str,
@@ -205,6 +206,7 @@ pub async fn agents_to_move_of_any_organization(
             AND NOT EXISTS (SELECT FROM cloud.agent_moves m WHERE m.agent_id = a.id
                 AND (m.done_at IS NULL OR m.error IS NOT NULL AND m.done_at >= $2
                     OR m.refusal IS NOT NULL AND m.requested_at >= $5))
+            AND NOT EXISTS (SELECT FROM cloud.image_restarts r WHERE r.agent_id = a.id AND r.done_at IS NULL)
             AND NOT EXISTS (SELECT FROM public.jobs j
                 WHERE j.organization_id = a.organization_id AND j.status IN "
             + ACTIVE_STATUSES
@@ -293,6 +295,17 @@ pub async fn moves_cancel_of_any_organization(
     .execute(conn)
     .await?;
     Ok(result.rows_affected())
+}
+
+/// Gives the moves of agents that belong to another organization now to that one.
+pub async fn moves_transfer_of_any_organization(conn: &mut Connection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE cloud.agent_moves m SET organization_id = a.organization_id FROM public.milady_sandboxes a
+        WHERE a.id = m.agent_id AND a.organization_id <> m.organization_id"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Forgets the moves of agents that were deleted, and of agents whose new host was lost: they may return.

@@ -304,14 +304,14 @@ pub async fn placement_revert(
 }
 
 /// Records of an agent without a container, whose move did not end elsewhere, that it belongs to the host that it was to
-/// leave: the volume there holds its newest state.
+/// leave: the volume there holds its newest state. Returns `false` if the agent has a container.
 pub async fn placement_return(
     conn: &mut Connection,
     agent: AgentRef,
     node_id: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<bool> {
+    let result = sqlx::query!(
         "UPDATE public.milady_sandboxes SET
             former_nodes = CASE WHEN node_id <> $3
                 THEN array_append(array_remove(array_remove(former_nodes, node_id), $3), node_id)
@@ -326,7 +326,7 @@ pub async fn placement_return(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(result.rows_affected() == 1)
 }
 
 /// Records that all that the volume on a former host holds was copied to the agent's host. The volume stays there.

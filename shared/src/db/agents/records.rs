@@ -29,6 +29,8 @@ pub struct AgentRecord {
     pub error_count: i32,
     /// A word of [`StopReason`](crate::domain::agent::StopReason), or of another version.
     pub stop_reason: Option<String>,
+    /// What an operator who stopped the agent wrote for its owner.
+    pub stop_note: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub token_address: Option<String>,
@@ -83,7 +85,7 @@ macro_rules! select_agent_records {
         sql!(query_as!(
             AgentRecord,
             r#"SELECT a.id, a.agent_name, a.status, a.database_status, a.last_backup_at,
-                a.last_heartbeat_at, a.error_message, a.error_count, a.stop_reason, a.created_at,
+                a.last_heartbeat_at, a.error_message, a.error_count, a.stop_reason, a.stop_note, a.created_at,
                 a.updated_at,
                 a.agent_config ->> 'tokenContractAddress' AS token_address,
                 a.agent_config ->> 'chain' AS token_chain,

@@ -82,6 +82,21 @@ pub struct BillingAccounts {
     pub accounts: Vec<BillingAccount>,
 }
 
+/// Opens the account of an organization that this transaction adds, and that has no credit yet.
+pub async fn account_open(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO cloud.billing_accounts (organization_id, opening_balance, opened_at)
+        VALUES ($1, 0, cloud.billing_clock())",
+        organization_id.uuid()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Locks accounts in the order of their ids. A writer that ends a span and has not committed shares the lock of its
 /// account: this waits for it, and sees where the span ended. A writer that comes later waits for us, and ends its span
 /// after what we charge.

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::fleet::{DISCREPANCY_MAX_AGE, Discrepancy};
+use crate::domain::fleet::{DISCREPANCY_MAX_AGE, Discrepancy, Shard};
 use crate::domain::ids::{AgentId, OrganizationId};
 
-/// Records what a run observed, and forgets what it did not observe. Returns the discrepancies that the run before observed,
-/// too, of the same host and container.
+/// Records what a run observed in a shard, and forgets what it did not observe there. Returns the discrepancies that the
+/// run before observed, too, of the same host and container.
 pub async fn discrepancies_record_of_any_organization<'a>(
     conn: &mut Connection,
+    shard: &Shard,
     discrepancies: &'a [Discrepancy],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<&'a Discrepancy>> {
@@ -34,11 +35,16 @@ pub async fn discrepancies_record_of_any_organization<'a>(
         .map(|discrepancy| discrepancy.container_id.clone())
         .collect();
     sqlx::query!(
-        "DELETE FROM cloud.fleet_discrepancies s WHERE NOT EXISTS (
+        r#"DELETE FROM cloud.fleet_discrepancies s WHERE NOT EXISTS (
             SELECT FROM UNNEST($1::text[], $2::uuid[]) AS f (kind, agent_id)
-            WHERE f.kind = s.kind AND f.agent_id = s.agent_id)",
+            WHERE f.kind = s.kind AND f.agent_id = s.agent_id)
+        AND CASE WHEN s.node_id IS NULL THEN $3::text IS NULL
+            ELSE ($3::text IS NULL OR s.node_id COLLATE "C" >= $3)
+                AND ($4::text IS NULL OR s.node_id COLLATE "C" < $4) END"#,
         &kinds,
-        &agent_ids as &[AgentId]
+        &agent_ids as &[AgentId],
+        shard.first.as_deref(),
+        shard.end.as_deref()
     )
     .execute(&mut *conn)
     .await?;

@@ -1,6 +1,8 @@
 //! The whole fleet: all hosts and all agents on them. Owns: reading both for a refresh run, and writing what the run
 //! observed. No request of a tenant comes here.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::coordinates::HostCoordinates;
@@ -8,7 +10,7 @@ use super::registry::HostRecord;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::session::Connection;
 use crate::domain::agent::AgentStatus;
-use crate::domain::fleet::{AgentRow, HostRow, HostStatus};
+use crate::domain::fleet::{AgentRow, HostRow, HostStatus, OtherHosts, Shard};
 use crate::domain::ids::{AgentId, OrganizationId};
 
 #[derive(Clone, Debug)]
@@ -19,14 +21,25 @@ pub struct FleetHost {
     pub row: HostRow,
 }
 
-/// All hosts, enabled or not. The least recently inspected come first: if a run ends early, the next one begins with
-/// those it left out.
-pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
+/// The names of all hosts.
+pub async fn host_names(conn: &mut Connection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("SELECT node_id FROM public.docker_nodes")
+        .fetch_all(conn)
+        .await
+}
+
+/// The hosts of a shard, enabled or not. The least recently inspected come first: if a run ends early, the next one begins
+/// with those it left out.
+pub async fn hosts_of_shard(conn: &mut Connection, shard: &Shard) -> sqlx::Result<Vec<FleetHost>> {
     let records = sql!(query_as!(
         HostRecord,
         "SELECT "
             + HOST_COLUMNS
-            + " FROM public.docker_nodes ORDER BY last_health_check NULLS FIRST, node_id"
+            + " FROM public.docker_nodes WHERE "
+            + IN_SHARD
+            + " ORDER BY last_health_check NULLS FIRST, node_id",
+        shard.first.as_deref(),
+        shard.end.as_deref()
     ))
     .fetch_all(conn)
     .await?;
@@ -59,6 +72,25 @@ pub async fn hosts_all(conn: &mut Connection) -> sqlx::Result<Vec<FleetHost>> {
     Ok(hosts.collect())
 }
 
+/// The hosts outside of a shard, and how many of them runs have read since a time.
+pub async fn other_hosts_read(
+    conn: &mut Connection,
+    shard: &Shard,
+    since: DateTime<Utc>,
+) -> sqlx::Result<OtherHosts> {
+    sql!(query_as!(
+        OtherHosts,
+        r#"SELECT count(*) AS "hosts!",
+            count(*) FILTER (WHERE status IN ('healthy', 'degraded') AND last_health_check >= $3) AS "read_hosts!"
+        FROM public.docker_nodes WHERE NOT ("# + IN_SHARD + ")",
+        shard.first.as_deref(),
+        shard.end.as_deref(),
+        since
+    ))
+    .fetch_one(conn)
+    .await
+}
+
 /// An agent that should run on a host.
 #[derive(Clone, Debug)]
 pub struct ExpectedAgent {
@@ -69,16 +101,20 @@ pub struct ExpectedAgent {
     pub web_port: Option<u16>,
 }
 
-/// The agents that should run on a host. Those with the oldest heartbeat come first, so that a run that ends early does
-/// not leave out the same agents each time.
+/// The agents of a shard that should run on a host. Those with the oldest heartbeat come first, so that a run that ends
+/// early does not leave out the same agents each time.
 pub async fn agents_expected_of_any_organization(
     conn: &mut Connection,
+    shard: &Shard,
 ) -> sqlx::Result<Vec<ExpectedAgent>> {
-    let rows = sqlx::query!(
+    let rows = sql!(query!(
         r#"SELECT id, organization_id, node_id AS "node_id!", web_ui_port FROM public.milady_sandboxes
-        WHERE status IN ('running', 'disconnected') AND node_id IS NOT NULL
-        ORDER BY last_heartbeat_at NULLS FIRST, id"#
-    )
+        WHERE status IN ('running', 'disconnected') AND node_id IS NOT NULL AND "#
+            + IN_SHARD
+            + " ORDER BY last_heartbeat_at NULLS FIRST, id",
+        shard.first.as_deref(),
+        shard.end.as_deref()
+    ))
     .fetch_all(conn)
     .await?;
     let agents = rows.into_iter().map(|row| ExpectedAgent {
@@ -90,10 +126,15 @@ pub async fn agents_expected_of_any_organization(
     Ok(agents.collect())
 }
 
-/// All agents, with and without a host.
-pub async fn agents_of_any_organization(conn: &mut Connection) -> sqlx::Result<Vec<AgentRow>> {
+/// All agents of a shard, with and without a host.
+pub async fn agents_of_any_organization(
+    conn: &mut Connection,
+    shard: &Shard,
+) -> sqlx::Result<Vec<AgentRow>> {
     let rows = sql!(query!(
-        "SELECT " + AGENT_ROW_COLUMNS + " FROM public.milady_sandboxes"
+        "SELECT " + AGENT_ROW_COLUMNS + " FROM public.milady_sandboxes WHERE " + IN_SHARD,
+        shard.first.as_deref(),
+        shard.end.as_deref()
     ))
     .fetch_all(conn)
     .await?;
@@ -114,6 +155,21 @@ pub async fn agents_of_any_organization(conn: &mut Connection) -> sqlx::Result<V
         updated_at: row.updated_at,
     });
     Ok(agents.collect())
+}
+
+/// The hosts of these agents. Agents without one are left out.
+pub async fn agent_hosts_of_any_organization(
+    conn: &mut Connection,
+    agent_ids: &[AgentId],
+) -> sqlx::Result<HashMap<AgentId, String>> {
+    let rows = sqlx::query!(
+        r#"SELECT id, node_id AS "node_id!" FROM public.milady_sandboxes
+        WHERE id = ANY($1) AND node_id IS NOT NULL"#,
+        agent_ids as &[AgentId]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.node_id)).collect())
 }
 
 /// Records that these agents answered (F18), unless the recorded heartbeat is newer than `newest_replaced`. Skips an agent

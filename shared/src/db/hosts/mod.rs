@@ -4,6 +4,7 @@ pub mod coordinates;
 pub mod discrepancies;
 pub mod failed_starts;
 pub mod inspection;
+pub mod leases;
 pub mod registry;
 pub mod roll_outs;
 pub mod slots;

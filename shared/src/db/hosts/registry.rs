@@ -196,8 +196,8 @@ pub async fn host_lock(conn: &mut Connection, node_id: &str) -> sqlx::Result<boo
 /// How many agents have something on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostUsage {
-    /// Agents that have, or should have, a container there, and those that are being moved away and whose volume there is
-    /// still needed.
+    /// Agents that have, or should have, a container there, and those that are being moved away, or restarted there, and
+    /// whose volume there is still needed.
     pub active: i64,
     /// Other agents whose volume there holds state that no backup does.
     pub unsaved: i64,
@@ -225,8 +225,11 @@ pub async fn host_usage_of_any_organization(
                 AS "tombstones!"
         FROM (SELECT unsaved_since IS NOT NULL AS unsaved,
                 status IN ('provisioning', 'running', 'disconnected')
-                    OR (container_name IS NOT NULL AND status NOT IN ('stopped', 'pending')) AS active
-            FROM public.milady_sandboxes WHERE node_id = $1) AS agents"#,
+                    OR (container_name IS NOT NULL AND status NOT IN ('stopped', 'pending'))
+                    OR EXISTS (SELECT FROM cloud.image_restarts r WHERE r.agent_id = a.id AND r.done_at IS NULL)
+                        AND NOT EXISTS (SELECT FROM cloud.host_withdrawals w
+                            WHERE w.node_id = $1 AND w.kind = 'loss') AS active
+            FROM public.milady_sandboxes a WHERE node_id = $1) AS agents"#,
         node_id
     )
     .fetch_one(conn)

@@ -6,17 +6,29 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::db::session::Connection;
-use crate::domain::fleet::{ContainerSuspicion, Suspicions};
+use crate::domain::fleet::{ContainerSuspicion, Shard, Suspicions};
 use crate::domain::ids::{AgentId, AgentRef, OrganizationId};
 
-pub async fn suspicions_of_any_organization(conn: &mut Connection) -> sqlx::Result<Suspicions> {
-    let hosts = sqlx::query!("SELECT node_id, observed_at FROM cloud.host_suspicions")
-        .fetch_all(&mut *conn)
-        .await?;
-    let containers = sqlx::query!(
+/// Those of a shard.
+pub async fn suspicions_of_any_organization(
+    conn: &mut Connection,
+    shard: &Shard,
+) -> sqlx::Result<Suspicions> {
+    let (first, end) = (shard.first.as_deref(), shard.end.as_deref());
+    let hosts = sql!(query!(
+        "SELECT node_id, observed_at FROM cloud.host_suspicions WHERE " + IN_SHARD,
+        first,
+        end
+    ))
+    .fetch_all(&mut *conn)
+    .await?;
+    let containers = sql!(query!(
         "SELECT agent_id, organization_id, node_id, container_name, observed_at
-        FROM cloud.container_suspicions"
-    )
+        FROM cloud.container_suspicions WHERE "
+            + IN_SHARD,
+        first,
+        end
+    ))
     .fetch_all(conn)
     .await?;
     let containers = containers.into_iter().map(|row| {

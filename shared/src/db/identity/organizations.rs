@@ -1,5 +1,5 @@
-//! `organizations`. Owns: the row lock that every transaction about money holds, relative changes of the balance, and
-//! the list for operators.
+//! `organizations`. Owns: that a new one has no credit, the row lock that every transaction about money holds, relative
+//! changes of the balance, and the list for operators.
 
 use std::collections::HashMap;
 
@@ -20,6 +20,22 @@ pub struct LockedOrganization {
     pub is_active: bool,
     /// The low-credit mark that the owner has set.
     pub own_low_credit_mark: Option<Money>,
+}
+
+/// Adds an organization without credit. `None` if there is one with this slug.
+pub async fn organization_insert(
+    conn: &mut Connection,
+    name: &str,
+    slug: &str,
+) -> sqlx::Result<Option<OrganizationId>> {
+    sqlx::query_scalar!(
+        "INSERT INTO public.organizations (name, slug, credit_balance) VALUES ($1, $2, 0)
+        ON CONFLICT (slug) DO NOTHING RETURNING id",
+        name,
+        slug
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Locks organizations in the order of their ids. Ids without a row are left out.

@@ -1,5 +1,5 @@
 //! `jobs` as lanes see them. Owns: the lock and the counts that decide whether there is room for one more job, which due
-//! jobs are announced, and the backlog. Does not own: how much room there is (`domain::lane`).
+//! jobs and which due webhooks are announced, and the backlog. Does not own: how much room there is (`domain::lane`).
 
 use chrono::{DateTime, Utc};
 
@@ -7,8 +7,8 @@ use crate::db::session::Connection;
 use crate::domain::ids::{JobId, OrganizationId};
 use crate::domain::job::{DueJob, JobClass, JobKind};
 use crate::domain::lane::{
-    ANNOUNCE_AGAIN_AFTER, Backlog, LaneBacklog, MAX_ANNOUNCED, MAX_RUNNING_ON_HOST, RunningJobs,
-    default_max_running,
+    ANNOUNCE_AGAIN_AFTER, Backlog, LaneBacklog, MAX_ANNOUNCED, MAX_RUNNING_ON_HOST,
+    MAX_WEBHOOKS_ANNOUNCED, RunningJobs, default_max_running,
 };
 
 /// A due job that no worker has.
@@ -178,18 +178,37 @@ pub async fn jobs_announce_of_any_organization(
     Ok(jobs.collect())
 }
 
-/// Ended jobs whose webhook is due, the oldest first, at most 200.
-pub async fn webhooks_due_of_any_organization(
+/// Ended jobs whose webhook is due and which are not announced already; records that they are announced now. Organizations
+/// take turns, and within an organization the webhook that is due longest. Of each organization only the first few are
+/// announced, so that one with many due webhooks fills no queue.
+pub async fn webhooks_announce_of_any_organization(
     conn: &mut Connection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<DueJob>> {
-    let rows = sqlx::query!(
-        "SELECT id, type AS kind FROM public.jobs WHERE webhook_due_at <= $1
-        ORDER BY webhook_due_at LIMIT 200",
-        now
+    // Locked as in `jobs_announce_of_any_organization`.
+    let mut rows = sqlx::query!(
+        r#"WITH by_organization AS (
+            SELECT id, webhook_due_at, announced_at, row_number() OVER (
+                PARTITION BY organization_id ORDER BY webhook_due_at, id) AS turn
+            FROM public.jobs WHERE webhook_due_at <= $1
+        ), chosen AS (
+            SELECT id, turn FROM by_organization
+            WHERE turn <= $2 AND (announced_at IS NULL OR announced_at <= $3)
+            ORDER BY turn, webhook_due_at, id LIMIT $4
+        ), locked AS (
+            SELECT id FROM public.jobs WHERE id IN (SELECT id FROM chosen) AND webhook_due_at <= $1
+            ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE public.jobs j SET announced_at = $1 FROM chosen c JOIN locked USING (id) WHERE j.id = c.id
+        RETURNING j.id AS "id!: JobId", j.type AS "kind!", j.webhook_due_at AS "webhook_due_at!", c.turn AS "turn!""#,
+        now,
+        MAX_WEBHOOKS_ANNOUNCED,
+        now - ANNOUNCE_AGAIN_AFTER,
+        MAX_ANNOUNCED
     )
     .fetch_all(conn)
     .await?;
+    rows.sort_by_key(|row| (row.turn, row.webhook_due_at, row.id));
     let jobs = rows.into_iter().map(|row| DueJob {
         id: row.id,
         // A job of a kind that this version does not know can have a webhook, too.
@@ -205,7 +224,7 @@ pub async fn jobs_unannounce_of_any_organization(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE public.jobs SET announced_at = NULL WHERE id IN (
-            SELECT id FROM public.jobs WHERE id = ANY($1) AND status = 'pending'
+            SELECT id FROM public.jobs WHERE id = ANY($1) AND (status = 'pending' OR webhook_due_at IS NOT NULL)
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)",
         job_ids as &[JobId]
     )

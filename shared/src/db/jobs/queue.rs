@@ -25,7 +25,7 @@ pub struct StopJob {
     pub user_id: UserId,
     pub agent_id: AgentId,
     pub agent_name: Option<String>,
-    /// `billing`, `owner`, `drain` for an agent that moves to another host or is restarted with another image, `cleanup` for
+    /// `billing`, `owner`, `operator`, `drain` for an agent that moves to another host or is restarted with another image, `cleanup` for
     /// what a failed start has left, or [`REMOVE_SURPLUS`].
     pub reason: &'static str,
 }
@@ -156,6 +156,24 @@ pub async fn starts_since(
         agent.agent_id.uuid(),
         since.naive_utc(),
         SUPERSEDED_BY_A_START
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(times.into_iter().map(|at| at.and_utc()).collect())
+}
+
+/// When the starts and restores of an organization since `since` were requested, the newest first, also those of agents
+/// that are deleted.
+pub async fn starts_of_organization_since(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<DateTime<Utc>>> {
+    let times = sqlx::query_scalar!(
+        "SELECT created_at FROM public.jobs WHERE organization_id = $1 AND class = 'start' AND created_at > $2
+        ORDER BY created_at DESC",
+        organization_id.uuid(),
+        since.naive_utc()
     )
     .fetch_all(conn)
     .await?;

@@ -141,7 +141,7 @@ pub struct ClaimedDelivery {
     pub attempts: i32,
     /// Whether an attempt has failed before. Not so after an operator's retry.
     pub has_failed: bool,
-    /// Whether the recipient's address was suppressed since the delivery was opened.
+    /// Whether the recipient's address was suppressed for the organization since the delivery was opened.
     pub is_suppressed: bool,
 }
 
@@ -160,7 +160,8 @@ pub async fn delivery_claim_of_any_organization(
         WHERE d.id = $1 AND d.state = 'pending' AND d.due_at <= $2
         RETURNING d.event_id, d.organization_id, d.template, d.recipient, d.attempts,
             d.reason IS NOT NULL AS "has_failed!",
-            EXISTS (SELECT FROM cloud.mail_suppressions s WHERE s.address = lower(d.recipient)) AS "is_suppressed!""#,
+            EXISTS (SELECT FROM cloud.suppressed_addresses s
+                WHERE s.organization_id = d.organization_id AND s.address = lower(d.recipient)) AS "is_suppressed!""#,
         id.uuid(),
         now,
         outcome_due_at

@@ -1,4 +1,5 @@
-//! Whom an organization's mails may go to. Owns: the order of the chain, and the suppressed addresses.
+//! Whom an organization's mails may go to. Owns: the order of the chain, and the suppressed addresses. One organization's
+//! reports suppress no address for another one: its owner may have entered an address of somebody else.
 
 use chrono::{DateTime, Utc};
 
@@ -32,7 +33,8 @@ pub async fn recipients(
         )
         SELECT c.address AS "address!" FROM chain c
         WHERE c.address IS NOT NULL AND NOT EXISTS (
-            SELECT FROM cloud.mail_suppressions s WHERE s.address = lower(c.address))
+            SELECT FROM cloud.suppressed_addresses s
+            WHERE s.organization_id = $1 AND s.address = lower(c.address))
         ORDER BY c.rank, c.since, c.address"#,
         organization_id.uuid()
     )
@@ -40,16 +42,18 @@ pub async fn recipients(
     .await
 }
 
-/// Sends nothing to this address from now on.
+/// Sends no mail of the organization to this address from now on.
 pub async fn address_suppress(
     conn: &mut Connection,
+    organization_id: OrganizationId,
     address: &str,
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO cloud.mail_suppressions (address, reason, created_at) VALUES (lower($1), $2, $3)
-        ON CONFLICT (address) DO NOTHING",
+        "INSERT INTO cloud.suppressed_addresses (organization_id, address, reason, created_at)
+        VALUES ($1, lower($2), $3, $4) ON CONFLICT (organization_id, address) DO NOTHING",
+        organization_id.uuid(),
         address,
         reason,
         now
@@ -59,11 +63,29 @@ pub async fn address_suppress(
     Ok(())
 }
 
-/// Allows this address again.
-pub async fn address_allow(conn: &mut Connection, address: &str) -> sqlx::Result<()> {
+/// Allows mails of the organization to this address again.
+pub async fn address_allow(
+    conn: &mut Connection,
+    organization_id: OrganizationId,
+    address: &str,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM cloud.mail_suppressions WHERE address = lower($1)",
+        "DELETE FROM cloud.suppressed_addresses WHERE organization_id = $1 AND address = lower($2)",
+        organization_id.uuid(),
         address
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the suppressed addresses of organizations that are gone.
+pub async fn suppressed_addresses_forget_of_any_organization(
+    conn: &mut Connection,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM cloud.suppressed_addresses s
+        WHERE NOT EXISTS (SELECT FROM public.organizations o WHERE o.id = s.organization_id)"
     )
     .execute(conn)
     .await?;

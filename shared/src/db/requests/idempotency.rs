@@ -126,7 +126,7 @@ pub async fn idempotency_key_release(
     Ok(())
 }
 
-/// Deletes keys older than a day, at most a thousand at a time, so that one sweep stays short.
+/// Deletes keys older than a day, at most a thousand, so that the statement stays short. Returns how many.
 pub async fn idempotency_keys_expire_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<u64> {

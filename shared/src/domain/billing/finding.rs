@@ -1,5 +1,7 @@
 //! What the audit of billing can find. Owns: the kinds.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::words::words;
 
 words! {
@@ -61,7 +63,7 @@ words! {
 }
 
 /// How many findings of a kind are open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFindings {
     /// A word of [`FindingKind`], of this version or another.
     pub kind: String,

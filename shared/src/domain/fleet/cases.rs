@@ -6,16 +6,12 @@ use super::fixtures::*;
 use super::*;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::name;
-use crate::domain::lane::Backlog;
 
 fn snapshot(hosts: Vec<InspectedHost>, agents: Vec<AgentRow>) -> FleetSnapshot {
     let run = FleetReading {
         hosts,
         agents,
-        backlog: Backlog::default(),
-        billing_findings: Vec::new(),
-        paused_roll_out: None,
-        own_fault: None,
+        ..FleetReading::default()
     };
     FleetSnapshot::of(&run, now())
 }
@@ -418,7 +414,7 @@ fn a_fleet_without_usable_hosts_has_an_incident() {
 fn a_snapshot_is_stale_after_ninety_seconds() {
     let at = |seconds| {
         let later = now() + TimeDelta::seconds(seconds);
-        snapshot(Vec::new(), Vec::new()).is_stale(later)
+        is_stale(now(), later)
     };
     assert_eq!([-5, 0, 89, 90].map(at), [false, false, false, true]);
 }
@@ -445,6 +441,9 @@ fn an_incident_begins_with_the_first_run_in_a_row_that_found_it() {
             vec![agent(1, "b")],
         )
     };
+    let starts = |snapshot: &FleetSnapshot| -> Vec<IncidentStart> {
+        snapshot.incidents.iter().map(IncidentStart::of).collect()
+    };
     let mut first = broken();
     first.refreshed_at = ago(2);
     for incident in &mut first.incidents {
@@ -452,7 +451,7 @@ fn an_incident_begins_with_the_first_run_in_a_row_that_found_it() {
     }
     let mut second = broken();
     assert!(!second.incidents.is_empty());
-    second.continue_incidents(&first);
+    second.continue_incidents(&starts(&first));
     assert!(
         second
             .incidents
@@ -462,9 +461,9 @@ fn an_incident_begins_with_the_first_run_in_a_row_that_found_it() {
     // Host `a` recovered, and fails again: that is another incident.
     let hosts = vec![host("a", read(vec![])), host("b", read(vec![]))];
     let mut recovered = snapshot(hosts, vec![agent(1, "b")]);
-    recovered.continue_incidents(&second);
+    recovered.continue_incidents(&starts(&second));
     let mut third = broken();
-    third.continue_incidents(&recovered);
+    third.continue_incidents(&starts(&recovered));
     let since = |node_id: &str| {
         let mut incidents = third.incidents.iter();
         let found = incidents.find(|incident| incident.node_id.as_deref() == Some(node_id));

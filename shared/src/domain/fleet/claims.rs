@@ -38,6 +38,9 @@ impl<'a> Claims<'a> {
                 claims.host_by_agent.insert(agent.id, node_id);
             }
         }
+        for (agent_id, node_id) in &run.hosts_elsewhere {
+            claims.host_by_agent.insert(*agent_id, node_id);
+        }
         for host in &run.hosts {
             let node_id = host.row.node_id.as_str();
             claims.inspections.insert(node_id, &host.inspection);

@@ -189,8 +189,6 @@ pub(crate) fn example_run() -> FleetReading {
             },
             ..Backlog::default()
         },
-        billing_findings: Vec::new(),
-        paused_roll_out: None,
-        own_fault: None,
+        ..FleetReading::default()
     }
 }

@@ -134,6 +134,11 @@ impl HostReport {
         }
     }
 
+    /// Whether the host was inspected in this run, and its containers could not be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.observed_at.is_some() && !self.runtime.docker_readable
+    }
+
     /// Whether an enabled host takes no more agents: its slots are allocated, or it is overloaded.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::agent::AgentReport;
 use super::alert::{Alert, AlertCode};
@@ -30,7 +31,7 @@ words! {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     pub severity: Severity,
     pub scope: Scope,
@@ -42,6 +43,26 @@ pub struct Incident {
     pub container_id: Option<String>,
     /// The first of the refresh runs in a row that found it.
     pub since: DateTime<Utc>,
+}
+
+/// What an incident is about, and when it began. The cache stores it: a change needs another format there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentStart {
+    pub code: AlertCode,
+    pub node_id: Option<String>,
+    pub container_id: Option<String>,
+    pub since: DateTime<Utc>,
+}
+
+impl IncidentStart {
+    pub(super) fn of(incident: &Incident) -> Self {
+        Self {
+            code: incident.code,
+            node_id: incident.node_id.clone(),
+            container_id: incident.container_id.clone(),
+            since: incident.since,
+        }
+    }
 }
 
 /// Critical first, then by title.
@@ -76,35 +97,53 @@ pub(super) fn incidents(
         let unclaimed = host.unclaimed_containers.iter();
         incidents.extend(unclaimed.map(|container| of_unclaimed(host, container, now)));
     }
-    let fleet = own_fault.map(|fault| of_own_fault(fault, now));
-    incidents.extend(fleet.or_else(|| of_fleet(summary, now)));
-    incidents.extend(of_billing(billing_findings, now));
-    incidents.extend(paused_roll_out.map(|reason| of_roll_out(reason, now)));
-    incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+    incidents.extend(fleet_incidents(
+        summary,
+        billing_findings,
+        paused_roll_out,
+        own_fault,
+        now,
+    ));
+    sort_incidents(&mut incidents);
     incidents
+}
+
+/// Those of the fleet as a whole.
+pub(super) fn fleet_incidents(
+    summary: &Summary,
+    billing_findings: &[OpenFindings],
+    paused_roll_out: Option<&str>,
+    own_fault: Option<OwnFault>,
+    now: DateTime<Utc>,
+) -> Vec<Incident> {
+    let fleet = own_fault.map(|fault| of_own_fault(fault, now));
+    let fleet = fleet.or_else(|| of_fleet(summary, now));
+    let billing = of_billing(billing_findings, now);
+    let roll_out = paused_roll_out.map(|reason| of_roll_out(reason, now));
+    fleet.into_iter().chain(billing).chain(roll_out).collect()
+}
+
+pub(super) fn sort_incidents(incidents: &mut [Incident]) {
+    incidents.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
 }
 
 /// Lets incidents that an earlier run has found begin when they began for that run. Their severity and texts may have
 /// changed.
-pub(super) fn continue_incidents(incidents: &mut [Incident], earlier: &[Incident]) {
-    let earlier: HashMap<_, _> = earlier
-        .iter()
-        .map(|incident| (subject(incident), incident.since))
-        .collect();
+pub(super) fn continue_incidents(incidents: &mut [Incident], earlier: &[IncidentStart]) {
+    let earlier = earlier.iter().map(|start| {
+        let (node_id, container_id) = (start.node_id.as_deref(), start.container_id.as_deref());
+        ((start.code, node_id, container_id), start.since)
+    });
+    let earlier: HashMap<_, _> = earlier.collect();
     for incident in incidents {
-        if let Some(since) = earlier.get(&subject(incident)) {
+        let (node_id, container_id) = (
+            incident.node_id.as_deref(),
+            incident.container_id.as_deref(),
+        );
+        if let Some(since) = earlier.get(&(incident.code, node_id, container_id)) {
             incident.since = *since;
         }
     }
-}
-
-/// What an incident is about.
-fn subject(incident: &Incident) -> (AlertCode, Option<&str>, Option<&str>) {
-    (
-        incident.code,
-        incident.node_id.as_deref(),
-        incident.container_id.as_deref(),
-    )
 }
 
 fn sort_key(incident: &Incident) -> (Severity, &str, Option<&str>, Option<&str>) {

@@ -1,16 +1,13 @@
 //! Whether a host keeps its agents away from what is not theirs (F77). Owns: what counts as a gap. Does not own: the rules
 //! of the host's packet filter (`functions/hosts/milady-isolation`).
 
-use serde::{Deserialize, Serialize};
-
 use super::severity::Severity;
 
 /// The host reads its rules back every minute. A few failures in a row are no gap yet.
 const MAX_REPORT_AGE_SECONDS: u64 = 5 * 60;
 
 /// What a host says about its packet filter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PacketFilter {
     /// The host's figures were not read.
     #[default]
@@ -23,10 +20,8 @@ pub enum PacketFilter {
         /// The bridges that the rules are for, as iptables writes them: a `+` at the end stands for any text.
         bridges: Vec<String>,
         /// The addresses with ports that could be reached from inside although they must not be.
-        #[serde(default)]
         reached: Vec<String>,
         /// The bridges from inside of which nothing could be tried.
-        #[serde(default)]
         unprobed: Vec<String>,
     },
 }

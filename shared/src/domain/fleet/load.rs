@@ -206,6 +206,14 @@ mod tests {
         );
         assert_eq!(full(Some(40), None).fuller_disk_used_percent(), Some(40));
         assert_eq!(full(None, None).fuller_disk_used_percent(), None);
+        for (facts, expected) in [
+            (full(None, None), false),
+            (full(Some(DEGRADED_DISK_PERCENT - 1), None), false),
+            (full(Some(DEGRADED_DISK_PERCENT), None), true),
+            (full(Some(40), Some(DEGRADED_DISK_PERCENT)), true),
+        ] {
+            assert_eq!(facts.has_full_disk(), expected, "{facts:?}");
+        }
     }
 
     #[test]

@@ -15,9 +15,11 @@ mod incident;
 mod isolation;
 mod load;
 mod observation;
+mod overview;
 mod own_fault;
 mod redact;
 mod severity;
+mod shard;
 mod snapshot;
 mod summary;
 mod suspicion;
@@ -34,7 +36,7 @@ pub use death::{
 pub use discrepancy::{DISCREPANCY_MAX_AGE, Discrepancy, DiscrepancyKind, find_discrepancies};
 pub use health::{Health, Verdict, silent_since};
 pub use host::{HostReport, HostRuntime, HostStatus, RuntimeContainer};
-pub use incident::{Incident, Scope};
+pub use incident::{Incident, IncidentStart, Scope};
 pub use isolation::{AgentsNetwork, IsolationGap, PacketFilter};
 pub use load::{CLEANUP_DISK_PERCENT, DEGRADED_DISK_PERCENT, HostFacts, format_hundredths};
 pub use observation::{
@@ -42,10 +44,12 @@ pub use observation::{
     DockerHealth, EngineObservation, FleetReading, HostInspection, HostObservation, HostReadError,
     HostRow, InspectedHost, OwnFault,
 };
-pub use own_fault::HostChange;
+pub use overview::{FleetOverview, HostDigest, ShardDigest};
+pub use own_fault::{HostChange, OtherHosts};
 pub use redact::{Metadata, MetadataValue, redact_addresses, redact_secrets};
 pub use severity::Severity;
-pub use snapshot::{FleetSnapshot, SNAPSHOT_STALE_AFTER};
+pub use shard::{MAX_SHARD_HOSTS, Shard, ShardRun, ShardRuns};
+pub use snapshot::{FleetContext, FleetSnapshot, is_stale};
 pub use summary::Summary;
 pub use suspicion::{ContainerSuspicion, Suspicions};
 pub use transition::{AgentEvidence, StatusTransition, find_transitions, next_suspicions};

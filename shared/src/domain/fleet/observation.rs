@@ -2,6 +2,8 @@
 //! reports, Docker's words for a container's state and health, and the reasons why a host is not read. Does
 //! not own: reading (`hosts`, `db`), nor what follows from it (the other files of this folder).
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +20,12 @@ use crate::domain::words::words;
 /// What one refresh run read: every host as it was inspected, and the rows as they were after all inspections.
 #[derive(Clone, Debug, Default)]
 pub struct FleetReading {
-    /// All registered hosts, enabled or not.
+    /// All registered hosts of the shard, enabled or not.
     pub hosts: Vec<InspectedHost>,
-    /// All agents, with and without a host.
+    /// All agents of the shard, with and without a host.
     pub agents: Vec<AgentRow>,
+    /// The hosts of agents of other shards whose containers were observed in this one.
+    pub hosts_elsewhere: HashMap<AgentId, String>,
     pub backlog: Backlog,
     /// What the audit of billing found and is not repaired.
     pub billing_findings: Vec<OpenFindings>,
@@ -32,7 +36,7 @@ pub struct FleetReading {
 }
 
 /// Most of the hosts that could be read before became unreadable in one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnFault {
     /// Hosts that became unreadable.
     pub unread_hosts: usize,
@@ -279,8 +283,7 @@ pub enum AgentObservation {
 }
 
 /// Docker's state of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
     Created,
     Running,
@@ -444,7 +447,6 @@ mod tests {
             ContainerState::Dead,
         ] {
             assert_eq!(ContainerState::parse(state.as_str(), "Up 1 second"), state);
-            assert_eq!(serde_json::json!(state), state.as_str());
         }
         for (word, status, state) in [
             ("hibernated", "Up 1 second", ContainerState::Unknown),
@@ -454,11 +456,7 @@ mod tests {
             ("", "Up 3 minutes (healthy)", ContainerState::Running),
             ("", "Up 3 minutes (Paused)", ContainerState::Paused),
             ("", "Exited (137) 2 hours ago", ContainerState::Exited),
-            (
-                "",
-                "Restarting (1) 4 seconds ago",
-                ContainerState::Restarting,
-            ),
+            ("", "Restarting (1) 2 days ago", ContainerState::Restarting),
             ("", "Removal In Progress", ContainerState::Removing),
             ("", "Created", ContainerState::Created),
             ("", "Dead", ContainerState::Dead),

@@ -1,10 +1,41 @@
 //! Faults on this side: network, DNS, SSH key, file descriptors. Owns: when most of the fleet becomes unreadable in one
 //! run, which says nothing about the hosts.
+//!
+//! A run sees a shard, which may be a region of one provider: its hosts can fail together. What tells that from a fault on
+//! this side is time: runs over other shards go on reading theirs, and no invocation can read these.
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::observation::{HostInspection, HostReadError, OwnFault};
 
 /// In a smaller fleet the rule would never let an agent be lost: its few hosts can fail at the same time.
 const MIN_HOSTS: usize = 3;
+/// How long a fault of one invocation, or of its machine, can keep a shard from being read: each minute another one may
+/// have its turn.
+const MAX_SHARD_FAULT: TimeDelta = TimeDelta::minutes(5);
+/// Two runs over another shard.
+const READ_RECENTLY: TimeDelta = TimeDelta::minutes(2);
+
+/// The hosts of other shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherHosts {
+    pub hosts: i64,
+    /// Those that were read since [`OtherHosts::read_since`].
+    pub read_hosts: i64,
+}
+
+impl OtherHosts {
+    #[must_use]
+    pub fn read_since(now: DateTime<Utc>) -> DateTime<Utc> {
+        now - READ_RECENTLY
+    }
+
+    /// Hosts of this shard that were not read since then have failed themselves. `None` if the fault may be on this side.
+    #[must_use]
+    pub fn failed_before(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        (2 * self.read_hosts > self.hosts).then(|| now - MAX_SHARD_FAULT)
+    }
+}
 
 /// A host in a run.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +74,7 @@ impl OwnFault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{failed, reached, read, unreachable};
+    use super::super::fixtures::{failed, now, reached, read, unreachable};
     use super::*;
 
     #[test]
@@ -99,6 +130,19 @@ mod tests {
             });
             assert_eq!(OwnFault::find(changes), expected, "{hosts:?}");
         }
+    }
+
+    #[test]
+    fn f67_only_while_most_of_the_other_hosts_are_read_have_those_of_a_shard_failed_themselves() {
+        for (read_hosts, hosts, has_failed) in
+            [(0, 0, false), (0, 9, false), (5, 10, false), (6, 10, true)]
+        {
+            let others = OtherHosts { hosts, read_hosts };
+            let expected = has_failed.then(|| now() - TimeDelta::minutes(5));
+            assert_eq!(others.failed_before(now()), expected, "{others:?}");
+        }
+        let two_minutes_ago = now() - TimeDelta::minutes(2);
+        assert_eq!(OtherHosts::read_since(now()), two_minutes_ago);
     }
 
     #[test]

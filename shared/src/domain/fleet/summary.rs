@@ -1,12 +1,14 @@
 //! The totals of a snapshot.
 
+use serde::{Deserialize, Serialize};
+
 use super::agent::AgentReport;
 use super::health::Health;
 use super::host::{HostReport, HostStatus, percent};
 use crate::domain::agent::AgentStatus;
 use crate::domain::lane::Backlog;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Every host counts as exactly one of healthy, degraded, offline and unknown.
     pub total_hosts: usize,
@@ -16,6 +18,10 @@ pub struct Summary {
     pub degraded_hosts: usize,
     pub offline_hosts: usize,
     pub unknown_hosts: usize,
+    /// Hosts that this run inspected, and whose containers it could not read.
+    pub unreadable_hosts: usize,
+    /// The use of the fullest disk of all hosts that were read. `None` if none said.
+    pub fullest_disk_percent: Option<u64>,
     /// Slots of enabled hosts.
     pub total_capacity: i64,
     /// Allocated slots of enabled hosts.
@@ -47,7 +53,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(hosts: &[HostReport], agents: &[AgentReport], backlog: Backlog) -> Self {
+    pub(super) fn of(hosts: &[&HostReport], agents: &[&AgentReport], backlog: Backlog) -> Self {
         let count_hosts = |is_counted: fn(&HostReport) -> bool| {
             hosts.iter().filter(|host| is_counted(host)).count()
         };
@@ -69,6 +75,11 @@ impl Summary {
             degraded_hosts: with_host_status(HostStatus::Degraded),
             offline_hosts: with_host_status(HostStatus::Offline),
             unknown_hosts: with_host_status(HostStatus::Unknown),
+            unreadable_hosts: count_hosts(HostReport::is_unreadable),
+            fullest_disk_percent: hosts
+                .iter()
+                .filter_map(|host| host.runtime.facts.fuller_disk_used_percent())
+                .max(),
             total_capacity,
             allocated_slots,
             available_slots: hosts.iter().map(|host| host.available_slots).sum(),
@@ -95,5 +106,36 @@ impl Summary {
             unknown_agents: with_health(Health::Unknown),
             backlog,
         }
+    }
+
+    /// Adds the totals of other hosts and agents. The backlog is that of the whole fleet already.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.total_hosts += other.total_hosts;
+        self.enabled_hosts += other.enabled_hosts;
+        self.healthy_hosts += other.healthy_hosts;
+        self.degraded_hosts += other.degraded_hosts;
+        self.offline_hosts += other.offline_hosts;
+        self.unknown_hosts += other.unknown_hosts;
+        self.unreadable_hosts += other.unreadable_hosts;
+        self.fullest_disk_percent = self.fullest_disk_percent.max(other.fullest_disk_percent);
+        self.total_capacity += other.total_capacity;
+        self.allocated_slots += other.allocated_slots;
+        self.available_slots += other.available_slots;
+        self.utilization_pct = percent(self.allocated_slots, self.total_capacity);
+        self.saturated_hosts += other.saturated_hosts;
+        self.hosts_with_drift += other.hosts_with_drift;
+        self.total_agents += other.total_agents;
+        self.running_agents += other.running_agents;
+        self.pending_agents += other.pending_agents;
+        self.provisioning_agents += other.provisioning_agents;
+        self.stopped_agents += other.stopped_agents;
+        self.error_status_agents += other.error_status_agents;
+        self.disconnected_agents += other.disconnected_agents;
+        self.healthy_agents += other.healthy_agents;
+        self.attention_agents += other.attention_agents;
+        self.stale_agents += other.stale_agents;
+        self.missing_agents += other.missing_agents;
+        self.failed_health_agents += other.failed_health_agents;
+        self.unknown_agents += other.unknown_agents;
     }
 }

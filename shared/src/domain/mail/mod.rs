@@ -21,6 +21,7 @@ words! {
         StartFailed = "agent.start_failed",
         /// Its container died, and is not started again.
         ContainerDied = "agent.container_died",
+        StoppedByOperator = "agent.stopped_by_operator",
         StorageDeletion = "agent.storage_deletion_scheduled",
         WebhookSwitchedOff = "webhook.switched_off",
     }
@@ -71,12 +72,13 @@ impl MailTemplate {
                 UnknownOutcome::SendAgain
             }
             // After low credit a shutdown warning follows before anything stops, and the owner gets one such mail a day
-            // at most. What was resumed, failed or switched off can be seen elsewhere, and two mails look as if it had
+            // at most. What was resumed, failed, stopped or switched off can be seen elsewhere, and two mails look as if it had
             // happened twice.
             Self::CreditLow
             | Self::Resumed
             | Self::StartFailed
             | Self::ContainerDied
+            | Self::StoppedByOperator
             | Self::WebhookSwitchedOff => UnknownOutcome::LetGo,
         }
     }

@@ -32,6 +32,7 @@ pub use role::Role;
 /// succeed.
 const RESTORABLE_AGENTS: i32 = 50;
 const NODES: i32 = 50;
+const REVOCABLE_KEYS: i32 = 50;
 
 /// Runs the command. Returns whether the API matches its description.
 pub async fn main(options: &Options) -> Result<bool> {
@@ -145,8 +146,8 @@ fn is_deprecated(document: &Value, route: &Route) -> bool {
 }
 
 /// Inserts agents for the restore route: each can be restored only once, because no host runs it.
-/// Also inserts hosts, some of them for the route that removes hosts, and an organization for the route
-/// that changes limits. Those of the caller's organization are raised, so that they refuse nothing.
+/// Also inserts hosts, some of them for the route that removes hosts, and an organization for the routes
+/// that change limits, users and keys. The limits of the caller's organization are raised, so that they refuse nothing.
 async fn insert_resources(database: &PgPool) -> Result<()> {
     sqlx::query(
         "WITH stopped AS (
@@ -171,10 +172,22 @@ async fn insert_resources(database: &PgPool) -> Result<()> {
     .execute(database)
     .await
     .context("cannot add hosts")?;
-    sqlx::raw_sql("INSERT INTO organizations (name, slug) VALUES ('Limited', 'limited')")
-        .execute(database)
-        .await
-        .context("cannot add an organization")?;
+    sqlx::raw_sql(
+        "INSERT INTO organizations (name, slug) VALUES ('Limited', 'limited');
+        INSERT INTO users (name, organization_id) SELECT 'Limited', id FROM organizations WHERE slug = 'limited'",
+    )
+    .execute(database)
+    .await
+    .context("cannot add an organization")?;
+    sqlx::query(
+        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+        SELECT 'revocable', gen_random_uuid()::text, gen_random_uuid()::text, 'eliza_', organization_id, id
+        FROM users, generate_series(1, $1) WHERE name = 'Limited'",
+    )
+    .bind(REVOCABLE_KEYS)
+    .execute(database)
+    .await
+    .context("cannot add keys")?;
     sqlx::query(
         "INSERT INTO cloud.organization_limits (organization_id, agents, active_starts, updated_at, updated_by)
         SELECT organization_id, 10000, 10000, now(), user_id FROM api_keys WHERE key = $1",
@@ -204,7 +217,15 @@ async fn configuration(database: &PgPool) -> Result<String> {
             "limited",
             "SELECT id::text FROM organizations WHERE slug = 'limited'",
         ),
-        ("keys", "SELECT key FROM api_keys"),
+        (
+            "users",
+            "SELECT u.id::text FROM users u JOIN organizations o ON o.id = u.organization_id WHERE o.slug = 'limited'",
+        ),
+        (
+            "revocable",
+            "SELECT id::text FROM api_keys WHERE name = 'revocable'",
+        ),
+        ("keys", "SELECT key FROM api_keys WHERE name <> 'revocable'"),
         (
             "nodes",
             "SELECT node_id FROM docker_nodes WHERE node_id LIKE 'kept%'",

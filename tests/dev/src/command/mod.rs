@@ -10,6 +10,7 @@ mod options;
 mod printed_agents;
 mod schedules;
 pub(crate) mod seed;
+mod settings_file;
 mod simulated_hosts;
 pub(crate) mod stack;
 mod story;

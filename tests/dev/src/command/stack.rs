@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,7 @@ use super::host::{self, Host, NoHost};
 use super::migration_set::is_of_another_set;
 use super::options::Options;
 use super::seed::{self, DEMOS};
+use super::settings_file;
 use super::simulated_hosts;
 use crate::dynamodb::DynamoDb;
 use crate::events::EventBus;
@@ -59,6 +60,8 @@ pub(crate) struct Stack {
     pub(crate) database: PgPool,
     /// The URL of the database, for other tools.
     url: String,
+    /// The functions' settings, for `cargo lambda watch`.
+    settings_file: PathBuf,
     /// The simulated hour in which it starts; `None` in real time.
     pub(super) start_of_time: Option<DateTime<Utc>>,
     pub(super) host: Result<Host, NoHost>,
@@ -99,7 +102,8 @@ impl Stack {
         listener: TcpListener,
     ) -> Result<Self> {
         template.edge = Edge::load(&EDGE_PARAMETERS)?;
-        let ssh_key = host::key_file(&std::path::absolute(&postgres_options.dir)?);
+        let dir = std::path::absolute(&postgres_options.dir)?;
+        let ssh_key = host::key_file(&dir);
         if !options.no_dashboard {
             web::build().await;
         }
@@ -141,7 +145,8 @@ impl Stack {
             .functions
             .iter()
             .map(|function| with_local_settings(function, &environment))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<Function>>>()?;
+        let settings_file = settings_file::write(&dir, &functions)?;
         let functions = Pool::new(RuntimeApi::start_forwarding_logs().await?, functions);
         bus.deliver_to(functions.clone());
         migrate(&functions, &template).await?;
@@ -172,6 +177,7 @@ impl Stack {
             template,
             database,
             url,
+            settings_file,
             start_of_time,
             host: Err("it has not started yet.".to_owned()),
             sim: None,
@@ -220,6 +226,10 @@ impl Stack {
         println!("The API is at {base_url}/api/v1, described at {base_url}/api/openapi.json");
         println!("The mails to owners are at {base_url}/dev/mails");
         println!("The database is at {}", self.url);
+        println!(
+            "The functions' settings are in {}",
+            self.settings_file.display()
+        );
         println!("{}", host::summary(&self.host));
         if let Some(line) = simulated_hosts::summary(self.sim.as_ref()) {
             println!("{line}");
@@ -257,7 +267,7 @@ pub(crate) async fn listen(port: Option<u16>) -> Result<TcpListener> {
     }
 }
 
-async fn build_functions(release: bool) -> Result<std::path::PathBuf> {
+async fn build_functions(release: bool) -> Result<PathBuf> {
     let profile = if release { "release" } else { "debug" };
     println!("Building the functions ({profile}; the first build takes minutes) ...");
     let started = Instant::now();

@@ -228,6 +228,8 @@ fn server_arguments(data: &std::path::Path, port: u16, durable: bool) -> Vec<Str
         // Commits still wait for the write to the kernel, so committed data survives `crash`.
         settings.push("fsync=off".to_owned());
         settings.push("full_page_writes=off".to_owned());
+        // Each test has a database of its own, and a process would look into each of hundreds once a minute.
+        settings.push("autovacuum=off".to_owned());
     }
     let mut arguments = vec!["-D".to_owned(), data.to_string_lossy().into_owned()];
     for setting in settings {

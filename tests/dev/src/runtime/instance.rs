@@ -6,9 +6,9 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -34,9 +34,7 @@ const LOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A running function. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Instance {
-    api: RuntimeApi,
-    id: String,
-    state: Arc<InstanceState>,
+    registration: Registration,
     pid: u32,
     started: Instant,
     /// Held during an invocation: Lambda sends an instance one event at a time.
@@ -47,45 +45,123 @@ pub struct Instance {
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
-impl Instance {
-    pub(super) fn start(api: &RuntimeApi, function: Function) -> Result<Self> {
+/// An instance's place at the runtime API, given up when dropped.
+#[derive(Debug)]
+struct Registration {
+    api: RuntimeApi,
+    id: String,
+    state: Arc<InstanceState>,
+}
+
+impl Registration {
+    fn new(api: &RuntimeApi, function: &Function) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let state = Arc::new(InstanceState::new(function.name.clone()));
         api.register(&id, Arc::clone(&state));
-        calls::learn_settings(&function);
-        let mut command = command(api, &id, &function);
+        calls::learn_settings(function);
+        Self {
+            api: api.clone(),
+            id,
+            state,
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.api.unregister(&self.id);
+    }
+}
+
+impl Instance {
+    pub(super) fn start(api: &RuntimeApi, function: Function) -> Result<Self> {
+        let registration = Registration::new(api, &function);
+        let mut command = Command::new(&function.binary);
+        configure(&mut command, &registration, &function);
         let started = Instant::now();
-        let spawned = command
+        let mut child = command
+            .stdin(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot run {}", function.binary.display()));
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) => {
-                api.unregister(&id);
-                return Err(error);
-            }
-        };
+            .with_context(|| format!("cannot run {}", function.binary.display()))?;
+        let output = child.stdout.take();
+        Ok(Self::watch(
+            registration,
+            function.name,
+            child,
+            output,
+            started,
+        ))
+    }
+
+    pub(super) async fn start_after(
+        api: &RuntimeApi,
+        preparation: &str,
+        function: Function,
+    ) -> Result<Self> {
+        let registration = Registration::new(api, &function);
+        let mut command = Command::new("/bin/sh");
+        configure(&mut command, &registration, &function);
+        // The shell says that it is ready and waits for a line. So neither its own start nor the preparation is part of
+        // the function's start.
+        let script = format!("{preparation}\necho\nread -r line\nexec \"$0\" < /dev/null");
+        let mut child = command
+            .arg("-ec")
+            .arg(script)
+            .arg(&function.binary)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("cannot run /bin/sh")?;
+        let mut input = child.stdin.take().context("the shell has no input")?;
+        let output = child.stdout.take().context("the shell has no output")?;
+        let mut output = BufReader::new(output);
+        let mut ready = String::new();
+        let read = output.read_line(&mut ready).await;
+        read.context("the shell's output cannot be read")?;
+        if ready.is_empty() {
+            let ended = child.wait_with_output().await?;
+            let reason = String::from_utf8_lossy(&ended.stderr);
+            let reason = reason.trim();
+            bail!("the preparation of {} failed: {reason}", function.name);
+        }
+        let started = Instant::now();
+        let written = input.write_all(b"\n").await;
+        written.context("the shell does not read its input")?;
+        Ok(Self::watch(
+            registration,
+            function.name,
+            child,
+            Some(output),
+            started,
+        ))
+    }
+
+    /// Takes care of a process that runs. `output` is its standard output.
+    fn watch(
+        registration: Registration,
+        name: String,
+        mut child: Child,
+        output: Option<impl AsyncRead + Unpin + Send + 'static>,
+        started: Instant,
+    ) -> Self {
         let log = Arc::new(Mutex::new(VecDeque::new()));
-        let prefix = api.inner.forward_logs.then_some(function.name);
+        let prefix = registration.api.inner.forward_logs.then_some(name);
         let readers = [
-            spawn_log_reader(child.stdout.take(), Arc::clone(&log), prefix.clone()),
+            spawn_log_reader(output, Arc::clone(&log), prefix.clone()),
             spawn_log_reader(child.stderr.take(), Arc::clone(&log), prefix),
         ];
         let stop = Arc::new(Notify::new());
         let pid = child.id().unwrap_or_default();
         let (exit_sender, exit) = watch::channel(None);
         tokio::spawn(watch_over(child, readers, Arc::clone(&stop), exit_sender));
-        Ok(Self {
-            api: api.clone(),
-            id,
-            state,
+        Self {
+            registration,
             pid,
             started,
             turn: Arc::default(),
             stop,
             exit,
             log,
-        })
+        }
     }
 
     /// Sends one event and waits for the outcome, at most `timeout`. The time counts from the first
@@ -113,7 +189,7 @@ impl Instance {
         self.wait_until_ready().await?;
         let request_id = Uuid::new_v4().to_string();
         let (answer_sender, answer) = oneshot::channel();
-        lock(&self.state.waiting).insert(request_id.clone(), answer_sender);
+        lock(&self.registration.state.waiting).insert(request_id.clone(), answer_sender);
         let expires_at = tokio::time::Instant::now() + timeout;
         let deadline = chrono::Utc::now() + timeout;
         let invocation = Invocation {
@@ -122,7 +198,7 @@ impl Instance {
             payload: payload.to_string().into_bytes(),
         };
         // The state owns the receiver beside the sender, so this cannot fail.
-        let _ = self.state.invocations.send(invocation);
+        let _ = self.registration.state.invocations.send(invocation);
         tokio::select! {
             // Prefer an answer, even if the process exited right after sending it.
             biased;
@@ -141,7 +217,7 @@ impl Instance {
             },
             status = self.wait_for_exit() => Err(Outcome::Crashed { status }),
             () = tokio::time::sleep_until(expires_at) => {
-                lock(&self.state.waiting).remove(&request_id);
+                lock(&self.registration.state.waiting).remove(&request_id);
                 self.kill().await;
                 Err(Outcome::TimedOut)
             }
@@ -199,14 +275,14 @@ impl Instance {
     /// From the start of the process to its first poll; `None` before that.
     #[must_use]
     pub fn time_to_first_poll(&self) -> Option<Duration> {
-        let first = *self.state.first_poll.borrow();
+        let first = *self.registration.state.first_poll.borrow();
         first.map(|first| first.duration_since(self.started))
     }
 
     /// Waits for the first poll and returns the time from the start to it. The error is the outcome
     /// that an invocation of this instance would have.
     pub async fn wait_until_ready(&self) -> std::result::Result<Duration, Outcome> {
-        let mut polls = self.state.first_poll.subscribe();
+        let mut polls = self.registration.state.first_poll.subscribe();
         let first_poll = async {
             polls
                 .wait_for(Option::is_some)
@@ -218,7 +294,7 @@ impl Instance {
             biased;
             Some(first) = first_poll => Ok(first.duration_since(self.started)),
             status = self.wait_for_exit() => {
-                Err(lock(&self.state.init_error).clone().unwrap_or(Outcome::Crashed { status }))
+                Err(lock(&self.registration.state.init_error).clone().unwrap_or(Outcome::Crashed { status }))
             }
             () = tokio::time::sleep(INIT_TIMEOUT) => {
                 self.kill().await;
@@ -277,12 +353,12 @@ async fn wait_for_exit(mut exit: watch::Receiver<Option<String>>) -> String {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.stop.notify_one();
-        self.api.unregister(&self.id);
     }
 }
 
-fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
-    let mut command = Command::new(&function.binary);
+/// Gives the process its environment and its outputs.
+fn configure(command: &mut Command, registration: &Registration, function: &Function) {
+    let Registration { api, id, .. } = registration;
     command
         .env_clear()
         // Lambda's own value is `host:port`; an address with a path needs the scheme.
@@ -305,11 +381,9 @@ fn command(api: &RuntimeApi, id: &str, function: &Function) -> Command {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
         .envs(&function.env)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    command
 }
 
 /// Waits until the process exits, and kills it when `stop` is notified. Reports the exit once the

@@ -1,4 +1,4 @@
-//! A Lambda Runtime API on 127.0.0.1 that starts the binaries that ship and invokes them.
+//! A Lambda Runtime API on 127.0.0.1 that starts the functions' binaries and invokes them.
 //!
 //! Each instance has its own address (`127.0.0.1:PORT/<instance>`), real deadlines and, as in
 //! Lambda, one event at a time. An instance that outlives its owner exits at its next call of this
@@ -124,6 +124,12 @@ impl RuntimeApi {
     /// Starts an instance without waiting for its first poll.
     pub fn spawn(&self, function: Function) -> Result<Instance> {
         Instance::start(self, function)
+    }
+
+    /// Like [`RuntimeApi::spawn`], but the process first runs `preparation`, a shell script, such as one that joins a
+    /// control group. The start is counted from when the script has ended. If it fails, nothing is started.
+    pub async fn spawn_after(&self, preparation: &str, function: Function) -> Result<Instance> {
+        Instance::start_after(self, preparation, function).await
     }
 
     fn register(&self, id: &str, state: Arc<InstanceState>) {

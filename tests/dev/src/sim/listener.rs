@@ -1,52 +1,75 @@
 //! The listener of a simulated host. Owns whether its port accepts connections and which of them
 //! are served.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::sleep;
 
 use super::connection::Session;
 use super::controlled_stream::ControlledStream;
-use super::{Fault, PortMode, PortState, State};
+use super::{Fault, PortMode, PortState, PortStatus, State};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// A process that is being started has copies of all sockets until it runs its program. So a listener that was closed may
+/// listen a little longer.
+const COPIES_TIMEOUT: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A host's port. The host holds it whether it listens or not.
-pub(super) enum Port {
-    Listening(TcpListener),
-    Reserved(TcpSocket),
+/// A host's port of 127.0.0.1. A second socket is bound to it all the time, so that no other program gets the port while
+/// connections are refused.
+pub(super) struct Port {
+    bound: TcpSocket,
+    number: u16,
+    listener: Option<TcpListener>,
 }
 
 impl Port {
-    /// Binds a port of 127.0.0.1; 0 means any free one. Connections are refused until the host
-    /// listens.
-    pub(super) fn reserve(port: u16) -> io::Result<(Self, u16)> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        let port = socket.local_addr()?.port();
-        Ok((Self::Reserved(socket), port))
+    /// Takes any free port. Connections are refused until it listens.
+    pub(super) fn reserve() -> io::Result<Self> {
+        let bound = bind(0)?;
+        Ok(Self {
+            number: bound.local_addr()?.port(),
+            bound,
+            listener: None,
+        })
     }
 
-    /// Listens unless the mode is to refuse connections.
-    pub(super) fn open(self, mode: PortMode) -> io::Result<Self> {
-        match self {
-            Self::Reserved(socket) if mode != PortMode::Refusing => {
-                Ok(Self::Listening(socket.listen(BACKLOG)?))
-            }
-            other => Ok(other),
-        }
+    pub(super) fn number(&self) -> u16 {
+        self.number
     }
+
+    /// Refuses connections from now on, or listens, as the mode says.
+    pub(super) fn set(&mut self, mode: PortMode) -> io::Result<()> {
+        if matches!(mode, PortMode::Refusing | PortMode::Stopped) {
+            self.listener = None;
+        } else if self.listener.is_none() {
+            // Linux lets several sockets have a port while none of them listens.
+            let next = bind(self.number)?;
+            let bound = std::mem::replace(&mut self.bound, next);
+            self.listener = Some(bound.listen(BACKLOG)?);
+        }
+        Ok(())
+    }
+}
+
+fn bind(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    Ok(socket)
 }
 
 /// Accepts connections as the script says, until the host is dropped.
 pub(super) async fn listen(state: Arc<State>, port: Port) {
     if let Err(error) = run(&state, port).await {
-        eprintln!("The simulated host {} has failed: {error}", state.name);
+        let failure = PortStatus::Failed(error.to_string());
+        state.port_status.send_replace(failure);
     }
 }
 
@@ -54,27 +77,34 @@ async fn run(state: &Arc<State>, mut port: Port) -> io::Result<()> {
     let mut ports = state.ports.subscribe();
     loop {
         let mode = ports.borrow_and_update().mode;
-        let current = port.open(mode)?;
-        state
-            .is_listening
-            .send_replace(matches!(current, Port::Listening(_)));
-        match current {
-            _ if mode == PortMode::Stopped => return Ok(()),
-            Port::Listening(listener) => {
-                let closes = |ports: &PortState| {
-                    matches!(ports.mode, PortMode::Refusing | PortMode::Stopped)
-                };
-                tokio::select! {
-                    failed = accept(state, &listener) => return failed,
-                    _ = ports.wait_for(closes) => {}
-                }
-                drop(listener);
-                (port, _) = Port::reserve(state.port)?;
+        set(&mut port, mode).await?;
+        if mode == PortMode::Stopped {
+            return Ok(());
+        }
+        let Some(listener) = &port.listener else {
+            state.port_status.send_replace(PortStatus::Refusing);
+            let _ = ports.changed().await;
+            continue;
+        };
+        state.port_status.send_replace(PortStatus::Listening);
+        let closes =
+            |ports: &PortState| matches!(ports.mode, PortMode::Refusing | PortMode::Stopped);
+        tokio::select! {
+            failed = accept(state, listener) => return failed,
+            _ = ports.wait_for(closes) => {}
+        }
+    }
+}
+
+/// Like [`Port::set`], and waits for copies of the closed listener.
+async fn set(port: &mut Port, mode: PortMode) -> io::Result<()> {
+    let deadline = Instant::now() + COPIES_TIMEOUT;
+    loop {
+        match port.set(mode) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(RETRY_INTERVAL).await;
             }
-            reserved @ Port::Reserved(_) => {
-                let _ = ports.changed().await;
-                port = reserved;
-            }
+            result => return result,
         }
     }
 }

@@ -76,8 +76,7 @@ pub struct SimHost(Arc<State>);
 
 impl SimHost {
     fn start(authorized: &PublicKey, script: Script) -> Result<Self> {
-        let (reserved_port, port) =
-            Port::reserve(0).context("no free port for a simulated host")?;
+        let mut port = Port::reserve().context("no free port for a simulated host")?;
         let key = |which: &str| key::from_seed(&format!("{which} of {}", script.name));
         let keys = [key("the key"), key("another key")];
         let more_keys = script.host_keys.iter().map(PrivateKey::from_openssh);
@@ -89,23 +88,22 @@ impl SimHost {
             mode: PortMode::of(script.fault),
             disconnects: 0,
         };
+        // Listen before returning, so that clients find the port in the state that the script asks
+        // for.
+        port.set(ports.mode)
+            .context("cannot listen on the port of a simulated host")?;
         let state = Arc::new(State {
             name: script.name.clone(),
-            port,
+            port: port.number(),
             fingerprint,
             configs: [own, vec![other]].map(connection::config),
             authorized: authorized.clone(),
             script: Mutex::new(script),
-            is_listening: watch::Sender::new(ports.mode != PortMode::Refusing),
+            port_status: watch::Sender::new(PortStatus::after(ports.mode)),
             ports: watch::Sender::new(ports),
             counts: Mutex::default(),
         });
-        // Listen before returning, so that clients find the port in the state that the script asks
-        // for.
-        let listening_port = reserved_port
-            .open(ports.mode)
-            .context("cannot listen on the port of a simulated host")?;
-        tokio::spawn(listener::listen(Arc::clone(&state), listening_port));
+        tokio::spawn(listener::listen(Arc::clone(&state), port));
         Ok(Self(state))
     }
 
@@ -134,12 +132,20 @@ impl SimHost {
 
     /// Changes the script. A host that starts to refuse connections or changes its key ends its
     /// connections; a host that falls silent keeps them but sends nothing on them.
+    ///
+    /// # Panics
+    /// The host's port has failed.
     pub async fn update_script(&self, update: impl FnOnce(&mut Script)) {
-        let mode = self.0.update_script(update);
-        let mut is_listening = self.0.is_listening.subscribe();
-        let _ = is_listening
-            .wait_for(|is_listening| *is_listening != (mode == PortMode::Refusing))
+        let expected = PortStatus::after(self.0.update_script(update));
+        let mut port_status = self.0.port_status.subscribe();
+        let reached = port_status
+            .wait_for(|status| *status == expected || matches!(status, PortStatus::Failed(_)))
             .await;
+        if let Ok(status) = reached
+            && let PortStatus::Failed(error) = &*status
+        {
+            panic!("the simulated host {} has failed: {error}", self.0.name);
+        }
     }
 
     /// The requests so far.
@@ -159,8 +165,7 @@ struct State {
     authorized: PublicKey,
     script: Mutex<Script>,
     ports: watch::Sender<PortState>,
-    /// Whether its port accepts connections.
-    is_listening: watch::Sender<bool>,
+    port_status: watch::Sender<PortStatus>,
     counts: Mutex<Counts>,
 }
 
@@ -238,6 +243,25 @@ enum PortMode {
     Refusing,
     /// The host was dropped.
     Stopped,
+}
+
+/// What a host's port does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PortStatus {
+    Listening,
+    Refusing,
+    /// It does not answer any more.
+    Failed(String),
+}
+
+impl PortStatus {
+    /// What the port does once it has taken the mode over.
+    fn after(mode: PortMode) -> Self {
+        match mode {
+            PortMode::Refusing | PortMode::Stopped => Self::Refusing,
+            PortMode::Open | PortMode::Silent => Self::Listening,
+        }
+    }
 }
 
 impl PortMode {

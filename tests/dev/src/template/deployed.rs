@@ -459,11 +459,13 @@ fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
 fn the_parameter_files_of_the_guide_leave_out_nothing_that_is_required() {
     let document = document();
     let parameters = document["Parameters"].as_object().unwrap();
-    let required: BTreeSet<&str> = parameters
+    let mut required: BTreeSet<&str> = parameters
         .iter()
         .filter(|(_, parameter)| parameter["Default"].is_null())
         .map(|(name, _)| name.as_str())
         .collect();
+    // It may be left out where every agent names its image, which is not so at a first look.
+    required.insert("DefaultAgentImage");
     for (file, is_minimal) in [("minimal.toml", true), ("complete.toml", false)] {
         let path = build::workspace().join("functions/parameters").join(file);
         let text = fs::read_to_string(path).unwrap();
@@ -478,4 +480,19 @@ fn the_parameter_files_of_the_guide_leave_out_nothing_that_is_required() {
             assert!(parameters.contains_key(name), "{file}: {name}");
         }
     }
+}
+
+#[test]
+fn backups_are_replicated_only_if_a_parameter_says_so_and_deletions_follow() {
+    let document = document();
+    let bucket = &document["Resources"]["BackupBucket"]["Properties"];
+    for key in ["VersioningConfiguration", "ReplicationConfiguration"] {
+        let choice = &bucket[key]["!If"];
+        assert_eq!(choice[0], "ReplicatesBackups", "{key}");
+        assert_eq!(choice[2], json!({"!Ref": "AWS::NoValue"}), "{key}");
+    }
+    let rule = &bucket["ReplicationConfiguration"]["!If"][1]["Rules"][0];
+    assert_eq!(rule["DeleteMarkerReplication"]["Status"], "Enabled");
+    let replicator = &document["Resources"]["BackupReplicationRole"];
+    assert_eq!(replicator["Condition"], "ReplicatesBackups");
 }

@@ -259,6 +259,16 @@ fn product_events_go_to_posthog_and_only_the_connection_knows_its_key() {
 }
 
 #[test]
+fn ses_drops_no_mail_because_of_a_complaint_about_another_one() {
+    let text = fs::read_to_string(build::workspace().join("template.yaml")).unwrap();
+    let document: Value = serde_norway::from_str(&text).unwrap();
+    let mails = &document["Resources"]["MailConfigurationSet"]["Properties"];
+    let reasons = &mails["SuppressionOptions"]["SuppressedReasons"];
+    assert_eq!(reasons[0], "BOUNCE");
+    assert_eq!(reasons.as_sequence().map(Vec::len), Some(1));
+}
+
+#[test]
 fn sample_events_match_the_routes_schedules_and_rules_of_the_template() {
     for function in &Template::load().unwrap().functions {
         let path = build::workspace().join(format!("events/{}.json", function.name));

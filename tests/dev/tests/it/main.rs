@@ -11,5 +11,6 @@ mod events;
 mod host;
 mod http;
 mod mailbox;
+mod sim;
 mod stack;
 mod streams;

@@ -46,6 +46,28 @@ async fn instance_answers_consecutive_events_with_real_deadlines() {
 }
 
 #[tokio::test]
+async fn a_preparation_runs_in_the_process_of_the_function_and_its_failure_starts_nothing() {
+    let api = RuntimeApi::start().await.unwrap();
+    let preparation = "HOME=/prepared; export HOME";
+    let instance = api.spawn_after(preparation, scripted_function()).await;
+    let instance = instance.unwrap();
+    let answer = instance.invoke(json!({"do": "say"}), TEST_TIMEOUT).await;
+    let Outcome::Success(report) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(report["pid"], instance.pid());
+    assert_eq!(report["home"], true);
+    assert_eq!(instance.logs(), ["log line"]);
+    let failing = "echo no such group >&2; false";
+    let refused = api.spawn_after(failing, scripted_function()).await;
+    let error = format!("{:#}", refused.unwrap_err());
+    assert_eq!(
+        error,
+        "the preparation of scripted-function failed: no such group"
+    );
+}
+
+#[tokio::test]
 async fn each_kind_of_failure_has_its_outcome() {
     let api = RuntimeApi::start().await.unwrap();
     let instance = api.spawn(scripted_function()).unwrap();

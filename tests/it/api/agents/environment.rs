@@ -98,6 +98,48 @@ fn db_migrate_encrypts_environments_and_keeps_their_names() {
 }
 
 #[test]
+fn db_migrate_writes_secrets_back_for_an_older_application() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("50").await;
+        let agent = id(&world.call(create(&key)).await);
+        let plain = column(&world).await;
+        let address =
+            "database_uri = 'postgres://u:word@db.example/theirs', database_status = 'ready'";
+        world.set_columns(agent, address).await;
+        let migrate = gone(&world, "db-migrate");
+        let encrypted = migrate.invoke_ok(json!({})).await;
+        assert_eq!(encrypted["secrets"]["left"], json!(0));
+        let refused = migrate.invoke_error(json!({"decrypt": true})).await;
+        assert!(refused.contains("OLDER_APPLICATION=present"), "{refused}");
+        // An agent whose secret cannot be decrypted stays as it is.
+        let other = world.agent(organization, "stopped").await;
+        sqlx::query("INSERT INTO cloud.agent_databases VALUES ($1, '\\x00', 'lost', true)")
+            .bind(other)
+            .execute(&world.pool)
+            .await
+            .expect("an address");
+        let present = world.function("db-migrate");
+        let event = json!({"decrypt": true});
+        let answer = present.invoke_ok(event.clone()).await;
+        assert_eq!(answer["decryption"], json!({"decrypted": 1, "left": 1}));
+        let written: Value = sqlx::query_scalar(
+            "SELECT jsonb_build_array(environment_vars, database_uri) FROM milady_sandboxes WHERE id = $1",
+        )
+        .bind(agent)
+        .fetch_one(&world.pool)
+        .await
+        .expect("an agent");
+        assert_eq!(
+            written,
+            json!([plain, "postgres://u:word@db.example/theirs"])
+        );
+        let again = present.invoke_ok(event).await;
+        assert_eq!(again["decryption"], json!({"decrypted": 0, "left": 1}));
+    });
+}
+
+#[test]
 fn a_new_agents_environment_is_never_written_in_plain_text() {
     run(async {
         let world = World::new().await;

@@ -52,6 +52,7 @@ fn an_agent_is_shown_with_its_public_address_and_without_its_hosts() {
                     "scheduledShutdownAt": null,
                     "silentSince": null,
                     "status": "running",
+                    "stopNote": null,
                     "stopReason": null,
                     "token_address": null,
                     "token_chain": null,

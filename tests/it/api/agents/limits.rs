@@ -1,5 +1,5 @@
-//! Limits on what an organization has, and on the starts of an agent within an hour. Other limits are tested in
-//! `stream_limits`, `snapshot_limits` and `jobs::limits`.
+//! Limits on what an organization has, and on the starts of an agent and of all agents within an hour. Other limits are
+//! tested in `stream_limits`, `snapshot_limits` and `jobs::limits`.
 
 use serde_json::{Value, json};
 use tests::calls::agent_path;
@@ -236,6 +236,40 @@ fn f63_an_agents_eleventh_start_within_an_hour_is_refused() {
         assert_eq!(response.status(), 202, "{response:?}");
         world.set_clock(minutes(60)).await;
         assert_eq!(world.post(&key, &path).await.status(), 202);
+    });
+}
+
+#[test]
+fn f49_the_starts_of_deleted_agents_count_for_their_organization() {
+    run(async {
+        let world = World::new().await;
+        let (organization, key) = world.tenant("50").await;
+        let (_, others_key) = world.tenant("50").await;
+        for column in ["agents", "starts_per_agent_and_hour"] {
+            world.set_limit(organization, column, 2).await;
+        }
+        let start_new_agent = async |key: &str| {
+            let created = world.call(create(key)).await;
+            assert_eq!(created.status(), 201, "{created:?}");
+            let id = created.json()["data"]["id"].clone();
+            let agent: Uuid = serde_json::from_value(id).expect("an id");
+            let response = world.post(key, &agent_path(agent, "/provision")).await;
+            let delete = Request::new("DELETE", &agent_path(agent, "")).key(key);
+            assert_eq!(world.call(delete).await.status(), 200);
+            response
+        };
+        for minute in 0..4 {
+            world.set_clock(minutes(minute)).await;
+            assert_eq!(start_new_agent(&key).await.status(), 202, "{minute}");
+        }
+        let refused = start_new_agent(&key).await;
+        let text = "Starts of all agents are limited to 4 an hour; please try again later";
+        check_limit(&refused, 429, text, ("startsPerHour", 4, 4));
+        // The first start was three minutes ago.
+        assert_eq!(retry_after(&refused), Some("3420"));
+        assert_eq!(start_new_agent(&others_key).await.status(), 202);
+        world.set_clock(minutes(60)).await;
+        assert_eq!(start_new_agent(&key).await.status(), 202);
     });
 }
 

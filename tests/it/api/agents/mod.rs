@@ -11,6 +11,7 @@ mod jobs;
 mod limits;
 mod list;
 mod logs;
+mod operator_suspend;
 mod pairing;
 mod restore;
 mod snapshot;

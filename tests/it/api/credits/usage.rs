@@ -215,12 +215,7 @@ fn an_agent_that_moved_to_another_organization_is_charged_to_each_for_its_time()
         let (second, second_key) = world.tenant("10").await;
         let agent = world.agent(first, "running").await;
         world.set_clock(hours(2)).await;
-        sqlx::query("UPDATE milady_sandboxes SET organization_id = $2 WHERE id = $1")
-            .bind(agent)
-            .bind(second)
-            .execute(&world.pool)
-            .await
-            .expect("a move");
+        world.transfer(agent, second).await;
         world.run_billing(5).await;
         for (key, seconds) in [(first_key, 7_200), (second_key, 10_800)] {
             for name in ["agent", "day", "hour"] {

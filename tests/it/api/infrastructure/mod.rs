@@ -12,7 +12,7 @@ use dev::events::EventBus;
 use dev::template::Template;
 use expect_test::expect;
 use serde_json::{Value, json};
-use shared::api::admin::fleet_view::{FleetContext, FleetView};
+use shared::api::admin::fleet_view::FleetView;
 use shared::domain::agent::AgentStatus;
 use shared::domain::fleet::{AgentRow, FleetSnapshot};
 use tests::suite::{Request, Response, epoch};
@@ -281,12 +281,9 @@ fn response_is_the_cached_snapshot() {
                 None
             ]
         );
-        // The route adds nothing to the snapshot's JSON but which images are the default one, and names.
+        // It is put together from the parts of the whole snapshot's JSON.
         let snapshot = fleet::snapshot(1, 1, epoch());
-        let context = FleetContext {
-            default_image: "milady/agent:cloud-full-ui".to_owned(),
-            ..FleetContext::default()
-        };
+        let context = fleet::context();
         let view = FleetView::of(&snapshot, false, &context);
         let snapshot = serde_json::to_value(view).expect("JSON");
         assert_eq!(response.json()["data"], snapshot);

@@ -180,8 +180,7 @@ fn unreadable_snapshot_is_503_and_requests_an_inspection() {
         let mut operations = Operations::new().await;
         let emulator = DynamoDb::start().await.expect("DynamoDB");
         operations.world.use_cache_table(&emulator, "fleet");
-        let garbage =
-            json!({"pk": {"S": "snapshot"}, "sk": {"S": "head"}, "token": {"S": "canary"}});
+        let garbage = json!({"pk": {"S": "snapshot"}, "sk": {"S": "head-of-shards"}, "version": {"S": "canary"}});
         emulator.put("fleet", &garbage).expect("put");
         for _ in 0..3 {
             let started = Instant::now();

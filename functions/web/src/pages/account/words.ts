@@ -16,7 +16,7 @@ export const CREDENTIALS: Readonly<Record<SchemaCredentialKind, string>> = {
 };
 
 /** In the order in which they are shown. */
-const PERMISSIONS: Readonly<Record<SchemaPermission, string>> = {
+export const PERMISSIONS: Readonly<Record<SchemaPermission, string>> = {
   read: 'See agents, their logs and backups, the credit and the bill. Every key may.',
   agents: 'Create, start, stop, open, restore and delete agents, as far as the role allows it.',
   billing: 'Change the settings, if the role allows it. Whoever may read sees the bill.',

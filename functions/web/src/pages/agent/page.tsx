@@ -66,7 +66,7 @@ function OneAgent({ id, tab }: { id: string; tab: string }) {
   const agent: AgentDetail = { ...query.data, ...view.row };
   return (
     <Page title={title} sentence={<AgentStatus agent={view} />} query={query} actions={<Actions view={view} />}>
-      {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} death={query.data.lastDeath} />}
+      {view.refusal ? <AgentRefusal agent={view} /> : <Trouble view={view} detail={query.data} />}
       <StaleFrame query={query}>
         <Summary agent={agent} />
       </StaleFrame>

@@ -3,7 +3,7 @@ import { whyStopped } from './stopped';
 
 test.each([
   ['operator', /^An operator/],
-  ['drain', /host is being emptied/],
+  ['drain', /move or update it/],
   ['limit', /exceeded a limit/],
   ['failure', /after a failure/],
 ] as const)('a stop by %o is explained', (stopReason, title) => {

@@ -17,8 +17,8 @@ const REASONS: Readonly<Record<SchemaStopReason, Explained | null>> = {
     text: 'It is not charged for running meanwhile. It can be started again, with the state that was saved last.',
   },
   drain: {
-    title: 'It was stopped because its host is being emptied.',
-    text: 'Its state was saved, and it starts on another host by itself. It is not charged for running meanwhile.',
+    title: 'It was stopped so that an operator can move or update it.',
+    text: 'Its state was saved, and it starts again by itself. It is not charged for running meanwhile.',
   },
   failure: {
     title: 'It was stopped after a failure.',

@@ -11,10 +11,11 @@ import { whyStopped } from './stopped';
 import css from './trouble.module.css';
 
 /** What is wrong with the agent, what it means, and what helps. Nothing while nothing is. */
-export function Trouble({ view, death }: { view: AgentView; death: AgentDetail['lastDeath'] }) {
+export function Trouble({ view, detail }: { view: AgentView; detail: AgentDetail }) {
   const now = useNow(30);
   const credit = useCredit().data;
   const { row } = view;
+  const { lastDeath: death, stopNote } = detail;
   if (view.doing || row.pendingAction) return null;
   const silent = silentMinutes(row, now);
   if (row.status === 'error')
@@ -53,6 +54,11 @@ export function Trouble({ view, death }: { view: AgentView; death: AgentDetail['
   if (stopped)
     return (
       <Box tone="off" title={stopped.title}>
+        {stopNote ? (
+          <p>
+            The reason: <q>{stopNote}</q>
+          </p>
+        ) : null}
         {stopped.text}
       </Box>
     );

@@ -41,5 +41,6 @@ test('subjects lead to where they can be seen', () => {
   expect(subjectPath(entry({ action: 'node.update', subject: 'eu-1' }))).toBe('/fleet/nodes/eu-1');
   expect(subjectPath(entry({ action: 'node.remove', subject: 'eu-1' }))).toBeNull();
   expect(subjectPath(entry({ action: 'credit.grant', subject: 'o' }))).toBe('/organizations?q=o');
-  expect(subjectPath(entry({ action: 'organization.limits', subject: 'o' }))).toBe('/organizations?q=o');
+  for (const action of ['organization.limits', 'organization.create', 'user.create', 'api_key.revoke'])
+    expect(subjectPath(entry({ action, subject: 'o' }))).toBe('/organizations?q=o');
 });

@@ -10,7 +10,11 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'agent.billing': 'Changed what an agent costs',
   'agent.no_host': 'Gave up an agent without a host',
   'agent.surplus_container': 'Removed the container of a stopped agent',
+  'organization.create': 'Added an organization',
   'organization.limits': 'Changed limits',
+  'user.create': 'Added a user',
+  'api_key.create': 'Made an API key',
+  'api_key.revoke': 'Revoked an API key',
   'mail.retry': 'Had a mail sent again',
   'node.register': 'Added a host',
   'node.update': 'Changed a host',
@@ -21,6 +25,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'node.lost': 'Declared a host lost',
   'node.return': 'Took a lost host back',
   'agent.move': 'Moved an agent',
+  'agent.suspend': 'Suspended an agent',
   'image_roll_out.start': 'Started the roll-out of an image',
   'image_roll_out.pause': 'Paused the roll-out of an image',
   'image_roll_out.resume': 'Resumed the roll-out of an image',
@@ -64,10 +69,10 @@ const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
 /** Of entries about what the control plane did by itself. */
 const CONTROL_PLANE = '00000000-0000-0000-0000-000000000000';
 
+export const isByControlPlane = (entry: AuditEntry): boolean => entry.actorId === CONTROL_PLANE;
+
 export const actorName = (entry: AuditEntry): string =>
-  entry.actorId === CONTROL_PLANE
-    ? 'the control plane'
-    : entry.actorName?.trim() || `user ${entry.actorId.slice(0, 8)}`;
+  isByControlPlane(entry) ? 'the control plane' : entry.actorName?.trim() || `user ${entry.actorId.slice(0, 8)}`;
 
 export function auditSentence(entries: readonly AuditEntry[], now: number, narrowed: boolean): string {
   const open = entries.filter((entry) => entryState(entry, now).open).length;
@@ -86,8 +91,7 @@ export function auditSentence(entries: readonly AuditEntry[], now: number, narro
 /** Where the subject can be seen. */
 export function subjectPath(entry: AuditEntry): string | null {
   const subject = encodeURIComponent(entry.subject);
-  if (entry.action.startsWith('credit.') || entry.action === 'organization.limits')
-    return `/organizations?q=${subject}`;
+  if (/^(credit|organization|user|api_key)\./.test(entry.action)) return `/organizations?q=${subject}`;
   if (entry.action.startsWith('agent.')) return `/containers?q=${subject}`;
   if (entry.action.startsWith('node.') && entry.action !== 'node.remove' && entry.action !== 'node.sync')
     return `/fleet/nodes/${subject}`;

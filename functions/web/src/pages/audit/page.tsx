@@ -19,7 +19,15 @@ import { Note } from '../../ui/states';
 import { Status } from '../../ui/status';
 import type { Column } from '../../ui/table';
 import { Moment } from '../../ui/time';
-import { actionWord, actorName, auditSentence, entryState, KNOWN_ACTIONS, subjectPath } from './entries';
+import {
+  actionWord,
+  actorName,
+  auditSentence,
+  entryState,
+  isByControlPlane,
+  KNOWN_ACTIONS,
+  subjectPath,
+} from './entries';
 import css from './page.module.css';
 
 const DEFAULTS = { action: '', subject: '', actor: '', from: '', to: '' };
@@ -154,9 +162,13 @@ function Detail({ row }: { row: AuditEntry }) {
           ['On', row.subject],
           [
             'By',
-            <span key="by" className={css.by}>
-              {row.actorName ?? ''} <code>{row.actorId}</code> <Copy text={row.actorId} label="Copy the user's id" />
-            </span>,
+            isByControlPlane(row) ? (
+              actorName(row)
+            ) : (
+              <span key="by" className={css.by}>
+                {row.actorName ?? ''} <code>{row.actorId}</code> <Copy text={row.actorId} label="Copy the user's id" />
+              </span>
+            ),
           ],
           ['Result', row.result],
           ['Entry', row.id],

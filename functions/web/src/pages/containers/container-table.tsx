@@ -12,10 +12,11 @@ import { InspectDialog } from './inspect-dialog';
 import { LogsDialog } from './logs-dialog';
 import { MoveDialog } from './move-dialog';
 import css from './page.module.css';
-import { type Acting, cannot } from './plan';
+import { type Acting, cannot, cannotSuspend } from './plan';
+import { SuspendDialog } from './suspend-dialog';
 import { type ContainerView, healthRank, healthWord } from './view';
 
-type Ask = 'logs' | 'inspect' | 'billing' | 'move' | Acting;
+type Ask = 'logs' | 'inspect' | 'billing' | 'move' | 'suspend' | Acting;
 
 const LABELS: Readonly<Record<Acting, string>> = {
   restart: 'Restart…',
@@ -26,7 +27,7 @@ const LABELS: Readonly<Record<Acting, string>> = {
 };
 
 function items(view: ContainerView, ask: (what: Ask) => void, toggle: () => void): readonly (MenuItem | null)[] {
-  const item = (what: Exclude<Ask, 'billing' | 'move'>, label: string): MenuItem => {
+  const item = (what: Exclude<Ask, 'billing' | 'move' | 'suspend'>, label: string): MenuItem => {
     const refusal = cannot(what, view);
     return {
       label,
@@ -43,10 +44,19 @@ function items(view: ContainerView, ask: (what: Ask) => void, toggle: () => void
     null,
     ...acting.map((what) => item(what, LABELS[what])),
     ...(view.kind === 'agent'
-      ? [null, moving(view, ask), { label: 'What it costs…', onSelect: () => ask('billing') }]
+      ? [null, suspending(view, ask), moving(view, ask), { label: 'What it costs…', onSelect: () => ask('billing') }]
       : []),
   ];
 }
+
+const suspending = (view: ContainerView, ask: (what: Ask) => void): MenuItem => {
+  const refusal = cannotSuspend(view);
+  return {
+    label: 'Suspend agent…',
+    danger: true,
+    ...(refusal === null ? { onSelect: () => ask('suspend') } : { disabled: true, hint: refusal }),
+  };
+};
 
 const moving = (view: ContainerView, ask: (what: Ask) => void): MenuItem => ({
   label: 'Move to another host…',
@@ -214,6 +224,8 @@ function Asked({ view, what, onClose }: { view: ContainerView; what: Ask; onClos
       return <BillingDialog view={view} onClose={onClose} />;
     case 'move':
       return <MoveDialog view={view} onClose={onClose} />;
+    case 'suspend':
+      return <SuspendDialog view={view} onClose={onClose} />;
     default:
       return <ActionDialog view={view} action={what} onClose={onClose} />;
   }

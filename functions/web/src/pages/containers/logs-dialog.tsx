@@ -78,7 +78,7 @@ export function LogsDialog({ view, onClose }: { view: ContainerView; onClose: ()
       </Load>
       <div className="row">
         <Freshness query={query} />
-        {view.agentId === null ? <span className="muted">Reading it is written to the audit log as you.</span> : null}
+        <span className="muted">Reading it is written to the audit log as you.</span>
       </div>
     </Dialog>
   );

@@ -1,6 +1,11 @@
 /** What operators do with containers. */
 import { api, unwrap } from '../../api/client';
-import type { SchemaAgentBillingRequest, SchemaContainerActed, SchemaContainerAction } from '../../api/openapi.gen';
+import type {
+  SchemaAgentBillingRequest,
+  SchemaContainerActed,
+  SchemaContainerAction,
+  SchemaSuspendAgentRequest,
+} from '../../api/openapi.gen';
 import { useOperation } from '../../data/operation';
 import { toast } from '../../data/toasts';
 import { money } from '../../ui/format';
@@ -56,6 +61,31 @@ export function useMove(view: ContainerView, done: () => void) {
       touches: FLEET_KEYS,
       onDone: ({ fromNode }) => {
         toast({ tone: 'ok', text: `${view.name} leaves ${fromNode}.` });
+        done();
+      },
+    },
+  );
+}
+
+export function useSuspension(view: ContainerView, done: () => void) {
+  return useOperation(
+    async (body: SchemaSuspendAgentRequest, key) =>
+      (
+        await unwrap(
+          api.POST('/api/v1/admin/agents/{agentId}/suspend', {
+            body,
+            params: { path: { agentId: view.agentId ?? '' }, header: { 'Idempotency-Key': key } },
+          }),
+        )
+      ).data,
+    {
+      repeatable: true,
+      touches: FLEET_KEYS,
+      onDone: ({ jobId }) => {
+        toast({
+          tone: 'ok',
+          text: jobId === null ? `${view.name} is stopped.` : `${view.name} stops as soon as its host answers.`,
+        });
         done();
       },
     },

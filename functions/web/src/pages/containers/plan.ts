@@ -105,3 +105,16 @@ export function cannot(action: SchemaContainerAction, view: ContainerView): stri
       return action satisfies never;
   }
 }
+
+/** Why nothing would be stopped if an operator suspended the agent. */
+export function cannotSuspend(view: ContainerView): string | null {
+  switch (view.status) {
+    case 'stopped':
+      return 'The agent is stopped already';
+    case 'unknown':
+    case null:
+      return 'The status of the agent is not known';
+    default:
+      return null;
+  }
+}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ContainerRow, FleetContainer, FleetNode } from '../../api/operations';
-import { cannot, plan } from './plan';
+import { cannot, cannotSuspend, plan } from './plan';
 import { agentView, containersSentence, healthWord, matchesShow, matchesText, onHost, unclaimedView } from './view';
 
 const row = {
@@ -112,5 +112,12 @@ describe('what an action will do', () => {
     expect(cannot('remove-ghost', stray)).toBeNull();
     expect(cannot('logs', { ...agent, present: false })).toBe('The container is not on its host');
     expect(cannot('logs', { ...agent, containerName: null })).toBe('The row names no container');
+  });
+  test('only an agent that is not stopped is suspended', () => {
+    for (const status of ['running', 'provisioning', 'pending', 'disconnected', 'error'] as const)
+      expect(cannotSuspend({ ...agent, status })).toBeNull();
+    expect(cannotSuspend({ ...agent, status: 'stopped' })).toContain('stopped already');
+    expect(cannotSuspend({ ...agent, status: 'unknown' })).toContain('not known');
+    expect(cannotSuspend(stray)).toContain('not known');
   });
 });

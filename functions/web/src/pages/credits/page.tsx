@@ -46,6 +46,8 @@ function Head({ credit, now }: { credit: Credit; now: number }) {
   const { tone } = creditState(credit, now);
   const empty = credit.emptyAt === null ? null : Date.parse(credit.emptyAt);
   const low = credit.lowAt === null ? null : Date.parse(credit.lowAt);
+  // A shutdown is scheduled because an hour could not be paid, whatever is used at the moment.
+  const unpaid = credit.owed > 0 || credit.scheduledShutdowns.length > 0;
   return (
     <Figures
       of={[
@@ -75,19 +77,14 @@ function Head({ credit, now }: { credit: Credit; now: number }) {
         {
           label: 'Lasts',
           value:
-            credit.owed > 0 || (empty !== null && empty <= now)
-              ? 'used up'
-              : empty === null
-                ? 'for ever'
-                : span(empty - now),
-          note:
-            credit.owed > 0
-              ? 'it does not pay for the next hour'
-              : empty === null
-                ? 'nothing is being used'
-                : low !== null && low > now
-                  ? `until ${clockTime(empty, now)}; low from ${clockTime(low, now)}`
-                  : `until ${clockTime(empty, now)}`,
+            unpaid || (empty !== null && empty <= now) ? 'used up' : empty === null ? 'for ever' : span(empty - now),
+          note: unpaid
+            ? 'it does not pay for the next hour'
+            : empty === null
+              ? 'nothing is being used'
+              : low !== null && low > now
+                ? `until ${clockTime(empty, now)}; low from ${clockTime(low, now)}`
+                : `until ${clockTime(empty, now)}`,
           tone: empty === null ? undefined : tone === 'off' ? undefined : tone,
         },
       ]}

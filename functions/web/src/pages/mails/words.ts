@@ -11,6 +11,7 @@ const TEMPLATES: Readonly<Record<SchemaMailTemplate, string>> = {
   'agent.resumed': 'Agents run again',
   'agent.start_failed': 'Agents not started',
   'agent.container_died': 'Agents failed',
+  'agent.stopped_by_operator': 'Agents stopped by an operator',
   'agent.storage_deletion_scheduled': 'Deletion of backups',
   'webhook.switched_off': 'Webhook switched off',
 };
@@ -78,7 +79,7 @@ export function retryEffects(mail: Mail, now: number): readonly string[] {
       'If there is still nobody to address, nothing changes: an owner has to set an address first.',
       old,
     ];
-  const first = `It is sent to ${mail.recipient} within a minute. If the address was suppressed, it is not any more: further mails go there, too.`;
+  const first = `It is sent to ${mail.recipient} within a minute. If the address was suppressed for the organization, it is not any more: further mails go there, too.`;
   switch (mail.state) {
     case 'unknown':
       return [first, 'The recipient may have it already and gets it a second time then.', old];

@@ -1,8 +1,10 @@
+import { Plus } from 'lucide-react';
 import { useCallback, useDeferredValue, useMemo, useState } from 'react';
 import type { Organization } from '../../api/operations';
 import { getOrganizations } from '../../api/operators';
 import { usePages } from '../../data/pages';
 import { useUrlState } from '../../data/url';
+import { Button } from '../../ui/button';
 import { Copy } from '../../ui/copy';
 import { Field, TextInput } from '../../ui/field';
 import { Filters } from '../../ui/filters';
@@ -17,10 +19,12 @@ import { Age } from '../../ui/time';
 import { CreditDialog } from './credit-dialog';
 import { type CreditKind, organizationsSentence, TITLES } from './effects';
 import { LimitsDialog } from './limits-dialog';
+import { NewOrganization } from './new-organization';
 import css from './page.module.css';
+import { UsersDialog } from './users-dialog';
 
 const DEFAULTS = { q: '' };
-type Ask = (organization: Organization, kind: CreditKind | 'limits') => void;
+type Ask = (organization: Organization, kind: CreditKind | 'limits' | 'users') => void;
 
 const columns = (ask: Ask): readonly Column<Organization>[] => [
   {
@@ -94,6 +98,7 @@ const columns = (ask: Ask): readonly Column<Organization>[] => [
             ...(row.owed > 0 ? { onSelect: () => ask(row, 'write-off') } : { disabled: true, hint: 'Nothing is owed' }),
           },
           { label: 'Limits…', onSelect: () => ask(row, 'limits') },
+          { label: 'Users and API keys…', onSelect: () => ask(row, 'users') },
           null,
           { label: 'Its agents', href: `/containers?q=${row.id}` },
           { label: 'What operators did', href: `/audit?subject=${row.id}` },
@@ -103,7 +108,7 @@ const columns = (ask: Ask): readonly Column<Organization>[] => [
   },
 ];
 
-/** Organizations and their credit. */
+/** Organizations, their credit, their users and the keys of those. */
 export default function Organizations() {
   const [{ q }, change] = useUrlState(DEFAULTS);
   const search = useDeferredValue(q.trim());
@@ -113,7 +118,14 @@ export default function Organizations() {
   );
   const list = usePages(['organizations', search], ask);
   const [asked, setAsked] = useState<{ organization: Organization; kind: CreditKind | 'limits' } | null>(null);
-  const shown = useMemo(() => columns((organization, kind) => setAsked({ organization, kind })), []);
+  const [adding, setAdding] = useState(false);
+  /** Whose users are shown. */
+  const [users, setUsers] = useState<Pick<Organization, 'id' | 'name'> | null>(null);
+  const shown = useMemo(
+    () =>
+      columns((organization, kind) => (kind === 'users' ? setUsers(organization) : setAsked({ organization, kind }))),
+    [],
+  );
   const { data } = list.query;
   return (
     <ListPage
@@ -122,6 +134,11 @@ export default function Organizations() {
         data
           ? organizationsSentence(data.rows, data.more, search !== '')
           : 'Who uses this cloud, and with how much credit.'
+      }
+      actions={
+        <Button look="primary" onClick={() => setAdding(true)}>
+          <Plus size={14} aria-hidden="true" /> New organization
+        </Button>
       }
       list={list}
       rows={data?.rows}
@@ -143,7 +160,7 @@ export default function Organizations() {
       }
       empty={
         <Note title={search ? 'No organization has this name or id' : 'There is no organization yet'}>
-          <p>Organizations are made by the application that people register with.</p>
+          <p>Add one here. An application that people register with may add others.</p>
         </Note>
       }
     >
@@ -152,6 +169,16 @@ export default function Organizations() {
       ) : asked ? (
         <CreditDialog organization={asked.organization} kind={asked.kind} onClose={() => setAsked(null)} />
       ) : null}
+      {adding ? (
+        <NewOrganization
+          onClose={() => setAdding(false)}
+          onAdded={(organization) => {
+            setAdding(false);
+            setUsers(organization);
+          }}
+        />
+      ) : null}
+      {users ? <UsersDialog organization={users} onClose={() => setUsers(null)} /> : null}
     </ListPage>
   );
 }

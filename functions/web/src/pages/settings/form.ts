@@ -50,7 +50,7 @@ export function unsaved(drafts: Drafts, settings: Settings): Drafts {
 }
 
 /** What the server says of one field. */
-export function fieldError(error: Error | null, field: keyof Form | 'webhookUrl' | 'slackUrl'): string | null {
+export function fieldError(error: Error | null, field: string): string | null {
   const found = error instanceof ApiError ? error.fields.find((one) => one.field === field) : undefined;
   return found ? `It ${found.message}.` : null;
 }

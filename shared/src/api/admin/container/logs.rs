@@ -11,11 +11,12 @@ use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{CallerKind, Parameter, ResponseKind, Route, Tag};
 use crate::api::{list, log_part, path, response};
-use crate::app::container::logs::container_logs;
+use crate::app::container::logs::{LogRequest, container_logs};
 use crate::domain::ids::AgentId;
 use crate::domain::timestamp::Timestamp;
 
 pub const ROUTE: Route = Route {
+    description: "The audit log records each reading before it begins and when it has ended.",
     caller: CallerKind::SuperAdmin,
     parameters: &[
         Parameter::query::<LogLines>("lines", "The number of lines, from the end of the log.")
@@ -55,10 +56,15 @@ struct ContainerLogs {
 /// # Errors
 /// 400, 401, 403, 404, 409 if the agent has no container, 503.
 pub async fn handle(deps: &HostDeps, request: Request) -> Result<Response<Body>, Problem> {
-    deps.auth.super_admin(&deps.pool, &request).await?;
+    let admin = deps.auth.super_admin(&deps.pool, &request).await?;
     let id = path::identifier(&request, "containerId")?;
     let part = log_part::of_query(&request, "lines")?;
-    let logs = container_logs(&deps.pool, &deps.hosts, id, part).await?;
+    let log_request = LogRequest {
+        admin_id: admin.user_id,
+        agent_id: id,
+        part,
+    };
+    let logs = container_logs(&deps.pool, &deps.hosts, log_request).await?;
     response::ok(ContainerLogs {
         container_id: id,
         container_name: logs.container_name,

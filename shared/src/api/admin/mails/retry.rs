@@ -12,9 +12,9 @@ use crate::app::mail::retry::mail_retry;
 use crate::domain::ids::DeliveryId;
 
 pub const ROUTE: Route = Route {
-    description: "The mail is sent within a minute. Its address is not suppressed any more. For a mail that reached \
-                  nobody, the addresses of the organization are looked at again. A mail that is under way or was handed \
-                  over is not sent again.",
+    description: "The mail is sent within a minute. Its address is not suppressed for the organization any more. For a \
+                  mail that reached nobody, the addresses of the organization are looked at again. A mail that is under \
+                  way or was handed over is not sent again.",
     caller: CallerKind::SuperAdmin,
     responses: &[ResponseKind::json::<Data<MailJson>>(
         200,

@@ -12,12 +12,12 @@ use serde_json::json;
 use tokio::time::timeout;
 use tracing::error;
 
+use crate::app::container::entry::{ContainerEntry, begin_entry, finish_entry};
 use crate::app::error::{AgentFault, RequestError};
 use crate::app::fleet::run_clock::RunClock;
 use crate::app::idempotency::{IdempotencyGuard, IdempotencyKey, run_once};
 use crate::db;
 use crate::db::Database;
-use crate::db::requests::audit_log::{AuditEntry, BEGUN};
 use crate::domain::fleet::{ContainerAction, HostReadError};
 
 use perform::{Performed, perform};
@@ -86,17 +86,17 @@ async fn append_entry(
     request: &ActionRequest,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
-    let action = AuditEntry {
-        user_id: request.admin_id,
-        action: audit_word(request.action),
-        subject: &format!("{}/{}", request.node_id, request.container_name),
+    let entry = ContainerEntry {
+        admin_id: request.admin_id,
+        action: request.action,
+        node_id: &request.node_id,
+        container_name: &request.container_name,
         details: json!({
             "nodeId": request.node_id, "containerName": request.container_name,
             "askedContainerId": request.container_id,
         }),
-        result: BEGUN,
     };
-    db::requests::audit_log::audit_append(conn, &action, now).await
+    begin_entry(conn, entry, now).await
 }
 
 /// Records how the action ended, and in the same transaction the outcome that a repeated request gets.
@@ -107,34 +107,15 @@ async fn complete_entry(
     settled_at: DateTime<Utc>,
     guard: &mut IdempotencyGuard,
 ) -> Result<(), RequestError> {
-    let (result, mut details) = match outcome {
-        Ok(outcome) => ("ok", json!({"containerId": outcome.container_id})),
-        Err(error @ (RequestError::NotFound(_) | RequestError::StatusConflict(_))) => {
-            ("refused", json!({"reason": error.to_string()}))
-        }
-        Err(error) => ("failed", json!({"reason": error.to_string()})),
-    };
-    details["settledAt"] = json!(settled_at);
+    let ending = outcome.as_ref();
+    let ending = ending.map(|outcome| json!({"containerId": outcome.container_id}));
     let mut tx = pool.begin().await?;
-    db::requests::audit_log::audit_finish(&mut tx, entry_id, result, &details).await?;
+    finish_entry(&mut tx, entry_id, ending, settled_at).await?;
     if let Ok(outcome) = outcome {
         guard.complete(&mut tx, outcome).await?;
     }
     tx.commit().await?;
     Ok(())
-}
-
-/// The action's name in the audit log.
-fn audit_word(action: ContainerAction) -> &'static str {
-    match action {
-        ContainerAction::Logs => "container.logs",
-        ContainerAction::Restart => "container.restart",
-        ContainerAction::Stop => "container.stop",
-        ContainerAction::Start => "container.start",
-        ContainerAction::Inspect => "container.inspect",
-        ContainerAction::PullImage => "container.pull-image",
-        ContainerAction::RemoveGhost => "container.remove-ghost",
-    }
 }
 
 fn time_limit(action: ContainerAction) -> Duration {

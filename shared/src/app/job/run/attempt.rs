@@ -4,7 +4,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::kind;
 use crate::db;
 use crate::db::agents::lifecycle::StatusChange;
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
@@ -69,7 +68,7 @@ pub(in crate::app::job) async fn finish_failed_attempt(
         None => None,
     };
     let now = db::clock::billing_clock(&mut tx).await?;
-    let retry = kind::definition(job.kind).retry;
+    let retry = job.kind.retry();
     let is_unspent = attempt.is_unspent && job.unspent_attempts < MAX_UNSPENT_ATTEMPTS;
     let spent_attempts = job.attempt - job.unspent_attempts - i32::from(is_unspent);
     let mut wait = retry

@@ -33,7 +33,7 @@ use crate::db::jobs::lanes::{Announce, WaitingJob};
 use crate::db::jobs::worker::{ClaimedJob, JobProgress};
 use crate::db::{Connection, Database};
 use crate::domain::ids::{AgentRef, JobId};
-use crate::domain::job::{DueJob, JobClass, JobFailure, JobKind, JobStatus, Step};
+use crate::domain::job::{DueJob, JobClass, JobFailure, JobStatus, Step};
 use crate::domain::lane;
 
 pub use attempt::JobOutcome;
@@ -41,12 +41,6 @@ pub(super) use attempt::{FailedAttempt, finish_failed_attempt};
 use context::JobContext;
 pub use context::JobDeps;
 use error::StepError;
-
-/// How often a job of this kind is attempted; `None` if there is no limit.
-#[must_use]
-pub fn max_attempts(kind: JobKind) -> Option<i32> {
-    kind::definition(kind).retry.max_attempts()
-}
 
 const DUPLICATE_JOB_ERROR: &str = "Another job of this kind is active for the agent";
 

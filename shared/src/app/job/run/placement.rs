@@ -61,7 +61,7 @@ pub(super) async fn take_slot(
         if started.elapsed() >= SEARCH_TIMEOUT {
             break;
         }
-        let is_bound = host.agents.is_none();
+        let claim = host.claim;
         let (host, limits) = match check_host(context, host).await? {
             HostCheck::Usable { host, limits } => (*host, limits),
             HostCheck::Unusable(error) => {
@@ -73,7 +73,7 @@ pub(super) async fn take_slot(
             first_error.get_or_insert_with(|| StepError::external(LEFT_STATE));
             continue;
         }
-        if let Some(ports) = take_slot_on(context, &host, is_bound).await? {
+        if let Some(ports) = take_slot_on(context, &host, claim).await? {
             let is_new_host = record.node_id.as_ref() != Some(&host.node.node_id);
             return Ok(HostSlot {
                 host,
@@ -107,9 +107,23 @@ async fn holds_left_state(
 /// A host that may take the agent.
 struct RankedHost {
     node: HostCoordinates,
-    /// How many agents would be there with this one. `None` for the host that the agent is bound to: nobody else can
-    /// have its place.
-    agents: Option<i64>,
+    claim: Claim,
+}
+
+/// Which place on a host the agent may take.
+#[derive(Clone, Copy)]
+enum Claim {
+    /// A free slot of an enabled host that has as much left as an agent is promised.
+    Free {
+        /// How many agents would be there with this one.
+        agents: i64,
+    },
+    /// A free slot, also while the host is drained: the agent's state is saved only when it runs, and then the drain moves
+    /// the agent.
+    State,
+    /// The place that the agent had until it was stopped to be moved or restarted. Meanwhile another agent may have taken its
+    /// slot, and the host may be disabled, but the agent's volume is nowhere else.
+    Return,
 }
 
 struct RankedHosts {
@@ -124,23 +138,15 @@ async fn find_hosts(
     record: &RuntimeRecord,
     choice: HostChoice<'_>,
 ) -> Result<RankedHosts, StepError> {
-    let mut conn = context.pool.statements();
-    if let Some(node_id) = record.node_id.as_deref()
-        && record.has_unsaved_state
-        && !choice.may_leave_volume
-        && let Some(node) = db::hosts::coordinates::host_find(&mut conn, node_id).await?
-        && !node.is_lost
-    {
+    if let Some(host) = find_bound_host(context, record, choice).await? {
         return Ok(RankedHosts {
-            ranked: vec![RankedHost { node, agents: None }],
+            ranked: vec![host],
             no_slot: "The host that holds the agent's state has no free slot",
         });
     }
+    let mut conn = context.pool.statements();
     // An agent that was moved does not go back to the host that it left.
     let left = db::agents::moves::left_host_find(&mut conn, context.agent()).await?;
-    // An agent that is restarted with another image stays where its volume is, whatever the image did to earlier attempts.
-    let restart = db::agents::image_restarts::restart_find(&mut conn, context.agent()).await?;
-    let stays_on = choice.preferred.filter(|_| restart.is_some());
     let now = db::clock::billing_clock(&mut conn).await?;
     let mut hosts = db::hosts::coordinates::hosts_enabled(&mut conn).await?;
     let is_any_registered = !hosts.is_empty();
@@ -156,10 +162,8 @@ async fn find_hosts(
         capacity: host.capacity,
         allocated_count: host.allocated_count,
         holds_volume: choice.preferred == Some(host.coordinates.node_id.as_str()),
-        has_failed: stays_on != Some(host.coordinates.node_id.as_str())
-            && failed_here.contains(&host.coordinates.node_id),
-        is_set_aside: stays_on != Some(host.coordinates.node_id.as_str())
-            && set_aside.contains_key(&host.coordinates.node_id),
+        has_failed: failed_here.contains(&host.coordinates.node_id),
+        is_set_aside: set_aside.contains_key(&host.coordinates.node_id),
     });
     let candidates: Vec<Candidate<'_>> = candidates.collect();
     let order = rank(&candidates, random_seed(context, 0));
@@ -174,13 +178,47 @@ async fn find_hosts(
         let host = hosts.get(index)?;
         Some(RankedHost {
             node: host.coordinates.clone(),
-            agents: Some(i64::from(host.allocated_count) + 1),
+            claim: Claim::Free {
+                agents: i64::from(host.allocated_count) + 1,
+            },
         })
     });
     Ok(RankedHosts {
         ranked: ranked.collect(),
         no_slot,
     })
+}
+
+/// The host that the agent is bound to: it returns there, or its only state is there. `None` also if that host is lost, or
+/// not registered any more.
+async fn find_bound_host(
+    context: &JobContext<'_>,
+    record: &RuntimeRecord,
+    choice: HostChoice<'_>,
+) -> Result<Option<RankedHost>, StepError> {
+    let node_id = record.node_id.as_deref();
+    let Some(node_id) = node_id.filter(|_| !choice.may_leave_volume) else {
+        return Ok(None);
+    };
+    let mut conn = context.pool.statements();
+    let agent = context.agent();
+    let returns = match db::agents::moves::move_find(&mut conn, agent).await? {
+        Some(open) => open.refusal.is_some() && open.from_node == node_id,
+        // Not to another host, whatever the new image did to earlier attempts: no backup is as new as the volume.
+        None => db::agents::image_restarts::restart_find(&mut conn, agent)
+            .await?
+            .is_some(),
+    };
+    let claim = if returns {
+        Claim::Return
+    } else if record.has_unsaved_state {
+        Claim::State
+    } else {
+        return Ok(None);
+    };
+    let node = db::hosts::coordinates::host_find(&mut conn, node_id).await?;
+    let node = node.filter(|node| !node.is_lost);
+    Ok(node.map(|node| RankedHost { node, claim }))
 }
 
 enum HostCheck {
@@ -219,8 +257,9 @@ async fn check_host(
         let error = StepError::external("All hosts are too busy");
         return Ok(HostCheck::Unusable(error));
     }
-    let agents = candidate.agents;
-    if agents.is_some_and(|agents| !info.size.can_promise(AGENT_LIMITS, agents)) {
+    if let Claim::Free { agents } = candidate.claim
+        && !info.size.can_promise(AGENT_LIMITS, agents)
+    {
         info!(
             node.id = node_id,
             "all processors or all memory of host {node_id} are promised to agents"
@@ -233,16 +272,14 @@ async fn check_host(
     })
 }
 
-/// Takes a slot and ports. `None` if the host has none left, or if other jobs took the picked ports each time. An agent that
-/// is bound to the host also gets a slot while the host is drained: its state is saved only when the agent runs, and then
-/// the drain moves the agent.
+/// Takes a slot and ports. `None` if the host has none left, or if other jobs took the picked ports each time.
 async fn take_slot_on(
     context: &mut JobContext<'_>,
     host: &Host,
-    is_bound: bool,
+    claim: Claim,
 ) -> Result<Option<Ports>, StepError> {
     for round in 0..MAX_SLOT_ATTEMPTS {
-        match try_take_slot(context, host, is_bound, round).await? {
+        match try_take_slot(context, host, claim, round).await? {
             SlotAttempt::Taken(ports) => return Ok(Some(ports)),
             SlotAttempt::Full => return Ok(None),
             SlotAttempt::PortConflict => {}
@@ -261,14 +298,18 @@ enum SlotAttempt {
 async fn try_take_slot(
     context: &mut JobContext<'_>,
     host: &Host,
-    is_bound: bool,
+    claim: Claim,
     round: u64,
 ) -> Result<SlotAttempt, StepError> {
     let node_id = &host.node.node_id;
     let mut tx = context.pool.begin().await?;
     let now = db::clock::billing_clock(&mut tx).await?;
     let is_taken = db::hosts::slots::slot_take(&mut tx, node_id).await?
-        || is_bound && db::hosts::slots::slot_take_on_drained_host(&mut tx, node_id).await?;
+        || match claim {
+            Claim::Free { .. } => false,
+            Claim::State => db::hosts::slots::slot_take_on_drained_host(&mut tx, node_id).await?,
+            Claim::Return => db::hosts::slots::slot_take_back(&mut tx, node_id).await?,
+        };
     if !is_taken {
         return Ok(SlotAttempt::Full);
     }

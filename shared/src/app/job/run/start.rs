@@ -29,7 +29,7 @@ use crate::domain::agent::{AgentEvent, AgentStatus, BillingStatus};
 use crate::domain::container;
 use crate::domain::fleet::ContainerObservation;
 use crate::domain::image::at_digest;
-use crate::domain::job::{JobFailure, RetryRule, StepName};
+use crate::domain::job::{JobFailure, StepName};
 
 pub(super) const STEPS: &[StepName] = &[
     StepName::Credit,
@@ -44,8 +44,6 @@ pub(super) const STEPS: &[StepName] = &[
     StepName::Restore,
     StepName::MarkRunning,
 ];
-/// The owner sees the failure after the last attempt and can start the agent again.
-pub(super) const RETRY: RetryRule = RetryRule::AtMost { attempts: 3 };
 
 const AGENT_NOT_FOUND: JobFailure = JobFailure::StatusConflict("Agent not found");
 

@@ -11,10 +11,7 @@ use crate::db::agents::lifecycle::LockedAgent;
 use crate::db::agents::placement::RuntimeRecord;
 use crate::domain::agent::AgentStatus;
 use crate::domain::fleet::ContainerObservation;
-use crate::domain::job::{RetryRule, StepName};
-
-/// An agent that was asked to stop must stop.
-pub(super) const RETRY: RetryRule = RetryRule::UntilCompleted;
+use crate::domain::job::StepName;
 
 /// The agent of a stop job. Its lock is held until the transaction ends.
 pub(super) struct StoppingAgent {

@@ -12,14 +12,14 @@ use tracing::{info, warn};
 
 use super::attempt::JobOutcome;
 use super::error::StepError;
-use super::{cleanup, database, stop};
+use super::{cleanup, database};
 use crate::agent_databases::AgentDatabases;
 use crate::app::host_access::{Host, JobHostDeps};
 use crate::db;
 use crate::db::Database;
 use crate::db::agents::tombstones::{Tombstone, TombstoneFence};
 use crate::domain::ids::AgentId;
-use crate::domain::job::JOB_STALE_AFTER;
+use crate::domain::job::{JOB_STALE_AFTER, JobKind};
 
 /// How long a worker keeps a tombstone to itself: longer than a function may run.
 const CLAIM_TIMEOUT: TimeDelta = TimeDelta::minutes(16);
@@ -183,8 +183,8 @@ impl Worker<'_> {
             agent.id = %fence.agent_id, attempt = fence.attempts, %error, cause = error.cause(),
             "could not remove what agent {} left behind: {error}; it will be tried again", fence.agent_id
         );
-        // `stop::RETRY` has no last attempt, so there always is a wait.
-        let wait = stop::RETRY.wait_after(fence.attempts);
+        // Stops have no last attempt, so there always is a wait.
+        let wait = JobKind::Delete.retry().wait_after(fence.attempts);
         let wait = wait.unwrap_or(CLAIM_TIMEOUT);
         let mut tx = self.pool.begin().await?;
         let now = db::clock::billing_clock(&mut tx).await?;

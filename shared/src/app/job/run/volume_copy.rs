@@ -109,7 +109,9 @@ pub(super) async fn find_source(
         locked.ok_or(StepError::Lost)?;
         let now = db::clock::billing_clock(&mut tx).await?;
         context.checkpoint(&mut tx, now).await?;
-        db::agents::placement::placement_return(&mut tx, agent, &open.from_node, now).await?;
+        if !db::agents::placement::placement_return(&mut tx, agent, &open.from_node, now).await? {
+            return Err(StepError::Lost);
+        }
         let current = db::agents::placement::runtime_record_find(&mut tx, agent).await?;
         tx.commit().await?;
         *record = current.ok_or(StepError::Lost)?;

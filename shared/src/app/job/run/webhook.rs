@@ -1,8 +1,10 @@
-//! The webhook of a job, called when the job has ended. Owns: what is sent, and how often it is attempted.
+//! The webhook of a job, called when the job has ended. Owns: what is sent, how often it is attempted, and that an
+//! organization's receivers occupy few workers. The attempt is recorded before anything is sent, and no transaction is
+//! open while the receiver is called.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::app::stored_secrets::webhook_secret_location;
 use crate::db;
@@ -10,12 +12,16 @@ use crate::db::Database;
 use crate::db::jobs::webhooks::DueWebhook;
 use crate::domain::address::AddressPolicy;
 use crate::domain::ids::JobId;
+use crate::domain::lane::MAX_WEBHOOK_CALLS;
 use crate::domain::timestamp::Timestamp;
 use crate::encryption::EncryptionKeys;
 use crate::failure::{Failure, with_reason};
 use crate::webhook_client::{self, CallErrorReason, Message};
 
 const MAX_ATTEMPTS: i32 = 5;
+/// Five attempts take eight minutes. A webhook that is due for so long belongs to an organization that has more of them
+/// than can be called.
+const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(1);
 
 type DeliveryError = Failure<DeliveryErrorReason>;
 
@@ -30,7 +36,8 @@ enum DeliveryErrorReason {
     NoAttemptLeft,
 }
 
-/// Calls the webhook of a job that has ended, if it has one that is due. Returns whether a call was due.
+/// Calls the webhook of a job that has ended, if it has one that is due and there is room for the call. Returns whether it
+/// was called.
 ///
 /// # Errors
 /// The database fails. The webhook is then called again.
@@ -40,15 +47,9 @@ pub async fn webhook_call(
     address_policy: AddressPolicy,
     job_id: JobId,
 ) -> sqlx::Result<bool> {
-    let mut conn = pool.statements();
-    let now = db::clock::billing_clock(&mut conn).await?;
-    // If this worker dies before it records the result, the webhook is due again after 30 s, whatever the attempt.
-    let due_again_at = now + retry_after(1);
-    let due =
-        db::jobs::webhooks::webhook_claim_of_any_organization(&mut conn, job_id, now, due_again_at)
-            .await?;
-    drop(conn);
-    let Some(due) = due else { return Ok(false) };
+    let Some(Claimed { due, at: now }) = claim(pool, job_id).await? else {
+        return Ok(false);
+    };
     let delivered = if due.attempt <= MAX_ATTEMPTS {
         call(keys, address_policy, job_id, &due, now).await
     } else {
@@ -78,6 +79,59 @@ pub async fn webhook_call(
     )
     .await?;
     Ok(true)
+}
+
+/// An attempt of this worker.
+struct Claimed {
+    due: DueWebhook,
+    at: DateTime<Utc>,
+}
+
+/// `None` if the webhook is not due, or if as many of the organization's webhooks are called as may: the sweep announces it
+/// again.
+async fn claim(pool: &Database, job_id: JobId) -> sqlx::Result<Option<Claimed>> {
+    let mut tx = pool.begin().await?;
+    let now = db::clock::billing_clock(&mut tx).await?;
+    let Some(organization_id) =
+        db::jobs::webhooks::webhook_due_of_any_organization(&mut tx, job_id, now).await?
+    else {
+        return Ok(None);
+    };
+    db::jobs::webhooks::webhook_calls_lock(&mut tx, organization_id).await?;
+    let calls = db::jobs::webhooks::webhook_calls_count(&mut tx, organization_id, now).await?;
+    if calls >= MAX_WEBHOOK_CALLS {
+        db::jobs::webhooks::webhook_turn_away(&mut tx, organization_id, job_id).await?;
+        tx.commit().await?;
+        info!(
+            job.id = %job_id, organization.id = %organization_id,
+            "the webhook of job {job_id} waits: as many of its organization are called as may"
+        );
+        return Ok(None);
+    }
+    // If this worker dies before it records the result, the webhook is due again after 30 s, whatever the attempt.
+    let again_at = now + retry_after(1);
+    let due =
+        db::jobs::webhooks::webhook_claim(&mut tx, organization_id, job_id, now, again_at).await?;
+    tx.commit().await?;
+    Ok(due.map(|due| Claimed { due, at: now }))
+}
+
+/// Gives up webhooks that nobody could call for a day. Otherwise what an organization with slow receivers is not told would
+/// grow without end, and each sweep would read all of it.
+///
+/// # Errors
+/// The database fails. The next sweep repeats it.
+pub async fn webhooks_give_up(pool: &Database) -> sqlx::Result<()> {
+    let mut conn = pool.statements();
+    let before = db::clock::billing_clock(&mut conn).await? - GIVE_UP_AFTER;
+    let count = db::jobs::webhooks::webhooks_give_up_of_any_organization(&mut conn, before).await?;
+    if count > 0 {
+        warn!(
+            webhooks = count,
+            "{count} webhooks of jobs were due for a day without a call and are given up"
+        );
+    }
+    Ok(())
 }
 
 /// Half a minute after the first attempt, then twice as long each time.

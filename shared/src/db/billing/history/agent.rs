@@ -1,14 +1,14 @@
 //! What one agent was charged. Two statements: a single one would have the planner scan whole months.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::db::session::Connection;
 use crate::domain::billing::SpanKind;
 use crate::domain::history::{ChargeKey, ChargedSpan};
-use crate::domain::ids::{AgentId, AgentRef, OrganizationId, SpanId};
+use crate::domain::ids::{AgentId, AgentRef, SpanId};
 
 /// A span of an agent, and how far it is charged.
 #[derive(Clone, Debug)]
@@ -80,49 +80,27 @@ pub struct AgentCharge {
     pub created_at: DateTime<Utc>,
 }
 
-/// A charge is usually paid at the next full hour. Of charges that are paid later the entry is looked up separately.
-const USUALLY_PAID_WITHIN: TimeDelta = TimeDelta::days(1);
-
 /// The charges among these keys, newest first. `keys` are in descending order.
 pub async fn charges_of_keys(
     conn: &mut Connection,
     agent: AgentRef,
     keys: &[ChargeKey],
 ) -> sqlx::Result<Vec<AgentCharge>> {
-    let (Some(newest), Some(oldest)) = (keys.first(), keys.last()) else {
+    if keys.is_empty() {
         return Ok(Vec::new());
-    };
+    }
     let spans: Vec<SpanId> = keys.iter().map(|key| key.span).collect();
     let starts: Vec<DateTime<Utc>> = keys.iter().map(|key| key.period_start).collect();
-    // With bounds for both tables, the planner looks at one or two months of each.
     let rows = sqlx::query!(
-        r#"SELECT c.span AS "span: SpanId", c.period_start, c.period_end, c.amount, c.entry,
-            e.created_at AS "created_at?"
-        FROM UNNEST($1::bigint[], $2::timestamptz[]) AS k (span, period_start)
-        JOIN cloud.usage_charges c ON c.span = k.span AND c.period_start = k.period_start
-        LEFT JOIN cloud.ledger_entries e
-            ON e.organization_id = $3 AND e.seq = c.entry AND e.created_at >= $4 AND e.created_at < $6
-        WHERE c.period_start >= $4 AND c.period_start <= $5
-        ORDER BY c.period_start DESC, c.span DESC"#,
-        &spans as &[SpanId],
-        &starts,
+        r#"SELECT span AS "span!: SpanId", period_start AS "period_start!", period_end AS "period_end!",
+            amount AS "amount!", entry AS "entry!", created_at
+        FROM cloud.charges_of_keys($1, $2, $3)"#,
         agent.organization_id.uuid(),
-        oldest.period_start,
-        newest.period_start,
-        newest.period_start + USUALLY_PAID_WITHIN
+        &spans as &[SpanId],
+        &starts
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let unknown: Vec<i64> = rows
-        .iter()
-        .filter(|row| row.created_at.is_none())
-        .map(|row| row.entry)
-        .collect();
-    let later = if unknown.is_empty() {
-        HashMap::new()
-    } else {
-        entry_times(conn, agent.organization_id, &unknown, oldest.period_start).await?
-    };
     let charges = rows.into_iter().filter_map(|row| {
         Some(AgentCharge {
             key: ChargeKey {
@@ -132,30 +110,10 @@ pub async fn charges_of_keys(
             period_end: row.period_end,
             amount: row.amount,
             entry: row.entry,
-            created_at: row.created_at.or_else(|| later.get(&row.entry).copied())?,
+            created_at: row.created_at?,
         })
     });
-    Ok(charges.collect())
-}
-
-/// When these entries were written, which was after `since`.
-async fn entry_times(
-    conn: &mut Connection,
-    organization_id: OrganizationId,
-    entries: &[i64],
-    since: DateTime<Utc>,
-) -> sqlx::Result<HashMap<i64, DateTime<Utc>>> {
-    let rows = sqlx::query!(
-        "SELECT seq, created_at FROM cloud.ledger_entries
-        WHERE organization_id = $1 AND seq = ANY ($2) AND created_at >= $3",
-        organization_id.uuid(),
-        entries,
-        since
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.seq, row.created_at))
-        .collect())
+    let mut charges: Vec<AgentCharge> = charges.collect();
+    charges.sort_unstable_by_key(|charge| Reverse(charge.key));
+    Ok(charges)
 }

@@ -62,7 +62,7 @@ pub async fn usage_of_days(
                     AND c.period_start >= $5 AND c.period_start < $6 OFFSET 0) AS c
             CROSS JOIN LATERAL (SELECT * FROM cloud.usage_spans s WHERE s.id = c.span OFFSET 0) AS s
             WHERE e.organization_id = $1 AND e.type = 'usage' AND e.period_end > $5 AND e.period_start < $6
-                AND e.created_at >= coalesce((
+                AND e.created_at >= $5 AND e.created_at >= coalesce((
                     SELECT (stated_through + 1)::timestamp AT TIME ZONE 'UTC'
                     FROM cloud.billing_accounts WHERE organization_id = $1), '-infinity')
                 AND ($4::uuid IS NULL OR s.agent_id = $4)

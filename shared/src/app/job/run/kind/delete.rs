@@ -19,7 +19,6 @@ use crate::domain::job::StepName;
 
 pub(super) const DELETE: JobDefinition = JobDefinition {
     steps: &[StepName::Stop, StepName::Volume, StepName::Database],
-    retry: stop::RETRY,
     run: |context| Box::pin(run(context)),
 };
 

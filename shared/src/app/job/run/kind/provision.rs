@@ -7,7 +7,6 @@ use crate::app::job::run::start::{self, RestoreBackup, StartTransaction};
 
 pub(super) const PROVISION: JobDefinition = JobDefinition {
     steps: start::STEPS,
-    retry: start::RETRY,
     run: |context| Box::pin(run(context)),
 };
 

@@ -16,7 +16,6 @@ use crate::domain::job::{JobFailure, StepName};
 
 pub(super) const RESTORE: JobDefinition = JobDefinition {
     steps: start::STEPS,
-    retry: start::RETRY,
     run: |context| Box::pin(run(context)),
 };
 

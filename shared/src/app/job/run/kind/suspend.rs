@@ -33,7 +33,6 @@ use crate::domain::roll_out::RestartOutcome;
 
 pub(super) const SUSPEND: JobDefinition = JobDefinition {
     steps: &[StepName::Snapshot, StepName::Stop],
-    retry: stop::RETRY,
     run: |context| Box::pin(run(context)),
 };
 
@@ -116,8 +115,8 @@ async fn leave_host(
             .await?;
     }
     if !locked.stop_requested {
-        let reason = StopReason::Drain;
-        db::agents::lifecycle::agent_request_stop(&mut tx, agent, reason, now).await?;
+        let cause = StopReason::Drain.into();
+        db::agents::lifecycle::agent_request_stop(&mut tx, agent, cause, now).await?;
     }
     tx.commit().await?;
     stop::remove_container(context, host, &container).await?;
