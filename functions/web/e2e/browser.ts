@@ -67,6 +67,8 @@ export class Visit {
     visit.watch(page);
     // Whether somebody is signed in is asked for with every load, and a 401 is the answer to it.
     visit.expect(401, '/api/v1/session');
+    // The page of an agent asks for its log, and an agent without a container has none.
+    visit.expect(409, '/logs');
     context.on('page', (other) => visit.watch(other));
     return visit;
   }

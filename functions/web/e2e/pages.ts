@@ -20,7 +20,6 @@ export function addresses(who: 'everyone' | 'operators'): string[] {
 export function allow(visit: Visit): void {
   for (const [status, path] of [
     [404, '/logs'],
-    [409, '/logs'],
     [502, '/logs'],
     [503, '/admin/headscale'],
     [502, '/admin/headscale'],

@@ -83,7 +83,7 @@ static ATTACKS: [Attack; 9] = [
 
 /// What the hostile clients have.
 pub struct Attacker {
-    pub database_url: String,
+    pub runtime_url: String,
     pub binaries: PathBuf,
     pub key: String,
     /// Agents of its organization, and one of another.
@@ -142,7 +142,7 @@ async fn run(
     reached_edge: Arc<Notify>,
     stop: Arc<AtomicBool>,
 ) -> Attacks {
-    let stack = Stack::start(&attacker.database_url, &attacker.binaries).await;
+    let stack = Stack::start(&attacker.runtime_url, &attacker.binaries).await;
     let client = Arc::new(stack.client(attacker.key.clone()));
     let attacker = Arc::new(attacker);
     ready.send(()).expect("somebody waits");

@@ -9,7 +9,8 @@
 //! In a deployment each instance has a processor of its own, and so have the edge and the clients. Only Postgres works for
 //! both tenants. Here all share one machine, so the hostile clients have a gateway and functions of their own, which run
 //! with the lowest priority, and the sessions of Postgres do not. With `BENCH_BASE=<directory of release binaries>`
-//! another build is measured first, on a database of its own. The benchmark only prints; it asserts no times.
+//! another build is measured first, on a database of its own. With the argument `pooled` the functions reach Postgres
+//! through `PgBouncer`. The benchmark only prints; it asserts no times.
 
 #![expect(
     clippy::expect_used,
@@ -27,14 +28,14 @@ use std::time::{Duration, Instant};
 
 use dev::events::EventBus;
 use dev::gateway::Gateway;
-use dev::postgres::{Options, Server};
+use dev::postgres::{Options, Pooler, Server};
 use dev::runtime::{Pool, RuntimeApi};
 use dev::template::Template;
 use figures::{Figures, NO_ANSWER, REFUSED_AT_THE_EDGE, Sample};
 use flood::{Attacker, Flood, HOSTILE_CLIENTS};
 use priority::SessionShare;
 use serde_json::json;
-use tests::suite::{self, server_options};
+use tests::suite::{self, RUNTIME_ROLE, server_options};
 use tests::{Function, World};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -53,6 +54,8 @@ const FUNCTIONS: [&str; 10] = [
     "credit-history",
     "job-run",
 ];
+/// As `cargo dev --pooler` has.
+const POOLED_SESSIONS: u32 = 4;
 const AGENTS: usize = 20;
 /// More than there are clients, so that no request waits for an instance.
 const MAX_INSTANCES: usize = HOSTILE_CLIENTS + 50;
@@ -94,19 +97,32 @@ fn main() {
         })
         .await
         .expect("Postgres");
+        let pooler = if std::env::args().any(|argument| argument == "pooled") {
+            let pooler = Pooler::start(&server, RUNTIME_ROLE, POOLED_SESSIONS).await;
+            Some(pooler.expect("a pooler"))
+        } else {
+            None
+        };
         let _share = SessionShare::enlarge();
+        let print_figures = async |name: &str, binaries: &Path| {
+            let url = migrated_database(&server, name, binaries).await;
+            let runtime_url = pooler.as_ref().map_or_else(
+                || suite::runtime_url(&url),
+                |pooler| pooler.url_of(RUNTIME_ROLE, name),
+            );
+            figures::print(name, &measure(&url, runtime_url, binaries).await);
+        };
         if let Some(base) = std::env::var_os("BENCH_BASE") {
-            let base = measure(&server, "base", &PathBuf::from(base)).await;
-            figures::print("base", &base);
+            print_figures("base", &PathBuf::from(base)).await;
         }
-        figures::print("this", &measure(&server, "this", &binaries).await);
+        print_figures("this", &binaries).await;
     });
 }
 
-async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
-    let url = migrated_database(server, name, binaries).await;
-    let stack = Stack::start(&url, binaries).await;
-    let world = World::with_url(url.clone());
+/// On the database at `url`, to which the functions connect with `runtime_url`.
+async fn measure(url: &str, runtime_url: String, binaries: &Path) -> Figures {
+    let stack = Stack::start(&runtime_url, binaries).await;
+    let world = World::with_url(url.to_owned());
     let (honest, honest_key) = world.tenant("1000").await;
     let (hostile, hostile_key) = world.tenant("1000").await;
     world
@@ -126,7 +142,7 @@ async fn measure(server: &Server, name: &str, binaries: &Path) -> Figures {
     }
     let alone = sample(&honest, foreign, tokio::time::sleep(ALONE)).await;
     let attacker = Attacker {
-        database_url: url,
+        runtime_url,
         binaries: binaries.to_owned(),
         key: hostile_key,
         own,
@@ -165,12 +181,13 @@ async fn migrated_database(server: &Server, name: &str, binaries: &Path) -> Stri
 }
 
 impl Stack {
-    async fn start(database_url: &str, binaries: &Path) -> Self {
+    async fn start(runtime_url: &str, binaries: &Path) -> Self {
         let template = Template::load().expect("template.yaml");
         let bus = EventBus::start(&template).await.expect("a bus");
         let functions = FUNCTIONS.map(|name| {
-            Function::new(name, database_url)
+            Function::new(name, runtime_url)
                 .from_directory(binaries)
+                .with("RUNTIME_DATABASE_URL", runtime_url)
                 .with("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.address())
                 .with("LOG_LEVEL", "error")
                 .to_runtime_function()

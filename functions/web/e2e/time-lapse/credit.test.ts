@@ -47,7 +47,6 @@ hosted(
     expect(await column('status')).toBe('running');
 
     // The page follows the log until it learns that the agent stopped.
-    visit.expect(409, '/logs');
     await seen(page, 'It was stopped for lack of credit.', TWO_DAYS);
     expect(await column('container_name')).toBe('');
     visit.expect(402, '/resume');
