@@ -194,6 +194,7 @@ fn inspected_host(
             last_health_check: Some(now - TimeDelta::minutes(1)),
             set_aside_until: None,
             failed_moves: 0,
+            is_lost: false,
             metadata: Metadata::default(),
             created_at: now - TimeDelta::days(30),
             updated_at: now,

@@ -54,6 +54,7 @@ pub async fn hosts_of_shard(conn: &mut Connection, shard: &Shard) -> sqlx::Resul
             last_health_check: record.last_health_check,
             set_aside_until: None,
             failed_moves: 0,
+            is_lost: record.is_lost,
             metadata: serde_json::from_value(record.metadata.clone()).unwrap_or_default(),
             created_at: record.created_at,
             updated_at: record.updated_at,

@@ -28,6 +28,7 @@ pub(crate) fn host_row(node_id: &str) -> HostRow {
         last_health_check: Some(ago(1)),
         set_aside_until: None,
         failed_moves: 0,
+        is_lost: false,
         metadata: Metadata::default(),
         created_at: ago(10_000),
         updated_at: ago(1),

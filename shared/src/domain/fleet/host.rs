@@ -76,6 +76,7 @@ pub struct HostReport {
     /// not read in this run (F21).
     pub available_slots: i64,
     pub enabled: bool,
+    pub is_lost: bool,
     pub status: HostStatus,
     /// The last inspection, in this run or before.
     pub last_health_check: Option<DateTime<Utc>>,
@@ -120,6 +121,7 @@ impl HostReport {
             allocated_count: row.allocated_count,
             available_slots: available_slots(host),
             enabled: row.enabled,
+            is_lost: row.is_lost,
             status: HostStatus::of(inspection),
             last_health_check: inspection.inspected_at().or(row.last_health_check),
             observed_at: inspection.inspected_at(),
@@ -134,9 +136,12 @@ impl HostReport {
         }
     }
 
-    /// Whether the host was inspected in this run, and its containers could not be read.
+    /// Whether the host was inspected in this run, its containers could not be read, and nobody knows of it: an operator has
+    /// neither declared it lost nor emptied and disabled it. The alarm about such hosts rings for the first one only, so one
+    /// that stays away for days must not be among them.
     pub(super) fn is_unreadable(&self) -> bool {
-        self.observed_at.is_some() && !self.runtime.docker_readable
+        let is_known = self.is_lost || (!self.enabled && self.allocated_count == 0);
+        self.observed_at.is_some() && !self.runtime.docker_readable && !is_known
     }
 
     /// Whether an enabled host takes no more agents: its slots are allocated, or it is overloaded.

@@ -64,6 +64,8 @@ pub struct HostRow {
     pub set_aside_until: Option<DateTime<Utc>>,
     /// Not a column: how many agents could not be moved away from the host and are in error since.
     pub failed_moves: i64,
+    /// Not a column: whether an operator declared the host lost.
+    pub is_lost: bool,
     pub metadata: Metadata,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,

@@ -263,7 +263,11 @@ mod tests {
             };
             ShardDigest::of(shard, 1, &FleetSnapshot::of(&reading, now()))
         };
-        let first = vec![host("a", unreachable()), with_disk("b", 97)];
+        let mut lost = host("f", unreachable());
+        lost.row.is_lost = true;
+        let mut emptied = host("g", unreachable());
+        (emptied.row.enabled, emptied.row.allocated_count) = (false, 0);
+        let first = vec![host("a", unreachable()), with_disk("b", 97), lost, emptied];
         let not_inspected = host("d", HostInspection::NotInspected);
         let second = vec![
             with_disk("c", 40),

@@ -18,7 +18,8 @@ pub struct Summary {
     pub degraded_hosts: usize,
     pub offline_hosts: usize,
     pub unknown_hosts: usize,
-    /// Hosts that this run inspected, and whose containers it could not read.
+    /// Hosts that this run inspected, and whose containers it could not read. Not those of which an operator knows
+    /// (`HostReport::is_unreadable`).
     pub unreadable_hosts: usize,
     /// The use of the fullest disk of all hosts that were read. `None` if none said.
     pub fullest_disk_percent: Option<u64>,

@@ -6,17 +6,18 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 
+use super::alarms::metrics;
 use super::*;
 
 /// These serve everybody the same and read no secret.
 const PUBLIC: [&str; 3] = ["Dashboard", "NotFound", "Openapi"];
 
-fn text() -> String {
+pub(super) fn text() -> String {
     fs::read_to_string(build::workspace().join("template.yaml")).unwrap()
 }
 
 /// The template as JSON, with `!Ref x` as `{"!Ref": "x"}`.
-fn document() -> Json {
+pub(super) fn document() -> Json {
     json_of(&serde_norway::from_str(&text()).unwrap())
 }
 
@@ -37,7 +38,7 @@ fn json_of(value: &Value) -> Json {
     }
 }
 
-fn resources(document: &Json) -> BTreeMap<&str, &Json> {
+pub(super) fn resources(document: &Json) -> BTreeMap<&str, &Json> {
     let resources = document["Resources"].as_object().unwrap();
     resources
         .iter()
@@ -45,14 +46,14 @@ fn resources(document: &Json) -> BTreeMap<&str, &Json> {
         .collect()
 }
 
-fn of_type<'a>(document: &'a Json, kind: &str) -> Vec<(&'a str, &'a Json)> {
+pub(super) fn of_type<'a>(document: &'a Json, kind: &str) -> Vec<(&'a str, &'a Json)> {
     let mut found: Vec<_> = resources(document).into_iter().collect();
     found.retain(|(_, resource)| resource["Type"] == kind);
     assert!(!found.is_empty(), "{kind}");
     found
 }
 
-fn functions(document: &Json) -> Vec<(&str, &Json)> {
+pub(super) fn functions(document: &Json) -> Vec<(&str, &Json)> {
     of_type(document, "AWS::Serverless::Function")
 }
 
@@ -261,57 +262,6 @@ fn f100_names_and_metrics_differ_from_stack_to_stack() {
     }
 }
 
-/// The metrics of an alarm, of both forms.
-fn metrics(alarm: &Json) -> Vec<&Json> {
-    let properties = &alarm["Properties"];
-    match properties["Metrics"].as_array() {
-        None => vec![properties],
-        Some(queries) => queries
-            .iter()
-            .map(|query| &query["MetricStat"]["Metric"])
-            .filter(|metric| !metric.is_null())
-            .collect(),
-    }
-}
-
-/// The function that a metric is about, as the dashboard writes it. Empty if it is about none.
-fn function_of(metric: &Json) -> String {
-    let mut dimensions = metric["Dimensions"].as_array().into_iter().flatten();
-    let function = dimensions.find(|dimension| dimension["Name"] == "FunctionName");
-    let name = function.map(|dimension| dimension["Value"]["!Ref"].as_str().unwrap());
-    name.map(|name| format!("${{{name}}}")).unwrap_or_default()
-}
-
-#[test]
-fn f101_an_alarm_about_silence_fills_the_gaps() {
-    let document = document();
-    let mut silent = BTreeSet::new();
-    for (name, alarm) in of_type(&document, "AWS::CloudWatch::Alarm") {
-        let properties = &alarm["Properties"];
-        let rings_below = properties["ComparisonOperator"] == "LessThanThreshold";
-        let fills = properties["Metrics"][0]["Expression"]
-            .as_str()
-            .is_some_and(|expression| expression.contains("FILL("));
-        let missing = properties["TreatMissingData"].as_str().expect(name);
-        assert_eq!(missing == "breaching", rings_below, "{name}");
-        assert!(fills || !rings_below, "{name}");
-        if rings_below {
-            silent.insert(name);
-        }
-    }
-    let expected = [
-        "BillingOverdueAlarm",
-        "FleetUnseenAlarm",
-        "JobSweepAlarm",
-        "MailSweepAlarm",
-    ];
-    assert_eq!(silent, BTreeSet::from(expected));
-    let overdue = &document["Resources"]["BillingOverdueAlarm"]["Properties"];
-    let period = overdue["Metrics"][1]["MetricStat"]["Period"].as_u64();
-    let periods = overdue["EvaluationPeriods"].as_u64();
-    assert_eq!(period.zip(periods).map(|(a, b)| a * b), Some(90 * 60));
-}
-
 #[test]
 fn f101_asynchronous_events_have_an_age_limit_and_undelivered_ones_a_queue() {
     let document = document();
@@ -393,65 +343,6 @@ fn five_functions_are_shifted_gradually_and_errors_of_their_new_version_shift_th
         "Notify",
     ];
     assert_eq!(gradual, BTreeSet::from(expected));
-}
-
-#[test]
-fn the_dashboard_shows_every_alarm_and_every_metric_that_one_watches() {
-    let document = document();
-    let body = &document["Resources"]["OperationsDashboard"]["Properties"]["DashboardBody"]["!Sub"];
-    let body: Json = serde_json::from_str(body.as_str().unwrap()).unwrap();
-    let widgets = body["widgets"].as_array().unwrap();
-    let metrics_of = |widget: &Json| widget["properties"]["metrics"].as_array().cloned();
-    let shown: BTreeSet<String> = widgets
-        .iter()
-        .filter_map(metrics_of)
-        .flatten()
-        .map(|metric| {
-            let is_of_function = metric[2] == "FunctionName";
-            let function = metric[3].as_str().filter(|_| is_of_function);
-            format!(
-                "{} {} {}",
-                metric[0],
-                metric[1],
-                function.unwrap_or_default()
-            )
-        })
-        .collect();
-    let alarms = of_type(&document, "AWS::CloudWatch::Alarm");
-    for (name, alarm) in &alarms {
-        for metric in metrics(alarm) {
-            let function = function_of(metric);
-            let watched = format!(
-                "{} {} {function}",
-                metric["Namespace"], metric["MetricName"]
-            );
-            assert!(shown.contains(&watched), "{name}: {watched}");
-        }
-    }
-    let names: BTreeSet<String> = alarms
-        .iter()
-        .map(|(name, _)| format!("${{{name}.Arn}}"))
-        .collect();
-    let listed = widgets[0]["properties"]["alarms"].as_array().unwrap();
-    let listed: BTreeSet<String> = listed
-        .iter()
-        .map(|arn| arn.as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(listed, names);
-}
-
-#[test]
-fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
-    let document = document();
-    let alarms = of_type(&document, "AWS::CloudWatch::Alarm");
-    let alarms: BTreeSet<&str> = alarms.into_iter().map(|(name, _)| name).collect();
-    let path = build::workspace().join("functions/OPERATIONS.md");
-    let operations = fs::read_to_string(path).unwrap();
-    let headings = operations
-        .lines()
-        .filter_map(|line| line.strip_prefix("### "));
-    let runbooks: BTreeSet<&str> = headings.filter(|name| name.ends_with("Alarm")).collect();
-    assert_eq!(runbooks, alarms);
 }
 
 /// `.ci/rehearse.py` creates stacks with these files, and tells whether their values are allowed.

@@ -254,6 +254,8 @@ fn check_keys(mapping: &Mapping, keys: &[&str]) -> Result<()> {
 }
 
 #[cfg(test)]
+mod alarms;
+#[cfg(test)]
 mod deployed;
 #[cfg(test)]
 mod tests;
