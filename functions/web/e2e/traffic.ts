@@ -31,16 +31,17 @@ export type Answer = {
   readonly headers?: Readonly<Record<string, string>>;
 };
 
+const give = (route: Route, { status, body, type, headers }: Answer): Promise<void> =>
+  route.fulfill({
+    status,
+    contentType: type ?? (typeof body === 'string' ? 'text/html' : 'application/json'),
+    headers: { ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
+
 /** Answers instead of the server, until the returned function is called. A text is sent as it is, as HTML. */
-export const answer = (page: Page, which: Which, { status, body, type, headers }: Answer) =>
-  intercept(page, which, (route) =>
-    route.fulfill({
-      status,
-      contentType: type ?? (typeof body === 'string' ? 'text/html' : 'application/json'),
-      headers: { ...headers },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-    }),
-  );
+export const answer = (page: Page, which: Which, given: Answer) =>
+  intercept(page, which, (route) => give(route, given));
 
 /** A refusal as the API words it. */
 export const problem = (status: number, detail: string, more: object = {}): Answer => ({
@@ -115,6 +116,21 @@ export async function hold(page: Page, which: Which) {
       await stop();
     },
   };
+}
+
+/**
+ * The server does what the first request asks for, and the page gets another answer, or none. Later requests get the
+ * same without reaching the server, until the returned function is called.
+ */
+export function lose(page: Page, which: Which, instead?: Answer): Promise<() => Promise<void>> {
+  let isFirst = true;
+  return intercept(page, which, async (route) => {
+    if (isFirst) {
+      isFirst = false;
+      await asked(page, route.request());
+    }
+    await (instead ? give(route, instead) : route.abort());
+  });
 }
 
 /** Counts requests from now on. */

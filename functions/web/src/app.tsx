@@ -2,7 +2,7 @@ import { QueryClientProvider } from '@tanstack/react-query';
 import { type ComponentType, lazy, Suspense, useEffect, useState } from 'react';
 import { matchRoute, Redirect, useLocation, useRouter } from 'wouter';
 import { client } from './data/client';
-import { confirmSession, useSession } from './data/session';
+import { confirmSession, identityOf, useSession } from './data/session';
 import { HOME, type PageEntry, type PageProps, pages } from './pages';
 import { Shell } from './shell/shell';
 import { Boundary } from './ui/boundary';
@@ -53,7 +53,8 @@ function Gate() {
     case 'over':
       return (
         <>
-          <Shell>
+          {/* What is typed into the forms of one user must not be sent by another one. */}
+          <Shell key={identityOf(session.user)}>
             <Routes operator={session.user.superAdmin} />
           </Shell>
           {session.state === 'over' ? (

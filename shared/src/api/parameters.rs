@@ -50,7 +50,7 @@ pub const SYNC: Parameter = Parameter::query::<SyncText>(
 pub const IDEMPOTENCY_KEY: Parameter = Parameter::header::<KeyText>(
     "Idempotency-Key",
     "Makes the request safe to repeat for 24 hours. The same request with the same key gets the first response \
-     again, or 409 while the first is still running. Another request with the key gets 422.",
+     again, or 409 with `Retry-After` while the first is still running. Another request with the key gets 422.",
 )
 .example(r#""5f0c7a1e-start""#);
 

@@ -32,6 +32,8 @@ mod retry_after {
     pub const HOST: u32 = 30;
     /// An operator must change the deployment's settings first.
     pub const SETTINGS: u32 = 600;
+    /// The first request with an idempotency key still runs: most requests end within seconds.
+    pub const FIRST_REQUEST: u32 = 2;
 }
 
 const JSON: &str = "application/json";
@@ -407,7 +409,11 @@ impl From<RequestError> for Problem {
                 Self::unavailable_for(retry_after::HOST, error.to_string())
             }
             RequestError::AgentFault(fault) => Self::bad_gateway(&fault.to_string()),
-            RequestError::IdempotencyKeyInUse => Self::conflict(&error.to_string()),
+            // The only 409 with `Retry-After`: clients repeat the request by it.
+            RequestError::IdempotencyKeyInUse => Self {
+                retry_after: Some(retry_after::FIRST_REQUEST),
+                ..Self::conflict(&error.to_string())
+            },
             RequestError::Encryption(error) => {
                 error!(%error, cause = error.cause(), "check SECRETS_KEYS; request failed");
                 Self::not_configured(&error.to_string())

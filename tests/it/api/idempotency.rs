@@ -135,6 +135,8 @@ fn a_key_is_kept_for_a_day_and_the_key_of_a_dead_call_until_its_deadline() {
                 &json!("The first request with this Idempotency-Key is still running")
             )
         );
+        // By this header the dashboard tells it from the other 409s.
+        assert_eq!(busy.header("retry-after"), Some("2"));
         world
             .set_clock(hours(25) + chrono::TimeDelta::seconds(21))
             .await;

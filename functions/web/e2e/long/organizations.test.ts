@@ -1,10 +1,12 @@
-// From nothing to a customer who signs in: an operator adds an organization, a key of its owner, and revokes it.
+// From nothing to a customer who signs in: an operator adds an organization, a key of its owner, and revokes it. And the
+// credit that an operator grants.
 import { randomBytes } from 'node:crypto';
 import { expect, inject } from 'vitest';
 import { violations } from '../axe';
 import { seen } from '../browser';
+import { member, sql } from '../database';
 import { scenario } from '../scenario';
-import { call } from '../traffic';
+import { call, count, lose } from '../traffic';
 
 const { operatorKey } = inject('stack');
 
@@ -63,4 +65,43 @@ scenario('an operator adds an organization, makes a key that is shown once, and 
   await page.keyboard.press('Escape');
   await users.waitFor({ state: 'detached' });
   await seen(page, name);
+});
+
+scenario('a grant whose answer is lost is made once, and the same amount can be granted again later', async (visit) => {
+  const { page } = visit;
+  const customer = await member({ balance: 25 });
+  const ledger = () =>
+    sql(`SELECT type, amount FROM cloud.ledger_entries WHERE organization_id = '${customer.organization}'`);
+  const dialog = page.getByRole('dialog', { name: `Grant credit: ${customer.name}` });
+  const grant = dialog.getByRole('button', { name: 'Grant credit', exact: true });
+  const review = async () => {
+    await page.getByRole('button', { name: `Actions for ${customer.name}` }).click();
+    await page.getByRole('menuitem', { name: 'Grant credit…' }).click();
+    await dialog.getByLabel('Amount in dollars').fill('10');
+    await dialog.getByLabel('Reason').fill('A present');
+    await dialog.getByRole('button', { name: 'Review' }).click();
+    await grant.waitFor();
+  };
+  await visit.as(operatorKey);
+  await visit.goto(`/organizations?q=${customer.organization}`);
+  await review();
+  visit.expect('net::ERR_FAILED', '/admin/credits');
+  const sent = count(page, 'POST /admin/credits$');
+  const restore = await lose(page, 'POST /admin/credits$');
+  await grant.click();
+  await seen(dialog, /It is not known whether this was done\.\s*The server cannot be reached\./);
+  await seen(dialog, 'Trying again here does not do it twice.');
+  expect(await dialog.getByText('Nothing was changed').count()).toBe(0);
+  expect(sent()).toBe(3);
+  expect(await ledger()).toEqual(['grant|10.000000']);
+  await restore();
+  await grant.click();
+  await seen(page.locator('#toasts'), `${customer.name} has $35.00 now.`);
+  await dialog.waitFor({ state: 'detached' });
+  expect(await ledger()).toEqual(['grant|10.000000']);
+
+  await review();
+  await grant.click();
+  await seen(page.locator('#toasts'), `${customer.name} has $45.00 now.`);
+  expect(await ledger()).toEqual(['grant|10.000000', 'grant|10.000000']);
 });

@@ -1,15 +1,16 @@
 // F32, the second half of the table in f32.test.ts: actions, refusals and sessions.
 import { expect } from 'vitest';
 import { row, seen } from '../browser';
-import { change, switchOff } from '../database';
+import { change, sql, switchOff } from '../database';
 import { agents, MINUTE, scenario } from '../moved-clock';
-import { AGENTS, answer, call, count, hold, problem } from '../traffic';
+import { AGENTS, answer, call, count, hold, lose, problem } from '../traffic';
 
 scenario('f32_revert_by_refetch: a refusal takes back what was shown without asking, also offline', async (visit) => {
   const { page } = await agents(visit, 'ada');
   visit.expect('net::ERR_INTERNET_DISCONNECTED', '/api/v1/');
   const lists = count(page, AGENTS);
   await visit.context.setOffline(true);
+  await seen(page, 'This device is offline.');
   await page.getByRole('button', { name: 'Stop ada' }).click();
   await seen(row(page, 'ada'), 'Not stopped.');
   await row(page, 'ada').getByText('Running').waitFor({ timeout: 500 });
@@ -99,6 +100,26 @@ scenario(
     await seen(row(page, 'unpaid'), /Add \$3\.20/);
   },
 );
+
+scenario('f32_created_twice: a form that is sent again after an error of the server makes one agent', async (visit) => {
+  const { page, owner } = await agents(visit);
+  visit.expect(500, '/api/v1/milady/agents');
+  await visit.goto('/agents/new');
+  const dialog = page.getByRole('dialog', { name: 'New agent' });
+  await dialog.getByLabel('Name', { exact: true }).fill('only one');
+  await dialog.getByText('Start at once').click();
+  const create = dialog.getByRole('button', { name: 'Create', exact: true });
+  const restore = await lose(page, 'POST /milady/agents$', problem(500, 'Something went wrong on our side'));
+  await create.click();
+  await seen(dialog, /It is not known whether this was done\.\s*Something went wrong on our side/);
+  await restore();
+  await create.click();
+  await seen(page, 'only one is created.');
+  await row(page, 'only one').waitFor();
+  expect(await sql(`SELECT agent_name FROM milady_sandboxes WHERE organization_id = '${owner.organization}'`)).toEqual([
+    'only one',
+  ]);
+});
 
 scenario('f32_loops_on_401: one question confirms the end of the session, then nothing is asked', async (visit) => {
   const { page, owner } = await agents(visit, 'ada');

@@ -1,10 +1,10 @@
 // Signing in and out, sessions that end, and what callers may see.
 import { expect, inject } from 'vitest';
 import { loaded, row, seen } from '../browser';
-import { agent, anotherKey, member, switchOff } from '../database';
+import { agent, anotherKey, change, member, switchOff } from '../database';
 import { addresses } from '../pages';
 import { scenario } from '../scenario';
-import { AGENTS, answer, call, count, problem } from '../traffic';
+import { AGENTS, answer, call, count, hold, problem } from '../traffic';
 
 const keyField = 'API key';
 
@@ -147,6 +147,64 @@ scenario('two tabs: signing out in one ends the session of the other, and signin
   await row(page, 'ada').waitFor();
   await other.getByText('Your session has ended').first().waitFor({ state: 'detached' });
   await row(other, 'ada').waitFor();
+});
+
+scenario(
+  'two tabs: after the session has ended, signing in in one asks for everything again in the other',
+  async (visit) => {
+    const { page } = visit;
+    const owner = await member();
+    const id = await agent(owner, 'ada');
+    await visit.as(owner.key);
+    await visit.goto('/agents');
+    await row(page, 'ada').waitFor();
+    await switchOff(owner.key);
+    visit.expect(401, '/api/v1/');
+    await page.clock.fastForward(61_000);
+    await page.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
+    await change(id, "status = 'stopped'");
+    const other = await visit.tab('/agents');
+    const key = await anotherKey(owner);
+    visit.secret(key);
+    await other.getByLabel(keyField, { exact: true }).fill(key);
+    await other.keyboard.press('Enter');
+    await page.getByText('Your session has ended').first().waitFor({ state: 'detached' });
+    // Long before the next minute.
+    await seen(row(page, 'ada'), 'Stopped', 10_000);
+    await seen(page, /^as of/);
+  },
+  { clock: 0 },
+);
+
+scenario('two tabs: who signs in in one as somebody else gets nothing of the first in the other', async (visit) => {
+  const { page } = visit;
+  const [first, second] = [await member(), await member()];
+  await agent(first, 'of the first');
+  await agent(second, 'of the second');
+  await visit.as(first.key);
+  await visit.goto('/agents');
+  await row(page, 'of the first').waitFor();
+  await page.getByRole('link', { name: 'Settings', exact: true }).click();
+  const address = page.getByLabel('Billing address');
+  await address.fill('first@example.com');
+  const other = await visit.tab('/agents');
+  visit.expect(401, '/api/v1/');
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('alertdialog', { name: 'Your session has ended' }).waitFor();
+  visit.secret(second.key);
+  await other.getByLabel(keyField, { exact: true }).fill(second.key);
+  await other.keyboard.press('Enter');
+  await page.getByText('Your session has ended').first().waitFor({ state: 'detached' });
+  await seen(page, second.name);
+  expect(await address.inputValue()).toBe('');
+  expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true);
+  const list = await hold(page, AGENTS);
+  await page.getByRole('link', { name: 'Agents', exact: true }).click();
+  await list.asked;
+  expect(await page.getByText('of the first').count()).toBe(0);
+  await list.release();
+  await row(page, 'of the second').waitFor();
+  expect(await page.getByText('of the first').count()).toBe(0);
 });
 
 scenario('two tabs: what is done in one is seen in the other, without waiting for the next minute', async (visit) => {

@@ -8,6 +8,8 @@ const TIMEOUT = 35_000;
 
 async function send(request: Request): Promise<Response> {
   const late = AbortSignal.timeout(TIMEOUT);
+  // Not read afterwards: what breaks off because the network goes away may have arrived.
+  const online = navigator.onLine;
   let response: Response;
   try {
     response = await fetch(request, { signal: AbortSignal.any([request.signal, late]), credentials: 'same-origin' });
@@ -15,7 +17,7 @@ async function send(request: Request): Promise<Response> {
     if (request.signal.aborted) throw error;
     throw late.aborted
       ? new ApiError({ kind: 'timeout', message: 'The server did not answer within 35 seconds.' })
-      : navigator.onLine
+      : online
         ? new ApiError({ kind: 'network', message: 'The server cannot be reached.' })
         : new ApiError({ kind: 'offline', message: 'This device is offline. Nothing was sent.' });
   }
@@ -56,5 +58,5 @@ export async function answered<T>(call: Promise<Answer<T>>): Promise<Answer<T>> 
   }
 }
 
-/** One per click: a request that is repeated with it acts once. */
+/** A request that is repeated with it acts once. */
 export const newKey = (): string => crypto.randomUUID();

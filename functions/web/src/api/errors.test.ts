@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ApiError, fromResponse, isFinal, isPassing, retryAfter } from './errors';
+import { ApiError, effectOf, fromResponse, isFinal, isPassing, retryAfter } from './errors';
 
 const response = (status: number, headers: Record<string, string> = {}) => new Response(null, { status, headers });
 
@@ -31,6 +31,35 @@ test('only what asking again cannot change is final', () => {
   expect([400, 401, 403, 404, 409, 422].every(final)).toBe(true);
   expect([408, 429, 500, 502, 503, 0].some(final)).toBe(false);
   expect(isPassing(new ApiError({ kind: 'network', message: '' }))).toBe(true);
+});
+test('a request whose key is in use is sent again, other conflicts are final', () => {
+  const text = 'The first request with this Idempotency-Key is still running';
+  const inUse = fromResponse(response(409, { 'retry-after': '2' }), { success: false, error: text });
+  const conflict = fromResponse(response(409), { success: false, error: 'Not now' });
+  expect([inUse, conflict].map(isPassing)).toEqual([true, false]);
+  expect([inUse, conflict].map(isFinal)).toEqual([false, true]);
+});
+test.each([
+  ['network', 0, 'unknown'],
+  ['timeout', 0, 'unknown'],
+  ['foreign', 0, 'unknown'],
+  ['offline', 0, 'unsaid'],
+  ['http', 500, 'unknown'],
+  ['http', 503, 'unknown'],
+  ['http', 502, 'unknown'],
+  ['http', 408, 'unknown'],
+  ['http', 401, 'unsaid'],
+  ['http', 429, 'unsaid'],
+  ['http', 400, 'none'],
+  ['http', 402, 'none'],
+  ['http', 409, 'none'],
+] as const)('%s %d: the effect is %s', (kind, status, effect) => {
+  expect(effectOf(new ApiError({ kind, status, message: '' }))).toBe(effect);
+});
+test('of a key that is in use the effect is unknown, and a 502 of the API itself is an answer', () => {
+  expect(effectOf(fromResponse(response(409, { 'retry-after': '2' }), null))).toBe('unknown');
+  expect(effectOf(fromResponse(response(502), { success: false, error: 'x', instance: 'req-1' }))).toBe('none');
+  expect(effectOf(new TypeError('x'))).toBe('unknown');
 });
 test('a limit that is reached for long is told at once, in the words of the server', () => {
   const problem = {

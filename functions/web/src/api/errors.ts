@@ -5,6 +5,8 @@ export type ErrorKind = 'http' | 'foreign' | 'network' | 'offline' | 'timeout';
 
 export type Payment = { readonly required: number; readonly current: number };
 export type ReachedLimit = { readonly used: number; readonly allowed: number };
+/** What was asked for may have been done although it failed. `repeatable`: asking again does not do it twice. */
+export type Doubt = { readonly repeatable: boolean };
 
 type Known = {
   kind: ErrorKind;
@@ -15,6 +17,7 @@ type Known = {
   fields?: readonly SchemaFieldError[];
   payment?: Payment | null;
   limit?: ReachedLimit | null;
+  doubt?: Doubt | null;
 };
 
 /** Every failure of a request, with a sentence that can be shown as it is. */
@@ -26,6 +29,7 @@ export class ApiError extends Error {
   readonly fields: readonly SchemaFieldError[];
   readonly payment: Payment | null;
   readonly limit: ReachedLimit | null;
+  readonly doubt: Doubt | null;
   /** When it can be sent again, by the clock of the browser. */
   readonly retryAt: number | null;
 
@@ -39,13 +43,18 @@ export class ApiError extends Error {
     this.fields = known.fields ?? [];
     this.payment = known.payment ?? null;
     this.limit = known.limit ?? null;
+    this.doubt = known.doubt ?? null;
     this.retryAt = this.retryAfterMs === null ? null : Date.now() + this.retryAfterMs;
   }
 }
 
+/** A request with the same Idempotency-Key still runs. No other 409 says when to try again. */
+const isKeyInUse = (error: ApiError): boolean => error.status === 409 && error.retryAfterMs !== null;
+
 /** Asking again cannot change the answer. */
 export function isFinal(error: unknown): boolean {
-  return error instanceof ApiError && error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status);
+  if (!(error instanceof ApiError) || isKeyInUse(error)) return false;
+  return error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status);
 }
 
 /** Nobody waits longer than this for an answer that may come if the request is sent again. */
@@ -58,7 +67,23 @@ const SOON = 10_000;
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
   if (error.status === 429) return (error.retryAfterMs ?? 0) <= SOON;
-  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503;
+  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503 || isKeyInUse(error);
+}
+
+/** These are answered before the server looks at the Idempotency-Key; 422 also if it cannot read what it kept with it. */
+const BEFORE_THE_KEY = [401, 403, 413, 422, 429];
+
+/**
+ * What a failure says of the effect of a request. `none`: it has none, and neither has an earlier request with the same
+ * Idempotency-Key. `unsaid`: it has none itself, and of earlier ones nothing is said. `unknown`: the answer is lost, or
+ * the server itself does not know, as after an error of its database.
+ */
+export function effectOf(error: unknown): 'none' | 'unsaid' | 'unknown' {
+  if (!(error instanceof ApiError)) return 'unknown';
+  if (error.kind === 'offline' || BEFORE_THE_KEY.includes(error.status)) return 'unsaid';
+  // A 502 with the id of a request is the API's own, which says what failed on a host.
+  const own = error.status === 501 || (error.status === 502 && error.requestId !== null);
+  return isFinal(error) || own ? 'none' : 'unknown';
 }
 
 /** What happened in a few words, for "Last answer 3 min ago: ...". */

@@ -1,5 +1,5 @@
 import type { MutationOptions } from '@tanstack/react-query';
-import { answered, api, newKey, unwrap } from '../api/client';
+import { answered, api, unwrap } from '../api/client';
 import { ApiError, isPassing } from '../api/errors';
 import { keys } from '../api/keys';
 import type { Agent } from '../api/operations';
@@ -7,6 +7,7 @@ import { changeIntents, landed } from './agents';
 import { nameOf } from './announcer';
 import { client } from './client';
 import { type ActionKind, accept, begin, dismiss, refuse } from './intents';
+import { type KeyedRequest, newRequest, send } from './keyed-requests';
 import { toast } from './toasts';
 
 export type Action = { readonly kind: ActionKind; readonly agent: Agent; readonly backupId?: string };
@@ -75,13 +76,13 @@ async function perform({ kind, agent, backupId }: Action, key: string): Promise<
   }
 }
 
-const options = (action: Action, key: string): MutationOptions<Outcome, Error, Action> => {
+const options = (action: Action, request: KeyedRequest): MutationOptions<Outcome, Error, Action> => {
   const id = action.agent.id;
   return {
     mutationKey: ['agent', action.kind],
     scope: { id },
     networkMode: 'always',
-    mutationFn: (asked) => perform(asked, key),
+    mutationFn: (asked) => send(request, (key) => perform(asked, key), { repeatable: false }),
     retry: (failures, error) => isPassing(error) && action.kind !== 'delete' && failures < 3,
     onMutate: () => changeIntents((all) => begin(all, id, action.kind, performance.now())),
     onSuccess: ({ jobId, message }) => {
@@ -108,9 +109,13 @@ const options = (action: Action, key: string): MutationOptions<Outcome, Error, A
   };
 };
 
-/** Sends an action. The row shows it at once; a refusal takes it back and leaves the server's reason in the row. */
+/**
+ * Sends an action. The row shows it at once; a refusal takes it back and leaves the server's reason in the row. Each
+ * click is a request of its own: with the key of a stop whose answer was lost, the next stop, perhaps after a start,
+ * would be answered with the first one, and stop nothing.
+ */
 export function act(action: Action): void {
-  const one = client.getMutationCache().build(client, client.defaultMutationOptions(options(action, newKey())));
+  const one = client.getMutationCache().build(client, client.defaultMutationOptions(options(action, newRequest())));
   one.execute(action).catch(() => {});
 }
 

@@ -2,7 +2,7 @@ import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
 import { ApiError, isFinal } from '../api/errors';
 import type { Key } from '../api/keys';
 import { refresh } from './refresh';
-import { confirmSession, sessionStore, signedIn } from './session';
+import { confirmSession, sessionChanged, sessionStore, signedIn } from './session';
 import { onTold, tell } from './tabs';
 
 declare module '@tanstack/react-query' {
@@ -45,7 +45,7 @@ export const client = new QueryClient({
 });
 
 onTold((message) => {
-  if (message.kind === 'session') void confirmSession();
+  if (message.kind === 'session') sessionChanged();
   else if (signedIn()) refresh(client, message.keys);
 });
 
@@ -55,6 +55,12 @@ export function every(ms: number) {
     signedIn() && query.state.status !== 'error' ? ms : false;
 }
 
+let before = sessionStore.get().state;
 sessionStore.subscribe(() => {
-  if (sessionStore.get().state === 'over') void client.cancelQueries();
+  const { state } = sessionStore.get();
+  if (state === 'over') void client.cancelQueries();
+  if (state === 'out') client.clear();
+  // The same user goes on. What was asked for meanwhile has failed for good: no interval asks for it again.
+  if (state === 'in' && before === 'over') void client.invalidateQueries();
+  before = state;
 });

@@ -1,6 +1,6 @@
 /** What the credit means, in words. Pure. */
 import type { SchemaCredit } from '../api/openapi.gen';
-import { clockTime, money, span } from '../ui/format';
+import { clockTime, money, span, unitPrice } from '../ui/format';
 
 export type CreditState = {
   readonly tone: 'off' | 'warn' | 'bad';
@@ -36,7 +36,7 @@ export function creditState(credit: SchemaCredit, now: number): CreditState {
   const low = credit.lowAt === null || Date.parse(credit.lowAt) <= now;
   const left = empty <= now ? 'used up' : `${span(empty - now)} left`;
   const until = empty - now > 90 * 24 * HOUR ? 'for more than 90 days' : `until ${clockTime(empty, now)}`;
-  const sentence = `At ${money(credit.burnPerHour, credit.burnPerHour < 1 ? 4 : 2)} an hour the credit lasts ${until}.`;
+  const sentence = `At ${unitPrice(credit.burnPerHour)} an hour the credit lasts ${until}.`;
   return { tone: empty <= now ? 'bad' : low ? 'warn' : 'off', lasts: left, sentence };
 }
 

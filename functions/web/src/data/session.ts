@@ -1,4 +1,3 @@
-import type { QueryClient } from '@tanstack/react-query';
 import { api, unwrap } from '../api/client';
 import { ApiError } from '../api/errors';
 import { getSession, type Session } from '../api/operations';
@@ -30,31 +29,43 @@ export const useWhyNot = (action: GuardedAction): string | null => useStore(sess
 /** For the types only: browsers set this header themselves and ignore ours. */
 const ORIGIN = { header: { Origin: globalThis.location?.origin ?? '' } };
 
+/** What is on the screen and held in memory is of one user and one organization. */
+export const identityOf = ({ userId, organizationId }: Session): string => `${userId} ${organizationId}`;
+
+/**
+ * The only way in: by the form here, or by another tab. Whoever listens to `out` forgets all that it holds, so nothing
+ * of somebody else is left.
+ */
+export function enter(user: Session): void {
+  const before = sessionStore.get();
+  if ('user' in before && identityOf(before.user) !== identityOf(user)) sessionStore.set(() => ({ state: 'out' }));
+  sessionStore.set(() => ({ state: 'in', user }));
+}
+
 let asking: Promise<void> | null = null;
 
 /** Asks who is signed in. A 401 of any other operation means nothing before this one confirms it. */
 export function confirmSession(): Promise<void> {
   asking ??= getSession()
-    .then(
-      (user) => sessionStore.set(() => ({ state: 'in', user })),
-      (error: unknown) => {
-        const none = error instanceof ApiError && error.status === 401;
-        sessionStore.set((old) => {
-          if (none)
-            return old.state === 'in' || old.state === 'over' ? { state: 'over', user: old.user } : { state: 'out' };
-          return old.state === 'unknown' ? { state: 'unknown', error: error as Error } : old;
-        });
-      },
-    )
+    .then(enter, (error: unknown) => {
+      const none = error instanceof ApiError && error.status === 401;
+      sessionStore.set((old) => {
+        if (none)
+          return old.state === 'in' || old.state === 'over' ? { state: 'over', user: old.user } : { state: 'out' };
+        return old.state === 'unknown' ? { state: 'unknown', error: error as Error } : old;
+      });
+    })
     .finally(() => {
       asking = null;
     });
   return asking;
 }
 
+/** Another tab signed in or out. An answer that is on its way may be older than that, so it is asked again. */
+export const sessionChanged = (): void => void Promise.resolve(asking).then(confirmSession);
+
 /** The key is sent and forgotten: it is in no state, cache or storage. */
-export async function signIn(client: QueryClient, apiKey: string): Promise<void> {
-  const before = sessionStore.get();
+export async function signIn(apiKey: string): Promise<void> {
   await unwrap(api.POST('/api/v1/session', { params: ORIGIN, body: { apiKey } }));
   let user: Session;
   try {
@@ -64,23 +75,15 @@ export async function signIn(client: QueryClient, apiKey: string): Promise<void>
       throw new ApiError({ kind: 'http', status: 401, message: NO_COOKIE });
     throw error;
   }
-  const same = before.state === 'over' && before.user.userId === user.userId;
-  if (!same) {
-    // Everything that was known belongs to somebody else.
-    sessionStore.set(() => ({ state: 'out' }));
-    client.clear();
-  }
-  sessionStore.set(() => ({ state: 'in', user }));
-  if (same) void client.invalidateQueries();
+  enter(user);
   tell({ kind: 'session' });
 }
 
 const NO_COOKIE =
   'The key is valid, but this browser did not keep the session. It keeps secure cookies only over https and on this machine.';
 
-export async function signOut(client: QueryClient): Promise<void> {
+export async function signOut(): Promise<void> {
   await unwrap(api.DELETE('/api/v1/session', { params: ORIGIN }));
   sessionStore.set(() => ({ state: 'out' }));
-  client.clear();
   tell({ kind: 'session' });
 }

@@ -60,11 +60,15 @@ test('a new agent without a heartbeat is not silent', () => {
   expect(silentMinutes(agent({ lastHeartbeatAt: null }), NOW)).toBeNull();
 });
 
-test('only what runs, and backups of what is stopped, cost something', () => {
+test('only what runs, and backups of what is stopped or has failed, cost something', () => {
   expect(costNow(agent(), 0.0025)).toBe(0.02);
   expect(costNow(agent({ status: 'disconnected' }), 0.0025)).toBe(0);
   expect(costNow(agent({ status: 'stopped' }), 0.0025)).toBe(0);
   expect(costNow(agent({ status: 'stopped', lastBackupAt: '2026-11-01T00:00:00Z' }), 0.0025)).toBe(0.0025);
+  expect(costNow(agent({ status: 'error' }), 0.0025)).toBe(0);
+  expect(costNow(agent({ status: 'error', lastBackupAt: '2026-11-01T00:00:00Z' }), 0.0025)).toBe(0.0025);
+  expect(costNow(agent({ status: 'error', lastBackupAt: '2026-11-01T00:00:00Z' }), null)).toBeNull();
+  expect(costNow(agent({ status: 'pending', lastBackupAt: '2026-11-01T00:00:00Z' }), 0.0025)).toBe(0);
   expect(costNow(agent({ billingStatus: 'exempt' }), 0.0025)).toBe(0);
 });
 

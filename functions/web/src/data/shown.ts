@@ -123,7 +123,8 @@ export type Action = keyof ReturnType<typeof possible>;
 export function costNow(agent: Agent, idlePrice: number | null): number | null {
   if (agent.billingStatus === 'exempt') return 0;
   if (agent.status === 'running') return agent.hourlyRate;
-  if (agent.status === 'stopped') return agent.lastBackupAt === null ? 0 : idlePrice;
+  // A failed agent has a backup from when it ran: keeping that costs the same.
+  if (agent.status === 'stopped' || agent.status === 'error') return agent.lastBackupAt === null ? 0 : idlePrice;
   return 0;
 }
 

@@ -1,3 +1,4 @@
+import { sessionStore } from './session';
 import { createStore } from './store';
 
 export type Toast = {
@@ -17,6 +18,11 @@ export function toast(one: Omit<Toast, 'id'>): void {
   const id = last;
   toastStore.set((all) => [...all.filter((other) => other.text !== one.text), { ...one, id }].slice(-MAX));
 }
+
+/** They name agents. */
+sessionStore.subscribe(() => {
+  if (sessionStore.get().state === 'out') toastStore.set(() => []);
+});
 
 export function closeToast(id: number): void {
   toastStore.set((all) => all.filter((one) => one.id !== id));

@@ -1,7 +1,6 @@
 import { Eye, EyeOff } from 'lucide-react';
 import { useRef, useState } from 'react';
 import { ApiError } from '../api/errors';
-import { client } from '../data/client';
 import { signIn } from '../data/session';
 import { Button, IconButton } from '../ui/button';
 import { Field, TextInput } from '../ui/field';
@@ -37,7 +36,7 @@ export function KeyForm({ action }: { action: string }) {
     setBusy(true);
     setError(null);
     try {
-      await signIn(client, key);
+      await signIn(key);
       if (input.current) input.current.value = '';
     } catch (failure) {
       setError(explained(failure as Error));

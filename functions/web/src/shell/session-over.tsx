@@ -1,4 +1,3 @@
-import { client } from '../data/client';
 import { sessionStore, signOut } from '../data/session';
 import { Button } from '../ui/button';
 import { Dialog } from '../ui/dialog';
@@ -7,7 +6,7 @@ import { KeyForm } from './key-form';
 /** Above the page, which stays as it is: what was typed there is still there afterwards. */
 export default function SessionOver() {
   const leave = () => {
-    void signOut(client).catch(() => sessionStore.set(() => ({ state: 'out' })));
+    void signOut().catch(() => sessionStore.set(() => ({ state: 'out' })));
   };
   return (
     <Dialog

@@ -1,7 +1,6 @@
 import { LogOut, Moon, Search, Sun, SunMoon } from 'lucide-react';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { useLocation } from 'wouter';
-import { client } from '../data/client';
 import { signOut, useUser } from '../data/session';
 import { toast } from '../data/toasts';
 import { type PageEntry, pages } from '../pages';
@@ -51,9 +50,7 @@ export function Shell({ children }: { children: React.ReactNode }) {
         <IconButton
           label="Sign out"
           onClick={() =>
-            void signOut(client).catch((error: Error) =>
-              toast({ tone: 'bad', text: `Not signed out. ${error.message}` }),
-            )
+            void signOut().catch((error: Error) => toast({ tone: 'bad', text: `Not signed out. ${error.message}` }))
           }
         >
           <LogOut size={16} aria-hidden="true" />

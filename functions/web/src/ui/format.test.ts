@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, byName, bytes, many, money, span } from './format';
+import { ago, byName, bytes, many, money, span, unitPrice } from './format';
 
 test.each([
   [12.4, 2, '$12.40'],
@@ -10,6 +10,16 @@ test.each([
   [1234567.891, 2, '$1,234,567.89'],
 ] as const)('%d with %d decimals is %s', (amount, digits, text) => {
   expect(money(amount, digits)).toBe(text);
+});
+
+test('a price has all its decimals, and two at least', () => {
+  expect([0.02, 0.0125, 0.0025, 0.5, 1234.5].map(unitPrice)).toEqual([
+    '$0.02',
+    '$0.0125',
+    '$0.0025',
+    '$0.50',
+    '$1,234.50',
+  ]);
 });
 
 test.each([

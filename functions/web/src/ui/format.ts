@@ -62,6 +62,10 @@ export function money(amount: number, digits: 2 | 4 | 6 = 2): string {
   return `${sign}$${FIGURES.get(digits)?.format(size)}`;
 }
 
+const UNIT_PRICE = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+/** What something costs per hour, in a sentence. Prices have at most four decimals, and none of them is rounded away. */
+export const unitPrice = (amount: number): string => `$${UNIT_PRICE.format(amount)}`;
+
 export function bytes(size: number): string {
   if (size < 1024) return `${size} B`;
   if (size < 1024 ** 2) return `${Math.round(size / 1024)} KB`;

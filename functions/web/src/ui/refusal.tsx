@@ -11,7 +11,7 @@ import { Moment } from './time';
 
 type Props = {
   readonly error: Error;
-  /** What was refused: "Not stopped". */
+  /** What was refused: "Not stopped". Not said if it may have been done. */
   readonly title?: string;
   readonly onDismiss?: () => void;
   readonly actions?: React.ReactNode;
@@ -20,16 +20,18 @@ type Props = {
 /** Why the server refused something, where it was asked for: in a row, in a form, in a dialog. */
 export function Refusal({ error, title, onDismiss, actions }: Props) {
   const api = error instanceof ApiError ? error : null;
+  const head = api?.doubt ? 'It is not known whether this was done' : title;
   return (
     <div className={css.refusal} role="alert">
       <Status tone={api?.payment ? 'warn' : 'bad'}>
-        {title ? `${title}. ` : ''}
+        {head ? `${head}. ` : ''}
         {api?.payment ? (
           <Missing required={api.payment.required} current={api.payment.current} />
         ) : (
           <span className={css.why}>{reason(error)}</span>
         )}
       </Status>
+      {api?.doubt?.repeatable ? <p className="muted">Trying again here does not do it twice.</p> : null}
       {api && api.fields.length > 0 ? (
         <ul className={css.fields}>
           {api.fields.map(({ field, message }) => (

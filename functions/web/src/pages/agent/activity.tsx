@@ -6,7 +6,7 @@ import type { SchemaBackup, SchemaJob, SchemaTransaction } from '../../api/opena
 import { every } from '../../data/client';
 import { jobWord } from '../../data/steps';
 import { Button } from '../../ui/button';
-import { money, span } from '../../ui/format';
+import { money, span, unitPrice } from '../../ui/format';
 import { Refusal } from '../../ui/refusal';
 import { Absent, Block, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { Status, type Tone } from '../../ui/status';
@@ -73,7 +73,7 @@ const fromCharge = (charge: SchemaTransaction): Event => ({
   more:
     charge.seconds === null || charge.hourlyRate === null
       ? (charge.description ?? '')
-      : `${span(charge.seconds * 1000)} at ${money(charge.hourlyRate, 4)} an hour`,
+      : `${span(charge.seconds * 1000)} at ${unitPrice(charge.hourlyRate)} an hour`,
   amount: charge.amount,
 });
 

@@ -19,6 +19,26 @@ test('an answer without news keeps the identity', () => {
   expect(append(one, `${line(1, 'a')}\n`)).toBe(one);
   expect(append(one, '')).toBe(one);
 });
+test('an answer that does not reach back to the last line says that lines may be missing, once', () => {
+  const one = append(EMPTY_LOG, `${line(1, 'a')}\n`);
+  const two = append(one, `${line(4, 'd')}\n${line(5, 'e')}\n`);
+  expect(texts(two)).toEqual(['a', expect.stringContaining('Lines may be missing here'), 'd', 'e']);
+  expect(two.lines.map((one) => [one.seq, one.gap])).toEqual([
+    [0, undefined],
+    [1, true],
+    [2, undefined],
+    [3, undefined],
+  ]);
+  const three = append(two, `${line(5, 'e')}\n${line(6, 'f')}\n`);
+  expect(three.lines.filter((one) => one.gap)).toHaveLength(1);
+});
+test('nothing is missing at the first load, without news, and where an answer overlaps', () => {
+  const one = append(EMPTY_LOG, `${line(1, 'a')}\n${line(2, 'b')}\n`);
+  const older = append(one, `${line(1, 'a')}\n`);
+  const overlapping = append(one, `${line(1, 'a')}\n${line(2, 'b')}\n${line(3, 'c')}\n`);
+  expect([one, older, overlapping].flatMap((log) => log.lines.filter((one) => one.gap))).toEqual([]);
+  expect(older).toBe(one);
+});
 test('stamps of different precision are compared as moments', () => {
   const one = append(EMPTY_LOG, '2026-11-27T14:02:01.5Z a');
   expect(texts(append(one, '2026-11-27T14:02:01.500000000Z a\n2026-11-27T14:02:01.51Z b'))).toEqual(['a', 'b']);

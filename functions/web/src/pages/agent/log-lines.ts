@@ -1,5 +1,11 @@
 /** Lines of a container's log. Pure. */
-export type Line = { readonly seq: number; readonly at: string | null; readonly text: string };
+export type Line = {
+  readonly seq: number;
+  readonly at: string | null;
+  readonly text: string;
+  /** The agent did not write it: lines may be missing here. */
+  readonly gap?: true;
+};
 export type Log = {
   readonly lines: readonly Line[];
   /** Lines that were dropped at the beginning because there were too many. */
@@ -8,10 +14,12 @@ export type Log = {
 
 export const KEPT = 5_000;
 export const EMPTY_LOG: Log = { lines: [], dropped: 0 };
+/** Copied and downloaded with the lines, so it must not look like one of the agent's. */
+const GAP = '--- Lines may be missing here: there were too many, or the agent was started again. ---';
 
 const STAMP = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) ?(.*)$/s;
 
-function parse(text: string): { at: string | null; text: string }[] {
+function parse(text: string): Omit<Line, 'seq'>[] {
   if (!text) return [];
   return text
     .replace(/\n$/, '')
@@ -28,12 +36,17 @@ const comparable = (at: string): string => {
   return `${whole}.${decimals.padEnd(9, '0')}`;
 };
 
-/** Adds an answer to `since=<last stamp>`. That includes the last stamp itself, so lines that are held already go. */
+/**
+ * Adds an answer to `since=<last stamp>`. That includes the last stamp itself, so lines that are held already go. An
+ * answer without that stamp does not continue what is held: the server cuts long answers at the beginning, and the log
+ * of a new container begins anew.
+ */
 export function append(log: Log, text: string): Log {
   const last = log.lines.findLast((line) => line.at !== null)?.at ?? null;
   let fresh = parse(text);
   if (last !== null) {
     const edge = comparable(last);
+    const continues = fresh.some((line) => line.at !== null && comparable(line.at) === edge);
     const held = new Map<string, number>();
     for (const line of log.lines) {
       if (line.at !== null && comparable(line.at) === edge) held.set(line.text, (held.get(line.text) ?? 0) + 1);
@@ -46,6 +59,7 @@ export function append(log: Log, text: string): Log {
       held.set(line.text, left - 1);
       return left <= 0;
     });
+    if (!continues && fresh.length > 0) fresh.unshift({ at: null, text: GAP, gap: true });
   }
   if (fresh.length === 0) return log;
   const next = (log.lines.at(-1)?.seq ?? -1) + 1;

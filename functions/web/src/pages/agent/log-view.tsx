@@ -102,7 +102,7 @@ const Chunk = memo(
     return (
       <div className={css.chunk} style={{ containIntrinsicSize: `auto ${lines.length * 20}px` }}>
         {lines.map((line) => (
-          <div key={line.seq} className={css.line}>
+          <div key={line.seq} className={css.line} data-gap={line.gap}>
             {times === 'none' || line.at === null ? null : (
               <time className={css.time} title={line.at}>
                 {times === 'utc' ? line.at.slice(11, 19) : clock(line.at)}{' '}

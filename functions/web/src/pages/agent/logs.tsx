@@ -50,7 +50,7 @@ export default function Logs({ agent }: TabProps) {
   const wanted = useDeferredValue(text.trim().toLowerCase());
   const log = query.data ?? EMPTY_LOG;
   const lines = useMemo(
-    () => (wanted ? log.lines.filter((line) => line.text.toLowerCase().includes(wanted)) : log.lines),
+    () => (wanted ? log.lines.filter((line) => !line.gap && line.text.toLowerCase().includes(wanted)) : log.lines),
     [log, wanted],
   );
 

@@ -1,17 +1,15 @@
-import { useMutation } from '@tanstack/react-query';
-import { useRef, useState } from 'react';
-import { newKey } from '../../api/client';
-import { ApiError, isPassing } from '../../api/errors';
+import { useState } from 'react';
+import { ApiError } from '../../api/errors';
 import { keys } from '../../api/keys';
-import type { SchemaAgentCreateRequest } from '../../api/openapi.gen';
 import type { Agent, Config } from '../../api/operations';
 import { act } from '../../data/agent-actions';
 import { useConfig, useCredit } from '../../data/credit';
+import { useOperation } from '../../data/operation';
 import { useWhyNot } from '../../data/session';
 import { toast } from '../../data/toasts';
 import { Button, ButtonLink } from '../../ui/button';
 import { Checkbox, Field, Select, TextInput } from '../../ui/field';
-import { money, span } from '../../ui/format';
+import { span, unitPrice } from '../../ui/format';
 import { Refusal } from '../../ui/refusal';
 import { Status } from '../../ui/status';
 import { createAgent } from './create-agent';
@@ -34,18 +32,11 @@ export function CreateForm({ onTyped, onCreated }: Props) {
   const [variables, setVariables] = useState<readonly Variable[]>([]);
   const [start, setStart] = useState(true);
   const [tried, setTried] = useState(false);
-  // The same key while the same form is sent again: a repeated click or a retry makes one agent.
-  const attempt = useRef({ body: '', key: '' });
 
-  const create = useMutation({
-    networkMode: 'always',
-    retry: (failures, error) => isPassing(error) && failures < 3,
-    mutationFn: (body: SchemaAgentCreateRequest) => {
-      const text = JSON.stringify(body);
-      if (attempt.current.body !== text) attempt.current = { body: text, key: newKey() };
-      return createAgent(body, attempt.current.key);
-    },
-    onSuccess: (agent) => {
+  const create = useOperation(createAgent, {
+    repeatable: true,
+    touches: [keys.agents, keys.credit],
+    onDone: (agent) => {
       onTyped(false);
       if (start) act({ kind: 'start', agent });
       else
@@ -56,11 +47,6 @@ export function CreateForm({ onTyped, onCreated }: Props) {
         });
       onCreated(agent, start);
     },
-    onError: (error) => {
-      // The server has decided: sending the form again is a new request.
-      if (error instanceof ApiError && error.kind === 'http') attempt.current = { body: '', key: '' };
-    },
-    meta: { touches: [keys.agents, keys.credit] },
   });
 
   const missing = credit ? credit.requiredForNextAgent - credit.balance : 0;
@@ -73,10 +59,10 @@ export function CreateForm({ onTyped, onCreated }: Props) {
   const submit = (event: React.FormEvent) => {
     event.preventDefault();
     setTried(true);
-    if (bad || missing > 0 || create.isPending) return;
+    if (bad || missing > 0 || create.busy) return;
     const dockerImage = image === OTHER ? other.trim() : '';
     const filled = variables.filter((variable) => variable.name.trim());
-    create.mutate({
+    create.run({
       agentName: name.trim(),
       ...(dockerImage ? { dockerImage } : {}),
       ...(filled.length > 0
@@ -138,8 +124,8 @@ export function CreateForm({ onTyped, onCreated }: Props) {
       ) : null}
       {create.error ? <Refusal error={create.error} title="Not created" /> : null}
       <div className="row">
-        <Button type="submit" look="primary" blocked={blocked} busy={create.isPending} disabled={missing > 0}>
-          {create.isPending ? 'Creating…' : start ? 'Create and start' : 'Create'}
+        <Button type="submit" look="primary" blocked={blocked} busy={create.busy} disabled={missing > 0}>
+          {create.busy ? 'Creating…' : start ? 'Create and start' : 'Create'}
         </Button>
       </div>
     </form>
@@ -150,7 +136,7 @@ function price(
   config: Config,
   credit: { hoursLeft: number | null; balance: number; burnPerHour: number } | undefined,
 ): string {
-  const rate = `${money(config.prices.running)} an hour while it runs, ${money(config.prices.idle, 4)} an hour for its backups while it is stopped.`;
+  const rate = `${unitPrice(config.prices.running)} an hour while it runs, ${unitPrice(config.prices.idle)} an hour for its backups while it is stopped or has failed.`;
   if (!credit) return rate;
   const hours = credit.balance / (credit.burnPerHour + config.prices.running);
   return hours > 0 ? `${rate} With it, your credit lasts for ${span(hours * 3_600_000)}.` : rate;

@@ -1,8 +1,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { useEffect } from 'react';
+import { ApiError } from '../../api/errors';
 import type { SchemaJob } from '../../api/openapi.gen';
 import { act } from '../../data/agent-actions';
-import { agentOptions, useAgentView } from '../../data/agents';
+import { type AgentView, agentOptions, useAgentView } from '../../data/agents';
 import { nameOf } from '../../data/announcer';
 import { jobOptions } from '../../data/jobs';
 import { useWhyNot } from '../../data/session';
@@ -45,7 +46,7 @@ export function CreateProgress({ agentId, jobId, onJob, onClose }: Props) {
   return (
     <div className="stack">
       <p>
-        <strong>{name}</strong> {sentence(running, failed, view.refusal !== null)}
+        <strong>{name}</strong> {sentence(running, failed, view.refusal)}
       </p>
       <Stepper steps={steps} label={`Start of ${name}`} />
       {failed && !view.refusal ? (
@@ -87,10 +88,12 @@ export function CreateProgress({ agentId, jobId, onJob, onClose }: Props) {
 
 const DONE = { status: 'completed', steps: [] } as const satisfies Pick<SchemaJob, 'status' | 'steps'>;
 
-function sentence(running: boolean, failed: boolean, refused: boolean): string {
+function sentence(running: boolean, failed: boolean, refusal: AgentView['refusal']): string {
   if (running) return 'is running.';
   if (failed) return 'could not be started.';
-  return refused ? 'is created, but it was not started.' : 'is being started. That takes about a minute.';
+  if (refusal === null) return 'is being started. That takes about a minute.';
+  const inDoubt = refusal.error instanceof ApiError && refusal.error.doubt !== null;
+  return inDoubt ? 'is created.' : 'is created, but it was not started.';
 }
 
 function Inner({ inner, job }: { inner: string | null; job: SchemaJob | null }) {

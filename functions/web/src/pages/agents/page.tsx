@@ -11,6 +11,7 @@ import { type Filter, isCustom, matches, shown } from '../../data/shown';
 import { useUrlState } from '../../data/url';
 import { Button, ButtonLink, IconButton } from '../../ui/button';
 import { Chips, TextInput } from '../../ui/field';
+import { unitPrice } from '../../ui/format';
 import { Page } from '../../ui/page';
 import { Absent, Note, Skeleton, StaleFrame } from '../../ui/states';
 import { DataTable } from '../../ui/table';
@@ -235,7 +236,7 @@ function Nothing({ price }: { price: number | null }) {
         An agent is a container of yours on one of our hosts, with a database of its own.
         {price === null
           ? ''
-          : ` It costs $${price.toFixed(2)} an hour while it runs, and nothing before its first start.`}
+          : ` It costs ${unitPrice(price)} an hour while it runs, and nothing before its first start.`}
       </p>
     </Note>
   );

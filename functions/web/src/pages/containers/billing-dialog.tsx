@@ -4,7 +4,7 @@ import { useConfig } from '../../data/credit';
 import { Button } from '../../ui/button';
 import { Dialog } from '../../ui/dialog';
 import { Field, Select, TextInput } from '../../ui/field';
-import { money } from '../../ui/format';
+import { unitPrice } from '../../ui/format';
 import { Refusal } from '../../ui/refusal';
 import { useAgentBilling } from './operations';
 import { type Choice, effectOf, rateOf, requestOf } from './pricing';
@@ -67,7 +67,7 @@ export function BillingDialog({ view, onClose }: { view: ContainerView; onClose:
           <>
             <Field label="Charged">
               <Select value={choice} onChange={(event) => setChoice(event.target.value as Choice)}>
-                <option value="list">At the list price{price === null ? '' : ` (${money(price, 4)} an hour)`}</option>
+                <option value="list">At the list price{price === null ? '' : ` (${unitPrice(price)} an hour)`}</option>
                 <option value="own">At a rate of its own</option>
                 <option value="exempt">Not at all (exempt)</option>
               </Select>

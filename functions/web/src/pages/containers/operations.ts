@@ -8,7 +8,7 @@ import type {
 } from '../../api/openapi.gen';
 import { useOperation } from '../../data/operation';
 import { toast } from '../../data/toasts';
-import { money } from '../../ui/format';
+import { unitPrice } from '../../ui/format';
 import { FLEET_KEYS } from '../fleet/data';
 import type { Acting } from './plan';
 import type { ContainerView } from './view';
@@ -107,7 +107,7 @@ export function useAgentBilling(view: ContainerView, done: () => void) {
       repeatable: true,
       touches: [['agents'], ['credit']],
       onDone: ({ billingStatus, hourlyRate }) => {
-        const rate = hourlyRate === null ? 'the list price' : `${money(hourlyRate, 4)} an hour`;
+        const rate = hourlyRate === null ? 'the list price' : `${unitPrice(hourlyRate)} an hour`;
         toast({
           tone: 'ok',
           text:

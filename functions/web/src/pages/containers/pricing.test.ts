@@ -21,7 +21,7 @@ test('only rates that the API takes are sent', () => {
 
 test('the effect is spelled out with the amounts', () => {
   expect(effectOf('own', 0.015, 0.02)[0]).toBe(
-    'From now on it costs $0.0150 an hour while it runs; the list price is $0.0200.',
+    'From now on it costs $0.015 an hour while it runs; the list price is $0.02.',
   );
   expect(effectOf('exempt', null, 0.02)[1]).toContain('stays owed');
 });

@@ -1,6 +1,6 @@
 /** What a change of an agent's price means, said before it is sent. Pure. */
 import type { SchemaAgentBillingRequest } from '../../api/openapi.gen';
-import { money } from '../../ui/format';
+import { unitPrice } from '../../ui/format';
 
 export type Choice = 'list' | 'own' | 'exempt';
 
@@ -36,12 +36,12 @@ export function effectOf(choice: Choice, rate: number | null, price: number | nu
       ];
     case 'own':
       return [
-        `From now on it costs ${money(rate ?? 0, 4)} an hour while it runs${price === null ? '' : `; the list price is ${money(price, 4)}`}.`,
+        `From now on it costs ${unitPrice(rate ?? 0)} an hour while it runs${price === null ? '' : `; the list price is ${unitPrice(price)}`}.`,
         'Time that it used before is charged at the rate of that time. An exemption ends.',
       ];
     case 'list':
       return [
-        `From now on it costs the list price${price === null ? '' : `, ${money(price, 4)} an hour`}, while it runs, also when that changes.`,
+        `From now on it costs the list price${price === null ? '' : `, ${unitPrice(price)} an hour`}, while it runs, also when that changes.`,
         'Time that it used before is charged at the rate of that time. An exemption ends.',
       ];
     default:

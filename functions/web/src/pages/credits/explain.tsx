@@ -1,6 +1,6 @@
 import { useConfig } from '../../data/credit';
 import { Disclosure } from '../../ui/disclosure';
-import { money } from '../../ui/format';
+import { money, unitPrice } from '../../ui/format';
 import { Load } from '../../ui/states';
 
 /** How the bill comes about, with the prices of this deployment. */
@@ -13,9 +13,9 @@ export function HowCharged() {
           {({ prices, minimumDeposit, lowCredit, graceHours }) => (
             <div className="stack prose">
               <p>
-                An agent costs {money(prices.running, 4)} an hour while it runs, and {money(prices.idle, 4)} an hour
-                while it is stopped and a backup of it is kept. An agent that was never started, or whose host does not
-                answer, costs nothing.
+                An agent costs {unitPrice(prices.running)} an hour while it runs, and {unitPrice(prices.idle)} an hour
+                while it is stopped or has failed and a backup of it is kept. An agent that was never started, or whose
+                host does not answer, costs nothing.
               </p>
               <p>
                 Time is metered to the second and charged each full hour: seconds × price ÷ 3,600, rounded to six

@@ -4,7 +4,7 @@ import { useConfig, useCredit } from '../../data/credit';
 import { creditState } from '../../data/credit-state';
 import { useUrlState } from '../../data/url';
 import { Figures } from '../../ui/figures';
-import { clockTime, money, span } from '../../ui/format';
+import { clockTime, money, span, unitPrice } from '../../ui/format';
 import { Page } from '../../ui/page';
 import { Load, Skeleton } from '../../ui/states';
 import { Bill } from './bill';
@@ -67,11 +67,7 @@ function Head({ credit, now }: { credit: Credit; now: number }) {
           : null,
         {
           label: 'Use now',
-          value: (
-            <span title={`${money(credit.burnPerHour, 6)}/h`}>
-              {money(credit.burnPerHour, credit.burnPerHour > 0 && credit.burnPerHour < 0.1 ? 4 : 2)}/h
-            </span>
-          ),
+          value: <span title={`${money(credit.burnPerHour, 6)}/h`}>{unitPrice(credit.burnPerHour)}/h</span>,
           note: credit.burnPerHour > 0 ? `about ${money(credit.burnPerHour * 24)} a day` : 'nothing runs or is kept',
         },
         {

@@ -1,0 +1,48 @@
+/** Requests that may be sent several times and must act once. Pure but for the keys, which are random. */
+import { newKey } from '../api/client';
+import { ApiError, type Doubt, effectOf } from '../api/errors';
+
+/** One request, however often it is sent: by retries, and by further clicks. */
+export type KeyedRequest = {
+  readonly key: string;
+  /** It may have been done already: an answer was lost. */
+  inDoubt: boolean;
+};
+
+export const newRequest = (): KeyedRequest => ({ key: newKey(), inDoubt: false });
+
+/**
+ * What is asked for in one form or dialog. The same thing is the same request until it is done: an answer that is lost,
+ * or an error of the server, does not say that nothing happened. A new key is never needed after a refusal, because the
+ * server forgets the key of what had no effect.
+ */
+export function createRequests() {
+  const pending = new Map<string, KeyedRequest>();
+  const name = (asked: unknown) => JSON.stringify(asked) ?? '';
+  return {
+    of(asked: unknown): KeyedRequest {
+      const request = pending.get(name(asked)) ?? newRequest();
+      pending.set(name(asked), request);
+      return request;
+    },
+    done: (asked: unknown): void => {
+      pending.delete(name(asked));
+    },
+  };
+}
+
+/** Sends it once more. If it fails and may have been done all the same, the error has this doubt. */
+export async function send<D>(
+  request: KeyedRequest,
+  perform: (key: string) => Promise<D>,
+  doubt: Doubt | null,
+): Promise<D> {
+  try {
+    return await perform(request.key);
+  } catch (error) {
+    const effect = effectOf(error);
+    if (effect !== 'unsaid') request.inDoubt = effect === 'unknown';
+    if (!request.inDoubt || !(error instanceof ApiError)) throw error;
+    throw new ApiError({ ...error, message: error.message, doubt });
+  }
+}
