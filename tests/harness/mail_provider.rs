@@ -13,6 +13,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+const UNVERIFIED: &str = "Email address is not verified. \
+    The following identities failed the check in region US-EAST-1: cloud@milady.example";
+
 /// How the next attempt fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -28,6 +31,8 @@ pub enum Fault {
     DropAfterAnswer,
     /// SES: the answer has this status and error name, and the mail is not taken.
     Refuse(u16, &'static str),
+    /// SES: the sender is not verified. The error has the same name as that of a mail that is refused.
+    UnverifiedSender,
     /// The mail is taken, and the connection is closed without an answer.
     TakeAndDrop,
     /// The mail is taken, and nothing is answered.
@@ -253,8 +258,13 @@ async fn serve_ses(
     } else {
         Some(Fault::Refuse(403, "InvalidSignatureException"))
     };
-    if let Some(Fault::Refuse(status, name)) = fault {
-        return respond(&mut writer, status, name, &json!({"message": "no"})).await;
+    let error = match fault {
+        Some(Fault::Refuse(status, name)) => Some((status, name, "no")),
+        Some(Fault::UnverifiedSender) => Some((400, "MessageRejected", UNVERIFIED)),
+        _ => None,
+    };
+    if let Some((status, name, message)) = error {
+        return respond(&mut writer, status, name, &json!({"message": message})).await;
     }
     let raw = request["Content"]["Raw"]["Data"]
         .as_str()

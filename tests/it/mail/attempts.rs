@@ -176,6 +176,7 @@ fn each_error_of_ses_has_its_consequence() {
     run(async {
         for (fault, expected, is_due) in [
             (Fault::Refuse(400, "MessageRejected"), "failed", false),
+            (Fault::UnverifiedSender, "pending", true),
             (
                 Fault::Refuse(400, "SendingPausedException"),
                 "pending",
@@ -199,6 +200,33 @@ fn each_error_of_ses_has_its_consequence() {
             assert_eq!((found.1.as_str(), found.3), (expected, is_due), "{fault:?}");
             assert_eq!(provider.attempts(), 1, "{fault:?}");
         }
+    });
+}
+
+#[test]
+fn a_sender_that_ses_has_not_verified_costs_no_recipient_their_mail() {
+    run(async {
+        let (world, provider) = ses_world().await;
+        let owner = organization(&world, "owner@a.example").await;
+        super::add_user(&world, owner, "admin", "admin@a.example", "2020-01-01").await;
+        provider.fail_next(Fault::UnverifiedSender);
+        let id = write_event(&world, owner, SHUTDOWN).await;
+        assert!(!notify(&world, id, SHUTDOWN).await);
+        let reason = "SES answered 400 MessageRejected: it has not verified the sender, \
+            or the account is in its sandbox";
+        assert_eq!(
+            rows(&world).await,
+            [row("owner@a.example", "pending", 1, true, Some(reason))]
+        );
+        assert!(!is_undeliverable(&world, id).await);
+        // The operator has repaired it: the same recipient gets the mail.
+        at_minute(&world, 1).await;
+        assert_eq!(sweep(&world).await, 1);
+        assert_eq!(
+            rows(&world).await,
+            [row("owner@a.example", "handed_over", 2, false, None)]
+        );
+        assert_eq!(provider.attempts(), 2);
     });
 }
 

@@ -73,7 +73,11 @@ fn f01_f02_a_suspension_is_mailed_with_its_stop_and_after_payment_nobody_is_warn
 
 /// The first two attempts fail, at the hours 1 and 30. The third one succeeds at hour 40.
 async fn check_late_warning(first: Fault, second: Fault) {
-    let (world, provider) = smtp_world().await;
+    let (world, provider) = if first == Fault::UnverifiedSender {
+        ses_world().await
+    } else {
+        smtp_world().await
+    };
     let (_, agent) = debtor(&world).await;
     for (hour, fault) in [(1, first), (30, second)] {
         world.set_clock(hours(hour)).await;
@@ -113,6 +117,7 @@ fn f06_whatever_the_mail_server_does_an_agent_is_suspended_a_day_after_it_took_t
             (Fault::DropBeforeMessage, Fault::DropBeforeMessage),
             (Fault::TakeAndDrop, Fault::TakeAndDrop),
             (Fault::TakeAndHang, Fault::TakeAndDrop),
+            (Fault::UnverifiedSender, Fault::UnverifiedSender),
         ];
         let checks = cases.map(|(first, second)| Box::pin(check_late_warning(first, second)));
         join_all(checks).await;
