@@ -83,6 +83,15 @@ pub fn is_refused_state(error: &sqlx::Error) -> bool {
     })
 }
 
+/// [`error_class`], or the error itself if the database is unavailable, which ends whatever is being done.
+pub fn class_unless_unavailable(error: sqlx::Error) -> sqlx::Result<String> {
+    if classify(&error) == DatabaseFailure::Unavailable {
+        Err(error)
+    } else {
+        Ok(error_class(&error))
+    }
+}
+
 /// What may be logged of a database error: its SQLSTATE and the constraint it violates, or the kind of connection
 /// trouble. Never its text, which can hold values and SQL.
 #[must_use]

@@ -28,8 +28,8 @@ pub mod settings;
 pub mod webhooks;
 
 pub use error::{
-    DatabaseFailure, classify, error_class, is_duplicate_object, is_forbidden, is_refused_state,
-    is_unique_violation,
+    DatabaseFailure, class_unless_unavailable, classify, error_class, is_duplicate_object,
+    is_forbidden, is_refused_state, is_unique_violation,
 };
 pub use login::RenewedLogin;
 pub use session::{Connection, Database, Transaction, Workload};

@@ -76,14 +76,18 @@ fn an_organization_that_stays_locked_fails_alone_and_is_stated_later() {
     run(async {
         let world = World::new().await;
         let (one, other) = (
-            large_organization(&world, 1_001).await,
-            large_organization(&world, 1_001).await,
+            world.organization("10").await,
+            world.organization("10").await,
         );
+        // So few agents are in one page.
+        for organization in [one, other] {
+            world.agent(organization, "running").await;
+        }
         world.run_billing(1).await;
         world.set_clock(hours(25)).await;
         let mut lock = world.pool.begin().await.expect("begin");
         sqlx::query("SELECT FROM organizations WHERE id = $1 FOR UPDATE")
-            .bind(one.max(other))
+            .bind(one.min(other))
             .execute(&mut *lock)
             .await
             .expect("a lock");

@@ -50,12 +50,9 @@ impl PartError {
 
     /// [`Self::class`], or the error itself if the database is unavailable, which ends the run.
     pub(super) fn class_unless_unavailable(self) -> Result<String, sqlx::Error> {
-        let class = self.class();
         match self {
-            Self::Database(error) if db::classify(&error) == DatabaseFailure::Unavailable => {
-                Err(error)
-            }
-            _ => Ok(class),
+            Self::Database(error) => db::class_unless_unavailable(error),
+            Self::SpanMoved => Ok(Self::SpanMoved.class()),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The statement of a day: what was charged on a day that is over is added up once, for agents, organizations and the
-//! older application. Owns: which days and organizations, in how many transactions. A day that was interrupted goes on
-//! with the organizations that are left.
+//! older application. Owns: which days and organizations, in how many transactions, and that an organization that fails
+//! keeps no other from its statement. A day that was interrupted goes on with the organizations that are left.
 
 mod day;
 mod page;
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -18,7 +19,7 @@ use crate::domain::ids::OrganizationId;
 const MAX_PAGE_WEIGHT: usize = 2_000;
 /// How many times a page is attempted in total if it keeps conflicting with others.
 const MAX_ATTEMPTS: usize = 4;
-/// No new page begins with less time than this before the deadline.
+/// No new transaction begins with less time than this before the deadline.
 const PAGE_TIME: Duration = Duration::from_secs(30);
 
 /// What was stated.
@@ -41,59 +42,111 @@ pub async fn state_days(
     today: NaiveDate,
     deadline: Option<Instant>,
 ) -> sqlx::Result<StatementReport> {
-    let mut report = StatementReport {
-        complete: true,
-        ..StatementReport::default()
+    let mut statements = Statements {
+        pool,
+        deadline,
+        report: StatementReport {
+            complete: true,
+            ..StatementReport::default()
+        },
     };
     let mut conn = pool.statements();
     let mut next = db::billing::days::first_unstated_day_of_any_organization(&mut conn).await?;
     while let Some(day) = next.filter(|day| *day < today) {
         let due = db::billing::days::statements_due_of_any_organization(&mut conn, day).await?;
         for organizations in pages(&due) {
-            if deadline.is_some_and(|at| Instant::now() + PAGE_TIME >= at) {
-                report.complete = false;
-                return Ok(report);
-            }
-            match state_page(pool, &organizations, day).await {
-                Ok(stated) => report.organization_days += stated,
-                Err(error) if db::classify(&error) == DatabaseFailure::Unavailable => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    let error = db::error_class(&error);
-                    let organizations = organizations.len();
-                    warn!(%day, organizations, error, "the statement of {day} failed for {organizations} organizations");
-                    report.failed += organizations;
-                }
+            statements.state(&organizations, day).await?;
+            if !statements.report.complete {
+                return Ok(statements.report);
             }
         }
         next = day.succ_opt();
     }
-    Ok(report)
+    Ok(statements.report)
 }
 
-/// Repeats the page's transaction while it conflicts with others.
-async fn state_page(
-    pool: &Database,
-    organization_ids: &[OrganizationId],
-    day: NaiveDate,
-) -> sqlx::Result<usize> {
-    let mut attempt = 1;
-    loop {
-        match page::transaction(pool, organization_ids, day).await {
-            Err(error)
-                if db::classify(&error) == DatabaseFailure::Conflict && attempt < MAX_ATTEMPTS =>
-            {
-                let error = db::error_class(&error);
-                warn!(
-                    attempt,
-                    error,
-                    "a page of the statement of {day} conflicted with another transaction and is repeated"
-                );
-            }
-            result => return result,
+/// The statements that a call makes.
+struct Statements<'a> {
+    pool: &'a Database,
+    deadline: Option<Instant>,
+    report: StatementReport,
+}
+
+impl Statements<'_> {
+    /// States a day for a page of organizations. If that keeps failing, states it for each of them alone and counts
+    /// those that fail. Only an unavailable database is an error.
+    async fn state(&mut self, page: &[OrganizationId], day: NaiveDate) -> sqlx::Result<()> {
+        let Some(class) = self.attempt(page, day, MAX_ATTEMPTS).await? else {
+            return Ok(());
+        };
+        if let [organization_id] = page {
+            self.fail(*organization_id, day, &class);
+            return Ok(());
         }
-        attempt += 1;
+        let organizations = page.len();
+        warn!(
+            %day,
+            organizations,
+            error = class,
+            "a page of the statement of {day} failed; the day is stated for its organizations one by one"
+        );
+        for organization_id in page {
+            let alone = slice::from_ref(organization_id);
+            if let Some(class) = self.attempt(alone, day, 1).await? {
+                self.fail(*organization_id, day, &class);
+            }
+        }
+        Ok(())
+    }
+
+    /// States a day in a transaction that is repeated while it conflicts with others. Returns why it failed. Does
+    /// nothing if there is not enough time.
+    async fn attempt(
+        &mut self,
+        page: &[OrganizationId],
+        day: NaiveDate,
+        max_attempts: usize,
+    ) -> sqlx::Result<Option<String>> {
+        let mut attempt = 1;
+        loop {
+            if !self.has_time() {
+                self.report.complete = false;
+                return Ok(None);
+            }
+            let error = match page::transaction(self.pool, page, day).await {
+                Ok(stated) => {
+                    self.report.organization_days += stated;
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            let is_conflict = db::classify(&error) == DatabaseFailure::Conflict;
+            let class = db::class_unless_unavailable(error)?;
+            if !is_conflict || attempt == max_attempts {
+                return Ok(Some(class));
+            }
+            warn!(
+                attempt,
+                error = class,
+                "a page of the statement of {day} conflicted with another transaction and is repeated"
+            );
+            attempt += 1;
+        }
+    }
+
+    fn has_time(&self) -> bool {
+        self.deadline
+            .is_none_or(|at| Instant::now() + PAGE_TIME < at)
+    }
+
+    fn fail(&mut self, organization_id: OrganizationId, day: NaiveDate, class: &str) {
+        warn!(
+            organization.id = %organization_id,
+            %day,
+            error = class,
+            "the statement of {day} failed for organization {organization_id}; a later call makes it"
+        );
+        self.report.failed += 1;
     }
 }
 
