@@ -20,6 +20,12 @@ const credit = (change: Partial<SchemaCredit> = {}): SchemaCredit => ({
 test('enough credit is calm', () => {
   expect(creditState(credit(), NOW)).toMatchObject({ tone: 'off', lasts: '3 days 16 h left' });
 });
+test('credit that outlasts what the API can show is calm', () => {
+  const end = '9999-12-31T23:59:59.000Z';
+  const state = creditState(credit({ lowAt: end, emptyAt: end, hoursLeft: 8e9 }), NOW);
+  expect(state).toMatchObject({ tone: 'off', lasts: 'more than ten years left' });
+  expect(state.sentence).toContain('for more than 90 days');
+});
 test('below the mark it is amber', () => {
   expect(creditState(credit({ lowAt: inHours(-1) }), NOW).tone).toBe('warn');
   expect(creditState(credit({ lowAt: null }), NOW).tone).toBe('warn');

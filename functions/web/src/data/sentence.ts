@@ -1,7 +1,7 @@
 /** The line that a page opens with. Pure. */
 import type { SchemaCredit } from '../api/openapi.gen';
 import type { Agent } from '../api/operations';
-import { clockTime, unitPrice } from '../ui/format';
+import { unitPrice, until } from '../ui/format';
 import { silentMinutes } from './shown';
 
 const NUMBERS = [
@@ -46,6 +46,6 @@ export function agentsSentence(agents: readonly Agent[], credit: SchemaCredit | 
   if (!credit) return state;
   if (credit.burnPerHour <= 0 || !credit.emptyAt) return `${state} Nothing is charged at the moment.`;
   const empty = Date.parse(credit.emptyAt);
-  const until = empty <= now ? 'the credit is used up' : `credit lasts until ${clockTime(empty, now)}`;
-  return `${state} ${unitPrice(credit.burnPerHour)} an hour; ${until}.`;
+  const lasts = empty <= now ? 'the credit is used up' : `credit lasts ${until(empty, now)}`;
+  return `${state} ${unitPrice(credit.burnPerHour)} an hour; ${lasts}.`;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, byName, bytes, many, money, span, unitPrice } from './format';
+import { ago, byName, bytes, many, money, span, unitPrice, until } from './format';
 
 test.each([
   [12.4, 2, '$12.40'],
@@ -40,8 +40,16 @@ test.each([
   [60_000, '1 min'],
   [31.2 * 3_600_000, '31 h 12 min'],
   [88 * 3_600_000, '3 days 16 h'],
+  [3652 * 24 * 3_600_000, '3652 days 0 h'],
+  [1e15, 'more than ten years'],
 ])('%d ms are %s', (ms, text) => {
   expect(span(ms)).toBe(text);
+});
+
+test('a date that is far ahead is not shown', () => {
+  const now = Date.parse('2026-11-27T12:00:00Z');
+  expect(until(Date.parse('9999-12-31T23:59:59.000Z'), now)).toBe('for more than ten years');
+  expect(until(Date.parse('2030-06-15T12:00:00Z'), now)).toContain('until 15 Jun 2030');
 });
 
 test('numbers in names sort as numbers', () => {

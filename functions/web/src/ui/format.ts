@@ -14,6 +14,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAYS = 24 * HOUR;
+const TEN_YEARS = 3652 * DAYS;
 
 export const longTime = (at: number): string => `${LONG.format(at)} (${LONG_UTC.format(at)} UTC)`;
 
@@ -28,6 +29,13 @@ export function clockTime(at: number, now: number, seconds = false): string {
   return distance < 6 * DAYS ? WEEKDAY.format(at).replace(',', '') : `${shortDate(at, now)} ${time}`;
 }
 
+/** So far ahead that its date means nothing. The API also gives the end of the year 9999 for all that comes later. */
+export const isFar = (at: number, now: number): boolean => at - now > TEN_YEARS;
+
+/** How long something lasts that ends then. */
+export const until = (at: number, now: number): string =>
+  isFar(at, now) ? 'for more than ten years' : `until ${clockTime(at, now)}`;
+
 /** How long ago, in one unit; null when a date says more. */
 export function ago(ms: number): string | null {
   if (ms < 5 * SECOND) return 'now';
@@ -39,6 +47,7 @@ export function ago(ms: number): string | null {
 
 /** A length of time in its two largest units. */
 export function span(ms: number): string {
+  if (ms > TEN_YEARS) return 'more than ten years';
   const days = Math.floor(ms / DAYS);
   const hours = Math.floor(ms / HOUR);
   const minutes = Math.floor(ms / MINUTE);

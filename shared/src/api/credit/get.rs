@@ -21,7 +21,7 @@ pub const ROUTE: Route = Route {
     responses: &[ResponseKind::json::<CreditResponse>(
         200,
         "The credit. The balance is also at the top level, where older clients read it. The `ETag` does not change with \
-         `hoursLeft`: `emptyAt` says the same.",
+         `hoursLeft`: `emptyAt` says the same. The last second of the year 9999 stands for all later times.",
     )
     .with_etag()],
     refusals: &[404],

@@ -1,5 +1,6 @@
 //! What exactly happens at each limit. The laws in `properties` and the cases in `cases` do not depend on these.
 
+use chrono::{DateTime, Utc};
 use rust_decimal::{Decimal, dec};
 
 use super::properties::{decide_at, decide_part, hour, organization, span, usd};
@@ -190,6 +191,23 @@ fn a_balance_at_the_low_credit_limit_has_no_time_left_until_it_is_low() {
         };
         let forecast = forecast(&position, hour(0).instant(), &Prices::default());
         assert_eq!(forecast.low_at.is_some(), is_known, "{balance}");
+    }
+}
+
+#[test]
+fn a_balance_that_lasts_beyond_the_year_9999_is_shown_to_last_until_its_end() {
+    let end: Option<DateTime<Utc>> = "9999-12-31T23:59:59Z".parse().ok();
+    for balance in [dec!(200_000), dec!(1_000_000), dec!(9_999_999_999)] {
+        let position = Position {
+            balance: usd(balance),
+            carried_debt: Money::ZERO,
+            own_low_credit_mark: None,
+            spans: &[span(1, dec!(0.0001), 0, None)],
+            decided_through: None,
+        };
+        let forecast = forecast(&position, hour(0).instant(), &Prices::default());
+        let dates = (forecast.low_at, forecast.empty_at);
+        assert_eq!(dates, (end, end), "{balance}");
     }
 }
 

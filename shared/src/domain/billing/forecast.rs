@@ -6,10 +6,12 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::low_credit::low_credit_mark;
 use super::slice::Span;
+use crate::domain::history::Period;
 use crate::domain::money::Money;
 use crate::domain::pricing::Prices;
 
-/// The future of the balance if no agent starts or stops.
+/// The future of the balance if no agent starts or stops. The last second that the API can show stands for all later
+/// dates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
     /// What billing runs could not charge, and carried debt.
@@ -61,9 +63,14 @@ pub fn forecast(position: &Position<'_>, now: DateTime<Utc>, prices: &Prices) ->
         let above = (left - amount).to_decimal().max(Decimal::ZERO);
         above.checked_div(burn)
     };
+    let last = Period::ever().to - TimeDelta::seconds(1);
     let reached = |amount| {
-        let seconds = (hours_until(amount)? * Decimal::from(3600)).to_i64()?;
-        now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
+        let seconds = hours_until(amount)?.checked_mul(Decimal::from(3600));
+        let at = seconds
+            .and_then(|seconds| seconds.to_i64())
+            .and_then(TimeDelta::try_seconds)
+            .and_then(|length| now.checked_add_signed(length));
+        Some(at.map_or(last, |at| at.min(last)))
     };
     let mark = low_credit_mark(position.own_low_credit_mark, burn, prices);
     Forecast {

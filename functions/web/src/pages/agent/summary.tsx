@@ -3,6 +3,7 @@ import { serverNow } from '../../data/clock';
 import { useConfig, useCredit } from '../../data/credit';
 import { billingWord, costNow } from '../../data/shown';
 import { Facts } from '../../ui/facts';
+import { isFar } from '../../ui/format';
 import { Money } from '../../ui/money';
 import { Age, Countdown, Moment } from '../../ui/time';
 import { Heartbeat } from '../agents/columns';
@@ -57,11 +58,7 @@ export function Summary({ agent }: { agent: AgentDetail }) {
         {
           name: 'Next',
           value: <Next agent={agent} charged={charged} />,
-          more: credit?.emptyAt ? (
-            <>
-              the credit lasts until <Moment at={credit.emptyAt} />
-            </>
-          ) : null,
+          more: credit?.emptyAt ? <Lasts emptyAt={credit.emptyAt} /> : null,
         },
       ]}
     />
@@ -79,6 +76,15 @@ function Next({ agent, charged }: { agent: AgentDetail; charged: boolean }) {
   return (
     <>
       Charged at <Moment at={Math.ceil(serverNow() / HOUR) * HOUR} />
+    </>
+  );
+}
+
+function Lasts({ emptyAt }: { emptyAt: string }) {
+  if (isFar(Date.parse(emptyAt), serverNow())) return 'the credit lasts for more than ten years';
+  return (
+    <>
+      the credit lasts until <Moment at={emptyAt} />
     </>
   );
 }

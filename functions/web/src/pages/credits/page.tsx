@@ -4,7 +4,7 @@ import { useConfig, useCredit } from '../../data/credit';
 import { creditState } from '../../data/credit-state';
 import { useUrlState } from '../../data/url';
 import { Figures } from '../../ui/figures';
-import { clockTime, money, span, unitPrice } from '../../ui/format';
+import { clockTime, isFar, money, span, unitPrice, until } from '../../ui/format';
 import { Page } from '../../ui/page';
 import { Load, Skeleton } from '../../ui/states';
 import { Bill } from './bill';
@@ -78,9 +78,9 @@ function Head({ credit, now }: { credit: Credit; now: number }) {
             ? 'it does not pay for the next hour'
             : empty === null
               ? 'nothing is being used'
-              : low !== null && low > now
-                ? `until ${clockTime(empty, now)}; low from ${clockTime(low, now)}`
-                : `until ${clockTime(empty, now)}`,
+              : low !== null && low > now && !isFar(low, now)
+                ? `${until(empty, now)}; low from ${clockTime(low, now)}`
+                : until(empty, now),
           tone: empty === null ? undefined : tone === 'off' ? undefined : tone,
         },
       ]}

@@ -70,6 +70,8 @@ test("the low mark is the organization's own while it lies ahead", () => {
   expect(lowMark(credit, now, 5)).toBe(2);
   expect(lowMark({ ...credit, lowAt: at(-3) }, now, 5)).toBe(5);
   expect(lowMark({ ...credit, lowAt: null }, now, 5)).toBe(5);
+  const end = '9999-12-31T23:59:59.000Z';
+  expect(lowMark({ ...credit, balance: 200_000, burnPerHour: 0.0025, lowAt: end, emptyAt: end }, now, 5)).toBe(5);
 });
 
 test('the same question is asked until the next step begins', () => {

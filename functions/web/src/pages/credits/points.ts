@@ -1,6 +1,6 @@
 /** What the chart shows: the past in steps, and the forecast from what is known now. Pure. Only for drawing. */
 import type { SchemaCredit, SchemaSeriesStep } from '../../api/openapi.gen';
-import { clockTime, many, money } from '../../ui/format';
+import { isFar, many, money, until } from '../../ui/format';
 
 export type Range = '7d' | '30d' | '90d' | '1y';
 type RangeData = { readonly label: string; readonly days: number; readonly step: 'hour' | 'day' };
@@ -32,13 +32,17 @@ export type Points = {
   readonly shutdowns: readonly Event[];
 };
 
-/** The balance at which the warning comes. Known exactly while it lies ahead: it is where the forecast meets `lowAt`. */
+/**
+ * The balance at which the warning comes. Known exactly while it lies ahead, and not too far: it is where the forecast
+ * meets `lowAt`.
+ */
 export function lowMark(credit: SchemaCredit, now: number, usual: number): number {
   if (credit.lowAt === null) return usual;
-  const ahead = (Date.parse(credit.lowAt) - now) / HOUR;
+  const lowAt = Date.parse(credit.lowAt);
+  const ahead = (lowAt - now) / HOUR;
   const mark = credit.balance - credit.burnPerHour * ahead;
   // The two moments are some seconds apart, which is worth less than a few cents.
-  if (ahead <= 0 || mark < 0 || Math.abs(mark - usual) < 0.05) return usual;
+  if (ahead <= 0 || isFar(lowAt, now) || mark < 0 || Math.abs(mark - usual) < 0.05) return usual;
   return Math.round(mark * 100) / 100;
 }
 
@@ -104,6 +108,6 @@ export function chartSentence(
   if (credit.owed > 0)
     return `${past} It does not pay for the next hour, and ${money(credit.owed)} are owed.${stopped}`;
   const empty = Date.parse(credit.emptyAt);
-  const next = empty <= now ? 'It is used up.' : `It lasts until ${clockTime(empty, now)}.`;
+  const next = empty <= now ? 'It is used up.' : `It lasts ${until(empty, now)}.`;
   return `${past} ${next}${stopped}`;
 }
