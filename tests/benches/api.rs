@@ -151,9 +151,10 @@ async fn insert_agents(pool: &PgPool) -> Uuid {
         sqlx::query(sql).execute(pool).await.expect(sql);
     }
     sqlx::query(
-        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id)
+        // More requests than a key may send by default.
+        "INSERT INTO api_keys (name, key, key_hash, key_prefix, organization_id, user_id, rate_limit)
         SELECT 'bench', gen_random_uuid()::text, encode(sha256(convert_to($1, 'UTF8')), 'hex'), left($1, 12),
-            organization_id, id FROM users",
+            organization_id, id, 1000000 FROM users",
     )
     .bind(KEY)
     .execute(pool)

@@ -214,6 +214,41 @@ fn f64_debt_has_a_ceiling_and_nobody_above_it_waits_a_week_for_the_mail_server()
 }
 
 #[test]
+fn f64_paying_a_part_of_the_debt_leaves_the_announced_ceiling_and_date() {
+    run(async {
+        let world = World::new().await;
+        let organization = world.organization("0").await;
+        let mut agents = Vec::new();
+        for _ in 0..10 {
+            agents.push(world.agent(organization, "running").await);
+        }
+        world
+            .execute("UPDATE milady_sandboxes SET hourly_rate = 1")
+            .await;
+        // The mail names hour 49, and a ceiling of 720 dollars.
+        assert_eq!(world.run_billing(1).await.tally.warned, 10);
+        world.mark_events_handed_over().await;
+        // The spans that were open then end, and others begin.
+        for (minute, status) in [(90, "disconnected"), (100, "running")] {
+            world.set_clock(minutes(minute)).await;
+            for agent in &agents {
+                world.set_status(*agent, status).await;
+            }
+        }
+        for hour in 2..=49 {
+            if hour == 10 {
+                // The first spans are paid for, and later runs do not read them.
+                world.set_clock(hours(hour)).await;
+                world.top_up(organization, "60").await;
+            }
+            let suspended = world.run_billing(hour).await.tally.suspended;
+            assert_eq!(suspended, if hour == 49 { 10 } else { 0 }, "{hour}");
+        }
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
 fn carried_debt_is_paid_first_and_counts_at_the_gate() {
     run(async {
         let world = World::new().await;

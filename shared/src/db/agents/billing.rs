@@ -57,7 +57,7 @@ pub async fn organizations_under_dunning(
 #[derive(Clone, Debug)]
 pub struct BilledAgent {
     pub organization_id: OrganizationId,
-    /// The caller fills in `warning`.
+    /// The caller fills in `warning` and `warned_ceiling`.
     pub agent: Agent,
 }
 
@@ -87,7 +87,8 @@ pub async fn agents_read(
                 expects_container: status.expects_container(row.names_container),
                 warned_at: row.shutdown_warning_sent_at,
                 shutdown_at: row.scheduled_shutdown_at,
-                warning: WarningDelivery::Pending,
+                warning: WarningDelivery::default(),
+                warned_ceiling: None,
             },
         })
     });

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::db::session::Connection;
 use crate::domain::billing::WarningDelivery;
 use crate::domain::ids::OrganizationId;
+use crate::domain::money::Money;
 
 /// New events as columns of equal length.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub struct ShutdownWarning {
     pub organization_id: OrganizationId,
     pub occurred_at: DateTime<Utc>,
     pub delivery: WarningDelivery,
+    /// `None` if the warning names no debt ceiling.
+    pub debt_ceiling: Option<Money>,
 }
 
 /// The shutdown warnings of these organizations that were written at or after `since`.
@@ -55,7 +58,9 @@ pub async fn shutdown_warnings(
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ShutdownWarning>> {
     let rows = sqlx::query!(
-        "SELECT organization_id, occurred_at, handed_over_at, undeliverable_at FROM cloud.outbox_events
+        "SELECT organization_id, occurred_at, handed_over_at, undeliverable_at,
+            (payload ->> 'debtCeiling')::numeric AS debt_ceiling
+        FROM cloud.outbox_events
         WHERE type = 'agent.shutdown_scheduled' AND organization_id = ANY($1) AND occurred_at >= $2",
         organization_ids as &[OrganizationId],
         since
@@ -70,6 +75,7 @@ pub async fn shutdown_warnings(
             (None, Some(_)) => WarningDelivery::Undeliverable,
             (None, None) => WarningDelivery::Pending,
         },
+        debt_ceiling: row.debt_ceiling.map(Money::rounded),
     });
     Ok(warnings.collect())
 }

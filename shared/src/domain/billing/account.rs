@@ -74,6 +74,8 @@ pub struct Agent {
     /// The shutdown date.
     pub shutdown_at: Option<DateTime<Utc>>,
     pub warning: WarningDelivery,
+    /// The debt ceiling that the shutdown warning names; `None` if it names none.
+    pub warned_ceiling: Option<Money>,
 }
 
 /// What became of an agent's shutdown warning.

@@ -95,36 +95,50 @@ fn an_agent_without_debt_loses_what_is_left_of_a_warning() {
     }
 }
 
-/// What is decided at hour 8 about an agent that was warned at hour 2 with the shutdown date at hour 50.
-fn decide_warned(balance: Decimal, spans: Vec<Span>, expects_container: bool) -> Decision {
-    let mut organization = organization(balance, spans);
+/// An organization with an agent that was warned at hour 2 with the shutdown date at hour 50.
+fn warned(spans: Vec<Span>) -> Organization {
+    let mut organization = organization(dec!(0), spans);
     let agent = &mut organization.agents[0];
     agent.billing = BillingStatus::ShutdownPending;
     agent.warned_at = Some(hour(2).instant());
     agent.shutdown_at = Some(hour(50).instant());
     agent.warning = WarningDelivery::HandedOver(hour(2).instant());
-    agent.expects_container = expects_container;
-    decide_at(&organization, 8)
+    organization
 }
 
 #[test]
 fn a_debt_as_large_as_the_ceiling_waits_for_the_shutdown_date() {
     // Nothing was spent at hour 2, so the ceiling is five dollars.
     for (rate, is_suspended) in [(dec!(1), false), (dec!(1.0001), true)] {
-        let decision = decide_warned(dec!(0), vec![span(1, rate, 3 * HOUR, None)], true);
+        let decision = decide_at(&warned(vec![span(1, rate, 3 * HOUR, None)]), 8);
         let updates = &consequences(&decision).updates;
         assert_eq!(updates.len(), usize::from(is_suspended), "{rate}");
     }
 }
 
 #[test]
-fn the_ceiling_counts_what_was_metered_when_the_warning_was_written() {
-    // A dollar an hour makes the ceiling 72 dollars; without it, the six that are owed are above five.
+fn the_ceiling_is_the_one_that_the_warning_names() {
+    // Six dollars are owed, and nothing is known any more of what was metered at hour 2.
+    for (named, is_suspended) in [
+        (Some(dec!(6)), false),
+        (Some(dec!(5.999999)), true),
+        (None, true),
+    ] {
+        let mut organization = warned(vec![span(1, dec!(1.2), 3 * HOUR, None)]);
+        organization.agents[0].warned_ceiling = named.map(usd);
+        let decision = decide_at(&organization, 8);
+        let updates = &consequences(&decision).updates;
+        assert_eq!(updates.len(), usize::from(is_suspended), "{named:?}");
+    }
+}
+
+#[test]
+fn a_warning_that_names_no_ceiling_has_that_of_what_was_metered_when_it_was_written() {
+    // A dollar an hour makes the ceiling 72 dollars; without it, the seven or eight that are owed are above five.
     for (ended_at, is_suspended) in [(2 * HOUR, true), (2 * HOUR + 1, false), (HOUR, true)] {
-        let mut earlier = span(1, dec!(1), 0, Some(ended_at));
-        earlier.mark = earlier.ended_at.expect("an end");
+        let earlier = span(1, dec!(1), 0, Some(ended_at));
         let spans = vec![earlier, span(1, dec!(1.2), 3 * HOUR, None)];
-        let decision = decide_warned(dec!(0), spans, true);
+        let decision = decide_at(&warned(spans), 8);
         let updates = &consequences(&decision).updates;
         assert_eq!(updates.len(), usize::from(is_suspended), "{ended_at}");
     }
@@ -133,8 +147,9 @@ fn the_ceiling_counts_what_was_metered_when_the_warning_was_written() {
 #[test]
 fn a_suspended_agent_is_stopped_only_if_it_may_have_a_container() {
     for expects_container in [true, false] {
-        let spans = vec![span(1, dec!(400), 3 * HOUR, None)];
-        let decision = decide_warned(dec!(0), spans, expects_container);
+        let mut organization = warned(vec![span(1, dec!(400), 3 * HOUR, None)]);
+        organization.agents[0].expects_container = expects_container;
+        let decision = decide_at(&organization, 8);
         let [update] = consequences(&decision).updates.as_slice() else {
             panic!("{decision:?}")
         };

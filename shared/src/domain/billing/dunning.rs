@@ -217,7 +217,11 @@ impl<'a> Assessment<'a> {
             return false;
         };
         let at = self.terms.period_end.instant();
-        let is_above_ceiling = self.owed > self.ceiling(warned_at);
+        // What the owner was told holds: spans that ended since and are paid for are not read any more.
+        let ceiling = agent
+            .warned_ceiling
+            .unwrap_or_else(|| self.ceiling(warned_at));
+        let is_above_ceiling = self.owed > ceiling;
         let (notice_period, max_delay) = if is_above_ceiling {
             (NOTICE_PERIOD_ABOVE_CEILING, MAX_DELAY_ABOVE_CEILING)
         } else {
@@ -232,7 +236,7 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// The most that an organization warned at `at` may owe.
+    /// The most that an organization warned at `at` may owe, by the spans that are not charged completely.
     fn ceiling(&self, at: DateTime<Utc>) -> Money {
         let spans = self.organization.spans.iter();
         let metered =

@@ -54,6 +54,7 @@ fn agent(id: u128) -> Agent {
         warned_at: None,
         shutdown_at: None,
         warning: WarningDelivery::Pending,
+        warned_ceiling: None,
     }
 }
 

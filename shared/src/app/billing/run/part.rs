@@ -19,9 +19,10 @@ use crate::db;
 use crate::db::agents::billing::BilledAgent;
 use crate::db::billing::accounts::{BillingAccount, BillingAccounts};
 use crate::db::identity::organizations::LockedOrganization;
+use crate::db::requests::outbox::ShutdownWarning;
 use crate::db::{Connection, Database};
 use crate::domain::agent::BillingStatus;
-use crate::domain::billing::{self, Organization, Terms, WarningDelivery};
+use crate::domain::billing::{self, Organization, Terms};
 use crate::domain::hour::Hour;
 use crate::domain::ids::{AgentId, OrganizationId};
 use crate::domain::money::Money;
@@ -399,7 +400,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Fills in what became of the warnings of agents with a shutdown date.
+    /// Fills in the warnings of agents with a shutdown date: what became of them, and the debt ceiling that they name.
     async fn read_warnings(
         &self,
         conn: &mut Connection,
@@ -422,17 +423,17 @@ impl Context<'_> {
             .collect();
         let warnings =
             db::requests::outbox::shutdown_warnings(conn, &organization_ids, since).await?;
-        let deliveries: HashMap<(OrganizationId, DateTime<Utc>), WarningDelivery> = warnings
+        let warnings: HashMap<(OrganizationId, DateTime<Utc>), ShutdownWarning> = warnings
             .into_iter()
-            .map(|warning| {
-                let key = (warning.organization_id, warning.occurred_at);
-                (key, warning.delivery)
-            })
+            .map(|warning| ((warning.organization_id, warning.occurred_at), warning))
             .collect();
         for billed in &mut pending {
             let warned_at = billed.agent.warned_at;
-            let delivery = warned_at.and_then(|at| deliveries.get(&(billed.organization_id, at)));
-            billed.agent.warning = delivery.copied().unwrap_or_default();
+            let warning = warned_at.and_then(|at| warnings.get(&(billed.organization_id, at)));
+            if let Some(warning) = warning {
+                billed.agent.warning = warning.delivery;
+                billed.agent.warned_ceiling = warning.debt_ceiling;
+            }
         }
         Ok(())
     }
