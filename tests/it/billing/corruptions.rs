@@ -139,6 +139,16 @@ pub const CORRUPTIONS: &[Corruption] = &[
             AND e.organization_id = milady_sandboxes.organization_id;
         UPDATE outbox_events SET handed_over_at = NULL",
     ),
+    // Suspended in an organization that has no warning.
+    corruption(
+        FindingKind::SuspendedUnwarned,
+        "UPDATE milady_sandboxes SET billing_status = 'suspended',
+            shutdown_warning_sent_at = billing_clock() - interval '7 days';
+        INSERT INTO outbox_events (key, type, organization_id, payload, occurred_at)
+        SELECT id::text, 'agent.suspended', organization_id,
+            jsonb_build_object('agents', jsonb_build_array(jsonb_build_object('id', id))), billing_clock()
+        FROM milady_sandboxes",
+    ),
     corruption(
         FindingKind::InvalidBalance,
         "ALTER TABLE organizations DROP CONSTRAINT cloud_organizations_balance_check;

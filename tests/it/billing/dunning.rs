@@ -2,6 +2,7 @@
 
 use rust_decimal::dec;
 use serde_json::{Value, json};
+use shared::app::billing::audit::{AuditScope, audit_billing};
 use tests::world::hours;
 use tests::{World, audit, run};
 use uuid::Uuid;
@@ -172,6 +173,56 @@ fn an_undeliverable_warning_does_not_delay_the_shutdown() {
         assert_eq!(row.billing_status, "shutdown_pending");
         world.run_billing(49).await;
         assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+    });
+}
+
+#[test]
+fn f06_an_agent_that_is_moved_while_its_shutdown_is_pending_is_announced_to_its_new_organization() {
+    run(async {
+        let world = World::new().await;
+        let [first, second] = [world.organization("0").await, world.organization("0").await];
+        let agent = world.agent(first, "running").await;
+        world.run_billing(1).await;
+        assert_eq!(world.events(first).await, ["agent.shutdown_scheduled"]);
+        world.transfer(agent, second).await;
+        world.run_billing(2).await;
+        assert_eq!(world.events(second).await, ["agent.shutdown_scheduled"]);
+        assert_eq!(world.events(first).await.len(), 1);
+        let row = world.agent_row(agent).await;
+        assert_eq!(
+            (row.shutdown_warning_sent_at, row.scheduled_shutdown_at),
+            (Some(hours(2)), Some(hours(50)))
+        );
+        world.mark_events_handed_over().await;
+        // It is announced once.
+        for hour in [3, 49] {
+            world.run_billing(hour).await;
+            assert_eq!(world.events(second).await.len(), 1, "{hour}");
+            let row = world.agent_row(agent).await;
+            assert_eq!(row.billing_status, "shutdown_pending", "{hour}");
+        }
+        world.run_billing(50).await;
+        assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+        audit::check(&world.pool).await;
+    });
+}
+
+#[test]
+fn the_audit_takes_no_agent_for_unwarned_that_came_suspended() {
+    run(async {
+        let world = World::new().await;
+        let [first, second] = [world.organization("0").await, world.organization("0").await];
+        let agent = world.agent(first, "running").await;
+        world.run_billing(1).await;
+        world.mark_events_handed_over().await;
+        world.run_billing(49).await;
+        assert_eq!(world.agent_row(agent).await.billing_status, "suspended");
+        world.transfer(agent, second).await;
+        let audited = audit_billing(&world.database, AuditScope::Recent)
+            .await
+            .expect("an audit");
+        let kinds: Vec<&str> = audited.open.iter().map(|open| open.kind.as_str()).collect();
+        assert!(!kinds.contains(&"suspended_unwarned"), "{kinds:?}");
     });
 }
 

@@ -81,8 +81,10 @@ pub struct Agent {
 /// What became of an agent's shutdown warning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WarningDelivery {
-    /// The mail provider has not taken the warning.
+    /// The agent's organization was not warned: another one may have been, from which the agent came.
     #[default]
+    Unwritten,
+    /// The mail provider has not taken the warning.
     Pending,
     /// When the mail provider took the warning.
     HandedOver(DateTime<Utc>),

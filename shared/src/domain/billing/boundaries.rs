@@ -75,6 +75,33 @@ fn only_a_complete_warning_of_a_pending_shutdown_stands() {
 }
 
 #[test]
+fn a_warning_of_another_organization_is_none() {
+    // Whatever is owed, and however long ago the other one was warned.
+    for (rate, at) in [(dec!(0.02), 5), (dec!(0.02), 400), (dec!(400), 400)] {
+        let mut organization = warned(vec![span(1, rate, 0, None)]);
+        organization.agents[0].warning = WarningDelivery::Unwritten;
+        let decision = decide_at(&organization, at);
+        let [update] = consequences(&decision).updates.as_slice() else {
+            panic!("{rate} {at}: {decision:?}")
+        };
+        assert_eq!(
+            update.billing,
+            BillingStatus::ShutdownPending,
+            "{rate} {at}"
+        );
+        assert_eq!(update.warned_at, Some(hour(at).instant()), "{rate} {at}");
+        assert_eq!(
+            update.shutdown_at,
+            Some(hour(at + 48).instant()),
+            "{rate} {at}"
+        );
+        let notices = &consequences(&decision).notices;
+        let kinds: Vec<&str> = notices.iter().map(Notice::event_type).collect();
+        assert_eq!(kinds, ["agent.shutdown_scheduled"], "{rate} {at}");
+    }
+}
+
+#[test]
 fn an_agent_without_debt_loses_what_is_left_of_a_warning() {
     let (warned, shutdown) = (Some(hour(2).instant()), Some(hour(50).instant()));
     for (billing, warned_at, shutdown_at) in [

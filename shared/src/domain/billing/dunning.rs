@@ -179,7 +179,9 @@ impl<'a> Assessment<'a> {
             let mut update = update(agent, status);
             update.is_unwarned = status == BillingStatus::Suspended
                 && !matches!(agent.warning, WarningDelivery::HandedOver(_));
-            let is_warned = update.warned_at.is_some() && update.shutdown_at.is_some();
+            let is_warned = update.warned_at.is_some()
+                && update.shutdown_at.is_some()
+                && agent.warning != WarningDelivery::Unwritten;
             if status == BillingStatus::ShutdownPending && (agent.billing != status || !is_warned) {
                 update.warned_at = Some(self.terms.now);
                 update.shutdown_at = Some(self.shutdown_date());
@@ -211,7 +213,8 @@ impl<'a> Assessment<'a> {
 
     /// A suspension waits for the shutdown date, and until the mail provider has had the warning for a while (F06). If
     /// the provider has not taken it, the suspension waits for the maximal delay instead, unless there was nobody to
-    /// warn. Only a warning that was handed over frees a debt above the ceiling from the date (F64).
+    /// warn. Only a warning that was handed over frees a debt above the ceiling from the date (F64). An organization that
+    /// got an agent together with its warning is warned itself first.
     fn is_suspension_due(&self, agent: &Agent) -> bool {
         let (Some(warned_at), Some(shutdown_at)) = (agent.warned_at, agent.shutdown_at) else {
             return false;
@@ -233,6 +236,7 @@ impl<'a> Assessment<'a> {
             }
             WarningDelivery::Undeliverable => at >= shutdown_at,
             WarningDelivery::Pending => at >= warned_at + max_delay && at >= shutdown_at,
+            WarningDelivery::Unwritten => false,
         }
     }
 

@@ -61,7 +61,8 @@ pub async fn values_violations_of_any_organization(
     .await
 }
 
-/// The mail provider took the warnings of suspended agents.
+/// The mail provider took the warnings of suspended agents. An agent that has no warning of its organization counts if
+/// it was suspended there: it may also have come suspended, or the older biller suspended it.
 pub async fn warnings_violations_of_any_organization(
     conn: &mut Connection,
 ) -> sqlx::Result<Vec<Violation>> {
@@ -70,9 +71,14 @@ pub async fn warnings_violations_of_any_organization(
         r#"SELECT 'suspended_unwarned' AS "kind!", 'agent ' || a.id AS "subject!",
             a.organization_id AS "organization_id: OrganizationId", NULL::timestamptz AS "at?",
             jsonb_build_object('warnedAt', a.shutdown_warning_sent_at) AS "detail!"
-        FROM public.milady_sandboxes a JOIN cloud.outbox_events e ON e.organization_id = a.organization_id
+        FROM public.milady_sandboxes a LEFT JOIN cloud.outbox_events e ON e.organization_id = a.organization_id
             AND e.type = 'agent.shutdown_scheduled' AND e.occurred_at = a.shutdown_warning_sent_at
-        WHERE a.billing_status = 'suspended' AND e.handed_over_at IS NULL
+        WHERE a.billing_status = 'suspended' AND a.shutdown_warning_sent_at IS NOT NULL AND e.handed_over_at IS NULL
+            AND (e.id IS NOT NULL OR EXISTS (
+                SELECT FROM cloud.outbox_events s
+                WHERE s.organization_id = a.organization_id AND s.type = 'agent.suspended'
+                    AND s.occurred_at >= a.shutdown_warning_sent_at
+                    AND s.payload -> 'agents' @> jsonb_build_array(jsonb_build_object('id', a.id))))
         LIMIT 1000"#
     )
     .fetch_all(conn)
