@@ -69,9 +69,9 @@ export async function findings(): Promise<void> {
 }
 
 /** As billing and the jobs write it. The mail and the webhook that follow from it are real. */
-const event = (of: Member, type: string, payload: object) =>
+const event = (of: Member, type: string, payload: object, at = new Date().toISOString()) =>
   sql(`INSERT INTO cloud.outbox_events (key, type, organization_id, payload, occurred_at)
-    VALUES (gen_random_uuid()::text, ${literal(type)}, '${of.organization}', ${literal(JSON.stringify(payload))}, now())`);
+    VALUES (gen_random_uuid()::text, ${literal(type)}, '${of.organization}', ${literal(JSON.stringify(payload))}, '${at}')`);
 
 type Settings = {
   readonly data: {
@@ -86,8 +86,17 @@ export async function warnedOwner(): Promise<Member> {
   await call(owner.key, 'PATCH /settings', { webhookUrl: 'http://127.0.0.1:9/hook' });
   const agents = [{ name: 'big spender' }, { name: 'small one' }];
   const at = new Date(Date.now() + 31 * 3_600_000).toISOString();
+  // A shutdown is announced only while it is scheduled: the rows name the time of the announcement.
+  const warnedAt = new Date().toISOString();
+  for (const { name } of agents)
+    await change(
+      await agent(owner, name),
+      `billing_status = 'shutdown_pending', shutdown_warning_sent_at = '${warnedAt}', scheduled_shutdown_at = '${at}',
+        hourly_rate = 0.85`,
+    );
+  const warning = { agents, agentCount: 2, owed: 0.87, scheduledShutdownAt: at };
   await event(owner, 'credit.low', { balance: 0.4, mark: 2 });
-  await event(owner, 'agent.shutdown_scheduled', { agents, agentCount: 2, owed: 0.87, scheduledShutdownAt: at });
+  await event(owner, 'agent.shutdown_scheduled', warning, warnedAt);
   await until('the owner is mailed', async () => {
     const { data } = await call<{ data: { state: string }[] }>(owner.key, 'GET /notices');
     return data.length === 2 && data.every(({ state }) => ['handed_over', 'delivered'].includes(state));
@@ -96,11 +105,6 @@ export async function warnedOwner(): Promise<Member> {
     const { data } = await call<Settings>(owner.key, 'GET /settings');
     return data.webhook !== null && data.webhook.failingSince !== null;
   });
-  for (const { name } of agents)
-    await change(
-      await agent(owner, name),
-      `billing_status = 'shutdown_pending', scheduled_shutdown_at = '${at}', hourly_rate = 0.85`,
-    );
   await operator(`PATCH /admin/organizations/${owner.organization}/limits`, { agents: 2 });
   return owner;
 }

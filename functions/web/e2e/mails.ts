@@ -2,7 +2,7 @@
 // mailbox of the local stack.
 import { inject } from 'vitest';
 import type { SchemaMailTemplate } from '../src/api/openapi.gen';
-import { literal, type Member, member, sql } from './database';
+import { agent, change, literal, type Member, member, sql } from './database';
 import { call } from './traffic';
 
 export type Mail = { readonly kind: SchemaMailTemplate; readonly html: string };
@@ -22,7 +22,7 @@ const debt = { owed: 1, owedAtDeadline: 49, debtCeiling: 72 };
 /** What each is about. A template that is missing here is a type error. */
 const PAYLOADS: Record<SchemaMailTemplate, object> = {
   'credit.low': { balance: 1.5, mark: 2 },
-  'agent.shutdown_scheduled': { ...agents, ...debt, scheduledShutdownAt: '2026-03-03T01:00:00Z' },
+  'agent.shutdown_scheduled': { ...agents, ...debt, scheduledShutdownAt: '2099-03-03T01:00:00Z' },
   'agent.suspended': { ...agents, owed: 49 },
   'agent.resumed': agents,
   'agent.start_failed': { ...agents, reason: 'The credit does not suffice: $24.00 are needed, and $5.10 are there' },
@@ -50,6 +50,8 @@ export async function mails(): Promise<Mail[]> {
   await sql(`UPDATE organizations SET name = ${literal(ORGANIZATION)} WHERE id = '${owner.organization}'`);
   await call(owner.key, 'PATCH /settings', { timeZone: 'America/Argentina/Buenos_Aires' });
   const [address = ''] = await sql(`SELECT email FROM users WHERE id = '${owner.user}'`);
+  // A shutdown is announced only while it is scheduled.
+  await change(await agent(owner, 'diary', 'pending'), "billing_status = 'shutdown_pending'");
   const sent: Mail[] = [];
   for (const kind of Object.keys(PAYLOADS) as SchemaMailTemplate[]) sent.push(await mail(owner, address, kind));
   return sent;
@@ -60,8 +62,11 @@ async function mail(owner: Member, address: string, kind: SchemaMailTemplate): P
   const before = await numbers(address);
   const payload = literal(JSON.stringify(PAYLOADS[kind]));
   const [id = ''] = await sql(`
+    WITH clock AS MATERIALIZED (SELECT cloud.billing_clock() AS moment),
+      warned AS (UPDATE milady_sandboxes SET shutdown_warning_sent_at = clock.moment FROM clock
+        WHERE organization_id = '${owner.organization}')
     INSERT INTO cloud.outbox_events (key, type, organization_id, payload, occurred_at)
-      VALUES (gen_random_uuid()::text, '${kind}', '${owner.organization}', ${payload}, cloud.billing_clock())
+      SELECT gen_random_uuid()::text, '${kind}', '${owner.organization}'::uuid, ${payload}::jsonb, moment FROM clock
       RETURNING id`);
   // As the rule of the event bus does. Meanwhile the sweep may have done it.
   const event = { source: 'milady.control-plane', 'detail-type': kind, detail: { id: Number(id) } };

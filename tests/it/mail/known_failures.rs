@@ -9,7 +9,7 @@ use tests::world::{hours, minutes};
 use tests::{World, run};
 use uuid::Uuid;
 
-use super::{handed_over_at, invoke, organization, ses_world, smtp_world, sweep};
+use super::{handed_over_at, invoke, organization, rows, ses_world, smtp_world, sweep};
 
 /// An organization that owes the first hour, and its agent. The warning is written at hour 1.
 async fn debtor(world: &World) -> (Uuid, Uuid) {
@@ -178,6 +178,82 @@ fn f07_after_a_top_up_in_the_last_minute_of_grace_no_mail_speaks_of_a_shutdown()
             ["agent.shutdown_scheduled"]
         );
         assert_eq!(provider.taken().len(), 1);
+    });
+}
+
+/// A debtor whose warning no provider took. Returns the provider's address, too.
+async fn unreachable_debtor() -> (World, MailProvider, (Uuid, Uuid)) {
+    let (mut world, provider) = smtp_world().await;
+    let nowhere = "smtp://127.0.0.1:9".to_owned();
+    world.settings.insert("SMTP_URL".to_owned(), nowhere);
+    let debtor = debtor(&world).await;
+    assert_eq!(sweep(&world).await, 0);
+    (world, provider, debtor)
+}
+
+/// The provider can be reached from now on.
+async fn reach(world: &mut World, provider: &MailProvider) {
+    world.logs("notify").await;
+    let url = provider.smtp_url();
+    world.settings.insert("SMTP_URL".to_owned(), url);
+}
+
+#[test]
+fn f07_a_warning_that_waited_while_the_debt_was_paid_is_not_sent() {
+    run(async {
+        let (mut world, provider, (organization, agent)) = unreachable_debtor().await;
+        world.set_clock(hours(2)).await;
+        world.top_up(organization, "5").await;
+        world.run_billing(2).await;
+        assert_eq!(billing_status(&world, agent).await, "active");
+        reach(&mut world, &provider).await;
+        world.set_clock(hours(3)).await;
+        assert_eq!(sweep(&world).await, 0);
+        assert!(provider.taken().is_empty());
+        let rows = rows(&world).await;
+        assert_eq!(rows.len(), 1);
+        let (_, state, _, is_due, reason) = &rows[0];
+        assert_eq!(
+            (state.as_str(), *is_due, reason.as_deref()),
+            ("failed", false, Some("the shutdown is no longer scheduled"))
+        );
+        // The next debt is announced as if nothing had been.
+        world.run_billing(400).await;
+        assert_eq!(billing_status(&world, agent).await, "shutdown_pending");
+        assert_eq!(sweep(&world).await, 1);
+        assert_eq!(
+            subjects(&provider),
+            ["1 agent will be shut down on 2026-03-19 16:00 UTC"]
+        );
+    });
+}
+
+#[test]
+fn f06_a_warning_that_is_sent_late_names_a_date_a_day_later() {
+    run(async {
+        let (mut world, provider, (_, agent)) = unreachable_debtor().await;
+        world.run_billing(100).await;
+        reach(&mut world, &provider).await;
+        assert_eq!(sweep(&world).await, 1);
+        assert_eq!(
+            subjects(&provider),
+            ["1 agent will be shut down after 2026-03-06 04:00 UTC"]
+        );
+        let mail = provider.taken()[0].parsed();
+        for text in [&mail.text, &mail.html] {
+            for part in [
+                "1 agent will be shut down after 2026-03-06 04:00 UTC.",
+                "You owed $0.02 when the shutdown was scheduled",
+                "but not within 6 hours of this mail.",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert!(!text.contains("2026-03-03"), "{text}");
+        }
+        world.run_billing(123).await;
+        assert_eq!(billing_status(&world, agent).await, "shutdown_pending");
+        world.run_billing(124).await;
+        assert_eq!(billing_status(&world, agent).await, "suspended");
     });
 }
 

@@ -73,14 +73,14 @@ async fn add_user(world: &World, organization: Uuid, role: &str, email: &str, cr
     .expect("a user");
 }
 
-/// Writes an event into the outbox. Returns its id.
+/// Writes an event into the outbox, and an agent whose shutdown it announces. Returns its id.
 async fn write_event(world: &World, organization: Uuid, kind: &str) -> i64 {
     let payload = match kind {
         LOW => json!({"balance": 1.5, "lowSince": "2026-03-01T00:00:00Z", "mark": 2}),
         _ => json!({"agents": [{"id": Uuid::nil(), "name": "one"}], "agentCount": 1, "owed": 0.02,
             "owedAtDeadline": 0.98, "scheduledShutdownAt": "2026-03-03T00:00:00Z", "debtCeiling": 5}),
     };
-    sqlx::query_scalar(
+    let id: i64 = sqlx::query_scalar(
         "INSERT INTO outbox_events (key, type, organization_id, payload, occurred_at)
         VALUES (gen_random_uuid()::text, $2, $1, $3, billing_clock()) RETURNING id",
     )
@@ -89,7 +89,21 @@ async fn write_event(world: &World, organization: Uuid, kind: &str) -> i64 {
     .bind(payload)
     .fetch_one(&world.pool)
     .await
-    .expect("an event")
+    .expect("an event");
+    if kind == SHUTDOWN {
+        sqlx::query(
+            "INSERT INTO milady_sandboxes (organization_id, user_id, agent_name, status, billing_status,
+                shutdown_warning_sent_at, scheduled_shutdown_at)
+            SELECT e.organization_id, u.id, 'one', 'pending', 'shutdown_pending', e.occurred_at,
+                e.occurred_at + interval '2 days'
+            FROM outbox_events e JOIN users u ON u.organization_id = e.organization_id WHERE e.id = $1 LIMIT 1",
+        )
+        .bind(id)
+        .execute(&world.pool)
+        .await
+        .expect("an agent");
+    }
+    id
 }
 
 /// The event as the rule delivers it.

@@ -1,7 +1,7 @@
 // What an owner sets, what others see of it, and the mails that follow from it.
 import { expect, inject } from 'vitest';
 import { row, seen } from '../browser';
-import { agent, anotherKey, colleague, literal, type Member, member, sql, switchOff } from '../database';
+import { agent, anotherKey, change, colleague, literal, type Member, member, sql, switchOff } from '../database';
 import { scenario } from '../scenario';
 import { hold } from '../traffic';
 
@@ -188,6 +188,12 @@ scenario('operators see the mail of a warning, why it failed, and have it sent a
   const { page } = visit;
   const owner = await member();
   const event = await warning(owner);
+  // It is sent again only while the shutdown is scheduled.
+  await change(
+    await agent(owner, 'spender', 'pending'),
+    `billing_status = 'shutdown_pending', shutdown_warning_sent_at =
+      (SELECT occurred_at FROM cloud.outbox_events WHERE id = ${event})`,
+  );
   const [id = ''] = await sql(`
     INSERT INTO cloud.mail_deliveries
       (event_id, organization_id, template, recipient, state, attempts, reason, created_at, updated_at)

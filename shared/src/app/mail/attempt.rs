@@ -62,11 +62,7 @@ async fn attempt(deps: MailDeps<'_>, id: DeliveryId) -> sqlx::Result<Attempted> 
     let Some(claimed) = claimed else {
         return Ok(Attempted::NotDue);
     };
-    let event = EventRef {
-        organization_id: claimed.organization_id,
-        id: claimed.event_id,
-    };
-    let facts = db::mails::events::mail_facts(&mut conn, event).await?;
+    let facts = db::mails::events::mail_facts(&mut conn, claimed.event()).await?;
     let mail = match facts {
         Some(facts) => write(deps, id, &claimed, facts, now).await?,
         None => Err(Failed::Useless("the event is gone")),
@@ -96,6 +92,10 @@ async fn write(
     if facts.organization_name.is_none() {
         return Ok(Err(Failed::Useless("the organization is deleted")));
     }
+    // The mail may have waited for days. Dunning reads no warning that no agent refers to.
+    if template == MailTemplate::ShutdownScheduled && !is_shutdown_scheduled(deps, claimed).await? {
+        return Ok(Err(Failed::Useless("the shutdown is no longer scheduled")));
+    }
     let Some(to) = claimed.recipient.clone() else {
         return Ok(Err(Failed::Useless("there is no recipient")));
     };
@@ -103,7 +103,8 @@ async fn write(
         let reason = "the address is suppressed".to_owned();
         return Ok(Err(Failed::Send(SendError::Refused { reason })));
     }
-    let Some(content) = compose(deps.pool, template, facts, deps.app_url).await? else {
+    let content = compose(deps.pool, template, facts, deps.app_url, Some(now)).await?;
+    let Some(content) = content else {
         return Ok(Err(Failed::Useless("the event has another form")));
     };
     let Ok(rendered) = render(&content) else {
@@ -116,6 +117,14 @@ async fn write(
         text: rendered.text,
         html: rendered.html,
     }))
+}
+
+async fn is_shutdown_scheduled(
+    deps: MailDeps<'_>,
+    claimed: &ClaimedDelivery,
+) -> sqlx::Result<bool> {
+    let mut conn = deps.pool.statements();
+    db::mails::events::shutdown_is_scheduled(&mut conn, claimed.event()).await
 }
 
 async fn record(

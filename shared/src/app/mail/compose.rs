@@ -1,21 +1,28 @@
 //! Reads what the texts about an event depend on.
 
+use chrono::{DateTime, Utc};
+
 use super::content::{Content, Payload, Setting, content};
 use crate::db;
 use crate::db::Database;
 use crate::db::mails::events::MailFacts;
 use crate::domain::mail::MailTemplate;
 
-/// What is said of an event. `None` if the event has another form.
+/// What is said of an event, in a mail that is handed over at `mailed_at`, or elsewhere. `None` if the event has
+/// another form.
 pub(crate) async fn compose(
     pool: &Database,
     template: MailTemplate,
     facts: MailFacts,
     app_url: &str,
+    mailed_at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Option<Content>> {
-    let Ok(payload) = Payload::read(facts.payload) else {
+    let Ok(mut payload) = Payload::read(facts.payload) else {
         return Ok(None);
     };
+    if let Some(at) = mailed_at {
+        payload.grant_notice(at);
+    }
     let local_date = match payload.date() {
         Some(date) => {
             let mut conn = pool.statements();

@@ -6,6 +6,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
+use crate::domain::billing::{NOTICE_PERIOD, NOTICE_PERIOD_ABOVE_CEILING};
 use crate::domain::mail::{MailTemplate, plain_line, unlinked_name, unlinked_sentence};
 use crate::domain::webhook::WebhookKind;
 
@@ -38,6 +39,9 @@ pub(super) struct Payload {
     owed_at_deadline: Option<Number>,
     debt_ceiling: Option<Number>,
     scheduled_shutdown_at: Option<DateTime<Utc>>,
+    /// Whether the shutdown waits for the mail, and not for the date of the event.
+    #[serde(skip)]
+    is_postponed: bool,
     deletion_at: Option<DateTime<Utc>>,
     failing_since: Option<DateTime<Utc>>,
     webhook: Option<WebhookKind>,
@@ -65,6 +69,15 @@ impl Payload {
     /// The payload has another form.
     pub(super) fn read(payload: Value) -> serde_json::Result<Self> {
         serde_json::from_value(payload)
+    }
+
+    /// Moves a shutdown that is too close for a mail that is handed over at `mailed_at`, as dunning does.
+    pub(super) fn grant_notice(&mut self, mailed_at: DateTime<Utc>) {
+        let earliest = mailed_at + NOTICE_PERIOD;
+        if self.scheduled_shutdown_at.is_some_and(|at| at < earliest) {
+            self.scheduled_shutdown_at = Some(earliest);
+            self.is_postponed = true;
+        }
     }
 
     /// The date that the mail is about.
@@ -140,11 +153,19 @@ fn credit_low(payload: &Payload) -> Texts {
 fn shutdown_scheduled(payload: &Payload, setting: &Setting<'_>) -> Texts {
     let agents = payload.agents_text();
     let date = payload.scheduled_shutdown_at;
+    // Billing acts on the hour, so after a date that follows from the mail it takes a while.
+    let preposition = if payload.is_postponed { "after" } else { "on" };
     let mut paragraphs = vec![format!(
-        "The credit of your organization is used up. {agents} will be shut down on {}.",
+        "The credit of your organization is used up. {agents} will be shut down {preposition} {}.",
         date_text(date, setting)
     )];
     match (&payload.owed, &payload.owed_at_deadline) {
+        // Both amounts are of times before the mail and before the date that it names.
+        (Some(owed), _) if payload.is_postponed => paragraphs.push(format!(
+            "You owed {} when the shutdown was scheduled, and the debt grows while the agents run. To avoid the \
+             shutdown, pay the debt before that time.",
+            at_least(decimal(owed)),
+        )),
         (Some(owed), Some(later)) => paragraphs.push(format!(
             "You owe {} now, and {} then if the agents keep running. To avoid the shutdown, add at least {} before \
              that time.",
@@ -155,14 +176,20 @@ fn shutdown_scheduled(payload: &Payload, setting: &Setting<'_>) -> Texts {
         _ => paragraphs.push("To avoid the shutdown, add credit before that time.".to_owned()),
     }
     if let Some(ceiling) = &payload.debt_ceiling {
+        let notice = if payload.is_postponed {
+            let hours = NOTICE_PERIOD_ABOVE_CEILING.num_hours();
+            format!(", but not within {hours} hours of this mail")
+        } else {
+            String::new()
+        };
         paragraphs.push(format!(
-            "If the debt exceeds {} before, the agents are shut down earlier.",
+            "If the debt exceeds {} before, the agents are shut down earlier{notice}.",
             at_least(decimal(ceiling))
         ));
     }
     paragraphs.push("Their state is saved first, and they can be started again.".to_owned());
     (
-        format!("{agents} will be shut down on {}", utc(date)),
+        format!("{agents} will be shut down {preposition} {}", utc(date)),
         paragraphs,
     )
 }
@@ -382,6 +409,21 @@ mod tests {
             warning.paragraphs[1],
             "To avoid the shutdown, add credit before that time."
         );
+    }
+
+    #[test]
+    fn a_shutdown_less_than_a_day_after_the_mail_is_postponed() {
+        for (mailed_at, end) in [
+            ("2026-03-02T01:00:00Z", "on 2026-03-03 01:00 UTC"),
+            ("2026-03-02T01:00:01Z", "after 2026-03-03 01:00 UTC"),
+            ("2026-03-05T04:00:00Z", "after 2026-03-06 04:00 UTC"),
+        ] {
+            let payload = json!({"scheduledShutdownAt": "2026-03-03T01:00:00Z"});
+            let mut payload = Payload::read(payload).expect("a payload");
+            payload.grant_notice(mailed_at.parse().expect("a time"));
+            let late = content(MailTemplate::ShutdownScheduled, &payload, &setting("Acme"));
+            assert!(late.subject.ends_with(end), "{late:?}");
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ async fn body(
             &facts.payload,
         ))),
         WebhookKind::Slack => {
-            let content = compose(pool, template, facts, app_url).await?;
+            let content = compose(pool, template, facts, app_url, None).await?;
             Ok(content.as_ref().map(slack_body))
         }
     }

@@ -145,6 +145,16 @@ pub struct ClaimedDelivery {
     pub is_suppressed: bool,
 }
 
+impl ClaimedDelivery {
+    #[must_use]
+    pub fn event(&self) -> EventRef {
+        EventRef {
+            organization_id: self.organization_id,
+            id: self.event_id,
+        }
+    }
+}
+
 /// Begins an attempt of a pending delivery that is due. `outcome_due_at` is when its outcome counts as lost, also if the
 /// worker dies. `None` if the delivery is not due, or another worker has it.
 pub async fn delivery_claim_of_any_organization(

@@ -143,6 +143,22 @@ pub async fn mail_facts(conn: &mut Connection, event: EventRef) -> sqlx::Result<
     .await
 }
 
+/// Whether the shutdown that the event announces is still to come for an agent of the organization. The agent's row
+/// refers to its warning by the time.
+pub async fn shutdown_is_scheduled(conn: &mut Connection, event: EventRef) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+            SELECT FROM cloud.outbox_events e
+            JOIN public.milady_sandboxes a ON a.organization_id = e.organization_id
+                AND a.shutdown_warning_sent_at = e.occurred_at
+            WHERE e.id = $1 AND e.organization_id = $2 AND a.billing_status = 'shutdown_pending') AS "scheduled!""#,
+        event.id,
+        event.organization_id.uuid()
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// A point in time as clocks in a time zone show it. `None` if the server does not know the zone any more.
 pub async fn local_time(
     conn: &mut Connection,

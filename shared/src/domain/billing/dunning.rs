@@ -19,11 +19,12 @@ use crate::domain::money::Money;
 /// A notice lists at most this many agents and counts all, so that an event stays below EventBridge's 256 KB.
 pub const MAX_LISTED_AGENTS: usize = 50;
 /// The mail provider must have had a warning for this long before an agent is suspended.
-const NOTICE_PERIOD: TimeDelta = TimeDelta::hours(24);
+pub const NOTICE_PERIOD: TimeDelta = TimeDelta::hours(24);
 /// A warning that the mail provider does not take delays a suspension for at most this long after it was written.
 const MAX_DELAY: TimeDelta = TimeDelta::days(7);
-/// Both limits for a debt above the ceiling (see [`CEILING_HOURS`]).
-const NOTICE_PERIOD_ABOVE_CEILING: TimeDelta = TimeDelta::hours(6);
+/// [`NOTICE_PERIOD`] for a debt above the ceiling.
+pub const NOTICE_PERIOD_ABOVE_CEILING: TimeDelta = TimeDelta::hours(6);
+/// [`MAX_DELAY`] for a debt above the ceiling.
 const MAX_DELAY_ABOVE_CEILING: TimeDelta = TimeDelta::days(4);
 /// The debt ceiling: what the organization's agents cost in this many hours at the rates of the time of the warning, or
 /// [`MIN_CEILING`] if that is more.

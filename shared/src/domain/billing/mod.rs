@@ -21,7 +21,8 @@ pub use account::{Agent, Organization, WarningDelivery};
 pub use charging::{Charge, SpanProgress, WriteOff};
 pub use decision::{Decision, decide};
 pub use dunning::{
-    BillingUpdate, Consequences, ListedAgent, MAX_LISTED_AGENTS, Notice, StopTarget,
+    BillingUpdate, Consequences, ListedAgent, MAX_LISTED_AGENTS, NOTICE_PERIOD,
+    NOTICE_PERIOD_ABOVE_CEILING, Notice, StopTarget,
 };
 pub use finding::{FindingKind, OpenFindings};
 pub use forecast::{Forecast, Position, forecast};
