@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_message_about_the_account_is_for_the_operator_and_is_not_shown() {
-        let unverified = "Email address is not verified. The following identities failed the check: a@a.example";
+        let unverified =
+            "Email address is not verified. The following identities failed the check: a@a.example";
         let older = "Email address not verified \"b@a.example\"";
         let paused = "Sending paused for this account. Please check the inbox of c@a.example";
         let suppressed = "Address d@a.example is on the suppression list";

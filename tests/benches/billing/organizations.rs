@@ -34,15 +34,26 @@ pub async fn create(server: &Server, binaries: &Path, fleet: Fleet) -> Database 
     let url = server.url(&name);
     Function::new("db-migrate", &url)
         .from_directory(binaries)
+        // An older build has one address.
+        .with("DATABASE_URL", &url)
         .invoke_ok(json!({}))
         .await;
     let pool = pool(&url, 2);
+    // Another build may not have the schema.
+    sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS cloud")
+        .execute(&pool)
+        .await
+        .expect("a schema");
     dev::clock::install_alone(&pool, epoch())
         .await
         .expect("a clock");
-    // Another build may not know the function.
+    // Nor need it know this function, and its clock may be in `public`.
     sqlx::raw_sql(
         "DO $$ BEGIN
+            IF to_regproc('public.billing_clock') IS NOT NULL THEN
+                CREATE OR REPLACE FUNCTION public.billing_clock() RETURNS timestamptz
+                LANGUAGE sql VOLATILE AS 'SELECT cloud.billing_clock()';
+            END IF;
             IF to_regproc('cloud.ensure_partitions') IS NOT NULL THEN
                 PERFORM cloud.ensure_partitions(billing_clock());
             END IF;

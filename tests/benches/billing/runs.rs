@@ -194,6 +194,7 @@ async fn summary(
 pub async fn run(url: &str, binaries: &Path, hour: i64) -> (RunMeasurement, Value) {
     let instance = Function::new("billing-hourly", url)
         .from_directory(binaries)
+        .with("DATABASE_URL", url)
         .start()
         .await;
     instance.wait_until_ready().await.expect("a first poll");

@@ -14,7 +14,7 @@ pub const REFUSED_AT_THE_EDGE: u16 = 1;
 pub type Statuses = BTreeMap<u16, u32>;
 
 /// The responses to hostile clients, by the name of the attack.
-pub type Attacks = BTreeMap<&'static str, Statuses>;
+pub type Attacks = BTreeMap<String, Statuses>;
 
 pub struct Sample {
     pub status: u16,

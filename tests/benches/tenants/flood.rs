@@ -1,12 +1,16 @@
 //! The hostile clients.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{Notify, oneshot};
+use serde::{Deserialize, Serialize};
+use tests::suite;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -14,6 +18,8 @@ use crate::figures::{Attacks, REFUSED_AT_THE_EDGE};
 use crate::{Client, LIST, Stack, priority};
 
 pub const HOSTILE_CLIENTS: usize = 50;
+/// The argument that makes a process of this program the hostile one.
+pub const HOSTILE: &str = "hostile";
 
 /// What hostile clients send, in turn.
 struct Attack {
@@ -82,6 +88,7 @@ static ATTACKS: [Attack; 9] = [
 ];
 
 /// What the hostile clients have.
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Attacker {
     pub runtime_url: String,
     pub binaries: PathBuf,
@@ -91,61 +98,91 @@ pub struct Attacker {
     pub foreign: Uuid,
 }
 
-/// The running clients.
+/// A line that the hostile process writes.
+#[derive(Debug, Deserialize, Serialize)]
+enum Report {
+    Ready,
+    /// The edge refused a request.
+    ReachedEdge,
+    Ended(Attacks),
+}
+
+/// The process of the hostile clients, with a gateway and functions of their own.
 pub struct Flood {
-    /// Notified when the edge refuses one of them.
-    pub reached_edge: Arc<Notify>,
-    stop: Arc<AtomicBool>,
     pub started: Instant,
-    thread: JoinHandle<Attacks>,
+    process: Child,
+    reports: Lines<BufReader<ChildStdout>>,
 }
 
 impl Flood {
-    /// Starts them on a thread of their own, with a gateway and functions of their own.
-    pub async fn start(attacker: Attacker) -> Self {
-        let reached_edge = Arc::new(Notify::new());
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ready, is_ready) = oneshot::channel();
-        let thread = std::thread::spawn({
-            let (reached_edge, stop) = (Arc::clone(&reached_edge), Arc::clone(&stop));
-            move || {
-                priority::lower_this_thread();
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build();
-                runtime
-                    .expect("a runtime")
-                    .block_on(run(attacker, ready, reached_edge, stop))
-            }
-        });
-        is_ready.await.expect("the hostile clients are ready");
-        Self {
-            reached_edge,
-            stop,
+    pub async fn start(attacker: &Attacker) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut process = priority::session_of_its_own(&program)
+            .arg(HOSTILE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a process");
+        let mut line = serde_json::to_vec(attacker).expect("JSON");
+        line.push(b'\n');
+        let input = process.stdin.as_mut().expect("its input");
+        input.write_all(&line).await.expect("it reads");
+        let output = process.stdout.take().expect("its output");
+        let mut flood = Self {
             started: Instant::now(),
-            thread,
+            process,
+            reports: BufReader::new(output).lines(),
+        };
+        assert!(matches!(flood.next().await, Report::Ready), "it is ready");
+        flood.started = Instant::now();
+        flood
+    }
+
+    /// Returns when the edge refuses a request.
+    pub async fn reached_edge(&mut self) {
+        let report = self.next().await;
+        assert!(matches!(report, Report::ReachedEdge), "{report:?}");
+    }
+
+    /// Stops the clients and returns what they were answered.
+    pub async fn end(mut self) -> Attacks {
+        drop(self.process.stdin.take());
+        loop {
+            if let Report::Ended(attacks) = self.next().await {
+                return attacks;
+            }
         }
     }
 
-    /// Stops them and returns what they were answered.
-    pub async fn end(self) -> Attacks {
-        self.stop.store(true, Ordering::Relaxed);
-        let ended = tokio::task::spawn_blocking(|| self.thread.join()).await;
-        ended.expect("a task").expect("the hostile clients")
+    async fn next(&mut self) -> Report {
+        let line = self.reports.next_line().await.expect("its output");
+        serde_json::from_str(&line.expect("it goes on")).expect("a report")
     }
 }
 
-/// Attacks until `stop`. Returns what was answered.
-async fn run(
-    attacker: Attacker,
-    ready: oneshot::Sender<()>,
-    reached_edge: Arc<Notify>,
-    stop: Arc<AtomicBool>,
-) -> Attacks {
+/// Of this process's input. Empty at its end.
+async fn next_line() -> String {
+    let read = tokio::task::spawn_blocking(|| std::io::stdin().lines().next());
+    let line = read.await.expect("a task");
+    line.transpose().expect("its input").unwrap_or_default()
+}
+
+fn report(report: &Report) {
+    println!("{}", serde_json::to_string(report).expect("JSON"));
+}
+
+/// The hostile process: attacks until its input ends.
+pub async fn run() {
+    priority::lower_this_session();
+    let attacker: Attacker = serde_json::from_str(&next_line().await).expect("JSON");
+    suite::use_binaries(attacker.binaries.clone());
     let stack = Stack::start(&attacker.runtime_url, &attacker.binaries).await;
     let client = Arc::new(stack.client(attacker.key.clone()));
     let attacker = Arc::new(attacker);
-    ready.send(()).expect("somebody waits");
+    let reached_edge = Arc::new(Notify::new());
+    let stop = Arc::new(AtomicBool::new(false));
+    report(&Report::Ready);
     let clients: JoinSet<Attacks> = (0..HOSTILE_CLIENTS)
         .map(|first| {
             attack(
@@ -157,6 +194,12 @@ async fn run(
             )
         })
         .collect();
+    let reporter = tokio::spawn(async move {
+        reached_edge.notified().await;
+        report(&Report::ReachedEdge);
+    });
+    next_line().await;
+    stop.store(true, Ordering::Relaxed);
     let mut attacks = Attacks::new();
     for (name, statuses) in clients.join_all().await.into_iter().flatten() {
         let sum = attacks.entry(name).or_default();
@@ -164,7 +207,8 @@ async fn run(
             *sum.entry(status).or_default() += count;
         }
     }
-    attacks
+    reporter.abort();
+    report(&Report::Ended(attacks));
 }
 
 /// Sends requests one after the other until `stop`, beginning with this attack. Says when the edge refuses one.
@@ -191,7 +235,7 @@ async fn attack(
         if status == REFUSED_AT_THE_EDGE {
             reached_edge.notify_one();
         }
-        let statuses = attacks.entry(attack.name).or_default();
+        let statuses = attacks.entry(attack.name.to_owned()).or_default();
         *statuses.entry(status).or_default() += 1;
     }
     attacks

@@ -7,8 +7,8 @@
 //! Until the edge refuses the flood it is measured apart, and then for 30 seconds.
 //!
 //! In a deployment each instance has a processor of its own, and so have the edge and the clients. Only Postgres works for
-//! both tenants. Here all share one machine, so the hostile clients have a gateway and functions of their own, which run
-//! with the lowest priority, and the sessions of Postgres do not. With `BENCH_BASE=<directory of release binaries>`
+//! both tenants. Here all share one machine, so the hostile clients are a process of their own, with a gateway and functions,
+//! which runs with the lowest priority, and the sessions of Postgres do not. With `BENCH_BASE=<directory of release binaries>`
 //! another build is measured first, on a database of its own. With the argument `pooled` the functions reach Postgres
 //! through `PgBouncer`. The benchmark only prints; it asserts no times.
 
@@ -32,7 +32,7 @@ use dev::postgres::{Options, Pooler, Server};
 use dev::runtime::{Pool, RuntimeApi};
 use dev::template::Template;
 use figures::{Figures, NO_ANSWER, REFUSED_AT_THE_EDGE, Sample};
-use flood::{Attacker, Flood, HOSTILE_CLIENTS};
+use flood::{Attacker, Flood, HOSTILE, HOSTILE_CLIENTS};
 use priority::SessionShare;
 use serde_json::json;
 use tests::suite::{self, RUNTIME_ROLE, server_options};
@@ -85,6 +85,12 @@ struct Client {
 }
 
 fn main() {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|argument| argument == HOSTILE)
+    {
+        return tests::suite::run_benchmark(flood::run());
+    }
     tests::suite::run_benchmark(async {
         let mut names = FUNCTIONS.map(str::to_owned).to_vec();
         names.push("db-migrate".to_owned());
@@ -148,10 +154,10 @@ async fn measure(url: &str, runtime_url: String, binaries: &Path) -> Figures {
         own,
         foreign,
     };
-    let flood = Flood::start(attacker).await;
+    let mut flood = Flood::start(&attacker).await;
     let mut has_reached_edge = false;
     let reached_edge = async {
-        let reached = tokio::time::timeout(BESIDE, flood.reached_edge.notified());
+        let reached = tokio::time::timeout(BESIDE, flood.reached_edge());
         has_reached_edge = reached.await.is_ok();
     };
     let at_first = sample(&honest, foreign, reached_edge).await;

@@ -1,14 +1,16 @@
-//! Which threads and processes the kernel prefers.
+//! Which processes the kernel prefers.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// The kernel shares the processors among sessions first, unless `kernel.sched_autogroup_enabled` is 0. Each connection of
-/// Postgres is a session of its own, but this process with its functions is only one.
+/// The kernel shares the processors among sessions first, and then among the processes of each, unless
+/// `kernel.sched_autogroup_enabled` is 0. Each connection of Postgres is a session, and this process with its functions is
+/// another one.
 const SESSION: &str = "/proc/self/autogroup";
 /// Nine times the share of another session.
 const ENLARGED: &str = "-10";
+/// The smallest share, and the lowest priority of a process.
 const LOWEST: &str = "19";
 
 /// While it exists, this session has a larger share of the processors.
@@ -39,17 +41,20 @@ impl Drop for SessionShare {
     }
 }
 
-/// Gives this thread, and the processes that it starts from now on, the lowest priority.
-pub fn lower_this_thread() {
-    // A link to <process>/task/<thread>.
-    let link = fs::read_link("/proc/thread-self").ok();
-    let thread = link.as_deref().and_then(Path::file_name);
-    let renice = thread.and_then(|thread| {
-        let mut renice = Command::new("renice");
-        renice.args(["-n", LOWEST, "-p"]).arg(thread);
-        renice.stdout(Stdio::null()).status().ok()
-    });
-    if !renice.is_some_and(|status| status.success()) {
-        println!("The hostile clients keep their priority: `renice` failed.");
+/// A command that runs a program in a session of its own.
+pub fn session_of_its_own(program: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("setsid");
+    command.arg(program);
+    command
+}
+
+/// Gives this session, and this process with those that it starts from now on, the lowest priority.
+pub fn lower_this_session() {
+    // Without sessions that the kernel tells apart, the priority of the process decides.
+    let _ = fs::write(SESSION, LOWEST);
+    let mut renice = Command::new("renice");
+    renice.args(["-n", LOWEST, "-p", &std::process::id().to_string()]);
+    if !renice.output().is_ok_and(|output| output.status.success()) {
+        eprintln!("The hostile clients keep their priority: `renice` failed.");
     }
 }

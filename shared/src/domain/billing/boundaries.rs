@@ -1,7 +1,7 @@
 //! What exactly happens at each limit. The laws in `properties` and the cases in `cases` do not depend on these.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::{Decimal, dec};
+use rust_decimal::dec;
 
 use super::properties::{decide_at, decide_part, hour, organization, span, usd};
 use super::*;

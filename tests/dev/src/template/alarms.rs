@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::deployed::{document, of_type};
 use crate::build;
