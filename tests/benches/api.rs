@@ -3,8 +3,8 @@
 //! Release binaries behind the Runtime API, Postgres with durable settings, one instance and one
 //! request at a time. The handler's time comes from its log line; the round trip is the time from
 //! sending the event to receiving the answer, once beside the database and once a millisecond away from it. With
-//! `BENCH_BASE=<directory of release binaries>` another build is measured in the same run. The benchmark only prints; it
-//! asserts no times.
+//! `BENCH_BASE=<directory of release binaries>` another build is measured in the same run, or several, if colons separate
+//! their directories. The benchmark only prints; it asserts no times.
 
 #![expect(
     clippy::expect_used,
@@ -45,9 +45,9 @@ struct FunctionMeasurement {
 
 /// A build of the functions, and the database that its `db-migrate` prepared.
 struct Build {
-    name: &'static str,
+    /// Also of the database.
+    name: String,
     binaries: PathBuf,
-    database: &'static str,
     agent: Uuid,
 }
 
@@ -64,20 +64,26 @@ fn main() {
         .await
         .expect("Postgres");
         let mut builds = Vec::new();
-        if let Some(base) = std::env::var_os("BENCH_BASE") {
-            builds.push(prepare(&server, "base", PathBuf::from(base)).await);
+        let bases = std::env::var_os("BENCH_BASE").unwrap_or_default();
+        for (n, base) in std::env::split_paths(&bases).enumerate() {
+            let name = if n == 0 {
+                "base".to_owned()
+            } else {
+                format!("base{}", n + 1)
+            };
+            builds.push(prepare(&server, name, base).await);
         }
-        builds.push(prepare(&server, "this", binaries).await);
+        builds.push(prepare(&server, "this".to_owned(), binaries).await);
         let mut all = Vec::new();
         for delay in [0, 1] {
             let port = delayed(server.port(), Duration::from_millis(delay));
             for build in &builds {
-                let url = format!("postgres://postgres@127.0.0.1:{port}/{}", build.database);
+                let url = format!("postgres://postgres@127.0.0.1:{port}/{}", build.name);
                 let list = "/api/v1/milady/agents".to_owned();
                 let single = format!("{list}/{}", build.agent);
                 for path in [list, single] {
                     all.push((
-                        build.name,
+                        build.name.clone(),
                         delay,
                         measure(&build.binaries, &url, &path).await,
                     ));
@@ -88,12 +94,12 @@ fn main() {
     });
 }
 
-async fn prepare(server: &Server, name: &'static str, binaries: PathBuf) -> Build {
+async fn prepare(server: &Server, name: String, binaries: PathBuf) -> Build {
     server
-        .create_database(name, None)
+        .create_database(&name, None)
         .await
         .expect("a database");
-    let url = server.url(name);
+    let url = server.url(&name);
     Function::new("db-migrate", &url)
         .from_directory(&binaries)
         // An older build has one address.
@@ -103,7 +109,6 @@ async fn prepare(server: &Server, name: &'static str, binaries: PathBuf) -> Buil
     Build {
         name,
         binaries,
-        database: name,
         agent: insert_agents(&pool(&url, 1)).await,
     }
 }
@@ -264,7 +269,7 @@ fn response_bytes(answer: &Value, status: &str) -> usize {
     format!("HTTP/1.1 {status}\r\n").len() + headers + "\r\n".len() + body.len()
 }
 
-fn print(all: &[(&str, u64, FunctionMeasurement)]) {
+fn print(all: &[(String, u64, FunctionMeasurement)]) {
     println!(
         "\n{MEASURED_REQUESTS} requests each to a warm function, {AGENT_COUNT} agents; times in ms; the ratio is to the \
         base's handler p50."
@@ -286,7 +291,7 @@ fn print(all: &[(&str, u64, FunctionMeasurement)]) {
     for (build, delay, measurement) in all {
         let p50 = percentile(&measurement.handler, 50);
         let base = all.iter().find(|(build, same_delay, base)| {
-            *build == "base" && same_delay == delay && base.function == measurement.function
+            build == "base" && same_delay == delay && base.function == measurement.function
         });
         let ratio = base.map_or_else(String::new, |(.., base)| {
             format!("{:.2}", p50 / percentile(&base.handler, 50))

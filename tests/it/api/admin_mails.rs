@@ -155,6 +155,49 @@ fn a_retry_of_an_undeliverable_mail_looks_for_an_address_again() {
 }
 
 #[test]
+fn a_warning_of_a_shutdown_that_is_off_is_not_sent_again() {
+    run(async {
+        let world = World::new().await;
+        let operator = world.super_admin().await;
+        let organization = world.organization("5").await;
+        let agent = world.agent(organization, "running").await;
+        let id = delivery(&world, organization, Some("anna@mail.example"), "bounced").await;
+        for sql in [
+            "UPDATE cloud.mail_deliveries SET template = 'agent.shutdown_scheduled'",
+            "UPDATE outbox_events SET type = 'agent.shutdown_scheduled'",
+            "INSERT INTO cloud.suppressed_addresses (organization_id, address, reason, created_at)
+            SELECT id, 'anna@mail.example', 'bounced for good', billing_clock() FROM organizations",
+        ] {
+            world.execute(sql).await;
+        }
+        check_problem(
+            &world.post(&operator, &retry_path(id)).await,
+            409,
+            "The shutdown that the mail announces is not scheduled any more",
+        );
+        for (sql, expected) in [
+            ("SELECT count(*) FROM cloud.suppressed_addresses", 1),
+            ("SELECT count(*) FROM admin_audit_log", 0),
+            (
+                "SELECT count(*) FROM cloud.mail_deliveries WHERE due_at IS NULL AND state = 'bounced'",
+                1,
+            ),
+        ] {
+            assert_eq!(world.count(sql).await, expected, "{sql}");
+        }
+        world
+            .set_columns(
+                agent,
+                "billing_status = 'shutdown_pending', shutdown_warning_sent_at = billing_clock(),
+                scheduled_shutdown_at = billing_clock() + interval '2 days'",
+            )
+            .await;
+        let retried = world.post(&operator, &retry_path(id)).await;
+        assert_eq!(retried.status(), 200, "{retried:?}");
+    });
+}
+
+#[test]
 fn a_mail_that_is_under_way_or_has_arrived_is_not_sent_again() {
     run(async {
         let world = World::new().await;

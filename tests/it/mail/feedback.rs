@@ -157,6 +157,41 @@ fn a_complaint_does_not_undo_the_warning_but_later_mails_go_elsewhere() {
 }
 
 #[test]
+fn f06_a_mail_that_is_sent_again_names_the_date_of_the_first_one() {
+    run(async {
+        let (world, provider) = ses_world().await;
+        let debtor = organization(&world, "owner@a.example").await;
+        let agent = world.agent(debtor, "running").await;
+        world.run_billing(1).await;
+        assert_eq!(sweep(&world).await, 1);
+        at_minute(&world, 30 * 60).await;
+        let delivery = delivery_id(&world, "owner@a.example").await;
+        assert!(tell(&world, "Email Complaint Received", delivery, &json!({})).await);
+        at_minute(&world, 40 * 60).await;
+        let operator = world.super_admin().await;
+        let path = format!("/api/v1/admin/mails/{delivery}/retry");
+        assert_eq!(world.post(&operator, &path).await.status(), 200);
+        assert_eq!(sweep(&world).await, 1);
+        let mails = provider.taken();
+        assert_eq!(mails.len(), 2);
+        for mail in mails {
+            assert_eq!(
+                mail.parsed().subject(),
+                "1 agent will be shut down on 2026-03-03 01:00 UTC"
+            );
+        }
+        world.run_billing(49).await;
+        let status: String =
+            sqlx::query_scalar("SELECT billing_status FROM milady_sandboxes WHERE id = $1")
+                .bind(agent)
+                .fetch_one(&world.pool)
+                .await
+                .expect("an agent");
+        assert_eq!(status, "suspended");
+    });
+}
+
+#[test]
 fn a_complaint_about_one_organizations_mail_suppresses_its_address_for_no_other() {
     run(async {
         for (kind, extra) in [

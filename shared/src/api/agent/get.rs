@@ -46,11 +46,12 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         .await?;
     let caller = authenticated.caller;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
-    let mut conn = deps.pool.statements();
-    let record = agent_find(&mut conn, agent).await?;
-    let backup_error = backup_error(&mut conn, agent).await?;
-    let last_death = death_find(&mut conn, agent).await?;
-    drop(conn);
+    // Together, because a transaction for each would wait for the server twice more.
+    let mut tx = deps.pool.begin().await?;
+    let record = agent_find(&mut tx, agent).await?;
+    let backup_error = backup_error(&mut tx, agent).await?;
+    let last_death = death_find(&mut tx, agent).await?;
+    tx.commit().await?;
     let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let domain = deps.domain.as_deref();
     let context = ViewContext {

@@ -101,10 +101,11 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let selection = selection(&request)?;
     let limit = list::limit(&request)?;
     let after = list::cursor(&request)?;
-    let mut conn = deps.pool.statements();
-    let total = agents_count(&mut conn, organization_id, selection.status).await?;
-    let agents = agents_page(&mut conn, organization_id, selection, after, limit + 1).await?;
-    drop(conn);
+    // Together, because a transaction for each would wait for the server twice more.
+    let mut tx = deps.pool.begin().await?;
+    let total = agents_count(&mut tx, organization_id, selection.status).await?;
+    let agents = agents_page(&mut tx, organization_id, selection, after, limit + 1).await?;
+    tx.commit().await?;
     let (agents, next_cursor) = list::cut(agents, limit, |agent| PagePosition {
         created_at: agent.created_at,
         id: agent.id.uuid(),

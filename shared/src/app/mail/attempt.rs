@@ -103,7 +103,9 @@ async fn write(
         let reason = "the address is suppressed".to_owned();
         return Ok(Err(Failed::Send(SendError::Refused { reason })));
     }
-    let content = compose(deps.pool, template, facts, deps.app_url, Some(now)).await?;
+    // From the first mail on, if another recipient or an earlier attempt has it: dunning counts from that one, too.
+    let noticed_at = facts.handed_over_at.unwrap_or(now);
+    let content = compose(deps.pool, template, facts, deps.app_url, Some(noticed_at)).await?;
     let Some(content) = content else {
         return Ok(Err(Failed::Useless("the event has another form")));
     };

@@ -8,19 +8,19 @@ use crate::db::Database;
 use crate::db::mails::events::MailFacts;
 use crate::domain::mail::MailTemplate;
 
-/// What is said of an event, in a mail that is handed over at `mailed_at`, or elsewhere. `None` if the event has
+/// What is said of an event, in a mail whose notice counts from `noticed_at`, or elsewhere. `None` if the event has
 /// another form.
 pub(crate) async fn compose(
     pool: &Database,
     template: MailTemplate,
     facts: MailFacts,
     app_url: &str,
-    mailed_at: Option<DateTime<Utc>>,
+    noticed_at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Option<Content>> {
     let Ok(mut payload) = Payload::read(facts.payload) else {
         return Ok(None);
     };
-    if let Some(at) = mailed_at {
+    if let Some(at) = noticed_at {
         payload.grant_notice(at);
     }
     let local_date = match payload.date() {

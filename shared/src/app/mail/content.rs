@@ -71,9 +71,9 @@ impl Payload {
         serde_json::from_value(payload)
     }
 
-    /// Moves a shutdown that is too close for a mail that is handed over at `mailed_at`, as dunning does.
-    pub(super) fn grant_notice(&mut self, mailed_at: DateTime<Utc>) {
-        let earliest = mailed_at + NOTICE_PERIOD;
+    /// Moves a shutdown that is too close for a notice that counts from `noticed_at`, as dunning does.
+    pub(super) fn grant_notice(&mut self, noticed_at: DateTime<Utc>) {
+        let earliest = noticed_at + NOTICE_PERIOD;
         if self.scheduled_shutdown_at.is_some_and(|at| at < earliest) {
             self.scheduled_shutdown_at = Some(earliest);
             self.is_postponed = true;

@@ -13,11 +13,13 @@ use crate::db::requests::audit_log::AuditEntry;
 use crate::db::{Connection, Database};
 use crate::domain::agent::StatusConflict;
 use crate::domain::ids::{DeliveryId, UserId};
-use crate::domain::mail::DeliveryState;
+use crate::domain::mail::{DeliveryState, MailTemplate};
 
 const NOT_FOUND: RequestError = RequestError::NotFound("Mail not found");
 const UNDER_WAY: StatusConflict =
     StatusConflict("The mail is under way, or its recipient has it already");
+const OUTDATED: StatusConflict =
+    StatusConflict("The shutdown that the mail announces is not scheduled any more");
 const NOBODY: StatusConflict =
     StatusConflict("There is still nobody to address; the owner has to set an address first");
 
@@ -25,8 +27,8 @@ const NOBODY: StatusConflict =
 /// nobody, the chain is looked at again. Returns the delivery that is due.
 ///
 /// # Errors
-/// [`RequestError::NotFound`]; [`RequestError::StatusConflict`] if the mail is under way or was handed over, or if there
-/// is still nobody to address.
+/// [`RequestError::NotFound`]; [`RequestError::StatusConflict`] if the mail is under way or was handed over, if it would
+/// announce a shutdown that is off, or if there is still nobody to address.
 pub async fn mail_retry(
     pool: &Database,
     admin_id: UserId,
@@ -68,6 +70,11 @@ async fn make_due(
     let is_settled = delivery.due_at.is_none();
     if !is_settled || !state.is_some_and(DeliveryState::allows_retry) {
         return Err(UNDER_WAY.into());
+    }
+    if MailTemplate::parse(&delivery.template) == Some(MailTemplate::ShutdownScheduled)
+        && !db::mails::events::shutdown_is_scheduled(conn, event.event).await?
+    {
+        return Err(OUTDATED.into());
     }
     db::mails::deliveries::undeliverable_delete(conn, event.event).await?;
     db::mails::events::event_not_handed_over(conn, event.event).await?;

@@ -122,6 +122,8 @@ pub async fn event_undeliverable(
 pub struct MailFacts {
     pub payload: Value,
     pub occurred_at: DateTime<Utc>,
+    /// Since when a recipient has had the event's mail. `None` if nobody has it.
+    pub handed_over_at: Option<DateTime<Utc>>,
     /// `None` if the organization is deleted.
     pub organization_name: Option<String>,
     /// The owner's.
@@ -131,7 +133,8 @@ pub struct MailFacts {
 pub async fn mail_facts(conn: &mut Connection, event: EventRef) -> sqlx::Result<Option<MailFacts>> {
     sqlx::query_as!(
         MailFacts,
-        r#"SELECT e.payload, e.occurred_at, o.name AS "organization_name?", coalesce(s.time_zone, 'UTC') AS "time_zone!"
+        r#"SELECT e.payload, e.occurred_at, e.handed_over_at, o.name AS "organization_name?",
+            coalesce(s.time_zone, 'UTC') AS "time_zone!"
         FROM cloud.outbox_events e
         LEFT JOIN public.organizations o ON o.id = e.organization_id
         LEFT JOIN cloud.organization_settings s ON s.organization_id = e.organization_id
