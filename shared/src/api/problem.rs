@@ -25,6 +25,11 @@ use crate::hosts::EngineError;
 use crate::vpn::{VpnError, VpnErrorReason};
 
 /// Seconds after which a client may try again.
+///
+/// The dashboard tells by them whether a 503 had an effect (`effectOf` in `functions/web/src/api/errors.ts`): of more
+/// than 10 it says that nothing was done. An error after which something may have been done all the same must say
+/// `SERVICE`. One does not, a start that names a webhook: it is committed before its secret is read. The dashboard
+/// names none.
 mod retry_after {
     /// The database or another of our services does not respond: usually over in seconds.
     pub const SERVICE: u32 = 5;

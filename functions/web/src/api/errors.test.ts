@@ -61,6 +61,15 @@ test('of a key that is in use the effect is unknown, and a 502 of the API itself
   expect(effectOf(fromResponse(response(502), { success: false, error: 'x', instance: 'req-1' }))).toBe('none');
   expect(effectOf(new TypeError('x'))).toBe('unknown');
 });
+test.each([
+  ['a host that does not answer', '30', 'none', 'req-1'],
+  ['a setting that is missing', '600', 'none', 'req-1'],
+  ['a database that does not answer', '5', 'unknown', 'req-1'],
+  ['something in front of the API', '30', 'unknown', null],
+] as const)('a 503 of %s, with Retry-After %s: the effect is %s', (_of, seconds, effect, instance) => {
+  const body = instance === null ? '<html>' : { success: false, error: 'x', instance };
+  expect(effectOf(fromResponse(response(503, { 'retry-after': seconds }), body))).toBe(effect);
+});
 test('a limit that is reached for long is told at once, in the words of the server', () => {
   const problem = {
     success: false,

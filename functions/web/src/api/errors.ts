@@ -83,7 +83,10 @@ export function effectOf(error: unknown): 'none' | 'unsaid' | 'unknown' {
   if (error.kind === 'offline' || BEFORE_THE_KEY.includes(error.status)) return 'unsaid';
   // A 502 with the id of a request is the API's own, which says what failed on a host.
   const own = error.status === 501 || (error.status === 502 && error.requestId !== null);
-  return isFinal(error) || own ? 'none' : 'unknown';
+  // The API's own 503s that leave it open say a few seconds, as those of its database. A host that does not answer
+  // (30 s) and a setting that is missing (600 s) are found before anything is done.
+  const refused = error.status === 503 && error.requestId !== null && (error.retryAfterMs ?? 0) > SOON;
+  return isFinal(error) || own || refused ? 'none' : 'unknown';
 }
 
 /** What happened in a few words, for "Last answer 3 min ago: ...". */

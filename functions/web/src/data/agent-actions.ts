@@ -82,7 +82,8 @@ const options = (action: Action, request: KeyedRequest): MutationOptions<Outcome
     mutationKey: ['agent', action.kind],
     scope: { id },
     networkMode: 'always',
-    mutationFn: (asked) => send(request, (key) => perform(asked, key), { repeatable: false }),
+    mutationFn: (asked) =>
+      send(request, (key) => perform(asked, key), { doubt: { repeatable: false }, keyed: action.kind !== 'delete' }),
     retry: (failures, error) => isPassing(error) && action.kind !== 'delete' && failures < 3,
     onMutate: () => changeIntents((all) => begin(all, id, action.kind, performance.now())),
     onSuccess: ({ jobId, message }) => {

@@ -4,8 +4,10 @@ import { createRequests, newRequest, send } from './keyed-requests';
 
 const failure = (kind: ErrorKind, status = 0) => new ApiError({ kind, status, message: `${kind} ${status}` });
 const DOUBT = { repeatable: true };
-const failed = (request: ReturnType<typeof newRequest>, error: Error) =>
-  send(request, () => Promise.reject(error), DOUBT).catch((thrown: ApiError) => thrown);
+const KEYED = { doubt: DOUBT, keyed: true };
+const UNKEYED = { doubt: { repeatable: false }, keyed: false };
+const failed = (request: ReturnType<typeof newRequest>, error: Error, sending: Parameters<typeof send>[2] = KEYED) =>
+  send(request, () => Promise.reject(error), sending).catch((thrown: ApiError) => thrown);
 
 test('the same thing has the same key until it is done, and another one another', () => {
   const requests = createRequests();
@@ -41,9 +43,20 @@ test('after a lost answer only an answer about the same key ends the doubt', asy
   expect(await failed(request, failure('http', 401))).toMatchObject({ doubt: null });
 });
 
+test('without a key no refusal says what became of an earlier request', async () => {
+  const request = newRequest();
+  expect(await failed(request, failure('http', 404), UNKEYED)).toMatchObject({ doubt: null });
+  await failed(request, failure('network'), UNKEYED);
+  const second = await failed(request, failure('http', 404), UNKEYED);
+  expect(second).toMatchObject({ status: 404, doubt: { repeatable: false } });
+  const keyed = newRequest();
+  await failed(keyed, failure('network'));
+  expect(await failed(keyed, failure('http', 404))).toMatchObject({ status: 404, doubt: null });
+});
+
 test('each sending has the key of the request', async () => {
   const request = newRequest();
   const used: string[] = [];
-  for (let i = 0; i < 2; i += 1) await send(request, async (key) => used.push(key), DOUBT);
+  for (let i = 0; i < 2; i += 1) await send(request, async (key) => used.push(key), KEYED);
   expect(used).toEqual([request.key, request.key]);
 });

@@ -31,17 +31,27 @@ export function createRequests() {
   };
 }
 
-/** Sends it once more. If it fails and may have been done all the same, the error has this doubt. */
+type Sending = {
+  readonly doubt: Doubt | null;
+  /**
+   * `perform` sends the key. Without it a refusal says nothing of an earlier request: a deletion whose answer was lost
+   * may be why there is nothing to delete any more.
+   */
+  readonly keyed: boolean;
+};
+
+/** Sends it once more. If it fails and may have been done all the same, the error has the doubt. */
 export async function send<D>(
   request: KeyedRequest,
   perform: (key: string) => Promise<D>,
-  doubt: Doubt | null,
+  { doubt, keyed }: Sending,
 ): Promise<D> {
   try {
     return await perform(request.key);
   } catch (error) {
     const effect = effectOf(error);
-    if (effect !== 'unsaid') request.inDoubt = effect === 'unknown';
+    if (effect === 'unknown') request.inDoubt = true;
+    else if (effect === 'none' && keyed) request.inDoubt = false;
     if (!request.inDoubt || !(error instanceof ApiError)) throw error;
     throw new ApiError({ ...error, message: error.message, doubt });
   }

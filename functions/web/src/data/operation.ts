@@ -7,6 +7,8 @@ import { createRequests, type KeyedRequest, send } from './keyed-requests';
 import { under } from './touch';
 
 type Options<V, D> = {
+  /** `perform` sends the Idempotency-Key: what the server answers then holds for earlier attempts, too. */
+  readonly keyed?: boolean;
   /** Sent again when nobody answered. Only with the Idempotency-Key, or where a repetition changes nothing. */
   readonly repeatable?: boolean;
   /** What it changes: everything that is held under these keys is asked for again. Empty if it only reads. */
@@ -23,11 +25,14 @@ type Options<V, D> = {
  */
 export function useOperation<V, D>(perform: (asked: V, key: string) => Promise<D>, options: Options<V, D>) {
   const [requests] = useState(createRequests);
-  const doubt = options.touches.length > 0 ? { repeatable: options.repeatable === true } : null;
+  const sending = {
+    doubt: options.touches.length > 0 ? { repeatable: options.repeatable === true } : null,
+    keyed: options.keyed === true,
+  };
   const { mutate, reset, isPending, error, data, variables } = useMutation(
     {
       mutationFn: ({ asked, request }: { asked: V; request: KeyedRequest }) =>
-        send(request, (key) => perform(asked, key), doubt),
+        send(request, (key) => perform(asked, key), sending),
       retry: (failures, failure) => options.repeatable === true && isPassing(failure) && failures < 2,
       onSuccess: (answer, { asked }) => {
         requests.done(asked);

@@ -34,6 +34,7 @@ export function CreateForm({ onTyped, onCreated }: Props) {
   const [tried, setTried] = useState(false);
 
   const create = useOperation(createAgent, {
+    keyed: true,
     repeatable: true,
     touches: [keys.agents, keys.credit],
     onDone: (agent) => {

@@ -40,6 +40,7 @@ const DONE: Readonly<Record<Acting, string>> = {
 
 export function useAction(view: ContainerView, done: () => void) {
   return useOperation((action: Acting, key) => perform(action, view, key), {
+    keyed: true,
     repeatable: true,
     touches: FLEET_KEYS,
     onDone: (_acted, action) => {
@@ -79,6 +80,7 @@ export function useSuspension(view: ContainerView, done: () => void) {
         )
       ).data,
     {
+      keyed: true,
       repeatable: true,
       touches: FLEET_KEYS,
       onDone: ({ jobId }) => {

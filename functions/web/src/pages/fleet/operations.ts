@@ -34,6 +34,7 @@ export function useRegister(done: () => void) {
       (await unwrap(api.POST('/api/v1/admin/docker-nodes', { body, params: { header: { 'Idempotency-Key': key } } })))
         .data,
     {
+      keyed: true,
       repeatable: true,
       touches: FLEET_KEYS,
       onDone: ({ nodeId, warning }) => {

@@ -37,7 +37,8 @@ const STATES: Readonly<Record<SchemaMailState, StateWords>> = {
   failed: {
     tone: 'bad',
     word: 'Failed',
-    meaning: 'The mail provider refused it, or was asked in vain for too long.',
+    meaning:
+      'The mail provider refused it, it was asked in vain for too long, or there was nothing to announce any more.',
   },
   undeliverable: { tone: 'bad', word: 'Nobody to address', meaning: 'No address of the organization is left to try.' },
 };

@@ -46,6 +46,7 @@ export function CreditDialog({ organization, kind, onClose }: Props) {
   const [reason, setReason] = useState('');
   const [reviewed, setReviewed] = useState(false);
   const operation = useOperation((asked: Asked, key) => send(kind, organization, asked, key), {
+    keyed: true,
     repeatable: true,
     touches: [['organizations'], ['credit'], ['history'], ['credit-series']],
     onDone: ({ said }) => {

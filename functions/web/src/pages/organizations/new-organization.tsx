@@ -20,6 +20,7 @@ type Props = {
 export function NewOrganization({ onClose, onAdded }: Props) {
   const [form, setForm] = useState(EMPTY);
   const operation = useOperation(addOrganization, {
+    keyed: true,
     repeatable: true,
     touches: [['organizations']],
     onDone: ({ id }, { name }) => {

@@ -19,6 +19,7 @@ export function NewUser({ organizationId, onBack }: Props) {
   const first = useRef<HTMLInputElement>(null);
   useEffect(() => first.current?.focus(), []);
   const operation = useOperation((asked: SchemaOrganizationUserRequest, key) => addUser(organizationId, asked, key), {
+    keyed: true,
     repeatable: true,
     touches: [['organization-users', organizationId]],
     onDone: () => {
