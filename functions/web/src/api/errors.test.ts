@@ -90,6 +90,11 @@ test('a limit that is reached for long is told at once, in the words of the serv
   expect([after('3060'), after('60')].map(isPassing)).toEqual([false, false]);
   expect([after('5'), fromResponse(response(429), problem)].map(isPassing)).toEqual([true, true]);
 });
+test('a host that does not answer is told at once, and a busy server is asked again', () => {
+  const after = (seconds: string) => fromResponse(response(503, { 'retry-after': seconds }), { instance: 'req-1' });
+  expect(['600', '30', '5'].map((seconds) => isPassing(after(seconds)))).toEqual([false, false, true]);
+  expect(isPassing(fromResponse(response(503), ''))).toBe(true);
+});
 test('the refusal of a flood at the edge has a text of its own and no figures', () => {
   const text = 'Too many requests within a minute; please send fewer and try again later';
   const refusal = { success: false, error: text, instance: 'edge', limit: 'requestsAtTheEdge' };

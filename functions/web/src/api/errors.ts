@@ -62,12 +62,12 @@ const SOON = 10_000;
 
 /**
  * The request may not have arrived, so a request with an Idempotency-Key may be sent again. A limit that is reached for
- * longer is told at once.
+ * longer, and a host that does not answer, are told at once.
  */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
-  if (error.status === 429) return (error.retryAfterMs ?? 0) <= SOON;
-  return error.kind === 'network' || error.kind === 'timeout' || error.status === 503 || isKeyInUse(error);
+  if ([429, 503].includes(error.status)) return (error.retryAfterMs ?? 0) <= SOON;
+  return error.kind === 'network' || error.kind === 'timeout' || isKeyInUse(error);
 }
 
 /** These are answered before the server looks at the Idempotency-Key; 422 also if it cannot read what it kept with it. */
