@@ -65,10 +65,15 @@ pub fn count_too_large_databases(count: usize, at: DateTime<Utc>) {
     self::count("Milady/AgentDatabases", "TooLarge", count, at);
 }
 
-/// Counts the events of the last day of which nobody could be told: `Undeliverable` in the namespace `Milady/Mails`, after
-/// each sweep of the mails. Alarms fire while there is one, and when no sweep was complete for 15 minutes.
-pub fn count_undeliverable_mails(count: usize, at: DateTime<Utc>) {
-    self::count("Milady/Mails", "Undeliverable", count, at);
+/// Records the mails in the namespace `Milady/Mails`, after each sweep: `Undeliverable`, the events of the last day of which
+/// nobody could be told, and `OldestWait`, how long the oldest unsettled mail has waited. Alarms fire while there is an
+/// undeliverable one, when a mail has waited for an hour, and when no sweep was complete for 15 minutes.
+pub fn record_mails(undeliverable: usize, oldest_wait: TimeDelta, at: DateTime<Utc>) {
+    let metrics = [
+        ("Undeliverable", "Count", json!(undeliverable)),
+        ("OldestWait", "Seconds", json!(oldest_wait.num_seconds())),
+    ];
+    record("Milady/Mails", &metrics, at);
 }
 
 /// The jobs of a lane.

@@ -68,7 +68,7 @@ pub async fn handle(deps: &Deps, event: Value) -> Result<NotifyResult, NotifyErr
         return Ok(NotifyResult::Mail { handed_over });
     }
     let swept = Box::pin(mail_sweep(mail_deps)).await?;
-    metrics::count_undeliverable_mails(swept.undeliverable, swept.at);
+    metrics::record_mails(swept.undeliverable, swept.oldest_wait, swept.at);
     Ok(NotifyResult::Sweep {
         handed_over: swept.handed_over,
         settled: swept.settled,

@@ -1,7 +1,8 @@
 //! Attempts that fail for now, for good, or with an outcome that nobody knows.
 
+use serde_json::{Value, json};
 use tests::mail_provider::Fault;
-use tests::run;
+use tests::{World, run};
 
 use super::{
     LOW, Row, SHUTDOWN, at_minute, handed_over_at, is_undeliverable, notify, organization, rows,
@@ -17,6 +18,38 @@ fn row(recipient: &str, state: &str, attempts: i32, is_due: bool, reason: Option
         is_due,
         reason,
     )
+}
+
+/// The seconds that the oldest mail had waited, of each sweep since the last call.
+async fn oldest_waits(world: &World) -> Vec<Value> {
+    let lines = world.logs("notify").await;
+    let lines = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let metrics = lines.filter(|line| line["_aws"].is_object());
+    metrics.map(|line| line["OldestWait"].clone()).collect()
+}
+
+#[test]
+fn how_long_the_oldest_mail_waits_is_measured_until_it_is_taken() {
+    run(async {
+        let (mut world, provider) = smtp_world().await;
+        let nowhere = "smtp://127.0.0.1:9".to_owned();
+        world.settings.insert("SMTP_URL".to_owned(), nowhere);
+        let owner = organization(&world, "owner@a.example").await;
+        assert_eq!(sweep(&world).await, 0);
+        let id = write_event(&world, owner, SHUTDOWN).await;
+        assert!(!notify(&world, id, SHUTDOWN).await);
+        at_minute(&world, 70).await;
+        assert_eq!(sweep(&world).await, 0);
+        assert_eq!(oldest_waits(&world).await, [json!(0), json!(70 * 60)]);
+        world
+            .settings
+            .insert("SMTP_URL".to_owned(), provider.smtp_url());
+        at_minute(&world, 200).await;
+        assert_eq!(sweep(&world).await, 1);
+        assert_eq!(oldest_waits(&world).await, [json!(0)]);
+    });
 }
 
 #[test]

@@ -8,10 +8,8 @@ use crate::api::problem::Problem;
 use crate::api::response::Data;
 use crate::api::route::{ResponseKind, Route, Tag};
 use crate::api::{list, path};
+use crate::app::agent::read::agent_details;
 use crate::db::Database;
-use crate::db::agents::daily_backups::backup_error;
-use crate::db::agents::deaths::death_find;
-use crate::db::agents::records::agent_find;
 use crate::domain::pricing::Prices;
 
 pub const ROUTE: Route = Route {
@@ -46,13 +44,8 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         .await?;
     let caller = authenticated.caller;
     let agent = caller.agent(path::identifier(&request, "agentId")?);
-    // Together, because a transaction for each would wait for the server twice more.
-    let mut tx = deps.pool.begin().await?;
-    let record = agent_find(&mut tx, agent).await?;
-    let backup_error = backup_error(&mut tx, agent).await?;
-    let last_death = death_find(&mut tx, agent).await?;
-    tx.commit().await?;
-    let record = record.ok_or_else(|| Problem::not_found("Agent not found"))?;
+    let details = agent_details(&deps.pool, agent).await?;
+    let details = details.ok_or_else(|| Problem::not_found("Agent not found"))?;
     let domain = deps.domain.as_deref();
     let context = ViewContext {
         prices: &deps.prices,
@@ -60,6 +53,6 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
         now: authenticated.now,
     };
     let is_admin = caller.is_super_admin;
-    let data = AgentDetail::new(record, backup_error, last_death, context, domain, is_admin);
+    let data = AgentDetail::new(details, context, domain, is_admin);
     list::respond(&request, &Data::new(data))
 }

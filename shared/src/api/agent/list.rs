@@ -13,8 +13,9 @@ use crate::api::parameters::{CURSOR, LIMIT};
 use crate::api::problem::Problem;
 use crate::api::route::{Parameter, ResponseKind, Route, Tag};
 use crate::api::schema::{Cursor, KnownAgentStatus, Succeeded, TimeText};
+use crate::app::agent::read::agents_listed;
 use crate::db::Database;
-use crate::db::agents::records::{AgentSelection, agents_count, agents_page};
+use crate::db::agents::records::AgentSelection;
 use crate::db::page::PagePosition;
 use crate::domain::pricing::Prices;
 use crate::domain::timestamp::Timestamp;
@@ -101,11 +102,8 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Response<Body>, Pro
     let selection = selection(&request)?;
     let limit = list::limit(&request)?;
     let after = list::cursor(&request)?;
-    // Together, because a transaction for each would wait for the server twice more.
-    let mut tx = deps.pool.begin().await?;
-    let total = agents_count(&mut tx, organization_id, selection.status).await?;
-    let agents = agents_page(&mut tx, organization_id, selection, after, limit + 1).await?;
-    tx.commit().await?;
+    let (agents, total) =
+        agents_listed(&deps.pool, organization_id, selection, after, limit + 1).await?;
     let (agents, next_cursor) = list::cut(agents, limit, |agent| PagePosition {
         created_at: agent.created_at,
         id: agent.id.uuid(),

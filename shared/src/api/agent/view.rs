@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::response::number;
 use crate::api::schema::AgentUrl;
+use crate::app::agent::read::AgentDetails;
 use crate::db::agents::deaths::DeathRecord;
 use crate::db::agents::records::AgentRecord;
 use crate::domain::agent::{AgentStatus, BillingStatus, DatabaseStatus, StopReason};
@@ -177,13 +178,16 @@ impl AgentSummary {
 
 impl AgentDetail {
     pub(super) fn new(
-        mut agent: AgentRecord,
-        backup_error: Option<String>,
-        last_death: Option<DeathRecord>,
+        details: AgentDetails,
         context: ViewContext<'_>,
         domain: Option<&str>,
         is_super_admin: bool,
     ) -> Self {
+        let AgentDetails {
+            record: mut agent,
+            backup_error,
+            last_death,
+        } = details;
         let address = address(&agent, domain);
         Self {
             error_count: agent.error_count,

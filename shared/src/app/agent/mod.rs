@@ -15,6 +15,7 @@ pub mod logs;
 pub mod moves;
 pub mod operator_suspend;
 pub mod pairing;
+pub mod read;
 pub mod restore;
 pub mod roll_out;
 pub mod snapshot;

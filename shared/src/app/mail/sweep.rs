@@ -30,6 +30,8 @@ pub struct MailSweep {
     pub deleted: u64,
     /// Events of the last day of which nobody could be told.
     pub undeliverable: usize,
+    /// How long the oldest mail has waited that is not settled.
+    pub oldest_wait: TimeDelta,
     /// Billing's clock.
     pub at: DateTime<Utc>,
 }
@@ -55,6 +57,7 @@ pub async fn mail_sweep(deps: MailDeps<'_>) -> sqlx::Result<MailSweep> {
         .await?,
         handed_over: 0,
         undeliverable: 0,
+        oldest_wait: TimeDelta::zero(),
         at: now,
     };
     for event_id in unaddressed_events(deps, now).await? {
@@ -69,6 +72,9 @@ pub async fn mail_sweep(deps: MailDeps<'_>) -> sqlx::Result<MailSweep> {
     let undeliverable =
         db::mails::deliveries::undeliverable_count_of_any_organization(&mut conn, since).await?;
     report.undeliverable = usize::try_from(undeliverable).unwrap_or_default();
+    let oldest =
+        db::mails::deliveries::oldest_unsettled_delivery_of_any_organization(&mut conn).await?;
+    report.oldest_wait = oldest.map_or(TimeDelta::zero(), |at| (now - at).max(TimeDelta::zero()));
     Ok(report)
 }
 

@@ -333,6 +333,17 @@ pub async fn undeliverable_count_of_any_organization(
     .await
 }
 
+/// When the oldest mail was written that is still to be sent, or whose outcome is still waited for.
+pub async fn oldest_unsettled_delivery_of_any_organization(
+    conn: &mut Connection,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT min(created_at) FROM cloud.mail_deliveries WHERE due_at IS NOT NULL"
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// One page of deliveries, newest first, after a position; only those in `state`, if there is one.
 pub async fn deliveries_page_of_any_organization(
     conn: &mut Connection,
